@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from shared.catalogue import ALIASES, AUTO, FALLBACK_EMBEDDING, LOCAL, LOCAL_EMBEDDING, endpoints_of, family_of
+from shared.catalogue import AUTO, FALLBACK_EMBEDDING, LOCAL, LOCAL_EMBEDDING, endpoints_of, family_of
 from shared.errors import InvalidRequest, ModelNotConfigured, Overloaded, UnknownModel
 from shared.types import Endpoint, Lane, Target
 
@@ -38,10 +38,10 @@ def route(model: str, endpoint: Endpoint, capacity: Capacity, settings: Settings
         return _distinct(able)
     if _untagged(model) == LOCAL_EMBEDDING and endpoint == "embeddings":
         return _embedding_fallback(model, capacity, settings)
-    return _forced(model, endpoint, capacity)
+    return _forced(model, endpoint, capacity, settings)
 
 
-def _forced(model: str, endpoint: Endpoint, capacity: Capacity) -> list[Target]:
+def _forced(model: str, endpoint: Endpoint, capacity: Capacity, settings: Settings) -> list[Target]:
     """The targets of a name that forces a tier other than the local one."""
     family = family_of(model)
     if family is None:
@@ -57,13 +57,13 @@ def _forced(model: str, endpoint: Endpoint, capacity: Capacity) -> list[Target]:
         )
     if endpoint not in endpoints_of(model):
         raise InvalidRequest(f"The model '{model}' is not for {endpoint}.", param="model", code="wrong_endpoint")
-    return _distinct(Target(lane.tier, lane.queue, ALIASES.get(model, model)) for lane in lanes)
+    return _distinct(Target(lane.tier, lane.queue, settings.catalogue.resolve(model)) for lane in lanes)
 
 
 def _embedding_fallback(model: str, capacity: Capacity, settings: Settings) -> list[Target]:
     if settings.embeddings_fallback:
         try:
-            return _forced(FALLBACK_EMBEDDING, "embeddings", capacity)
+            return _forced(FALLBACK_EMBEDDING, "embeddings", capacity, settings)
         except ModelNotConfigured:
             pass
     raise ModelNotConfigured(

@@ -1,9 +1,14 @@
-"""The model names that mean a route, and what a name that forces a tier needs on the server."""
+"""What is known of models: the names that force a tier, aliases, prices, context lengths, abilities, free quotas.
+
+The defaults are in `catalogue.toml`; the operator's file (CLAW_CATALOGUE) is put over them.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
 
 import msgspec
 
@@ -14,6 +19,7 @@ LOCAL: Final = "local"
 LOCAL_EMBEDDING: Final = "nomic-embed-text"
 FALLBACK_EMBEDDING: Final = "text-embedding-3-small"
 """What embeddings fall back to where the local model is not there and an OpenAI key is."""
+_DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -30,13 +36,6 @@ FAMILIES: Final = (
     Family(re.compile(r"gpt-|chatgpt-|o[0-9]|text-embedding-"), "paid", "openai", "OPENAI_API_KEY"),
     Family(re.compile(r"claude-"), "paid", "anthropic", "ANTHROPIC_API_KEY"),
 )
-
-
-ALIASES: Final = {
-    "gemini-1.5-flash": "gemini-3.8-flash",
-    "claude-3-5-sonnet": "claude-sonnet-5",
-}
-"""Documented names whose models their makers have retired, and what is served for them."""
 
 
 def family_of(model: str) -> Family | None:
@@ -59,44 +58,110 @@ def endpoints_of(model: str) -> tuple[Endpoint, ...]:
     return ("embeddings",) if _EMBEDS.search(model) else ("chat",)
 
 
-class Price(msgspec.Struct, frozen=True):
-    """US dollars per million tokens."""
+class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model of the catalogue. Prices are US dollars per million tokens, lengths tokens; None is not known.
 
-    prompt_usd: float
-    cached_usd: float
-    completion_usd: float
+    `cannot` holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`,
+    `tools` for what its messages cannot hold.
+    """
 
-
-PRICES: Final = {
-    "gpt-4o": Price(2.50, 1.25, 10.00),
-    "gpt-4o-mini": Price(0.15, 0.075, 0.60),
-    "gpt-4.1": Price(2.00, 0.50, 8.00),
-    "gpt-4.1-mini": Price(0.40, 0.10, 1.60),
-    "gpt-4.1-nano": Price(0.10, 0.025, 0.40),
-    "gpt-5": Price(1.25, 0.125, 10.00),
-    "gpt-5-mini": Price(0.25, 0.025, 2.00),
-    "gpt-5-nano": Price(0.05, 0.005, 0.40),
-    "o3": Price(2.00, 0.50, 8.00),
-    "o4-mini": Price(1.10, 0.275, 4.40),
-    "claude-haiku-4-5": Price(1.00, 0.10, 5.00),
-    "claude-sonnet-4-6": Price(3.00, 0.30, 15.00),
-    "claude-sonnet-5": Price(2.00, 0.20, 10.00),
-    "claude-sonnet-5-5": Price(2.00, 0.20, 10.00),
-    "claude-opus-4-6": Price(5.00, 0.50, 25.00),
-    "claude-opus-5": Price(5.00, 0.50, 25.00),
-    "claude-opus-5-5": Price(4.00, 0.40, 20.00),
-    "text-embedding-3-small": Price(0.02, 0.02, 0.0),
-    "text-embedding-3-large": Price(0.13, 0.13, 0.0),
-}
-"""List prices. A dated name (`gpt-4o-2024-11-20`) has the price of the one it is a version of."""
-_DATE = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+    prompt_usd: float | None = None
+    cached_usd: float | None = None
+    completion_usd: float = 0.0
+    context_length: int | None = None
+    max_output_tokens: int | None = None
+    cannot: tuple[str, ...] = ()
 
 
-def cost_usd(model: str, usage: Usage) -> float:
-    """What a request at a paid API costs, in US dollars; 0 for a model whose price is not known."""
-    price = PRICES.get(_DATE.sub("", model))
-    if price is None:
-        return 0.0
-    fresh = usage.prompt_tokens - usage.cached_tokens
-    spent = fresh * price.prompt_usd + usage.cached_tokens * price.cached_usd
-    return (spent + usage.completion_tokens * price.completion_usd) / 1e6
+class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a project may use of one model; None is no limit. A day is one of US Pacific time."""
+
+    requests_per_minute: int | None = None
+    prompt_tokens_per_minute: int | None = None
+    requests_per_day: int | None = None
+
+
+class AutoModels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `auto` uses in the tiers that are not local, best first."""
+
+    gemini: tuple[str, ...] = ()
+    paid: tuple[str, ...] = ()
+
+
+_UNKNOWN: Final = ModelEntry()
+_DATE: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+NANO_USD: Final = 1e9
+"""Billionths of a US dollar in one: what budgets are counted in, since whole numbers add up exactly."""
+
+
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that is known of models. Build it with `load_catalogue`."""
+
+    auto: AutoModels = AutoModels()
+    aliases: dict[str, str] = {}
+    quotas: dict[str, Quota] = {}
+    models: dict[str, ModelEntry] = {}
+
+    def resolve(self, name: str) -> str:
+        """The model that is served for a name: its alias, or itself."""
+        return self.aliases.get(name, name)
+
+    def entry(self, model: str) -> ModelEntry:
+        """What is known of a model; an empty entry for one that is not in the catalogue."""
+        found = self.models.get(model)
+        return found if found is not None else self.models.get(_DATE.sub("", model), _UNKNOWN)
+
+    def quota(self, model: str) -> Quota:
+        """What a free project may use of a Gemini model."""
+        found = self.quotas.get(model)
+        return found if found is not None else self.quotas.get("default", Quota())
+
+    def cost_usd(self, model: str, usage: Usage) -> float:
+        """What a request at a paid API costs, in US dollars; 0 for a model whose price is not known."""
+        entry = self.entry(model)
+        if entry.prompt_usd is None:
+            return 0.0
+        cached_usd = entry.prompt_usd if entry.cached_usd is None else entry.cached_usd
+        fresh = usage.prompt_tokens - usage.cached_tokens
+        spent = fresh * entry.prompt_usd + usage.cached_tokens * cached_usd
+        return (spent + usage.completion_tokens * entry.completion_usd) / 1e6
+
+
+def nano_usd(cost_usd: float) -> int:
+    """US dollars as whole billionths."""
+    return round(cost_usd * NANO_USD)
+
+
+def load_catalogue(path: Path | None = None) -> Catalogue:
+    """The defaults, with the operator's file over them.
+
+    Raises:
+        ValueError: the file cannot be read, or something in it has no meaning; the text says what.
+    """
+    if path is None:
+        return default_catalogue()
+    merged = _read(_DEFAULT)
+    try:
+        _put_over(merged, _read(path))
+        return msgspec.convert(merged, Catalogue)
+    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise ValueError(str(error)) from error
+
+
+@cache
+def default_catalogue() -> Catalogue:
+    """The catalogue without an operator's file."""
+    return msgspec.convert(_read(_DEFAULT), Catalogue)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+
+
+def _put_over(below: dict[str, Any], above: dict[str, Any]) -> None:
+    """Take over every value of `above`, table by table."""
+    for name, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(name), dict):
+            _put_over(below[name], value)
+        else:
+            below[name] = value

@@ -4,7 +4,7 @@
       CallerError                the caller must change something: never retried, no upstream blamed
         InvalidRequest 400       ContextTooLong 400      ModelNotConfigured 400   Unauthenticated 401
         ModelNotAllowed 403      UnknownModel 404        NotFound 404             MethodNotAllowed 405
-        BodyTooLarge 413         RateLimited 429
+        BodyTooLarge 413         RateLimited 429         BudgetSpent 429          Unsupported 400
       UpstreamError              the model's server failed: its class says what follows for it
         Throttled 429            Rejected 502            Unavailable 502          FirstTokenTimeout 504
         Garbled 502              StreamBroken 502
@@ -87,6 +87,12 @@ class InvalidRequest(CallerError):
     """The body or a parameter is wrong."""
 
 
+class Unsupported(InvalidRequest):
+    """This model cannot do what a parameter asks for; another tier's may."""
+
+    fails_over = True
+
+
 class ContextTooLong(CallerError):
     """The prompt does not fit the model; another tier's may be larger."""
 
@@ -148,6 +154,14 @@ class RateLimited(CallerError):
     status = 429
     type = "requests"
     code = "rate_limit_exceeded"
+
+
+class BudgetSpent(CallerError):
+    """This month's budget for paid models, the gateway's or the key's, does not cover the request."""
+
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
 
 
 class UpstreamError(GatewayError):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from shared.catalogue import Catalogue, default_catalogue, load_catalogue
 from shared.redis_url import parse_redis_url
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     local_embeddings_url: str | None = None
     local_embeddings_slots: int = 4
     auto_local_model: str | None = None
+    auto_gemini_model: str | None = None
+    auto_paid_model: str | None = None
+    local_max_wait_s: float = 10.0
+    monthly_budget_usd: float | None = None
+    catalogue: Catalogue = msgspec.field(default_factory=default_catalogue)
     embeddings_fallback: bool = True
     gemini_slots: int = 16
     paid_slots: int = 64
@@ -135,6 +141,11 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "local_embeddings_url": ("CLAW_LOCAL_EMBEDDINGS_URL",),
     "local_embeddings_slots": ("CLAW_LOCAL_EMBEDDINGS_SLOTS",),
     "auto_local_model": ("CLAW_AUTO_LOCAL_MODEL", "PLUGIN_AI_OLLAMA_MODEL"),
+    "auto_gemini_model": ("CLAW_AUTO_GEMINI_MODEL",),
+    "auto_paid_model": ("CLAW_AUTO_PAID_MODEL",),
+    "local_max_wait_s": ("CLAW_LOCAL_MAX_WAIT_S",),
+    "monthly_budget_usd": ("PLUGIN_AI_MONTHLY_BUDGET_USD",),
+    "catalogue": ("CLAW_CATALOGUE",),
     "embeddings_fallback": ("CLAW_EMBEDDINGS_FALLBACK",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
@@ -190,7 +201,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             if environ.get(name, "").strip():
                 found[field] = _parsed(field, name, environ[name].strip())
                 break
-    settings = msgspec.convert(found, Settings)
+    settings = Settings(**found)  # type: ignore[arg-type]
     return msgspec.structs.replace(
         settings,
         internal_secret=settings.internal_secret or _read_secret(settings.data_dir, "internal_secret"),
@@ -264,10 +275,12 @@ def _read_secret(data_dir: Path, name: str) -> str | None:
 
 def _parsed(field: str, name: str, text: str) -> object:
     kind = Settings.__annotations__[field]
+    if kind == "Catalogue":
+        return _catalogue(name, text)
     if kind == "int":
         return _number(int, name, text, low=0 if field == "port" else 1)
-    if kind == "float":
-        return _number(float, name, text, low=0.001)
+    if kind.startswith("float"):
+        return _number(float, name, text, low=0 if field == "monthly_budget_usd" else 0.001)
     if kind == "bool":
         return _truth(name, text)
     if field == "ollama_url":
@@ -299,6 +312,13 @@ def _truth(name: str, text: str) -> bool:
     if text.lower() not in words:
         raise SettingsError(f"{name} must be true or false, not {text!r}")
     return words[text.lower()]
+
+
+def _catalogue(name: str, text: str) -> Catalogue:
+    try:
+        return load_catalogue(Path(text).expanduser())
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{name} cannot be used: {error}") from None
 
 
 def _check_url(name: str, text: str, schemes: tuple[str, ...]) -> None:

@@ -41,10 +41,15 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Job(JobDraft, frozen=True, omit_defaults=True, kw_only=True):
-    """One attempt, as it waits in a queue (the `k` of arq's job JSON)."""
+    """One attempt, as it waits in a queue (the `k` of arq's job JSON).
+
+    `is_last`: nothing else can serve the request, so that it waits for a quota rather than fail, and a cooling account
+    is tried all the same.
+    """
 
     tier: Tier
     model: str
+    is_last: bool = False
 
 
 class ToolCallDelta(msgspec.Struct, omit_defaults=True):
@@ -91,22 +96,34 @@ Event = Delta | Finish | Usage
 
 
 class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model that an upstream has now. One whose `endpoints` are not known is taken to serve them all."""
+    """A model that an upstream has now. One whose `endpoints` are not known is taken to serve them all.
+
+    `cannot` is as in the catalogue's `ModelEntry`. One that `is_loaded` answers without being read into memory first.
+    """
 
     id: str
     created: int = 0
     context_length: int | None = None
     endpoints: tuple[Endpoint, ...] = ("chat", "embeddings")
+    cannot: tuple[str, ...] = ()
+    is_loaded: bool = False
 
 
-class Lane(msgspec.Struct, frozen=True):
-    """One upstream that a worker serves: its queue, its slots and the models it has now."""
+class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One upstream that a worker serves: its queue, its slots and the models it has now.
+
+    `service_ms` is how long an attempt lately took, 0 while that is not known. `closed_ms` says until when
+    (milliseconds since 1970) no account can serve a model, `""` standing for every model: then another lane is
+    chosen where there is one.
+    """
 
     tier: Tier
     provider: str
     queue: str
     slots: int
     models: tuple[LocalModel, ...]
+    service_ms: int = 0
+    closed_ms: dict[str, int] = {}
 
 
 class Announcement(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.catalogue import cost_usd
 from shared.errors import (
     CallerError,
     Cancelled,
@@ -232,7 +231,7 @@ class Attempt:
             else "estimated"
             if self._usage is None or self._is_estimated
             else "reported",
-            cost_usd=cost_usd(job.model, usage) if job.tier == "paid" else 0.0,
+            cost_usd=self._settings.catalogue.cost_usd(job.model, usage) if job.tier == "paid" else 0.0,
             attempts=job.attempt,
             wait_ms=max(0, self._started_ms - job.admitted_ms),
             first_token_ms=None if self._first_ms is None else max(0, self._first_ms - job.admitted_ms),

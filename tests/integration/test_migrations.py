@@ -56,13 +56,35 @@ async def test_many_processes_may_start_at_once(empty_database_url: str, tmp_pat
     async with asyncio.TaskGroup() as group:
         for database in databases:
             group.create_task(migrated(database, PROJECT_ROOT))
-    root = write_schema(tmp_path, 3, {2: "CREATE TABLE second (n int)", 3: "INSERT INTO second VALUES (3)"})
+    newest = load_schema(PROJECT_ROOT).version
+    steps = dict.fromkeys(range(2, newest + 1), "SELECT 1")
+    steps |= {newest + 1: "CREATE TABLE second (n int)", newest + 2: "INSERT INTO second VALUES (3)"}
+    root = write_schema(tmp_path, newest + 2, steps)
     async with asyncio.TaskGroup() as group:
         for database in databases:
             group.create_task(migrated(database, root))
     async with databases[0] as database:
         assert [row["n"] for row in await database.fetch("SELECT n FROM second")] == [3]
-        assert [row["version"] for row in await database.fetch(COUNT)] == [1, 2, 3]
+        assert [row["version"] for row in await database.fetch(COUNT)] == [newest, newest + 1, newest + 2]
+
+
+async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_url: str) -> None:
+    """A database of version 1 ends with the columns that a new one has."""
+    columns = """
+        SELECT table_name, column_name, data_type, is_nullable, column_default FROM information_schema.columns
+        WHERE table_schema = 'public' ORDER BY table_name, column_name
+    """
+    async with Database(empty_database_url) as database:
+        await database.migrate()
+        fresh = await database.fetch(columns)
+        await database.execute("""
+            DROP TABLE np_claw_gemini_accounts, np_claw_routing;
+            ALTER TABLE np_claw_api_keys DROP COLUMN monthly_budget_usd;
+            UPDATE np_claw_schema_version SET version = 1;
+        """)
+        assert await database.fetch(columns) != fresh
+        await database.migrate()
+        assert await database.fetch(columns) == fresh
 
 
 async def migrated(database: Database, root: Path) -> None:
