@@ -6,11 +6,12 @@ CreateChatCompletionResponse. Both forms are made of the same events, so they ca
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
+from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 
 DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.encode
@@ -66,13 +67,17 @@ class ChunkEncoder:
         created: seconds since 1970.
         model: the model that serves the request.
         include_usage: whether the client asked for `stream_options.include_usage`.
+        legacy_calls: whether it gave `functions`, and so wants `function_call`.
     """
 
-    def __init__(self, completion_id: str, created: int, model: str, *, include_usage: bool) -> None:
+    def __init__(
+        self, completion_id: str, created: int, model: str, *, include_usage: bool, legacy_calls: bool = False
+    ) -> None:
         head = {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model}
         self._head = b"data: " + _encode(head)[:-1] + b',"choices":['
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._include_usage = include_usage
+        self._legacy_calls = legacy_calls
         self._content_prefix = self._head + b'{"index":0,"delta":{"content":'
         self._content_suffix = b'},"logprobs":null,"finish_reason":null}' + self._tail
         self._begun: set[int] = set()
@@ -81,7 +86,7 @@ class ChunkEncoder:
         """The chunk or chunks of an event."""
         begin = b"" if event.index in self._begun else self._begin(event)
         if isinstance(event, Finish):
-            return begin + self._chunk(event.index, {}, None, event.reason)
+            return begin + self._chunk(event.index, {}, None, finish_reason(event.reason, self._legacy_calls))
         if (
             event.content is not None
             and event.index == 0
@@ -91,7 +96,10 @@ class ChunkEncoder:
             and event.refusal is None
         ):
             return begin + self._content_prefix + _encode(event.content) + self._content_suffix
-        return begin + self._chunk(event.index, delta_object(event), event.logprobs, None)
+        delta = delta_object(event, legacy_calls=self._legacy_calls)
+        if not delta and event.logprobs is None:
+            return begin
+        return begin + self._chunk(event.index, delta, event.logprobs, None)
 
     def end(self, usage: Usage) -> bytes:
         """What closes the stream: the usage chunk where it was asked for, and the end mark."""
@@ -110,7 +118,23 @@ class ChunkEncoder:
         return self._head + _encode(choice) + self._tail
 
 
-def delta_object(delta: Delta) -> dict[str, Any]:
+def finish_reason(reason: FinishReason, legacy_calls: bool) -> FinishReason:  # noqa: FBT001 - its only switch
+    """The reason as the client knows it: a call has one name among tools and another among functions."""
+    if reason in {"tool_calls", "function_call"}:
+        return "function_call" if legacy_calls else "tool_calls"
+    return reason
+
+
+def function_call_object(calls: Iterable[ToolCallDelta]) -> dict[str, Any]:
+    """The piece of a `function_call` in a stream. There is one in a reply: the model's first; its name comes once."""
+    call = next((call for call in calls if call.index == 0), None)
+    if call is None:
+        return {}
+    name = {} if call.id is None else {"name": call.name or ""}
+    return {"function_call": {**name, "arguments": call.arguments}}
+
+
+def delta_object(delta: Delta, *, legacy_calls: bool = False) -> dict[str, Any]:
     """The `delta` of a chunk: only what is new in it."""
     fields: dict[str, Any] = {}
     if delta.content is not None:
@@ -119,7 +143,9 @@ def delta_object(delta: Delta) -> dict[str, Any]:
         fields["reasoning_content"] = delta.reasoning
     if delta.refusal is not None:
         fields["refusal"] = delta.refusal
-    if delta.tool_calls is not None:
+    if delta.tool_calls is not None and legacy_calls:
+        fields |= function_call_object(delta.tool_calls)
+    elif delta.tool_calls is not None:
         fields["tool_calls"] = [tool_call_object(call) for call in delta.tool_calls]
     return fields
 
@@ -133,7 +159,7 @@ class _Choice:
         self.refusal: list[str] = []
         self.calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
         self.logprobs: dict[str, list[Any]] | None = None
-        self.reason: str | None = None
+        self.reason: FinishReason | None = None
 
     def add(self, delta: Delta) -> None:
         if delta.content is not None:
@@ -155,7 +181,7 @@ class _Choice:
             merged[name] = merged.get(name, []) + (tokens or [])
         self.logprobs = merged
 
-    def to_object(self, index: int) -> dict[str, Any]:
+    def to_object(self, index: int, *, legacy_calls: bool) -> dict[str, Any]:
         message: dict[str, Any] = {
             "role": "assistant",
             "content": "".join(self.content) if self.content or not self.calls else None,
@@ -164,24 +190,31 @@ class _Choice:
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
-        if self.calls:
+        made = [
+            (call, {"name": call.name or "", "arguments": "".join(arguments) or "{}"})
+            for _, (call, arguments) in sorted(self.calls.items())
+        ]
+        if made and legacy_calls:
+            message["function_call"] = made[0][1]
+        elif made:
             message["tool_calls"] = [
-                {
-                    "id": call.id or "",
-                    "type": "function",
-                    "function": {"name": call.name or "", "arguments": "".join(arguments) or "{}"},
-                    **extra_content(call.signature),
-                }
-                for _, (call, arguments) in sorted(self.calls.items())
+                {"id": call.id or "", "type": "function", "function": function, **extra_content(call.signature)}
+                for call, function in made
             ]
-        return {"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": self.reason}
+        reason = self.reason and finish_reason(self.reason, legacy_calls)
+        return {"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": reason}
 
 
 class CompletionFold:
-    """Adds up the events of one completion into the body of a reply that is not streamed."""
+    """Adds up the events of one completion into the body of a reply that is not streamed.
 
-    def __init__(self) -> None:
+    Args:
+        legacy_calls: whether the client gave `functions`, and so wants `function_call`.
+    """
+
+    def __init__(self, *, legacy_calls: bool = False) -> None:
         self._choices: dict[int, _Choice] = {}
+        self._legacy_calls = legacy_calls
 
     def add(self, event: Event) -> None:
         """Take one event; `Usage` is the caller's to keep."""
@@ -195,13 +228,15 @@ class CompletionFold:
 
     def body(self, completion_id: str, created: int, model: str, usage: Usage) -> bytes:
         """The finished body: a CreateChatCompletionResponse."""
+        legacy = self._legacy_calls
+        choices = [choice.to_object(index, legacy_calls=legacy) for index, choice in sorted(self._choices.items())]
         return _encode(
             {
                 "id": completion_id,
                 "object": "chat.completion",
                 "created": created,
                 "model": model,
-                "choices": [choice.to_object(index) for index, choice in sorted(self._choices.items())],
+                "choices": choices,
                 "usage": usage_object(usage),
             }
         )

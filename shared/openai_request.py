@@ -117,6 +117,11 @@ class ChatBody(Struct, kw_only=True):
         return self.max_completion_tokens or self.max_tokens
 
     @property
+    def has_legacy_calls(self) -> bool:
+        """Whether calls are answered as the deprecated `function_call`: the request has functions, and no tools."""
+        return bool(self.functions) and not self.tools
+
+    @property
     def wants_usage(self) -> bool:
         """Whether a stream ends with a usage chunk."""
         return bool(self.stream_options and self.stream_options.include_usage)

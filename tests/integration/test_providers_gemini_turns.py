@@ -14,8 +14,9 @@ from tests.upstreams.gemini_replies import call, chunk, text
 from tests.upstreams.gemini_serving import MODEL, asking_for_images, events_of, gemini_serving
 from tests.upstreams.outcome import HELLO, chat
 from tests.upstreams.scripted import ScriptedUpstream, sse
-from workers.providers.gemini import MAX_REMOTE_IMAGES, GeminiProvider
+from workers.providers.gemini import GeminiProvider
 from workers.providers.gemini_signatures import MemorySignatures, RedisSignatures
+from workers.providers.remote_images import MAX_REMOTE_IMAGES
 
 
 def _back(events: list[Event], *results: str) -> dict[str, Any]:

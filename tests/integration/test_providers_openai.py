@@ -10,8 +10,10 @@ import pytest
 from shared import errors
 from shared.types import LocalModel
 from tests.upstreams import openai_replies
-from tests.upstreams.outcome import complete, outcome_of, provider_for, serving
+from tests.upstreams.gemini_serving import asking_for_images
+from tests.upstreams.outcome import HELLO, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
+from workers.providers.openai import OpenAIProvider
 
 TEXT = openai_replies.text("Hello")
 REFUSALS: list[tuple[int, dict[str, Any]]] = [
@@ -106,20 +108,55 @@ async def test_a_context_length_error_is_the_callers() -> None:
             await complete(provider)
 
 
-async def test_models_are_listed_with_their_context() -> None:
-    """llama.cpp says `meta.n_ctx`, vLLM `max_model_len`, others nothing."""
+async def test_models_are_listed_with_what_is_said_of_them() -> None:
+    """llama.cpp says `meta.n_ctx`, of which each slot has that much, vLLM `max_model_len`, others nothing."""
+    text_only = {"architecture": {"input_modalities": ["text"], "output_modalities": ["text"]}}
     async with serving("openai") as (upstream, provider):
         models = [
-            {"id": "a", "object": "model", "created": 5, "owned_by": "llamacpp", "meta": {"n_ctx": 512}},
-            {"id": "b", "object": "model", "created": None, "max_model_len": 1024},
+            {"id": "a", "object": "model", "created": 5, "owned_by": "llamacpp", "meta": {"n_ctx": 512}, **text_only},
+            {"id": "b", "object": "model", "created": None, "max_model_len": 1024, "owned_by": "vllm"},
             {"id": "c", "object": "model", "meta": None},
+            {"id": "d", "object": "model", "owned_by": "llamacpp", "status": {"value": "unloaded"}, **text_only},
         ]
         upstream.routes["/v1/models"] = json_answer({"object": "list", "data": models})
+        cannot = ("images", "audio", "files")
         assert list(await provider.models()) == [
-            LocalModel("a", 5, 512, ("chat",)),
-            LocalModel("b", 0, 1024, ("chat",)),
+            LocalModel("a", 5, 512, ("chat",), cannot, is_loaded=True),
+            LocalModel("b", 0, 1024, ("chat",), is_loaded=True),
             LocalModel("c", endpoints=("chat",)),
+            LocalModel("d", endpoints=("chat",), cannot=cannot),
         ]
+        assert [request.path for request in upstream.route_requests] == ["/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "cannot"),
+    [
+        (json_answer(openai_replies.props()), ("files",)),
+        (json_answer(openai_replies.props(supports_tools=False)), ("files", "tools")),
+        (
+            json_answer(openai_replies.props(supports_tools=False, supports_reasoning_effort=False)),
+            ("files", "tools", "reasoning_effort"),
+        ),
+        (json_answer({"total_slots": 4}), ("files",)),
+        (json_answer({"error": {"message": "no"}}, 501), ("files",)),
+        (Answer([b"<html>"]), ("files",)),
+    ],
+)
+async def test_what_a_chat_template_leaves_out_the_model_cannot_do(answer: Answer, cannot: tuple[str, ...]) -> None:
+    """llama.cpp drops it without a word; one that does not tell may have it all."""
+    async with serving("openai") as (upstream, provider):
+        upstream.routes["/props"] = answer
+        (model,) = await provider.models()
+        assert model.cannot == cannot
+
+
+async def test_other_servers_are_not_asked_for_a_template() -> None:
+    """OpenAI would be puzzled, and its key is for its own calls."""
+    async with serving("openai") as (upstream, provider):
+        upstream.routes["/v1/models"] = json_answer({"data": [{"id": "gpt-4o", "owned_by": "system"}]})
+        assert [model.cannot for model in await provider.models()] == [()]
+        assert [request.path for request in upstream.route_requests] == ["/v1/models"]
 
 
 @pytest.mark.parametrize(
@@ -137,6 +174,26 @@ async def test_models_that_cannot_be_listed_are_the_upstreams_fault(answer: Answ
         upstream.routes["/v1/models"] = answer
         with pytest.raises(kind):
             await provider.models()
+
+
+async def test_images_by_address_go_out_as_data_where_the_server_is_inside() -> None:
+    """It would open a connection to wherever a client says; OpenAI's own does so outside."""
+
+    async def fetch(url: str) -> tuple[str, bytes]:
+        return "image/png", url.encode()
+
+    asked = asking_for_images("http://a/1", "data:image/png;base64,AAAA")
+    asked["messages"] += [{"role": "assistant", "content": "A pixel."}, *HELLO["messages"]]
+    async with ScriptedUpstream() as upstream:
+        upstream.add(sse(TEXT), sse(TEXT))
+        inside, outside = OpenAIProvider(f"{upstream.url}/v1", fetch_image=fetch), OpenAIProvider(f"{upstream.url}/v1")
+        for provider in (inside, outside):
+            await complete(provider, asked)
+            await provider.close()
+        sent, passed_on = (request.body["messages"] for request in upstream.requests)
+    data_urls = ["data:image/png;base64,aHR0cDovL2EvMQ==", "data:image/png;base64,AAAA"]
+    assert [part["image_url"]["url"] for part in sent[0]["content"]] == data_urls
+    assert (sent[1:], passed_on) == (asked["messages"][1:], asked["messages"])
 
 
 async def test_a_base_url_may_end_with_a_slash() -> None:

@@ -65,6 +65,23 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
         {"tools": [TOOL], "tool_choice": None},
     ),
     "tool results back": (anthropic.text("Sunny"), {"messages": _RESULTS}),
+    "functions, as they were before tools": (
+        anthropic.start(input_tokens=20)
+        + anthropic.call_block(0, '{"city":"Oslo"}')
+        + anthropic.end("tool_use", output_tokens=9),
+        {
+            "tools": [TOOL],
+            "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
+            "messages": [
+                _HELLO,
+                {
+                    "role": "assistant",
+                    "content": [{"type": "tool_use", "id": "call_0", "name": "weather", "input": {"city": "Rome"}}],
+                },
+                {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_0", "content": "sun"}]},
+            ],
+        },
+    ),
     "an image": (
         anthropic.text("A pixel"),
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, _IMAGE]}]},

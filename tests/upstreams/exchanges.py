@@ -165,6 +165,55 @@ EXCHANGES = [
         },
     ),
     Exchange(
+        "functions, as they were before tools",
+        {
+            "functions": [TOOL["function"]],
+            "function_call": "auto",
+            **_messages(
+                _USER,
+                {"role": "assistant", "content": None, "function_call": _CALL["function"]},
+                {"role": "function", "name": "weather", "content": "sun"},
+            ),
+        },
+        {
+            "openai": _openai_call(0, '{"city":"Oslo"}')
+            + openai.chunk(finish_reason="tool_calls")
+            + openai.chunk(usage=openai.usage(20, 9))
+            + openai.DONE,
+            "ollama": ollama.line(_ollama_call("Oslo")) + ollama.last(prompt_eval_count=20, eval_count=9),
+        },
+        Outcome(calls=[("weather", '{"city":"Oslo"}')], finish="tool_calls", usage=Usage(20, 9)),
+        {
+            "openai": {
+                "tools": [TOOL],
+                "tool_choice": "auto",
+                "functions": None,
+                "function_call": None,
+                "messages": [
+                    _USER,
+                    {
+                        "role": "assistant",
+                        "content": None,
+                        "tool_calls": [{"id": "call_1", "type": "function", "function": _CALL["function"]}],
+                    },
+                    {"role": "tool", "tool_call_id": "call_1", "content": "sun"},
+                ],
+            },
+            "ollama": {
+                "tools": [TOOL],
+                "messages": [
+                    _USER,
+                    {
+                        "role": "assistant",
+                        "content": "",
+                        "tool_calls": [{"function": {"name": "weather", "arguments": {"city": "Rome"}}}],
+                    },
+                    {"role": "tool", "content": "sun", "tool_name": "weather"},
+                ],
+            },
+        },
+    ),
+    Exchange(
         "an image",
         _messages(
             {

@@ -76,6 +76,20 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
         {},
     ),
     "tool results back": (gemini.text("Sunny"), {"contents": _RESULTS}),
+    "functions, as they were before tools": (
+        gemini.chunk(gemini.call({"city": "Oslo"}), finish_reason="STOP", usage=gemini.usage(20, 9)),
+        {
+            "tools": [{"functionDeclarations": [TOOL]}],
+            "contents": [
+                _HELLO,
+                {"role": "model", "parts": [{**_ROME, "thoughtSignature": "skip_thought_signature_validator"}]},
+                {
+                    "role": "user",
+                    "parts": [{"functionResponse": {"name": "weather", "response": {"output": "sun"}}}],
+                },
+            ],
+        },
+    ),
     "an image": (
         gemini.text("A pixel"),
         {"contents": [{"role": "user", "parts": [{"text": "What is it?"}, _IMAGE]}]},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ollama import ChatResponse
+from ollama import ChatResponse, ProcessResponse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+VERSION = "0.24.0"
+ABLE = ("completion", "tools", "vision", "thinking")
 _HEAD = {"model": "scripted", "created_at": "2026-01-01T00:00:00.123456789Z"}
 
 
@@ -49,6 +51,20 @@ def tags(models: Sequence[str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def show(context_length: int) -> dict[str, Any]:
-    """The body of /api/show."""
-    return {"model_info": {"general.architecture": "scripted", "scripted.context_length": context_length}}
+def show(context_length: int, capabilities: Sequence[str] | None = ABLE) -> dict[str, Any]:
+    """The body of /api/show; versions before 0.6.4 name no capabilities."""
+    info = {"general.architecture": "scripted", "scripted.context_length": context_length}
+    return {"model_info": info, **({} if capabilities is None else {"capabilities": list(capabilities)})}
+
+
+def running(models: Sequence[str]) -> dict[str, Any]:
+    """The body of /api/ps."""
+    given = {
+        "models": [
+            {"name": name, "model": name, "size": 1, "size_vram": 1, "digest": f"sha256:{name}",
+             "details": {"format": "gguf", "family": "scripted"}, "expires_at": "2026-01-01T00:05:00.123456789+02:00"}
+            for name in models
+        ]
+    }  # fmt: skip
+    ProcessResponse.model_validate(given)
+    return given

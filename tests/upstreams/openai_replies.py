@@ -70,7 +70,9 @@ def completion(message: dict[str, Any], finish_reason: str, usage: dict[str, Any
     return ChatCompletion.model_validate(fields).model_dump(mode="json", exclude_unset=True)
 
 
-def model_list(models: Sequence[str], context_length: int) -> dict[str, Any]:
+def model_list(
+    models: Sequence[str], context_length: int, modalities: Sequence[str] = ("text", "image", "audio")
+) -> dict[str, Any]:
     """The body of /v1/models, as llama.cpp's server sends it."""
     return {
         "object": "list",
@@ -80,8 +82,14 @@ def model_list(models: Sequence[str], context_length: int) -> dict[str, Any]:
                 "object": "model",
                 "created": 1_700_000_000,
                 "owned_by": "llamacpp",
+                "architecture": {"input_modalities": list(modalities), "output_modalities": ["text"]},
                 "meta": {"n_ctx": context_length, "n_ctx_train": 2 * context_length},
             }
             for name in models
         ],
     }
+
+
+def props(**abilities: bool) -> dict[str, Any]:
+    """The body of llama.cpp's /props, as far as it is about the chat template."""
+    return {"total_slots": 4, "chat_template_caps": {"supports_tools": True, **abilities}}

@@ -93,7 +93,7 @@ class ScriptedUpstream:
             assert upstream.requests[0].body["model"] == "scripted"
             await upstream.until(lambda: upstream.aborted == 1)
 
-    `/v1/models`, `/api/tags` and `/api/show` answer with `models` as often as they are asked; `routes` maps paths to
+    `/v1/models`, `/api/tags` and their like answer with `models` as often as they are asked; `routes` maps paths to
     other such lasting answers. When the script is used up, `fallback` answers if it is set, else status 500.
 
     It is strict: a chat request that the real server would refuse, or take otherwise than it was meant, gets a 400
@@ -118,6 +118,9 @@ class ScriptedUpstream:
             "/v1/models?limit=1000": json_answer(anthropic_replies.model_page(models)),
             "/api/tags": json_answer(ollama_replies.tags(models)),
             "/api/show": json_answer(ollama_replies.show(context_length)),
+            "/api/version": json_answer({"version": ollama_replies.VERSION}),
+            "/api/ps": json_answer(ollama_replies.running(())),
+            "/props": json_answer(openai_replies.props()),
             "/v1beta/models?pageSize=1000": json_answer(gemini_replies.model_page(models, context_length)),
         }
         self.route_requests: list[Received] = []

@@ -126,7 +126,7 @@ class AnthropicProvider:
         Raises:
             InvalidRequest: always.
         """
-        raise InvalidRequest(f"The model '{model}' does not make embeddings.", param="model")
+        raise InvalidRequest("Anthropic makes no embeddings.", param="model", code="wrong_endpoint")
 
     async def models(self) -> Sequence[LocalModel]:
         """The models that the account may use. What the API says of them corrects the table of facts.

@@ -9,7 +9,8 @@ import base64
 import binascii
 from typing import Any
 
-from shared.errors import InvalidRequest
+from shared.abilities import cannot_do
+from shared.errors import InvalidRequest, Unsupported
 from shared.openai_messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
@@ -44,7 +45,7 @@ def to_blocks(content: str | list[TextPart | ImagePart | AudioPart | FilePart], 
         elif isinstance(part, FilePart):
             blocks.append(_to_document(part.file, f"{where}.file"))
         else:
-            raise InvalidRequest("This model does not take audio.", param=where)
+            raise cannot_do(where)
     return blocks
 
 
@@ -59,7 +60,7 @@ def _image_source(url: str, where: str) -> dict[str, Any]:
         return {"type": "url", "url": url}
     media_type, data = _from_data_url(url, where)
     if media_type not in _IMAGE_TYPES:
-        raise InvalidRequest("This model takes JPEG, PNG, GIF and WebP images.", param=where)
+        raise Unsupported("This model takes JPEG, PNG, GIF and WebP images.", param=where)
     return {"type": "base64", "media_type": media_type, "data": data}
 
 
@@ -67,7 +68,7 @@ def _to_document(file: dict[str, Any], where: str) -> dict[str, Any]:
     """A PDF or plain text as a document; a file's id would be OpenAI's, and means nothing here."""
     encoded = file.get("file_data")
     if not isinstance(encoded, str):
-        raise InvalidRequest("This model takes files as file_data only.", param=where)
+        raise Unsupported("This model takes files as file_data only.", param=where)
     where = f"{where}.file_data"
     media_type, data = _from_data_url(encoded, where)
     if media_type == "application/pdf":
@@ -79,7 +80,7 @@ def _to_document(file: dict[str, Any], where: str) -> dict[str, Any]:
             raise InvalidRequest("The text file is not UTF-8.", param=where) from None
         source = {"type": "text", "media_type": media_type, "data": text}
     else:
-        raise InvalidRequest("This model takes PDF and plain text files.", param=where)
+        raise Unsupported("This model takes PDF and plain text files.", param=where)
     block: dict[str, Any] = {"type": "document", "source": source}
     if isinstance(file.get("filename"), str):
         block["title"] = file["filename"]

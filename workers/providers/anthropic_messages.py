@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from shared.abilities import cannot_do
 from shared.errors import InvalidRequest
 from shared.openai_messages import (
     AssistantMessage,
@@ -114,7 +115,7 @@ class _Turns:
     def add_assistant(self, message: AssistantMessage, place: str) -> None:
         """Append what the assistant said and called."""
         if message.audio is not None:
-            raise InvalidRequest("This model does not take audio.", param=f"{place}.audio")
+            raise cannot_do(f"{place}.audio")
         if self._turns and self._turns[-1]["role"] == "user":
             self._check_answered()
         text = to_text(message.content) or message.refusal or ""
@@ -122,7 +123,7 @@ class _Turns:
         for number, call in enumerate(message.tool_calls or ()):
             where = f"{place}.tool_calls[{number}]"
             if isinstance(call, CustomToolCall):
-                raise InvalidRequest("This model does not take calls of custom tools.", param=f"{where}.type")
+                raise cannot_do(f"{where}.type")
             calls.append(self._to_call(call.id, call.id, call.function, f"{where}.function.arguments"))
         if message.function_call is not None:
             name, where = message.function_call.name, f"{place}.function_call.arguments"

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.errors import InvalidRequest
+from shared.abilities import check_supported, unknown_parameter
+from shared.errors import Unsupported
 from shared.openai_request import ChatBody
 from workers.providers.anthropic_messages import to_conversation
 from workers.providers.anthropic_thinking import to_thinking
@@ -60,14 +61,15 @@ def to_body(
         kept: the blocks of earlier turns, by the id of the turn's first call.
 
     Raises:
-        InvalidRequest: a parameter cannot be met; `param` names it.
+        Unsupported: the model cannot meet a parameter; `param` names it.
+        InvalidRequest: the request is wrong for any server.
     """
     body = request.body
-    _check_supported(body)
+    check_supported(body, "anthropic")
     conversation = to_conversation(body.messages, kept or {})
     if conversation.turns[-1]["role"] == "assistant" and not facts.prefill:
         where = f"messages[{len(body.messages) - 1}].role"
-        raise InvalidRequest("This model cannot continue an assistant message: end with the user's.", param=where)
+        raise Unsupported("This model cannot continue an assistant message: end with the user's.", param=where)
     tooling = to_tooling(body, conversation.called, facts)
     max_tokens = body.output_limit or facts.max_output
     thinking, effort = to_thinking(
@@ -82,32 +84,14 @@ def to_body(
         "thinking": thinking,
         **_sampling(body, facts, thinks=thinking is not None and body.reasoning_effort not in {None, "none"}),
         **_tool_fields(tooling, effort),
-        "stop_sequences": _stop_sequences(body),
+        "stop_sequences": [body.stop] if isinstance(body.stop, str) else body.stop,
         "metadata": _metadata(body),
-        "service_tier": _service_tier(body.service_tier),
+        # OpenAI's default tier is Anthropic's standard one.
+        "service_tier": "standard_only" if body.service_tier == "default" else None,
         **_own_fields(request.fields),
     }
     content = msgspec.json.encode({name: value for name, value in fields.items() if value not in (None, "", [], {})})
     return Prepared(content, tooling.json_tool, conversation.has_thoughts)
-
-
-def _check_supported(body: ChatBody) -> None:
-    refused = {
-        "n": (body.n or 1) > 1,
-        "seed": body.seed is not None,
-        "logprobs": bool(body.logprobs),
-        "logit_bias": bool(body.logit_bias),
-        "frequency_penalty": bool(body.frequency_penalty),
-        "presence_penalty": bool(body.presence_penalty),
-        "audio": body.audio is not None,
-        "modalities": "audio" in (body.modalities or ()),
-        "prediction": body.prediction is not None,
-        "web_search_options": body.web_search_options is not None,
-        "verbosity": body.verbosity is not None,
-    }
-    for param, is_refused in refused.items():
-        if is_refused:
-            raise InvalidRequest(f"This model's server cannot do '{param}' as asked.", param=param)
 
 
 def _sampling(body: ChatBody, facts: ModelFacts, *, thinks: bool) -> dict[str, float]:
@@ -118,11 +102,11 @@ def _sampling(body: ChatBody, facts: ModelFacts, *, thinks: bool) -> dict[str, f
     top_p = None if body.top_p == 1 else body.top_p
     if temperature is not None and (thinks or not facts.sampling):
         why = "while it reasons" if facts.sampling else ""
-        raise InvalidRequest(f"This model takes no temperature but 1 {why}".strip() + ".", param="temperature")
+        raise Unsupported(f"This model takes no temperature but 1 {why}".strip() + ".", param="temperature")
     if top_p is not None and (not facts.sampling or (thinks and top_p < MIN_TOP_P_THINKING)):
-        raise InvalidRequest("This model does not take this top_p.", param="top_p")
+        raise Unsupported("This model does not take this top_p.", param="top_p")
     if temperature is not None and top_p is not None:
-        raise InvalidRequest("This model takes either temperature or top_p, not both.", param="top_p")
+        raise Unsupported("This model takes either temperature or top_p, not both.", param="top_p")
     sampling = {"temperature": temperature, "top_p": top_p}
     return {name: value for name, value in sampling.items() if value is not None}
 
@@ -136,31 +120,17 @@ def _tool_fields(tooling: Tooling, effort: str | None) -> dict[str, Any]:
     }
 
 
-def _stop_sequences(body: ChatBody) -> list[str]:
-    stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
-    if not all(stop.strip() for stop in stops):
-        raise InvalidRequest("This model cannot stop at white space.", param="stop")
-    return stops
-
-
 def _metadata(body: ChatBody) -> dict[str, str] | None:
     user = body.safety_identifier or body.user or (body.metadata or {}).get("user_id")
     if user and len(user) > MAX_USER_ID_CHARS:
         param = "safety_identifier" if body.safety_identifier else "user" if body.user else "metadata.user_id"
-        raise InvalidRequest(f"It must have at most {MAX_USER_ID_CHARS} characters.", param=param)
+        raise Unsupported(f"It must have at most {MAX_USER_ID_CHARS} characters.", param=param)
     return {"user_id": user} if user else None
-
-
-def _service_tier(asked: str | None) -> str | None:
-    """OpenAI's default tier is Anthropic's standard one; the tiers in between are OpenAI's own."""
-    if asked not in {None, "auto", "default"}:
-        raise InvalidRequest("This model's server has the service tiers auto and default.", param="service_tier")
-    return "standard_only" if asked == "default" else None
 
 
 def _own_fields(given: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in given.items() if name not in _KNOWN and value is not None}
     for name in own:
         if name not in OWN_FIELDS:
-            raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+            raise unknown_parameter(name)
     return own

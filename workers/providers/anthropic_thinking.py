@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from shared.errors import InvalidRequest
+from shared.errors import Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,13 +128,13 @@ def to_thinking(
             not begin there, so the model goes on without.
 
     Raises:
-        InvalidRequest: the model cannot think as asked.
+        Unsupported: the model cannot think as asked.
     """
     if effort is not None and effort not in {"none", *_LEVELS}:
-        raise InvalidRequest(f"This model does not know the effort '{effort}'.", param="reasoning_effort")
+        raise Unsupported(f"This model does not know the effort '{effort}'.", param="reasoning_effort")
     thinks = effort not in {None, "none"}
     if facts.thinking == "none" and thinks:
-        raise InvalidRequest("This model does not reason.", param="reasoning_effort")
+        raise Unsupported("This model does not reason.", param="reasoning_effort")
     if facts.thinking == "adaptive":
         return _adaptive(effort, facts, forced=forced)
     if not thinks or forced or is_open:
@@ -145,7 +145,7 @@ def to_thinking(
 def _budget(effort: str, max_tokens: int) -> int:
     """The level's budget, but no more than half of the answer's tokens."""
     if max_tokens <= MIN_BUDGET:
-        raise InvalidRequest(
+        raise Unsupported(
             f"This model reasons with at least {MIN_BUDGET} tokens: allow more than that for the whole answer.",
             param="reasoning_effort",
         )
@@ -156,7 +156,7 @@ def _adaptive(effort: str | None, facts: ModelFacts, *, forced: bool) -> tuple[d
     off = {"type": facts.off} if facts.default == "on" else None
     if effort == "none":
         if facts.default == "always":
-            raise InvalidRequest("This model's reasoning cannot be turned off.", param="reasoning_effort")
+            raise Unsupported("This model's reasoning cannot be turned off.", param="reasoning_effort")
         return off, None
     level = None if effort is None else _nearest(_LEVELS[effort], facts.efforts)
     if forced:

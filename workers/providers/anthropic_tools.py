@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from shared.errors import InvalidRequest
+from shared.abilities import cannot_do
+from shared.errors import InvalidRequest, Unsupported
 from shared.openai_request import ChatBody, CustomTool, FunctionDefinition, JsonObjectFormat, JsonSchemaFormat
 from workers.providers.anthropic_models import ModelFacts
 from workers.providers.anthropic_schema import Inexpressible, to_strict_schema
@@ -58,7 +59,7 @@ def to_tooling(body: ChatBody, called: list[str], facts: ModelFacts) -> Tooling:
         tooling.choice = {"type": "none"}
     if tooling.is_forced and not facts.forced_tools:
         param = "tool_choice" if body.tool_choice is not None else "function_call"
-        raise InvalidRequest("This model cannot be forced to call a tool.", param=param)
+        raise Unsupported("This model cannot be forced to call a tool.", param=param)
     _add_format(body, tooling, facts)
     one_at_a_time = body.parallel_tool_calls is False or (body.functions and not body.tools)
     if one_at_a_time and tooling.tools and not tooling.json_tool:
@@ -73,7 +74,7 @@ def _to_tools(body: ChatBody, facts: ModelFacts) -> list[dict[str, Any]]:
     strict = 0
     for number, tool in enumerate(body.tools or ()):
         if isinstance(tool, CustomTool):
-            raise InvalidRequest("This model does not take custom tools.", param=f"tools[{number}].type")
+            raise cannot_do(f"tools[{number}].type")
         tools.append(_to_tool(tool.function, f"tools[{number}].function.parameters"))
         if tool.function.strict and facts.structured and strict < MAX_STRICT_TOOLS:
             strict += _make_strict(tools[-1])
@@ -132,7 +133,7 @@ def _add_format(body: ChatBody, tooling: Tooling, facts: ModelFacts) -> None:
     if tooling.is_forced:
         return  # the reply is a call, and has no content to be formed
     if not facts.forced_tools:
-        raise InvalidRequest(
+        raise Unsupported(
             "This model can only be held to a JSON schema without open objects or recursion.", param="response_format"
         )
     _add_json_tool(tooling, schema, description)
@@ -141,7 +142,7 @@ def _add_format(body: ChatBody, tooling: Tooling, facts: ModelFacts) -> None:
 def _add_json_tool(tooling: Tooling, schema: dict[str, Any] | None, description: str | None) -> None:
     schema = {**_OPEN_OBJECT, **(schema or {})}
     if schema["type"] != "object":
-        raise InvalidRequest("The schema must be of type object.", param="response_format.json_schema.schema")
+        raise Unsupported("This model needs a schema of type object.", param="response_format.json_schema.schema")
     name = "json_reply"
     while any(tool["name"] == name for tool in tooling.tools):
         name += "_"

@@ -2,7 +2,8 @@
 
 Sources: OpenAI's OpenAPI document (ErrorResponse); llama.cpp's server (`format_error_response`: a numeric `code`,
 the kind in `type`); vLLM (`{"object": "error", ...}`, later `{"error": ...}`); FastAPI (`{"detail": [{"loc": ...}]}`);
-Ollama (`{"error": "text"}`); RFC 9110, section 10.2.3 (Retry-After).
+Ollama (`{"error": "text"}`); OpenAI's and Anthropic's pages on errors and spend limits (`details.error_code`);
+RFC 9110, section 10.2.3 (Retry-After).
 """
 
 from __future__ import annotations
@@ -10,13 +11,19 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from shared.errors import GatewayError, StreamBroken, Unavailable, classify
+from shared.errors import GatewayError, Rejected, StreamBroken, Unavailable, Unsupported, classify
 
 MAX_MESSAGE_CHARS = 2000
+# These wait for the operator or the next month, not for Retry-After.
+_SPENT: Final = frozenset({
+    "enforced_spend_limit_reached", "insufficient_quota", "organization_spend_limit_exceeded",
+    "project_spend_limit_exceeded",
+})  # fmt: skip
+_UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _GENERIC_CODES = {"invalid_request_error", "BadRequestError", "error"}
 
 
@@ -58,7 +65,9 @@ def from_error(error: Any) -> Report:
     message, param = error.get("message"), error.get("param")
     if not isinstance(message, str):
         message, param = _from_validation(message or error.get("detail"), param)
-    codes = [code for code in (error.get("code"), error.get("type")) if isinstance(code, str)]
+    details = error.get("details")
+    detailed = details.get("error_code") if isinstance(details, dict) else None
+    codes = [code for code in (detailed, error.get("code"), error.get("type")) if isinstance(code, str)]
     status = error.get("code")
     return Report(
         message=message[:MAX_MESSAGE_CHARS],
@@ -82,6 +91,10 @@ def _from_validation(detail: Any, param: Any) -> tuple[str, Any]:
 def http_failure(status: int, report: Report, retry_after_s: float | None) -> GatewayError:
     """The error for a reply with a status other than 2xx."""
     message = report.message or "The model server refused the request."
+    if report.code in _SPENT:
+        return Rejected("The model server refused the gateway's credential: its account may not spend more.")
+    if report.code in _UNSUPPORTED and status == 400:
+        return Unsupported(message, param=report.param, code=report.code)
     return classify(status, report.code, message, param=report.param, retry_after_s=retry_after_s)
 
 

@@ -5,7 +5,6 @@ Not its OpenAI-compatible one, which knows no `top_k`, no safety reasons and no 
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -17,15 +16,15 @@ from shared.types import LocalModel
 from workers.providers.error_body import retry_after_s
 from workers.providers.gemini_errors import Failure, from_body, to_error
 from workers.providers.gemini_messages import Known
-from workers.providers.gemini_parts import Image, remote_images
 from workers.providers.gemini_reply import ChatReader
 from workers.providers.gemini_request import to_body
 from workers.providers.gemini_signed import call_ids, signatures_in
 from workers.providers.gemini_thinking import generation_of
+from workers.providers.remote_images import fetch_images
 from workers.providers.upstream import MAX_ERROR_BODY_BYTES, Reply, Upstream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     import httpx
 
@@ -33,13 +32,9 @@ if TYPE_CHECKING:
     from shared.openai_request import ChatRequest
     from shared.types import Event
     from workers.providers.gemini_signatures import Signatures
-
-    FetchImage = Callable[[str], Awaitable[tuple[str, bytes]]]
+    from workers.providers.remote_images import FetchImage
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
-MAX_REMOTE_IMAGES: Final = 16
-MAX_REMOTE_BYTES: Final = 64 * 1024 * 1024
-FETCHES_AT_ONCE: Final = 4
 _PAGE_SIZE = 1000
 _MAX_PAGES = 20
 
@@ -101,7 +96,7 @@ class GeminiProvider:
         Raises:
             InvalidRequest: always.
         """
-        raise InvalidRequest(f"The model '{model}' does not make embeddings.", param="model")
+        raise InvalidRequest("The gateway makes no embeddings with Gemini.", param="model", code="wrong_endpoint")
 
     async def models(self) -> Sequence[LocalModel]:
         """The models that can complete chats, with the most tokens that their prompts can have.
@@ -144,35 +139,8 @@ class GeminiProvider:
         missing = [call_id for call_id in call_ids(request.body.messages) if call_id not in signatures]
         if missing:
             signatures |= await self._signatures.get_many(model, missing)
-        return Known(await self._images(request), signatures, needs_signatures=generation_of(model) >= (3, 0))
-
-    async def _images(self, request: ChatRequest) -> dict[str, Image]:
-        """Every remote image, fetched once; the first place that fails is told.
-
-        Raises:
-            InvalidRequest: one cannot be fetched, or they are too many or too large; `param` names it.
-        """
-        wanted: dict[str, str] = {}
-        for url, where in remote_images(request.body.messages):
-            wanted.setdefault(url, where)
-        fetch = self._fetch_image
-        if not wanted or fetch is None:
-            return {}
-        if len(wanted) > MAX_REMOTE_IMAGES:
-            where = list(wanted.values())[MAX_REMOTE_IMAGES]
-            raise InvalidRequest(f"At most {MAX_REMOTE_IMAGES} images are fetched for one request.", param=where)
-        room = asyncio.Semaphore(FETCHES_AT_ONCE)
-        outcomes = await asyncio.gather(*(_fetched(fetch, url, where, room) for url, where in wanted.items()))
-        images: dict[str, Image] = {}
-        size = 0
-        for (url, where), outcome in zip(wanted.items(), outcomes, strict=True):
-            if isinstance(outcome, InvalidRequest):
-                raise outcome
-            size += len(outcome.data)
-            if size > MAX_REMOTE_BYTES:
-                raise InvalidRequest("The images are too large together.", param=where)
-            images[url] = outcome
-        return images
+        images = await fetch_images(request.body.messages, self._fetch_image)
+        return Known(images, signatures, needs_signatures=generation_of(model) >= (3, 0))
 
 
 class _GoogleUpstream(Upstream):
@@ -192,12 +160,3 @@ class _GoogleUpstream(Upstream):
         finally:
             await response.aclose()
         raise to_error(response.status_code, failure, retry_after_s(response.headers.get("retry-after")))
-
-
-async def _fetched(fetch: FetchImage, url: str, where: str, room: asyncio.Semaphore) -> Image | InvalidRequest:
-    """The image at `url`, or why there is none: returned, so that the first failing place can be told."""
-    async with room:
-        try:
-            return Image(*await fetch(url))
-        except InvalidRequest as error:
-            return InvalidRequest(error.message, param=where, code=error.code)

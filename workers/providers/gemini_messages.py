@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.abilities import cannot_do
 from shared.errors import InvalidRequest
 from shared.openai_messages import (
     AssistantMessage,
@@ -24,7 +25,8 @@ from shared.openai_messages import (
     UserMessage,
 )
 from workers.providers.arguments import to_object
-from workers.providers.gemini_parts import Image, to_part
+from workers.providers.gemini_parts import to_part
+from workers.providers.remote_images import Image
 
 # Google's word for a call that another model made, or whose signature is lost (ai.google.dev, "Thought signatures").
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
@@ -145,7 +147,7 @@ class _Conversation:
 
     def _assistant_parts(self, message: AssistantMessage, place: str) -> list[_Part]:
         if message.audio is not None:
-            raise InvalidRequest("This model does not take audio that was made before.", param=f"{place}.audio")
+            raise cannot_do(f"{place}.audio")
         parts = _said(message)
         calls: list[_Part] = []
         for number, call in enumerate(message.tool_calls or ()):
@@ -162,7 +164,7 @@ class _Conversation:
 
     def _call_part(self, call: FunctionToolCall | CustomToolCall, where: str) -> _Part:
         if isinstance(call, CustomToolCall):
-            raise InvalidRequest("This model does not take calls of custom tools.", param=f"{where}.type")
+            raise cannot_do(f"{where}.type")
         # Only an id that Gemini may have given goes back: it never saw those that a provider of ours minted.
         identity = {} if call.id.startswith(_MINTED) else {"id": call.id}
         made = {**identity, "name": call.function.name}

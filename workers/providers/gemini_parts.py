@@ -7,31 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
-import msgspec
-
+from shared.abilities import GEMINI_AUDIO, cannot_do
 from shared.errors import InvalidRequest
-from shared.openai_messages import AudioPart, FilePart, ImagePart, Message, UserMessage
-
-AUDIO_FORMATS: Final = frozenset({"wav", "mp3", "aiff", "aac", "ogg", "flac"})
-
-
-class Image(msgspec.Struct, frozen=True):
-    """An image that was fetched."""
-
-    mime_type: str
-    data: bytes
-
-
-def remote_images(messages: list[Message]) -> Iterator[tuple[str, str]]:
-    """The URL of each image that is not a data URL, with its place."""
-    for number, message in enumerate(messages):
-        if isinstance(message, UserMessage) and not isinstance(message.content, str):
-            for index, part in enumerate(message.content):
-                if isinstance(part, ImagePart) and not part.image_url.url.startswith("data:"):
-                    yield part.image_url.url, f"messages[{number}].content[{index}].image_url.url"
+from shared.openai_messages import AudioPart, FilePart, ImagePart
+from workers.providers.remote_images import Image
 
 
 def to_part(part: ImagePart | AudioPart | FilePart, where: str, images: Mapping[str, Image]) -> dict[str, Any]:
@@ -58,14 +40,14 @@ def _image(url: str, where: str, images: Mapping[str, Image]) -> dict[str, Any]:
         return _inline(mime_type, encoded)
     image = images.get(url)
     if image is None:
-        raise InvalidRequest("This model takes images as data URLs only, not by address.", param=where)
-    return _inline(image.mime_type, base64.b64encode(image.data).decode())
+        raise cannot_do(where)
+    return _inline(image.mime_type, image.base64)
 
 
 def _audio(part: AudioPart, where: str) -> dict[str, Any]:
     data, audio_format = part.input_audio.get("data"), part.input_audio.get("format")
-    if audio_format not in AUDIO_FORMATS:
-        raise InvalidRequest("This model does not take this audio format.", param=f"{where}.input_audio.format")
+    if audio_format not in GEMINI_AUDIO:
+        raise cannot_do(f"{where}.input_audio.format")
     place = f"{where}.input_audio.data"
     return _inline(f"audio/{audio_format}", _checked(data, place, "audio"))
 
@@ -73,7 +55,7 @@ def _audio(part: AudioPart, where: str) -> dict[str, Any]:
 def _file(part: FilePart, where: str) -> dict[str, Any]:
     data = part.file.get("file_data")
     if not isinstance(data, str):
-        raise InvalidRequest("This model takes files as data URLs only, not by id.", param=f"{where}.file")
+        raise cannot_do(f"{where}.file")
     place = f"{where}.file.file_data"
     return _inline(*_from_data_url(data, place, "file"))
 

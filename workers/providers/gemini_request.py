@@ -6,20 +6,18 @@ the types of google-genai, and ai.google.dev, "Function calling" and "Structured
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from shared.errors import InvalidRequest
+from shared.abilities import check_supported, unknown_parameter
 from shared.openai_request import ChatBody, ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from workers.providers.gemini_messages import Known, to_contents
 from workers.providers.gemini_thinking import to_thinking_config
 from workers.providers.gemini_tools import to_tool_config, to_tools
 
-MAX_CANDIDATES: Final = 8
-_INT32 = range(-(2**31), 2**31)
 _KNOWN = frozenset(ChatBody.__struct_fields__)
-_SERVICE_TIERS = {"auto": None, "default": None, "standard": None, "flex": "flex", "priority": "priority"}
+_OWN_TIERS = frozenset({"flex", "priority"})
 
 
 def to_body(request: ChatRequest, model: str, known: Known) -> bytes:
@@ -35,10 +33,11 @@ def to_body(request: ChatRequest, model: str, known: Known) -> bytes:
         known: what its messages refer to.
 
     Raises:
-        InvalidRequest: a parameter cannot be met; `param` names it.
+        Unsupported: Gemini cannot meet a parameter; `param` names it.
+        InvalidRequest: the request is wrong for any server.
     """
     body = request.body
-    _check_supported(body)
+    check_supported(body, "gemini")
     own = _own_fields(request.fields)
     system, contents = to_contents(body.messages, known)
     fields: dict[str, Any] = {"contents": contents}
@@ -52,29 +51,9 @@ def to_body(request: ChatRequest, model: str, known: Known) -> bytes:
         fields["generationConfig"] = config
     if "safety_settings" in own:
         fields["safetySettings"] = own["safety_settings"]
-    if tier := _SERVICE_TIERS[body.service_tier or "auto"]:
-        fields["serviceTier"] = tier
+    if body.service_tier in _OWN_TIERS:
+        fields["serviceTier"] = body.service_tier
     return msgspec.json.encode(fields)
-
-
-def _check_supported(body: ChatBody) -> None:
-    refused = {
-        "n": (body.n or 1) > MAX_CANDIDATES,
-        "seed": body.seed is not None and body.seed not in _INT32,
-        "max_completion_tokens": (body.max_completion_tokens or 0) not in _INT32,
-        "max_tokens": (body.max_tokens or 0) not in _INT32,
-        "logit_bias": bool(body.logit_bias),
-        "audio": body.audio is not None,
-        "modalities": "audio" in (body.modalities or ()),
-        "prediction": body.prediction is not None,
-        "web_search_options": body.web_search_options is not None,
-        "verbosity": body.verbosity is not None,
-        "parallel_tool_calls": body.parallel_tool_calls is False and bool(body.tools),
-        "service_tier": (body.service_tier or "auto") not in _SERVICE_TIERS,
-    }
-    for param, is_refused in refused.items():
-        if is_refused:
-            raise InvalidRequest(f"This model cannot do '{param}' as asked.", param=param)
 
 
 def _to_generation_config(body: ChatBody, model: str, own: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +88,6 @@ def _own_fields(given: dict[str, Any]) -> dict[str, Any]:
         if name in _KNOWN or value is None:
             continue
         if name not in {"top_k", "safety_settings", "thinking_config"}:
-            raise InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+            raise unknown_parameter(name)
         own[name] = value
     return own

@@ -7,15 +7,15 @@ Source: ai.google.dev, "Gemini thinking" (levels and budgets by model) and "Open
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Any
 
-from shared.errors import InvalidRequest
+from shared.abilities import EFFORTS, cannot_do
+from shared.errors import Unsupported
 
-EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
 _NAME = re.compile(r"gemini-(\d+)(?:\.(\d+))?(?:-|$)")
 _WITHOUT = re.compile(r"gemma|learnlm|.*-(tts|embedding)|gemini-2\.5-flash-(image|native|live)")
-_LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH"}
-_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
+_LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH", "max": "HIGH"}
+_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
 
 
 def generation_of(model: str) -> tuple[int, int]:
@@ -27,21 +27,21 @@ def generation_of(model: str) -> tuple[int, int]:
 def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
     """The `thinkingConfig` for a `reasoning_effort`; None if the model shall not get one.
 
-    A level that a model lacks becomes its nearest: `minimal` is LOW where there is no MINIMAL, `xhigh` is HIGH.
-    Thoughts are asked for with every effort but `none`.
+    A level that a model lacks becomes its nearest: `minimal` is LOW where there is no MINIMAL, `xhigh` and `max` are
+    HIGH. Thoughts are asked for with every effort but `none`.
 
     Raises:
-        InvalidRequest: the model cannot think so, or cannot not think; `param` is `reasoning_effort`.
+        Unsupported: the model cannot think so, or cannot not think; `param` is `reasoning_effort`.
     """
     if effort not in EFFORTS:
-        raise InvalidRequest("This model does not know this effort.", param="reasoning_effort")
+        raise cannot_do("reasoning_effort")
     generation = generation_of(model)
     if _WITHOUT.match(model) or generation < (2, 5):
         if effort != "none":
-            raise InvalidRequest("This model cannot think.", param="reasoning_effort")
+            raise Unsupported("This model cannot think.", param="reasoning_effort")
         return None
     if effort == "none" and (generation >= (3, 0) or "pro" in model):
-        raise InvalidRequest("This model's thinking cannot be switched off.", param="reasoning_effort")
+        raise Unsupported("This model's thinking cannot be switched off.", param="reasoning_effort")
     if generation < (3, 0):
         budget = _BUDGETS[effort]
         return {"thinkingBudget": budget, "includeThoughts": True} if budget else {"thinkingBudget": 0}

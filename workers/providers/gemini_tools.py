@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from shared.abilities import cannot_do
 from shared.errors import InvalidRequest
 from shared.openai_request import ChatBody, CustomTool, FunctionDefinition
 
@@ -22,12 +23,12 @@ def to_tools(body: ChatBody) -> list[dict[str, Any]]:
     """The function declarations of a request's tools and legacy functions.
 
     Raises:
-        InvalidRequest: a tool is no function; `param` names it.
+        Unsupported: a tool is no function; `param` names it.
     """
     functions: list[FunctionDefinition] = []
     for number, tool in enumerate(body.tools or ()):
         if isinstance(tool, CustomTool):
-            raise InvalidRequest("This model does not take custom tools.", param=f"tools[{number}].type")
+            raise cannot_do(f"tools[{number}].type")
         functions.append(tool.function)
     return [_to_declaration(function) for function in (*functions, *(body.functions or ()))]
 

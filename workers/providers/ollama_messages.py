@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any
 
+from shared.abilities import cannot_do
 from shared.errors import InvalidRequest
 from shared.openai_messages import (
     AssistantMessage,
-    AudioPart,
     CustomToolCall,
-    FilePart,
     FunctionMessage,
     FunctionToolCall,
     ImagePart,
@@ -25,21 +25,26 @@ from shared.openai_messages import (
     UserMessage,
 )
 from workers.providers.arguments import to_object
+from workers.providers.remote_images import Image
 
 
-def to_messages(messages: list[Message]) -> list[dict[str, Any]]:
+def to_messages(messages: list[Message], images: Mapping[str, Image]) -> list[dict[str, Any]]:
     """The conversation in Ollama's form. A participant's `name` and an image's `detail` have no place there.
+
+    Args:
+        messages: the client's.
+        images: those that it named by address, by URL.
 
     Raises:
         InvalidRequest: a message holds what Ollama cannot take; `param` names the place.
     """
     called: dict[str, str] = {}
-    return [_to_message(message, f"messages[{number}]", called) for number, message in enumerate(messages)]
+    return [_to_message(message, f"messages[{number}]", called, images) for number, message in enumerate(messages)]
 
 
-def _to_message(message: Message, place: str, called: dict[str, str]) -> dict[str, Any]:
+def _to_message(message: Message, place: str, called: dict[str, str], images: Mapping[str, Image]) -> dict[str, Any]:
     if isinstance(message, UserMessage):
-        return _to_user(message, place)
+        return _to_user(message, place, images)
     if isinstance(message, AssistantMessage):
         return _to_assistant(message, place, called)
     if isinstance(message, ToolMessage):
@@ -60,7 +65,7 @@ def _text(content: str | list[TextPart]) -> str:
     return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def _to_user(message: UserMessage, place: str) -> dict[str, Any]:
+def _to_user(message: UserMessage, place: str, fetched: Mapping[str, Image]) -> dict[str, Any]:
     if isinstance(message.content, str):
         return {"role": "user", "content": message.content}
     texts: list[str] = []
@@ -70,25 +75,22 @@ def _to_user(message: UserMessage, place: str) -> dict[str, Any]:
         if isinstance(part, TextPart):
             texts.append(part.text)
         elif isinstance(part, ImagePart):
-            images.append(_to_image(part.image_url.url, f"{where}.image_url.url"))
+            images.append(_to_image(part.image_url.url, f"{where}.image_url.url", fetched))
         else:
-            raise _unsupported_part(part, where)
+            raise cannot_do(where)
     fields: dict[str, Any] = {"role": "user", "content": "\n".join(texts)}
     if images:
         fields["images"] = images
     return fields
 
 
-def _unsupported_part(part: AudioPart | FilePart, where: str) -> InvalidRequest:
-    kind = "audio" if isinstance(part, AudioPart) else "files"
-    return InvalidRequest(f"This model does not take {kind}.", param=where)
-
-
-def _to_image(url: str, where: str) -> str:
-    """The bare base64 text of an image's data URL."""
+def _to_image(url: str, where: str, fetched: Mapping[str, Image]) -> str:
+    """The bare base64 text of an image."""
+    if url in fetched:
+        return fetched[url].base64
     head, comma, encoded = url.partition(",")
     if not head.startswith("data:"):
-        raise InvalidRequest("This model takes images as data URLs only, not by address.", param=where)
+        raise cannot_do(where)
     if not comma or not head.endswith(";base64"):
         raise InvalidRequest("The image's data URL must be base64.", param=where)
     try:
@@ -100,7 +102,7 @@ def _to_image(url: str, where: str) -> str:
 
 def _to_assistant(message: AssistantMessage, place: str, called: dict[str, str]) -> dict[str, Any]:
     if message.audio is not None:
-        raise InvalidRequest("This model does not take audio.", param=f"{place}.audio")
+        raise cannot_do(f"{place}.audio")
     fields: dict[str, Any] = {"role": "assistant", "content": _assistant_text(message)}
     if message.reasoning_content:
         fields["thinking"] = message.reasoning_content
@@ -130,6 +132,6 @@ def _assistant_text(message: AssistantMessage) -> str:
 
 def _to_tool_call(call: FunctionToolCall | CustomToolCall, where: str) -> dict[str, Any]:
     if isinstance(call, CustomToolCall):
-        raise InvalidRequest("This model does not take calls of custom tools.", param=f"{where}.type")
+        raise cannot_do(f"{where}.type")
     arguments = to_object(call.function.arguments, f"{where}.function.arguments")
     return {"id": call.id, "function": {"name": call.function.name, "arguments": arguments}}

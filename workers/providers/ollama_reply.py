@@ -5,19 +5,26 @@ Source of the shapes: Ollama's api/types.go (ChatResponse, Metrics, Logprob) and
 
 from __future__ import annotations
 
+import re
 import secrets
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
-from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable
+from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable, Unsupported
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.error_body import Report, from_error, stream_failure
 from workers.providers.lines import LineReader, decode_line
 
-_FINISH_REASONS: dict[str, FinishReason] = {"": "stop", "stop": "stop", "length": "length"}
+# A full context is a `length` too (`limit` in the pull request that brought `shift`).
+_FINISH_REASONS: dict[str, FinishReason] = {"": "stop", "stop": "stop", "length": "length", "limit": "length"}
 _NULL = Raw(b"null")
+NEARLY_ALL: Final = 0.9
+# Ollama has no code for it: server/routes.go says `"name" does not support tools`, and of thinking either that or
+# `think value "high" is not supported for this model`.
+_UNSUPPORTED = re.compile(r"does not support \w+|think value")
+_BLAMED: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "reasoning_effort"}
 
 
 class _Function(Struct):
@@ -71,10 +78,15 @@ class ChatReader(LineReader):
     Usage is on the last line, and Ollama leaves a count out where it is zero: without `eval_count` nothing was
     made; but without `prompt_eval_count` (older versions count only what was not in their cache) the prompt's size
     is not known, so no `Usage` is made and the caller's estimate stands, marked as one.
+
+    Args:
+        cut_at: the context in tokens, where the prompt seems to be far too long for it: a count near it then means
+            that the server has cut the prompt, though it was told not to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cut_at: int | None = None) -> None:
         super().__init__()
+        self._cut_at = cut_at
         self._calls = 0
 
     def take(self, line: bytes, events: list[Event]) -> None:
@@ -112,6 +124,8 @@ class ChatReader(LineReader):
         reason = _FINISH_REASONS.get(line.done_reason or "")
         if reason is None:  # load and unload answer requests without messages: there is no completion
             raise stream_failure(Report(), after_content=self.has_content)
+        if self._cut_at is not None and (line.prompt_eval_count or 0) >= NEARLY_ALL * self._cut_at:
+            raise _was_cut(after_content=self.has_content)
         events.append(Finish("tool_calls" if reason == "stop" and self._calls else reason))
         if line.prompt_eval_count is not None:
             cached = line.prompt_eval_cached_count or 0
@@ -135,11 +149,23 @@ def from_line_error(report: Report, *, after_content: bool) -> GatewayError:
     return stream_failure(report, after_content=after_content)
 
 
+def _was_cut(*, after_content: bool) -> GatewayError:
+    text = "The prompt is longer than the model's context, and the model server has cut it."
+    return StreamBroken(text) if after_content else ContextTooLong(text)
+
+
 def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
-    """The error for a failure status: as classified, but for a prompt that is too long."""
+    """The error for a failure status: as classified, but for a prompt that is too long and what a model cannot do."""
     if isinstance(failure, InvalidRequest | Unavailable) and is_context_error(report):
         return ContextTooLong(report.message)
+    if isinstance(failure, InvalidRequest) and (found := _UNSUPPORTED.search(report.message)):
+        return Unsupported(report.message, param=_BLAMED.get(found[0].rpartition(" ")[2]))
     return failure
+
+
+def refuses_level(report: Report) -> bool:
+    """Whether Ollama says that the model thinks, but not by levels: `think value "high" is not supported ...`."""
+    return report.message.startswith("think value ")
 
 
 def is_context_error(report: Report) -> bool:

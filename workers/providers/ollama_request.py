@@ -5,16 +5,27 @@ Source of the shapes: Ollama's api/types.go (ChatRequest, Options) and docs/api.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from shared.errors import InvalidRequest
-from shared.openai_request import ChatBody, CustomTool, FunctionDefinition, JsonObjectFormat, JsonSchemaFormat
+from shared.abilities import cannot_do, check_supported, unknown_parameter
+from shared.openai_request import (
+    ChatBody,
+    CustomTool,
+    FunctionDefinition,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    estimate_prompt_tokens,
+)
+from workers.providers.ollama_context import ContextRoom, keep_whole
 from workers.providers.ollama_messages import to_messages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.openai_request import ChatRequest
+    from workers.providers.remote_images import Image
 
 # Sampling options of Ollama that OpenAI does not name. Those that load a model (num_gpu, num_thread, ...) are the
 # operator's. Ollama drops an option that it does not know without a word, so only current ones are listed.
@@ -23,33 +34,59 @@ OPTIONS = frozenset({
 })  # fmt: skip
 _KNOWN = frozenset(ChatBody.__struct_fields__)
 _THINK: dict[str, bool | str] = {
-    "none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high",
+    "none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
 }  # fmt: skip
+FAR_TOO_LONG: Final = 1.5
+"""How many times its context the estimate of a prompt must be before an answer to it is looked upon with suspicion."""
 
 
-def to_body(request: ChatRequest, model: str, *, num_ctx: int, context_length: int | None) -> bytes:
+class Prepared(msgspec.Struct):
+    """A request that is ready to be sent.
+
+    Args:
+        content: the body.
+        has_level: whether `reasoning_effort` became a level of thinking, which not every model that thinks takes.
+        cut_at: the context in tokens, where the prompt seems to be far too long for it; else None.
+    """
+
+    content: bytes
+    has_level: bool
+    cut_at: int | None
+
+
+def to_body(
+    request: ChatRequest,
+    model: str,
+    room: ContextRoom,
+    images: Mapping[str, Image] | None = None,
+    *,
+    takes_levels: bool = True,
+) -> Prepared:
     """The body to send. What Ollama cannot do is refused, never dropped.
 
     Accepted and without effect, since they change no answer: `user`, `metadata`, `store`, `service_tier`,
     `prompt_cache_key`, `safety_identifier`, `parallel_tool_calls: true`, a tool's `strict`. `reasoning_effort`
-    becomes `think`, where `minimal` is Ollama's `low` and `xhigh` its `high`. Fields that OpenAI does not name
-    are Ollama's: sampling options (also inside `options`), `keep_alive` and `think`.
+    becomes `think`, where `minimal` is Ollama's `low`, and `xhigh` and `max` its `high`. Fields that OpenAI does not
+    name are Ollama's: sampling options (also inside `options`), `keep_alive` and `think`.
 
     Args:
         request: the client's request.
         model: the model's name at the upstream.
-        num_ctx: the context to load the model with, in tokens, unless the client asks for another one.
-        context_length: the most tokens that the model can have in context, if known.
+        room: how long its context may be.
+        images: those that the client named by address, by URL.
+        takes_levels: whether the model thinks by levels; one that does not is told to think or not to.
 
     Raises:
-        InvalidRequest: a parameter cannot be met; `param` names it.
+        Unsupported: Ollama cannot meet a parameter; `param` names it.
+        InvalidRequest: the request is wrong for any server.
+        ContextTooLong: the prompt might be cut.
     """
     body = request.body
-    _check_supported(body)
+    check_supported(body, "ollama")
     options = _to_options(body)
     fields: dict[str, Any] = {
         "model": model,
-        "messages": to_messages(body.messages),
+        "messages": to_messages(body.messages, images or {}),
         "stream": True,
         # Both together make a prompt that is too long an error; by default it is cut and answered.
         "truncate": False,
@@ -57,9 +94,8 @@ def to_body(request: ChatRequest, model: str, *, num_ctx: int, context_length: i
         "options": options,
     }
     if body.reasoning_effort is not None:
-        if body.reasoning_effort not in _THINK:
-            raise InvalidRequest("This model does not know this effort.", param="reasoning_effort")
-        fields["think"] = _THINK[body.reasoning_effort]
+        level = _THINK[body.reasoning_effort]
+        fields["think"] = level if takes_levels else bool(level)
     if body.logprobs:
         fields["logprobs"] = True
         fields["top_logprobs"] = body.top_logprobs or 0
@@ -68,31 +104,12 @@ def to_body(request: ChatRequest, model: str, *, num_ctx: int, context_length: i
     if (reply_format := _to_format(body)) is not None:
         fields["format"] = reply_format
     _add_own_fields(request.fields, fields, options)
-    wanted = options.get("num_ctx", num_ctx)
-    options["num_ctx"] = min(wanted, context_length) if context_length and isinstance(wanted, int) else wanted
-    return msgspec.json.encode(fields)
-
-
-def _check_supported(body: ChatBody) -> None:
-    refused = {
-        "n": (body.n or 1) > 1,
-        "logit_bias": bool(body.logit_bias),
-        "audio": body.audio is not None,
-        "modalities": "audio" in (body.modalities or ()),
-        "prediction": body.prediction is not None,
-        "web_search_options": body.web_search_options is not None,
-        "verbosity": body.verbosity is not None,
-        "parallel_tool_calls": body.parallel_tool_calls is False and bool(body.tools),
-        "tool_choice": isinstance(body.tool_choice, dict) or body.tool_choice == "required",
-        "function_call": isinstance(body.function_call, dict),
-    }
-    for param, is_refused in refused.items():
-        if is_refused:
-            raise _cannot(param)
-
-
-def _cannot(param: str) -> InvalidRequest:
-    return InvalidRequest(f"This model's server cannot do '{param}' as asked.", param=param)
+    num_ctx = options["num_ctx"] = room.num_ctx(options.get("num_ctx"))
+    if room.cuts:
+        keep_whole(fields)
+    has_level = isinstance(fields.get("think"), str) and request.fields.get("think") is None
+    seems_cut = estimate_prompt_tokens(body) > FAR_TOO_LONG * num_ctx
+    return Prepared(msgspec.json.encode(fields), has_level, num_ctx if seems_cut else None)
 
 
 def _to_options(body: ChatBody) -> dict[str, Any]:
@@ -112,7 +129,7 @@ def _to_tools(body: ChatBody) -> list[dict[str, Any]]:
     tools: list[dict[str, Any]] = []
     for number, tool in enumerate(body.tools or ()):
         if isinstance(tool, CustomTool):
-            raise _cannot(f"tools[{number}].type")
+            raise cannot_do(f"tools[{number}].type")
         if body.tool_choice != "none":
             tools.append(_to_tool(tool.function))
     if body.function_call != "none":
@@ -147,11 +164,7 @@ def _add_own_fields(given: dict[str, Any], fields: dict[str, Any], options: dict
         elif name == "options" and isinstance(value, dict):
             for option, setting in value.items():
                 if option not in OPTIONS and option not in {"temperature", "top_p", "seed", "stop"}:
-                    raise _unknown(f"options.{option}")
+                    raise unknown_parameter(f"options.{option}")
                 options[option] = setting
         else:
-            raise _unknown(name)
-
-
-def _unknown(name: str) -> InvalidRequest:
-    return InvalidRequest(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+            raise unknown_parameter(name)

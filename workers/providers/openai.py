@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.catalogue import endpoints_of
+from shared.errors import GatewayError
 from shared.openai_embeddings import Embedded
-from shared.types import LocalModel
+from workers.providers.openai_models import ModelList, Props, TemplateAbilities
 from workers.providers.openai_wire import ChatReader, to_body
+from workers.providers.remote_images import fetch_images
 from workers.providers.upstream import RefusedError, Reply, Upstream
 
 if TYPE_CHECKING:
@@ -18,22 +20,8 @@ if TYPE_CHECKING:
 
     from shared.openai_embeddings import EmbeddingsRequest
     from shared.openai_request import ChatRequest
-    from shared.types import Event
-
-
-class _Meta(msgspec.Struct):
-    n_ctx: int | None = None
-
-
-class _Model(msgspec.Struct):
-    id: str
-    created: int | None = None
-    max_model_len: int | None = None
-    meta: _Meta | None = None
-
-
-class _ModelList(msgspec.Struct):
-    data: list[_Model]
+    from shared.types import Event, LocalModel
+    from workers.providers.remote_images import FetchImage
 
 
 class _Vector(msgspec.Struct):
@@ -60,13 +48,26 @@ class OpenAIProvider:
         base_url: the server's URL with its version, as in `https://api.openai.com/v1`.
         api_key: sent as a bearer token.
         connections: how many connections may be open at once.
+        fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
+            opens a connection to wherever a client says.
     """
 
     name = "openai"
 
-    def __init__(self, base_url: str, api_key: str | None = None, connections: int = 64) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        connections: int = 64,
+        *,
+        fetch_image: FetchImage | None = None,
+    ) -> None:
         self._upstream = Upstream(base_url, api_key=api_key, connections=connections)
+        self._fetch_image = fetch_image
         self._refuses_stream_options = False
+        self._base_url = base_url
+        self._api_key = api_key
+        self._beside: Upstream | None = None
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
@@ -75,26 +76,25 @@ class OpenAIProvider:
         A server that refuses `stream_options` is asked once more without, and never again with them.
         """
         ask_usage = not self._refuses_stream_options
+        images = await fetch_images(request.body.messages, self._fetch_image)
+        prepare = partial(to_body, request, model, images=images)
         try:
-            async with self._attempt(request, model, ask_usage=ask_usage) as events:
+            async with self._attempt(prepare(ask_usage=ask_usage)) as events:
                 yield events
                 return
         except RefusedError as refusal:
             if not (ask_usage and refusal.status in {400, 422} and refusal.report.blames("stream_options")):
                 raise refusal.failure from None
         try:
-            async with self._attempt(request, model, ask_usage=False) as events:
+            async with self._attempt(prepare(ask_usage=False)) as events:
                 self._refuses_stream_options = True
                 yield events
         except RefusedError as refusal:
             raise refusal.failure from None
 
     @asynccontextmanager
-    async def _attempt(
-        self, request: ChatRequest, model: str, *, ask_usage: bool
-    ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+    async def _attempt(self, body: bytes) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         reader = ChatReader()
-        body = to_body(request, model, ask_usage=ask_usage)
         async with self._upstream.request("POST", "/chat/completions", body, reader) as reply:
             if reply.content_type == "text/event-stream":
                 yield reply.batches(reader)
@@ -109,25 +109,29 @@ class OpenAIProvider:
         return Embedded([one.embedding for one in found], reply.usage.prompt_tokens if reply.usage else None)
 
     async def models(self) -> Sequence[LocalModel]:
-        """The server's models; the context length is llama.cpp's `meta.n_ctx` or vLLM's `max_model_len`.
+        """The server's models, with what llama.cpp and vLLM say of them; of other servers' nothing is known.
 
         Raises:
             UpstreamError: it cannot be asked.
         """
-        found = await self._upstream.fetch("GET", "/models", None, _ModelList)
-        return [
-            LocalModel(
-                id=model.id,
-                created=model.created or 0,
-                context_length=(model.meta and model.meta.n_ctx) or model.max_model_len,
-                endpoints=endpoints_of(model.id),
-            )
-            for model in found.data
-        ]
+        found = await self._upstream.fetch("GET", "/models", None, ModelList)
+        return found.to_models(await self._template() if found.is_llama_cpp else TemplateAbilities())
+
+    async def _template(self) -> TemplateAbilities:
+        """What the chat template of llama.cpp's model can say; it drops the rest without a word."""
+        if self._beside is None:  # llama.cpp's own calls are beside its /v1
+            root = self._base_url.rstrip("/").removesuffix("/v1")
+            self._beside = Upstream(root, api_key=self._api_key, connections=1)
+        try:
+            return (await self._beside.fetch("GET", "/props", None, Props)).chat_template_caps
+        except GatewayError:  # an older server, or one that keeps it to itself
+            return TemplateAbilities()
 
     async def close(self) -> None:
         """Close every connection."""
         await self._upstream.close()
+        if self._beside is not None:
+            await self._beside.close()
 
 
 async def _whole(reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:

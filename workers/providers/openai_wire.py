@@ -6,20 +6,25 @@ CreateChatCompletionResponse; `reasoning_content` and `reasoning` as DeepSeek, l
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 from msgspec import Raw, Struct
 
-from shared.errors import InvalidRequest, StreamBroken
-from shared.openai_request import CustomTool
+from shared.abilities import check_supported
+from shared.errors import StreamBroken
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.error_body import from_error, stream_failure
 from workers.providers.lines import LineReader, decode_line
+from workers.providers.openai_legacy import to_tools
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from shared.openai_request import ChatRequest
+    from workers.providers.remote_images import Image
 
 _NULL = Raw(b"null")
 _FINISH_REASONS: dict[str, FinishReason] = {reason: reason for reason in get_args(FinishReason)}
@@ -84,31 +89,48 @@ class _Chunk(Struct):
 
 
 _decode = msgspec.json.Decoder(_Chunk).decode
+# OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
+_REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
 
 
-def to_body(request: ChatRequest, model: str, *, ask_usage: bool) -> bytes:
-    """The body to send: the client's own fields, streamed, with the upstream's model name.
+def to_body(request: ChatRequest, model: str, *, ask_usage: bool, images: Mapping[str, Image] | None = None) -> bytes:
+    """The body to send: the client's own fields, streamed, with the upstream's model name and tools for functions.
 
     Args:
         request: the client's request.
         model: the model's name at the upstream.
         ask_usage: whether to ask for usage with `stream_options`.
+        images: those that go out as data, by the URL that the client named them by.
 
     Raises:
-        InvalidRequest: the answer would hold what events cannot carry: audio, or calls of custom tools.
+        Unsupported: the answer would hold what events cannot carry: audio, or calls of custom tools.
+        InvalidRequest: a function's result has no call before it.
     """
     body = request.body
-    if body.audio is not None or "audio" in (body.modalities or ()):
-        raise InvalidRequest("Audio output is not supported.", param="audio" if body.audio else "modalities")
-    for number, tool in enumerate(body.tools or ()):
-        if isinstance(tool, CustomTool):
-            raise InvalidRequest("Custom tools are not supported.", param=f"tools[{number}].type")
+    check_supported(body, "openai")
     fields: dict[str, Any] = {**request.fields, "model": model, "stream": True}
+    to_tools(body, fields)
+    if images:
+        fields["messages"] = [_with_data(message, images) for message in fields["messages"]]
+    if _REASONS.match(model) and body.max_tokens is not None:
+        fields["max_completion_tokens"] = body.output_limit
+        del fields["max_tokens"]
     if ask_usage:
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     else:
         fields.pop("stream_options", None)
     return msgspec.json.encode(fields)
+
+
+def _with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str, Any]:
+    """A message as the client sent it, with data URLs in the place of addresses."""
+    if not isinstance(message.get("content"), list):
+        return message
+    parts = []
+    for part in message["content"]:
+        image = images.get(part["image_url"]["url"]) if part["type"] == "image_url" else None
+        parts.append(part if image is None else {**part, "image_url": {**part["image_url"], "url": image.data_url}})
+    return {**message, "content": parts}
 
 
 class ChatReader(LineReader):

@@ -31,6 +31,7 @@ NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
 DRAIN_S = 0.25
+FETCH_BOUND_S = 10.0
 # At least as long as workers/http_client.py keeps an idle connection.
 IDLE_S = 20.0
 
@@ -149,14 +150,16 @@ class Upstream:
             await response.aclose()
 
     async def fetch(self, method: str, path: str, content: bytes | None, kind: type[T]) -> T:
-        """The reply to a small request, decoded as `kind`.
+        """The reply to a small request, decoded as `kind`; within FETCH_BOUND_S seconds.
 
         Raises:
             UpstreamError: no reply came, or one that is not what was asked for.
         """
         try:
-            async with self.request(method, path, content) as reply:
+            async with asyncio.timeout(FETCH_BOUND_S), self.request(method, path, content) as reply:
                 return msgspec.json.decode(await reply.whole(), type=kind)
+        except TimeoutError:
+            raise Unavailable(f"The model server did not answer {path} in time.") from None
         except RefusedError as refusal:
             if isinstance(refusal.failure, UpstreamError):
                 raise refusal.failure from None

@@ -13,18 +13,18 @@ from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 USAGE = Usage(prompt_tokens=3, completion_tokens=2, cached_tokens=1, reasoning_tokens=1)
 
 
-def stream(*events: Delta | Finish, include_usage: bool = False) -> list[Any]:
+def stream(*events: Delta | Finish, include_usage: bool = False, legacy_calls: bool = False) -> list[Any]:
     """The chunks of a stream, [DONE] as None."""
-    encoder = ChunkEncoder("chatcmpl-1", 7, "m", include_usage=include_usage)
+    encoder = ChunkEncoder("chatcmpl-1", 7, "m", include_usage=include_usage, legacy_calls=legacy_calls)
     text = b"".join([*(encoder.encode(event) for event in events), encoder.end(USAGE)]).decode()
     assert text.endswith("data: [DONE]\n\n")
     parts = [part.removeprefix("data: ") for part in text.split("\n\n")[:-1]]
     return [None if part == "[DONE]" else json.loads(part) for part in parts]
 
 
-def body(*events: Event) -> Any:
+def body(*events: Event, legacy_calls: bool = False) -> Any:
     """The only choice of the body."""
-    fold = CompletionFold()
+    fold = CompletionFold(legacy_calls=legacy_calls)
     for event in events:
         fold.add(event)
     return json.loads(fold.body("chatcmpl-1", 7, "m", USAGE))["choices"][0]
@@ -83,6 +83,44 @@ def test_tool_calls_stream_in_pieces_and_fold_into_wholes() -> None:
         {"id": "call_2", "type": "function", "function": {"name": "time", "arguments": "{}"}},
     ]
     assert choice["finish_reason"] == "tool_calls"
+
+
+def test_a_request_with_functions_gets_a_function_call() -> None:
+    """Name in the first piece, arguments in pieces; of several calls the first, as there is room for one."""
+    events: list[Delta | Finish] = [
+        Delta(tool_calls=[ToolCallDelta(0, "call_1", "weather", "")]),
+        Delta(tool_calls=[ToolCallDelta(0, arguments='{"city":')]),
+        Delta(tool_calls=[ToolCallDelta(0, arguments='"Rome"}'), ToolCallDelta(1, "call_2", "time", "{}")]),
+        Delta(tool_calls=[ToolCallDelta(1, arguments="")]),
+        Finish("tool_calls"),
+    ]
+    deltas = [chunk["choices"][0]["delta"] for chunk in stream(*events, legacy_calls=True)[:-1]]
+    assert deltas == [
+        {"role": "assistant", "content": None, "refusal": None},
+        {"function_call": {"name": "weather", "arguments": ""}},
+        {"function_call": {"arguments": '{"city":'}},
+        {"function_call": {"arguments": '"Rome"}'}},
+        {},
+    ]
+    assert stream(*events, legacy_calls=True)[-2]["choices"][0]["finish_reason"] == "function_call"
+    choice = body(*events, legacy_calls=True)
+    assert choice["message"]["function_call"] == {"name": "weather", "arguments": '{"city":"Rome"}'}
+    assert (choice["message"]["content"], choice["finish_reason"]) == (None, "function_call")
+    assert "tool_calls" not in choice["message"]
+
+
+def test_a_call_ends_under_the_name_that_the_client_knows() -> None:
+    """An upstream may use the older one for tools; other reasons stay."""
+    call = Delta(tool_calls=[ToolCallDelta(0, "call_1", "weather", "{}")])
+    for legacy, reason, told in (
+        (False, "function_call", "tool_calls"),
+        (True, "function_call", "function_call"),
+        (True, "length", "length"),
+        (False, "stop", "stop"),
+    ):
+        finish = Finish(reason)  # type: ignore[arg-type]
+        assert stream(call, finish, legacy_calls=legacy)[-2]["choices"][0]["finish_reason"] == told
+        assert body(call, finish, legacy_calls=legacy)["finish_reason"] == told
 
 
 def test_reasoning_goes_beside_the_content() -> None:

@@ -92,6 +92,19 @@ def test_the_newer_output_limit_wins() -> None:
     assert decode_chat(body(max_tokens=5)).output_limit == 5
 
 
+def test_functions_without_tools_are_answered_as_they_were_once() -> None:
+    """A client that has tools too knows the newer form."""
+    functions = [{"name": "f"}]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    asked: list[dict[str, Any]] = [
+        {"functions": functions},
+        {"functions": functions, "tools": tools},
+        {"tools": tools},
+        {},
+    ]
+    assert [decode_chat(body(**fields)).has_legacy_calls for fields in asked] == [True, False, False, False]
+
+
 def test_the_prompt_estimate_leaves_images_out() -> None:
     """A quarter of the characters of the texts."""
     parts = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, Unsupported
 from tests.upstreams import anthropic_strict
 from tests.upstreams.anthropic_exchanges import PIXEL, said
 from tests.upstreams.outcome import HELLO, chat
@@ -82,17 +82,26 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"min_p": 0.1}, "min_p", OLD),
     ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice", NEW),
     ({"tools": TOOLS, "tool_choice": NAMED}, "tool_choice", NEW),
-    ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", OLD),
     ({"tools": TOOLS, "tool_choice": {"type": "allowed_tools", "allowed_tools": {}}}, "tool_choice", OLD),
     ({"functions": [FUNCTION], "function_call": {"name": "f"}}, "function_call", NEW),
     ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type", OLD),
-    ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
-     "tools[0].function.parameters", OLD),
     ({"response_format": {"type": "json_object"}}, "response_format", NEW),
     ({"response_format": OPEN_FORMAT}, "response_format", NEW),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}},
      "response_format.json_schema.schema", "claude-opus-4-1"),
     (_said(USER, {"role": "assistant", "content": "Well,"}), "messages[1].role", NEW),
+    (_said(USER, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}),
+     "messages[1].tool_calls[0].type", OLD),
+    (_said(USER, {"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio", OLD),
+    (_part({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}), "messages[0].content[1]", OLD),
+    (_image("data:image/bmp;base64,AAAA"), IMAGE_URL, OLD),
+    (_file(file_id="file-1"), FILE, OLD),
+    (_file(file_data="data:application/zip;base64,AAAA"), f"{FILE}.file_data", OLD),
+]  # fmt: skip
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", OLD),
+    ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
+     "tools[0].function.parameters", OLD),
     (_said({"role": "user", "content": " \n"}), "messages", OLD),
     (_said(USER, _call("a", "b"), _result("a")), "messages[1].tool_calls", OLD),
     (_said(USER, _call("a"), USER, {"role": "assistant", "content": "x"}), "messages[1].tool_calls", OLD),
@@ -103,16 +112,9 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (_said(USER, {"role": "function", "name": "f", "content": "x"}), "messages[1].name", OLD),
     (_said(USER, _call("a", arguments="[1]"), _result("a")), "messages[1].tool_calls[0].function.arguments", OLD),
     (_said(USER, _call("a", arguments="{"), _result("a")), "messages[1].tool_calls[0].function.arguments", OLD),
-    (_said(USER, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}),
-     "messages[1].tool_calls[0].type", OLD),
-    (_said(USER, {"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio", OLD),
-    (_part({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}), "messages[0].content[1]", OLD),
     (_image("ftp://x/y.png"), IMAGE_URL, OLD),
     (_image("data:image/png,abc"), IMAGE_URL, OLD),
     (_image("data:image/png;base64,%%%"), IMAGE_URL, OLD),
-    (_image("data:image/bmp;base64,AAAA"), IMAGE_URL, OLD),
-    (_file(file_id="file-1"), FILE, OLD),
-    (_file(file_data="data:application/zip;base64,AAAA"), f"{FILE}.file_data", OLD),
     (_file(file_data="https://example.org/a.pdf"), f"{FILE}.file_data", OLD),
     (_file(file_data="data:text/plain;base64,/w=="), f"{FILE}.file_data", OLD),
 ]  # fmt: skip
@@ -120,10 +122,18 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("asks", "param", "model"), REFUSED)
 def test_what_anthropic_cannot_do_is_refused_by_name(asks: dict[str, Any], param: str, model: str) -> None:
-    """Nothing is dropped without a word."""
-    with pytest.raises(InvalidRequest) as caught:
+    """Nothing is dropped without a word; another tier may be able."""
+    with pytest.raises(Unsupported) as caught:
         _sent(asks, model)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("asks", "param", "model"), WRONG)
+def test_what_is_wrong_anywhere_is_refused_for_good(asks: dict[str, Any], param: str, model: str) -> None:
+    """No other tier could do better."""
+    with pytest.raises(InvalidRequest) as caught:
+        _sent(asks, model)
+    assert (caught.value.param, caught.value.fails_over) == (param, False)
 
 
 def test_what_changes_no_answer_is_accepted() -> None:

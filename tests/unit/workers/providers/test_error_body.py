@@ -33,6 +33,18 @@ FORMS: list[tuple[Any, Report]] = [
         {"object": "error", "message": {"detail": [{"loc": ["body", "tools", 0, "type"], "msg": "no"}]}},
         Report("no", None, "tools.0.type"),
     ),
+    (  # Anthropic
+        {
+            "type": "error",
+            "error": {
+                "type": "rate_limit_error",
+                "message": "m",
+                "details": {"error_code": "enforced_spend_limit_reached"},
+            },
+        },
+        Report("m", "enforced_spend_limit_reached"),
+    ),
+    ({"error": {"type": "overloaded_error", "message": "m", "details": None}}, Report("m", "overloaded_error")),
     ({"detail": "Not Found"}, Report("Not Found")),
     ({}, Report()),
     ([], Report()),
@@ -60,6 +72,31 @@ def test_a_prompt_that_is_too_long_is_known_by_its_code(code: str) -> None:
     """Whatever the status, and inside a stream too."""
     assert type(http_failure(500, Report("m", code), None)) is errors.ContextTooLong
     assert type(stream_failure(Report("m", code), after_content=False)) is errors.ContextTooLong
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "enforced_spend_limit_reached",
+        "insufficient_quota",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+    ],
+)
+def test_an_account_that_may_spend_no_more_is_not_merely_busy(code: str) -> None:
+    """Its 429 has no end that waiting would bring: the operator must act. Nobody else learns the reason's details."""
+    failure = http_failure(429, Report("your org-123 has no credit", code), None)
+    assert type(failure) is errors.Rejected
+    assert "org-123" not in failure.message
+    assert type(http_failure(429, Report("m", "rate_limit_exceeded"), 3)) is errors.Throttled
+
+
+@pytest.mark.parametrize("code", ["unsupported_parameter", "unsupported_value", "unknown_parameter"])
+def test_what_a_model_does_not_take_another_may(code: str) -> None:
+    """OpenAI says so by its code; other mistakes are the caller's at any server."""
+    failure = http_failure(400, Report("m", code, "temperature"), None)
+    assert (type(failure), failure.param, failure.code) == (errors.Unsupported, "temperature", code)
+    assert type(http_failure(400, Report("m", "invalid_value", "temperature"), None)) is errors.InvalidRequest
 
 
 def test_an_error_in_a_stream_keeps_its_code_and_structured_status() -> None:

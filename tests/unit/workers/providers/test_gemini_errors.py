@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared import errors
+from shared.catalogue import Quota
 from tests.upstreams.gemini_replies import error, quota
 from workers.providers.gemini_errors import Failure, QuotaSpent, from_body, to_error, to_stream_error
 
@@ -35,6 +36,30 @@ def test_a_spent_quota_tells_its_period(quota_ids: tuple[str, ...], period: str)
     spent = _error(quota(*quota_ids))
     assert isinstance(spent, QuotaSpent)
     assert (spent.period, spent.quota_ids, spent.retry_after_s) == (period, quota_ids, 33.5)
+
+
+@pytest.mark.parametrize(
+    ("violations", "limits"),
+    [
+        ([(PER_MINUTE, "250000")], Quota(prompt_tokens_per_minute=250_000)),
+        (
+            [(PER_DAY, "50"), ("GenerateRequestsPerMinutePerProjectPerModel", 15)],
+            Quota(requests_per_minute=15, requests_per_day=50),
+        ),
+        ([(PER_DAY, "50"), (PER_DAY, "20")], Quota(requests_per_day=20)),
+        ([(PER_DAY, None), (PER_DAY, "many"), (PER_DAY, "-1"), (PER_DAY, "0"), (PER_DAY, [5])], Quota()),
+        ([("GenerateContentInputTokensPerModelPerDay", "9"), ("RequestsPerHour", "9"), (7, "9")], Quota()),
+    ],
+)
+def test_a_quota_that_names_its_value_teaches_it(violations: list[tuple[Any, Any]], limits: Quota) -> None:
+    """The lowest of each that we count; zero and nonsense teach nothing."""
+    body = quota("X")
+    body["error"]["details"][1]["violations"] = [
+        {"quotaId": quota_id, "quotaValue": value} for quota_id, value in violations
+    ]
+    spent = _error(body)
+    assert isinstance(spent, QuotaSpent)
+    assert spent.limits == limits
 
 
 def test_older_quotas_tell_their_period_by_their_metric() -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, Unsupported
 from tests.upstreams.gemini_strict import check_gemini
 from tests.upstreams.outcome import HELLO, chat
 from workers.providers.gemini_messages import Known
-from workers.providers.gemini_parts import Image, remote_images
 from workers.providers.gemini_request import to_body
+from workers.providers.remote_images import Image, remote_images
 
 PATH = "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse"
 SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
@@ -61,6 +61,14 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"service_tier": "scale"}, "service_tier"),
     ({"reasoning_effort": "extreme"}, "reasoning_effort"),
     ({"tools": TOOLS, "parallel_tool_calls": False}, "parallel_tool_calls"),
+    ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type"),
+    ({"top_q": 1}, "top_q"),
+    (_image("https://example.org/a.png"), URL),
+    (_audio("AAAA", "midi"), "messages[0].content[1].input_audio.format"),
+    (_part({"type": "file", "file": {"file_id": "x"}}), "messages[0].content[1].file"),
+    ({"reasoning_effort": "none"}, "reasoning_effort"),
+]
+WRONG: list[tuple[dict[str, Any], str]] = [
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "h"}}}, "tool_choice"),
     ({"tools": TOOLS, "tool_choice": {"type": "function"}}, "tool_choice"),
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": 7}}, "tool_choice"),
@@ -69,18 +77,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"tools": TOOLS, "tool_choice": _allowed("auto", "f", "h")}, "tool_choice"),
     ({"functions": [FUNCTION], "function_call": {"name": "h"}}, "function_call"),
     ({"functions": [FUNCTION], "function_call": {}}, "function_call"),
-    ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type"),
-    ({"top_q": 1}, "top_q"),
-    (_image("https://example.org/a.png"), URL),
     (_image("data:image/png,abc"), URL),
     (_image("data:image/png;base64,a b"), URL),
     (_image("data:image/png;base64"), URL),
     (_image("data:;base64,AAAA"), URL),
     (_image("data:text/html;base64,AAAA"), URL),
-    (_audio("AAAA", "midi"), "messages[0].content[1].input_audio.format"),
     (_audio("AAA"), "messages[0].content[1].input_audio.data"),
     (_audio(None), "messages[0].content[1].input_audio.data"),
-    (_part({"type": "file", "file": {"file_id": "x"}}), "messages[0].content[1].file"),
     (_part({"type": "file", "file": {"file_data": "AAAA"}}), "messages[0].content[1].file.file_data"),
 ]
 
@@ -89,10 +92,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ("asks", "param"), REFUSED, ids=[f"{number}-{param}" for number, (_, param) in enumerate(REFUSED)]
 )
 def test_what_gemini_cannot_do_is_refused_by_name(asks: dict[str, Any], param: str) -> None:
-    """Never dropped without a word."""
+    """Never dropped without a word; another tier may be able."""
+    with pytest.raises(Unsupported) as caught:
+        _sent(asks, "gemini-2.5-pro")
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("asks", "param"), WRONG, ids=[f"{number}-{param}" for number, (_, param) in enumerate(WRONG)])
+def test_what_is_wrong_anywhere_is_refused_for_good(asks: dict[str, Any], param: str) -> None:
+    """No other tier could do better."""
     with pytest.raises(InvalidRequest) as caught:
         _sent(asks)
-    assert caught.value.param == param
+    assert (caught.value.param, caught.value.fails_over) == (param, False)
 
 
 def test_fields_that_change_no_answer_are_accepted() -> None:

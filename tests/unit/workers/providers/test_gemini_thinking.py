@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidRequest
+from shared.errors import Unsupported
 from workers.providers.gemini_thinking import generation_of, to_thinking_config
 
 
@@ -30,6 +30,8 @@ def _budget(tokens: int) -> dict[str, Any]:
         ("gemini-3.8-flash", "minimal", _level("LOW")),
         ("gemini-3.8-flash", "high", _level("HIGH")),
         ("gemini-4-argon", "xhigh", _level("HIGH")),
+        ("gemini-4-argon", "max", _level("HIGH")),
+        ("gemini-2.5-pro", "max", _budget(24576)),
         ("gemini-flash-latest", "minimal", _level("LOW")),
         ("gemini-2.5-pro", "low", _budget(1024)),
         ("gemini-2.5-flash", "medium", _budget(8192)),
@@ -59,7 +61,7 @@ def test_an_effort_becomes_what_the_model_takes(model: str, effort: str, config:
 )
 def test_what_a_model_cannot_think_is_refused(model: str, effort: str) -> None:
     """Some cannot think, some cannot stop thinking."""
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(Unsupported) as caught:
         to_thinking_config(model, effort)
     assert caught.value.param == "reasoning_effort"
 

@@ -59,6 +59,12 @@ def test_a_length_after_tool_calls_stays_length() -> None:
     assert outcome_of(events).finish == "length"
 
 
+@pytest.mark.parametrize("reason", ["length", "limit"])
+def test_a_full_context_ends_as_a_limit_does(reason: str) -> None:
+    """The answer is not complete, whichever was full first."""
+    assert outcome_of(_read(line({"content": "Hi"}) + last(reason, eval_count=1))[0]).finish == "length"
+
+
 def test_older_servers_name_no_reason() -> None:
     """A last line without a reason is a stop."""
     events, _ = _read(line({"content": "Hi"}) + last(None))
@@ -114,10 +120,42 @@ def test_a_prompt_that_is_too_long_is_known_by_ollamas_texts(words: str) -> None
 def test_other_refusals_stay_what_they_are() -> None:
     """Only requests that failed may be about the prompt's length."""
     for status, kind in ((400, errors.InvalidRequest), (429, errors.Throttled), (404, errors.Unavailable)):
-        report = Report("does not support tools")
+        report = Report("no")
         assert type(from_refusal(http_failure(status, report, None), report)) is kind
     report = Report(TEXTS[0])
     assert type(from_refusal(http_failure(429, report, None), report)) is errors.Throttled
+
+
+@pytest.mark.parametrize(
+    ("text", "param"),
+    [
+        ('"gemma3:1b" does not support tools', "tools"),
+        ('"llama3.1:8b" does not support thinking', "reasoning_effort"),
+        ('think value "high" is not supported for this model', "reasoning_effort"),
+        ('"nomic-embed-text" does not support chat', None),
+    ],
+)
+def test_what_a_model_cannot_do_is_known_by_ollamas_texts(text: str, param: str | None) -> None:
+    """Servers before 0.6.4 do not tell beforehand; then another tier may serve."""
+    report = Report(text)
+    error = from_refusal(http_failure(400, report, None), report)
+    assert (type(error), error.param, error.fails_over) == (errors.Unsupported, param, True)
+    assert type(from_refusal(http_failure(429, report, None), report)) is errors.Throttled
+
+
+def test_a_prompt_that_was_cut_is_no_success() -> None:
+    """Where it seems far too long and its count fills the context, its answer is to something else."""
+
+    def failure(*lines: bytes) -> errors.GatewayError | None:
+        reader = ChatReader(cut_at=4096)
+        reader.feed(b"".join(lines))
+        return reader.failure
+
+    said = line({"content": "Hi"})
+    assert type(failure(said, last(prompt_eval_count=4096, eval_count=1))) is errors.StreamBroken
+    assert type(failure(last(prompt_eval_count=4000))) is errors.ContextTooLong
+    assert failure(said, last(prompt_eval_count=3000, eval_count=1)) is None
+    assert failure(said, last(eval_count=1)) is None
 
 
 def test_a_status_in_an_error_line_decides() -> None:

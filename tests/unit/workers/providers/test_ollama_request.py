@@ -7,17 +7,23 @@ from typing import Any
 
 import pytest
 
-from shared.errors import InvalidRequest
+from shared.errors import ContextTooLong, InvalidRequest, Unsupported
 from tests.upstreams.outcome import HELLO, chat
+from workers.providers.ollama_context import IMAGE_TOKENS, TEMPLATE_TOKENS, ContextRoom
 from workers.providers.ollama_request import to_body
+from workers.providers.remote_images import Image
 
 FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object", "properties": {}}}
 TOOLS = [{"type": "function", "function": FUNCTION}]
 
 
-def _sent(asks: dict[str, Any], context_length: int | None = None) -> dict[str, Any]:
-    body = to_body(chat({**HELLO, **asks}), "theirs", num_ctx=4096, context_length=context_length)
-    decoded: dict[str, Any] = json.loads(body)
+ROOM = ContextRoom(usual=4096, most=16_384)
+
+
+def _sent(
+    asks: dict[str, Any], room: ContextRoom = ROOM, images: dict[str, Image] | None = None, **options: bool
+) -> dict[str, Any]:
+    decoded: dict[str, Any] = json.loads(to_body(chat({**HELLO, **asks}), "theirs", room, images, **options).content)
     return decoded
 
 
@@ -60,17 +66,22 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (_part({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}), "messages[0].content[1]"),
     (_part({"type": "file", "file": {"file_id": "x"}}), "messages[0].content[1]"),
     (_image("https://example.org/a.png"), "messages[0].content[1].image_url.url"),
+    (_said({"role": "assistant", "audio": {"id": "x"}}), "messages[1].audio"),
+    (
+        _said({"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "x"}}]}),
+        "messages[1].tool_calls[0].type",
+    ),
+]
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"num_ctx": 0}, "num_ctx"),
+    ({"options": {"num_ctx": "all"}}, "num_ctx"),
+    ({"num_ctx": True}, "num_ctx"),
     (_image("data:image/png,abc"), "messages[0].content[1].image_url.url"),
     (_image("data:image/png;base64,a b"), "messages[0].content[1].image_url.url"),
     (_image("data:image/png;base64"), "messages[0].content[1].image_url.url"),
     (_said(_called("{")), "messages[1].tool_calls[0].function.arguments"),
     (_said(_called("[1]")), "messages[1].tool_calls[0].function.arguments"),
     (_said({"role": "tool", "tool_call_id": "c", "content": "x"}), "messages[1].tool_call_id"),
-    (_said({"role": "assistant", "audio": {"id": "x"}}), "messages[1].audio"),
-    (
-        _said({"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "x"}}]}),
-        "messages[1].tool_calls[0].type",
-    ),
 ]
 
 
@@ -78,10 +89,18 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ("asks", "param"), REFUSED, ids=[f"{number}-{param}" for number, (_, param) in enumerate(REFUSED)]
 )
 def test_what_ollama_cannot_do_is_refused_by_name(asks: dict[str, Any], param: str) -> None:
-    """Never dropped without a word."""
-    with pytest.raises(InvalidRequest) as caught:
+    """Never dropped without a word; another tier may be able."""
+    with pytest.raises(Unsupported) as caught:
         _sent(asks)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(("asks", "param"), WRONG, ids=[f"{number}-{param}" for number, (_, param) in enumerate(WRONG)])
+def test_what_is_wrong_anywhere_is_refused_for_good(asks: dict[str, Any], param: str) -> None:
+    """No other tier could do better."""
+    with pytest.raises(InvalidRequest) as caught:
+        _sent(asks)
+    assert (caught.value.param, caught.value.fails_over) == (param, False)
 
 
 def test_fields_that_change_no_answer_are_accepted() -> None:
@@ -102,11 +121,68 @@ def test_a_long_prompt_is_never_cut() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "context_length", "num_ctx"),
-    [(None, None, 4096), (None, 2048, 2048), (None, 8192, 4096), (8000, None, 8000), (8000, 2048, 2048)],
+    [
+        (None, None, 4096),
+        (None, 2048, 2048),
+        (None, 8192, 4096),
+        (8000, None, 8000),
+        (8000, 2048, 2048),
+        (20_000, None, 16_384),
+        (20_000, 131_072, 16_384),
+    ],
 )
-def test_num_ctx_is_capped_at_what_the_model_has(asked: int | None, context_length: int | None, num_ctx: int) -> None:
-    """The client's own value wins over the operator's, and the model's length over both."""
-    assert _sent({"num_ctx": asked}, context_length)["options"]["num_ctx"] == num_ctx
+def test_num_ctx_is_capped_at_what_the_model_and_the_operator_give(
+    asked: int | None, context_length: int | None, num_ctx: int
+) -> None:
+    """The client's own value wins over the usual one, up to the operator's most and the model's length."""
+    room = ContextRoom(usual=4096, most=16_384, of_model=context_length)
+    assert _sent({"num_ctx": asked}, room)["options"]["num_ctx"] == num_ctx
+    assert _sent({"options": {"num_ctx": asked}}, room)["options"]["num_ctx"] == num_ctx
+
+
+def test_the_usual_context_may_be_longer_than_a_client_gets() -> None:
+    """Then a client may ask for as much as the others have."""
+    room = ContextRoom(usual=4096, most=1024)
+    assert _sent({}, room)["options"]["num_ctx"] == 4096
+    assert _sent({"num_ctx": 5000}, room)["options"]["num_ctx"] == 4096
+
+
+def test_a_server_that_cuts_gets_no_prompt_that_it_might_cut() -> None:
+    """A token has a byte at least: what has fewer bytes than the context has tokens fits, all else is refused."""
+    old = ContextRoom(usual=4096, most=16_384, cuts=True)
+    said = {"messages": [{"role": "user", "content": "日" * 1200}]}  # 3600 bytes
+    with pytest.raises(ContextTooLong, match=r"0\.12\.6"):
+        _sent(said, old)
+    assert _sent(said)["options"] == {"num_ctx": 4096}
+    longer = _sent({**said, "num_ctx": 8192}, old)["options"]
+    assert longer["num_predict"] < 8192 - TEMPLATE_TOKENS - 3600
+    with pytest.raises(ContextTooLong):
+        _sent({"tools": [{"type": "function", "function": {**FUNCTION, "description": "d" * 4000}}]}, old)
+    with pytest.raises(ContextTooLong):
+        _sent(_image("data:image/png;base64,AAAA"), old)
+    fits = _sent({**_image("data:image/png;base64," + "A" * 80_000), "num_ctx": 8192}, old)
+    assert 0 < fits["options"]["num_predict"] < 8192 - IMAGE_TOKENS
+
+
+@pytest.mark.parametrize(("limit", "sent"), [({"max_tokens": 5}, 5), ({"num_predict": -1}, None), ({}, None)])
+def test_a_server_that_shifts_ends_its_answer_in_time(limit: dict[str, int], sent: int | None) -> None:
+    """Its answer must not push the prompt out of the context: a limit is set, also where the client wants none."""
+    options = _sent(limit, ContextRoom(usual=4096, most=4096, cuts=True))["options"]
+    assert 0 < options["num_predict"] < 4096 - TEMPLATE_TOKENS
+    assert sent is None or options["num_predict"] == sent
+
+
+@pytest.mark.parametrize(("chars", "cut_at"), [(4 * 4096, None), (4 * 4096 * 2, 4096)])
+def test_an_answer_to_a_far_too_long_prompt_is_looked_upon_with_suspicion(chars: int, cut_at: int | None) -> None:
+    """Whatever the server's version: see the reader of replies."""
+    request = chat({**HELLO, "messages": [{"role": "user", "content": "x" * chars}]})
+    assert to_body(request, "theirs", ROOM).cut_at == cut_at
+
+
+def test_images_by_address_go_out_as_what_was_fetched() -> None:
+    """Ollama takes bytes only."""
+    sent = _sent(_image("https://example.org/a.png"), images={"https://example.org/a.png": Image("image/png", b"abc")})
+    assert sent["messages"] == [{"role": "user", "content": "x", "images": ["YWJj"]}]
 
 
 def test_ollamas_own_fields_are_passed_on() -> None:
@@ -116,10 +192,20 @@ def test_ollamas_own_fields_are_passed_on() -> None:
     assert (sent["keep_alive"], sent["think"]) == ("5m", True)
 
 
-@pytest.mark.parametrize(("effort", "think"), [("none", False), ("minimal", "low"), ("low", "low"), ("xhigh", "high")])
+@pytest.mark.parametrize(
+    ("effort", "think"),
+    [("none", False), ("minimal", "low"), ("low", "low"), ("xhigh", "high"), ("max", "high")],
+)
 def test_reasoning_effort_becomes_think(effort: str, think: bool | str) -> None:  # noqa: FBT001
-    """Levels that Ollama lacks become its nearest."""
+    """Levels that Ollama lacks become its nearest; a model without levels thinks or does not."""
     assert _sent({"reasoning_effort": effort})["think"] == think
+    assert _sent({"reasoning_effort": effort}, takes_levels=False)["think"] is bool(think)
+
+
+def test_only_a_level_of_ours_may_be_put_otherwise() -> None:
+    """The client's own `think` is its own."""
+    asked = ({"reasoning_effort": "low"}, {"reasoning_effort": "low", "think": "high"}, {"reasoning_effort": "none"})
+    assert [to_body(chat({**HELLO, **fields}), "m", ROOM).has_level for fields in asked] == [True, False, False]
 
 
 def test_tools_and_legacy_functions_are_the_same() -> None:

@@ -222,6 +222,83 @@ def test_the_clients_stream_options_are_kept_but_usage_is_always_asked_for() -> 
 )
 def test_what_events_cannot_carry_is_refused(asks: dict[str, Any], param: str) -> None:
     """Better a clear 400 than an answer with a part missing."""
-    with pytest.raises(errors.InvalidRequest) as caught:
+    with pytest.raises(errors.Unsupported) as caught:
         to_body(chat({**HELLO, **asks}), "theirs", ask_usage=True)
     assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("model", "asks", "sent"),
+    [
+        ("o3", {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("gpt-5-mini", {"max_tokens": 5, "max_completion_tokens": 7}, {"max_completion_tokens": 7}),
+        ("gpt-5-mini", {"max_tokens": None}, {"max_tokens": None}),
+        ("gpt-4o", {"max_tokens": 5}, {"max_tokens": 5}),
+        ("olmo2", {"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 5, "max_completion_tokens": 7}),
+        ("gpt-oss:20b", {"max_tokens": 5}, {"max_tokens": 5}),
+    ],
+)
+def test_a_limit_has_the_name_that_the_model_knows(model: str, asks: dict[str, Any], sent: dict[str, Any]) -> None:
+    """OpenAI's models that reason refuse `max_tokens`."""
+    body = json.loads(to_body(chat({**HELLO, **asks}), model, ask_usage=True))
+    assert {name: value for name, value in body.items() if name.startswith("max_")} == sent
+
+
+FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object"}, "x": 1}
+TOOL = {"type": "function", "function": FUNCTION}
+OTHER_TOOL = {"type": "function", "function": {"name": "g"}}
+
+
+@pytest.mark.parametrize(
+    ("asks", "sent"),
+    [
+        ({"functions": [FUNCTION]}, {"tools": [TOOL]}),
+        ({"functions": [FUNCTION], "function_call": "none"}, {"tools": [TOOL], "tool_choice": "none"}),
+        (
+            {"functions": [FUNCTION], "function_call": {"name": "f"}},
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+        ),
+        (
+            {"functions": [FUNCTION], "function_call": "none", "tools": [OTHER_TOOL], "tool_choice": "auto"},
+            {"tools": [OTHER_TOOL, TOOL], "tool_choice": "auto"},
+        ),
+        ({"functions": None, "function_call": None}, {}),
+        ({"function_call": "auto"}, {}),
+    ],
+)
+def test_functions_go_out_as_tools(asks: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Servers that have forgotten them would drop them without a word."""
+    body = json.loads(to_body(chat({**HELLO, **asks}), "theirs", ask_usage=True))
+    assert body == {**HELLO, "model": "theirs", "stream": True, "stream_options": {"include_usage": True}, **sent}
+
+
+def test_each_functions_result_belongs_to_its_last_call() -> None:
+    """Ids are made up for both; what the client says otherwise in its messages stays."""
+    call = {"name": "f", "arguments": "{}"}
+    said = {"role": "assistant", "content": "I look.", "function_call": call, "x": 1}
+    result = {"role": "function", "name": "f", "content": "ok"}
+    user = HELLO["messages"][0]
+    body = json.loads(
+        to_body(
+            chat({**HELLO, "messages": [user, said, result, said, {**result, "content": None}]}), "m", ask_usage=True
+        )
+    )
+    made = [{"id": f"call_{number}", "type": "function", "function": call} for number in (1, 3)]
+    rest = {"role": "assistant", "content": "I look.", "x": 1}
+    assert body["messages"] == [
+        user,
+        {**rest, "tool_calls": [made[0]]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "ok"},
+        {**rest, "tool_calls": [made[1]]},
+        {"role": "tool", "tool_call_id": "call_3", "content": ""},
+    ]
+
+
+def test_a_functions_result_without_a_call_is_refused_by_its_place() -> None:
+    """Nor a second one: there is nothing that it could be the result of, at any server."""
+    result = {"role": "function", "name": "f", "content": "ok"}
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    for turns, place in (([result], 1), ([call, result, result], 3)):
+        with pytest.raises(errors.InvalidRequest) as caught:
+            to_body(chat({**HELLO, "messages": [*HELLO["messages"], *turns]}), "m", ask_usage=True)
+        assert (caught.value.param, caught.value.fails_over) == (f"messages[{place}].name", False)
