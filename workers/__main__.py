@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
+from contextlib import nullcontext
 from typing import Final
 
 import uvloop
@@ -14,9 +15,12 @@ from shared import redis_client
 from shared.database import Database
 from shared.limits import allow_many_files
 from shared.log import configure_logging
-from shared.settings import Settings, SettingsError, load_credentials, load_settings, require
+from shared.setting_values import SettingsError
+from shared.settings import Settings, load_credentials, load_settings, require
 from shared.types import TIERS, Tier
+from shared.vital import spawn_vital
 from workers.lanes import lanes_of
+from workers.model_store import model_stores
 from workers.orphans import close_orphans
 from workers.process import WorkerProcess
 from workers.recorder import record
@@ -29,11 +33,17 @@ EX_CONFIG: Final = 78
 async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     """Serve a tier until `stop`. A tier without credentials idles."""
     redis = redis_client.connect(settings.redis_url or "")
-    lanes = lanes_of(tier, settings, load_credentials(), redis)
+    database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
+    lanes = lanes_of(tier, settings, load_credentials(tier), redis, database)
     if not lanes:
         _log.info("the %s tier has no account configured: idle", tier)
+    process = WorkerProcess(settings, redis, tier, lanes)
+    stores = model_stores(settings, redis, process.worker_id.hex(), lanes, process.announce)
+    keepers = [spawn_vital(store.run(stop), name="models") for store in stores]
     try:
-        await WorkerProcess(settings, redis, tier, lanes).run(stop)
+        async with database or nullcontext():
+            await process.run(stop)
+        await asyncio.gather(*keepers, return_exceptions=True)
     finally:
         await redis_client.close(redis)
 
@@ -73,7 +83,7 @@ def main() -> int:
         configure_logging(settings.log_level)
         required = ("redis_url", "database_url") if kind == "recorder" else ("redis_url",)
         require(settings, *required)
-        load_credentials()
+        load_credentials(kind)
     except SettingsError as error:
         print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG

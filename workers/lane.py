@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
@@ -19,10 +19,34 @@ from shared.types import LocalModel, Tier
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from workers.providers.base import Provider
+    from workers.accounts import Accounts
 
 _log = logging.getLogger(__name__)
+NEWEST_WEIGHT: Final = 0.1
+"""Of the last attempt in the mean of how long attempts take."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class ModelSource(Protocol):
+    """Who knows an upstream's models: a provider, or several accounts of one."""
+
+    name: str
+
+    async def models(self) -> Sequence[LocalModel]:
+        """The models that the upstream has now.
+
+        Raises:
+            UpstreamError: it cannot be asked.
+        """
+        ...
+
+
+class AccountKeeper(Protocol):
+    """Who sees to it that a lane has the accounts that it should have."""
+
+    async def follow(self, on_change: Callable[[], None]) -> None:
+        """Do so for good; `on_change` is called when the accounts have changed."""
+        ...
 
 
 class Lane:
@@ -30,25 +54,57 @@ class Lane:
 
     Args:
         tier: whose jobs it takes.
-        provider: how to speak to the upstream.
+        provider: whom to ask for the upstream's models.
         name: tells the upstream from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
+        accounts: what attempts are made with.
+        keeper: changes the accounts while the lane runs.
     """
 
-    def __init__(self, tier: Tier, provider: Provider, name: str, slots: int) -> None:
+    def __init__(
+        self,
+        tier: Tier,
+        provider: ModelSource,
+        name: str,
+        slots: int,
+        *,
+        accounts: Accounts,
+        keeper: AccountKeeper | None = None,
+    ) -> None:
         self.tier = tier
         self.provider = provider
         self.queue = queue_name(tier, name)
         self.slots = slots
+        self.accounts = accounts
+        self._keeper = keeper
+        self._look = asyncio.Event()
         self.models: tuple[LocalModel, ...] = ()
         self._reachable: bool | None = None
+        self._service_ms = 0.0
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it can serve anything: it has an account."""
+        return bool(self.accounts.all)
+
+    def took(self, served_ms: int | None) -> None:
+        """An attempt has ended after this time; None when its upstream said nothing."""
+        if served_ms is not None:
+            weight = NEWEST_WEIGHT if self._service_ms else 1.0
+            self._service_ms += weight * (served_ms - self._service_ms)
 
     def info(self) -> LaneInfo:
         """What is announced of this lane."""
-        return LaneInfo(self.tier, self.provider.name, self.queue, self.slots, self.models)
+        # Two digits, so that the announcement does not change with every attempt.
+        service_ms = int(float(f"{self._service_ms:.2g}"))
+        closed_ms = self.accounts.closed_ms()
+        return LaneInfo(self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms)
 
     async def discover(self) -> bool:
         """Ask the upstream for its models; whether they changed."""
+        if not self.is_offered:
+            changed, self.models = bool(self.models), ()
+            return changed
         try:
             models = self._keeping_ages(await self.provider.models())
         except GatewayError as error:
@@ -68,12 +124,37 @@ class Lane:
             for model in found
         )
 
+    def look_soon(self) -> None:
+        """Ask the upstream for its models now, not only after the interval."""
+        self._look.set()
+
     async def follow(self, interval_s: float, on_change: Callable[[], None]) -> None:
-        """Ask again every `interval_s` seconds, for good."""
+        """Keep up with the upstream's models, asked for every `interval_s` seconds, and its accounts, for good."""
+
+        def other_accounts() -> None:
+            on_change()
+            self.look_soon()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rediscover(interval_s, on_change))
+            group.create_task(self.accounts.follow(on_change))
+            if self._keeper is not None:
+                group.create_task(self._keeper.follow(other_accounts))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.accounts.close()
+
+    async def _rediscover(self, interval_s: float, on_change: Callable[[], None]) -> None:
         while True:
+            self._look.clear()
             if await self.discover():
                 on_change()
-            await asyncio.sleep(interval_s)
+            try:
+                async with asyncio.timeout(interval_s):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
 
     def _report(self, *, reachable: bool, detail: str) -> None:
         if reachable == self._reachable:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from shared.catalogue import Quota
 from shared.errors import ContextTooLong, ErrorInfo, GatewayError, Rejected, StreamBroken, Throttled, Unavailable
 from workers.providers.error_body import MAX_MESSAGE_CHARS, Report, http_failure
 
@@ -42,10 +43,12 @@ class QuotaSpent(Throttled):
     Attributes:
         period: what the quota counts over. A daily one comes back at midnight US Pacific, whatever `retry_after_s` is.
         quota_ids: Google's names of the quotas, as in `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
+        limits: what Google says that they are, where it does.
     """
 
     period: QuotaPeriod = "unknown"
     quota_ids: tuple[str, ...] = ()
+    limits: Quota = Quota()
 
     def to_info(self) -> ErrorInfo:
         """The error for another process, which knows it as the Throttled that it is."""
@@ -64,6 +67,7 @@ class Failure(msgspec.Struct, frozen=True):
         is_quota: whether there is a QuotaFailure.
         quota_ids: the ids of its violations.
         period: the longest period that they name.
+        limits: the quotas' own values.
         field: the first field that the BadRequest blames.
     """
 
@@ -75,6 +79,7 @@ class Failure(msgspec.Struct, frozen=True):
     is_quota: bool = False
     quota_ids: tuple[str, ...] = ()
     period: QuotaPeriod = "unknown"
+    limits: Quota = Quota()
     field: str = ""
 
 
@@ -107,6 +112,7 @@ def from_json(value: Any) -> Failure:
         is_quota=bool(violations),
         quota_ids=tuple(_text(each.get("quotaId")) for each in violations if each.get("quotaId")),
         period=_period(violations),
+        limits=_limits(violations),
         field=_text(fields[0].get("field")) if fields else "",
     )
 
@@ -126,7 +132,7 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
     wait_s = max(waits, default=None)
     if http_status == 429 and failure.is_quota:
         spent = QuotaSpent("The model server is at its rate limit.", retry_after_s=wait_s)
-        spent.period, spent.quota_ids = failure.period, failure.quota_ids
+        spent.period, spent.quota_ids, spent.limits = failure.period, failure.quota_ids, failure.limits
         return spent
     if http_status == 400 and is_context_error(failure):
         return ContextTooLong(failure.message)
@@ -181,3 +187,28 @@ def _period(violations: list[dict[str, Any]]) -> QuotaPeriod:
     if any("perday" in name for name in named):
         return "day"
     return "minute" if any("perminute" in name for name in named) else "unknown"
+
+
+def _limits(violations: list[dict[str, Any]]) -> Quota:
+    """The lowest value of each quota that the violations name, as in `"quotaValue": "10"` (an int64 in JSON)."""
+    found: dict[str, int] = {}
+    for each in violations:
+        name = (_text(each.get("quotaId")) or _text(each.get("quotaMetric"))).replace("_", "").lower()
+        limit = _limit_of(name)
+        value = _count(each.get("quotaValue"))
+        if limit is not None and value:
+            found[limit] = min(value, found.get(limit, value))
+    return Quota(**found)
+
+
+def _limit_of(name: str) -> str | None:
+    """Which of our limits a quota is; None for one that is not counted here, such as tokens per day."""
+    if "perminute" in name:
+        return "prompt_tokens_per_minute" if "token" in name else "requests_per_minute" if "request" in name else None
+    return "requests_per_day" if "perday" in name and "request" in name else None
+
+
+def _count(value: Any) -> int:
+    """A whole number that JSON gives as text or as a number; 0 if it is neither."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

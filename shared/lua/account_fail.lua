@@ -1,0 +1,85 @@
+-- Notes that an account failed an attempt: benches it, cools it down, or opens its circuit breaker.
+--
+-- KEYS  1 account  2 breaker  3 quota  4 window
+-- ARGV  1 rejected | throttled | failed  2 '' | 'probe' | 'forced'  3 the error as JSON
+--       4 fingerprint of the credential  5 period of a spent quota: minute, day, unknown
+--       6 ms to cool down for; 0: not known  7 attempts that went well and were not told yet
+--       8... names and values of limits that the upstream named
+-- returns the ms until which the account is out of use for the model, 0 where it is not
+local bench, cool_least, cool_most = 600000, 5000, 300000
+local failures, window, open_least, open_most = 5, 30000, 5000, 60000
+local hour, day, bucket = 3600000, 86400000, 5000
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kind, role, problem = ARGV[1], ARGV[2], ARGV[3]
+
+if kind == 'rejected' then
+  local known = redis.call('HMGET', KEYS[1], 'rejected', 'since')
+  local since = known[1] == ARGV[4] and known[2] or now
+  redis.call('HSET', KEYS[1], 'rejected', ARGV[4], 'since', since, 'until', now + bench, 'error', problem, 'probe', 0)
+  redis.call('PEXPIRE', KEYS[1], day)
+  redis.call('HDEL', KEYS[2], 'probe')
+  return now + bench
+end
+if role ~= '' then redis.call('HDEL', KEYS[1], 'probe') end
+
+if kind == 'throttled' then
+  -- Whoever is throttled was let in.
+  if role ~= '' then redis.call('HDEL', KEYS[1], 'rejected', 'since', 'until', 'error') end
+  if role ~= '' then redis.call('HDEL', KEYS[2], 'probe') end
+  local known = redis.call('HMGET', KEYS[3], 'cool', 'step')
+  local ends, step = tonumber(known[1]) or 0, tonumber(known[2]) or 0
+  if now - ends > 2 * cool_most then step = 0 end
+  local wait = tonumber(ARGV[6])
+  if wait == 0 then
+    -- Attempts that ran beside each other are one sign, not many.
+    if ends > now then return ends end
+    wait = math.min(cool_most, cool_least * 2 ^ step)
+    redis.call('HSET', KEYS[3], 'step', math.min(step + 1, 10))
+  end
+  if now + wait >= ends then
+    redis.call('HSET', KEYS[3], 'cool', now + wait, 'period', ARGV[5], 'error', problem)
+    ends = now + wait
+  end
+  for n = 8, #ARGV, 2 do
+    local limit = redis.call('HGET', KEYS[3], ARGV[n])
+    local learned = (tonumber(redis.call('HGET', KEYS[3], 'learned')) or 0) > now
+    if not learned then redis.call('HDEL', KEYS[3], 'rpm', 'tpm', 'rpd') end
+    if not (learned and limit) or tonumber(ARGV[n + 1]) < tonumber(limit) then
+      redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1])
+    end
+    redis.call('HSET', KEYS[3], 'learned', now + day)
+  end
+  redis.call('PEXPIRE', KEYS[3], 2 * day)
+  return ends
+end
+
+if redis.call('EXISTS', KEYS[2]) == 1 then
+  redis.call('HSET', KEYS[2], 'error', problem)
+  if role ~= 'probe' then return tonumber(redis.call('HGET', KEYS[2], 'until')) end
+  local step = (tonumber(redis.call('HGET', KEYS[2], 'step')) or 0) + 1
+  local ends = now + math.min(open_most, open_least * 2 ^ step)
+  redis.call('HSET', KEYS[2], 'until', ends, 'step', math.min(step, 10), 'probe', 0)
+  redis.call('PEXPIRE', KEYS[2], ends - now + bench)
+  return ends
+end
+local current = math.floor(now / bucket)
+redis.call('HINCRBY', KEYS[4], 'bad:' .. current, 1)
+redis.call('HINCRBY', KEYS[4], 'good:' .. current, ARGV[7])
+redis.call('PEXPIRE', KEYS[4], window + bucket)
+local bad, good, counts = 0, 0, redis.call('HGETALL', KEYS[4])
+for n = 1, #counts, 2 do
+  local name, number = string.match(counts[n], '^(%a+):(%d+)$')
+  if tonumber(number) <= current - window / bucket then
+    redis.call('HDEL', KEYS[4], counts[n])
+  elseif name == 'bad' then
+    bad = bad + counts[n + 1]
+  else
+    good = good + counts[n + 1]
+  end
+end
+if bad < failures or bad < good then return 0 end
+redis.call('DEL', KEYS[4])
+redis.call('HSET', KEYS[2], 'until', now + open_least, 'step', 0, 'probe', 0, 'since', now, 'error', problem)
+redis.call('PEXPIRE', KEYS[2], open_least + bench)
+return now + open_least
