@@ -1,0 +1,129 @@
+"""`nself claw models`: the models of one's own Ollama servers, over the management API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+import click
+from rich.filesize import decimal
+
+from cli.api_client import ai_url, call
+from cli.pull_watch import follow_pull
+from cli.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MODELS_PATH: Final = "/ai/models/local"
+
+as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+on_host: Callable[[Any], Any] = click.option(
+    "--host", metavar="HOST", help="Which Ollama server, where there are several; `models status` names them."
+)
+
+
+@click.group("models")
+def models_group() -> None:
+    """Models on your own Ollama servers: list, install, status, remove."""
+
+
+@models_group.command("list")
+@on_host
+@as_json
+def list_models(*, host: str | None, as_json: bool) -> None:
+    """List the models that are installed, and those worth installing."""
+    answer = _overview(host)
+    if as_json:
+        print_json(answer)
+        return
+    rows = [_model_row(model) for model in answer["models"]]
+    rows += [_catalog_row(entry) for entry in answer["catalog"] if entry["status"] == "available"]
+    print_table(("Model", "Status", "Size", "Memory", "Host"), rows)
+    if not answer["ollama_reachable"]:
+        click.echo("No Ollama server answers: nothing can be installed now.", err=True)
+
+
+@models_group.command("install")
+@click.argument("model", required=False)
+@click.option("--auto", is_flag=True, help="The strongest model that fits into the free memory.")
+@click.option("--no-wait", is_flag=True, help="Return at once; `models status` shows how far it is.")
+@on_host
+def install_model(*, model: str | None, auto: bool, no_wait: bool, host: str | None) -> None:
+    """Install a model and show its progress. Ctrl-C leaves it running."""
+    if auto == (model is not None):
+        raise click.UsageError("Give either a model or --auto.")
+    wanted = {"auto": True} if auto else {"model": model}
+    answer = call("POST", f"{MODELS_PATH}/install", url=ai_url(), body={**wanted, **({"host": host} if host else {})})
+    name, where = answer["model"], answer["host"]
+    minutes = answer["estimated_minutes"]
+    click.echo(f"Installing {name} on {where}" + (f", about {minutes} min." if minutes else "."))
+    if no_wait:
+        click.echo("See how far it is: nself claw models status")
+        return
+    try:
+        size_bytes = follow_pull(lambda: _overview(where), name, where)
+    except KeyboardInterrupt:
+        click.echo(f"\n{name} goes on being installed. See how far it is: nself claw models status", err=True)
+        raise SystemExit(130) from None
+    click.echo(f"{name} is installed ({decimal(size_bytes)}).")
+
+
+@models_group.command("status")
+@on_host
+@as_json
+def show_status(*, host: str | None, as_json: bool) -> None:
+    """Show the Ollama servers, what is being installed, and what is in memory."""
+    answer = _overview(host)
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["hosts"]:
+        click.echo("No local worker has an Ollama server.")
+    for one in answer["hosts"]:
+        free = "" if one["free_ram_gb"] is None else f", {one['free_ram_gb']} GB of memory free"
+        click.echo(f"{one['host']}: " + (f"Ollama answers{free}" if one["reachable"] else "Ollama does not answer"))
+    active = [model for model in answer["models"] if model["status"] != "installed" or model["error"]]
+    if active:
+        print_table(("Model", "Status", "Progress", "Host"), [_status_row(model) for model in active])
+    if answer["recommended"]:
+        click.echo(f"Recommended for the free memory: {answer['recommended']}")
+
+
+@models_group.command("remove")
+@click.argument("model")
+@on_host
+@as_json
+def remove_model(*, model: str, host: str | None, as_json: bool) -> None:
+    """Remove a model; one that is being installed is stopped."""
+    path = f"{MODELS_PATH}/remove/{quote(model, safe='/:')}"
+    answer = call("DELETE", path, url=ai_url(), query={"host": host} if host else None)
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"{answer['removed']} is removed from {', '.join(answer['hosts'])}.")
+
+
+def _overview(host: str | None) -> dict[str, Any]:
+    return call("GET", MODELS_PATH, url=ai_url(), query={"host": host} if host else None)
+
+
+def _model_row(model: dict[str, Any]) -> tuple[object, ...]:
+    return (model["model_name"], _status(model), decimal(model["size_bytes"]), None, model["host"])
+
+
+def _catalog_row(entry: dict[str, Any]) -> tuple[object, ...]:
+    status = "recommended" if entry["recommended"] else "available"
+    size, memory = decimal(int(entry["download_gb"] * 1e9)), f"{entry['ram_gb_required']} GB"
+    return (entry["ollama_tag"], status, size, memory, None)
+
+
+def _status_row(model: dict[str, Any]) -> tuple[object, ...]:
+    if model["status"] == "pulling":
+        done = f"{decimal(model['completed_bytes'])} of {decimal(model['total_bytes'])}, {model['detail']}"
+        return (model["model_name"], _status(model), done, model["host"])
+    return (model["model_name"], _status(model), model["error"], model["host"])
+
+
+def _status(model: dict[str, Any]) -> str:
+    return f"pulling {model['percent']} %" if model["status"] == "pulling" else str(model["status"])

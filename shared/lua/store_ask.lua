@@ -1,0 +1,17 @@
+-- Writes a wish for a model, unless one of its kind is still to be done: then that one stands.
+--
+-- KEYS  1 wishes of a lane
+-- ARGV  1 model  2 the wish  3 its kind  4 life of the hash in ms  5 how many wishes there may be
+-- returns the wish that stands; nothing when there are too many
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if held then
+  local readable, wish = pcall(cjson.decode, held)
+  if readable and type(wish) == 'table' and wish.kind == ARGV[3] and (wish.state == 'waiting' or wish.state == 'running') then
+    return held
+  end
+elseif redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then
+  return false
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[4])
+return ARGV[2]

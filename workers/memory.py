@@ -1,0 +1,19 @@
+"""The memory of this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+_MEMINFO: Final = Path("/proc/meminfo")
+_AVAILABLE: Final = re.compile(r"^MemAvailable:\s+(\d+) kB$", re.MULTILINE)
+
+
+def available_bytes(meminfo: Path = _MEMINFO) -> int | None:
+    """What programs could still take without swapping (proc(5), `MemAvailable`); None where it cannot be told."""
+    try:
+        found = _AVAILABLE.search(meminfo.read_text())
+    except OSError:
+        return None
+    return int(found[1]) * 1024 if found else None
