@@ -26,11 +26,15 @@ INTERNAL_HEADERS: Final = ("x-internal-token", "x-internal-secret")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who a request is from. `key_id` is None for the internal token, `rpm_limit` 0 for no limit."""
+    """Who a request is from. `key_id` is None for the internal token, `rpm_limit` 0 for no limit.
+
+    `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
+    """
 
     key_id: str | None
     rpm_limit: int
     admin_allowed: bool
+    monthly_budget_usd: float | None = None
 
 
 INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
@@ -57,6 +61,7 @@ class Authenticator:
         self._settings = settings
         self._keys = keys
         self._cache: dict[bytes, tuple[ApiKey, float]] = {}
+        self._news = 0
 
     async def authenticate(self, headers: Headers) -> Principal:
         """The principal of a request.
@@ -79,16 +84,25 @@ class Authenticator:
         key = await self._find(hash_secret(token))
         if key is None:
             raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
-        return Principal(key.id, key.rpm_limit, key.admin_allowed)
+        return Principal(key.id, key.rpm_limit, key.admin_allowed, key.monthly_budget_usd)
 
     def revoked(self, key_id: str) -> None:
         """Forget a key that was revoked."""
+        self._news += 1
         for key_hash, (key, _) in list(self._cache.items()):
             if key.id == key_id:
                 del self._cache[key_hash]
 
+    def changed(self, key_id: str) -> None:
+        """Ask PostgreSQL again for a key; while it does not answer, the key is as it was."""
+        self._news += 1
+        for key_hash, (key, _) in self._cache.items():
+            if key.id == key_id:
+                self._cache[key_hash] = (key, 0.0)
+
     def doubt(self) -> None:
-        """Ask PostgreSQL again for every key: a revocation may have been missed."""
+        """Ask PostgreSQL again for every key: a revocation or a change may have been missed."""
+        self._news += 1
         self._cache = {key_hash: (key, 0.0) for key_hash, (key, _) in self._cache.items()}
 
     async def _find(self, key_hash: bytes) -> ApiKey | None:
@@ -96,6 +110,7 @@ class Authenticator:
         now = time.monotonic()
         if cached is not None and now < cached[1]:
             return cached[0]
+        news = self._news
         try:
             key = await self._keys.find_by_hash(key_hash)
         except DatabaseUnavailable:
@@ -110,7 +125,8 @@ class Authenticator:
         if key is None:
             self._cache.pop(key_hash, None)
         else:
-            self._remember(key_hash, key, now)
+            # What was read before the news came may be of before the change.
+            self._remember(key_hash, key, now if news == self._news else float("-inf"))
         return key
 
     def _remember(self, key_hash: bytes, key: ApiKey, now: float) -> None:

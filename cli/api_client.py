@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
 import httpx
 
 from cli.up.running import read_note
-from shared.settings import Settings, SettingsError, load_settings
+from shared.setting_values import SettingsError
+from shared.settings import Settings, load_settings
 
 TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 5.0
+_Answer = TypeVar("_Answer", dict[str, Any], list[Any])
 
 
 def settings() -> Settings:
@@ -35,6 +37,11 @@ def gateway_url(given: str | None = None) -> str:
         running = read_note(found.data_dir)
         url = running.claw_url if running else f"http://localhost:{found.port}"
     return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def ai_url() -> str | None:
+    """The server of the /ai calls, where NSELF_AI_URL names another one than the gateway."""
+    return settings().ai_url
 
 
 def internal_headers() -> dict[str, str]:
@@ -74,6 +81,26 @@ def call(
     Raises:
         ClickException: the gateway cannot be reached, refuses, or answers something else than JSON.
     """
+    return _call(dict, method, path, url=url, headers=headers, body=body, query=query)
+
+
+def call_for_array(
+    method: str, path: str, *, url: str | None = None, body: dict[str, Any] | list[Any] | None = None
+) -> list[Any]:
+    """The same with the internal token, where the answer is a JSON array."""
+    return _call(list, method, path, url=url, body=body)
+
+
+def _call(
+    kind: type[_Answer],
+    method: str,
+    path: str,
+    *,
+    url: str | None,
+    headers: dict[str, str] | None = None,
+    body: dict[str, Any] | list[Any] | None,
+    query: dict[str, str | int] | None = None,
+) -> _Answer:
     base = gateway_url(url)
     headers = internal_headers() if headers is None else headers
     timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
@@ -84,7 +111,7 @@ def call(
         raise click.ClickException(
             f"The gateway at {base} cannot be reached: {error or type(error).__name__}"
         ) from None
-    return _answer(response, base)
+    return _answer(response, base, kind)
 
 
 def _is_here(base: str) -> bool:
@@ -92,12 +119,12 @@ def _is_here(base: str) -> bool:
     return urlsplit(base).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
-def _answer(response: httpx.Response, base: str) -> dict[str, Any]:
+def _answer(response: httpx.Response, base: str, kind: type[_Answer]) -> _Answer:
     try:
         answer = response.json()
     except ValueError:
         answer = None
-    if response.is_success and isinstance(answer, dict):
+    if response.is_success and isinstance(answer, kind):
         return answer
     if response.is_success:
         raise click.ClickException(f"The server at {base} does not answer as the gateway does.")

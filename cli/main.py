@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 
 from cli.api_commands import api_group
+from cli.gemini_commands import gemini_group
+from cli.model_commands import models_group
+from cli.routing_commands import routing_group
 from cli.up.command import env, up
 
 
@@ -21,3 +24,6 @@ def claw() -> None:
 claw.add_command(up)
 claw.add_command(env)
 claw.add_command(api_group)
+claw.add_command(gemini_group)
+claw.add_command(models_group)
+claw.add_command(routing_group)

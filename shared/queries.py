@@ -16,20 +16,32 @@ STAMP_SCHEMA: Final = "INSERT INTO np_claw_schema_version (version) VALUES ($1)"
 
 # --- keys ---
 CREATE_KEY: Final = """
-INSERT INTO np_claw_api_keys (name, key_hash, key_prefix, rpm_limit, admin_allowed)
-VALUES ($1, $2, $3, $4, $5)
-RETURNING id, name, key_prefix, rpm_limit, admin_allowed, created_at, last_used_at, revoked_at
+INSERT INTO np_claw_api_keys (name, key_hash, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd)
+VALUES ($1, $2, $3, $4, $5, $6::float8)
+RETURNING
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
 """
 LIST_KEYS: Final = """
-SELECT id, name, key_prefix, rpm_limit, admin_allowed, created_at, last_used_at, revoked_at
+SELECT
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE $1 OR revoked_at IS NULL
 ORDER BY revoked_at IS NOT NULL, created_at, id
 """
 FIND_KEY: Final = """
-SELECT id, name, key_prefix, rpm_limit, admin_allowed, created_at, last_used_at, revoked_at
+SELECT
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL
+"""
+# A null leaves a column as it is; whether the budget, which may become null, is meant says the fifth value.
+UPDATE_KEY: Final = """
+UPDATE np_claw_api_keys
+SET name = coalesce($2, name), rpm_limit = coalesce($3, rpm_limit), admin_allowed = coalesce($4, admin_allowed),
+    monthly_budget_usd = CASE WHEN $5 THEN $6::float8 ELSE monthly_budget_usd END
+WHERE id = $1 AND revoked_at IS NULL
+RETURNING
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
 """
 REVOKE_KEY: Final = """
 UPDATE np_claw_api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id
@@ -44,6 +56,15 @@ WITH used AS (
 UPDATE np_claw_api_keys AS keys SET last_used_at = greatest(keys.last_used_at, used.at)
 FROM used JOIN held USING (id)
 WHERE keys.id = used.id
+"""
+
+# --- routing ---
+# One change at a time, so that two together cannot leave `auto` without a tier. Readers do not wait.
+LOCK_ROUTING: Final = "LOCK TABLE np_claw_routing IN SHARE ROW EXCLUSIVE MODE"
+LIST_ROUTING: Final = "SELECT task_class, source_tier, priority, enabled FROM np_claw_routing"
+SET_ROUTING: Final = """
+INSERT INTO np_claw_routing (task_class, source_tier, priority, enabled) VALUES ($1, $2, $3, $4)
+ON CONFLICT (task_class, source_tier) DO UPDATE SET priority = excluded.priority, enabled = excluded.enabled
 """
 
 # --- usage ---
@@ -84,3 +105,50 @@ WHERE ($1::uuid IS NULL OR usage.key_id = $1)
 ORDER BY usage.admitted_at DESC, usage.request_id DESC
 LIMIT $5
 """
+# What was paid in the days from $1 to before $2, in billionths of a US dollar, without some requests.
+PAID_USAGE: Final = """
+SELECT key_id, sum(round(cost_usd * 1000000000))::bigint AS nano_usd
+FROM np_claw_api_usage
+WHERE day >= $1 AND day < $2 AND tier = 'paid' AND cost_usd > 0 AND request_id <> ALL ($3::uuid[])
+GROUP BY key_id
+"""
+
+# --- Gemini accounts ---
+LIST_GEMINI_ACCOUNTS: Final = """
+SELECT id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day, enabled, created_at
+FROM np_claw_gemini_accounts ORDER BY created_at, id
+"""
+LIST_GEMINI_CREDENTIALS: Final = """
+SELECT
+    id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day,
+    enabled, created_at, sealed_key
+FROM np_claw_gemini_accounts ORDER BY created_at, id
+"""
+# No row where an account of this name is there already.
+ADD_GEMINI_ACCOUNT: Final = """
+INSERT INTO np_claw_gemini_accounts (
+    account_email, project, sealed_key, requests_per_minute, prompt_tokens_per_minute, requests_per_day
+)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (account_email) DO NOTHING
+RETURNING
+    id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day, enabled, created_at
+"""
+FIND_GEMINI_ACCOUNT: Final = """
+SELECT id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day, enabled, created_at
+FROM np_claw_gemini_accounts WHERE id::text = lower($1) OR account_email = $1
+"""
+# $2... say whether the value after them is to be set.
+CHANGE_GEMINI_ACCOUNT: Final = """
+UPDATE np_claw_gemini_accounts SET
+    enabled = CASE WHEN $2 THEN $3 ELSE enabled END,
+    project = CASE WHEN $4 THEN $5 ELSE project END,
+    requests_per_minute = CASE WHEN $6 THEN $7 ELSE requests_per_minute END,
+    prompt_tokens_per_minute = CASE WHEN $8 THEN $9 ELSE prompt_tokens_per_minute END,
+    requests_per_day = CASE WHEN $10 THEN $11 ELSE requests_per_day END,
+    sealed_key = CASE WHEN $12 THEN $13 ELSE sealed_key END
+WHERE id = $1
+RETURNING
+    id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day, enabled, created_at
+"""
+REMOVE_GEMINI_ACCOUNT: Final = "DELETE FROM np_claw_gemini_accounts WHERE id = $1"

@@ -16,7 +16,8 @@ from cli.up.procfile import ProcfileError, read_procfile
 from cli.up.running import AlreadyRuns, exclusive, read_note
 from cli.up.stack import Stack
 from cli.up.terminal import Terminal
-from shared.settings import PROJECT_ROOT, Settings, SettingsError, default_data_dir, ensure_secrets, load_settings
+from shared.setting_values import SettingsError
+from shared.settings import PROJECT_ROOT, Settings, default_data_dir, ensure_secrets, load_settings
 
 _PREDECESSOR_S = 1.0
 

@@ -11,8 +11,13 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from quart import Quart, Response, request
 
+from api.budget import Budget
+from api.endpoints.manage_budget import budget_blueprint
+from api.endpoints.manage_gemini import gemini_blueprint
 from api.endpoints.manage_keys import keys_blueprint
+from api.endpoints.manage_routing import routing_blueprint
 from api.endpoints.manage_usage import usage_blueprint
+from api.routing_table import RoutingTable
 from shared.keys import KeyStore, hash_secret
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.database import Database
+    from shared.keys import ApiKey, KeyChange
     from shared.settings import Settings
 
 
@@ -32,10 +38,16 @@ class State:
         self.database = database
         self.redis = redis
         self.keys = KeyStore(database)
+        self.routing_table = RoutingTable(database, redis)
+        self.budget = Budget(settings.monthly_budget_usd, database, redis)
 
     async def revoke(self, key_id: str) -> bool:
         """Revoke in the database; the real one tells every process too."""
         return await self.keys.revoke(key_id)
+
+    async def update_key(self, key_id: str, change: KeyChange) -> ApiKey | None:
+        """Change in the database; the real one tells every process too."""
+        return await self.keys.update(key_id, change)
 
 
 def management_app(settings: Settings, database: Database, redis: Redis) -> Quart:
@@ -43,7 +55,10 @@ def management_app(settings: Settings, database: Database, redis: Redis) -> Quar
     app = Quart("gateway_stub")
     state = app.extensions["claw"] = State(settings, database, redis)
     app.register_blueprint(keys_blueprint)
+    app.register_blueprint(gemini_blueprint)
     app.register_blueprint(usage_blueprint)
+    app.register_blueprint(routing_blueprint)
+    app.register_blueprint(budget_blueprint)
 
     @app.get("/v1/models")
     async def models() -> tuple[dict[str, object], int] | Response:

@@ -86,6 +86,59 @@ async def test_json_is_what_the_api_said(nself: Nself) -> None:
     assert json.loads((await nself("keys", "revoke", made["id"], "--json")).stdout)["revoked"] is True
 
 
+async def test_a_key_can_be_changed(nself: Nself) -> None:
+    """Its name, its limits, and its budget that then has a column of its own."""
+    key_id = json.loads((await nself("keys", "create", "--name", "a", "--json")).stdout)["id"]
+    shown = await nself("keys", "update", key_id, "--rpm", "5", "--budget", "2.5", "--admin", "--name", "b")
+    assert [line.split()[1:] for line in shown.output.splitlines()] == [
+        [key_id], ["b"], ["5"], ["yes"], ["$2.50", "a", "month"]
+    ]  # fmt: skip
+    head, row = (await nself("keys", "list")).output.splitlines()
+    assert head.split() == ["ID", "Name", "RPM", "Admin", "Created", "Budget"]
+    assert row.split()[1:4] + row.split()[5:] == ["b", "5", "yes", "$2.50"]
+    changed = json.loads((await nself("keys", "update", key_id, "--budget", "none", "--no-admin", "--json")).stdout)
+    assert (changed["monthly_budget_usd"], changed["admin_allowed"], changed["rpm_limit"]) == (None, False, 5)
+    assert "Budget" not in (await nself("keys", "list", "--all")).output
+    zero = json.loads((await nself("keys", "create", "--name", "c", "--budget", "0", "--json")).stdout)
+    assert zero["monthly_budget_usd"] == 0
+    active = [row.split()[-2:] for row in (await nself("keys", "list", "--all")).output.splitlines()]
+    assert active == [["Active", "Budget"], ["yes", "none"], ["yes", "$0.00"]]
+
+
+@pytest.mark.parametrize("budget", ["nan", "inf", "-1", "1000001", "much", ""])
+async def test_a_budget_is_a_sum_of_dollars(nself: Nself, budget: str) -> None:
+    """What is none is refused before anything is sent."""
+    result = await nself("keys", "create", "--name", "a", "--budget", budget)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "US dollars" in result.stderr
+    assert "No keys" in (await nself("keys", "list")).output
+
+
+async def test_the_budget_of_the_month_is_shown(nself: Nself, database: Database) -> None:
+    """In all, and a line for each key that has a limit or spent something."""
+    key, _ = await KeyStore(database).create("myapp", monthly_budget_usd=20)
+    await spend(database, key.id, 0.000025)
+    await spend(database, None, 1.5)
+    shown = (await nself("budget")).output.splitlines()
+    assert [line.split()[0] for line in shown[:4]] == ["Month:", "Limit:", "Spent:", "Reserved:"]
+    assert [line.split()[-1] for line in shown[1:4]] == ["none", "$1.500025", "$0.00"]
+    assert shown[4].replace("Key ID", "Key").split() == ["Key", "Name", "Limit", "Spent", "Reserved"]
+    assert [line.split() for line in shown[5:]] == [
+        ["internal", "internal", "none", "$1.50", "$0.00"],
+        [key.id, "myapp", "$20.00", "$0.000025", "$0.00"],
+    ]
+    assert json.loads((await nself("budget", "--json")).stdout)["spent_usd"] == 1.500025
+
+
+async def spend(database: Database, key_id: str | None, cost_usd: float) -> None:
+    """A paid request in the usage log."""
+    record = UsageRecord(
+        request_id=new_request_id().hex(), key_id=key_id, endpoint="chat", asked_model="gpt-4o", tier="paid",
+        cost_usd=cost_usd, admitted_ms=int(time.time() * 1000),
+    )  # fmt: skip
+    assert await UsageLog(database).write([from_record(record)]) == []
+
+
 async def test_usage_lines_can_be_parsed(nself: Nself, database: Database) -> None:
     """One line a request, ids in full, failed ones too."""
     key, _ = await KeyStore(database).create("myapp")
@@ -123,6 +176,9 @@ async def test_test_says_that_the_gateway_is_reachable(nself: Nself, url: str, s
         (("keys", "revoke", "00000000-0000-0000-0000-000000000001"), "404: There is no key"),
         (("keys", "revoke", "xyz"), "not the id"),
         (("keys", "create", "--name", " "), "400: name"),
+        (("keys", "update", "00000000-0000-0000-0000-000000000001", "--rpm", "5"), "404: There is no active key"),
+        (("keys", "update", "xyz", "--rpm", "5"), "not the id"),
+        (("keys", "update", "00000000-0000-0000-0000-000000000001"), "Nothing to change"),
         (("usage", "--key", "abc"), "400: key_id"),
     ],
 )

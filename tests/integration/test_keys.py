@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 
-from shared.keys import KeyStore, hash_secret
+from shared.keys import KeyChange, KeyStore, hash_secret
 
 if TYPE_CHECKING:
     from shared.database import Database
@@ -62,6 +63,27 @@ async def test_revoking_twice_keeps_the_first_time(keys: KeyStore) -> None:
 async def test_revoking_an_unknown_key_says_so(keys: KeyStore, key_id: str) -> None:
     """False, not an error, whatever the id looks like."""
     assert not await keys.revoke(key_id)
+
+
+async def test_a_change_leaves_what_it_does_not_name(keys: KeyStore) -> None:
+    """A budget can be set, changed and removed; to the millionth of a dollar."""
+    key, secret = await keys.create("myapp", rpm_limit=5, admin_allowed=True)
+    for budget_usd in (12.345678, 0.0, None):
+        changed = await keys.update(key.id, KeyChange(monthly_budget_usd=budget_usd))
+        assert changed == msgspec.structs.replace(key, monthly_budget_usd=budget_usd)
+        assert await keys.find_by_hash(hash_secret(secret)) == changed
+    assert await keys.update(key.id, KeyChange(admin_allowed=False)) == msgspec.structs.replace(
+        key, admin_allowed=False
+    )
+
+
+@pytest.mark.parametrize("key_id", [str(UUID(int=1)), "no uuid", ""])
+async def test_a_key_that_is_not_there_is_not_changed(keys: KeyStore, key_id: str) -> None:
+    """None, not an error; a revoked one is as good as gone."""
+    assert await keys.update(key_id, KeyChange(rpm_limit=5)) is None
+    key, _ = await keys.create("gone")
+    await keys.revoke(key.id)
+    assert await keys.update(key.id, KeyChange(rpm_limit=5)) is None
 
 
 async def test_last_use_never_goes_back(keys: KeyStore) -> None:
