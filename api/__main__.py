@@ -15,7 +15,8 @@ from api.app import create_app
 from api.connection import ServerConfig, install
 from shared.limits import allow_many_files
 from shared.log import configure_logging
-from shared.settings import SettingsError, load_settings, require
+from shared.setting_values import SettingsError
+from shared.settings import load_settings, require
 
 if TYPE_CHECKING:
     from quart import Quart

@@ -1,18 +1,16 @@
-"""One step in Redis that admits a request or refuses it: revocation, limit, queue bounds, enqueueing."""
+"""One step in Redis that admits a request or refuses it: revocation, limit, budget, queue bounds, enqueueing."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared import scripts
-from shared.errors import Overloaded, RateLimited, Unauthenticated
-from shared.ids import job_id
-from shared.keyspace import open_requests, rate_key, revoked_key
-from shared.queue import encode_job, job_key
+from shared.errors import BudgetSpent, Overloaded, RateLimited, Unauthenticated
+from shared.keyspace import open_requests, owner_of, rate_key, revoked_key
+from shared.placement import place
 from shared.redis_client import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.auth import Principal
-    from shared.types import JobDraft, Target, UsageRecord
+    from shared.placement import Candidate, Placing
+    from shared.types import JobDraft, UsageRecord
 
 QUEUE_FULL_RETRY_S = 5
 ADMIT_TIMEOUT_S = 1.8
@@ -38,9 +37,9 @@ class QueueUnavailable(Overloaded):
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """A request that was admitted: the target that has its first attempt, and the state of its key's limit."""
+    """A request that was admitted: the candidate that has its first attempt, and the state of its key's limit."""
 
-    target: int
+    candidate: int
     remaining: int
     reset_s: float
 
@@ -51,43 +50,41 @@ async def admit(
     draft: JobDraft,
     record: UsageRecord,
     *,
-    targets: Sequence[Target],
-    most_waiting: int,
+    candidates: Sequence[Candidate],
+    placing: Placing,
 ) -> Admitted:
     """Admit a request and enqueue its first attempt, or change nothing.
 
+    Args:
+        redis: where limits, budgets and queues are.
+        principal: who asks.
+        draft: the first attempt.
+        record: the usage record of the open request.
+        candidates: where it may go, by rank.
+        placing: budgets and priority.
+
     Raises:
         Unauthenticated: the key has been revoked.
-        RateLimited: the key's minute is used up; `retry_after_s` says for how long.
-        Overloaded: every queue is full.
-        QueueUnavailable: Redis does not answer.
+        RateLimited: the key's minute is used up.
+        BudgetSpent: what has room would cost more than what is left of a budget.
+        Overloaded: every queue is full, or Redis does not answer within `ADMIT_TIMEOUT_S` (`QueueUnavailable`).
     """
-    rest, heads = encode_job(draft, targets)
-    name = job_id(bytes.fromhex(draft.request_id), draft.attempt)
-    owner = principal.key_id or "internal"
-    keys = [
-        rate_key(owner),
-        revoked_key(owner),
-        open_requests(draft.api_id),
-        job_key(name),
-        *(target.queue for target in targets),
-    ]
-    life_ms = max(1000, draft.expires_ms - int(time.time() * 1000))
-    arguments: list[str | bytes | int] = [
-        principal.rpm_limit,
-        draft.request_id,
-        msgspec.json.encode(record),
-        most_waiting,
-        life_ms,
-        name,
-    ]
+    owner = owner_of(principal.key_id)
     try:
         async with asyncio.timeout(ADMIT_TIMEOUT_S):
-            answer = await scripts.run(redis, scripts.ADMIT, keys, *arguments, rest, *heads)
+            answer = await place(
+                redis,
+                scripts.ADMIT,
+                draft,
+                candidates,
+                placing=placing,
+                own_keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
+                own_arguments=(principal.rpm_limit, msgspec.json.encode(record)),
+            )
     except UNREACHABLE:
         raise QueueUnavailable from None
     if answer[0] == b"ok":
-        return Admitted(target=answer[1] - 1, remaining=answer[2], reset_s=answer[3] / 1e6)
+        return Admitted(candidate=answer[1] - 1, remaining=answer[2], reset_s=answer[3] / 1e6)
     if answer[0] == b"limited":
         raise RateLimited(
             f"Rate limit reached: {principal.rpm_limit} requests per minute for this key.",
@@ -95,4 +92,6 @@ async def admit(
         )
     if answer[0] == b"revoked":
         raise Unauthenticated("This API key has been revoked.")
+    if answer[0] == b"poor":
+        raise BudgetSpent("What is left of this month's budget for paid models does not cover this request.")
     raise Overloaded("Too many requests are waiting already.", code="queue_full", retry_after_s=QUEUE_FULL_RETRY_S)

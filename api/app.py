@@ -15,11 +15,16 @@ from api.connection import Connections
 from api.endpoints.chat import chat_blueprint
 from api.endpoints.embeddings import embeddings_blueprint
 from api.endpoints.health import health_blueprint
+from api.endpoints.manage_budget import budget_blueprint
+from api.endpoints.manage_gemini import gemini_blueprint
 from api.endpoints.manage_keys import keys_blueprint
+from api.endpoints.manage_models import models_store_blueprint
+from api.endpoints.manage_routing import routing_blueprint
 from api.endpoints.manage_usage import usage_blueprint
 from api.endpoints.models import models_blueprint
 from api.errors import error_response
 from api.gateway import Gateway
+from api.sse import route_headers
 from shared.database import DatabaseUnavailable
 from shared.errors import (
     BodyTooLarge,
@@ -52,6 +57,10 @@ def create_app(settings: Settings) -> Quart:
         models_blueprint,
         health_blueprint,
         keys_blueprint,
+        gemini_blueprint,
+        models_store_blueprint,
+        budget_blueprint,
+        routing_blueprint,
         usage_blueprint,
     ):
         app.register_blueprint(blueprint)
@@ -110,6 +119,7 @@ def _add_headers(app: Quart, settings: Settings) -> None:
     async def before() -> Response | None:
         g.request_id = new_request_id()
         g.rate_limit = None
+        g.exchange = None
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return cors.preflight(request.headers)
         return None
@@ -122,6 +132,9 @@ def _add_headers(app: Quart, settings: Settings) -> None:
             response.headers["x-ratelimit-limit-requests"] = str(limit)
             response.headers["x-ratelimit-remaining-requests"] = str(remaining)
             response.headers["x-ratelimit-reset-requests"] = f"{reset_s:.3f}s"
+        served_by = None if g.exchange is None else g.exchange.served_by
+        if served_by is not None:
+            response.headers.update(route_headers(served_by))
         origin = cors.allowed_origin(request.headers.get("origin"), settings.cors_origins)
         if origin is not None:
             cors.mark(response, origin)

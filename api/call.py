@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from quart import g, request
@@ -13,10 +13,13 @@ from quart import g, request
 from api.admission import QueueUnavailable
 from api.connection import ABORT
 from api.exchange import Exchange
-from api.routing import route
-from shared.errors import Cancelled, Draining, GatewayError, RateLimited
+from api.fitting import Asked
+from shared.abilities import needs_of
+from shared.catalogue import nano_usd
+from shared.errors import Cancelled, Draining, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
 from shared.openai_request import asked_model
+from shared.placement import NO_LIMIT, PRIORITIES, Placing, Purse
 from shared.types import Endpoint, JobDraft, UsageRecord
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
     from api.auth import Principal
     from api.gateway import Gateway
+    from shared.openai_request import ChatBody
+
+PRIORITY_HEADER: Final = "x-nself-priority"
 
 
 class Call:
@@ -51,8 +57,17 @@ class Call:
             admitted_ms=int(time.time() * 1000),
         )
 
-    async def begin(self, endpoint: Endpoint, model: str, body: msgspec.Raw, *, stream: bool) -> Exchange:
+    async def begin(
+        self, endpoint: Endpoint, model: str, raw: msgspec.Raw, *, prompt_tokens: int, body: ChatBody | None = None
+    ) -> Exchange:
         """Route a checked request, admit it and enqueue it.
+
+        Args:
+            endpoint: what is asked for.
+            model: by which model.
+            raw: the client's own bytes.
+            prompt_tokens: how long the prompt is, about.
+            body: what they say, for chat.
 
         Raises:
             GatewayError: it was refused; nothing was consumed.
@@ -61,8 +76,19 @@ class Call:
         if gateway.draining:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
         self._record.asked_model = model
-        self._record.stream = stream
-        targets = route(model, endpoint, gateway.capacity, settings)
+        self._record.stream = stream = body is not None and bool(body.stream)
+        purse = self._purse()
+        placing = Placing(purse=purse, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
+        asked = Asked(
+            model=model,
+            endpoint=endpoint,
+            prompt_tokens=prompt_tokens,
+            output_tokens=body.output_limit if body else None,
+            choices=body.n or 1 if body else 1,
+            needs=needs_of(body) if body else {},
+            purse=purse,
+        )
+        candidates = gateway.router.route(asked)
         admitted_ms = self._record.admitted_ms
         draft = JobDraft(
             request_id=self._record.request_id,
@@ -74,13 +100,45 @@ class Call:
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             expires_ms=admitted_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
-            body=body,
+            body=raw,
         )
-        exchange = Exchange(gateway, draft, self._record, targets=targets, abort=request.scope[ABORT])  # type: ignore[typeddict-item]
+        abort = request.scope[ABORT]  # type: ignore[typeddict-item]
+        exchange = Exchange(gateway, draft, self._record, candidates=candidates, placing=placing, abort=abort)
+        g.exchange = exchange
         admitted = await exchange.begin(self._principal)
         if self._principal.rpm_limit:
             g.rate_limit = (self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
         return exchange
+
+    def _purse(self) -> Purse:
+        limits = (self._gateway.settings.monthly_budget_usd, self._principal.monthly_budget_usd)
+        return (
+            NO_LIMIT if limits == (None, None) else Purse(*(None if usd is None else nano_usd(usd) for usd in limits))
+        )
+
+    def _priority(self) -> str:
+        """The priority that the request asks for.
+
+        Raises:
+            InvalidRequest: there is no such priority.
+            ModelNotAllowed: the key is no admin's.
+        """
+        priority = request.headers.get(PRIORITY_HEADER)
+        if priority is None:
+            return "normal"
+        if priority.lower() not in PRIORITIES:
+            raise InvalidRequest(
+                f"{PRIORITY_HEADER} must be one of {', '.join(PRIORITIES)}.",
+                param=PRIORITY_HEADER,
+                code="invalid_value",
+            )
+        if not self._principal.admin_allowed:
+            raise ModelNotAllowed(
+                f"Only a key with admin_allowed may set {PRIORITY_HEADER}.",
+                param=PRIORITY_HEADER,
+                code="priority_not_allowed",
+            )
+        return priority.lower()
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

@@ -11,17 +11,31 @@ import msgspec
 from shared.keyspace import WORKERS, worker_key
 from shared.redis_client import UNREACHABLE
 from shared.types import Announcement, Lane, LocalModel, Tier
-from shared.vital import spawn_vital
+from shared.vital import end_all, spawn_vital
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from redis.asyncio import Redis
 
 _log = logging.getLogger(__name__)
 
 REFRESH_S: Final = 2.0
+UNKNOWN_SERVICE_MS: Final = 5000
+"""What an attempt is taken to last where none has been measured yet."""
 _decoder = msgspec.json.Decoder(Announcement)
+
+
+class Load(msgspec.Struct):
+    """A queue as all its live workers announce it: slots, ms an attempt takes, until when which models are closed."""
+
+    slots: int
+    service_ms: int
+    closed_ms: dict[str, int]
+
+    def is_closed(self, model: str, now_ms: float) -> bool:
+        """Whether no account of any worker can serve a model now."""
+        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0)) > now_ms
 
 
 class Capacity:
@@ -34,6 +48,8 @@ class Capacity:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._announcements: tuple[Announcement, ...] = ()
+        self._loads: dict[str, Load] = {}
+        self._local: dict[str, list[tuple[Lane, LocalModel]]] = {}
         self._seen: set[tuple[Tier, str]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -45,9 +61,7 @@ class Capacity:
 
     async def stop(self) -> None:
         """Stop looking."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_all(self._task)
 
     def changed(self) -> None:
         """There is news of workers."""
@@ -68,9 +82,17 @@ class Capacity:
         """Whether a worker has ever announced this provider: it is configured, then, and may be restarting."""
         return (tier, provider) in self._seen
 
+    def local(self, name: str) -> list[tuple[Lane, LocalModel]]:
+        """The live local lanes that have a model of this name. Ollama's tag `:latest` may be left out."""
+        return self._local.get(name, [])
+
+    def load(self, queue: str) -> Load | None:
+        """What a queue's live workers can do together; None where there is none."""
+        return self._loads.get(queue)
+
     def is_served(self, queue: str) -> bool:
         """Whether a live worker takes the jobs of a queue."""
-        return any(lane.queue == queue for lane in self.lanes())
+        return queue in self._loads
 
     async def refresh(self) -> None:
         """Look now.
@@ -80,11 +102,20 @@ class Capacity:
         """
         workers = [worker.decode() for worker in await self._redis.smembers(WORKERS)]  # type: ignore[misc]
         words = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
-        self._announcements = tuple(found for word in words if (found := _decoded(word)) is not None)
+        self._take(tuple(found for word in words if (found := _decoded(word)) is not None))
         self._seen |= {(lane.tier, lane.provider) for lane in self.lanes()}
         silent = [worker for worker, word in zip(workers, words, strict=True) if word is None]
         if silent:
             await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
+
+    def _take(self, announcements: tuple[Announcement, ...]) -> None:
+        self._announcements = announcements
+        self._loads = _loads(self.lanes())
+        self._local = {}
+        for lane in self.lanes("local"):
+            for model in lane.models:
+                for name in {model.id, model.id.removesuffix(":latest")}:
+                    self._local.setdefault(name, []).append((lane, model))
 
     async def _try_refresh(self) -> None:
         try:
@@ -101,6 +132,29 @@ class Capacity:
                 pass
             self._wake.clear()
             await self._try_refresh()
+
+
+def _loads(lanes: Iterable[Lane]) -> dict[str, Load]:
+    loads: dict[str, Load] = {}
+    for lane in lanes:
+        load = loads.get(lane.queue)
+        if load is None:
+            loads[lane.queue] = Load(lane.slots, lane.service_ms, dict(lane.closed_ms))
+            continue
+        # Open as soon as one of them is, and as fast as their mean, by slots.
+        load.closed_ms = {
+            model: min(until, lane.closed_ms[model])
+            for model, until in load.closed_ms.items()
+            if model in lane.closed_ms
+        }
+        measured = [(load.slots, load.service_ms), (lane.slots, lane.service_ms)]
+        measured = [(slots, service_ms) for slots, service_ms in measured if service_ms]
+        slots = sum(weight for weight, _ in measured)
+        load.service_ms = sum(weight * service_ms for weight, service_ms in measured) // slots if slots else 0
+        load.slots += lane.slots
+    for load in loads.values():
+        load.service_ms = load.service_ms or UNKNOWN_SERVICE_MS
+    return loads
 
 
 def _decoded(words: bytes | None) -> Announcement | None:

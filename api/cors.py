@@ -12,9 +12,10 @@ from quart import Response
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
-_METHODS: Final = "GET, POST, PUT, DELETE, OPTIONS"
+_METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED: Final = (
-    "x-request-id, retry-after, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+    "x-request-id, retry-after, x-should-retry, x-nself-tier, x-nself-model, x-nself-attempts, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 _PREFLIGHT_LIFE_S: Final = 600
 

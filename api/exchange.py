@@ -15,14 +15,16 @@ import msgspec
 
 from api.admission import admit
 from api.inbound import Inbound
-from shared.errors import Draining, GatewayError, WorkerLost
+from api.routing import CLOSED
+from shared.errors import Draining, GatewayError, Overloaded, WorkerLost
 from shared.frames import CancelReason, attempt_key, cancelled_for
 from shared.ids import job_id
 from shared.openai_embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai_request import decode_chat, estimate_prompt_tokens
-from shared.queue import enqueue, withdraw
+from shared.placement import Candidate, Placing, enqueue
+from shared.queue import withdraw
 from shared.redis_client import UNREACHABLE
-from shared.types import JobDraft, Target, UsageRecord
+from shared.types import JobDraft, Target, Usage, UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +35,12 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+OVERDUE_AGAIN = 0.25
+"""After how much of the longest local wait a job that found no other place looks again."""
 EXTRA_ATTEMPTS = 2
 """How often a request may be tried again at the same target because its worker went away."""
+EXTRA_ACCOUNTS = 4
+"""How often because an account failed and the target has others."""
 
 
 class Exchange:
@@ -44,7 +50,8 @@ class Exchange:
         gateway: the parts of this process.
         draft: the first attempt, as it will be enqueued.
         record: the usage record as known at admission.
-        targets: where it may go, best first.
+        candidates: where it may go.
+        placing: budgets and priority.
         abort: cuts the client's connection.
     """
 
@@ -54,19 +61,23 @@ class Exchange:
         draft: JobDraft,
         record: UsageRecord,
         *,
-        targets: list[Target],
+        candidates: list[Candidate],
+        placing: Placing,
         abort: Callable[[], None],
     ) -> None:
         self._gateway = gateway
         self._draft = draft
         self._record = record
-        self._targets = targets
+        self._candidates = candidates
+        self._placing = placing
+        self._overdue_timer: asyncio.TimerHandle | None = None
         self._abort = abort
         self._request_id = bytes.fromhex(draft.request_id)
         self._inbound: Inbound | None = None
-        self._lost = 0
+        self._again = 0
         self._began_at = time.monotonic()
         self._over = False
+        self._head_is_due = False
         self._task: asyncio.Task[object] | None = None
 
     async def begin(self, principal: Principal) -> Admitted:
@@ -80,23 +91,29 @@ class Exchange:
         self._task = asyncio.current_task()
         if self._task is not None:
             self._task.add_done_callback(self.abandon)
+        live = self._gateway.router.live(self._candidates)
+        if not live:
+            raise Overloaded("What could serve this request has just gone.", code="no_worker", retry_after_s=1)
         # Known before it is enqueued, so that no frame can come too early.
-        inbound = self._expect(self._targets[0])
+        inbound = self._expect(live[0].target)
         try:
             admitted = await admit(
-                self._gateway.redis,
-                principal,
-                self._draft,
-                self._record,
-                targets=self._targets,
-                most_waiting=self._gateway.settings.max_waiting_jobs,
+                self._gateway.redis, principal, self._draft, self._record, candidates=live, placing=self._placing
             )
         except GatewayError:
             self._over = True
             self._gateway.relay.forget(inbound)
             raise
-        inbound.target = self._targets.pop(admitted.target)
+        self._placed(live[admitted.candidate])
         return admitted
+
+    @property
+    def served_by(self) -> tuple[Target, int] | None:
+        """Who answers, and at the how manieth attempt; None while that may still change."""
+        inbound = self._inbound
+        if inbound is None or not (inbound.committed or inbound.over):
+            return None
+        return inbound.target, self._draft.attempt
 
     async def read(self) -> bytes | None:
         """The next bytes for the client: b"" when there is nothing to say yet, None at the end.
@@ -114,6 +131,8 @@ class Exchange:
                 return None
             if inbound.error is not None:
                 await self._fail_over(inbound.error)
+            elif inbound.overdue:
+                await self._overflow(inbound)
             elif await inbound.wait():
                 return b""
 
@@ -130,12 +149,11 @@ class Exchange:
 
     async def read_first(self, head_wait_s: float) -> bytes | None:
         """As `read`, but b"" comes only after `head_wait_s` seconds without content."""
-        deadline = time.monotonic() + head_wait_s
-        timer = asyncio.get_running_loop().call_later(head_wait_s, self._nudge)
+        timer = asyncio.get_running_loop().call_later(head_wait_s, self._head_due)
         try:
             while True:
                 words = await self.read()
-                if words != b"" or time.monotonic() >= deadline:
+                if words != b"" or self._head_is_due:
                     return words
         finally:
             timer.cancel()
@@ -144,7 +162,7 @@ class Exchange:
         """The client is gone, or was served: stop what still runs. Safe to call at any time, any number of times."""
         if self._over or self._inbound is None:
             return
-        self._over = True
+        self._end()
         self._gateway.spawn(self._stop(self._current()), name=f"abandon {self._draft.request_id}")
 
     def _current(self) -> Inbound:
@@ -159,15 +177,58 @@ class Exchange:
         self._gateway.relay.expect(self._inbound)
         return self._inbound
 
-    def _finished(self) -> None:
+    def _placed(self, candidate: Candidate) -> None:
+        """The attempt stands in this candidate's queue; what is left may be tried after it."""
+        self._current().target = candidate.target
+        self._chosen = next(other for other in self._candidates if other.target == candidate.target)
+        self._candidates = [other for other in self._candidates if other.target != candidate.target]
+        if self._overdue_timer is not None:
+            self._overdue_timer.cancel()
+        if candidate.target.tier == "local" and any(map(_is_elsewhere, self._candidates)):
+            self._look_again_in(self._gateway.settings.local_max_wait_s)
+
+    def _look_again_in(self, wait_s: float) -> None:
+        self._overdue_timer = asyncio.get_running_loop().call_later(wait_s, self._current().be_overdue)
+
+    async def _overflow(self, inbound: Inbound) -> None:
+        """Move a job that waits for too long to the next tier: in one step, so that it never runs twice."""
+        inbound.overdue = False
+        live = [
+            candidate
+            for candidate in self._gateway.router.live(filter(_is_elsewhere, self._candidates))
+            if candidate.rank < CLOSED
+        ]
+        chosen: int | None = -1
+        if live and not inbound.over:
+            try:
+                waits_at = (inbound.target.queue, inbound.job_id)
+                chosen = await enqueue(
+                    self._gateway.redis, self._draft, live, placing=self._placing, instead_of=waits_at
+                )
+            except UNREACHABLE:
+                chosen = -1
+        if chosen is None or inbound.over:
+            return
+        if chosen < 0:
+            self._look_again_in(self._gateway.settings.local_max_wait_s * OVERDUE_AGAIN)
+            return
+        inbound.enqueued_at = time.monotonic()
+        self._placed(live[chosen])
+
+    def _end(self) -> None:
         self._over = True
+        if self._overdue_timer is not None:
+            self._overdue_timer.cancel()
+
+    def _finished(self) -> None:
+        self._end()
         self._gateway.relay.forget(self._current())
 
     def _overrun(self) -> None:
         """The client reads too slowly for what has arrived: it is cut, and the model stopped."""
         if self._over:
             return
-        self._over = True
+        self._end()
         inbound = self._current()
         _log.warning("request %s: the client reads too slowly and is cut", self._draft.request_id)
         self._gateway.relay.cancel(inbound, CancelReason.CLIENT_TOO_SLOW, self._lost_after_cancel)
@@ -175,7 +236,8 @@ class Exchange:
             self._task.cancel()
         self._abort()
 
-    def _nudge(self) -> None:
+    def _head_due(self) -> None:
+        self._head_is_due = True
         self._current().nudge()
 
     async def _fail_over(self, error: GatewayError) -> None:
@@ -184,30 +246,33 @@ class Exchange:
         if inbound.worker is None:
             await self._withdraw(inbound)
         self._gateway.relay.forget(inbound)
-        if isinstance(error, WorkerLost | Draining) and self._lost < EXTRA_ATTEMPTS:
-            self._lost += 1
-            self._targets.insert(0, inbound.target)
+        if self._may_try_again(error):
+            self._again += 1
+            self._candidates.append(self._chosen)
         if isinstance(error, WorkerLost):
             self._gateway.ledger.drop(inbound.job_id)
-        served = [target for target in self._targets if self._gateway.capacity.is_served(target.queue)]
-        if inbound.committed or not error.fails_over or not served:
+        live = self._gateway.router.live(self._candidates)
+        if inbound.committed or not error.fails_over or not live:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
-        following = self._expect(served[0])
+        following = self._expect(live[0].target)
         try:
-            chosen = await enqueue(
-                self._gateway.redis, self._draft, following.job_id, served, self._gateway.settings.max_waiting_jobs
-            )
+            chosen = await enqueue(self._gateway.redis, self._draft, live, placing=self._placing)
         except UNREACHABLE:
-            chosen = -1
-        if chosen < 0:
+            chosen = None
+        if chosen is None or chosen < 0:
             self._gateway.relay.forget(following)
             raise self._give_up(error)
-        following.target = served[chosen]
-        self._targets = served[chosen + 1 :]
+        self._placed(live[chosen])
+
+    def _may_try_again(self, error: GatewayError) -> bool:
+        """Whether the same target may serve after all: by another worker, or with another of its accounts."""
+        if isinstance(error, WorkerLost | Draining):
+            return self._again < EXTRA_ATTEMPTS
+        return error.retry_here and self._again < EXTRA_ACCOUNTS
 
     def _give_up(self, error: GatewayError) -> GatewayError:
-        self._over = True
+        self._end()
         inbound = self._current()
         self._close(error, inbound.tokens)
         return error
@@ -216,10 +281,15 @@ class Exchange:
         """Close the request in the usage log, unless its worker did."""
         inbound = self._current()
         prompt_tokens = self._prompt_tokens() if inbound.committed else 0
+        target = inbound.target
+        cost_usd = 0.0
+        if target.tier == "paid" and inbound.committed:
+            cost_usd = self._gateway.settings.catalogue.cost_usd(target.model, Usage(prompt_tokens, tokens))
         record = msgspec.structs.replace(
             self._record,
-            tier=inbound.target.tier,
-            model=inbound.target.model,
+            tier=target.tier,
+            model=target.model,
+            cost_usd=cost_usd,
             status=error.status,
             error_code=error.code,
             prompt_tokens=prompt_tokens,
@@ -263,3 +333,8 @@ class Exchange:
     def _lost_after_cancel(self, inbound: Inbound) -> None:
         """The worker never said that it stopped: the request is closed from here."""
         self._close(cancelled_for(inbound.cancel_reason), inbound.tokens)
+
+
+def _is_elsewhere(candidate: Candidate) -> bool:
+    """Whether a job that waits for long may move there: to another tier, or where the wait is bounded."""
+    return candidate.target.tier != "local" or candidate.most_wait_ms > 0

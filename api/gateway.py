@@ -8,9 +8,12 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from api.auth import Authenticator
+from api.budget import Budget
 from api.capacity import Capacity
 from api.ledger import Ledger
 from api.relay_client import RelayClient
+from api.routing import Router
+from api.routing_table import RoutingTable
 from shared import redis_client
 from shared.database import Database, DatabaseUnavailable
 from shared.frames import ID_SIZE
@@ -20,6 +23,7 @@ from shared.keyspace import NEWS_CHANNEL, revoked_key
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from shared.keys import ApiKey, KeyChange
     from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -43,6 +47,9 @@ class Gateway:
         self.keys = KeyStore(self.database)
         self.authenticator = Authenticator(settings, self.keys)
         self.capacity = Capacity(self.redis)
+        self.routing_table = RoutingTable(self.database, self.redis)
+        self.router = Router(self.capacity, settings, self.routing_table)
+        self.budget = Budget(settings.monthly_budget_usd, self.database, self.redis)
         self.ledger = Ledger(self.redis, self.api_id.hex())
         self.relay = RelayClient(
             settings, self.redis, self.api_id, on_news=self._heed, is_served=self.capacity.is_served
@@ -67,6 +74,8 @@ class Gateway:
             await asyncio.wait(self._tasks, timeout=2)
         for task in list(self._tasks):
             task.cancel()
+        await self.routing_table.stop()
+        await self.budget.stop()
         await self.ledger.stop()
         await self.relay.stop()
         await self.database.__aexit__(None, None, None)
@@ -95,15 +104,35 @@ class Gateway:
                 raise DatabaseUnavailable("Redis does not answer: the revocation may not be known yet") from error
         return found
 
+    async def update_key(self, key_id: str, change: KeyChange) -> ApiKey | None:
+        """Change a key here and in every process; returns it as it then is, None if there is no active one.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL or Redis does not answer; the change may not be known yet, try again.
+        """
+        key = await self.keys.update(key_id, change)
+        if key is not None:
+            try:
+                await self.redis.publish(NEWS_CHANNEL, b"changed " + key.id.encode())
+            except redis_client.UNREACHABLE as error:
+                raise DatabaseUnavailable("Redis does not answer: the change may not be known yet") from error
+        return key
+
     def _heed(self, news: bytes) -> None:
         kind, _, rest = news.partition(b" ")
         if kind == b"workers":
             self.capacity.changed()
         elif kind == b"revoked":
             self.authenticator.revoked(rest.decode())
+        elif kind == b"changed":
+            self.authenticator.changed(rest.decode())
+        elif kind == b"routing":
+            self.routing_table.changed()
         elif kind == b"reconnected":
             self.capacity.changed()
             self.authenticator.doubt()
+            self.routing_table.changed()
+            self.budget.doubt()
 
     async def _migrate(self) -> None:
         while True:
@@ -113,5 +142,7 @@ class Gateway:
                 _log.warning("the database's schema cannot be checked yet: %s", error)
                 await asyncio.sleep(MIGRATE_RETRY_S)
             else:
+                await self.routing_table.start()
+                await self.budget.start()
                 self.migrated = True
                 return

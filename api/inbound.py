@@ -46,6 +46,7 @@ class Inbound:
         "first_at",
         "job_id",
         "key",
+        "overdue",
         "overrun",
         "seen_at",
         "size",
@@ -78,6 +79,7 @@ class Inbound:
         self.started_at: float | None = None
         self.first_at: float | None = None
         self.ended = False
+        self.overdue = False
         self.abandoned: Callable[[Inbound], None] | None = None
         self.cancel_reason = CancelReason.CLIENT_LEFT
         self.usage: Usage | None = None
@@ -147,16 +149,22 @@ class Inbound:
         self.taken_at = time.monotonic()
         self._wake()
 
+    def be_overdue(self) -> None:
+        """It has waited for its turn for so long that another place should be looked for."""
+        if self.started_at is None and self.worker is None:
+            self.overdue = True
+            self._wake()
+
     async def wait(self) -> bool:
         """Wait for something new; True when it was only a nudge."""
-        if (self.whole or not self._parts) and not self.over and not self._nudged:
+        if (self.whole or not self._parts) and not self.over and not self._nudged and not self.overdue:
             self._future = asyncio.get_running_loop().create_future()
             try:
                 await self._future
             finally:
                 self._future = None
         nudged, self._nudged = self._nudged, False
-        return nudged and not self.over and (self.whole or not self._parts)
+        return nudged and not self.over and not self.overdue and (self.whole or not self._parts)
 
     def _wake(self) -> None:
         if self._future is not None and not self._future.done():

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared import scripts
-from shared.keyspace import USAGE_STREAM, open_requests
+from shared.catalogue import nano_usd
+from shared.keyspace import USAGE_STREAM, budget_key_at, open_requests, owner_of
 from shared.queue import in_progress_key, job_key
 from shared.redis_client import UNREACHABLE
-from shared.vital import spawn_vital
+from shared.vital import end_all, spawn_vital
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,9 +56,7 @@ class Ledger:
 
     async def stop(self) -> None:
         """Write what is left, as far as Redis takes it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_all(self._task)
         while self._steps and await self._write():
             pass
 
@@ -67,16 +66,26 @@ class Ledger:
         self._later(lambda pipeline: pipeline.xadd(USAGE_STREAM, {b"r": words}))
 
     def close(self, record: UsageRecord, job_id: str) -> None:
-        """Record how an open request ended, unless somebody did so before; remove its job."""
-        keys = [self._open, USAGE_STREAM, job_key(job_id), in_progress_key(job_id)]
-        words = msgspec.json.encode(record)
-        self._later(lambda pipeline: scripts.add(pipeline, scripts.FINISH, keys, record.request_id, words))
+        """Record how an open request ended, unless somebody did so before; remove its job, settle its budget."""
+        self._finish(record, job_id, "open")
 
     def refuse_in_doubt(self, record: UsageRecord, job_id: str) -> None:
         """Record a request that Redis may have opened or not: it is refused either way."""
-        self.drop(job_id)
-        self._later(lambda pipeline: pipeline.hdel(self._open, record.request_id))
-        self.add(record)
+        self._finish(record, job_id, "new")
+
+    def _finish(self, record: UsageRecord, job_id: str, state: str) -> None:
+        keys = [
+            self._open,
+            USAGE_STREAM,
+            job_key(job_id),
+            in_progress_key(job_id),
+            "",
+            budget_key_at(record.admitted_ms),
+        ]
+        cost = nano_usd(record.cost_usd)
+        words = msgspec.json.encode(record)
+        arguments = (record.request_id, words, job_id, cost, owner_of(record.key_id), state)
+        self._later(lambda pipeline: scripts.add(pipeline, scripts.FINISH, keys, *arguments))
 
     def drop(self, job_id: str) -> None:
         """Remove the job of an attempt that nobody will end; its request is left as it is."""

@@ -16,7 +16,7 @@ from shared.errors import Overloaded, StreamBroken, WorkerLost
 from shared.frames import EVERYTHING, ID_SIZE, CancelReason, Kind, Signal, decode_frames, encode_signal
 from shared.keyspace import API_SET, NEWS_CHANNEL, api_key, control_channel, open_requests, relay_channel
 from shared.redis_client import UNREACHABLE, next_message, subscription
-from shared.vital import spawn_vital
+from shared.vital import end_all, spawn_vital
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,9 +79,7 @@ class RelayClient:
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""
         await self._publish_signals()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_all(*self._tasks)
         try:
             await self._redis.delete(api_key(self.api_id.hex()))
             if not await self._redis.hlen(open_requests(self.api_id.hex())):  # type: ignore[misc]

@@ -1,107 +1,275 @@
-"""A model's name and the live capacity -> the ordered targets of a request."""
+"""A request and the live capacity -> the candidates that may serve it, best first.
+
+`auto` goes through the tiers in the order of the routing table: its own hardware while the expected wait is short, a
+free account while it has quota left, a paid API while the budget allows. Every other name is bound to one tier.
+"""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Final
 
-from shared.catalogue import AUTO, FALLBACK_EMBEDDING, LOCAL, LOCAL_EMBEDDING, endpoints_of, family_of
-from shared.errors import InvalidRequest, ModelNotConfigured, Overloaded, UnknownModel
-from shared.types import Endpoint, Lane, Target
+import msgspec
+
+from api.fitting import Asked, Fitting
+from shared.catalogue import (
+    AUTO,
+    FALLBACK_EMBEDDING,
+    LOCAL,
+    LOCAL_EMBEDDING,
+    endpoints_of,
+    family_of,
+)
+from shared.errors import (
+    CallerError,
+    ModelNotConfigured,
+    Overloaded,
+    UnknownModel,
+)
+from shared.placement import Candidate
+from shared.types import Lane, LocalModel, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.capacity import Capacity
+    from api.routing_table import RoutingTable
     from shared.settings import Settings
 
-RETRY_AFTER_S = 5
+RETRY_AFTER_S: Final = 5
+TIER_STEP: Final = 100
+LAST_RESORT: Final = 20_000
+CLOSED: Final = 100_000
+"""Added to a rank: a tier's place in the order, what is taken only for want of anything else, what has no account that
+can serve now."""
 
 
-def route(model: str, endpoint: Endpoint, capacity: Capacity, settings: Settings) -> list[Target]:
-    """Where a request for `model` may go, best first. A live local model's name wins over a pattern.
+class Router:
+    """Finds the candidates of requests.
 
-    Raises:
-        InvalidRequest: the model cannot do what is asked of it.
-        ModelNotConfigured: the name is known, but the server lacks its credential.
-        UnknownModel: nobody has such a model.
-        Overloaded: what could serve it is not there now.
+    Args:
+        capacity: what can be served now.
+        settings: what `auto` uses, and for how long a local wait is acceptable.
+        table: which tiers `auto` may use, in which order.
     """
-    lanes = list(capacity.lanes("local"))
-    if model in {AUTO, LOCAL}:
-        return _any_local(model, endpoint, lanes, settings)
-    offered = [(lane, found) for lane in lanes for found in lane.models if model in {found.id, _untagged(found.id)}]
-    if offered:
-        able = [Target("local", lane.queue, found.id) for lane, found in offered if endpoint in found.endpoints]
-        if not able:
-            raise InvalidRequest(f"The model '{model}' is not for {endpoint}.", param="model", code="wrong_endpoint")
-        return _distinct(able)
-    if _untagged(model) == LOCAL_EMBEDDING and endpoint == "embeddings":
-        return _embedding_fallback(model, capacity, settings)
-    return _forced(model, endpoint, capacity, settings)
 
+    def __init__(self, capacity: Capacity, settings: Settings, table: RoutingTable) -> None:
+        self._capacity = capacity
+        self._settings = settings
+        self._catalogue = settings.catalogue
+        self._fitting = Fitting(settings)
+        self._table = table
 
-def _forced(model: str, endpoint: Endpoint, capacity: Capacity, settings: Settings) -> list[Target]:
-    """The targets of a name that forces a tier other than the local one."""
-    family = family_of(model)
-    if family is None:
-        raise UnknownModel(f"The model '{model}' does not exist. GET /v1/models lists what there is.", param="model")
-    lanes = [lane for lane in capacity.lanes(family.tier) if lane.provider == family.provider]
-    if not lanes and capacity.was_served(family.tier, family.provider):
+    def route(self, asked: Asked) -> list[Candidate]:
+        """Where a request may go. A live local model's name wins over a pattern.
+
+        Raises:
+            InvalidRequest: the model cannot do what is asked of it; `param` names it (`Unsupported`).
+            ContextTooLong: the prompt is far longer than the model's context.
+            ModelNotConfigured: the name is known, but the server lacks its credential, or its price.
+            UnknownModel: nobody has such a model.
+            Overloaded: what could serve it is not there now.
+        """
+        offered = self._capacity.local(asked.model)
+        name = asked.model if offered else self._catalogue.resolve(asked.model)
+        if name == AUTO:
+            return self._auto(asked)
+        if name == LOCAL:
+            return self._local(asked)
+        if offered or (offered := self._capacity.local(name)):
+            return self._able(asked, offered)
+        if name.removesuffix(":latest") == LOCAL_EMBEDDING and asked.endpoint == "embeddings":
+            return self._embedding_fallback(asked)
+        return self._forced(asked, name)
+
+    def live(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Those of the candidates that a worker serves now, by rank, as busy and as open as they are now."""
+        now_ms = time.time() * 1000
+        found = []
+        for candidate in candidates:
+            target = candidate.target
+            load = self._capacity.load(target.queue)
+            if load is None:
+                continue
+            closed = CLOSED if load.closed_ms and load.is_closed(target.model, now_ms) else 0
+            found.append(
+                msgspec.structs.replace(
+                    candidate, rank=candidate.rank + closed, slots=load.slots, service_ms=load.service_ms
+                )
+            )
+        if len(found) > 1:
+            # Equals in random order, so that idle upstreams are used alike.
+            random.shuffle(found)
+            found.sort(key=lambda candidate: candidate.rank)
+        return found
+
+    # --- names and tiers ---
+
+    def _auto(self, asked: Asked) -> list[Candidate]:
+        tiers = self._table.tiers(asked.endpoint)
+        found: list[Candidate] = []
+        refusal: CallerError | None = None
+        for place, tier in enumerate(tiers):
+            try:
+                of_tier = self._of_tier(asked, tier)
+            except CallerError as error:
+                refusal = refusal or error
+                continue
+            found += [_behind(candidate, place * TIER_STEP) for candidate in of_tier]
+        if found:
+            return self._bounded(found) if len({candidate.target.tier for candidate in found}) > 1 else found
+        if refusal is not None:
+            raise refusal
         raise Overloaded(
-            f"No worker for the model '{model}' is there now.", code="no_worker", retry_after_s=RETRY_AFTER_S
-        )
-    if not lanes:
-        raise ModelNotConfigured(
-            f"The model '{model}' is not configured on this server: it needs {family.variable}.", param="model"
-        )
-    if endpoint not in endpoints_of(model):
-        raise InvalidRequest(f"The model '{model}' is not for {endpoint}.", param="model", code="wrong_endpoint")
-    return _distinct(Target(lane.tier, lane.queue, settings.catalogue.resolve(model)) for lane in lanes)
-
-
-def _embedding_fallback(model: str, capacity: Capacity, settings: Settings) -> list[Target]:
-    if settings.embeddings_fallback:
-        try:
-            return _forced(FALLBACK_EMBEDDING, "embeddings", capacity, settings)
-        except ModelNotConfigured:
-            pass
-    raise ModelNotConfigured(
-        f"The model '{model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
-        f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. GET /v1/models lists what there is.",
-        param="model",
-    )
-
-
-def _any_local(model: str, endpoint: Endpoint, lanes: list[Lane], settings: Settings) -> list[Target]:
-    able = [(lane, found) for lane in lanes for found in lane.models if endpoint in found.endpoints]
-    wanted = settings.auto_local_model if endpoint == "chat" else LOCAL_EMBEDDING
-    chosen = [
-        Target("local", lane.queue, found.id) for lane, found in able if wanted in {found.id, _untagged(found.id)}
-    ]
-    if chosen:
-        return _distinct(chosen)
-    if not able:
-        raise Overloaded(
-            f"No local model can be reached now, so '{model}' cannot be served.",
+            "No model can be reached now: neither a local one nor one of the other tiers.",
             code="no_local_model",
             retry_after_s=RETRY_AFTER_S,
         )
-    first = {lane.queue: Target("local", lane.queue, found.id) for lane, found in reversed(able)}
-    return _distinct(first.values())
+
+    def _bounded(self, found: list[Candidate]) -> list[Candidate]:
+        """Local candidates with a bound on the wait that is expected, and once more without, after everything else."""
+        most_wait_ms = int(self._settings.local_max_wait_s * 1000)
+        bounded: list[Candidate] = []
+        for candidate in found:
+            if candidate.target.tier == "local":
+                bounded += (
+                    msgspec.structs.replace(candidate, most_wait_ms=most_wait_ms),
+                    _behind(candidate, LAST_RESORT),
+                )
+            else:
+                bounded.append(candidate)
+        return bounded
+
+    def _local(self, asked: Asked) -> list[Candidate]:
+        found = self._local_choice(asked)
+        if not found:
+            raise Overloaded(
+                f"No local model can be reached now, so '{asked.model}' cannot be served.",
+                code="no_local_model",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return found
+
+    def _of_tier(self, asked: Asked, tier: Tier) -> list[Candidate]:
+        """What `auto` uses in a tier; nothing where the tier is not there."""
+        if tier == "local":
+            return self._local_choice(asked)
+        if asked.endpoint == "embeddings":
+            # Never by itself: vectors of two models do not compare. `nomic-embed-text` may fall back.
+            return []
+        named = self._settings.auto_gemini_model if tier == "gemini" else self._settings.auto_paid_model
+        names = (named,) if named else getattr(self._catalogue.auto, tier)
+        return self._in_order(asked, tier, names)
+
+    def _in_order(self, asked: Asked, tier: Tier, names: Iterable[str]) -> list[Candidate]:
+        """The models of a tier that has them, one after the other; those that their API lists, if it lists any.
+
+        Raises:
+            CallerError: the tier is there, but none of them can do what is asked.
+        """
+        options = [
+            (place, lane, _offer(lane, model))
+            for place, model in enumerate(map(self._catalogue.resolve, names))
+            for lane in self._lanes_for(model, tier)
+        ]
+        listed = [option for option in options if any(option[2].id == model.id for model in option[1].models)]
+        found: list[Candidate] = []
+        refusal: CallerError | None = None
+        for place, lane, model in listed or options:
+            try:
+                found += [_behind(candidate, place) for candidate in self._able(asked, [(lane, model)])]
+            except CallerError as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return list({candidate.target: candidate for candidate in found}.values())
+
+    def _local_choice(self, asked: Asked) -> list[Candidate]:
+        """For `auto` and `local`: the model that is meant, else on each lane one that can do it, a loaded one first.
+
+        Raises:
+            CallerError: there are models, but none can do it.
+        """
+        wanted = self._settings.auto_local_model if asked.endpoint == "chat" else LOCAL_EMBEDDING
+        found: list[Candidate] = []
+        try:
+            if wanted and (found := self._able(asked, self._capacity.local(wanted))):
+                return found
+        except CallerError as error:
+            refusal: CallerError | None = error
+        else:
+            refusal = None
+        for lane in self._capacity.lanes("local"):
+            models = [(lane, model) for model in lane.models if asked.endpoint in model.endpoints]
+            models.sort(key=lambda option: not option[1].is_loaded)
+            try:
+                found += self._able(asked, models)
+            except CallerError as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return list({candidate.target.queue: candidate for candidate in found}.values())
+
+    def _forced(self, asked: Asked, model: str) -> list[Candidate]:
+        """The candidates of a name that forces a tier other than the local one."""
+        family, name = family_of(model), asked.model
+        if family is None:
+            raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
+        lanes = self._lanes_for(model, family.tier)
+        if not lanes and self._capacity.was_served(family.tier, family.provider):
+            raise Overloaded(
+                f"No worker for the model '{name}' is there now.", code="no_worker", retry_after_s=RETRY_AFTER_S
+            )
+        if not lanes:
+            raise ModelNotConfigured(
+                f"The model '{name}' is not configured on this server: it needs {family.variable}.", param="model"
+            )
+        return self._able(asked, [(lane, _offer(lane, model)) for lane in lanes])
+
+    def _embedding_fallback(self, asked: Asked) -> list[Candidate]:
+        if self._settings.embeddings_fallback:
+            try:
+                return self._forced(asked, FALLBACK_EMBEDDING)
+            except ModelNotConfigured:
+                pass
+        raise ModelNotConfigured(
+            f"The model '{asked.model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
+            f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. GET /v1/models lists what there is.",
+            param="model",
+        )
+
+    def _lanes_for(self, model: str, tier: Tier) -> list[Lane]:
+        family = family_of(model)
+        provider = family.provider if family is not None and family.tier == tier else None
+        return [lane for lane in self._capacity.lanes(tier) if lane.provider == provider]
+
+    def _able(self, asked: Asked, options: Iterable[tuple[Lane, LocalModel]]) -> list[Candidate]:
+        """A candidate for each queue whose model can do what is asked.
+
+        Raises:
+            CallerError: there is none; why the first cannot.
+        """
+        found: dict[str, Candidate] = {}
+        refusal: CallerError | None = None
+        for lane, model in options:
+            if lane.queue in found:
+                continue
+            refused = self._fitting.refusal(asked, lane, model)
+            if refused is None:
+                found[lane.queue] = self._fitting.candidate(asked, lane, model)
+            else:
+                refusal = refusal or refused
+        if not found and refusal is not None:
+            raise refusal
+        return list(found.values())
 
 
-def _untagged(name: str) -> str:
-    """Ollama calls a model without a tag `name:latest`, and so may its callers leave that out."""
-    return name.removesuffix(":latest")
+def _behind(candidate: Candidate, places: int) -> Candidate:
+    return msgspec.structs.replace(candidate, rank=candidate.rank + places)
 
 
-def _distinct(targets: Iterable[Target]) -> list[Target]:
-    """Workers that share an upstream share its queue: one target for them all.
-
-    In random order, so that idle upstreams are used alike; the shortest queue is chosen at admission.
-    """
-    distinct = list({target.queue: target for target in targets}.values())
-    if len(distinct) > 1:
-        random.shuffle(distinct)
-    return distinct
+def _offer(lane: Lane, model: str) -> LocalModel:
+    """What is known of a model at an API of others: what it lists, and what the name says it is for."""
+    listed = next((offer for offer in lane.models if offer.id == model), LocalModel(model))
+    return msgspec.structs.replace(listed, endpoints=endpoints_of(model))

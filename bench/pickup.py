@@ -20,9 +20,9 @@ from bench.report import Report, table
 from bench.stack import StackFailed, running
 from shared import redis_client
 from shared.frames import EVERYTHING, ID_SIZE, Kind, Signal, attempt_key, decode_frames, encode_signal
-from shared.ids import job_id, new_request_id
+from shared.ids import new_request_id
 from shared.keyspace import api_key, control_channel, relay_channel
-from shared.queue import enqueue
+from shared.placement import Candidate, Placing, enqueue
 from shared.redis_client import next_message, subscription
 from shared.types import JobDraft, Target
 
@@ -66,7 +66,7 @@ class Enqueuer:
             body=_BODY,
         )
         began = time.perf_counter()
-        await enqueue(self._redis, draft, job_id(request_id, 1), [self._target], 1000)
+        await enqueue(self._redis, draft, [Candidate(target=self._target)], placing=Placing(most_waiting=1000))
         key = attempt_key(request_id, 1)
         await self._until(pubsub, key, Kind.START)
         picked_up_ms = 1000 * (time.perf_counter() - began)

@@ -14,7 +14,8 @@ from api.auth import Principal
 from shared import scripts
 from shared.frames import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.ids import job_id, new_request_id
-from shared.keyspace import USAGE_STREAM, open_requests, relay_channel, wake_channel
+from shared.keyspace import USAGE_STREAM, open_requests, relay_channel, running_key, wake_channel
+from shared.placement import Candidate, Placing
 from shared.queue import in_progress_key, job_key, queue_name
 from shared.redis_client import next_message, subscription
 from shared.settings import MAX_RPM_LIMIT
@@ -68,10 +69,10 @@ class Traffic:
             self._principal,
             draft,
             record,
-            targets=[Target("local", self._queue, "m")],
-            most_waiting=1000,
+            candidates=[Candidate(target=Target("local", self._queue, "m"))],
+            placing=Placing(most_waiting=1000),
         )
-        claimed = await scripts.run(self._redis, scripts.CLAIM, [self._queue], 1, self._worker_id.hex(), _MARK_MS)
+        claimed = await scripts.run(self._redis, scripts.CLAIM, [self._queue], 1, self._worker_id.hex(), _MARK_MS, 5000)
         if not claimed:
             raise RuntimeError("a job that was enqueued is not there")
         job = msgspec.json.decode(claimed[1])["k"]
@@ -82,8 +83,14 @@ class Traffic:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.publish(self._channel, self._worker_id + body + encode_frame(key, Kind.END, 2, 0, bytes(80)))
         name = job_id(request_id, 1)
-        keys = [open_requests(job["api_id"]), USAGE_STREAM, job_key(name), in_progress_key(name)]
-        scripts.add(pipeline, scripts.FINISH, keys, job["request_id"], msgspec.json.encode(record))
+        keys = [
+            open_requests(job["api_id"]),
+            USAGE_STREAM,
+            job_key(name),
+            in_progress_key(name),
+            running_key(self._queue),
+        ]
+        scripts.add(pipeline, scripts.FINISH, keys, job["request_id"], msgspec.json.encode(record), name, 0, "bench")
         await pipeline.execute()
 
     def message_of(self, frames: int) -> Callable[[], Awaitable[None]]:

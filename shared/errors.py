@@ -32,6 +32,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     param: str | None = None
     retry_after_s: float | None = None
+    retry_here: bool = False
 
 
 class GatewayError(Exception):
@@ -42,6 +43,9 @@ class GatewayError(Exception):
         param: the request's parameter that is to blame, in OpenAI's notation (`messages[0].role`).
         code: overrides the class's code.
         retry_after_s: seconds after which a new try makes sense; sent as Retry-After.
+
+    Attributes:
+        retry_here: whether another account of the same lane may serve the request.
     """
 
     status: ClassVar[int] = 500
@@ -62,6 +66,7 @@ class GatewayError(Exception):
         self.param = param
         self.code = code or self.code
         self.retry_after_s = retry_after_s
+        self.retry_here = False
 
     def to_info(self) -> ErrorInfo:
         """This error as it travels to another process."""
@@ -73,6 +78,7 @@ class GatewayError(Exception):
             code=self.code,
             param=self.param,
             retry_after_s=self.retry_after_s,
+            retry_here=self.retry_here,
         )
 
 
@@ -266,7 +272,9 @@ _KINDS = _all_kinds(GatewayError)
 def from_info(info: ErrorInfo) -> GatewayError:
     """The error that travelled as `info`; one of a kind this version does not know stays a GatewayError."""
     kind = _KINDS.get(info.kind, UpstreamError if info.status >= 500 else CallerError)
-    return kind(info.message, param=info.param, code=info.code, retry_after_s=info.retry_after_s)
+    error = kind(info.message, param=info.param, code=info.code, retry_after_s=info.retry_after_s)
+    error.retry_here = info.retry_here
+    return error
 
 
 def classify(

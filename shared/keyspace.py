@@ -5,6 +5,7 @@ Ids of processes are 16 random bytes; their hex digits stand in the names.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Final
 
 USAGE_STREAM: Final = "claw:usage"
@@ -13,6 +14,10 @@ JANITOR_LOCK: Final = "claw:janitor"
 API_SET: Final = "claw:apis"
 WORKERS: Final = "claw:workers"
 NEWS_CHANNEL: Final = "claw:news"
+GEMINI_ACCOUNTS: Final = "claw:gemini:accounts"
+"""What Gemini's workers say of the accounts that they have: a hash by id."""
+GEMINI_SEAL: Final = "claw:gemini:seal"
+"""The public key, in hex digits, that credentials are sealed for."""
 
 
 def relay_channel(api_id: bytes) -> str:
@@ -53,3 +58,83 @@ def rate_key(key_id: str) -> str:
 def revoked_key(key_id: str) -> str:
     """Exists when a gateway key was revoked not long ago."""
     return "claw:revoked:" + key_id
+
+
+def running_key(queue: str) -> str:
+    """The jobs of a queue that run: a sorted set by the millisecond up to which each counts."""
+    return "claw:running:" + queue
+
+
+def budget_key(month: str) -> str:
+    """What was spent and is reserved in a month of UTC, as in `2026-11`: a hash of billionths of US dollars."""
+    return "claw:budget:" + month
+
+
+def budget_key_at(time_ms: int) -> str:
+    """The budget that a request of this moment counts for. Milliseconds since 1970."""
+    return budget_key(datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m"))
+
+
+def owner_of(key_id: str | None) -> str:
+    """Whose limits, share and budget a request counts for: its key, or the internal token."""
+    return key_id or "internal"
+
+
+def store_state(queue: str) -> str:
+    """What the Ollama server of a local lane has on its disk."""
+    return "claw:store:state:" + queue
+
+
+def store_wishes(queue: str) -> str:
+    """The models that shall be installed on a local lane or removed, and how far that is: a hash by model."""
+    return "claw:store:wishes:" + queue
+
+
+def store_keeper(queue: str) -> str:
+    """The worker that sees to the wishes of a local lane. Its id in hex digits."""
+    return "claw:store:keeper:" + queue
+
+
+def account_key(account: str) -> str:
+    """What all models of an upstream account share: a hash, there only after its credential was refused."""
+    return "claw:account:" + account
+
+
+def breaker_key(account: str, model: str) -> str:
+    """The circuit breaker of an account for a model: a hash, there only while it is not closed."""
+    return f"claw:account:{account}:breaker:{model}"
+
+
+def window_key(account: str, model: str) -> str:
+    """What an account's attempts at a model lately came to: a hash of counts by five seconds."""
+    return f"claw:account:{account}:window:{model}"
+
+
+def quota_keys(scope: str, model: str, day: str) -> tuple[str, str, str, str]:
+    """What is known and used of the quota that the accounts of a scope share for a model.
+
+    A hash of cool-downs and learned limits, the log of the last minute (a sorted set by millisecond) with the prompt
+    tokens of its entries (a hash), and the counts of a day, of all models (a hash).
+    """
+    start = f"claw:account:quota:{scope}:{model}"
+    return start, start + ":minute", start + ":tokens", quota_day_key(scope, day)
+
+
+def quota_day_key(scope: str, day: str) -> str:
+    """What the accounts of a scope used on a day of US Pacific: a hash of counts by model and by account."""
+    return f"claw:account:day:{day}:{scope}"
+
+
+def closed_key(queue: str) -> str:
+    """The models that no account of a lane can serve: a sorted set by the millisecond until which that is so."""
+    return "claw:account:closed:" + queue
+
+
+def probing_key(account: str) -> str:
+    """Held by the worker that asks whether a refused credential is good again."""
+    return f"claw:account:{account}:probing"
+
+
+def removed_account_key(name: str) -> str:
+    """Exists when a Gemini account of this id or name was removed not long ago."""
+    return "claw:gemini:removed:" + name

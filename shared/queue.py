@@ -18,6 +18,7 @@ from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.worker import Worker, func
 
 from shared import scripts
+from shared.keyspace import running_key
 from shared.redis_client import UNREACHABLE
 from shared.types import Job, JobDraft, Target
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from arq.typing import WorkerCoroutine
     from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
 
 _log = logging.getLogger(__name__)
 
@@ -61,14 +63,22 @@ def in_progress_key(job_id: str) -> str:
     return in_progress_key_prefix + job_id
 
 
-def encode_job(draft: JobDraft, targets: Sequence[Target]) -> tuple[bytes, list[bytes]]:
+def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool]) -> tuple[bytes, list[bytes]]:
     """The job JSON in two parts: what is common, and its head for each target.
 
     A script puts together the head of the target it chooses and the common rest.
+
+    Args:
+        draft: what is common.
+        targets: where it may go.
+        last: whether each of them is the last resort.
     """
     now_ms = int(time.time() * 1000)
     start = b'{"t":null,"f":"%s","a":[],"et":%d,"k":' % (_FUNCTION.encode(), now_ms)
-    heads = [start + _encode({"tier": target.tier, "model": target.model})[:-1] for target in targets]
+    heads = [
+        start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last})[:-1]
+        for target, is_last in zip(targets, last, strict=True)
+    ]
     return b"," + _encode(draft)[1:] + b"}", heads
 
 
@@ -90,6 +100,7 @@ class QueueWorker(Worker):
         slots: how many jobs may run at once.
         worker_id: hex digits of the process's id, written into the marks of its jobs.
         longest_s: how long a job may run at the most, in seconds.
+        lease_s: for how long a job counts as running without `renew`, in seconds.
         run: runs one attempt to its end and reports it; must not raise.
     """
 
@@ -101,6 +112,7 @@ class QueueWorker(Worker):
         slots: int,
         worker_id: str,
         longest_s: float,
+        lease_s: float,
         run: Callable[[Job], Awaitable[None]],
     ) -> None:
         async def attempt(_context: dict[Any, Any], job: Job) -> None:
@@ -121,6 +133,7 @@ class QueueWorker(Worker):
             job_deserializer=msgspec.json.decode,
         )
         self._worker_id = worker_id
+        self._lease_ms = int(lease_s * 1000)
         self._wake = asyncio.Event()
         self._may_have_more = False
 
@@ -132,6 +145,11 @@ class QueueWorker(Worker):
     def wake(self) -> None:
         """Look for jobs now: one was announced, or a slot is free."""
         self._wake.set()
+
+    def renew(self, pipeline: Pipeline) -> None:
+        """Say that the jobs that run still do, so that expected waits count them."""
+        if self.tasks:
+            scripts.add(pipeline, scripts.RENEW, [running_key(self.queue_name)], self._lease_ms, *self.tasks)
 
     def stop_claiming(self) -> None:
         """Take no further job; those that run go on."""
@@ -165,7 +183,7 @@ class QueueWorker(Worker):
             return
         mark_ms = IN_PROGRESS_MARGIN_MS + int(self.in_progress_timeout_s * 1000)
         claimed: list[bytes] = await scripts.run(
-            self.pool, scripts.CLAIM, [self.queue_name], free, self._worker_id, mark_ms
+            self.pool, scripts.CLAIM, [self.queue_name], free, self._worker_id, mark_ms, self._lease_ms
         )
         self._may_have_more = len(claimed) >= 2 * free
         for position in range(0, len(claimed), 2):
@@ -209,19 +227,3 @@ async def withdraw(redis: Redis, queue: str, job_id: str) -> bool:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     return bool(await scripts.run(redis, scripts.WITHDRAW, [queue, job_key(job_id)], job_id))
-
-
-async def enqueue(redis: Redis, draft: JobDraft, job_id: str, targets: Sequence[Target], most_waiting: int) -> int:
-    """Put a further attempt into the first target's queue with room.
-
-    Returns:
-        The position of the chosen target, or -1 when all queues are full.
-
-    Raises:
-        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
-    """
-    rest, heads = encode_job(draft, targets)
-    life_ms = max(1000, draft.expires_ms - int(time.time() * 1000))
-    keys = [job_key(job_id), *(target.queue for target in targets)]
-    chosen = await scripts.run(redis, scripts.ENQUEUE, keys, most_waiting, life_ms, job_id, rest, *heads)
-    return int(chosen) - 1

@@ -1,13 +1,16 @@
 """The Lua scripts that make our steps in Redis atomic; each says its keys and arguments itself.
 
-They are sent whole (EVAL): the server caches them by their text, and nothing has to be loaded again
-after it restarted.
+A script is asked for by its digest, and sent whole where the server does not know it (any more). In a pipeline it is
+always sent whole: those are short.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import NoScriptError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,17 +21,28 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parent / "lua"
 
 
-def _script(name: str) -> str:
-    lines = (_FOLDER / f"{name}.lua").read_text().splitlines()
+def _script(*names: str) -> str:
+    """The text of a script, after that of those it builds on, without comments."""
+    lines = (line for name in names for line in (_FOLDER / f"{name}.lua").read_text().splitlines())
     return "\n".join(line for line in lines if not line.startswith("--"))
 
 
-ADMIT: Final = _script("admit")
+ACCOUNT_FAIL: Final = _script("account_fail")
+ACCOUNT_RESERVE: Final = _script("account_reserve")
+ACCOUNT_SETTLE: Final = _script("account_settle")
+ADMIT: Final = _script("place", "admit")
 CLAIM: Final = _script("claim")
-CLOSE: Final = _script("close")
-ENQUEUE: Final = _script("enqueue")
+ENQUEUE: Final = _script("place", "enqueue")
 FINISH: Final = _script("finish")
+RENEW: Final = _script("renew")
+STORE_ASK: Final = _script("store_ask")
+STORE_KEEP: Final = _script("store_keep")
+STORE_NOTE: Final = _script("store_note")
+SEED_BUDGET: Final = _script("seed_budget")
 WITHDRAW: Final = _script("withdraw")
+
+
+_digests: dict[str, str] = {}
 
 
 async def run(redis: Redis, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
@@ -37,7 +51,13 @@ async def run(redis: Redis, script: str, keys: Sequence[str], *arguments: str | 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    return await redis.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+    digest = _digests.get(script)
+    if digest is None:
+        digest = _digests[script] = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    try:
+        return await redis.execute_command("EVALSHA", digest, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+    except NoScriptError:
+        return await redis.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
 
 
 def add(pipeline: Pipeline, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> None:

@@ -11,22 +11,25 @@ import secrets
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import msgspec
 
-from shared.catalogue import Catalogue, default_catalogue, load_catalogue
-from shared.redis_url import parse_redis_url
+from shared.catalogue import Catalogue, default_catalogue
+from shared.setting_values import (
+    SettingsError,
+    as_catalogue,
+    as_number,
+    as_ollama_url,
+    as_truth,
+    check_redis_url,
+    check_url,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 MAX_RPM_LIMIT: Final = 1_000_000
-
-
-class SettingsError(Exception):
-    """A variable of the environment that cannot be used; the text names it."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,15 +40,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 3713
     base_url: str | None = None
     cli_url: str | None = None
+    ai_url: str | None = None
     database_url: str | None = None
     redis_url: str | None = None
     internal_secret: str | None = None
-    encryption_key: str | None = None
 
     ollama_url: str | None = None
     ollama_detect: bool = True
     ollama_slots: int = 4
     ollama_num_ctx: int = 8192
+    ollama_max_num_ctx: int = 32_768
     local_openai_url: str | None = None
     local_openai_api_key: str | None = None
     local_openai_slots: int = 64
@@ -98,28 +102,48 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://localhost:{self.port}/v1"
 
 
+class GeminiKey(msgspec.Struct, frozen=True):
+    """An account at the Gemini API that the environment names.
+
+    `variable` is where its key stands; `project` the Google Cloud project whose quota it uses, if that is named.
+    """
+
+    variable: str
+    api_key: str
+    project: str | None = None
+
+    def __repr__(self) -> str:
+        return f"GeminiKey({self.variable})"
+
+
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What upstreams that want credentials need. Only the workers of their tier read them; never logged or sent."""
+    """What upstreams that want credentials need. Only the workers of their tier read them; never logged or sent.
+
+    `encryption_key` opens the credentials of Gemini accounts that were added at run time.
+    """
 
     openai_api_key: str | None = None
     openai_base_url: str = "https://api.openai.com/v1"
     anthropic_api_key: str | None = None
     anthropic_base_url: str = "https://api.anthropic.com"
-    gemini_api_key: str | None = None
+    gemini_accounts: tuple[GeminiKey, ...] = ()
+    encryption_key: str | None = None
     gemini_base_url: str = "https://generativelanguage.googleapis.com"
 
 
+GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21)))
 CREDENTIAL_VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "openai_api_key": ("OPENAI_API_KEY",),
     "openai_base_url": ("OPENAI_BASE_URL",),
     "anthropic_api_key": ("ANTHROPIC_API_KEY",),
     "anthropic_base_url": ("ANTHROPIC_BASE_URL",),
-    "gemini_api_key": ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21))),
+    "gemini_accounts": (*GEMINI_KEYS, *(f"{name}_PROJECT" for name in GEMINI_KEYS)),
     "gemini_base_url": ("GEMINI_BASE_URL",),
+    "encryption_key": ("CLAW_ENCRYPTION_KEY",),
 }
 """Kept from processes that have no use for them."""
 CREDENTIALS_OF_TIER: Final[dict[str, tuple[str, ...]]] = {
-    "gemini": ("gemini_api_key", "gemini_base_url"),
+    "gemini": ("gemini_accounts", "gemini_base_url", "encryption_key"),
     "paid": ("openai_api_key", "openai_base_url", "anthropic_api_key", "anthropic_base_url"),
 }
 VARIABLES: Final[dict[str, tuple[str, ...]]] = {
@@ -127,14 +151,15 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "port": ("CLAW_PORT",),
     "base_url": ("CLAW_BASE_URL",),
     "cli_url": ("NSELF_CLAW_URL",),
+    "ai_url": ("NSELF_AI_URL",),
     "database_url": ("DATABASE_URL",),
     "redis_url": ("REDIS_URL",),
     "internal_secret": ("PLUGIN_INTERNAL_SECRET",),
-    "encryption_key": ("CLAW_ENCRYPTION_KEY",),
     "ollama_url": ("PLUGIN_OLLAMA_URL", "OLLAMA_HOST"),
     "ollama_detect": ("CLAW_OLLAMA_DETECT",),
     "ollama_slots": ("CLAW_OLLAMA_SLOTS",),
     "ollama_num_ctx": ("CLAW_OLLAMA_NUM_CTX",),
+    "ollama_max_num_ctx": ("CLAW_OLLAMA_MAX_NUM_CTX",),
     "local_openai_url": ("CLAW_LOCAL_OPENAI_URL",),
     "local_openai_api_key": ("CLAW_LOCAL_OPENAI_API_KEY",),
     "local_openai_slots": ("CLAW_LOCAL_OPENAI_SLOTS",),
@@ -175,6 +200,7 @@ _URL_SCHEMES: Final = {
     "ollama_url": ("http", "https"),
     "base_url": ("http", "https"),
     "cli_url": ("http", "https"),
+    "ai_url": ("http", "https"),
 }
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -205,25 +231,30 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return msgspec.structs.replace(
         settings,
         internal_secret=settings.internal_secret or _read_secret(settings.data_dir, "internal_secret"),
-        encryption_key=settings.encryption_key or _read_secret(settings.data_dir, "encryption_key"),
     )
 
 
-def load_credentials(environ: Mapping[str, str] | None = None) -> Credentials:
-    """Read the credentials of the environment.
+def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Credentials:
+    """Read the credentials of a tier: from the environment, and for Gemini the encryption key of the data dir.
 
     Raises:
         SettingsError: a base URL cannot be used; the text names its variable.
     """
     environ = os.environ if environ is None else environ
-    found: dict[str, str] = {}
-    for field, names in CREDENTIAL_VARIABLES.items():
-        name = next((name for name in names if environ.get(name, "").strip()), None)
-        if name is not None:
-            found[field] = environ[name].strip()
+    found: dict[str, object] = {}
+    for field in CREDENTIALS_OF_TIER.get(tier, ()):
+        if field == "gemini_accounts":
+            found[field] = _gemini_keys(environ)
+            continue
+        (name,) = CREDENTIAL_VARIABLES[field]
+        text = environ.get(name, "").strip()
+        if text:
+            found[field] = text
             if field.endswith("_url"):
-                _check_url(name, found[field], ("http", "https"))
-    return msgspec.convert(found, Credentials)
+                check_url(name, text, ("http", "https"))
+        elif field == "encryption_key":
+            found[field] = _read_secret(default_data_dir(environ), "encryption_key")
+    return Credentials(**found)  # type: ignore[arg-type]
 
 
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
@@ -273,73 +304,34 @@ def _read_secret(data_dir: Path, name: str) -> str | None:
         return None
 
 
+def _gemini_keys(environ: Mapping[str, str]) -> tuple[GeminiKey, ...]:
+    """The accounts that are named, each key once."""
+    found: dict[str, GeminiKey] = {}
+    for name in GEMINI_KEYS:
+        key = environ.get(name, "").strip()
+        if key:
+            found.setdefault(key, GeminiKey(name, key, environ.get(f"{name}_PROJECT", "").strip() or None))
+    return tuple(found.values())
+
+
 def _parsed(field: str, name: str, text: str) -> object:
     kind = Settings.__annotations__[field]
     if kind == "Catalogue":
-        return _catalogue(name, text)
+        return as_catalogue(name, text)
     if kind == "int":
-        return _number(int, name, text, low=0 if field == "port" else 1)
+        return as_number(int, name, text, low=0 if field == "port" else 1)
     if kind.startswith("float"):
-        return _number(float, name, text, low=0 if field == "monthly_budget_usd" else 0.001)
+        return as_number(float, name, text, low=0 if field == "monthly_budget_usd" else 0.001)
     if kind == "bool":
-        return _truth(name, text)
+        return as_truth(name, text)
     if field == "ollama_url":
-        text = _ollama_url(text)
+        text = as_ollama_url(text)
     if field in _URL_SCHEMES:
-        _check_url(name, text, _URL_SCHEMES[field])
+        check_url(name, text, _URL_SCHEMES[field])
     if field == "redis_url":
-        _check_redis_url(name, text)
+        check_redis_url(name, text)
     if field == "log_level":
         text = text.upper()
         if text not in _LOG_LEVELS:
             raise SettingsError(f"{name} must be one of {', '.join(_LOG_LEVELS)}, not {text!r}")
     return text
-
-
-def _number(kind: Callable[[str], float], name: str, text: str, *, low: float) -> float:
-    try:
-        number = kind(text)
-    except ValueError:
-        raise SettingsError(f"{name} must be a number, not {text!r}") from None
-    high = 65535 if name == "CLAW_PORT" else 1e12
-    if not low <= number <= high:
-        raise SettingsError(f"{name} must be from {low:g} to {high:g}, not {text}")
-    return number
-
-
-def _truth(name: str, text: str) -> bool:
-    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-    if text.lower() not in words:
-        raise SettingsError(f"{name} must be true or false, not {text!r}")
-    return words[text.lower()]
-
-
-def _catalogue(name: str, text: str) -> Catalogue:
-    try:
-        return load_catalogue(Path(text).expanduser())
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{name} cannot be used: {error}") from None
-
-
-def _check_url(name: str, text: str, schemes: tuple[str, ...]) -> None:
-    scheme = urlsplit(text).scheme
-    if scheme not in schemes:
-        raise SettingsError(f"{name} must be a URL that starts with {' or '.join(s + '://' for s in schemes)}")
-
-
-def _check_redis_url(name: str, text: str) -> None:
-    try:
-        parse_redis_url(text)
-    except ValueError as error:
-        raise SettingsError(f"{name} {error}") from None
-
-
-def _ollama_url(text: str) -> str:
-    """OLLAMA_HOST may be `host`, `host:port` or a URL, as Ollama's own client takes it (envconfig.Host)."""
-    default_port = {"http": 80, "https": 443}.get(text.partition("://")[0], 11434)
-    if "://" not in text:
-        text = "http://" + text
-    parts = urlsplit(text)
-    host = parts.hostname or "localhost"
-    host = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 -- compared, not bound
-    return f"{parts.scheme}://{host}:{parts.port or default_port}{parts.path.rstrip('/')}"

@@ -93,10 +93,10 @@ class Fleet:
         """Start a recorder."""
         return await self._start("recorder", ["-m", "workers", "recorder"], 0, {})
 
-    async def key(self, *, rpm_limit: int = 1_000_000) -> str:
+    async def key(self, *, rpm_limit: int = 1_000_000, admin_allowed: bool = False) -> str:
         """A new gateway key."""
         async with Database(self._database_url) as database:
-            _, secret = await KeyStore(database).create("test", rpm_limit=rpm_limit)
+            _, secret = await KeyStore(database).create("test", rpm_limit=rpm_limit, admin_allowed=admin_allowed)
         return secret
 
     async def usage(self) -> list[dict[str, Any]]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from shared.catalogue import nano_usd
 from shared.errors import (
     CallerError,
     Cancelled,
@@ -25,7 +27,8 @@ from shared.errors import (
 )
 from shared.frames import Kind
 from shared.ids import completion_id, job_id
-from shared.keyspace import USAGE_STREAM, open_requests
+from shared.keyspace import USAGE_STREAM, budget_key_at, open_requests, owner_of, running_key
+from shared.openai_embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai_reply import ChunkEncoder, CompletionFold
 from shared.openai_request import ChatRequest, estimate_prompt_tokens
 from shared.queue import in_progress_key, job_key
@@ -34,10 +37,11 @@ from workers.embedding import embed
 from workers.stream import Ending, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from shared.settings import Settings
-    from workers.providers.base import Provider
+    from workers.account import Lease
+    from workers.accounts import Accounts
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
@@ -51,14 +55,16 @@ class Attempt:
 
     Args:
         job: what to do.
-        provider: the upstream that does it.
+        accounts: those of the upstream that does it.
         stream: where its frames go.
         settings: the bounds on waiting.
+        queue: where the job was claimed.
     """
 
-    def __init__(self, job: Job, provider: Provider, stream: Stream, settings: Settings) -> None:
+    def __init__(self, job: Job, accounts: Accounts, stream: Stream, settings: Settings, queue: str) -> None:
         self.job = job
-        self._provider = provider
+        self._queue = queue
+        self._accounts = accounts
         self._stream = stream
         self._settings = settings
         self._request_id = bytes.fromhex(job.request_id)
@@ -72,6 +78,11 @@ class Attempt:
         self._is_estimated = False
         self._fold: CompletionFold | None = None
         self._encoder: ChunkEncoder | None = None
+
+    @property
+    def served_ms(self) -> int | None:
+        """How long the upstream was busy with it so far, None while it has said nothing."""
+        return None if self._first_ms is None else _now_ms() - self._started_ms
 
     def cancel(self, reason: Cancelled) -> None:
         """Stop and close the upstream connection; `reason` goes into the usage log."""
@@ -101,43 +112,66 @@ class Attempt:
         else:
             self._settle(None)
 
+    @asynccontextmanager
+    async def _lease(self, first: float) -> AsyncIterator[Lease]:
+        """An account to use; a spent quota may be waited for until `first`, by the loop's clock."""
+        job = self.job
+        async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=first) as lease:
+            self._started_ms = _now_ms()
+            yield lease
+            lease.used(self._usage)
+
+    def _asked_tokens(self) -> int:
+        if self.job.endpoint == "embeddings":
+            return estimate_embedding_tokens(decode_embeddings(self.job.body))
+        return estimate_prompt_tokens(self._request.body)
+
     async def _embed(self) -> None:
-        try:
-            async with asyncio.timeout(self._settings.first_token_timeout_s):
-                body, tokens, is_reported = await embed(self._provider, self.job.body, self.job.model)
-        except TimeoutError:
-            raise self._timed_out() from None
-        self._first_ms = _now_ms()
-        self._usage = Usage(prompt_tokens=tokens, completion_tokens=0)
+        first = asyncio.get_running_loop().time() + self._settings.first_token_timeout_s
+        async with self._lease(first) as lease:
+            try:
+                async with asyncio.timeout_at(first):
+                    body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model)
+            except TimeoutError:
+                raise self._timed_out() from None
+            self._first_ms = _now_ms()
+            self._usage = Usage(prompt_tokens=tokens, completion_tokens=0)
         self._is_estimated = not is_reported
         self._stream.push(Kind.CONTENT, urgent=True)
         self._stream.push(Kind.BODY, body)
 
     async def _relay(self) -> None:
         created = self.job.admitted_ms // 1000
+        asked = self._request.body
         if self.job.stream:
             self._encoder = ChunkEncoder(
-                completion_id(self._request_id), created, self.job.model, include_usage=self._request.body.wants_usage
+                completion_id(self._request_id),
+                created,
+                self.job.model,
+                include_usage=asked.wants_usage,
+                legacy_calls=asked.has_legacy_calls,
             )
         else:
-            self._fold = CompletionFold()
+            self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         first = min(end, loop.time() + self._settings.first_token_timeout_s)
         silence_s = self._settings.between_tokens_timeout_s
-        try:
-            async with asyncio.timeout_at(first) as bound:
-                async with self._provider.stream(self._request, self.job.model) as batches:
-                    async for batch in batches:
-                        may_wait = self._take(batch)
-                        if self._first_ms is not None:
-                            self._extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
-                        await self._stream.outbox.room()
-                        if may_wait:
-                            await self._stream.outbox.pace()
-        except TimeoutError:
-            raise self._timed_out() from None
-        self._finish(created)
+        async with self._lease(first) as lease:
+            try:
+                async with asyncio.timeout_at(first) as bound:
+                    async with lease.provider.stream(self._request, self.job.model) as batches:
+                        async for batch in batches:
+                            may_wait = self._take(batch)
+                            if self._first_ms is not None:
+                                lease.began()
+                                self._extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
+                            await self._stream.outbox.room()
+                            if may_wait:
+                                await self._stream.outbox.pace()
+            except TimeoutError:
+                raise self._timed_out() from None
+            self._finish(created)
 
     def _extend(self, bound: asyncio.Timeout, due: float, slack_s: float) -> None:
         """Move the bound behind `due`, with some slack so that most tokens need not move it."""
@@ -197,9 +231,16 @@ class Attempt:
                 _log.warning("request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         closes = error is None or committed or isinstance(error, Cancelled)
-        name = job_id(self._request_id, self.job.attempt)
-        keys = [open_requests(self.job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name)]
-        self._stream.end(Ending(keys, self.job.request_id, _encode(self._record(error)) if closes else b""))
+        job, name = self.job, job_id(self._request_id, self.job.attempt)
+        keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(self._queue)]
+        if job.tier == "paid":
+            keys.append(budget_key_at(job.admitted_ms))
+        if not closes:
+            self._stream.end(Ending(keys, job.request_id, b"", name))
+            return
+        record = self._record(error)
+        arguments = (job.request_id, _encode(record), name, nano_usd(record.cost_usd), owner_of(job.key_id))
+        self._stream.end(Ending(keys, *arguments))
 
     def _counted(self) -> Usage:
         """The upstream's counts, or an estimate: a token for each piece of output."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared import scripts
-from shared.keyspace import API_SET, JANITOR_LOCK, USAGE_STREAM, api_key, open_requests
+from shared.keyspace import API_SET, JANITOR_LOCK, USAGE_STREAM, api_key, budget_key_at, open_requests, owner_of
 from shared.queue import in_progress_key, job_key
 from shared.redis_client import UNREACHABLE
 from shared.types import UsageRecord
@@ -111,20 +111,35 @@ class Janitor:
         key = open_requests(api_id)
         closed = 0
         async for request, raw in self._redis.hscan_iter(key, count=_SCAN_COUNT):
-            closed += await scripts.run(self._redis, scripts.CLOSE, (key, USAGE_STREAM), request, _orphaned(raw))
-            names = [f"{request.decode()}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
-            await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
+            closed += await self._close(key, request.decode(), raw)
         await self._redis.srem(API_SET, api_id)  # type: ignore[misc]  # typed for both clients
         log.warning("api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)
         return closed
 
+    async def _close(self, open_key: str, request: str, raw: bytes) -> int:
+        """Close one request; 1 if nobody did before. A record that cannot be read goes on as it is, to be rejected."""
+        names = [f"{request}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
+        record = _decoded(raw)
+        # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
+        cost = "?" if await self._redis.exists(*map(in_progress_key, names)) else "0"
+        keys = [open_key, USAGE_STREAM, job_key(names[0]), in_progress_key(names[0]), ""]
+        keys.append(budget_key_at(record.admitted_ms if record else 0))
+        words = _orphaned(record) if record else raw
+        owner = owner_of(record.key_id if record else None)
+        closed: int = await scripts.run(self._redis, scripts.FINISH, keys, request, words, names[0], cost, owner)
+        await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
+        return closed
 
-def _orphaned(raw: bytes) -> bytes:
-    """The record of an open request as it is closed; one that cannot be read goes on as it is, to be rejected."""
+
+def _decoded(raw: bytes) -> UsageRecord | None:
     try:
-        record = _decoder.decode(raw)
+        return _decoder.decode(raw)
     except msgspec.MsgspecError:
-        return raw
+        return None
+
+
+def _orphaned(record: UsageRecord) -> bytes:
+    """The record of an open request as it is closed."""
     duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)
     closed = msgspec.structs.replace(record, status=STATUS, error_code=ORPHANED, duration_ms=duration_ms)
     return _encoder.encode(closed)

@@ -16,7 +16,7 @@ from shared import scripts
 from shared.frames import Kind, encode_frame
 from shared.keyspace import relay_channel
 from shared.redis_client import UNREACHABLE
-from shared.vital import spawn_vital
+from shared.vital import end_all, spawn_vital
 from workers.stream import Stream
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ class Outbox:
         """Stop publishing."""
         if self._gathering is not None:
             self._gathering.cancel()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_all(self._task)
 
     def _drop(self, stream: Stream) -> None:
         self.streams.pop(stream.key, None)
@@ -205,7 +204,7 @@ class Outbox:
         pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
         endings = [(stream, stream.ending) for stream in taken if stream.ending and stream.sent == stream.next]
         for _, ending in endings:
-            scripts.add(pipeline, scripts.FINISH, ending.keys, ending.request, ending.record)
+            scripts.add(pipeline, scripts.FINISH, ending.keys, *ending.arguments)
         try:
             results = await pipeline.execute()
         except UNREACHABLE as error:

@@ -17,7 +17,8 @@ from shared.keyspace import NEWS_CHANNEL, WORKERS, api_key, control_channel, wak
 from shared.queue import QueueWorker, in_progress_key, job_key
 from shared.redis_client import UNREACHABLE, next_message, subscription
 from shared.types import Announcement, Job, Tier
-from shared.vital import spawn_vital
+from shared.types import Lane as LaneInfo
+from shared.vital import end_all, spawn_vital
 from workers.attempt import Attempt
 from workers.outbox import Outbox
 
@@ -61,6 +62,7 @@ class WorkerProcess:
                 slots=lane.slots,
                 worker_id=self.worker_id.hex(),
                 longest_s=settings.total_timeout_s,
+                lease_s=settings.heartbeat_bound_s,
                 run=self._runner(lane),
             )
             for lane in lanes
@@ -81,12 +83,14 @@ class WorkerProcess:
         claiming = [spawn_vital(queue.main(), name=f"claim {name}") for name, queue in self._queues.items()]
         await stop.wait()
         await self._drain(claiming)
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_all(*background)
         await self._retire()
         for lane in self._lanes:
-            await lane.provider.close()
+            await lane.close()
+
+    def announce(self) -> None:
+        """Say at once what is served now."""
+        self._announce_now.set()
 
     async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
         for queue in self._queues.values():
@@ -96,9 +100,7 @@ class WorkerProcess:
         if running:
             _log.info("draining: %d attempts have %g s to end", len(running), self._settings.drain_s)
             _, late = await asyncio.wait(running, timeout=self._settings.drain_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await end_all(*late)
         deadline = time.monotonic() + FLUSH_S
         while any(not outbox.idle for outbox in self._outboxes.values()) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
@@ -113,10 +115,11 @@ class WorkerProcess:
             outbox = self._outbox(job.api_id)
             if key in outbox.streams:
                 return
-            attempt = Attempt(job, lane.provider, outbox.open(key), self._settings)
+            attempt = Attempt(job, lane.accounts, outbox.open(key), self._settings, lane.queue)
             self._attempts[key] = attempt
             try:
                 await attempt.run()
+                lane.took(attempt.served_ms)
             finally:
                 del self._attempts[key]
 
@@ -169,21 +172,26 @@ class WorkerProcess:
 
     async def _announce(self) -> None:
         """Say what is served, at every change and once a heartbeat, so that silence means death."""
-        last = b""
+        last: list[LaneInfo] | None = None
         life_ms = int(self._settings.heartbeat_bound_s * 1000)
         identity = self.worker_id.hex()
         while True:
             self._announce_now.clear()
-            words = msgspec.json.encode(Announcement(identity, self._tier, tuple(lane.info() for lane in self._lanes)))
+            lanes = tuple(lane.info() for lane in self._lanes if lane.is_offered)
+            words = msgspec.json.encode(Announcement(identity, self._tier, lanes))
+            # How long attempts take is no news: it changes with every few of them, and is read with the next look.
+            news = [msgspec.structs.replace(lane, service_ms=0) for lane in lanes]
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.set(worker_key(identity), words, px=life_ms)
             pipeline.sadd(WORKERS, identity)
             pipeline.publish(control_channel(self.worker_id), self.worker_id)
-            if words != last:
+            for queue in self._queues.values():
+                queue.renew(pipeline)
+            if news != last:
                 pipeline.publish(NEWS_CHANNEL, b"workers")
             try:
                 await pipeline.execute()
-                last = words
+                last = news
             except UNREACHABLE as error:
                 _log.warning("Redis does not answer (%s)", type(error).__name__)
             try:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 
 class Ending:
-    """What the last frame's pipeline does besides: removes the job and closes the usage record."""
+    """What the last frame's pipeline does besides: removes the job, closes the usage record, settles the budget.
 
-    def __init__(self, keys: list[str], request: str, record: bytes) -> None:
+    Args:
+        keys: those of `finish.lua`.
+        arguments: its arguments.
+    """
+
+    def __init__(self, keys: list[str], *arguments: str | bytes | int) -> None:
         self.keys = keys
-        self.request = request
-        self.record = record
+        self.arguments = arguments
 
 
 class Stream:

@@ -9,7 +9,7 @@ from api.body import read_body
 from api.call import Call
 from api.gateway import Gateway
 from api.sse import stream_response
-from shared.openai_request import decode_chat
+from shared.openai_request import decode_chat, estimate_prompt_tokens
 
 chat_blueprint = Blueprint("chat", __name__)
 
@@ -23,7 +23,8 @@ async def create_chat_completion() -> Response:
     with call.refusals():
         raw = call.body = await read_body(request)
         body = decode_chat(raw)
-        exchange = await call.begin("chat", body.model, msgspec.Raw(raw), stream=bool(body.stream))
+        prompt_tokens = estimate_prompt_tokens(body)
+        exchange = await call.begin("chat", body.model, msgspec.Raw(raw), prompt_tokens=prompt_tokens, body=body)
     if body.stream:
         return await stream_response(exchange, gateway.settings.head_wait_s)
     return Response(await exchange.read_whole(), content_type="application/json")

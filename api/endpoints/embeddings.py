@@ -8,7 +8,7 @@ from quart import Blueprint, Response, current_app, g, request
 from api.body import read_body
 from api.call import Call
 from api.gateway import Gateway
-from shared.openai_embeddings import decode_embeddings
+from shared.openai_embeddings import decode_embeddings, estimate_embedding_tokens
 
 embeddings_blueprint = Blueprint("embeddings", __name__)
 
@@ -22,5 +22,6 @@ async def create_embedding() -> Response:
     with call.refusals():
         raw = call.body = await read_body(request)
         body = decode_embeddings(raw)
-        exchange = await call.begin("embeddings", body.model, msgspec.Raw(raw), stream=False)
+        prompt_tokens = estimate_embedding_tokens(body)
+        exchange = await call.begin("embeddings", body.model, msgspec.Raw(raw), prompt_tokens=prompt_tokens)
     return Response(await exchange.read_whole(), content_type="application/json")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log: Final = logging.getLogger(__name__)
 
-_Body = TypeVar("_Body", bound=msgspec.Struct)
+_Body = TypeVar("_Body")
 
 
 class Refused(Exception):

@@ -44,18 +44,22 @@ async def _caller() -> tuple[Gateway, Principal]:
 
 
 def _servable(gateway: Gateway) -> dict[str, dict[str, Any]]:
-    local = gateway.capacity.models("local").values()
-    listed = {}
-    if any("chat" in model.endpoints for model in local):
-        newest = max(model.created for model in local)
-        listed = {name: _model(name, newest, "nself") for name in (AUTO, LOCAL)}
-    for lane in gateway.capacity.lanes():
-        for model in lane.models:
-            if lane.tier == "local":
-                listed[model.id] = _model(model.id, model.created, "local")
-            elif is_served_by(model.id, lane.provider):
-                listed.setdefault(model.id, _model(model.id, model.created, lane.provider))
-    return listed
+    """By name: `auto` and `local`, the models of live workers, and the aliases that lead to any of these."""
+    offers = [(lane, model) for lane in gateway.capacity.lanes() for model in lane.models]
+    chatting = {lane.tier for lane, model in offers if "chat" in model.endpoints}
+    newest = max((model.created for _, model in offers), default=0)
+    listed = {AUTO: _model(AUTO, newest, "nself")} if chatting else {}
+    if "local" in chatting:
+        listed[LOCAL] = _model(LOCAL, newest, "nself")
+    for lane, model in offers:
+        if lane.tier == "local":
+            listed[model.id] = _model(model.id, model.created, "local")
+        elif is_served_by(model.id, lane.provider):
+            listed.setdefault(model.id, _model(model.id, model.created, lane.provider))
+    aliases = gateway.settings.catalogue.aliases
+    return listed | {
+        name: {**listed[model], "id": name} for name, model in aliases.items() if model in listed and name not in listed
+    }
 
 
 def _model(name: str, created: int, owner: str) -> dict[str, Any]:

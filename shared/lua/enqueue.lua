@@ -1,15 +1,16 @@
--- Puts a further attempt of an open request into the first queue with room.
+-- Puts a further attempt of an open request into a queue. With an earlier job that still waits, it is taken out in the
+-- same step, and stays where it is if nothing else has room. Stands after place.lua.
 --
--- KEYS  1 job  2... queues
--- ARGV  1 most waiting jobs  2 job's life in ms  3 job id  4 job JSON after its head  5... heads
--- returns the queue's number from 1, or 0 when all are full
-for i = 2, #KEYS do
-  if redis.call('ZCARD', KEYS[i]) < tonumber(ARGV[1]) then
-    local time = redis.call('TIME')
-    redis.call('SET', KEYS[1], ARGV[3 + i] .. ARGV[4], 'PX', ARGV[2])
-    redis.call('ZADD', KEYS[i], string.format('%.0f', time[1] * 1000 + time[2] / 1000), ARGV[3])
-    redis.call('PUBLISH', 'claw:wake:' .. KEYS[i], '')
-    return i - 1
-  end
+-- KEYS  3 queue of the earlier job  4 the earlier job
+-- ARGV  10 the earlier job's id, or ''
+-- returns the candidate from 1, 0 when none has room or can be paid, -1 when the earlier job does not wait any more
+if ARGV[10] ~= '' and not redis.call('ZSCORE', KEYS[3], ARGV[10]) then return -1 end
+local chosen = choose()
+if chosen == 0 then return 0 end
+if ARGV[10] ~= '' then
+  redis.call('ZREM', KEYS[3], ARGV[10])
+  redis.call('DEL', KEYS[4])
 end
-return 0
+release()
+put(chosen)
+return chosen

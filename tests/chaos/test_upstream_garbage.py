@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from shared import redis_client
 from tests.fleet import Fleet, chat, ready
 from tests.streams import content, events, usage_rows
 from tests.upstreams import openai_replies as openai
@@ -15,6 +16,9 @@ from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer,
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from redis.asyncio import Redis
+
+    from cli.up.embedded_valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
 TOKEN = openai.chunk({"content": "Hel"})
@@ -51,6 +55,14 @@ async def scripted() -> AsyncIterator[ScriptedUpstream]:
 
 
 @pytest.fixture
+async def redis(valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
+    """A client of the fleet's own Valkey."""
+    client = redis_client.connect(valkey.url())
+    yield client
+    await redis_client.close(client)
+
+
+@pytest.fixture
 async def asked(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a fleet whose only model server is the scripted one, and that waits for it but half a second."""
     process = await fleet.api()
@@ -62,17 +74,23 @@ async def asked(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventually
         yield client
 
 
+async def forget_failures(redis: Redis) -> None:
+    """Let nothing be known against the model server, so that the next request is tried like the first."""
+    await redis.delete(*await redis.keys("claw:account:*"), "nothing")
+
+
 def body(*, stream: bool) -> dict[str, Any]:
     """A request to the scripted model."""
     return {**chat(stream=stream), "model": "scripted"}
 
 
 async def test_before_content_every_failure_keeps_a_status_of_its_own(
-    asked: httpx.AsyncClient, scripted: ScriptedUpstream, fleet: Fleet, eventually: Eventually
+    asked: httpx.AsyncClient, scripted: ScriptedUpstream, fleet: Fleet, redis: Redis, eventually: Eventually
 ) -> None:
     """Streamed or not alike, and each is logged once, without a token."""
     for name, (answer, status, code) in BEFORE_CONTENT.items():
         for stream in (True, False):
+            await forget_failures(redis)
             scripted.add(answer)
             reply = await asked.post("/v1/chat/completions", json=body(stream=stream))
             assert (name, reply.status_code, reply.json()["error"]["code"]) == (name, status, code)
@@ -100,13 +118,37 @@ async def test_after_content_every_failure_is_an_error_event(
 
 
 async def test_the_upstreams_retry_after_reaches_the_client(
-    asked: httpx.AsyncClient, scripted: ScriptedUpstream
+    asked: httpx.AsyncClient, scripted: ScriptedUpstream, redis: Redis
 ) -> None:
     """In seconds, for 429 and 503, and only where the upstream gave one."""
     for status, expected in ((429, 429), (503, 502)):
+        await forget_failures(redis)
         scripted.add(json_answer({"error": {"message": "x"}}, status, headers={"retry-after": "17"}))
         reply = await asked.post("/v1/chat/completions", json=body(stream=True))
         assert (reply.status_code, reply.headers["retry-after"]) == (expected, "17")
+        await forget_failures(redis)
         scripted.add(json_answer({"error": {"message": "x"}}, status))
         reply = await asked.post("/v1/chat/completions", json=body(stream=True))
         assert (reply.status_code, reply.headers.get("retry-after")) == (expected, None)
+
+
+async def test_a_model_server_that_fails_is_asked_once_a_second_and_used_again_when_it_is_well(
+    asked: httpx.AsyncClient, scripted: ScriptedUpstream, eventually: Eventually
+) -> None:
+    """It is the only one: nobody is turned away without a try in that second, and the others get its error at once."""
+    scripted.fallback = json_answer({"error": {"message": "x"}}, 500)
+    codes = set()
+    for _ in range(40):
+        reply = await asked.post("/v1/chat/completions", json=body(stream=False))
+        codes.add((reply.status_code, reply.json()["error"]["code"]))
+    assert codes == {(502, "upstream_unavailable")}
+    assert 5 <= len(scripted.requests) < 40
+    assert reply.headers["retry-after"]
+    scripted.fallback = sse(openai.text("Hel", "lo"))
+
+    async def answers() -> bool:
+        return (await asked.post("/v1/chat/completions", json=body(stream=False))).status_code == 200
+
+    await eventually(answers)
+    for _ in range(3):
+        assert await answers()

@@ -65,7 +65,7 @@ def test_test_with_a_wrong_key_fails(stack: Stack) -> None:
 
 def test_every_request_of_a_key_is_in_its_usage_the_failed_ones_too(stack: Stack) -> None:
     """Answered, streamed, refused for what is asked and how: each once, in order, as table and as JSON."""
-    key = stack.new_key("watched", rpm=3)
+    key = stack.new_key("watched", rpm=2)
     with checked_client(stack.base_url, key.secret) as client:
         client.chat.completions.create(model="auto", messages=HELLO, max_tokens=3)
         list(client.chat.completions.create(model="local", messages=HELLO, max_tokens=4, stream=True))
@@ -87,7 +87,7 @@ def test_every_request_of_a_key_is_in_its_usage_the_failed_ones_too(stack: Stack
         ("llama-of-nobody", 404, 0),
         ("gpt-4o", 400, 0),
         ("auto", 400, 0),
-        ("smollm2-135m", 400, 0),
+        ("auto", 400, 0),
         ("auto", 429, 0),
         ("", 200, 0),
     ]

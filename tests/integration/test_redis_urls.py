@@ -14,7 +14,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared import redis_client
-from shared.queue import QueueWorker, enqueue
+from shared.placement import Candidate, Placing, enqueue
+from shared.queue import QueueWorker
 from shared.types import Job, JobDraft, Target
 from tests.fleet import Fleet, chat, ready
 from tests.redis_servers import CERTIFICATES, Sentinels, Server, TLSProxy
@@ -43,7 +44,7 @@ async def serves_everything(redis: Redis) -> None:
         assert await redis.publish("news", b"hello") == 1
         assert await redis_client.next_message(pubsub, 5) == (b"news", b"hello")
     ran: asyncio.Queue[Job] = asyncio.Queue()
-    worker = QueueWorker(redis, QUEUE, slots=1, worker_id="00" * 16, longest_s=10, run=ran.put)
+    worker = QueueWorker(redis, QUEUE, slots=1, worker_id="00" * 16, longest_s=10, lease_s=5, run=ran.put)
     working = asyncio.create_task(worker.main())
     draft = JobDraft(
         request_id=os.urandom(16).hex(),
@@ -56,7 +57,8 @@ async def serves_everything(redis: Redis) -> None:
         expires_ms=0,
         body=msgspec.Raw(b"{}"),
     )
-    assert await enqueue(redis, draft, draft.request_id, [Target("local", QUEUE, "m")], 10) == 0
+    candidate = Candidate(target=Target("local", QUEUE, "m"))
+    assert await enqueue(redis, draft, [candidate], placing=Placing(most_waiting=10)) == 0
     worker.wake()
     assert (await ran.get()).request_id == draft.request_id
     worker.stop_claiming()

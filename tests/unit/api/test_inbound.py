@@ -100,3 +100,17 @@ async def test_signs_of_life_are_not_content(kind: Kind) -> None:
     assert not one.committed
     reader.cancel()
     await asyncio.gather(reader, return_exceptions=True)
+
+
+async def test_what_is_overdue_wakes_the_reader_once_and_not_after_its_start() -> None:
+    """So that another place is looked for; a job that a worker holds stays where it is."""
+    one = inbound()
+    reader = asyncio.ensure_future(one.wait())
+    assert await is_waiting(reader)
+    one.be_overdue()
+    assert await reader is False
+    assert one.overdue
+    started = inbound()
+    started.accept(Kind.START, 0, b"")
+    started.be_overdue()
+    assert not started.overdue

@@ -1,20 +1,30 @@
-"""A model's name and the live capacity -> targets."""
+"""A request and the live capacity -> candidates."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api.routing import route
-from shared.errors import InvalidRequest, ModelNotConfigured, Overloaded, UnknownModel
+from api.capacity import Load
+from api.fitting import Asked
+from api.routing import Router
+from shared.errors import (
+    ContextTooLong,
+    InvalidRequest,
+    ModelNotConfigured,
+    Overloaded,
+    UnknownModel,
+    Unsupported,
+)
+from shared.placement import Candidate, Purse
 from shared.settings import load_settings
-from shared.types import Lane, LocalModel, Target, Tier
+from shared.types import Endpoint, Lane, LocalModel, Target, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SETTINGS = load_settings({"CLAW_DATA_DIR": "/nowhere"})
+LATER_MS = 10**15
 
 
 class FixedCapacity:
@@ -32,21 +42,70 @@ class FixedCapacity:
         """The lanes of a tier."""
         return (lane for lane in self._lanes if tier in {None, lane.tier})
 
+    def local(self, name: str) -> list[tuple[Lane, LocalModel]]:
+        """The local lanes that have a model."""
+        return [
+            (lane, model)
+            for lane in self.lanes("local")
+            for model in lane.models
+            if name in {model.id, model.id.removesuffix(":latest")}
+        ]
 
-def lane(queue: str, *models: str) -> Lane:
+    def load(self, queue: str) -> Load | None:
+        """What a queue's workers can do."""
+        found = [lane for lane in self._lanes if lane.queue == queue]
+        return Load(found[0].slots, found[0].service_ms, found[0].closed_ms) if found else None
+
+
+class FixedTable:
+    """The tiers of `auto`."""
+
+    def __init__(self, *tiers: Tier) -> None:
+        self._tiers = tiers
+
+    def tiers(self, _: Endpoint) -> tuple[Tier, ...]:
+        """In order."""
+        return self._tiers
+
+
+def router(*lanes: Lane, tiers: tuple[Tier, ...] = ("local", "gemini", "paid"), **environment: str) -> Router:
+    """A router over fixed lanes."""
+    settings = load_settings({"CLAW_DATA_DIR": "/nowhere"} | environment)
+    return Router(FixedCapacity(*lanes), settings, FixedTable(*tiers))  # type: ignore[arg-type]
+
+
+def chat(model: str, **asked: Any) -> Asked:
+    """A chat request."""
+    return Asked(**{"model": model, "endpoint": "chat", "prompt_tokens": 10, **asked})
+
+
+def lane(queue: str, *models: str, **fields: Any) -> Lane:
     """A lane of the local tier."""
-    return Lane("local", "openai", queue, 4, tuple(LocalModel(model) for model in models))
+    return Lane("local", "openai", queue, 4, tuple(LocalModel(model) for model in models), **fields)
 
 
-def paid(queue: str, provider: str) -> Lane:
+def paid(queue: str, provider: str, *models: str) -> Lane:
     """A lane of the paid tier."""
-    return Lane("paid", provider, queue, 4, ())
+    return Lane("paid", provider, queue, 4, tuple(LocalModel(model) for model in models))
+
+
+def free(*models: str, closed_ms: dict[str, int] | None = None) -> Lane:
+    """The lane of the Gemini tier."""
+    return Lane("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
+
+
+HOME, GEMINI, OPENAI = lane("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-5-mini")
+
+
+def order(found: list[Candidate]) -> list[tuple[str, str]]:
+    """Queue and model of each candidate, by rank."""
+    return [(each.target.queue, each.target.model) for each in sorted(found, key=lambda each: each.rank)]
 
 
 def targets(model: str, *lanes: Lane, auto_model: str | None = None) -> set[Target]:
     """Where a request may go; several queues of a tier come in any order."""
-    environment = {"CLAW_DATA_DIR": "/nowhere"} | ({"CLAW_AUTO_LOCAL_MODEL": auto_model} if auto_model else {})
-    return set(route(model, "chat", FixedCapacity(*lanes), load_settings(environment)))  # type: ignore[arg-type]
+    environment: dict[str, Any] = {"CLAW_AUTO_LOCAL_MODEL": auto_model} if auto_model else {}
+    return {candidate.target for candidate in router(*lanes, **environment).route(chat(model))}
 
 
 @pytest.mark.parametrize("name", ["auto", "local"])
@@ -54,6 +113,139 @@ def test_auto_and_local_take_what_is_there(name: str) -> None:
     """The first model of each upstream, once for each queue."""
     found = targets(name, lane("a", "x", "y"), lane("a", "x", "y"), lane("b", "z"))
     assert found == {Target("local", "a", "x"), Target("local", "b", "z")}
+
+
+def test_auto_goes_through_the_tiers_and_comes_back_home() -> None:
+    """Home while the wait is short, then the free tier, then the paid one, then home however long it takes."""
+    found = router(HOME, GEMINI, OPENAI, CLAW_LOCAL_MAX_WAIT_S="7").route(chat("auto"))
+    assert order(found) == [
+        ("home", "x"), ("g", "gemini-3.8-flash"), ("openai", "gpt-5-mini"), ("home", "x"),
+    ]  # fmt: skip
+    assert [candidate.most_wait_ms for candidate in sorted(found, key=lambda each: each.rank)] == [7000, 0, 0, 0]
+
+
+def test_auto_alone_at_home_waits_for_as_long_as_it_takes() -> None:
+    """Without another tier there is no bound on the wait."""
+    (candidate,) = router(HOME).route(chat("auto"))
+    assert (candidate.target, candidate.most_wait_ms) == (Target("local", "home", "x"), 0)
+
+
+def test_the_operator_decides_on_the_tiers_of_auto_and_their_order() -> None:
+    """A tier that is not enabled is not used."""
+    assert order(router(HOME, GEMINI, OPENAI, tiers=("paid", "gemini")).route(chat("auto"))) == [
+        ("openai", "gpt-5-mini"), ("g", "gemini-3.8-flash"),
+    ]  # fmt: skip
+
+
+def test_the_operator_decides_on_the_models_of_auto() -> None:
+    """CLAW_AUTO_GEMINI_MODEL and CLAW_AUTO_PAID_MODEL, aliases resolved; a lane of another provider does not fit."""
+    claude = paid("anthropic", "anthropic")
+    choice: dict[str, Any] = {"CLAW_AUTO_GEMINI_MODEL": "gemini-pro-9", "CLAW_AUTO_PAID_MODEL": "claude-3-5-sonnet"}
+    assert order(router(GEMINI, OPENAI, claude, **choice).route(chat("auto"))) == [
+        ("g", "gemini-pro-9"), ("anthropic", "claude-sonnet-5"),
+    ]  # fmt: skip
+
+
+def test_auto_prefers_a_paid_model_that_its_api_lists() -> None:
+    """Of the catalogue's defaults; two that are listed come one after the other, as their quotas are their own."""
+    lanes = (paid("openai", "openai", "gpt-4o"), paid("anthropic", "anthropic", "claude-haiku-4-5"))
+    assert order(router(*lanes).route(chat("auto"))) == [("anthropic", "claude-haiku-4-5")]
+    both = free("gemini-2.5-flash", "gemini-3.8-flash")
+    assert order(router(both).route(chat("auto"))) == [("g", "gemini-3.8-flash"), ("g", "gemini-2.5-flash")]
+    unlisted = router(paid("openai", "openai")).route(chat("auto"))
+    assert order(unlisted) == [("openai", "gpt-5-mini"), ("openai", "gpt-4.1-mini")]
+
+
+def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
+    """An image goes past a blind model at home; asked for by name that is a 400 that names the place."""
+    blind = Lane("local", "ollama", "home", 4, (LocalModel("x", cannot=("images",)),))
+    needs = {"images": "messages[0].content[1]"}
+    assert order(router(blind, GEMINI).route(chat("auto", needs=needs))) == [("g", "gemini-3.8-flash")]
+    for name in ("x", "local"):
+        with pytest.raises(Unsupported) as raised:
+            router(blind, GEMINI).route(chat(name, needs=needs))
+        assert (raised.value.status, raised.value.param) == (400, "messages[0].content[1]")
+    with pytest.raises(Unsupported):
+        router(blind).route(chat("auto", needs=needs))
+
+
+def test_another_model_at_home_that_can_do_it_goes_before_the_next_tier() -> None:
+    """Even where one that cannot is the operator's choice: free before paid."""
+    models = (LocalModel("x", cannot=("images",)), LocalModel("seer"))
+    both = Lane("local", "ollama", "home", 4, models)
+    found = router(both, GEMINI, CLAW_AUTO_LOCAL_MODEL="x").route(chat("auto", needs={"images": "messages"}))
+    assert order(found)[0] == ("home", "seer")
+
+
+def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
+    """`logit_bias` exists at OpenAI's API only, and not with models that reason."""
+    ollama, openai = (
+        Lane("local", "ollama", "home", 4, (LocalModel("x"),)),
+        paid("openai", "openai", "gpt-5-mini", "gpt-4.1-mini"),
+    )
+    found = router(ollama, GEMINI, openai).route(chat("auto", needs={"logit_bias": "logit_bias"}))
+    assert order(found) == [("openai", "gpt-4.1-mini")]
+
+
+def test_a_prompt_that_is_probably_too_long_goes_elsewhere_first() -> None:
+    """One that is certainly too long is not tried; asked for by name it is a 400."""
+    small = Lane("local", "openai", "home", 4, (LocalModel("x", context_length=1000),))
+    assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))[0] == ("g", "gemini-3.8-flash")
+    assert ("home", "x") in order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))
+    assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=2500))) == [("g", "gemini-3.8-flash")]
+    with pytest.raises(ContextTooLong):
+        router(small, GEMINI).route(chat("local", prompt_tokens=2500))
+    ollama = Lane("local", "ollama", "home", 4, (LocalModel("x", context_length=1000),))
+    assert router(ollama).route(chat("local", prompt_tokens=2500)), "the request may ask for a larger num_ctx"
+
+
+def test_a_loaded_model_is_preferred() -> None:
+    """On one host the loaded one is taken; of two hosts with the model the other one is that much further away."""
+    cold, warm = LocalModel("x"), LocalModel("y", is_loaded=True)
+    assert order(router(Lane("local", "ollama", "a", 4, (cold, warm))).route(chat("auto"))) == [("a", "y")]
+    hosts = (
+        Lane("local", "ollama", "a", 4, (cold,)),
+        Lane("local", "ollama", "b", 4, (LocalModel("x", is_loaded=True),)),
+    )
+    extra = {candidate.target.queue: candidate.extra_ms for candidate in router(*hosts).route(chat("x"))}
+    assert extra["a"] > extra["b"] == 0
+
+
+def test_what_has_no_open_account_comes_last_but_stays() -> None:
+    """The only backend that can serve is always tried."""
+    shut = free("gemini-3.8-flash", closed_ms={"gemini-3.8-flash": LATER_MS})
+    found = router(shut, OPENAI)
+    assert [each.target.queue for each in found.live(found.route(chat("auto")))] == ["openai", "g"]
+    reopened = free("gemini-3.8-flash", closed_ms={"gemini-3.8-flash": 1})
+    found = router(reopened, OPENAI)
+    assert [each.target.queue for each in found.live(found.route(chat("auto")))] == ["g", "openai"]
+    forced = router(shut)
+    assert [each.target.queue for each in forced.live(forced.route(chat("gemini-3.8-flash")))] == ["g"]
+
+
+def test_what_no_worker_serves_any_more_is_left_out() -> None:
+    """Its worker may have gone since the request came."""
+    candidates = router(HOME, GEMINI).route(chat("auto"))
+    assert {each.target.queue for each in router(HOME).live(candidates)} == {"home"}
+
+
+def test_a_budget_is_reserved_for_what_the_request_may_cost() -> None:
+    """Prompt and the limit on the output, at list prices, for each choice; nothing where there is no budget."""
+    budget = Purse(all_nano_usd=10**9)
+    (candidate,) = router(OPENAI).route(chat("gpt-4o", purse=budget, prompt_tokens=1000, output_tokens=100, choices=2))
+    assert candidate.cost_nano_usd == (1000 * 2.5 + 200 * 10) * 1000
+    (unlimited,) = router(OPENAI).route(chat("gpt-4o"))
+    assert unlimited.cost_nano_usd == 0
+    (undecided,) = router(OPENAI).route(chat("gpt-4o", purse=budget, prompt_tokens=0))
+    assert undecided.cost_nano_usd == 4096 * 10 * 1000
+
+
+def test_with_a_budget_a_model_without_a_price_is_refused() -> None:
+    """Since it could not be kept."""
+    with pytest.raises(ModelNotConfigured) as raised:
+        router(OPENAI).route(chat("gpt-99", purse=Purse(all_nano_usd=1)))
+    assert (raised.value.code, raised.value.param) == ("model_price_unknown", "model")
+    assert router(OPENAI).route(chat("gpt-99"))
 
 
 def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
@@ -66,6 +258,16 @@ def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
 def test_a_live_local_name_wins_over_a_pattern() -> None:
     """`gpt-oss:20b` and `o1-local` stay at home when a local server has them."""
     assert targets("gpt-oss:20b", lane("a", "gpt-oss:20b")) == {Target("local", "a", "gpt-oss:20b")}
+    assert targets("gpt-4o", lane("a", "gpt-4o"), OPENAI) == {Target("local", "a", "gpt-4o")}
+
+
+def test_an_alias_may_lead_anywhere(tmp_path: Any) -> None:
+    """To a local model, to `auto`; a live local name wins over it."""
+    catalogue = tmp_path / "catalogue.toml"
+    catalogue.write_text('[aliases]\n"gpt-4" = "x"\n"gpt-3.5-turbo" = "auto"\n')
+    found = router(HOME, GEMINI, CLAW_CATALOGUE=str(catalogue))
+    assert order(found.route(chat("gpt-4"))) == [("home", "x")]
+    assert order(found.route(chat("gpt-3.5-turbo"))) == [("home", "x"), ("g", "gemini-3.8-flash"), ("home", "x")]
 
 
 @pytest.mark.parametrize(
@@ -93,17 +295,17 @@ def test_a_name_that_forces_a_tier_goes_to_its_provider_alone() -> None:
 
 def embeddings(model: str, *lanes: Lane, fallback: str = "true") -> set[Target]:
     """Where an embeddings request may go."""
-    settings = load_settings({"CLAW_DATA_DIR": "/nowhere", "CLAW_EMBEDDINGS_FALLBACK": fallback})
-    return set(route(model, "embeddings", FixedCapacity(*lanes), settings))  # type: ignore[arg-type]
+    asked = Asked(model=model, endpoint="embeddings", prompt_tokens=1)
+    return {candidate.target for candidate in router(*lanes, CLAW_EMBEDDINGS_FALLBACK=fallback).route(asked)}
 
 
 EMBEDDER = Lane("local", "ollama", "o", 4, (LocalModel("nomic-embed-text:latest", endpoints=("embeddings",)),))
 
 
 def test_the_documented_embedding_model_is_local_where_it_is_there() -> None:
-    """With or without Ollama's tag, with or without a paid key."""
+    """With or without Ollama's tag, with or without a paid key; `auto` does not wander into other vector spaces."""
     lanes = (EMBEDDER, paid("openai", "openai"))
-    for name in ("nomic-embed-text", "nomic-embed-text:latest", "local"):
+    for name in ("nomic-embed-text", "nomic-embed-text:latest", "local", "auto"):
         assert embeddings(name, *lanes) == {Target("local", "o", "nomic-embed-text:latest")}
 
 
@@ -124,8 +326,10 @@ def test_a_model_that_embeds_does_not_chat() -> None:
     chats = Lane("local", "openai", "a", 4, (LocalModel("x", endpoints=("chat",)),))
     with pytest.raises(InvalidRequest):
         embeddings("x", chats)
-    with pytest.raises(InvalidRequest):
-        embeddings("gpt-4o", paid("openai", "openai"))
+    for name, served in (("gpt-4o", paid("openai", "openai")), ("gemini-embedding-001", GEMINI)):
+        with pytest.raises(InvalidRequest) as raised:
+            embeddings(name, served)
+        assert raised.value.code == "wrong_endpoint"
 
 
 @pytest.mark.parametrize("name", ["nonsense", "olmo2", "Auto", "gpt4"])
@@ -136,10 +340,11 @@ def test_an_unknown_name_is_404(name: str) -> None:
     assert (raised.value.status, raised.value.param) == (404, "model")
 
 
-def test_local_without_a_server_is_503_for_now() -> None:
-    """It is the tier that is asked for; it may come back."""
+@pytest.mark.parametrize("name", ["local", "auto"])
+def test_local_without_a_server_is_503_for_now(name: str) -> None:
+    """It may come back."""
     with pytest.raises(Overloaded) as raised:
-        targets("local", lane("a"))
+        targets(name, lane("a"))
     assert raised.value.code == "no_local_model"
     assert raised.value.retry_after_s
 
@@ -147,6 +352,7 @@ def test_local_without_a_server_is_503_for_now() -> None:
 def test_a_provider_whose_worker_is_away_is_configured_all_the_same() -> None:
     """503 for now, not 400 for good."""
     capacity = FixedCapacity(gone=("paid", "openai"))
+    settings = load_settings({"CLAW_DATA_DIR": "/nowhere"})
     with pytest.raises(Overloaded) as raised:
-        route("gpt-4o", "chat", capacity, SETTINGS)  # type: ignore[arg-type]
+        Router(capacity, settings, FixedTable()).route(chat("gpt-4o"))  # type: ignore[arg-type]
     assert raised.value.code == "no_worker"

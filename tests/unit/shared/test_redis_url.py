@@ -7,7 +7,8 @@ from redis.asyncio import BlockingConnectionPool
 
 from shared import redis_client
 from shared.redis_url import parse_redis_url
-from shared.settings import SettingsError, load_settings
+from shared.setting_values import SettingsError
+from shared.settings import load_settings
 
 
 @pytest.mark.parametrize(

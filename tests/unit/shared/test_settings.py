@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from shared.setting_values import SettingsError
 from shared.settings import (
     VARIABLES,
+    GeminiKey,
     Settings,
-    SettingsError,
     environment_for,
     load_credentials,
     load_settings,
@@ -98,19 +99,50 @@ def test_the_public_url_ends_in_v1_once(given: str) -> None:
 
 def test_each_tier_gets_its_own_credentials_and_nobody_else_any() -> None:
     """A process that cannot leak a credential does not have it."""
-    everything = {
-        "PATH": "/bin",
-        "OPENAI_API_KEY": "a",
-        "ANTHROPIC_API_KEY": "b",
+    of_paid = {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b"}
+    of_gemini = {
         "GEMINI_API_KEY": "c",
+        "GEMINI_API_KEY_PROJECT": "p",
         "GEMINI_FREE_KEY_20": "d",
+        "GEMINI_FREE_KEY_20_PROJECT": "q",
+        "CLAW_ENCRYPTION_KEY": "e",
     }
-    assert environment_for(None, everything) == {"PATH": "/bin"}
-    assert environment_for("local", everything) == {"PATH": "/bin"}
-    assert set(environment_for("paid", everything)) == {"PATH", "OPENAI_API_KEY", "ANTHROPIC_API_KEY"}
-    assert set(environment_for("gemini", everything)) == {"PATH", "GEMINI_API_KEY", "GEMINI_FREE_KEY_20"}
+    everything = {"PATH": "/bin", **of_paid, **of_gemini}
+    for other in (None, "web", "local", "recorder"):
+        assert environment_for(other, everything) == {"PATH": "/bin"}
+    assert environment_for("paid", everything) == {"PATH": "/bin", **of_paid}
+    assert environment_for("gemini", everything) == {"PATH": "/bin", **of_gemini}
 
 
-def test_the_first_gemini_key_is_used() -> None:
-    """GEMINI_API_KEY, else the free key with the lowest number."""
-    assert load_credentials({"GEMINI_FREE_KEY_3": "three", "GEMINI_FREE_KEY_12": "twelve"}).gemini_api_key == "three"
+def test_every_gemini_key_is_an_account_and_each_key_one() -> None:
+    """Named by its variable; a project may be named beside it; a key that stands in two places counts once."""
+    environment = {
+        "GEMINI_FREE_KEY_3": "three",
+        "GEMINI_API_KEY": " first ",
+        "GEMINI_FREE_KEY_12": "twelve",
+        "GEMINI_FREE_KEY_12_PROJECT": "shared",
+        "GEMINI_FREE_KEY_13": "three",
+        "GEMINI_FREE_KEY_14": " ",
+        "GEMINI_FREE_KEY_21": "not one of ours",
+    }
+    assert load_credentials("gemini", environment).gemini_accounts == (
+        GeminiKey("GEMINI_API_KEY", "first"),
+        GeminiKey("GEMINI_FREE_KEY_3", "three"),
+        GeminiKey("GEMINI_FREE_KEY_12", "twelve", "shared"),
+    )
+
+
+def test_a_key_does_not_show_where_it_is_printed() -> None:
+    """A log line with the credentials would."""
+    assert "secret" not in repr(load_credentials("gemini", {"GEMINI_API_KEY": "secret"}).gemini_accounts)
+
+
+def test_only_geminis_workers_read_the_encryption_key(tmp_path: Path) -> None:
+    """From the environment, else from the data dir; no setting holds it."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "encryption_key").write_text("of the file\n")
+    environment = {"CLAW_DATA_DIR": str(tmp_path)}
+    assert load_credentials("gemini", environment).encryption_key == "of the file"
+    assert load_credentials("gemini", {**environment, "CLAW_ENCRYPTION_KEY": "named"}).encryption_key == "named"
+    assert load_credentials("paid", {**environment, "CLAW_ENCRYPTION_KEY": "named"}).encryption_key is None
+    assert "encryption_key" not in Settings.__struct_fields__

@@ -1,0 +1,94 @@
+-- What admit.lua and enqueue.lua share: choosing among candidates, the budget, the place in the queue.
+--
+-- KEYS  1 job  2 budget of the month  3, 4, 5 the script's own  6... queue of each candidate
+-- ARGV  1 most waiting jobs  2 job's life in ms  3 job id  4 job JSON after its head  5 request hex
+--       6 whose job (key id)  7 added to the score  8 budget of all, 9 of the key, in 1e-9 USD ('' for none)
+--       10, 11 the script's own
+--       12... of each candidate, best rank first: rank, slots, ms an attempt takes, ms more that this one takes,
+--             longest wait in ms (0: any), cost in 1e-9 USD, head of the job JSON
+local FIRST_QUEUE, FIRST, FIELDS = 6, 12, 7
+-- Scores of jobs of normal priority: milliseconds since 1970, far from both ends.
+local NORMAL, LOW = 1e12, 2.49e12
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local function whole(number) return string.format('%.0f', number) end
+
+local function affordable(cost)
+  local spent = redis.call('HMGET', KEYS[2], 'spent', 'held', 'spent:' .. ARGV[6], 'held:' .. ARGV[6], 'r:' .. ARGV[5])
+  for i = 1, 5 do spent[i] = tonumber(spent[i] or 0) end
+  local cap, key_cap = tonumber(ARGV[8]), tonumber(ARGV[9])
+  return (not cap or spent[1] + spent[2] - spent[5] + cost <= cap)
+    and (not key_cap or spent[3] + spent[4] - spent[5] + cost <= key_cap)
+end
+
+-- The candidate of the best rank with room, in it the one that begins first. 0 and whether money was lacking.
+local function choose()
+  local count = (#ARGV - FIRST + 1) / FIELDS
+  local chosen, chosen_rank, chosen_ms, poor = 0, 0, 0, false
+  for i = 1, count do
+    local at = FIRST + (i - 1) * FIELDS
+    local rank, slots, service_ms = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    if chosen > 0 and rank > chosen_rank then break end
+    local queue = KEYS[FIRST_QUEUE + i - 1]
+    local waiting = redis.call('ZCARD', queue)
+    if waiting < tonumber(ARGV[1]) then
+      local most_ms, cost = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+      local wait_ms = 0
+      if count > 1 then
+        local ahead = waiting + redis.call('ZCOUNT', 'claw:running:' .. queue, now_ms, '+inf') - slots
+        if ahead >= 0 then wait_ms = (ahead + 1) * service_ms / slots end
+      end
+      if most_ms == 0 or wait_ms <= most_ms then
+        local begins_ms = wait_ms + tonumber(ARGV[at + 3])
+        if chosen == 0 or begins_ms < chosen_ms then
+          if cost == 0 or affordable(cost) then
+            chosen, chosen_rank, chosen_ms = i, rank, begins_ms
+          else
+            poor = true
+          end
+        end
+      end
+    end
+  end
+  return chosen, poor
+end
+
+local function release()
+  local held = redis.call('HGET', KEYS[2], 'r:' .. ARGV[5])
+  if held then
+    redis.call('HINCRBY', KEYS[2], 'held', '-' .. held)
+    redis.call('HINCRBY', KEYS[2], 'held:' .. ARGV[6], '-' .. held)
+    redis.call('HDEL', KEYS[2], 'r:' .. ARGV[5])
+  end
+end
+
+local function hold(cost)
+  redis.call('HINCRBY', KEYS[2], 'held', cost)
+  redis.call('HINCRBY', KEYS[2], 'held:' .. ARGV[6], cost)
+  redis.call('HSET', KEYS[2], 'r:' .. ARGV[5], cost)
+end
+
+-- Fair queueing by start tags: a key's jobs stand one apart, counted from the job that is next, so that the first
+-- job of one key waits for one job of each other key, however many they have. Each priority has its own range.
+local function tag(queue)
+  local shift, fair = tonumber(ARGV[7]), 'claw:fair:' .. queue .. ':' .. ARGV[7]
+  local head = redis.call('ZRANGEBYSCORE', queue, NORMAL + shift, LOW + shift, 'WITHSCORES', 'LIMIT', 0, 1)
+  local at = now_ms + shift
+  if head[2] then
+    at = math.max(tonumber(head[2]), tonumber(redis.call('HGET', fair, ARGV[6]) or 0) + 1)
+  else
+    redis.call('DEL', fair)
+  end
+  redis.call('HSET', fair, ARGV[6], whole(at))
+  redis.call('PEXPIRE', fair, ARGV[2])
+  return whole(at)
+end
+
+local function put(chosen)
+  local at, queue = FIRST + (chosen - 1) * FIELDS, KEYS[FIRST_QUEUE + chosen - 1]
+  if ARGV[at + 5] ~= '0' then hold(ARGV[at + 5]) end
+  redis.call('SET', KEYS[1], ARGV[at + 6] .. ARGV[4], 'PX', ARGV[2])
+  redis.call('ZADD', queue, tag(queue), ARGV[3])
+  redis.call('PUBLISH', 'claw:wake:' .. queue, '')
+end
