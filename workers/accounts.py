@@ -234,7 +234,8 @@ class Accounts:
             self._is_away(problem)
             return
         if until:
-            _log.warning("account %s: %s of %s, resting", account.id, blame.kind, model)
+            rest_s = max(0, until / 1000 - time.time())
+            _log.warning("account %s: %s with %s; it rests for %.0f s", account.id, error.code, model, rest_s)
         error.retry_here = any(accounts[position] is not account for position in open_ones)
 
     async def _settle(self, lease: Lease, outcome: Outcome, reservation: Reservation) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +240,26 @@ async def test_a_daily_quota_that_is_spent_rests_until_midnight_pacific(stage: S
     for _ in range(3):
         assert (await stage.ask()).status_code == 200
     assert stage.gemini.keys.count("AIza-spent") == 1
+
+
+async def test_the_next_account_serves_the_request_that_the_first_one_could_not(
+    stage: Stage, eventually: Eventually
+) -> None:
+    """A name that is bound to the tier stays in it, and one request goes through its accounts."""
+    for key in ("AIza-1", "AIza-2"):
+        stage.gemini.by_key[key] = json_answer(gemini_replies.quota("GenerateRequestsPerMinute"), status=429)
+    keys = {"GEMINI_API_KEY": "AIza-1", "GEMINI_FREE_KEY_1": "AIza-2", "GEMINI_FREE_KEY_2": "AIza-good"}
+    await stage.work(**keys)
+
+    async def served() -> httpx.Response | None:
+        reply = await stage.ask()
+        return None if reply.status_code == 400 else reply
+
+    replies = [await eventually(served), *[await stage.ask() for _ in range(7)]]
+    assert {(reply.status_code, reply.headers["x-nself-tier"]) for reply in replies} == {(200, "gemini")}
+    attempts = [int(reply.headers["x-nself-attempts"]) for reply in replies]
+    assert sum(attempts) == len(stage.gemini.keys)
+    assert sorted(Counter(stage.gemini.keys).values()) in ([1, 1, 8], [1, 8], [8])
 
 
 async def test_switching_an_account_off_and_giving_it_another_key(
