@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.admission import admit
+from api.ended import ended
 from api.inbound import Inbound
 from api.routing import CLOSED
 from shared.errors import Draining, GatewayError, Overloaded, WorkerLost
 from shared.frames import CancelReason, attempt_key, cancelled_for
 from shared.ids import job_id
-from shared.openai_embeddings import decode_embeddings, estimate_embedding_tokens
-from shared.openai_request import decode_chat, estimate_prompt_tokens
-from shared.placement import Candidate, Placing, enqueue
+from shared.placement import MOST_ATTEMPTS, Candidate, Placing, enqueue
 from shared.queue import withdraw
 from shared.redis_client import UNREACHABLE
-from shared.types import JobDraft, Target, Usage, UsageRecord
+from shared.types import JobDraft, Target, UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,6 +69,8 @@ class Exchange:
         self._record = record
         self._candidates = candidates
         self._placing = placing
+        self._chosen: list[Candidate] = []
+        self._maybe_at: tuple[str, ...] = ()
         self._overdue_timer: asyncio.TimerHandle | None = None
         self._abort = abort
         self._request_id = bytes.fromhex(draft.request_id)
@@ -180,7 +181,8 @@ class Exchange:
     def _placed(self, candidate: Candidate) -> None:
         """The attempt stands in this candidate's queue; what is left may be tried after it."""
         self._current().target = candidate.target
-        self._chosen = next(other for other in self._candidates if other.target == candidate.target)
+        self._maybe_at = ()
+        self._chosen = [other for other in self._candidates if other.target == candidate.target]
         self._candidates = [other for other in self._candidates if other.target != candidate.target]
         if self._overdue_timer is not None:
             self._overdue_timer.cancel()
@@ -200,20 +202,22 @@ class Exchange:
         ]
         chosen: int | None = -1
         if live and not inbound.over:
-            try:
-                waits_at = (inbound.target.queue, inbound.job_id)
-                chosen = await enqueue(
-                    self._gateway.redis, self._draft, live, placing=self._placing, instead_of=waits_at
-                )
-            except UNREACHABLE:
-                chosen = -1
-        if chosen is None or inbound.over:
+            chosen = await self._enqueue(live, instead_of=(inbound.target.queue, inbound.job_id))
+        if chosen is None:
             return
         if chosen < 0:
             self._look_again_in(self._gateway.settings.local_max_wait_s * OVERDUE_AGAIN)
             return
         inbound.enqueued_at = time.monotonic()
         self._placed(live[chosen])
+
+    async def _enqueue(self, live: list[Candidate], instead_of: tuple[str, str] | None = None) -> int | None:
+        """As `placement.enqueue`; -1 while Redis is away. Should we be cancelled meanwhile, it may stand in any."""
+        self._maybe_at = tuple(candidate.target.queue for candidate in live)
+        try:
+            return await enqueue(self._gateway.redis, self._draft, live, placing=self._placing, instead_of=instead_of)
+        except UNREACHABLE:
+            return -1
 
     def _end(self) -> None:
         self._over = True
@@ -248,18 +252,15 @@ class Exchange:
         self._gateway.relay.forget(inbound)
         if self._may_try_again(error):
             self._again += 1
-            self._candidates.append(self._chosen)
+            self._candidates += self._chosen
         if isinstance(error, WorkerLost):
             self._gateway.ledger.drop(inbound.job_id)
         live = self._gateway.router.live(self._candidates)
-        if inbound.committed or not error.fails_over or not live:
+        if inbound.committed or not error.fails_over or not live or self._draft.attempt >= MOST_ATTEMPTS:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
         following = self._expect(live[0].target)
-        try:
-            chosen = await enqueue(self._gateway.redis, self._draft, live, placing=self._placing)
-        except UNREACHABLE:
-            chosen = None
+        chosen = await self._enqueue(live)
         if chosen is None or chosen < 0:
             self._gateway.relay.forget(following)
             raise self._give_up(error)
@@ -280,41 +281,25 @@ class Exchange:
     def _close(self, error: GatewayError, tokens: int) -> None:
         """Close the request in the usage log, unless its worker did."""
         inbound = self._current()
-        prompt_tokens = self._prompt_tokens() if inbound.committed else 0
-        target = inbound.target
-        cost_usd = 0.0
-        if target.tier == "paid" and inbound.committed:
-            cost_usd = self._gateway.settings.catalogue.cost_usd(target.model, Usage(prompt_tokens, tokens))
-        record = msgspec.structs.replace(
+        record = ended(
             self._record,
-            tier=target.tier,
-            model=target.model,
-            cost_usd=cost_usd,
-            status=error.status,
-            error_code=error.code,
-            prompt_tokens=prompt_tokens,
-            completion_tokens=tokens,
-            usage_source="estimated" if inbound.committed else "none",
-            attempts=self._draft.attempt,
-            wait_ms=self._ms_until(inbound.started_at),
-            first_token_ms=self._ms_until(inbound.first_at),
-            duration_ms=self._ms_until(time.monotonic()),
+            self._draft,
+            inbound,
+            error,
+            tokens,
+            began_at=self._began_at,
+            catalogue=self._gateway.settings.catalogue,
         )
         self._gateway.ledger.close(record, inbound.job_id)
 
-    def _prompt_tokens(self) -> int:
-        if self._draft.endpoint == "embeddings":
-            return estimate_embedding_tokens(decode_embeddings(self._draft.body))
-        return estimate_prompt_tokens(decode_chat(self._draft.body))
-
-    def _ms_until(self, moment: float | None) -> int | None:
-        return None if moment is None else int((moment - self._began_at) * 1000)
-
     async def _withdraw(self, inbound: Inbound) -> bool:
         try:
-            return await withdraw(self._gateway.redis, inbound.target.queue, inbound.job_id)
+            for queue in {inbound.target.queue, *self._maybe_at}:
+                if await withdraw(self._gateway.redis, queue, inbound.job_id):
+                    return True
         except UNREACHABLE:
-            return False
+            pass
+        return False
 
     async def _stop(self, inbound: Inbound) -> None:
         """Take the attempt out of its queue, or tell its worker to stop and let it close the request."""

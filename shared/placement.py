@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from shared.types import JobDraft
 
+MOST_ATTEMPTS: Final = 16
+"""Of one request: one at each target, and a few because workers or accounts failed."""
 PRIORITIES: Final = {"high": -1_500_000_000_000, "normal": 0, "low": 1_500_000_000_000}
 """What is added to a job's score: scores are milliseconds since 1970, so each priority has a range of its own."""
 

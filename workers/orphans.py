@@ -18,6 +18,7 @@ import msgspec
 
 from shared import scripts
 from shared.keyspace import API_SET, JANITOR_LOCK, USAGE_STREAM, api_key, budget_key_at, open_requests, owner_of
+from shared.placement import MOST_ATTEMPTS
 from shared.queue import in_progress_key, job_key
 from shared.redis_client import UNREACHABLE
 from shared.types import UsageRecord
@@ -35,8 +36,6 @@ GONE_S: Final = 10.0
 LONGEST_GAP_S: Final = 30.0
 STATUS: Final = 499
 _SCAN_COUNT: Final = 200
-MOST_ATTEMPTS: Final = 8
-"""Of one request: one at each target and a few because workers died."""
 
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
 _encoder: Final = msgspec.json.Encoder()
