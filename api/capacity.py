@@ -79,7 +79,7 @@ class Capacity:
         return {model.id: model for lane in self.lanes(tier) for model in lane.models}
 
     def was_served(self, tier: Tier, provider: str) -> bool:
-        """Whether a worker has ever announced this provider: it is configured, then, and may be restarting."""
+        """Whether the last live workers of a tier had this provider: it is configured, then, and may be restarting."""
         return (tier, provider) in self._seen
 
     def local(self, name: str) -> list[tuple[Lane, LocalModel]]:
@@ -103,6 +103,9 @@ class Capacity:
         workers = [worker.decode() for worker in await self._redis.smembers(WORKERS)]  # type: ignore[misc]
         words = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
         self._take(tuple(found for word in words if (found := _decoded(word)) is not None))
+        # A tier whose workers live has what they announce; one without any may be restarting.
+        living = {announcement.tier for announcement in self._announcements}
+        self._seen = {seen for seen in self._seen if seen[0] not in living}
         self._seen |= {(lane.tier, lane.provider) for lane in self.lanes()}
         silent = [worker for worker, word in zip(workers, words, strict=True) if word is None]
         if silent:

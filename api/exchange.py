@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-OVERDUE_AGAIN = 0.25
-"""After how much of the longest local wait a job that found no other place looks again."""
+FIRST_LOOK_S = 0.5
+LONGEST_LOOK_S = 15.0
+"""When a job that found no other place looks again: after a second, later after twice as long each time."""
 EXTRA_ATTEMPTS = 2
 """How often a request may be tried again at the same target because its worker went away."""
 EXTRA_ACCOUNTS = 4
@@ -71,6 +72,7 @@ class Exchange:
         self._placing = placing
         self._chosen: list[Candidate] = []
         self._maybe_at: tuple[str, ...] = ()
+        self._look_again_s = FIRST_LOOK_S
         self._overdue_timer: asyncio.TimerHandle | None = None
         self._abort = abort
         self._request_id = bytes.fromhex(draft.request_id)
@@ -202,20 +204,36 @@ class Exchange:
         ]
         chosen: int | None = -1
         if live and not inbound.over:
-            chosen = await self._enqueue(live, instead_of=(inbound.target.queue, inbound.job_id))
+            waits_at = (inbound.target.queue, inbound.job_id)
+            chosen = await self._enqueue(live, instead_of=waits_at, only_look=True)
+            if chosen is not None and chosen >= 0:
+                chosen = await self._enqueue(live, instead_of=waits_at)
         if chosen is None:
             return
         if chosen < 0:
-            self._look_again_in(self._gateway.settings.local_max_wait_s * OVERDUE_AGAIN)
+            self._look_again_s = min(2 * self._look_again_s, LONGEST_LOOK_S)
+            self._look_again_in(self._look_again_s)
             return
         inbound.enqueued_at = time.monotonic()
+        # Home again, however long the wait, where what it moves to cannot serve.
+        back = [candidate for candidate in self._chosen if not candidate.most_wait_ms]
         self._placed(live[chosen])
+        self._candidates += back
 
-    async def _enqueue(self, live: list[Candidate], instead_of: tuple[str, str] | None = None) -> int | None:
+    async def _enqueue(
+        self, live: list[Candidate], *, instead_of: tuple[str, str] | None = None, only_look: bool = False
+    ) -> int | None:
         """As `placement.enqueue`; -1 while Redis is away. Should we be cancelled meanwhile, it may stand in any."""
         self._maybe_at = tuple(candidate.target.queue for candidate in live)
         try:
-            return await enqueue(self._gateway.redis, self._draft, live, placing=self._placing, instead_of=instead_of)
+            return await enqueue(
+                self._gateway.redis,
+                self._draft,
+                live,
+                placing=self._placing,
+                instead_of=instead_of,
+                only_look=only_look,
+            )
         except UNREACHABLE:
             return -1
 

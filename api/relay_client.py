@@ -152,7 +152,7 @@ class RelayClient:
                 inbound.worker = worker
             elif inbound.worker != worker:
                 # A job that was claimed twice, after a Redis that lost its last second: the first start holds.
-                self._signal(worker, key, Signal.CANCEL, 0)
+                self._signal(worker, key, Signal.CANCEL, CancelReason.SUPERSEDED)
                 self._signal(worker, key, Signal.ACK, EVERYTHING)
                 continue
             inbound.seen_at = now

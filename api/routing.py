@@ -42,7 +42,7 @@ TIER_STEP: Final = 100
 LAST_RESORT: Final = 20_000
 CLOSED: Final = 100_000
 """Added to a rank: a tier's place in the order, what is taken only for want of anything else, what has no account that
-can serve now."""
+can serve now, or no worker that takes on more."""
 
 
 class Router:
@@ -92,12 +92,9 @@ class Router:
             load = self._capacity.load(target.queue)
             if load is None:
                 continue
-            closed = CLOSED if load.closed_ms and load.is_closed(target.model, now_ms) else 0
-            found.append(
-                msgspec.structs.replace(
-                    candidate, rank=candidate.rank + closed, slots=load.slots, service_ms=load.service_ms
-                )
-            )
+            is_closed = load.slots == 0 or (load.closed_ms and load.is_closed(target.model, now_ms))
+            rank = candidate.rank + CLOSED if is_closed else candidate.rank
+            found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
         if len(found) > 1:
             # Equals in random order, so that idle upstreams are used alike.
             random.shuffle(found)

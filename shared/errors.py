@@ -253,6 +253,12 @@ class ClientTooSlow(Cancelled):
     code = "client_too_slow"
 
 
+class Superseded(Cancelled):
+    """The same attempt runs elsewhere too, after a Redis that forgot that it had been claimed; never recorded."""
+
+    code = "superseded"
+
+
 class InternalFault(GatewayError):
     """A defect of ours: the text stays hidden, the request id is shown."""
 

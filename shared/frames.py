@@ -17,7 +17,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import Cancelled, ClientTooSlow
+from shared.errors import Cancelled, ClientTooSlow, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,12 +57,15 @@ class CancelReason(IntEnum):
 
     CLIENT_LEFT = 0
     CLIENT_TOO_SLOW = 1
+    SUPERSEDED = 2
 
 
 def cancelled_for(reason: int) -> Cancelled:
     """How a cancellation stands in the usage log."""
     if reason == CancelReason.CLIENT_TOO_SLOW:
         return ClientTooSlow("The client reads too slowly.")
+    if reason == CancelReason.SUPERSEDED:
+        return Superseded("Another worker has this attempt.")
     return Cancelled("The client has left.")
 
 

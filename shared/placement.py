@@ -89,6 +89,8 @@ async def place(
     placing: Placing,
     own_keys: tuple[str, str, str],
     own_arguments: tuple[str | bytes | int, str | bytes | int],
+    is_move: bool = False,
+    only_look: bool = False,
 ) -> Any:
     """Run `admit.lua` or `enqueue.lua`; returns what the script returns.
 
@@ -100,13 +102,19 @@ async def place(
         placing: budgets and priority.
         own_keys: the script's own keys.
         own_arguments: its own arguments.
+        is_move: the request could also stay where it is, so none of the candidates is its last resort.
+        only_look: leave the job itself out, which may be large.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     name = job_id(bytes.fromhex(draft.request_id), draft.attempt)
     keys = [job_key(name), budget_key_at(draft.admitted_ms), *own_keys]
-    rest, heads = encode_job(draft, [candidate.target for candidate in candidates], last=_last(candidates))
+    targets = [candidate.target for candidate in candidates]
+    if only_look:
+        rest, heads = b"", [b""] * len(targets)
+    else:
+        rest, heads = encode_job(draft, targets, last=[False] * len(targets) if is_move else _last(candidates))
     purse = placing.purse
     arguments: list[str | bytes | int] = [
         placing.most_waiting,
@@ -141,6 +149,7 @@ async def enqueue(
     *,
     placing: Placing,
     instead_of: tuple[str, str] | None = None,
+    only_look: bool = False,
 ) -> int | None:
     """Put a further attempt into a queue.
 
@@ -150,6 +159,7 @@ async def enqueue(
         candidates: by rank.
         placing: budgets and priority.
         instead_of: the queue and job id of an attempt that waits, and is taken out in the same step.
+        only_look: change nothing, and do not send the job itself.
 
     Returns:
         The position of the chosen candidate, -1 when none has room or can be paid, None when the attempt that it
@@ -166,7 +176,9 @@ async def enqueue(
         candidates,
         placing=placing,
         own_keys=(queue, job_key(name), ""),
-        own_arguments=(name, ""),
+        own_arguments=(name, "look" if only_look else ""),
+        is_move=instead_of is not None,
+        only_look=only_look,
     )
     return None if chosen == -1 else chosen - 1
 

@@ -112,9 +112,9 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
 class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
     """One upstream that a worker serves: its queue, its slots and the models it has now.
 
-    `service_ms` is how long an attempt lately took, 0 while that is not known. `closed_ms` says until when
-    (milliseconds since 1970) no account can serve a model, `""` standing for every model: then another lane is
-    chosen where there is one.
+    A worker that is ending has no slots. `service_ms` is how long an attempt lately took, 0 while that is not known.
+    `closed_ms` says until when (milliseconds since 1970) no account can serve a model, `""` standing for every model:
+    then another lane is chosen where there is one.
     """
 
     tier: Tier

@@ -55,7 +55,7 @@ class Fleet:
 
     def __init__(self, directory: Path, redis_url: str, database_url: str, environment: dict[str, str]) -> None:
         self.processes: list[Process] = []
-        self._directory = directory
+        self.directory = directory
         self._database_url = database_url
         self._environment = {
             "PATH": os.environ["PATH"],
@@ -107,7 +107,7 @@ class Fleet:
 
     async def _start(self, kind: str, command: list[str], port: int, environment: dict[str, str]) -> Process:
         name = f"{kind}-{len(self.processes)}"
-        log = self._directory / f"{name}.log"
+        log = self.directory / f"{name}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, env={**self._environment, **environment}, stdout=output, stderr=output

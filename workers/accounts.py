@@ -44,14 +44,22 @@ class Accounts:
         ledger: their state.
         accounts: they may be replaced later.
         catalogue: the limits of an account that has none of its own; without it nothing is counted.
+        most_waiting: how many attempts may wait for a quota at once, since each of them holds a slot.
     """
 
     def __init__(
-        self, ledger: AccountLedger, accounts: Sequence[Account] = (), catalogue: Catalogue | None = None
+        self,
+        ledger: AccountLedger,
+        accounts: Sequence[Account] = (),
+        catalogue: Catalogue | None = None,
+        *,
+        most_waiting: int = 8,
     ) -> None:
         self._ledger = ledger
         self._accounts = tuple(accounts)
         self._catalogue = catalogue
+        self._most_waiting = most_waiting
+        self._waiting = 0
         self._marks: dict[str, int] = {}
         self._good: dict[tuple[str, str], int] = {}
         self._unwell: dict[str, float] = {}
@@ -167,11 +175,15 @@ class Accounts:
                 return Lease(min(accounts, key=self._unwell_until), model, None)
             if isinstance(chosen, Reservation):
                 return Lease(accounts[chosen.account], model, chosen, self._answered)
-            if not is_last or chosen.why != "minute":
+            if not is_last or chosen.why != "minute" or self._waiting >= self._most_waiting:
                 raise refused(chosen)
             wait_s = chosen.wait_ms / 1000 + random.uniform(0, LONGEST_JITTER_S)
             if due is not None and clock() + wait_s < due:
-                await pause(replaced, wait_s)
+                self._waiting += 1
+                try:
+                    await pause(replaced, wait_s)
+                finally:
+                    self._waiting -= 1
             elif how == "force":
                 raise refused(chosen)
             else:

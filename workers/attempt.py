@@ -24,6 +24,7 @@ from shared.errors import (
     GatewayError,
     InternalFault,
     StreamBroken,
+    Superseded,
 )
 from shared.frames import Kind
 from shared.ids import completion_id, job_id
@@ -127,10 +128,10 @@ class Attempt:
         return estimate_prompt_tokens(self._request.body)
 
     async def _embed(self) -> None:
-        first = asyncio.get_running_loop().time() + self._settings.first_token_timeout_s
-        async with self._lease(first) as lease:
+        wait_s = self._settings.first_token_timeout_s
+        async with self._lease(asyncio.get_running_loop().time() + wait_s) as lease:
             try:
-                async with asyncio.timeout_at(first):
+                async with asyncio.timeout(wait_s):
                     body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model)
             except TimeoutError:
                 raise self._timed_out() from None
@@ -155,9 +156,10 @@ class Attempt:
             self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
-        first = min(end, loop.time() + self._settings.first_token_timeout_s)
+        wait_s = self._settings.first_token_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
-        async with self._lease(first) as lease:
+        async with self._lease(min(end, loop.time() + wait_s)) as lease:
+            first = min(end, loop.time() + wait_s)
             try:
                 async with asyncio.timeout_at(first) as bound:
                     async with lease.provider.stream(self._request, self.job.model) as batches:
@@ -231,6 +233,9 @@ class Attempt:
                 _log.warning("request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         closes = error is None or committed or isinstance(error, Cancelled)
+        if isinstance(error, Superseded):
+            self._stream.end(None)  # job, mark and record are those of the one that goes on
+            return
         job, name = self.job, job_id(self._request_id, self.job.attempt)
         keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(self._queue)]
         if job.tier == "paid":
@@ -239,7 +244,7 @@ class Attempt:
             self._stream.end(Ending(keys, job.request_id, b"", name))
             return
         record = self._record(error)
-        arguments = (job.request_id, _encode(record), name, nano_usd(record.cost_usd), owner_of(job.key_id))
+        arguments = (job.request_id, _encode(record), name, nano_usd(record.cost_usd), owner_of(job.key_id), "held")
         self._stream.end(Ending(keys, *arguments))
 
     def _counted(self) -> Usage:

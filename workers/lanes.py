@@ -104,7 +104,8 @@ def _gemini_lane(make: _Maker, settings: Settings, credentials: Credentials, dat
         url = credentials.gemini_base_url
         return GeminiProvider(url, api_key, slots + 1, signatures, fetch_image=fetch_image)
 
-    accounts = Accounts(make.ledger(GeminiProvider.name, is_counted=True), catalogue=settings.catalogue)
+    ledger = make.ledger(GeminiProvider.name, is_counted=True)
+    accounts = Accounts(ledger, catalogue=settings.catalogue, most_waiting=slots // 2)
     store = None if database is None else GeminiAccountStore(database)
     keeper = GeminiAccounts(accounts, credentials, store, make.redis, provider_for=provider_for)
     return Lane("gemini", keeper, keeper.name, slots, accounts=accounts, keeper=keeper)

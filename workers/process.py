@@ -68,6 +68,7 @@ class WorkerProcess:
             for lane in lanes
         }
         self._announce_now = asyncio.Event()
+        self._draining = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what runs within the drain time."""
@@ -93,6 +94,8 @@ class WorkerProcess:
         self._announce_now.set()
 
     async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
+        self._draining = True
+        self.announce()
         for queue in self._queues.values():
             queue.stop_claiming()
         await asyncio.gather(*claiming)
@@ -178,6 +181,9 @@ class WorkerProcess:
         while True:
             self._announce_now.clear()
             lanes = tuple(lane.info() for lane in self._lanes if lane.is_offered)
+            if self._draining:
+                # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
+                lanes = tuple(msgspec.structs.replace(lane, slots=0) for lane in lanes)
             words = msgspec.json.encode(Announcement(identity, self._tier, lanes))
             # How long attempts take is no news: it changes with every few of them, and is read with the next look.
             news = [msgspec.structs.replace(lane, service_ms=0) for lane in lanes]

@@ -47,8 +47,8 @@ class Stream:
         self._append(kind, payload, tokens)
         self.outbox.changed(self, urgent=urgent)
 
-    def end(self, ending: Ending) -> None:
-        """Nothing will be added; `ending` is carried out with the last frame."""
+    def end(self, ending: Ending | None) -> None:
+        """Nothing will be added; `ending`, if there is one, is carried out with the last frame."""
         self.ending = ending
         self.ended_at = time.monotonic()
         self.outbox.changed(self, urgent=True)

@@ -4,7 +4,7 @@
 -- KEYS  3 rate of the key  4 revocation of the key  5 open requests of the api
 -- ARGV  10 rpm (0: no limit)  11 open record
 -- returns {'ok', candidate from 1, requests left, us until all are back}
---         {'revoked'} | {'limited', us until one is back} | {'full'} | {'poor'}: what has room costs too much
+--         {'revoked'} | {'limited', us until one is back} | {'full'} | {'poor'}: all that has room costs too much
 if redis.call('EXISTS', KEYS[4]) == 1 then return {'revoked'} end
 local now = time[1] * 1000000 + time[2]
 local window = 60000000
@@ -18,8 +18,8 @@ if rpm > 0 then
     return {'limited', free[2] + window - now}
   end
 end
-local chosen, poor = choose()
-if chosen == 0 then return {poor and 'poor' or 'full'} end
+local chosen, why = choose()
+if chosen == 0 then return {why} end
 if rpm > 0 then
   redis.call('ZADD', KEYS[3], whole(now), ARGV[5])
   redis.call('PEXPIRE', KEYS[3], window / 1000)

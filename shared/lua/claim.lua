@@ -10,7 +10,7 @@ if #ids == 0 then return claimed end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local running = 'claw:running:' .. KEYS[1]
-redis.call('ZREMRANGEBYSCORE', running, '-inf', now_ms)
+redis.call('ZREMRANGEBYSCORE', running, '-inf', now_ms - ARGV[3])
 for i = 1, #ids, 2 do
   local job = redis.call('GET', 'arq:job:' .. ids[i])
   if job then

@@ -6,9 +6,11 @@
 -- ARGV  1 request hex  2 usage record, or '' to leave the request open  3 job id
 --       4 cost in 1e-9 USD, or '?': what was reserved  5 key id  6 'new': write the record though nothing is open
 -- returns 1 when the request was closed here
-redis.call('DEL', KEYS[3], KEYS[4])
+local there = redis.call('DEL', KEYS[3], KEYS[4])
 redis.call('ZREM', KEYS[5], ARGV[3])
 if ARGV[2] == '' then return 0 end
+-- An attempt whose job its api has dropped is superseded: the request is another attempt's to close.
+if ARGV[6] == 'held' and there == 0 then return 0 end
 if redis.call('HDEL', KEYS[1], ARGV[1]) == 0 and ARGV[6] ~= 'new' then return 0 end
 redis.call('XADD', KEYS[2], '*', 'r', ARGV[2])
 if KEYS[6] then

@@ -22,21 +22,44 @@ local function affordable(cost)
     and (not key_cap or spent[3] + spent[4] - spent[5] + cost <= key_cap)
 end
 
--- The candidate of the best rank with room, in it the one that begins first. 0 and whether money was lacking.
+-- Fair queueing by start tags: a key's jobs stand one apart, counted from the job that is next, so that the first
+-- job of one key waits for one job of each other key, however many they have. Each priority has its own range.
+-- Returns the score and whether other jobs of its priority wait.
+local function turn(queue, again)
+  local shift = tonumber(ARGV[7])
+  local head = redis.call('ZRANGEBYSCORE', queue, NORMAL + shift, LOW + shift, 'WITHSCORES', 'LIMIT', 0, 1)
+  if not head[2] then return now_ms + shift, false end
+  local first = tonumber(head[2])
+  if again then return first, true end
+  -- Never behind what waits now: jobs that left or moved on are no use that was made of the lane.
+  local tail = redis.call('ZREVRANGEBYSCORE', queue, LOW + shift, NORMAL + shift, 'WITHSCORES', 'LIMIT', 0, 1)
+  local own = tonumber(redis.call('HGET', 'claw:fair:' .. queue .. ':' .. ARGV[7], ARGV[6]) or 0)
+  return math.max(first, math.min(own, tonumber(tail[2])) + 1), true
+end
+
+local function is_first(queue)
+  local score, others = turn(queue)
+  return not others or redis.call('ZCOUNT', queue, NORMAL + ARGV[7], '(' .. whole(score)) == 0
+end
+
+-- The candidate of the best rank with room, in it the one that begins first; else 0 and why: 'full' or 'poor'.
 local function choose()
   local count = (#ARGV - FIRST + 1) / FIELDS
-  local chosen, chosen_rank, chosen_ms, poor = 0, 0, 0, false
+  local chosen, chosen_rank, chosen_ms, why = 0, 0, 0, nil
+  local most = tonumber(ARGV[1])
   for i = 1, count do
     local at = FIRST + (i - 1) * FIELDS
     local rank, slots, service_ms = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
     if chosen > 0 and rank > chosen_rank then break end
     local queue = KEYS[FIRST_QUEUE + i - 1]
     local waiting = redis.call('ZCARD', queue)
-    if waiting < tonumber(ARGV[1]) then
+    -- Nobody fills a queue for all others: the first waiting job of a key has room in twice as long a one.
+    if waiting < most or (waiting < 2 * most and is_first(queue)) then
       local most_ms, cost = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
       local wait_ms = 0
-      if count > 1 then
-        local ahead = waiting + redis.call('ZCOUNT', 'claw:running:' .. queue, now_ms, '+inf') - slots
+      if count > 1 or most_ms > 0 then
+        local before = waiting > 0 and redis.call('ZCOUNT', queue, '-inf', whole((turn(queue)))) or 0
+        local ahead = before + redis.call('ZCOUNT', 'claw:running:' .. queue, now_ms, '+inf') - slots
         if ahead >= 0 then wait_ms = (ahead + 1) * service_ms / slots end
       end
       if most_ms == 0 or wait_ms <= most_ms then
@@ -45,13 +68,15 @@ local function choose()
           if cost == 0 or affordable(cost) then
             chosen, chosen_rank, chosen_ms = i, rank, begins_ms
           else
-            poor = true
+            why = why or 'poor'
           end
         end
       end
+    elseif ARGV[at + 5] == '0' then
+      why = 'full'
     end
   end
-  return chosen, poor
+  return chosen, why or 'full'
 end
 
 local function release()
@@ -69,26 +94,21 @@ local function hold(cost)
   redis.call('HSET', KEYS[2], 'r:' .. ARGV[5], cost)
 end
 
--- Fair queueing by start tags: a key's jobs stand one apart, counted from the job that is next, so that the first
--- job of one key waits for one job of each other key, however many they have. Each priority has its own range.
-local function tag(queue)
-  local shift, fair = tonumber(ARGV[7]), 'claw:fair:' .. queue .. ':' .. ARGV[7]
-  local head = redis.call('ZRANGEBYSCORE', queue, NORMAL + shift, LOW + shift, 'WITHSCORES', 'LIMIT', 0, 1)
-  local at = now_ms + shift
-  if head[2] then
-    at = math.max(tonumber(head[2]), tonumber(redis.call('HGET', fair, ARGV[6]) or 0) + 1)
-  else
-    redis.call('DEL', fair)
+local function tag(queue, again)
+  local at, others = turn(queue, again)
+  local fair = 'claw:fair:' .. queue .. ':' .. ARGV[7]
+  if not again then
+    if not others then redis.call('DEL', fair) end
+    redis.call('HSET', fair, ARGV[6], whole(at))
+    redis.call('PEXPIRE', fair, ARGV[2])
   end
-  redis.call('HSET', fair, ARGV[6], whole(at))
-  redis.call('PEXPIRE', fair, ARGV[2])
   return whole(at)
 end
 
-local function put(chosen)
+local function put(chosen, again)
   local at, queue = FIRST + (chosen - 1) * FIELDS, KEYS[FIRST_QUEUE + chosen - 1]
   if ARGV[at + 5] ~= '0' then hold(ARGV[at + 5]) end
   redis.call('SET', KEYS[1], ARGV[at + 6] .. ARGV[4], 'PX', ARGV[2])
-  redis.call('ZADD', queue, tag(queue), ARGV[3])
+  redis.call('ZADD', queue, tag(queue, again), ARGV[3])
   redis.call('PUBLISH', 'claw:wake:' .. queue, '')
 end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -45,6 +46,12 @@ async def paid_worker(fleet: Fleet, upstream: NumberedUpstream) -> Process:
     return await fleet.worker("paid", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=upstream.url)
 
 
+async def another_paid_worker(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> None:
+    """One more, that serves already."""
+    process = await paid_worker(fleet, upstream)
+    await eventually(lambda: "serving" in process.log.read_text())
+
+
 async def budget(url: str) -> dict[str, Any]:
     """The month's budget, as the operator sees it."""
     async with httpx.AsyncClient(base_url=url, headers=TOKEN) as asking:
@@ -65,7 +72,7 @@ async def test_a_killed_workers_answer_is_paid_for_as_far_as_it_came(
     reader = Reader(client, model="gpt-4o", max_tokens=100)
     await eventually(lambda: reader.content == words(7))
     assert (await budget(api.url))["held_usd"] > 0
-    await paid_worker(fleet, upstream)
+    await another_paid_worker(fleet, upstream, eventually)
     paid(fleet).kill()
     await reader.task
     assert reader.error["code"] == "worker_lost"
@@ -89,7 +96,7 @@ async def test_a_paid_attempt_that_is_made_again_is_reserved_once(
     reader = Reader(client, model="gpt-4o", max_tokens=100)
     await eventually(lambda: upstream.held == 1)
     held = (await budget(api.url))["held_usd"]
-    await paid_worker(fleet, upstream)
+    await another_paid_worker(fleet, upstream, eventually)
     paid(fleet).kill()
     await eventually(lambda: len(upstream.requests) == 2)
     assert (await budget(api.url))["held_usd"] == held > 0
@@ -126,3 +133,29 @@ async def test_what_a_dead_api_had_reserved_is_given_back(
     (row,) = await usage_rows(fleet, eventually, 1)
     assert (row["status"], row["error_code"], row["completion_tokens"]) == (499, "orphaned", 7)
     assert upstream.aborted == 1
+
+
+async def test_a_worker_that_was_frozen_does_not_end_what_another_one_serves(
+    client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, api: Process, eventually: Eventually
+) -> None:
+    """It was taken for dead, and is told to stop when it wakes: log and budget know the answer that was given."""
+    upstream.hold_at = 0
+    reader = Reader(client, model="gpt-4o", max_tokens=100)
+    await eventually(lambda: upstream.held == 1)
+    held = (await budget(api.url))["held_usd"]
+    frozen = paid(fleet)
+    await another_paid_worker(fleet, upstream, eventually)
+    frozen.process.send_signal(signal.SIGSTOP)
+    await eventually(lambda: upstream.held == 2, bound_s=20)
+    frozen.process.send_signal(signal.SIGCONT)
+    await eventually(lambda: upstream.aborted == 1)
+    # It has said all it had to say when it has ended.
+    frozen.terminate()
+    await frozen.process.wait()
+    assert (await budget(api.url))["held_usd"] == held > 0
+    upstream.resume.set()
+    await reader.task
+    assert reader.content == words(40)
+    (row,) = await usage_rows(fleet, eventually, 1)
+    assert (row["status"], row["attempts"], row["completion_tokens"]) == (200, 2, 40)
+    assert row["cost_usd"] > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import httpx
 import pytest
@@ -18,6 +18,8 @@ from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
 
     from tests.conftest import Eventually
 
@@ -55,14 +57,23 @@ async def openai() -> AsyncIterator[NumberedUpstream]:
 
 
 @pytest.fixture
+def apis(gemini: ScriptedUpstream, openai: NumberedUpstream) -> tuple[ScriptedUpstream, NumberedUpstream]:
+    """The two that others run."""
+    return gemini, openai
+
+
+@pytest.fixture
 async def api(
-    fleet: Fleet, upstream: NumberedUpstream, gemini: ScriptedUpstream, openai: NumberedUpstream, eventually: Eventually
+    fleet: Fleet, upstream: NumberedUpstream, apis: tuple[ScriptedUpstream, NumberedUpstream], eventually: Eventually
 ) -> Process:
     """Three tiers; home has one slot, and a wait of more than a second there is too long."""
+    gemini, openai = apis
     upstream.tokens = 2
     started = await fleet.api(CLAW_LOCAL_MAX_WAIT_S="1", PLUGIN_AI_MONTHLY_BUDGET_USD="0.02")
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
-    await fleet.worker("gemini", GEMINI_API_KEY="free-key", GEMINI_BASE_URL=gemini.url)
+    catalogue = fleet.directory / "catalogue.toml"
+    catalogue.write_text("[quotas.default]\nrequests_per_minute = 1000\n")
+    await fleet.worker("gemini", GEMINI_API_KEY="free-key", GEMINI_BASE_URL=gemini.url, CLAW_CATALOGUE=str(catalogue))
     await fleet.worker("paid", OPENAI_API_KEY="paid-key", OPENAI_BASE_URL=openai.url)
     await fleet.recorder()
     await ready(started, eventually)
@@ -80,12 +91,12 @@ async def api(
 
 @pytest.fixture
 async def world(
-    fleet: Fleet, api: Process, upstream: NumberedUpstream, gemini: ScriptedUpstream, openai: NumberedUpstream
+    fleet: Fleet, api: Process, upstream: NumberedUpstream, apis: tuple[ScriptedUpstream, NumberedUpstream]
 ) -> AsyncIterator[World]:
     """All of it, with a key without a limit that matters."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
-        yield World(client, fleet, upstream, gemini, openai)
+        yield World(client, fleet, upstream, *apis)
 
 
 def route_of(reply: httpx.Response) -> tuple[str, str, str]:
@@ -139,30 +150,82 @@ async def test_what_the_caller_did_wrong_is_not_tried_elsewhere(world: World) ->
     assert not world.openai.requests
 
 
-async def test_a_job_that_waits_too_long_moves_on_and_never_runs_twice(world: World, eventually: Eventually) -> None:
+async def waiting_at_home(world: World, redis: Redis, eventually: Eventually) -> Reader:
+    """A stream of `auto` whose job stands in the queue at home, since home is known to be quick."""
+    (queue,) = [name for name in await redis.keys("claw:running:*") if b"local" in name]
+
+    async def stands() -> Reader | None:
+        reader = Reader(world.client, model="auto")
+        while not reader.task.done():
+            if await redis.zcard(queue.removeprefix(b"claw:running:")):
+                return reader
+            await asyncio.sleep(0.01)
+        return None  # the api did not know yet
+
+    return cast("Reader", await eventually(stands))
+
+
+async def test_a_job_that_waits_too_long_moves_on_and_never_runs_twice(
+    world: World, redis: Redis, eventually: Eventually
+) -> None:
     """Home looked free enough, but was not: the free tier answers, at the first attempt."""
     await world.client.post("/v1/chat/completions", json=AUTO)
     held = await busy_home(world, eventually)
-    reply = await world.client.post("/v1/chat/completions", json=AUTO)
-    assert route_of(reply) == ("gemini", FREE, "1")
+    waiting = await waiting_at_home(world, redis, eventually)
+    asked = len(world.gemini.requests)
+    await waiting.task
+    assert waiting.content == "free"
+    assert len(world.gemini.requests) == asked + 1
     world.home.resume.set()
     await held.task
     assert held.content == words(2)
-    await usage_rows(world.fleet, eventually, 3)
-    assert (len(world.home.requests), len(world.gemini.requests)) == (2, 1)
+    rows = await usage_rows(world.fleet, eventually, 3 + asked)
+    assert {row["attempts"] for row in rows} == {1}
+    assert len(world.home.requests) == 2, "it never ran at home"
 
 
-async def test_home_comes_back_where_nothing_else_can_serve(world: World, eventually: Eventually) -> None:
-    """The other tiers fail: the request waits at home, however long, rather than be refused."""
+async def test_home_takes_a_job_back_that_nothing_else_can_serve(
+    world: World, redis: Redis, eventually: Eventually
+) -> None:
+    """It had moved on; the other tiers failed: it waits at home again, however long."""
+    await world.client.post("/v1/chat/completions", json=AUTO)
+    held = await busy_home(world, eventually)
+    waiting = await waiting_at_home(world, redis, eventually)
+    world.gemini.fallback = json_answer(gemini_replies.error(503, "UNAVAILABLE"), 503)
+    world.openai.failures = [503] * 5
+    await eventually(lambda: len(world.openai.requests) > 0)
+    world.home.resume.set()
+    await asyncio.gather(held.task, waiting.task)
+    assert (waiting.content, waiting.done) == (words(2), True)
+
+
+async def test_home_serves_where_nothing_else_can(world: World, eventually: Eventually) -> None:
+    """The other tiers fail at once: the request waits at home rather than be refused."""
     world.gemini.fallback = json_answer(gemini_replies.error(503, "UNAVAILABLE"), 503)
     world.openai.failures = [503] * 5
     held = await busy_home(world, eventually)
     waiting = Reader(world.client, model="auto")
     await eventually(lambda: len(world.gemini.requests) and len(world.openai.requests))
     world.home.resume.set()
-    await held.task
-    await waiting.task
+    await asyncio.gather(held.task, waiting.task)
     assert (waiting.content, waiting.done) == (words(2), True)
+
+
+async def test_auto_goes_past_a_worker_that_is_ending(world: World, eventually: Eventually) -> None:
+    """It finishes what it has; what comes now does not wait for its end."""
+    held = await busy_home(world, eventually)
+    local = next(process for process in world.fleet.processes if process.name.startswith("local"))
+    local.terminate()
+    await eventually(lambda: "draining" in local.log.read_text())
+
+    async def free() -> bool:
+        return (await world.client.post("/v1/chat/completions", json=AUTO)).headers["x-nself-tier"] == "gemini"
+
+    await eventually(free)
+    assert not held.task.done()
+    world.home.resume.set()
+    await held.task
+    assert (held.content, held.done) == (words(2), True)
 
 
 async def test_a_stream_whose_head_is_out_is_told_who_answers_in_a_comment(

@@ -16,7 +16,7 @@ from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id, new_request_id
 from shared.keyspace import USAGE_STREAM, budget_key_at, open_requests, running_key
 from shared.placement import Candidate, Placing, Purse, enqueue
-from shared.queue import in_progress_key, job_key
+from shared.queue import in_progress_key, job_key, withdraw
 from shared.types import JobDraft, Target, Tier, UsageRecord
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def claim(redis: Redis, queue: str, count: int = 1) -> list[dict[str, Any]
     return [msgspec.json.decode(raw)["k"] for raw in claimed[1::2]]
 
 
-async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | str) -> int:
+async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | str, state: str = "") -> int:
     """Close a request, as its worker does."""
     name = job_id(bytes.fromhex(request.request_id), request.attempt)
     keys = [
@@ -76,7 +76,7 @@ async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | str) -
         budget_key_at(request.admitted_ms),
     ]  # fmt: skip
     words = msgspec.json.encode(record_of(request))
-    closed: int = await scripts.run(redis, scripts.FINISH, keys, request.request_id, words, name, cost, KEY)
+    closed: int = await scripts.run(redis, scripts.FINISH, keys, request.request_id, words, name, cost, KEY, state)
     return closed
 
 
@@ -282,3 +282,113 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
         there = await claim(redis, "g")
         assert len(claimed) + len(there) == 1
         assert (moved is None) == bool(claimed)
+
+
+async def test_looking_changes_nothing(redis: Redis) -> None:
+    """It only says what would be chosen; the job itself need not be sent."""
+    _, request = await put(redis, at("home"))
+    waits_at, placing = ("home", job_id(bytes.fromhex(request.request_id), 1)), Placing(most_waiting=1)
+    before = await redis.dbsize()
+    look = {"placing": placing, "instead_of": waits_at, "only_look": True}
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
+    assert await redis.dbsize() == before
+    assert await redis.zcard("home") == 1
+    await put(redis, at("g", "gemini"))
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) == -1  # type: ignore[arg-type]
+    await claim(redis, "home")
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) is None  # type: ignore[arg-type]
+
+
+async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) -> None:
+    """A job does not move from one long queue into another."""
+    for _ in range(50):
+        await put(redis, at("b"))
+    _, request = await put(redis, at("a"))
+    waits_at = ("a", job_id(bytes.fromhex(request.request_id), 1))
+    other = at("b", slots=1, service_ms=5000, most_wait_ms=1000)
+    assert await enqueue(redis, request, [other], placing=Placing(most_waiting=1000), instead_of=waits_at) == -1
+
+
+async def test_jobs_that_left_are_no_use_that_a_key_made(redis: Redis) -> None:
+    """Its clients went away, or its jobs moved on: its next one is not behind the ghosts of these."""
+    await put(redis, at("home"), request=draft("b"))
+    for _ in range(100):
+        _, request = await put(redis, at("home"), request=draft("a"))
+        assert await withdraw(redis, "home", job_id(bytes.fromhex(request.request_id), 1))
+    _, single = await put(redis, at("home"), request=draft("a"))
+    for key in ("b", "c") * 10:
+        await put(redis, at("home"), request=draft(key))
+    first = await claim(redis, "home", 4)
+    assert single.request_id in {job["request_id"] for job in first}
+
+
+async def test_an_expected_wait_is_that_of_the_keys_own_turn(redis: Redis) -> None:
+    """Another key's backlog sends nobody to a paid tier who would be next at home; an urgent job neither."""
+    home = at("home", slots=1, service_ms=1000, most_wait_ms=2500)
+    route = (home, at("paid", "paid", rank=1))
+    for _ in range(100):
+        await put(redis, at("home"), request=draft("a"))
+    assert (await put(redis, *route, request=draft("a")))[0] == "paid"
+    assert (await put(redis, *route, request=draft("b")))[0] == "home"
+    assert (await put(redis, *route, request=draft("a"), priority="high"))[0] == "home"
+
+
+async def test_a_further_attempt_does_not_wait_for_its_turn_again(redis: Redis) -> None:
+    """Its worker died: it is next, and its key is not charged twice."""
+    await put(redis, at("home"), request=draft("a", request_id="00" * 16))
+    for _ in range(20):
+        await put(redis, at("home"), request=draft("a"))
+    (job,) = await claim(redis, "home")
+    again = draft("a", request_id=job["request_id"], attempt=2)
+    assert await enqueue(redis, again, [at("home")], placing=Placing(most_waiting=1000)) == 0
+    assert (await claim(redis, "home"))[0]["request_id"] == job["request_id"]
+
+
+async def test_no_key_fills_a_queue_for_the_others(redis: Redis) -> None:
+    """The first job of another key has room in twice as long a queue; its second has not."""
+    for _ in range(10):
+        await put(redis, at("home"), request=draft("a"), most_waiting=10)
+    await put(redis, at("home"), request=draft("b"), most_waiting=10)
+    for key in ("a", "b"):
+        with pytest.raises(Overloaded):
+            await put(redis, at("home"), request=draft(key), most_waiting=10)
+    for number in range(9):
+        await put(redis, at("home"), request=draft(f"c{number}"), most_waiting=10)
+    with pytest.raises(Overloaded):
+        await put(redis, at("home"), request=draft("d"), most_waiting=10)
+
+
+async def test_a_full_queue_passes_and_a_spent_budget_does_not(redis: Redis) -> None:
+    """Where either would do, the client is told to come again."""
+    route = (at("home"), at("paid", "paid", rank=1, cost_nano_usd=10))
+    for _ in range(2):
+        await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
+    with pytest.raises(Overloaded) as raised:
+        await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
+    assert raised.value.code == "queue_full"
+
+
+async def test_running_jobs_count_again_after_an_outage(redis: Redis) -> None:
+    """Redis was away for longer than they count; a claim in between does not forget them."""
+    for _ in range(3):
+        await put(redis, at("home"))
+    await scripts.run(redis, scripts.CLAIM, ["home"], 2, "22" * 16, 60_000, -1000)
+    running = await redis.zrange(running_key("home"), 0, -1)
+    await claim(redis, "home")
+    await scripts.run(redis, scripts.RENEW, [running_key("home")], 5000, *running)
+    assert await redis.zcount(running_key("home"), time.time() * 1000, "+inf") == 3
+
+
+async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis: Redis) -> None:
+    """Its worker was taken for dead and comes back: the request is another attempt's, and so is the money."""
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
+    await claim(redis, "paid")
+    name = job_id(bytes.fromhex(request.request_id), 1)
+    await redis.delete(job_key(name), in_progress_key(name))
+    second = msgspec.structs.replace(request, attempt=2)
+    placing = Placing(purse=Purse(all_nano_usd=1000), most_waiting=10)
+    await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], placing=placing)
+    assert await finish(redis, request, "paid", 0, "held") == 0
+    assert (await budget(redis))["held"] == 900
+    assert await finish(redis, second, "paid", 50, "held") == 1
+    assert (await budget(redis))["spent"] == 50
