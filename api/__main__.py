@@ -21,12 +21,17 @@ from shared.settings import load_settings, require
 if TYPE_CHECKING:
     from quart import Quart
 
+    from api.gateway import Gateway
     from shared.settings import Settings
 
 EX_CONFIG: Final = 78
 KEEP_ALIVE_S: Final = 30.0
 """Also how long a partial request head may take."""
 BACKLOG: Final = 2048
+LAST_WORDS_S: Final = 2.0
+"""How long a client may take, after the drain time, to read how its request ended."""
+CLOSING_S: Final = 1.0
+"""How long cut connections may take to close."""
 
 
 def hypercorn_config(settings: Settings) -> ServerConfig:
@@ -36,7 +41,7 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     config.backlog = BACKLOG
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = 1_000_000
-    config.graceful_timeout = settings.drain_s
+    config.graceful_timeout = settings.drain_s + LAST_WORDS_S + CLOSING_S
     config.include_server_header = False
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -45,18 +50,28 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
 
 async def _serve(app: Quart, settings: Settings) -> None:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    config = hypercorn_config(settings)
 
     def drain() -> None:
-        app.extensions["claw"].draining = True
+        gateway: Gateway | None = app.extensions.get("claw")
+        if gateway is not None and not gateway.draining:
+            gateway.draining = True
+            loop.call_later(settings.drain_s, gateway.cut)
+            loop.call_later(settings.drain_s + LAST_WORDS_S, config.cut)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, drain)
+        loop.add_signal_handler(number, drain)
 
     async def until_stopped() -> None:
         await stop.wait()
 
-    await serve(app, hypercorn_config(settings), shutdown_trigger=until_stopped)
+    await serve(app, config, shutdown_trigger=until_stopped)
+    # Hypercorn does not wait for a connection that it accepted in the moment of the signal.
+    config.cut()
+    if config.connections:
+        await asyncio.wait(config.connections, timeout=CLOSING_S)
 
 
 def main() -> int:

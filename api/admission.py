@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from shared.types import JobDraft, UsageRecord
 
 QUEUE_FULL_RETRY_S = 5
+BUDGET_HELD_RETRY_S = 5
 ADMIT_TIMEOUT_S = 1.8
 """For a free connection and the answer together: a frozen Redis means 503 within two seconds."""
 
@@ -92,6 +93,17 @@ async def admit(
         )
     if answer[0] == b"revoked":
         raise Unauthenticated("This API key has been revoked.")
-    if answer[0] == b"poor":
-        raise BudgetSpent("What is left of this month's budget for paid models does not cover this request.")
+    if answer[0] != b"full":
+        raise _spent(answer[0])
     raise Overloaded("Too many requests are waiting already.", code="queue_full", retry_after_s=QUEUE_FULL_RETRY_S)
+
+
+def _spent(answer: bytes) -> BudgetSpent:
+    """The error for a budget that does not cover a request: the key's or the gateway's, for good or for now."""
+    whose = "this key's" if answer.startswith(b"key") else "the gateway's"
+    if answer.endswith(b"held"):
+        return BudgetSpent(
+            f"What {whose} monthly budget for paid models has left is reserved for requests under way. Try again soon.",
+            retry_after_s=BUDGET_HELD_RETRY_S,
+        )
+    return BudgetSpent(f"What is left of {whose} monthly budget for paid models does not cover this request.")

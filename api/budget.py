@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CHECK_S: Final = 60.0
+TOLD_SHARES: Final = (0.8, 1.0)
+"""Of the budget: the operator is told when they are spent."""
 RETRY_S: Final = 1.0
 LIFE_S: Final = 70 * 24 * 3600
 SUM_TIMEOUT_S: Final = 60.0
@@ -109,6 +111,7 @@ class Budget:
         self._redis = redis
         self._wake = asyncio.Event()
         self._failed = False
+        self._told = ("", 0.0)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -205,13 +208,26 @@ class Budget:
 
     async def _try_seed(self) -> None:
         try:
-            await self.seed(month_at(datetime.now(UTC)))
+            month = month_at(datetime.now(UTC))
+            await self.seed(month)
+            await self._tell(month)
         except (DatabaseUnavailable, *UNREACHABLE) as error:
             if not self._failed:
                 _log.warning("what was spent this month cannot be looked up yet: %s", error or type(error).__name__)
             self._failed = True
         else:
             self._failed = False
+
+    async def _tell(self, month: Month) -> None:
+        """Say once, for the operator, when most of the month's budget is spent, and when all of it is."""
+        if not self._limit_usd:
+            return
+        spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]
+        share = max((share for share in TOLD_SHARES if spent >= share * self._limit_usd), default=0.0)
+        if share and (month.name, share) > self._told:
+            self._told = (month.name, share)
+            words = "%s: $%.2f of the budget of $%.2f for paid models is spent"
+            _log.warning(words, month.name, spent, self._limit_usd)
 
     async def _follow(self) -> None:
         while True:

@@ -18,7 +18,7 @@ from shared.abilities import needs_of
 from shared.catalogue import nano_usd
 from shared.errors import Cancelled, Draining, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
-from shared.openai_request import asked_model
+from shared.openai_request import asked_model, most_prompt_tokens
 from shared.placement import NO_LIMIT, PRIORITIES, Placing, Purse
 from shared.types import Endpoint, JobDraft, UsageRecord
 
@@ -83,6 +83,7 @@ class Call:
             model=model,
             endpoint=endpoint,
             prompt_tokens=prompt_tokens,
+            reserved_tokens=most_prompt_tokens(len(self.body), body) if purse.is_limited else 0,
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},

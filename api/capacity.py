@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REFRESH_S: Final = 2.0
+LATELY_S: Final = 300.0
+"""For how long a local model that is gone is taken to come back."""
 UNKNOWN_SERVICE_MS: Final = 5000
 """What an attempt is taken to last where none has been measured yet."""
 _decoder = msgspec.json.Decoder(Announcement)
@@ -50,6 +53,7 @@ class Capacity:
         self._announcements: tuple[Announcement, ...] = ()
         self._loads: dict[str, Load] = {}
         self._local: dict[str, list[tuple[Lane, LocalModel]]] = {}
+        self._offered_at: dict[str, float] = {}
         self._seen: set[tuple[Tier, str]] = set()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -86,6 +90,10 @@ class Capacity:
         """The live local lanes that have a model of this name. Ollama's tag `:latest` may be left out."""
         return self._local.get(name, [])
 
+    def was_local(self, name: str) -> bool:
+        """Whether a local lane had a model of this name a few minutes ago: its server may be restarting."""
+        return name in self._offered_at
+
     def load(self, queue: str) -> Load | None:
         """What a queue's live workers can do together; None where there is none."""
         return self._loads.get(queue)
@@ -119,6 +127,9 @@ class Capacity:
             for model in lane.models:
                 for name in {model.id, model.id.removesuffix(":latest")}:
                     self._local.setdefault(name, []).append((lane, model))
+        now = time.monotonic()
+        lately = {name: at for name, at in self._offered_at.items() if now - at < LATELY_S}
+        self._offered_at = lately | dict.fromkeys(self._local, now)
 
     async def _try_refresh(self) -> None:
         try:

@@ -8,6 +8,9 @@ request, and the client, still sending, is reset before it has read why.
 
 Closing a connection: Hypercorn keeps one that its client has closed until the keep-alive time is over,
 so that many short connections use up the file descriptors.
+
+Stopping: when its graceful time-out is over, Hypercorn cancels the tasks of connections, and asyncio reports each as
+a failed callback. So they are cut before that.
 """
 
 from __future__ import annotations
@@ -95,7 +98,17 @@ def _abort(send: Any) -> None:
 
 
 class PromptTCPServer(TCPServer):
-    """Hypercorn's connection, which ends when its client has ended it."""
+    """Hypercorn's connection, which ends when its client has ended it, and can be cut."""
+
+    config: ServerConfig
+
+    async def run(self) -> None:
+        """Serve it to its end."""
+        task = asyncio.current_task()
+        if task is not None:
+            self.config.connections[task] = self.writer.transport
+            task.add_done_callback(self.config.connections.pop)
+        await super().run()
 
     async def _read_data(self) -> None:
         await super()._read_data()
@@ -108,7 +121,20 @@ def install() -> None:
 
 
 class ServerConfig(Config):
-    """Hypercorn's configuration, with sockets that notice a client that vanished without a word."""
+    """Hypercorn's configuration, with sockets that notice a client that vanished without a word.
+
+    Attributes:
+        connections: those that are open.
+    """
+
+    def __init__(self) -> None:
+        self.connections: dict[asyncio.Task[Any], asyncio.WriteTransport] = {}
+        super().__init__()
+
+    def cut(self) -> None:
+        """Cut every connection: a request that still has one ends as if its client had left."""
+        for transport in list(self.connections.values()):
+            transport.abort()
 
     def create_sockets(self) -> Sockets:
         """The listening sockets; what they accept inherits their options."""

@@ -22,7 +22,7 @@ def error_response(error: GatewayError) -> Response:
     response = Response(msgspec.json.encode({"error": told}), status=error.status, content_type="application/json")
     if error.retry_after_s is not None:
         response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
-    if isinstance(error, BudgetSpent):
+    if isinstance(error, BudgetSpent) and error.retry_after_s is None:
         # OpenAI's own clients try a 429 again unless they are told that it is of no use.
         response.headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):

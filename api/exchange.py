@@ -265,16 +265,15 @@ class Exchange:
     async def _fail_over(self, error: GatewayError) -> None:
         """Start the next attempt, or end the request with `error`."""
         inbound = self._current()
-        if inbound.worker is None:
-            await self._withdraw(inbound)
-        self._gateway.relay.forget(inbound)
+        await self._leave(inbound)
         if self._may_try_again(error):
             self._again += 1
             self._candidates += self._chosen
         if isinstance(error, WorkerLost):
             self._gateway.ledger.drop(inbound.job_id)
         live = self._gateway.router.live(self._candidates)
-        if inbound.committed or not error.fails_over or not live or self._draft.attempt >= MOST_ATTEMPTS:
+        is_final = inbound.committed or self._gateway.is_cut or not error.fails_over
+        if is_final or not live or self._draft.attempt >= MOST_ATTEMPTS:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
         following = self._expect(live[0].target)
@@ -319,11 +318,20 @@ class Exchange:
             pass
         return False
 
+    async def _leave(self, inbound: Inbound) -> None:
+        """Wait for a failed attempt no longer. One that was cut still runs: it is listened to until it has stopped."""
+        relay = self._gateway.relay
+        withdrawn = inbound.worker is None and await self._withdraw(inbound)
+        if inbound.is_cut and not withdrawn:
+            relay.cancel(inbound, CancelReason.DRAINING, self._lost_after_cancel)
+        else:
+            relay.forget(inbound)
+
     async def _stop(self, inbound: Inbound) -> None:
         """Take the attempt out of its queue, or tell its worker to stop and let it close the request."""
         relay = self._gateway.relay
         if inbound.over:
-            relay.forget(inbound)
+            await self._leave(inbound)
             if inbound.error is not None:
                 self._close(inbound.error, inbound.tokens)
             return

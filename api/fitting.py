@@ -33,6 +33,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         model: the name that it asks for.
         endpoint: what for.
         prompt_tokens: how long the prompt is, about.
+        reserved_tokens: how long it may be at the most, for budgets.
         output_tokens: the most tokens that one choice may have, None where it does not say.
         choices: how many it wants.
         needs: what it needs a model to be able to do.
@@ -42,6 +43,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     endpoint: Endpoint
     prompt_tokens: int
+    reserved_tokens: int = 0
     output_tokens: int | None = None
     choices: int = 1
     needs: Needs = {}
@@ -80,7 +82,7 @@ class Fitting:
             cannot = model.cannot if lane.tier == "local" else self._catalogue.entry(model.id).cannot
             param = unmet(asked.needs, lane.provider, cannot)
             if param is not None:
-                return cannot_do(param)
+                return cannot_do(param, model.id)
         # An estimate may be wrong by half; what is only probably too long is tried.
         length = self._context_length(lane, model)
         if length is not None and lane.provider == "ollama":
@@ -109,6 +111,7 @@ class Fitting:
         """What the request will cost at the most, about; at least something, so that a budget of 0 allows nothing."""
         output = 0
         if asked.endpoint == "chat":
-            most = self._catalogue.entry(model).max_output_tokens or RESERVED_OUTPUT_TOKENS
-            output = min(asked.output_tokens or RESERVED_OUTPUT_TOKENS, most) * asked.choices
-        return max(1, nano_usd(self._catalogue.cost_usd(model, Usage(asked.prompt_tokens, output))))
+            longest = self._catalogue.entry(model).max_output_tokens or RESERVED_OUTPUT_TOKENS
+            output = min(asked.output_tokens or RESERVED_OUTPUT_TOKENS, longest) * asked.choices
+        most = Usage(max(asked.prompt_tokens, asked.reserved_tokens), output)
+        return max(1, nano_usd(self._catalogue.cost_usd(model, most)))

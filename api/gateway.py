@@ -19,6 +19,7 @@ from shared.database import Database, DatabaseUnavailable
 from shared.frames import ID_SIZE
 from shared.keys import KeyStore
 from shared.keyspace import NEWS_CHANNEL, revoked_key
+from shared.vital import end_all
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -55,6 +56,7 @@ class Gateway:
             settings, self.redis, self.api_id, on_news=self._heed, is_served=self.capacity.is_served
         )
         self.draining = False
+        self.is_cut = False
         self.migrated = False
         self.was_ready = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -67,13 +69,18 @@ class Gateway:
         self.ledger.start()
         self.spawn(self._migrate(), name="migrate")
 
+    def cut(self) -> None:
+        """The drain time is over: every request that is still open ends now, as `Draining`."""
+        self.is_cut = True
+        self.relay.cut()
+
     async def stop(self) -> None:
         """Say goodbye to Redis and PostgreSQL; every response has ended by now."""
         await self.capacity.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
-        for task in list(self._tasks):
-            task.cancel()
+        await end_all(*self._tasks)
+        await self.relay.settle()
         await self.routing_table.stop()
         await self.budget.stop()
         await self.ledger.stop()

@@ -44,6 +44,7 @@ class Inbound:
         "error",
         "expected",
         "first_at",
+        "is_cut",
         "job_id",
         "key",
         "overdue",
@@ -82,6 +83,7 @@ class Inbound:
         self.overdue = False
         self.abandoned: Callable[[Inbound], None] | None = None
         self.cancel_reason = CancelReason.CLIENT_LEFT
+        self.is_cut = False
         self.usage: Usage | None = None
         self.error: GatewayError | None = None
         self._parts: list[bytes] = []
@@ -132,6 +134,12 @@ class Inbound:
         if not self.over:
             self.error = error
             self._wake()
+
+    def cut(self, error: GatewayError) -> None:
+        """As `fail`, but its worker is alive and must be stopped."""
+        if not self.over:
+            self.is_cut = True
+            self.fail(error)
 
     def take(self) -> bytes:
         """Everything that waits, in order; empty when nothing does."""

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from api.inbound import Inbound
-from shared.errors import Overloaded, StreamBroken, WorkerLost
+from shared.errors import Draining, Overloaded, StreamBroken, WorkerLost
 from shared.frames import EVERYTHING, ID_SIZE, CancelReason, Kind, Signal, decode_frames, encode_signal
 from shared.keyspace import API_SET, NEWS_CHANNEL, api_key, control_channel, open_requests, relay_channel
 from shared.redis_client import UNREACHABLE, next_message, subscription
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 RETRY_S: Final = 0.25
 RESEND_S: Final = 0.2
+SETTLE_S: Final = 1.0
+SETTLE_LOOK_S: Final = 0.02
 ACKNOWLEDGE_S: Final = 0.1
 ACKNOWLEDGE_BYTES: Final = 512 * 1024
 
@@ -75,6 +77,18 @@ class RelayClient:
             spawn_vital(self._send_signals(), name="signals"),
             spawn_vital(self._beat(), name="beat"),
         ]
+
+    def cut(self) -> None:
+        """End every attempt that somebody still waits for: this process drains, and its time is up."""
+        for inbound in list(self._inbounds.values()):
+            if inbound.abandoned is None:
+                inbound.cut(Draining("This gateway process is shutting down.", retry_after_s=1))
+
+    async def settle(self) -> None:
+        """Wait for the word of the workers that what was cancelled has stopped, `SETTLE_S` seconds at most."""
+        deadline = time.monotonic() + SETTLE_S
+        while self._inbounds and time.monotonic() < deadline:
+            await asyncio.sleep(SETTLE_LOOK_S)
 
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""

@@ -23,6 +23,7 @@ from shared.catalogue import (
 )
 from shared.errors import (
     CallerError,
+    GatewayError,
     ModelNotConfigured,
     Overloaded,
     UnknownModel,
@@ -79,6 +80,13 @@ class Router:
             return self._local(asked)
         if offered or (offered := self._capacity.local(name)):
             return self._able(asked, offered)
+        if self._capacity.was_local(name):
+            # Also where it looks like another tier's: `gpt-oss:20b` stays at home.
+            raise Overloaded(
+                f"The local model '{asked.model}' cannot be reached now.",
+                code="no_local_model",
+                retry_after_s=RETRY_AFTER_S,
+            )
         if name.removesuffix(":latest") == LOCAL_EMBEDDING and asked.endpoint == "embeddings":
             return self._embedding_fallback(asked)
         return self._forced(asked, name)
@@ -118,11 +126,7 @@ class Router:
             return self._bounded(found) if len({candidate.target.tier for candidate in found}) > 1 else found
         if refusal is not None:
             raise refusal
-        raise Overloaded(
-            "No model can be reached now: neither a local one nor one of the other tiers.",
-            code="no_local_model",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        raise self._nobody(asked, "No model can be reached now: neither a local one nor one of the other tiers.")
 
     def _bounded(self, found: list[Candidate]) -> list[Candidate]:
         """Local candidates with a bound on the wait that is expected, and once more without, after everything else."""
@@ -141,12 +145,18 @@ class Router:
     def _local(self, asked: Asked) -> list[Candidate]:
         found = self._local_choice(asked)
         if not found:
-            raise Overloaded(
-                f"No local model can be reached now, so '{asked.model}' cannot be served.",
-                code="no_local_model",
-                retry_after_s=RETRY_AFTER_S,
-            )
+            raise self._nobody(asked, f"No local model can be reached now, so '{asked.model}' cannot be served.")
         return found
+
+    def _nobody(self, asked: Asked, message: str) -> GatewayError:
+        """The error where there is no candidate: for now, or for as long as no model is installed."""
+        if asked.endpoint == "embeddings" and any(lane.models for lane in self._capacity.lanes("local")):
+            return ModelNotConfigured(
+                "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
+                f"one of another tier, as {FALLBACK_EMBEDDING}.",
+                param="model",
+            )
+        return Overloaded(message, code="no_local_model", retry_after_s=RETRY_AFTER_S)
 
     def _of_tier(self, asked: Asked, tier: Tier) -> list[Candidate]:
         """What `auto` uses in a tier; nothing where the tier is not there."""

@@ -136,9 +136,10 @@ def check_supported(body: ChatBody, provider: str, cannot: Collection[str] = ())
         raise cannot_do(param)
 
 
-def cannot_do(param: str) -> Unsupported:
+def cannot_do(param: str, model: str | None = None) -> Unsupported:
     """The error for a parameter that a model, or its server, does not do."""
-    return Unsupported(f"This model cannot do '{param}' as asked.", param=param)
+    which = "This model" if model is None else f"The model '{model}'"
+    return Unsupported(f"{which} cannot do what '{param}' asks for.", param=param, code="unsupported_parameter")
 
 
 def unknown_parameter(name: str) -> Unsupported:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MINUTE_MS: Final = 60_000
 _MODEL: Final = "model:"
-State = Literal["ok", "cooling", "failing", "rejected", "sealed"]
+State = Literal["ok", "recovering", "cooling", "failing", "rejected", "sealed"]
 
 
 class ModelUse(msgspec.Struct, kw_only=True):
@@ -121,7 +121,7 @@ class _Reader:
         return used, sum(use.startswith(self.account.id + " ") for use in entries)
 
     def _judge(self, used: ModelUse, quota: dict[str, str], breaker: dict[str, str]) -> None:
-        if breaker:
+        if float(breaker.get("until", 0)) > self.now_ms:
             used.state, used.state_until = "failing", _moment(breaker.get("until"))
             used.last_error = _message(breaker)
         elif float(quota.get("cool", 0)) > self.now_ms:
@@ -129,6 +129,8 @@ class _Reader:
             used.last_error = _message(quota)
         elif used.requests_per_day is not None and used.requests_today >= used.requests_per_day:
             used.state, used.state_until = "cooling", used.day_resets_at
+        elif breaker:
+            used.state, used.last_error = "recovering", _message(breaker)
 
     def _limits(self, model: str, known: dict[str, str]) -> Quota:
         """The account's own limits, else the model's; lower ones that the upstream named lately come first."""

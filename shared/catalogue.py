@@ -142,10 +142,21 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
         return default_catalogue()
     merged = _read(_DEFAULT)
     try:
-        _put_over(merged, _read(path))
-        return msgspec.convert(merged, Catalogue)
-    except (OSError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        own = _read(path)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except (UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise ValueError(f"{path} is not TOML: {error}") from error
+    _put_over(merged, own)
+    _check_entries(own)
+    try:
+        made = msgspec.convert(merged, Catalogue)
+    except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
+    for name, model in made.aliases.items():
+        if model in made.aliases:
+            raise ValueError(f"aliases: {name!r} stands for {model!r}, which is an alias itself")
+    return made
 
 
 @cache
@@ -156,6 +167,18 @@ def default_catalogue() -> Catalogue:
 
 def _read(path: Path) -> dict[str, Any]:
     return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
+
+
+def _check_entries(own: dict[str, Any]) -> None:
+    """Name the model that is wrong, which the whole's own error does not."""
+    kinds: dict[str, type[msgspec.Struct]] = {"models": ModelEntry, "quotas": Quota}
+    for table, kind in kinds.items():
+        entries = own.get(table)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            try:
+                msgspec.convert(entry, kind)
+            except msgspec.ValidationError as error:
+                raise ValueError(f"{table}.{name}: {error}") from error
 
 
 def _put_over(below: dict[str, Any], above: dict[str, Any]) -> None:

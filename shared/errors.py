@@ -253,6 +253,13 @@ class ClientTooSlow(Cancelled):
     code = "client_too_slow"
 
 
+class Cut(Cancelled):
+    """Its api process ended first. Never sent to anyone; recorded as what the client was told, `draining`."""
+
+    status = Draining.status
+    code = Draining.code
+
+
 class Superseded(Cancelled):
     """The same attempt runs elsewhere too, after a Redis that forgot that it had been claimed; never recorded."""
 

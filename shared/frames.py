@@ -17,7 +17,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import Cancelled, ClientTooSlow, Superseded
+from shared.errors import Cancelled, ClientTooSlow, Cut, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,6 +58,7 @@ class CancelReason(IntEnum):
     CLIENT_LEFT = 0
     CLIENT_TOO_SLOW = 1
     SUPERSEDED = 2
+    DRAINING = 3
 
 
 def cancelled_for(reason: int) -> Cancelled:
@@ -66,6 +67,8 @@ def cancelled_for(reason: int) -> Cancelled:
         return ClientTooSlow("The client reads too slowly.")
     if reason == CancelReason.SUPERSEDED:
         return Superseded("Another worker has this attempt.")
+    if reason == CancelReason.DRAINING:
+        return Cut("The api process ends.")
     return Cancelled("The client has left.")
 
 

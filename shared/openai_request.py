@@ -234,15 +234,43 @@ def invalid_field(text: str) -> InvalidRequest:
 
 
 CHARS_PER_TOKEN = 4
+MEDIA_TOKENS = 1_500
+"""What an image, a file or a sound is taken to be, at the most."""
 
 
 def estimate_prompt_tokens(body: ChatBody) -> int:
-    """About how many tokens a request's messages are: a quarter of their characters, images left out."""
-    texts = 0
+    """About how many tokens a request's messages are, images left out.
+
+    A quarter of their characters, half of those outside ASCII, of which tokens hold fewer.
+    """
+    size = 0
     for message in body.messages:
         content = message.content
         if isinstance(content, str):
-            texts += len(content)
+            size += _size(content)
         else:
-            texts += sum(len(getattr(part, "text", "")) for part in content or ())
-    return max(1, texts // CHARS_PER_TOKEN)
+            size += sum(_size(getattr(part, "text", "")) for part in content or ())
+    return max(1, size // CHARS_PER_TOKEN)
+
+
+def most_prompt_tokens(size: int, body: ChatBody | None) -> int:
+    """About how many tokens a request may be at the most, for budgets: tools, schemas and media too.
+
+    Args:
+        size: of the client's own body, in bytes; characters outside ASCII are several, as they are more tokens.
+        body: what it says, for chat; media in it are no text.
+    """
+    media = 0
+    for message in body.messages if body else ():
+        for part in message.content if isinstance(message.content, list) else ():
+            if not isinstance(part, str) and not hasattr(part, "text"):
+                media += 1
+                size -= len(msgspec.json.encode(part))
+    return max(1, max(0, size) // CHARS_PER_TOKEN + media * MEDIA_TOKENS)
+
+
+def _size(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    ascii_only = len(text.encode("ascii", "ignore"))
+    return ascii_only + 2 * (len(text) - ascii_only)

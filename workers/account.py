@@ -20,6 +20,7 @@ class Account:
 
     Args:
         account_id: its name in Redis; tells nothing of the credential.
+        name: for people, in logs; without it there is only the id.
         provider: speaks to the upstream with this credential.
         fingerprint: changes with the credential, so that a new one is not taken for the one that was refused.
         scope: what its quotas are counted by; itself, if it shares them with no other.
@@ -32,10 +33,12 @@ class Account:
         provider: Provider,
         *,
         fingerprint: str,
+        name: str | None = None,
         scope: str | None = None,
         quota: Quota | None = None,
     ) -> None:
         self.id = account_id
+        self.label = f"{name} ({account_id})" if name else account_id
         self.provider = provider
         self.fingerprint = fingerprint
         self.scope = scope or account_id

@@ -70,17 +70,19 @@ class Refusal(msgspec.Struct, frozen=True):
     """No account can be used now.
 
     Args:
-        why: `minute` and `day`: our own count, or the upstream's word, of a minute's quota; our own count of a day's.
-            `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
+        why: of the account that is back first. `minute` and `day`: our own count, or the upstream's word, of a minute's
+            quota; our own count of a day's. `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
         wait_ms: after how long that may be over.
-        error: the last error of the account, as JSON; empty where it is our own count.
+        error: the last error of that account, as JSON; empty where it is our own count.
         closed_ms: until when the lane can serve nothing of this model, 0 where only this prompt is too long.
+        quota_wait_ms: to `last` alone: after how long a minute's quota is back, worth waiting for; else 0.
     """
 
     why: str
     wait_ms: int
     error: bytes
     closed_ms: int
+    quota_wait_ms: int = 0
 
 
 class AccountLedger:
@@ -94,6 +96,7 @@ class AccountLedger:
     """
 
     def __init__(self, redis: Redis, queue: str, *, probe_s: float, is_counted: bool) -> None:
+        self.queue = queue
         self._redis = redis
         self._closed_key = closed_key(queue)
         self._probe_ms = int(probe_s * 1000)
@@ -109,8 +112,10 @@ class AccountLedger:
         reply = await self._ask(how, model, prompt_tokens, candidates, use=use, now=now)
         if reply[0] == b"ok":
             return Reservation(int(reply[1]) - 1, _ROLES[reply[2]], use, day, int(reply[3]))
-        _, closed_ms, why, ends_ms, error, now_ms = reply
-        return Refusal(why.decode(), max(1, int(ends_ms) - int(now_ms)), error, int(closed_ms))
+        _, closed_ms, why, ends_ms, error, now_ms, quota_ms = reply
+        wait_ms = max(1, int(ends_ms) - int(now_ms))
+        quota_wait_ms = max(1, int(quota_ms) - int(now_ms)) if int(quota_ms) else 0
+        return Refusal(why.decode(), wait_ms, error, int(closed_ms), quota_wait_ms)
 
     async def peek(self, model: str, candidates: Sequence[Candidate]) -> tuple[int, set[int]]:
         """Until when the lane is closed for a model (0: it is not), and the positions of the accounts that are open."""

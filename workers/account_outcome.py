@@ -34,6 +34,8 @@ LATE_MS: Final = 1000
 LONGEST_MINUTE_MS: Final = 300_000
 LONGEST_MS: Final = 3_600_000
 """How long an account cools at the most where only a Retry-After says how long."""
+SOON_S: Final = 1.0
+"""When to try again while another account is open."""
 
 Kind = Literal["rejected", "throttled", "failed"]
 
@@ -80,12 +82,25 @@ def used_nothing(error: GatewayError) -> bool:
 
 
 def refused(refusal: Refusal) -> GatewayError:
-    """The error of an attempt that no account can serve: the last one of the least bad account, if there is one."""
+    """The error of an attempt that no account can serve: the last one of the account that is back first."""
     wait_s = refusal.wait_ms / 1000
     if refusal.error:
         info = msgspec.json.decode(refusal.error, type=ErrorInfo)
         return from_info(msgspec.structs.replace(info, retry_after_s=wait_s))
     return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
+
+
+def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | None:
+    """When to try again after an attempt failed, in seconds: when the first account is back, as `refused` says it.
+
+    Args:
+        error: how it ended; the upstream's own word counts only as long as the lane is open by this account alone.
+        closed_ms: until when the lane is closed, in ms since 1970; 0 where it is open.
+        now_s: the time, in seconds since 1970.
+    """
+    if closed_ms:
+        return max(0.0, closed_ms / 1000 - now_s)
+    return SOON_S if error.retry_here else error.retry_after_s
 
 
 def _cool_ms(period: QuotaPeriod, retry_after_s: float | None, now: datetime) -> int:

@@ -21,7 +21,8 @@ from shared.errors import GatewayError, Unavailable
 from shared.redis_client import UNREACHABLE
 from workers.account import Account, Lease
 from workers.account_ledger import AccountLedger, Candidate, How, Outcome, Refusal, Reservation
-from workers.account_outcome import Blame, blame_of, refused, used_nothing
+from workers.account_log import AccountLog
+from workers.account_outcome import Blame, blame_of, refused, retry_after_s, used_nothing
 from workers.pause import pause
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Accounts:
         most_waiting: int = 8,
     ) -> None:
         self._ledger = ledger
+        self._log = AccountLog(ledger.queue)
         self._accounts = tuple(accounts)
         self._catalogue = catalogue
         self._most_waiting = most_waiting
@@ -83,6 +85,7 @@ class Accounts:
         gone = [account for account in self._accounts if account not in accounts]
         self._accounts = tuple(accounts)
         self._marks = {}
+        self._log.forget(gone)
         for account in gone:
             self._unwell.pop(account.id, None)
             self._later(account.close())
@@ -175,17 +178,15 @@ class Accounts:
                 return Lease(min(accounts, key=self._unwell_until), model, None)
             if isinstance(chosen, Reservation):
                 return Lease(accounts[chosen.account], model, chosen, self._answered)
-            if not is_last or chosen.why != "minute" or self._waiting >= self._most_waiting:
+            if not chosen.quota_wait_ms or self._waiting >= self._most_waiting:
                 raise refused(chosen)
-            wait_s = chosen.wait_ms / 1000 + random.uniform(0, LONGEST_JITTER_S)
+            wait_s = chosen.quota_wait_ms / 1000 + random.uniform(0, LONGEST_JITTER_S)
             if due is not None and clock() + wait_s < due:
                 self._waiting += 1
                 try:
                     await pause(replaced, wait_s)
                 finally:
                     self._waiting -= 1
-            elif how == "force":
-                raise refused(chosen)
             else:
                 how = "force"
 
@@ -231,8 +232,6 @@ class Accounts:
             return
         account, model = lease.account, lease.model
         self._unwell[account.id] = time.monotonic() + UNWELL_S
-        if blame.kind == "rejected":
-            _log.error("account %s: its credential was refused; it is not used while others can serve", account.id)
         role = lease.reservation.role if lease.reservation else ""
         good = self._good.pop((account.id, model), 0)
         accounts = self._accounts
@@ -240,15 +239,15 @@ class Accounts:
             async with asyncio.timeout(REDIS_S):
                 candidate = self._candidates(model, [account])[0]
                 until = await self._ledger.fail(blame, role, model, candidate, error, good=good)
-                _, open_ones = await self._ledger.peek(model, self._candidates(model, accounts))
-                self._mark(await self._ledger.look({}))
+                closed_ms, open_ones = await self._ledger.peek(model, self._candidates(model, accounts))
+                marks = await self._ledger.look({})
         except UNREACHABLE as problem:
             self._is_away(problem)
             return
-        if until:
-            rest_s = max(0, until / 1000 - time.time())
-            _log.warning("account %s: %s with %s; it rests for %.0f s", account.id, error.code, model, rest_s)
+        self._log.rests(account, model, blame.kind, until, error.code, is_alone=len(accounts) == 1)
+        self._mark(marks)
         error.retry_here = any(accounts[position] is not account for position in open_ones)
+        error.retry_after_s = retry_after_s(error, closed_ms, time.time())
 
     async def _settle(self, lease: Lease, outcome: Outcome, reservation: Reservation) -> None:
         if not reservation.id and not reservation.role:
@@ -282,6 +281,8 @@ class Accounts:
         before = self.closed_ms()
         self._marks = marks
         after = self.closed_ms()
+        for model, until in after.items():
+            self._log.closed(model, until)
         # While a probe is under way the end moves with every look; nobody needs to know that at once.
         moved = any(abs(until - before.get(model, 0)) > 1000 * LOOK_S for model, until in after.items())
         if self._changed is not None and (moved or before.keys() != after.keys()):

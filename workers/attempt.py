@@ -23,8 +23,10 @@ from shared.errors import (
     Garbled,
     GatewayError,
     InternalFault,
+    Rejected,
     StreamBroken,
     Superseded,
+    Throttled,
 )
 from shared.frames import Kind
 from shared.ids import completion_id, job_id
@@ -71,6 +73,7 @@ class Attempt:
         self._request_id = bytes.fromhex(job.request_id)
         self._request = ChatRequest(job.body)
         self._task: asyncio.Task[None] | None = None
+        self._has_account = False
         self._cancelled: Cancelled | None = None
         self._started_ms = _now_ms()
         self._first_ms: int | None = None
@@ -118,6 +121,7 @@ class Attempt:
         """An account to use; a spent quota may be waited for until `first`, by the loop's clock."""
         job = self.job
         async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=first) as lease:
+            self._has_account = True
             self._started_ms = _now_ms()
             yield lease
             lease.used(self._usage)
@@ -230,7 +234,10 @@ class Attempt:
             self._stream.push(Kind.END, _encode(self._counted()), urgent=True)
         else:
             if not isinstance(error, (CallerError, Cancelled, Draining)):
-                _log.warning("request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
+                # That an account or a lane is closed is said once, where that is found out.
+                is_said = not self._has_account or isinstance(error, (Throttled, Rejected))
+                level = logging.DEBUG if is_said else logging.WARNING
+                _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         closes = error is None or committed or isinstance(error, Cancelled)
         if isinstance(error, Superseded):

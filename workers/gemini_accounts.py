@@ -170,7 +170,8 @@ class GeminiAccounts:
             account = before.get((one.id, one.fingerprint, one.scope))
             if account is None:
                 provider = self._provider_for(api_key)
-                account = Account(one.id, provider, fingerprint=one.fingerprint, scope=one.scope)
+                name, mark, scope = one.account_email, one.fingerprint, one.scope
+                account = Account(one.id, provider, fingerprint=mark, name=name, scope=scope)
             account.quota = quota
             after.append(account)
         if tuple(after) != self._accounts.all:
@@ -218,7 +219,7 @@ class GeminiAccounts:
             except (GatewayError, TimeoutError):
                 continue  # says nothing of the credential
             else:
-                _log.warning("account %s: its credential is accepted again", account.id)
+                _log.warning("account %s: its credential is accepted again", account.label)
                 await self._redis.delete(account_key(account.id))
                 await self._accounts.replace(self._accounts.all)
                 on_change()

@@ -112,7 +112,8 @@ class Janitor:
         async for request, raw in self._redis.hscan_iter(key, count=_SCAN_COUNT):
             closed += await self._close(key, request.decode(), raw)
         await self._redis.srem(API_SET, api_id)  # type: ignore[misc]  # typed for both clients
-        log.warning("api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)
+        level = logging.WARNING if closed else logging.INFO
+        log.log(level, "api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)
         return closed
 
     async def _close(self, open_key: str, request: str, raw: bytes) -> int:

@@ -25,7 +25,7 @@ from shared.gemini_accounts import (
 )
 from shared.keyspace import GEMINI_SEAL, NEWS_CHANNEL, account_key, removed_account_key
 from shared.redis_client import UNREACHABLE
-from shared.sealing import seal
+from shared.sealing import fingerprint, seal
 from shared.settings import GEMINI_KEYS
 
 if TYPE_CHECKING:
@@ -97,13 +97,20 @@ async def add_account() -> Response:
     state = current_app.extensions["claw"]
     if wanted.account_email in GEMINI_KEYS or wanted.account_email.startswith(_ENVIRONMENT):
         raise Refused(400, "account_email must not be a name of the environment's accounts - at `$.account_email`")
+    if not any(character.isprintable() for character in wanted.account_email):
+        raise Refused(400, "account_email must have visible characters - at `$.account_email`")
     sealed_key = await _sealed(state.redis, wanted.api_key)
+    store = GeminiAccountStore(state.database)
+    same_key_as = await _same_key_as(state.redis, store, wanted.api_key)
     limits = (wanted.requests_per_minute, wanted.prompt_tokens_per_minute, wanted.requests_per_day)
-    row = await GeminiAccountStore(state.database).add(wanted.account_email, wanted.project, sealed_key, limits)
+    row = await store.add(wanted.account_email, wanted.project, sealed_key, limits)
     if row is None:
-        raise Refused(409, f"There is an account {wanted.account_email} already: change it with PATCH, or remove it.")
+        name = wanted.account_email
+        raise Refused(
+            409, f"There is an account {name} already: change it with PATCH (nself claw gemini update), or remove it."
+        )
     await _tell(state.redis)
-    return reply(_stored(row), 201)
+    return reply({**_stored(row), "same_key_as": same_key_as}, 201)
 
 
 @gemini_blueprint.patch(f"{PATH}/<name>")
@@ -115,15 +122,17 @@ async def change_account(name: str) -> Response:
     store = GeminiAccountStore(state.database)
     row = await _find(store, name)
     fields = {field: getattr(wanted, field) for field in Change.__struct_fields__ if field != "api_key"}
+    same_key_as = []
     if wanted.api_key is not msgspec.UNSET:
         fields["sealed_key"] = await _sealed(state.redis, wanted.api_key)
+        same_key_as = await _same_key_as(state.redis, store, wanted.api_key, row.id)
     changed = await store.change(row.id, AccountChange(**fields))
     if changed is None:
         raise Refused(404, "There is no account with this id or name.")
     if wanted.api_key is not msgspec.UNSET or wanted.enabled is True:
         await state.redis.delete(account_key(row.id))
     await _tell(state.redis)
-    return reply(_stored(changed))
+    return reply({**_stored(changed), "same_key_as": same_key_as})
 
 
 @gemini_blueprint.delete(f"{PATH}/<name>")
@@ -147,18 +156,35 @@ async def remove_account(name: str) -> Response:
 
 
 async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
-    """The stored account with this id or name.
+    """The stored account with this id or name; upper and lower case count only where names differ by them alone.
 
     Raises:
-        Refused: 404, there is none; 409, it is one of the environment.
+        Refused: 404, there is none; 409, it is one of the environment, or several could be meant.
     """
-    if name in GEMINI_KEYS or name.removeprefix(_ENVIRONMENT) in GEMINI_KEYS:
-        variable = name.removeprefix(_ENVIRONMENT)
+    variable = name.upper().removeprefix(_ENVIRONMENT.upper())
+    if variable in GEMINI_KEYS:
         raise Refused(409, f"This account is of the environment: change {variable} and restart the Gemini workers.")
     row = None if "\x00" in name else await store.find(name)
-    if row is None:
+    if row is not None:
+        return row
+    similar = [row for row in await store.rows() if row.account_email.casefold() == name.casefold()]
+    if len(similar) > 1:
+        names = ", ".join(row.account_email for row in similar)
+        raise Refused(409, f"There are {names}: write the one that is meant with its capitals.")
+    if not similar:
         raise Refused(404, "There is no account with this id or name.")
-    return row
+    return similar[0]
+
+
+async def _same_key_as(redis: Redis, store: GeminiAccountStore, api_key: str, but: str = "") -> list[str]:
+    """The accounts, but one, of which a worker knows that they have this key: their quota is this one's."""
+    mark = fingerprint(api_key)
+    stored = {row.id for row in await store.rows()} - {but}
+    return sorted(
+        account.account_email
+        for account in (await known_accounts(redis)).values()
+        if account.fingerprint == mark and (account.source == "environment" or account.id in stored)
+    )
 
 
 async def _sealed(redis: Redis, api_key: str) -> bytes:

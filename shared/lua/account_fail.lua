@@ -14,12 +14,17 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local kind, role, problem = ARGV[1], ARGV[2], ARGV[3]
 
 if kind == 'rejected' then
-  local known = redis.call('HMGET', KEYS[1], 'rejected', 'since')
-  local since = known[1] == ARGV[4] and known[2] or now
-  redis.call('HSET', KEYS[1], 'rejected', ARGV[4], 'since', since, 'until', now + bench, 'error', problem, 'probe', 0)
+  local known = redis.call('HMGET', KEYS[1], 'rejected', 'since', 'until')
+  local since, ends = now, now + bench
+  if known[1] == ARGV[4] then
+    since = known[2]
+    -- As long as the bench lasts, another refusal says nothing new.
+    if (tonumber(known[3]) or 0) > now then ends = tonumber(known[3]) end
+  end
+  redis.call('HSET', KEYS[1], 'rejected', ARGV[4], 'since', since, 'until', ends, 'error', problem, 'probe', 0)
   redis.call('PEXPIRE', KEYS[1], day)
   redis.call('HDEL', KEYS[2], 'probe')
-  return now + bench
+  return ends
 end
 if role ~= '' then redis.call('HDEL', KEYS[1], 'probe') end
 

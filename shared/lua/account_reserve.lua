@@ -8,7 +8,8 @@
 --       requests a minute, prompt tokens a minute, requests a day (0: no limit)
 -- returns {'ok', account's number, '' | 'probe' | 'forced', ms until which the lane is closed now, or 0}
 --         {'open', closed until, numbers of the open accounts ...} to a peek
---         {'closed', closed until, why, ms until it ends, last error, now}
+--         {'closed', closed until, then of the account that is back first: why, ms until it ends, last error; now,
+--          ms until which a minute's quota is worth waiting for, or 0}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local how, model, counted = ARGV[1], ARGV[2], ARGV[7] == '1'
@@ -90,6 +91,12 @@ local function look(i, asked)
   return state
 end
 
+-- Whether a closed account is back before another one; a credential that was refused is not back by itself.
+local function sooner(one, other)
+  if (one.why == 'rejected') ~= (other.why == 'rejected') then return other.why == 'rejected' end
+  return one.ends < other.ends
+end
+
 -- Writes down until when no account can serve the model, not even the smallest prompt; 0 where one can.
 local function shut()
   local first, all_rejected, open = nil, true, {}
@@ -97,13 +104,13 @@ local function shut()
     local state = look(i, 1)
     if not state.why then open[#open + 1] = i end
     if state.why ~= 'rejected' then all_rejected = false end
-    if state.why and (not first or state.ends < first) then first = state.ends end
+    if state.why and (not first or sooner(state, first)) then first = state end
   end
   if #open > 0 or not first then return 0, open end
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 3600000)
-  redis.call('ZADD', KEYS[1], first, all_rejected and '' or model)
+  redis.call('ZADD', KEYS[1], first.ends, all_rejected and '' or model)
   redis.call('PEXPIRE', KEYS[1], life)
-  return first, open
+  return first.ends, open
 end
 
 if how == 'peek' then
@@ -119,9 +126,10 @@ for i = 1, accounts do
 end
 local role = best and (states[best].probe and 'probe' or '') or 'forced'
 if not best then
-  -- The least bad one, if it was not tried in this way within the last second.
-  local ranks = {day = 2, cooling = 3, told = 4, failing = 5, rejected = 6, minute = how == 'force' and 1 or 0}
-  local least, due = nil, nil
+  -- The least bad one, if it was not tried in this way within the last second. Of a later hundred, where a try is as
+  -- good as in vain, only while there is none of an earlier one.
+  local ranks = {minute = how == 'force' and 1 or 0, cooling = 2, failing = 2, day = 101, told = 102, rejected = 201}
+  local least, due, first = nil, nil, nil
   local function worse(i, j)
     local one, other = ranks[states[i].why], ranks[states[j].why]
     if one == other then return states[i].ends > states[j].ends end
@@ -129,15 +137,19 @@ if not best then
   end
   for i = 1, accounts do
     if not least or worse(least, i) then least = i end
-    if (tonumber(redis.call('HGET', key(i, 1), 'forced')) or 0) + retry <= now then
+    if not first or sooner(states[i], first) then first = states[i] end
+  end
+  local rank = ranks[states[least].why]
+  for i = 1, accounts do
+    local is_hopeless = math.floor(ranks[states[i].why] / 100) > math.floor(rank / 100)
+    if not is_hopeless and (tonumber(redis.call('HGET', key(i, 1), 'forced')) or 0) + retry <= now then
       if not due or worse(due, i) then due = i end
     end
   end
-  if how == 'take' or not due or ranks[states[least].why] == 0 then
-    local closed, state = shut(), states[least]
-    local first = state.ends
-    for i = 1, accounts do first = math.min(first, states[i].ends) end
-    return {'closed', closed, state.why, how == 'take' and first or state.ends, state.error or '', now}
+  if how == 'take' or not due or rank == 0 then
+    local closed = shut()
+    local waits = how == 'last' and rank == 0 and states[least].ends or 0
+    return {'closed', closed, first.why, first.ends, first.error or '', now, waits}
   end
   best = due
   redis.call('HSET', key(best, 1), 'forced', now)

@@ -4,7 +4,8 @@
 -- KEYS  3 rate of the key  4 revocation of the key  5 open requests of the api
 -- ARGV  10 rpm (0: no limit)  11 open record
 -- returns {'ok', candidate from 1, requests left, us until all are back}
---         {'revoked'} | {'limited', us until one is back} | {'full'} | {'poor'}: all that has room costs too much
+--         {'revoked'} | {'limited', us until one is back} | {'full'} | {'key'}, {'all'}: what has room costs more than what is left of this
+--         budget | {'key held'}, {'all held'}: than what is left for now
 if redis.call('EXISTS', KEYS[4]) == 1 then return {'revoked'} end
 local now = time[1] * 1000000 + time[2]
 local window = 60000000

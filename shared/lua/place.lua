@@ -14,12 +14,16 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function whole(number) return string.format('%.0f', number) end
 
-local function affordable(cost)
+-- Nothing if the cost fits into both budgets; else which of them it does not, and whether it would if nothing were
+-- reserved: that passes.
+local function unaffordable(cost)
   local spent = redis.call('HMGET', KEYS[2], 'spent', 'held', 'spent:' .. ARGV[6], 'held:' .. ARGV[6], 'r:' .. ARGV[5])
   for i = 1, 5 do spent[i] = tonumber(spent[i] or 0) end
   local cap, key_cap = tonumber(ARGV[8]), tonumber(ARGV[9])
-  return (not cap or spent[1] + spent[2] - spent[5] + cost <= cap)
-    and (not key_cap or spent[3] + spent[4] - spent[5] + cost <= key_cap)
+  if key_cap and spent[3] + spent[4] - spent[5] + cost > key_cap then
+    return spent[3] + cost > key_cap and 'key' or 'key held'
+  end
+  if cap and spent[1] + spent[2] - spent[5] + cost > cap then return spent[1] + cost > cap and 'all' or 'all held' end
 end
 
 -- Fair queueing by start tags: a key's jobs stand one apart, counted from the job that is next, so that the first
@@ -42,7 +46,7 @@ local function is_first(queue)
   return not others or redis.call('ZCOUNT', queue, NORMAL + ARGV[7], '(' .. whole(score)) == 0
 end
 
--- The candidate of the best rank with room, in it the one that begins first; else 0 and why: 'full' or 'poor'.
+-- The candidate of the best rank with room, in it the one that begins first; else 0 and why: 'full', or which budget.
 local function choose()
   local count = (#ARGV - FIRST + 1) / FIELDS
   local chosen, chosen_rank, chosen_ms, why = 0, 0, 0, nil
@@ -65,10 +69,11 @@ local function choose()
       if most_ms == 0 or wait_ms <= most_ms then
         local begins_ms = wait_ms + tonumber(ARGV[at + 3])
         if chosen == 0 or begins_ms < chosen_ms then
-          if cost == 0 or affordable(cost) then
-            chosen, chosen_rank, chosen_ms = i, rank, begins_ms
+          local lacking = cost > 0 and unaffordable(cost)
+          if lacking then
+            why = why or lacking
           else
-            why = why or 'poor'
+            chosen, chosen_rank, chosen_ms = i, rank, begins_ms
           end
         end
       end

@@ -22,6 +22,12 @@ def worker_of(fleet: Fleet) -> Process:
     return next(process for process in fleet.processes if process.name.startswith("local"))
 
 
+async def another_worker(fleet: Fleet, eventually: Eventually) -> None:
+    """One more local worker, that serves already."""
+    process = await fleet.worker()
+    await eventually(lambda: "serving" in process.log.read_text())
+
+
 async def test_a_killed_workers_streams_with_content_end_with_an_error_event(
     client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
@@ -29,7 +35,7 @@ async def test_a_killed_workers_streams_with_content_end_with_an_error_event(
     upstream.hold_at = 7
     readers = [Reader(client) for _ in range(5)]
     await eventually(lambda: all(reader.content == words(7) for reader in readers))
-    await fleet.worker()
+    await another_worker(fleet, eventually)
     worker_of(fleet).kill()
     await asyncio.gather(*(reader.task for reader in readers))
     assert {reader.error["code"] for reader in readers} == {"worker_lost"}
@@ -47,7 +53,7 @@ async def test_a_killed_workers_attempts_without_content_are_tried_by_another(
     readers = [Reader(client) for _ in range(3)]
     whole = asyncio.ensure_future(client.post("/v1/chat/completions", json=chat()))
     await eventually(lambda: upstream.held == 4)
-    await fleet.worker()
+    await another_worker(fleet, eventually)
     worker_of(fleet).kill()
     await eventually(lambda: upstream.aborted == 4)
     upstream.resume.set()
@@ -68,7 +74,7 @@ async def test_a_body_that_had_begun_is_not_made_twice(
     # The word that the model began comes by the relay: a stream that started later proves that it has come.
     later = Reader(client)
     await eventually(lambda: later.content == words(7))
-    await fleet.worker()
+    await another_worker(fleet, eventually)
     worker_of(fleet).kill()
     reply = await whole
     await later.task
@@ -80,7 +86,7 @@ async def test_jobs_that_wait_are_taken_by_another_worker(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """A killed worker's queue is not lost: ten waiting requests are answered by the worker that comes after it."""
-    process = await fleet.api()
+    process = await fleet.api(CLAW_HEARTBEAT_BOUND_S="4")  # until the other one is there
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
     await fleet.recorder()
     await ready(process, eventually)

@@ -120,8 +120,8 @@ async def test_after_content_every_failure_is_an_error_event(
 async def test_the_upstreams_retry_after_reaches_the_client(
     asked: httpx.AsyncClient, scripted: ScriptedUpstream, redis: Redis
 ) -> None:
-    """In seconds, for 429 and 503, and only where the upstream gave one."""
-    for status, expected in ((429, 429), (503, 502)):
+    """In seconds, for 429 and 503; where it gives none, a 429 says for how long its account rests."""
+    for status, expected, rest_s in ((429, 429, "5"), (503, 502, None)):
         await forget_failures(redis)
         scripted.add(json_answer({"error": {"message": "x"}}, status, headers={"retry-after": "17"}))
         reply = await asked.post("/v1/chat/completions", json=body(stream=True))
@@ -129,7 +129,7 @@ async def test_the_upstreams_retry_after_reaches_the_client(
         await forget_failures(redis)
         scripted.add(json_answer({"error": {"message": "x"}}, status))
         reply = await asked.post("/v1/chat/completions", json=body(stream=True))
-        assert (reply.status_code, reply.headers.get("retry-after")) == (expected, None)
+        assert (reply.status_code, reply.headers.get("retry-after")) == (expected, rest_s)
 
 
 async def test_a_model_server_that_fails_is_asked_once_a_second_and_used_again_when_it_is_well(

@@ -308,7 +308,7 @@ async def test_a_probe_that_is_cancelled_makes_room_for_the_next(ledger: Account
 async def test_a_lone_lane_is_tried_once_a_second_whatever_is_known_against_it(
     ledger: AccountLedger, redis: Redis
 ) -> None:
-    """The least bad account first, each once; who comes within the second gets the last error."""
+    """Each account that may be well soon, the first to be back first; who comes within the second gets its error."""
     failing, rejected, cooling = candidate("failing"), candidate("rejected"), candidate("cooling")
     await trip(ledger, failing)
     await ledger.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
@@ -316,15 +316,68 @@ async def test_a_lone_lane_is_tried_once_a_second_whatever_is_known_against_it(
     everyone = (failing, rejected, cooling)
     replies = await asyncio.gather(*(take(ledger, *everyone, how="last") for _ in range(10)))
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
-    assert [(reply.account, reply.role) for reply in granted] == [(2, "forced"), (0, "forced"), (1, "forced")]
+    assert [(reply.account, reply.role) for reply in granted] == [(0, "forced"), (2, "forced")]
     last = [reply for reply in replies if isinstance(reply, Refusal)]
-    assert {(reply.why, b"Limit." in reply.error) for reply in last} == {("cooling", True)}
+    assert {(reply.why, b"cannot be reached" in reply.error) for reply in last} == {("failing", True)}
+    assert (await taken(ledger, rejected, how="last")).role == "forced", "where there is no other"
     for account in everyone:
         await redis.hset(account_key(account.id), "forced", "1")  # type: ignore[misc]
-    forced = await taken(ledger, *everyone, how="last")
-    assert forced.account == 2
+    forced = await taken(ledger, rejected, cooling, how="last")
+    assert forced.account == 1
     await ledger.settle("good", forced, MODEL, cooling)
     assert (await taken(ledger, *everyone)).role == "", "it answered: it cools no longer"
+
+
+@pytest.mark.parametrize("how", ["take", "last", "force"])
+@pytest.mark.parametrize("why", ["told", "day", "rejected"])
+async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_are_back_soon(
+    ledger: AccountLedger, how: str, why: str
+) -> None:
+    """Neither is it tried, nor is its error or its end the refusal's, be it the one that fails or a breaker's probe."""
+    out = candidate("out", requests_per_day=int(why == "day"))
+    others = [candidate(f"failing {number}") for number in range(5)]
+    if why == "told":
+        await ledger.fail(Blame("throttled", "day", 625_000), "", MODEL, out, errors.Throttled("Limit."))
+    elif why == "rejected":
+        await ledger.fail(Blame("rejected"), "", MODEL, out, errors.Rejected("Refused."))
+    else:
+        await taken(ledger, out)
+    for account in others:
+        await trip(ledger, account)
+    replies = await asyncio.gather(*(take(ledger, out, *others, how=how) for _ in range(10)))
+    tried = sorted(reply.account for reply in replies if isinstance(reply, Reservation))
+    assert tried == ([] if how == "take" else [1, 2, 3, 4, 5])
+    refusals = [reply for reply in replies if isinstance(reply, Refusal)]
+    assert {(reply.why, b"cannot be reached" in reply.error) for reply in refusals} == {("failing", True)}
+    assert max(reply.wait_ms for reply in refusals) <= 5000
+    closed_s = max(reply.closed_ms for reply in refusals) / 1000 - time.time()
+    assert closed_s < 6, "and so is the end that the lane announces"
+
+
+async def test_the_end_of_a_bench_is_no_return(ledger: AccountLedger, redis: Redis) -> None:
+    """A refused credential that is soon to be probed does not speak for the one that fails, nor open the lane."""
+    rejected, failing = candidate("rejected"), candidate("failing")
+    until = await ledger.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
+    await redis.hset(account_key("rejected"), "until", str(until - 598_000))  # type: ignore[misc]
+    await trip(ledger, failing)
+    refusal = await refused(ledger, rejected, failing)
+    assert refusal.why == "failing"
+    assert await ledger.look({}) == {MODEL: refusal.closed_ms}
+    assert refusal.closed_ms > until - 598_000 + 1000
+
+
+async def test_a_credential_that_is_refused_again_stays_benched_until_the_same_moment(
+    ledger: AccountLedger, redis: Redis
+) -> None:
+    """Attempts that ran beside each other are one sign; after its time a refused probe is a new one."""
+    account = candidate()
+    refuse = (MODEL, account, errors.Rejected("Refused."))
+    until = await ledger.fail(Blame("rejected"), "", *refuse)
+    await redis.hset(account_key("a"), "until", str(until - 5000))  # type: ignore[misc]
+    for role in ("", "forced"):
+        assert await ledger.fail(Blame("rejected"), role, *refuse) == until - 5000
+    await pass_time(redis, account_key("a"))
+    assert await ledger.fail(Blame("rejected"), "probe", *refuse) >= until
 
 
 @pytest.mark.parametrize("role", ["", "forced"])
@@ -343,9 +396,14 @@ async def test_a_lone_lane_waits_for_a_minutes_quota_unless_it_cannot(ledger: Ac
     account = candidate(requests_per_minute=1)
     await taken(ledger, account)
     waiting = await refused(ledger, account, how="last")
-    assert waiting.why == "minute"
+    assert (waiting.why, waiting.quota_wait_ms) == ("minute", waiting.wait_ms)
+    failing = candidate("failing")
+    await trip(ledger, failing)
+    waiting = await refused(ledger, failing, account, how="last")
+    assert waiting.quota_wait_ms > 50_000 > waiting.wait_ms, "a breaker's end is no promise"
     assert (await taken(ledger, account, how="force")).role == "forced"
-    assert (await refused(ledger, account, how="force")).why == "minute"
+    again = await refused(ledger, account, how="force")
+    assert (again.why, again.quota_wait_ms) == ("minute", 0)
 
 
 async def test_a_lane_is_closed_as_soon_as_its_last_quota_is_taken(ledger: AccountLedger, redis: Redis) -> None:

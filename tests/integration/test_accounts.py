@@ -10,7 +10,7 @@ import pytest
 
 from shared import errors
 from shared.catalogue import Catalogue, Quota
-from shared.keyspace import account_key, quota_keys
+from shared.keyspace import quota_keys
 from shared.redis_client import close, connect
 from shared.types import Usage
 from workers.account import Account
@@ -42,7 +42,8 @@ class Connections:
 
 def account(name: str, **quota: int) -> Account:
     """An account without an upstream."""
-    return Account(name, cast("Provider", Connections()), fingerprint="print-" + name, quota=Quota(**quota))
+    provider = cast("Provider", Connections())
+    return Account(name, provider, fingerprint="print-" + name, name=f"{name}@example.com", quota=Quota(**quota))
 
 
 def counted(redis: Redis, *accounts: Account) -> Accounts:
@@ -299,13 +300,27 @@ async def test_without_redis_attempts_go_on_with_what_was_known(valkey_url: str,
     del valkey_url
 
 
-async def test_a_refused_credential_is_said_in_the_log_without_it(
-    redis: Redis, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("retry_after_s", [None, 17])
+async def test_who_is_throttled_and_who_is_refused_for_it_hear_the_same_retry_after(
+    redis: Redis, retry_after_s: int | None
 ) -> None:
-    """By the account's name; it stays benched with the time since when."""
-    accounts = counted(redis, account("env-GEMINI_API_KEY"))
-    await fail(accounts, errors.Rejected("The model server refused the gateway's credential."))
-    assert "env-GEMINI_API_KEY" in caplog.text
-    known = await redis.hgetall(account_key("env-GEMINI_API_KEY"))  # type: ignore[misc]
-    assert int(known[b"since"]) <= time.time() * 1000 < int(known[b"until"])
-    assert b"" in {name.encode() for name in accounts.closed_ms()}
+    """Whether the upstream named one or not, and whether an attempt reached it or not."""
+    accounts = lone(redis)
+    asked = [fail(accounts, errors.Throttled("Limit.", retry_after_s=retry_after_s)) for _ in range(3)]
+    refused = [fail(accounts, errors.InternalFault("must not be reached")) for _ in range(3)]
+    waits = [error.retry_after_s or 0 for error in [*await asyncio.gather(*asked), *await asyncio.gather(*refused)]]
+    expected = retry_after_s or 5
+    assert expected - 2 < min(waits) <= max(waits) <= expected
+    forced = await fail(accounts, errors.Throttled("Limit."), is_last=True)
+    assert 0 < (forced.retry_after_s or 0) <= expected
+
+
+async def test_a_failure_names_the_end_of_the_lane_not_of_its_account(redis: Redis) -> None:
+    """The day of one is spent, the other is back in seconds."""
+    accounts = counted(redis, account("a"))
+    for _ in range(5):
+        await fail(accounts, DOWN)
+    await accounts.replace([*accounts.all, account("b")])
+    spent = QuotaSpent("spent", retry_after_s=625)
+    spent.period = "day"
+    assert 0 < ((await fail(accounts, spent)).retry_after_s or 0) <= 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,7 +65,10 @@ async def test_create_list_revoke(nself: Nself) -> None:
     assert "will not be shown again" in made.output
     listed = await nself("keys", "list")
     head, row = listed.output.splitlines()
-    assert head.split() == ["ID", "Name", "RPM", "Admin", "Created"]
+    assert re.split(r"\s{2,}", head) == ["ID", "Name", "RPM", "Admin", "Created", "Prefix", "Last used"]
+    prefix = re.search(r"sk-nself-.{6}", made.output)
+    assert prefix is not None
+    assert row.split()[-2:] == [prefix[0], "-"]
     key_id = row.split()[0]
     assert len(key_id) == 36
     assert row.split()[1:5] == ["admin", "tool", "120", "yes"]
@@ -94,18 +98,40 @@ async def test_a_key_can_be_changed(nself: Nself) -> None:
         [key_id], ["b"], ["5"], ["yes"], ["$2.50", "a", "month"]
     ]  # fmt: skip
     head, row = (await nself("keys", "list")).output.splitlines()
-    assert head.split() == ["ID", "Name", "RPM", "Admin", "Created", "Budget"]
-    assert row.split()[1:4] + row.split()[5:] == ["b", "5", "yes", "$2.50"]
+    assert re.split(r"\s{2,}", head) == ["ID", "Name", "RPM", "Admin", "Created", "Prefix", "Last used", "Budget"]
+    assert row.split()[1:4] + row.split()[7:] == ["b", "5", "yes", "$2.50"]
+    freed = await nself("keys", "update", key_id, "--budget", "none")
+    assert freed.output.splitlines()[-1] == "Budget: no budget"
+    assert "Budget" not in (await nself("keys", "update", key_id, "--rpm", "5")).output
     changed = json.loads((await nself("keys", "update", key_id, "--budget", "none", "--no-admin", "--json")).stdout)
     assert (changed["monthly_budget_usd"], changed["admin_allowed"], changed["rpm_limit"]) == (None, False, 5)
     assert "Budget" not in (await nself("keys", "list", "--all")).output
-    zero = json.loads((await nself("keys", "create", "--name", "c", "--budget", "0", "--json")).stdout)
+    zero = json.loads((await nself("keys", "create", "--name", "c", "--budget", "$0", "--json")).stdout)
     assert zero["monthly_budget_usd"] == 0
     active = [row.split()[-2:] for row in (await nself("keys", "list", "--all")).output.splitlines()]
     assert active == [["Active", "Budget"], ["yes", "none"], ["yes", "$0.00"]]
 
 
-@pytest.mark.parametrize("budget", ["nan", "inf", "-1", "1000001", "much", ""])
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("create", "--name", ""), "A name has visible characters"),
+        (("create", "--name", " \N{ZERO WIDTH SPACE}"), "A name has visible characters"),
+        (("create", "--name", "x" * 201), "at most 200"),
+        (("update", "0", "--name", " "), "A name has visible characters"),
+        (("update", "0", "--admin", "--no-admin"), "--admin and --no-admin exclude each other"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_before_anything_is_sent(
+    nself: Nself, arguments: tuple[str, ...], said: str
+) -> None:
+    """Exit code 2, in the command's own words."""
+    result = await nself("keys", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("budget", ["nan", "inf", "-1", "1000001", "much", "", "$", "$-1", "5$"])
 async def test_a_budget_is_a_sum_of_dollars(nself: Nself, budget: str) -> None:
     """What is none is refused before anything is sent."""
     result = await nself("keys", "create", "--name", "a", "--budget", budget)
@@ -140,22 +166,45 @@ async def spend(database: Database, key_id: str | None, cost_usd: float) -> None
 
 
 async def test_usage_lines_can_be_parsed(nself: Nself, database: Database) -> None:
-    """One line a request, ids in full, failed ones too."""
+    """One line a request, ids in full, failed ones too: who answered, what it cost, how it ended."""
     key, _ = await KeyStore(database).create("myapp")
-    for status in (200, 502):
+    for status, tier, error in ((200, "paid", None), (502, "", "worker_lost")):
         record = UsageRecord(
             request_id=new_request_id().hex(), key_id=key.id, endpoint="chat", asked_model="auto", model="m" * 100,
             status=status, prompt_tokens=7, completion_tokens=5, admitted_ms=int(time.time() * 1000) - status,
+            tier=tier, error_code=error, cost_usd=0.000025 if tier else 0.0,
         )  # fmt: skip
         await UsageLog(database).write([from_record(record)])
     head, *rows = (await nself("usage", "--key", key.id)).output.splitlines()
-    assert head.replace("Key ID", "Key").split() == ["Key", "Prompt", "Compl", "Model", "Time", "Status"]
+    assert re.split(r"\s{2,}", head) == ["Key ID", "Prompt", "Compl", "Model", "Time", "Tier", "Cost", "Status"]
     assert [row.split()[:4] + row.split()[5:] for row in rows] == [
-        [key.id, "7", "5", "m" * 100, "200"],
-        [key.id, "7", "5", "m" * 100, "502"],
+        [key.id, "7", "5", "m" * 100, "api_key", "$0.000025", "200"],
+        [key.id, "7", "5", "m" * 100, "-", "$0.00", "502", "worker_lost"],
     ]
     assert len((await nself("usage", "--limit", "1")).output.splitlines()) == 2
     assert "No usage" in (await nself("usage", "--key", "internal")).output
+
+
+async def test_calls_of_the_list_of_models_are_shown_on_demand(
+    nself: Nself, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are no requests to a model, and take none of the places of these; JSON has all."""
+    monkeypatch.setattr("cli.api_commands._SMALLEST_PAGE", 3)
+    now_ms = int(time.time() * 1000)
+    for age, endpoint in enumerate(("models", "models", "chat", "models", "models", "models", "models", "embeddings")):
+        record = UsageRecord(
+            request_id=new_request_id().hex(), key_id=None, endpoint=endpoint, asked_model=f"asked-{age}",
+            admitted_ms=now_ms - age,
+        )  # fmt: skip
+        await UsageLog(database).write([from_record(record)])
+
+    async def models(*arguments: str) -> list[str]:
+        return [row.split()[3] for row in (await nself("usage", *arguments)).output.splitlines()[1:]]
+
+    assert await models() == ["asked-2", "asked-7"]
+    assert await models("--limit", "1") == ["asked-2"]
+    assert await models("--limit", "4", "--all") == [f"asked-{age}" for age in range(4)]
+    assert len(json.loads((await nself("usage", "--json")).stdout)["usage"]) == 8
 
 
 @pytest.mark.parametrize("suffix", ["", "/", "/v1", "/v1/"])
@@ -171,11 +220,10 @@ async def test_test_says_that_the_gateway_is_reachable(nself: Nself, url: str, s
     ("arguments", "said"),
     [
         (("test", "--key", "sk-nself-wrong"), "401: Incorrect API key"),
-        (("test", "--url", "http://127.0.0.1:1"), "cannot be reached"),
+        (("test", "--url", "http://127.0.0.1:1"), "Connection refused. Start it with: nself claw up"),
         (("test", "--url", "nonsense"), "cannot be reached"),
         (("keys", "revoke", "00000000-0000-0000-0000-000000000001"), "404: There is no key"),
         (("keys", "revoke", "xyz"), "not the id"),
-        (("keys", "create", "--name", " "), "400: name"),
         (("keys", "update", "00000000-0000-0000-0000-000000000001", "--rpm", "5"), "404: There is no active key"),
         (("keys", "update", "xyz", "--rpm", "5"), "not the id"),
         (("keys", "update", "00000000-0000-0000-0000-000000000001"), "Nothing to change"),

@@ -269,15 +269,18 @@ async def test_the_budget_stops_what_is_paid_and_nothing_else(world: World, even
     world.openai.hold_at = 1
     first = Reader(world.client, model="gpt-4o", max_tokens=1000)
     await eventually(lambda: world.openai.held == 1)
-    refused = await world.client.post("/v1/chat/completions", json=paid)
-    error = refused.json()["error"]
-    assert (refused.status_code, error["code"], error["type"]) == (429, "insufficient_quota", "insufficient_quota")
-    assert refused.headers["x-should-retry"] == "false"
+    for for_good, body in ((False, paid), (True, {**paid, "max_tokens": 5000})):
+        refused = await world.client.post("/v1/chat/completions", json=body)
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"], error["type"]) == (429, "insufficient_quota", "insufficient_quota")
+        assert (refused.headers.get("x-should-retry") == "false", "retry-after" not in refused.headers) == (
+            for_good,
+        ) * 2
     world.home.failures = [503]
     assert (await world.client.post("/v1/chat/completions", json=AUTO)).headers["x-nself-tier"] == "gemini"
     world.openai.resume.set()
     await first.task
-    rows = await usage_rows(world.fleet, eventually, 4)
+    rows = await usage_rows(world.fleet, eventually, 5)
     spent = sum(nano_usd(float(row["cost_usd"])) for row in rows)
     token = {"x-internal-token": INTERNAL_SECRET}
     budget = (await world.client.get("/claw/v1/budget", headers=token)).json()

@@ -267,3 +267,19 @@ async def test_postgres_down_is_503(redis: Redis) -> None:
         response = await management_app(settings, database, redis).test_client().get("/claw/v1/budget", headers=TOKEN)
     assert response.status_code == 503
     assert isinstance((await response.get_json())["error"], str)
+
+
+async def test_the_operator_is_told_when_the_budget_goes_to_its_end(
+    database: Database, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At four fifths and at its end, once each."""
+    budget = Budget(10.0, database, redis)
+    await budget.start()
+    for spent_usd in (7.9, 8.0, 9.0, 10.5, 11.0):
+        await redis.hset(BUDGET, "spent", str(nano_usd(spent_usd)))  # type: ignore[misc]
+        await budget._try_seed()
+    await budget.stop()
+    told = [record.getMessage() for record in caplog.records if "is spent" in record.getMessage()]
+    assert told == [
+        f"{MONTH.name}: ${spent} of the budget of $10.00 for paid models is spent" for spent in ("8.00", "10.50")
+    ]

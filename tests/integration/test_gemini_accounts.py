@@ -242,6 +242,27 @@ async def test_a_daily_quota_that_is_spent_rests_until_midnight_pacific(stage: S
     assert stage.gemini.keys.count("AIza-spent") == 1
 
 
+async def test_what_the_tier_cannot_serve_is_in_the_log_once(
+    stage: Stage, redis: Redis, eventually: Eventually
+) -> None:
+    """A spent quota when the tier closes, by the account's name, and not with every request that it turns away."""
+    spent = gemini_replies.quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier")
+    stage.gemini.fallback = json_answer(spent, status=429)
+    worker = await stage.work()
+    await eventually(lambda: redis.exists(GEMINI_SEAL))
+    made = [(await stage.add(f"{name}@example.com", f"AIza-{name}")).json() for name in ("one", "two")]
+    await eventually(stage.until("two@example.com", "cooling"))
+    await eventually(stage.until("one@example.com", "cooling"))
+    codes = {reply.status_code for reply in [await stage.ask() for _ in range(20)]}
+    assert codes == {429}
+    log = worker.log.read_text()
+    assert "Throttled" not in log
+    assert log.count(f"no account can serve {MODEL} until") == 1
+    for account in made:
+        assert log.count(f"account {account['account_email']} ({account['id']}): upstream_rate_limited") == 1
+    assert "WARNING workers.a" not in log
+
+
 async def test_the_next_account_serves_the_request_that_the_first_one_could_not(
     stage: Stage, eventually: Eventually
 ) -> None:

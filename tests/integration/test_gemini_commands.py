@@ -14,7 +14,7 @@ from shared.catalogue import Quota
 from shared.errors import Throttled
 from shared.gemini_accounts import GeminiAccountStore, KnownAccount, say_known
 from shared.keyspace import GEMINI_SEAL
-from shared.sealing import Opener
+from shared.sealing import Opener, fingerprint
 from shared.settings import Settings
 from tests.integration.gateway_stub import management_app, served
 from workers.account_ledger import AccountLedger, Candidate
@@ -105,11 +105,14 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("add", "a b", "--key", "k"), "400: "),
         (("add", "one@example.com"), "No API key"),
         (("remove", "nobody@example.com"), "404: There is no account"),
         (("remove", "GEMINI_API_KEY"), "409: "),
         (("remove", "a/../b"), "404"),
+        (("update", "nobody@example.com", "--rpm", "3"), "404: There is no account"),
+        (("update", "env-gemini_api_key", "--rpm", "3"), "409: This account is of the environment: change GEMINI_API_"),
+        (("update", "nobody@example.com", "--key", "-"), "No API key"),
+        (("update", "nobody@example.com"), "Nothing to change"),
     ],
 )
 async def test_failures_are_one_line_on_stderr(arguments: tuple[str, ...], said: str) -> None:
@@ -118,3 +121,68 @@ async def test_failures_are_one_line_on_stderr(arguments: tuple[str, ...], said:
     assert (result.exit_code, result.stdout) == (1, "")
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("add", ""), "visible characters"),
+        (("add", " \N{ZERO WIDTH SPACE}"), "visible characters"),
+        (("add", "x" * 201), "at most 200"),
+        (("add", "a b"), "no spaces"),
+        (("add", "a/b"), "slashes"),
+        (("add", "one@example.com", "--rpm", "0"), "--rpm"),
+        (("update", "one@example.com", "--rpm", "0"), "1 to 2147483647 nor none"),
+        (("update", "one@example.com", "--rpd", "many"), "1 to 2147483647 nor none"),
+        (("update", "one@example.com", "--enable", "--disable"), "exclude each other"),
+    ],
+)
+async def test_what_cannot_be_meant_is_refused_before_anything_is_sent(arguments: tuple[str, ...], said: str) -> None:
+    """Exit code 2, in the command's own words."""
+    result = await gemini(*arguments, typed="key")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in " ".join(result.stderr.split())
+
+
+async def test_an_account_is_changed_field_by_field(database: Database) -> None:
+    """Its key too, asked for or given; `none` takes a project or limit away; a name's capitals do not matter."""
+    await gemini("add", "One@example.com", "--key", "k", "--project", "p", "--rpm", "3", "--rpd", "9")
+    shown = await gemini("update", "one@EXAMPLE.com", "--rpm", "5", "--tpm", "7", "--disable")
+    assert [line.split()[1:] for line in shown.output.splitlines()][1:] == [
+        ["p"], ["no"], ["5"], ["7"], ["9"],
+    ]  # fmt: skip
+    shown = await gemini("update", "one@example.com", "--project", "none", "--rpd", "none", "--enable")
+    assert shown.output.splitlines()[1:] == [
+        "Project: its key is one of its own", "Enabled: yes", "RPM:     5", "TPM:     7",
+        "RPD:     as usual for the model",
+    ]  # fmt: skip
+    for options, typed, key in ((("--key", "AIza-2"), None, "AIza-2"), (("--key", "-"), "AIza-3\n", "AIza-3")):
+        changed = await gemini("update", "one@example.com", *options, "--json", typed=typed)
+        assert json.loads(changed.output)["same_key_as"] == []
+        ((_, sealed),) = await GeminiAccountStore(database).credentials()
+        assert OPENER.open(sealed) == key
+    assert (await gemini("remove", "ONE@example.com")).exit_code == 0
+    assert "No Gemini accounts" in (await gemini("list")).output
+
+
+async def test_a_name_that_is_taken_leads_to_the_command_that_changes_it() -> None:
+    """One line, exit code 1."""
+    await gemini("add", "one@example.com", "--key", "k")
+    taken = await gemini("add", "one@example.com", "--key", "k")
+    assert (taken.exit_code, "nself claw gemini update" in taken.stderr) == (1, True)
+
+
+async def test_a_key_that_another_account_has_is_no_project_of_its_own(redis: Redis) -> None:
+    """Which is said instead, when it is added and when an account gets it."""
+    alone = await gemini("add", "one@example.com", "--key", "k")
+    assert "counts as a project of its own" in alone.output
+    one = json.loads((await gemini("list", "--json")).output)[0]["id"]
+    word = KnownAccount(id=one, account_email="one@example.com", source="stored", fingerprint=fingerprint("k"))
+    await say_known(redis, [word])
+    twin = await gemini("add", "two@example.com", "--key", "k")
+    assert "Its key is that of one@example.com too" in twin.output
+    assert "of its own" not in twin.output
+    assert "adds no quota" in (await gemini("update", "two@example.com", "--key", "k")).output
+    assert "adds no quota" not in (await gemini("update", "one@example.com", "--key", "k")).output
+    await gemini("remove", "one@example.com")
+    assert "counts as a project of its own" in (await gemini("add", "three@example.com", "--key", "k")).output

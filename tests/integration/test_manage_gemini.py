@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from shared.catalogue import Quota
 from shared.database import Database
 from shared.errors import Rejected, Throttled, Unavailable
 from shared.gemini_accounts import GeminiAccountStore, KnownAccount, say_known
-from shared.keyspace import GEMINI_SEAL
+from shared.keyspace import GEMINI_SEAL, breaker_key
 from shared.quota_day import next_reset
 from shared.sealing import Opener
 from shared.settings import Settings
@@ -86,6 +87,19 @@ async def test_an_account_is_made_shown_changed_and_removed(client: TestClientPr
     assert (await call(client, "PATCH", f"/{made['id']}", json={}))[0] == 404
 
 
+async def test_capitals_count_only_where_names_differ_by_them_alone(client: TestClientProtocol) -> None:
+    """Else whoever writes a name otherwise means the only one; of two, none is changed or removed by chance."""
+    await call(client, "POST", json={**NEW, "account_email": "One@example.com"})
+    assert (await call(client, "PATCH", "/ONE@example.com", json={"project": "p"}))[1]["account_email"] == (
+        "One@example.com"
+    )
+    await call(client, "POST", json=NEW)
+    status, body = await call(client, "DELETE", "/ONE@example.com")
+    assert (status, "One@example.com, one@example.com" in body["error"]) == (409, True)
+    assert (await call(client, "DELETE", "/one@example.com"))[1]["account_email"] == "one@example.com"
+    assert [account["account_email"] for account in (await call(client, "GET"))[1]] == ["One@example.com"]
+
+
 async def test_a_name_is_taken_once_and_free_again_after_removal(client: TestClientProtocol) -> None:
     """The second POST says what to do."""
     await call(client, "POST", json=NEW)
@@ -106,6 +120,7 @@ async def test_a_name_is_taken_once_and_free_again_after_removal(client: TestCli
         ({**NEW, "account_email": ""}, "account_email"),
         ({**NEW, "account_email": "a b"}, "account_email"),
         ({**NEW, "account_email": "a/b"}, "account_email"),
+        ({**NEW, "account_email": "\N{ZERO WIDTH SPACE}"}, "account_email"),
         ({**NEW, "account_email": "a\x00b"}, "account_email"),
         ({**NEW, "account_email": "GEMINI_API_KEY"}, "account_email"),
         ({**NEW, "api_key": "AIza\r\nx-evil: 1"}, "api_key"),
@@ -197,6 +212,9 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
         await ledger.fail(Blame("failed"), "", MODEL, environment, Unavailable("Down."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"]) == ("failing", "Down.")
+    await redis.hset(breaker_key(environment.id, MODEL), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
+    _, (first, _) = await call(client, "GET")
+    assert (first["state"], first["state_until"], first["last_error"]) == ("recovering", None, "Down.")
     await ledger.fail(Blame("rejected"), "", MODEL, environment, Rejected("Refused."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"], first["state_since"] < first["state_until"]) == (

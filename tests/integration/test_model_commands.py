@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fleet import INTERNAL_SECRET, Process
-from tests.integration.model_fleet import MODEL, SIZE, api, client, fleet, ollama, worker
+from tests.fleet import INTERNAL_SECRET, Fleet, Process
+from tests.integration.model_fleet import MODEL, SIZE, api, client, fleet, ollama, overview, reachable, worker
 from tests.upstreams.ollama_server import LICENSE_BYTES, OllamaServer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import httpx
+
+    from tests.conftest import Eventually
 
 __all__ = ["api", "client", "fleet", "ollama", "worker"]
 
@@ -105,7 +109,7 @@ async def test_several_watch_one_pull_and_ctrl_c_leaves_it_running(
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("install", "nosuch:1b"), 1, "pull model manifest: file does not exist"),
+        (("install", "nosuch:1b"), 1, "file does not exist (Ollama's library has no such model)\n"),
         (("install", "no such"), 1, "400: This is not a model's name"),
         (("install",), 2, "Give either a model or --auto."),
         (("install", MODEL, "--auto"), 2, "Give either a model or --auto."),
@@ -120,6 +124,30 @@ async def test_a_command_that_fails_says_why(
     """On stderr, with its exit code."""
     ended, _, errors = await ran(await nself(api, tmp_path, *arguments))
     assert (ended, says in errors) == (code, True), errors
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_model_is_recommended_while_ollama_answers(api: Process, tmp_path: Path) -> None:
+    """In the last line of `status`."""
+    _, output, _ = await ran(await nself(api, tmp_path, "status"))
+    assert output.splitlines()[-1].startswith("Recommended for the free memory: ")
+
+
+async def test_nothing_is_recommended_while_ollama_does_not_answer(
+    api: Process, client: httpx.AsyncClient, fleet: Fleet, tmp_path: Path, eventually: Eventually
+) -> None:
+    """There is nobody to install it; which is said."""
+    await fleet.worker(PLUGIN_OLLAMA_URL="http://127.0.0.1:1")
+
+    async def is_known() -> bool:
+        return bool((await overview(client))["hosts"])
+
+    await eventually(is_known, bound_s=20)
+    assert not await reachable(client)
+    code, output, _ = await ran(await nself(api, tmp_path, "status"))
+    assert (code, [line.partition(": ")[2] for line in output.splitlines()]) == (
+        0, ["Ollama does not answer", "nothing can be installed now."]
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("worker")

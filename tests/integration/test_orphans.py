@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -71,6 +72,21 @@ async def test_a_dead_apis_requests_are_closed_on_the_second_look(redis: Redis, 
     clock[0] += 10
     assert await janitor.look() == 0
     assert await redis.xlen(USAGE_STREAM) == 1
+
+
+async def test_an_api_that_left_nothing_open_is_no_warning(
+    redis: Redis, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every restart leaves one behind; one that left requests is a warning."""
+    caplog.set_level(logging.INFO)
+    await redis.sadd(API_SET, "cd" * 16)  # type: ignore[misc]
+    await open_request(redis)
+    janitor = Janitor(redis)
+    await janitor.look()
+    clock[0] += 10
+    await janitor.look()
+    levels = {record.args[0]: record.levelno for record in caplog.records if isinstance(record.args, tuple)}
+    assert levels == {"cd" * 16: logging.INFO, API: logging.WARNING}
 
 
 async def test_a_live_api_keeps_its_requests(redis: Redis, clock: list[float]) -> None:

@@ -208,6 +208,21 @@ async def test_a_budget_is_exact_however_many_ask_at_once(redis: Redis) -> None:
     assert held == {"held": 1000, f"held:{KEY}": 1000}
 
 
+async def test_a_budget_says_whose_it_is_and_whether_waiting_helps(redis: Redis) -> None:
+    """What is only reserved may be free again in a moment; what is spent stays so this month."""
+    paid = at("paid", "paid", cost_nano_usd=600)
+    _, request = await put(redis, paid, purse=Purse(all_nano_usd=1000))
+    for purse, whose in ((Purse(all_nano_usd=1000), "gateway"), (Purse(key_nano_usd=1000), "key")):
+        with pytest.raises(BudgetSpent, match=f"{whose}'s monthly budget .* is reserved") as raised:
+            await put(redis, paid, purse=purse)
+        assert raised.value.retry_after_s
+    await finish(redis, request, "paid", 600)
+    for purse, whose in ((Purse(all_nano_usd=1000), "gateway"), (Purse(key_nano_usd=1000), "key")):
+        with pytest.raises(BudgetSpent, match=f"{whose}'s monthly budget .* does not cover") as raised:
+            await put(redis, paid, purse=purse)
+        assert raised.value.retry_after_s is None
+
+
 async def test_what_was_reserved_is_settled_by_what_it_cost(redis: Redis) -> None:
     """Once, by whoever closes the request; the rest is free again."""
     purse = Purse(all_nano_usd=1000, key_nano_usd=1000)

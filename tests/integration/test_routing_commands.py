@@ -81,8 +81,14 @@ async def test_another_server_can_have_the_ai_calls(url: str, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("poems", "local", "--enable"), "400: Invalid enum value 'poems' - at `$[0].task_class`"),
-        (("chat", "cloud", "--enable"), "400: Invalid enum value 'cloud' - at `$[0].source_tier`"),
+        (
+            ("poems", "local", "--enable"),
+            "400: task_class must be chat or embeddings, not 'poems' - at `$[0].task_class`",
+        ),
+        (
+            ("chat", "cloud", "--enable"),
+            "400: source_tier must be local, free_gemini, api_key, gemini or paid, not 'cloud'",
+        ),
         (("chat", "local"), "Nothing to change"),
     ],
 )
@@ -92,6 +98,16 @@ async def test_failures_are_one_line_on_stderr(arguments: tuple[str, ...], said:
     assert (result.exit_code, result.stdout) == (1, "")
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+async def test_opposites_exclude_each_other() -> None:
+    """Neither wins: exit code 2, and the rules stay."""
+    before = (await routing("show")).output
+    for flags in (("--enable", "--disable"), ("--disable", "--enable")):
+        result = await routing("set", "chat", "local", *flags)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--enable and --disable exclude each other" in result.stderr
+    assert (await routing("show")).output == before
 
 
 async def test_the_last_tier_of_a_class_cannot_be_disabled() -> None:

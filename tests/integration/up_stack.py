@@ -28,6 +28,7 @@ class Up:
         self.folder = folder
         self.url = f"http://127.0.0.1:{port}"
         self.shown = ""
+        self.model_timeout_s = 20.0
         self.environment = {
             **os.environ,
             "PYTHONPATH": str(PROJECT_ROOT),
@@ -49,6 +50,7 @@ class Up:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
+            f"from cli.up import stack; stack._CONFIGURED_MODEL_TIMEOUT_S = {self.model_timeout_s}; "
             f"from cli.up.command import {command}; {command}()",
             *arguments,
             *(("--procfile", str(self.folder / "Procfile")) if command == "up" else ()),

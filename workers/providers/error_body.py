@@ -20,8 +20,8 @@ from shared.errors import GatewayError, Rejected, StreamBroken, Unavailable, Uns
 MAX_MESSAGE_CHARS = 2000
 # These wait for the operator or the next month, not for Retry-After.
 _SPENT: Final = frozenset({
-    "enforced_spend_limit_reached", "insufficient_quota", "organization_spend_limit_exceeded",
-    "project_spend_limit_exceeded",
+    "credit_balance_exhausted", "enforced_spend_limit_reached", "insufficient_quota",
+    "organization_spend_limit_exceeded", "organization_usage_limit_exceeded", "project_spend_limit_exceeded",
 })  # fmt: skip
 _UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
 _GENERIC_CODES = {"invalid_request_error", "BadRequestError", "error"}

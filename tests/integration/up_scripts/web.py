@@ -8,11 +8,19 @@ from pathlib import Path
 
 KEY = Path("key")
 PIECES = [{"choices": [{"delta": {"content": text}}]} for text in ("a ", "first ", "answer")]
+MODELS = Path("models")
+REFUSAL = Path("refusal")
 ANSWER = b"".join(f"data: {json.dumps(piece)}\n\n".encode() for piece in PIECES) + b"data: [DONE]\n\n"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Always healthy; keeps the body of the key that was created."""
+    """Always healthy; keeps the body of the key that was created.
+
+    Each line of the file `models` is what GET /v1/models lists at one look, the last one from then on. Only what was
+    listed at the last look can be asked.
+    """
+
+    looks = 0
 
     def answer(self, status: int, body: bytes) -> None:
         """Send a whole response."""
@@ -22,9 +30,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
-        """Health, and the list of keys."""
+        """Health, the models, and the list of keys."""
         if self.path == "/die":
             os._exit(3)
+        if self.path == "/v1/models":
+            Handler.looks += 1
+            self.answer(200, json.dumps({"data": [{"id": name} for name in listed()]}).encode())
+            return
         body = {"keys": [1] if KEY.exists() else [], "pid": os.getpid(), "redis": "ok", "postgres": "ok"}
         self.answer(200, json.dumps(body).encode())
 
@@ -39,10 +51,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(201, b'{"key": "sk-nself-first"}')
         else:
             asked = json.loads(body)
-            self.answer(200 if asked["model"] == "local" and asked["stream"] else 400, ANSWER)
+            with Path("asked").open("a") as file:
+                file.write(asked["model"] + "\n")
+            if REFUSAL.exists() or asked["model"] not in listed():
+                self.answer(503, REFUSAL.read_bytes() if REFUSAL.exists() else b"not listed")
+            else:
+                self.answer(200 if asked["stream"] else 400, ANSWER)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def listed() -> list[str]:
+    """The models of the last look at them."""
+    lists = MODELS.read_text().splitlines() if MODELS.exists() else ["auto local"]
+    return lists[min(Handler.looks, len(lists)) - 1].split() if lists and Handler.looks else []
 
 
 def end(*_: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from api.capacity import UNKNOWN_SERVICE_MS, Capacity
+import time
+
+from api.capacity import LATELY_S, UNKNOWN_SERVICE_MS, Capacity
 from shared.types import Announcement, Lane, LocalModel
 
 
@@ -44,6 +46,17 @@ def test_a_queue_is_closed_while_all_its_workers_are() -> None:
     assert [load.is_closed("x", now_ms) for now_ms in (9, 10)] == [True, False]
     assert [load.is_closed("other", now_ms) for now_ms in (4, 5)] == [True, False]
     assert not load.is_closed("y", 6), "one of them serves it"
+
+
+def test_a_local_model_that_went_away_is_remembered_for_a_while() -> None:
+    """Its server may be restarting."""
+    made = capacity(lane("a", "x:latest"))
+    made._take(())
+    assert made.local("x") == []
+    assert [made.was_local(name) for name in ("x", "x:latest", "y")] == [True, True, False]
+    made._offered_at = dict.fromkeys(made._offered_at, time.monotonic() - LATELY_S)
+    made._take(())
+    assert not made.was_local("x")
 
 
 def test_a_local_model_is_found_with_and_without_ollamas_tag() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from api.inbound import Inbound
-from shared.errors import Unavailable, WorkerLost
+from shared.errors import Draining, Unavailable, WorkerLost
 from shared.frames import Kind
 from shared.types import Target, Usage
 
@@ -114,3 +114,14 @@ async def test_what_is_overdue_wakes_the_reader_once_and_not_after_its_start() -
     started.accept(Kind.START, 0, b"")
     started.be_overdue()
     assert not started.overdue
+
+
+def test_only_what_still_runs_is_cut() -> None:
+    """An attempt that has ended has no worker to stop."""
+    running, over = inbound(), inbound()
+    over.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
+    for one in (running, over):
+        one.cut(Draining("enough"))
+    assert (running.is_cut, over.is_cut) == (True, False)
+    assert isinstance(running.error, Draining)
+    assert over.error is None

@@ -51,6 +51,10 @@ class FixedCapacity:
             if name in {model.id, model.id.removesuffix(":latest")}
         ]
 
+    def was_local(self, name: str) -> bool:
+        """Whether a local model of this name has just gone."""
+        return name == "gpt-oss:gone"
+
     def load(self, queue: str) -> Load | None:
         """What a queue's workers can do."""
         found = [lane for lane in self._lanes if lane.queue == queue]
@@ -261,6 +265,13 @@ def test_a_live_local_name_wins_over_a_pattern() -> None:
     assert targets("gpt-4o", lane("a", "gpt-4o"), OPENAI) == {Target("local", "a", "gpt-4o")}
 
 
+def test_a_local_name_whose_server_restarts_goes_to_nobody_else() -> None:
+    """503 for now: neither 404, nor to the paid API whose names look alike."""
+    with pytest.raises(Overloaded) as raised:
+        targets("gpt-oss:gone", OPENAI)
+    assert (raised.value.code, raised.value.status) == ("no_local_model", 503)
+
+
 def test_an_alias_may_lead_anywhere(tmp_path: Any) -> None:
     """To a local model, to `auto`; a live local name wins over it."""
     catalogue = tmp_path / "catalogue.toml"
@@ -338,6 +349,14 @@ def test_an_unknown_name_is_404(name: str) -> None:
     with pytest.raises(UnknownModel) as raised:
         targets(name, lane("a", "x"))
     assert (raised.value.status, raised.value.param) == (404, "model")
+
+
+@pytest.mark.parametrize("name", ["local", "auto"])
+def test_no_model_that_embeds_is_a_400_that_says_what_to_do(name: str) -> None:
+    """It will not pass by itself, as long as there are local models and none of them embeds."""
+    chats = Lane("local", "ollama", "a", 4, (LocalModel("x", endpoints=("chat",)),))
+    with pytest.raises(ModelNotConfigured, match="nomic-embed-text"):
+        embeddings(name, chats, paid("openai", "openai"))
 
 
 @pytest.mark.parametrize("name", ["local", "auto"])

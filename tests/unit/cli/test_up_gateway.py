@@ -19,7 +19,7 @@ def _gateway(*responses: httpx.Response | Exception) -> Gateway:
 
 
 async def _answer(gateway: Gateway) -> str:
-    return "".join([piece async for piece in gateway.first_answer()])
+    return "".join([piece async for piece in gateway.first_answer("local")])
 
 
 async def test_stores_are_enough_where_no_model_is_expected() -> None:
@@ -28,7 +28,23 @@ async def test_stores_are_enough_where_no_model_is_expected() -> None:
     gateway = _gateway(httpx.Response(503, json=body), httpx.Response(503, json=body))
 
     assert await gateway.why_no_stores() == ""
-    assert "models" in await gateway.why_not_ready()
+    assert await gateway.why_not_ready() == "503 not ready (models missing)"
+
+
+@pytest.mark.parametrize(
+    ("response", "why"),
+    [
+        (httpx.Response(200, json={"data": [{"id": "auto"}, {"id": "local"}]}), ""),
+        (httpx.Response(200, json={"data": [{"id": "auto"}]}), "local is not on offer"),
+        (httpx.Response(200, json={}), "local is not on offer"),
+        (httpx.Response(200, text="not the gateway"), "local is not on offer"),
+        (httpx.Response(503, json={"error": {"message": "Try again."}}), "503 Try again."),
+        (httpx.ConnectError("refused"), "ConnectError refused"),
+    ],
+)
+async def test_a_model_is_on_offer_once_it_is_listed(response: httpx.Response | Exception, why: str) -> None:
+    """That the gateway is ready does not say with which model."""
+    assert await _gateway(response).why_not_listed("local") == why
 
 
 @pytest.mark.parametrize(
@@ -61,7 +77,10 @@ async def test_the_pieces_of_a_stream_are_the_answer() -> None:
 @pytest.mark.parametrize(
     ("response", "complaint"),
     [
-        (httpx.Response(503, text="overloaded"), "503 overloaded"),
+        (httpx.Response(503, text="overloaded"), "^503 overloaded$"),
+        (httpx.Response(503, json={"error": {"message": "No model.", "code": "x"}}), "^503 No model.$"),
+        (httpx.Response(503, json={"detail": {"x": 1}}), "^503 Service Unavailable$"),
+        (httpx.Response(200, text='data: {"error":{"code":7}}\n\n'), "^an error without a message$"),
         (httpx.Response(200, text="data: [DONE]\n\n"), "the answer was empty"),
         (httpx.Response(200, text='data: {"error":{"message":"broken off"}}\n\n'), "broken off"),
         (httpx.Response(200, text="data: <html>\n\n"), "no JSON"),
@@ -78,6 +97,7 @@ async def test_what_is_no_answer_is_an_error(response: httpx.Response | Exceptio
     ("responses", "complaint"),
     [
         ([httpx.Response(500, text="broken")], "GET /claw/v1/api-keys: 500 broken"),
+        ([httpx.Response(401, json={"error": "No token."})], "GET /claw/v1/api-keys: 401 No token.$"),
         ([httpx.Response(200, text="[]")], "GET /claw/v1/api-keys: ValidationError"),
         ([httpx.Response(200, json={"keys": []}), httpx.Response(400, text="no")], "POST /claw/v1/api-keys: 400 no"),
     ],

@@ -81,6 +81,9 @@ def test_the_operators_file_is_put_over_the_defaults_field_by_field(tmp_path: Pa
         ("[quotas.x]\nrequests_per_hour = 1", "requests_per_hour"),
         ("[nonsense]", "nonsense"),
         ("[models", "CLAW_CATALOGUE"),
+        ("[models.'gpt-4o']\nprompt_usdd = 1", "models.gpt-4o"),
+        ("[aliases]\na = 'a'", "alias itself"),
+        ("[aliases]\nb = 'gemini-1.5-flash'", "alias itself"),
     ],
 )
 def test_a_file_that_makes_no_sense_stops_the_start(tmp_path: Path, text: str, named: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest
-from shared.openai_request import ChatRequest, decode_chat, estimate_prompt_tokens
+from shared.openai_request import MEDIA_TOKENS, ChatRequest, decode_chat, estimate_prompt_tokens, most_prompt_tokens
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -113,3 +113,23 @@ def test_the_prompt_estimate_leaves_images_out() -> None:
     ]
     messages = [{"role": "system", "content": "y" * 40}, {"role": "user", "content": parts}]
     assert estimate_prompt_tokens(decode_chat(body(messages=messages))) == 20
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("word" * 100, 100), ("語" * 100, 50), ("ab語語" * 50, 75)])
+def test_characters_outside_ascii_are_more_tokens(text: str, tokens: int) -> None:
+    """An estimate for texts of any language: a quarter of ASCII's characters, half of the others'."""
+    assert estimate_prompt_tokens(decode_chat(body(messages=[{"role": "user", "content": text}]))) == tokens
+
+
+def test_a_budget_counts_tools_and_media_too() -> None:
+    """By the client's own bytes; the data of an image is no text, but an image is not free either."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 4000}}]
+
+    def most(**fields: Any) -> int:
+        raw = body(**fields)
+        return most_prompt_tokens(len(raw), decode_chat(raw))
+
+    assert most() < 30
+    assert 1000 < most(tools=tools) < 1100
+    assert MEDIA_TOKENS < most(messages=[{"role": "user", "content": [image]}]) < MEDIA_TOKENS + 50

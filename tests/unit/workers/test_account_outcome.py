@@ -9,7 +9,7 @@ import pytest
 
 from shared import errors
 from shared.catalogue import Quota
-from workers.account_outcome import Blame, blame_of, used_nothing
+from workers.account_outcome import Blame, blame_of, retry_after_s, used_nothing
 from workers.providers.gemini_errors import QuotaSpent
 
 if TYPE_CHECKING:
@@ -68,6 +68,17 @@ def test_a_credential_that_is_refused_is_no_server_that_fails(error: errors.Gate
     blame = blame_of(error, NOW)
     assert blame is not None
     assert blame.kind == kind
+
+
+def test_what_is_back_first_says_when_to_try_again() -> None:
+    """The lane's end, whatever the account said; soon, if another is open; else the upstream's own word."""
+    error = errors.Throttled("no", retry_after_s=625)
+    assert retry_after_s(error, 0, 1000.0) == 625
+    assert retry_after_s(error, 1_004_000, 1000.0) == 4
+    assert retry_after_s(error, 999_000, 1000.0) == 0
+    error.retry_here = True
+    assert retry_after_s(error, 0, 1000.0) == 1
+    assert retry_after_s(errors.Unavailable("no"), 0, 1000.0) is None
 
 
 @pytest.mark.parametrize(

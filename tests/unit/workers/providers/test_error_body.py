@@ -77,9 +77,11 @@ def test_a_prompt_that_is_too_long_is_known_by_its_code(code: str) -> None:
 @pytest.mark.parametrize(
     "code",
     [
+        "credit_balance_exhausted",
         "enforced_spend_limit_reached",
         "insufficient_quota",
         "organization_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
         "project_spend_limit_exceeded",
     ],
 )
