@@ -12,6 +12,7 @@ from cli.up.running import read_note
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_settings
 
+START_IT: Final = "Start it with: nself claw up"
 TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 5.0
 _Answer = TypeVar("_Answer", dict[str, Any], list[Any])
@@ -109,7 +110,7 @@ def _call(
             response = client.request(method, base + path, headers=headers, json=body, params=query)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise click.ClickException(
-            f"The gateway at {base} cannot be reached: {error or type(error).__name__}"
+            f"The gateway at {base} cannot be reached: {error or type(error).__name__}. {START_IT}"
         ) from None
     return _answer(response, base, kind)
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import click
 
 from cli.api_client import ai_url, call, call_for_array
+from cli.cells import seconds, yes_no
+from cli.options import NONE, account_name, as_json, limit_or_none, on_or_off
 from cli.tables import print_json, print_table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from shared.gemini_accounts import MAX_LIMIT
 
 ACCOUNTS_PATH: Final = "/ai/gemini/accounts"
+CHANGES: Final = {
+    "api_key": "api_key",
+    "project": "project",
+    "rpm": "requests_per_minute",
+    "tpm": "prompt_tokens_per_minute",
+    "rpd": "requests_per_day",
+    "enabled": "enabled",
+}
+"""The field of each option of `update`."""
 NONE_YET: Final = "No Gemini accounts. Add one: nself claw gemini add EMAIL"
-
-as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-limit = click.IntRange(1)
+ASK: Final = "-"
+"""In place of a key: ask for it, or read it from standard input, where nobody else sees it."""
+limit: Final = click.IntRange(1, MAX_LIMIT)
 
 
 @click.group("gemini")
@@ -28,8 +36,8 @@ def gemini_group() -> None:
 
 
 @gemini_group.command("add")
-@click.argument("email")
-@click.option("--key", "api_key", help="Its API key. Better: leave it out and be asked, or pipe it in.")
+@click.argument("email", type=account_name)
+@click.option("--key", "api_key", default=ASK, help="Its API key. Better: leave it out and be asked, or pipe it in.")
 @click.option("--project", help="The Google Cloud project; keys of one project share its quota.")
 @click.option("--rpm", type=limit, help="Requests a minute, instead of the model's usual limit.")
 @click.option("--tpm", type=limit, help="Prompt tokens a minute.")
@@ -38,7 +46,7 @@ def gemini_group() -> None:
 def add_account(
     *,
     email: str,
-    api_key: str | None,
+    api_key: str,
     project: str | None,
     rpm: int | None,
     tpm: int | None,
@@ -48,7 +56,7 @@ def add_account(
     """Add an account; EMAIL names it. Its key comes from --key, a hidden prompt, or standard input."""
     wanted = {
         "account_email": email,
-        "api_key": (api_key or _asked_key()).strip(),
+        "api_key": _key_of(api_key),
         "project": project,
         "requests_per_minute": rpm,
         "prompt_tokens_per_minute": tpm,
@@ -60,8 +68,46 @@ def add_account(
         print_json(account)
         return
     click.echo(f"Account {account['account_email']} is added ({account['id']}).")
-    if not project:
+    if not _said_to_be_known(account) and not project:
         click.echo("Its key counts as a project of its own; name the project where several keys are of one: --project.")
+
+
+@gemini_group.command("update")
+@click.argument("account", metavar="EMAIL_OR_ID")
+@click.option("--key", "api_key", help="Another API key; - asks for it, or reads it from standard input.")
+@click.option("--project", help="The Google Cloud project; none: its key counts as a project of its own.")
+@click.option("--rpm", type=limit_or_none, metavar="N", help="Requests a minute; none: the model's usual limit.")
+@click.option("--tpm", type=limit_or_none, metavar="N", help="Prompt tokens a minute; none as above.")
+@click.option("--rpd", type=limit_or_none, metavar="N", help="Requests a day (US Pacific); none as above.")
+@on_or_off("enable", "disable", "enabled", "The workers use it.")
+@as_json
+def update_account(*, account: str, as_json: bool, **options: Any) -> None:
+    """Change an account that was added; what is not given stays."""
+    change = {
+        field: None if options[option] == NONE else options[option]
+        for option, field in CHANGES.items()
+        if options[option] is not None
+    }
+    if not change:
+        raise click.ClickException(
+            "Nothing to change: give --key, --project, --rpm, --tpm, --rpd, --enable or --disable."
+        )
+    if "api_key" in change:
+        change["api_key"] = _key_of(options["api_key"])
+    answer = call("PATCH", f"{ACCOUNTS_PATH}/{quote(account, safe='@')}", url=ai_url(), body=change)
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"Account: {answer['account_email']} ({answer['id']})")
+    click.echo(f"Project: {answer['project'] or 'its key is one of its own'}")
+    click.echo(f"Enabled: {yes_no(answer['enabled'])}")
+    for name, field in (
+        ("RPM", "requests_per_minute"),
+        ("TPM", "prompt_tokens_per_minute"),
+        ("RPD", "requests_per_day"),
+    ):
+        click.echo(f"{name}:     {answer[field] or 'as usual for the model'}")
+    _said_to_be_known(answer)
 
 
 @gemini_group.command("list")
@@ -109,10 +155,24 @@ def remove_account(*, account: str, as_json: bool) -> None:
     click.echo(f"Account {account} is removed.")
 
 
-def _asked_key() -> str:
-    """The key, from a hidden prompt or, where there is no terminal, from the first line of standard input."""
+def _said_to_be_known(account: dict[str, Any]) -> bool:
+    """Whether other accounts have the same key, which is then said."""
+    others = ", ".join(account.get("same_key_as", ()))
+    if others:
+        click.echo(f"Its key is that of {others} too: to Google they are one project, so it adds no quota.")
+    return bool(others)
+
+
+def _key_of(given: str) -> str:
+    """The key as it was given, from a hidden prompt, or, where there is no terminal, from standard input's first line.
+
+    Raises:
+        ClickException: there is none.
+    """
+    if given.strip() not in {"", ASK}:
+        return given.strip()
     if sys.stdin.isatty():
-        return str(click.prompt("API key", hide_input=True))
+        return str(click.prompt("API key", hide_input=True)).strip()
     key = sys.stdin.readline().strip()
     if not key:
         raise click.ClickException("No API key: give --key, or pipe it in.")
@@ -121,9 +181,9 @@ def _asked_key() -> str:
 
 def _account_row(account: dict[str, Any]) -> tuple[object, ...]:
     used = (account["requests_used_today"], account["tokens_used_today"])
-    enabled = "yes" if account["enabled"] else "no"
     return (
-        *(account["account_email"], account["source"], account["project"], enabled, account["state"]),
+        *(account["account_email"], account["source"], account["project"]),
+        *(yes_no(account["enabled"]), account["state"]),
         *used,
         account["id"],
     )
@@ -132,7 +192,7 @@ def _account_row(account: dict[str, Any]) -> tuple[object, ...]:
 def _status_rows(account: dict[str, Any]) -> list[tuple[object, ...]]:
     name, state = account["account_email"], account["state"]
     if not account["models"] or state in {"rejected", "sealed"}:
-        return [(name, None, state, None, None, None, None, _time(account["state_until"]))]
+        return [(name, None, state, None, None, None, None, seconds(account["state_until"]))]
     return [
         (
             name,
@@ -141,8 +201,8 @@ def _status_rows(account: dict[str, Any]) -> list[tuple[object, ...]]:
             _of(model["requests_this_minute"], model["requests_per_minute"]),
             _of(model["prompt_tokens_this_minute"], model["prompt_tokens_per_minute"]),
             _of(model["requests_today"], model["requests_per_day"]),
-            _time(model["day_resets_at"]),
-            _time(model["state_until"]),
+            seconds(model["day_resets_at"]),
+            seconds(model["state_until"]),
         )
         for model in account["models"]
     ]
@@ -150,8 +210,3 @@ def _status_rows(account: dict[str, Any]) -> list[tuple[object, ...]]:
 
 def _of(used: int, most: int | None) -> str:
     return str(used) if most is None else f"{used}/{most}"
-
-
-def _time(stamp: str | None) -> str | None:
-    """An ISO time to the second."""
-    return None if stamp is None else re.sub(r"\.\d+", "", stamp)

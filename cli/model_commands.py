@@ -9,15 +9,16 @@ import click
 from rich.filesize import decimal
 
 from cli.api_client import ai_url, call
-from cli.pull_watch import follow_pull
+from cli.options import as_json
+from cli.pull_watch import explained, follow_pull
 from cli.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 MODELS_PATH: Final = "/ai/models/local"
+NO_OLLAMA: Final = "No Ollama server answers: nothing can be installed now."
 
-as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 on_host: Callable[[Any], Any] = click.option(
     "--host", metavar="HOST", help="Which Ollama server, where there are several; `models status` names them."
 )
@@ -41,7 +42,7 @@ def list_models(*, host: str | None, as_json: bool) -> None:
     rows += [_catalog_row(entry) for entry in answer["catalog"] if entry["status"] == "available"]
     print_table(("Model", "Status", "Size", "Memory", "Host"), rows)
     if not answer["ollama_reachable"]:
-        click.echo("No Ollama server answers: nothing can be installed now.", err=True)
+        click.echo(NO_OLLAMA, err=True)
 
 
 @models_group.command("install")
@@ -86,7 +87,9 @@ def show_status(*, host: str | None, as_json: bool) -> None:
     active = [model for model in answer["models"] if model["status"] != "installed" or model["error"]]
     if active:
         print_table(("Model", "Status", "Progress", "Host"), [_status_row(model) for model in active])
-    if answer["recommended"]:
+    if answer["hosts"] and not answer["ollama_reachable"]:
+        click.echo(NO_OLLAMA)
+    elif answer["recommended"]:
         click.echo(f"Recommended for the free memory: {answer['recommended']}")
 
 
@@ -122,7 +125,7 @@ def _status_row(model: dict[str, Any]) -> tuple[object, ...]:
     if model["status"] == "pulling":
         done = f"{decimal(model['completed_bytes'])} of {decimal(model['total_bytes'])}, {model['detail']}"
         return (model["model_name"], _status(model), done, model["host"])
-    return (model["model_name"], _status(model), model["error"], model["host"])
+    return (model["model_name"], _status(model), model["error"] and explained(model["error"]), model["host"])
 
 
 def _status(model: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ POLL_S: Final = 0.5
 AWAY_S: Final = 60.0
 """How long the gateway, or the model's worker, may be away before nobody waits any more."""
 STEP_PERCENT: Final = 10
+_UNKNOWN_MODEL: Final = "pull model manifest: file does not exist"
 
 
 class _Meter(Protocol):
@@ -59,13 +60,18 @@ def follow_pull(fetch: Callable[[], dict[str, Any]], name: str, host: str, *, po
             found = _look(fetch, name, host, patience)
             if found is not None:
                 if found["error"]:
-                    raise click.ClickException(f"{name} cannot be installed: {found['error']}")
+                    raise click.ClickException(f"{name} cannot be installed: {explained(found['error'])}")
                 if found["status"] != "pulling":
                     return int(found["size_bytes"])
                 meter.show(found)
             time.sleep(poll_s)
     finally:
         meter.close()
+
+
+def explained(error: str) -> str:
+    """An error of Ollama, with what it means where its words do not say so."""
+    return f"{error} (Ollama's library has no such model)" if error.strip() == _UNKNOWN_MODEL else error
 
 
 class _Patience:

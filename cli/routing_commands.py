@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import click
 
 from cli.api_client import ai_url, call_for_array
+from cli.options import as_json, on_or_off
 from cli.tables import print_json, print_table
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 ROUTING_PATH: Final = "/ai/routing/config"
-
-as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("routing")
@@ -33,7 +29,7 @@ def show_routing(*, as_json: bool) -> None:
 @click.argument("task_class", metavar="TASK_CLASS")
 @click.argument("tier", metavar="TIER")
 @click.option("--priority", type=click.IntRange(0, 100), help="The lowest is tried first.")
-@click.option("--enable/--disable", "enabled", default=None, help="Whether `auto` may use the tier.")
+@on_or_off("enable", "disable", "enabled", "`auto` may use the tier.")
 @as_json
 def set_routing(*, task_class: str, tier: str, priority: int | None, enabled: bool | None, as_json: bool) -> None:
     """Change a rule: TASK_CLASS is chat or embeddings, TIER is local, free_gemini or api_key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -41,7 +42,9 @@ def up(*, verbose: bool, procfile: Path) -> None:
         commands = read_procfile(procfile)
         with exclusive(data_dir):
             sys.exit(asyncio.run(_run(settings, commands, procfile.absolute().parent, Terminal(verbose=verbose))))
-    except (SettingsError, ProcfileError, AlreadyRuns) as error:
+    except SettingsError as error:
+        _fail(str(error), os.EX_CONFIG)
+    except (ProcfileError, AlreadyRuns) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"Cannot start: {error}")
@@ -57,7 +60,7 @@ def env() -> None:
     try:
         secret = load_settings().internal_secret or ""
     except SettingsError as error:
-        _fail(str(error))
+        _fail(str(error), os.EX_CONFIG)
     variables = {
         "REDIS_URL": note.redis_url,
         "DATABASE_URL": note.database_url,
@@ -71,7 +74,7 @@ def env() -> None:
 async def _run(settings: Settings, commands: dict[str, tuple[str, ...]], directory: Path, terminal: Terminal) -> int:
     if settings.port == 0:
         settings = msgspec.structs.replace(settings, port=free_port())
-    elif not await becomes_free(settings.host, settings.port, _PREDECESSOR_S):
+    if not await _is_ours(settings):
         terminal.error(
             f"Port {settings.port} on {settings.host} is taken by another program. "
             f"Stop that, or choose another port: CLAW_PORT={settings.port + 1} make up"
@@ -80,6 +83,21 @@ async def _run(settings: Settings, commands: dict[str, tuple[str, ...]], directo
     return await Stack(settings, commands, directory, terminal).run()
 
 
-def _fail(text: str) -> NoReturn:
+async def _is_ours(settings: Settings) -> bool:
+    """Whether the api can listen where it shall; not if another program does.
+
+    Raises:
+        SettingsError: nobody can listen there: no such address, or a port for root alone.
+    """
+    try:
+        return await becomes_free(settings.host, settings.port, _PREDECESSOR_S)
+    except PermissionError as error:
+        raise SettingsError(f"CLAW_PORT={settings.port} cannot be listened on: {error.strerror}") from None
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(f"CLAW_HOST={settings.host} cannot be listened on: {why}") from None
+
+
+def _fail(text: str, exit_code: int = 1) -> NoReturn:
     click.secho(text, fg="red", err=True)
-    sys.exit(1)
+    sys.exit(exit_code)

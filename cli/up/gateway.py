@@ -14,6 +14,7 @@ _POLL_TIMEOUT_S: Final = 5.0
 _CALL_TIMEOUT_S: Final = 30.0
 _PROMPT: Final = "In one sentence: what is a gateway?"
 _MAX_TOKENS: Final = 48
+_SHOWN_CHARACTERS: Final = 500
 
 
 class GatewayCallFailed(Exception):
@@ -51,6 +52,18 @@ class Gateway:
         """What GET /ready gives instead of 200; empty once it is 200."""
         return (await self._poll("/ready"))[0]
 
+    async def why_not_listed(self, model: str) -> str:
+        """What GET /v1/models gives instead of a list with this model; empty once it is listed.
+
+        Unlike the others it leaves an entry in the usage log: not to be called often.
+        """
+        instead, body = await self._poll("/v1/models")
+        try:
+            listed = [] if instead else msgspec.json.decode(body, type=_Models).data
+        except msgspec.DecodeError:
+            listed = []
+        return "" if any(one.id == model for one in listed) else instead or f"{model} is not on offer"
+
     async def why_no_stores(self) -> str:
         """As `why_not_ready`, but content with Redis and a migrated PostgreSQL: keys can be made then."""
         instead, body = await self._poll("/ready")
@@ -59,7 +72,7 @@ class Gateway:
             missing = not parts.redis == parts.postgres == "ok"
         except msgspec.DecodeError:
             missing = True
-        return (instead or f"200 {body[:500].decode(errors='replace')}") if missing else ""
+        return (instead or "it does not say that Redis and PostgreSQL are there") if missing else ""
 
     async def _poll(self, path: str) -> tuple[str, bytes]:
         try:
@@ -68,7 +81,7 @@ class Gateway:
             return f"{type(error).__name__} {error}".strip(), b""
         if response.status_code == 200:
             return "", response.content
-        return f"{response.status_code} {response.text.strip()[:500]}", response.content
+        return _reason(response), response.content
 
     async def create_first_key(self, name: str = "default", rpm_limit: int = 60) -> str | None:
         """A new API key if the gateway never had one; none if it has.
@@ -82,14 +95,14 @@ class Gateway:
         made = await self._management("POST", {"name": name, "admin_allowed": False, "rpm_limit": rpm_limit})
         return str(made.get("key", ""))
 
-    async def first_answer(self) -> AsyncGenerator[str, None]:
-        """Pieces of the local model's answer to a short question, as they come.
+    async def first_answer(self, model: str) -> AsyncGenerator[str, None]:
+        """Pieces of a model's answer to a short question, as they come.
 
         Raises:
             GatewayCallFailed: an error instead of an answer, or in the middle of it, or no text at all.
         """
         body = {
-            "model": "local",
+            "model": model,
             "stream": True,
             "max_tokens": _MAX_TOKENS,
             "messages": [{"role": "user", "content": _PROMPT}],
@@ -98,7 +111,8 @@ class Gateway:
         try:
             async with self._client.stream("POST", "/v1/chat/completions", json=body, timeout=120) as response:
                 if response.status_code != 200:
-                    raise GatewayCallFailed(f"{response.status_code} {(await response.aread()).decode()[:500]}")
+                    await response.aread()
+                    raise GatewayCallFailed(_reason(response))
                 async for line in response.aiter_lines():
                     if piece := _piece_of(line):
                         empty = False
@@ -120,12 +134,20 @@ class Gateway:
                 return msgspec.json.decode(response.content, type=dict[str, Any])
         except (httpx.HTTPError, msgspec.DecodeError, msgspec.ValidationError) as error:
             raise GatewayCallFailed(f"{method} /claw/v1/api-keys: {type(error).__name__} {error}") from None
-        raise GatewayCallFailed(f"{method} /claw/v1/api-keys: {response.status_code} {response.text[:500]}")
+        raise GatewayCallFailed(f"{method} /claw/v1/api-keys: {_reason(response)}")
 
 
 class _Readiness(msgspec.Struct):
     redis: str = ""
     postgres: str = ""
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
 
 
 class _Delta(msgspec.Struct):
@@ -150,5 +172,20 @@ def _piece_of(line: str) -> str:
     except msgspec.DecodeError as error:
         raise GatewayCallFailed(f"an event that is no JSON: {text[:200]} ({error})") from None
     if event.error is not None:
-        raise GatewayCallFailed(str(event.error.get("message", event.error)))
+        raise GatewayCallFailed(str(event.error.get("message") or "an error without a message"))
     return "".join(choice.delta.content or "" for choice in event.choices)
+
+
+def _reason(response: httpx.Response) -> str:
+    """The status and the words of a refusal: an error's message, what is missing of GET /ready, or a text."""
+    try:
+        body = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return f"{response.status_code} {response.text.strip()[:_SHOWN_CHARACTERS]}".strip()
+    answer = body if isinstance(body, dict) else {}
+    error = answer.get("error")
+    words = error.get("message") if isinstance(error, dict) else error
+    if not words and isinstance(answer.get("status"), str):
+        missing = ", ".join(part for part, state in answer.items() if state == "missing")
+        words = answer["status"] + (f" ({missing} missing)" if missing else "")
+    return f"{response.status_code} {words or response.reason_phrase}"[:_SHOWN_CHARACTERS].strip()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cli.up.child import Child, Program
@@ -14,7 +15,8 @@ from cli.up.embedded_server import ServerFailed
 from cli.up.gateway import Gateway
 from cli.up.running import RunNote, remove_note, write_note
 from cli.up.servers import Servers
-from cli.up.welcome import welcome
+from cli.up.welcome import Asked, welcome
+from shared.catalogue import AUTO, LOCAL
 from shared.settings import Settings, environment_for
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
 
 _HEALTHY_TIMEOUT_S: Final = 120.0
 _CONFIGURED_MODEL_TIMEOUT_S: Final = 20.0
+_OTHER_TIERS_TIMEOUT_S: Final = 5.0
 _POLL_S: Final = 0.1
+_LIST_POLL_S: Final = 0.5
 _STOP_RESERVE_S: Final = 5.0
 _SHOWN_LOG_LINES: Final = 10
 
@@ -71,7 +75,7 @@ class Stack:
                 await stop_requested
         except (StartFailed, ServerFailed) as error:
             self._terminal.error(str(error))
-            return 1
+            return 1 if self._misconfigured is None else os.EX_CONFIG
         else:
             return 0
         finally:
@@ -107,9 +111,9 @@ class Stack:
         )
         write_note(self._settings.data_dir, note)
         with self._terminal.step("Starting the gateway"):
-            no_answer = await self._wait_until_ready()
+            asked = await self._wait_until_ready()
         self._is_up = True
-        await welcome(self._gateway, self._settings, self._terminal, no_answer=no_answer)
+        await welcome(self._gateway, self._settings, self._terminal, asked)
 
     def _start_processes(self) -> None:
         environment = {
@@ -138,24 +142,39 @@ class Stack:
             return
         self._terminal.warn(f"{child.program.name} {child.ending}; starting it again")
 
-    async def _wait_until_ready(self) -> str:
-        """Empty once the local model can be asked; else why it cannot, with the gateway healthy all the same."""
+    async def _wait_until_ready(self) -> Asked:
+        """Who can be asked: the local model, or, with the gateway healthy all the same, `auto` or nobody."""
         gateway = self._gateway
         if why := await self._wait_for(gateway.why_unhealthy, _HEALTHY_TIMEOUT_S):
             raise StartFailed(self._with_log(f"The gateway is not healthy: {why}", "web"))
         if why := await self._wait_for(gateway.why_no_stores, _HEALTHY_TIMEOUT_S):
             raise StartFailed(self._with_log(f"The gateway is not ready: {why}", "web"))
         if self._servers.no_model:
-            return "there is no local model"
+            await self._wait_for(gateway.why_not_ready, _OTHER_TIERS_TIMEOUT_S)
+            return await self._auto_instead("there is no local model")
         embedded = self._servers.has_embedded_model
-        why = await self._wait_for(
-            gateway.why_not_ready, _HEALTHY_TIMEOUT_S if embedded else _CONFIGURED_MODEL_TIMEOUT_S
-        )
-        if why and embedded:
+        why = await self._wait_for_local(_HEALTHY_TIMEOUT_S if embedded else _CONFIGURED_MODEL_TIMEOUT_S)
+        if not why:
+            return Asked(LOCAL)
+        asked = await self._auto_instead(f"the local model server does not answer yet ({why})")
+        if embedded and not asked.model:
             raise StartFailed(self._with_log(f"The gateway is not ready: {why}", "worker-local"))
-        return why and f"the local model server does not answer yet ({why})"
+        return asked
 
-    async def _wait_for(self, why_not: Callable[[], Awaitable[str]], timeout_s: float) -> str:
+    async def _wait_for_local(self, timeout_s: float) -> str:
+        """Empty once a local model is on offer: the gateway is ready with any tier, so that is not enough."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        if why := await self._wait_for(self._gateway.why_not_ready, timeout_s):
+            return why
+        return await self._wait_for(
+            partial(self._gateway.why_not_listed, LOCAL), deadline - clock(), poll_s=_LIST_POLL_S
+        )
+
+    async def _auto_instead(self, why_not_local: str) -> Asked:
+        return Asked("" if await self._gateway.why_not_listed(AUTO) else AUTO, why_not_local)
+
+    async def _wait_for(self, why_not: Callable[[], Awaitable[str]], timeout_s: float, poll_s: float = _POLL_S) -> str:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         while True:
@@ -165,7 +184,7 @@ class Stack:
                 raise StartFailed(self._with_log(f"{name} cannot run as configured.", name))
             if not why or clock() >= deadline:
                 return why
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(poll_s)
 
     def _with_log(self, text: str, name: str) -> str:
         """`text`, and under it the last lines that child `name` wrote."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cli.up.gateway import GatewayCallFailed
 
@@ -17,19 +17,28 @@ if TYPE_CHECKING:
 _PLACEHOLDER_KEY: Final = "sk-nself-YOUR-KEY"
 
 
-async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, *, no_answer: str) -> None:
+class Asked(NamedTuple):
+    """Which model gives the first answer (empty: none can), and what keeps the local one from it."""
+
+    model: str
+    why_not_local: str = ""
+
+
+async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, asked: Asked) -> None:
     """Show the first answer, the first key and how to use them.
 
     Args:
         gateway: healthy.
         settings: for the base URL.
         terminal: where to.
-        no_answer: why no first answer can be had; empty where it can.
+        asked: who gives the first answer.
     """
-    if no_answer:
-        terminal.warn(f"First answer skipped: {no_answer}")
+    if not asked.model:
+        terminal.warn(f"First answer skipped: {asked.why_not_local}")
     else:
-        await _show_first_answer(gateway, terminal)
+        if asked.why_not_local:
+            terminal.warn(f"Asking {asked.model}: {asked.why_not_local}")
+        await _show_first_answer(gateway, terminal, asked.model)
     key = await _show_first_key(gateway, terminal)
     terminal.notice(f"\nBase URL: {settings.public_url}", "bold")
     terminal.notice("Try it:\n")
@@ -37,19 +46,19 @@ async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, *, n
     terminal.notice("\nCtrl-C stops everything.")
 
 
-async def _show_first_answer(gateway: Gateway, terminal: Terminal) -> None:
+async def _show_first_answer(gateway: Gateway, terminal: Terminal, model: str) -> None:
     terminal.notice(f"\n> {gateway.question}", "bold")
     started = time.monotonic()
     first_s: float | None = None
     try:
-        async with aclosing(gateway.first_answer()) as pieces:
+        async with aclosing(gateway.first_answer(model)) as pieces:
             async for piece in pieces:
                 first_s = first_s or time.monotonic() - started
                 terminal.token(piece)
     except GatewayCallFailed as error:
         terminal.error(f"\nThe first answer failed: {error}")
         return
-    terminal.notice(f"\n(model local; first token after {first_s:.2f} s)\n", "dim")
+    terminal.notice(f"\n(model {model}; first token after {first_s:.2f} s)\n", "dim")
 
 
 async def _show_first_key(gateway: Gateway, terminal: Terminal) -> str | None:

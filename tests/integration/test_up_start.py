@@ -1,6 +1,7 @@
 """`nself claw up` on real servers: what a start shows, keeps and refuses."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -62,20 +63,71 @@ async def test_a_taken_port_is_named_before_anything_is_started(up: Up) -> None:
 
 
 async def test_a_wrong_variable_is_named(up: Up) -> None:
-    """By the settings' own text."""
+    """By the settings' own text, with the exit code of every process that is configured wrongly."""
     await up.run(CLAW_PORT="many")
 
-    assert await up.exit_code() == 1
+    assert await up.exit_code() == os.EX_CONFIG
     assert "CLAW_PORT must be a number" in up.shown
 
 
+@pytest.mark.parametrize("host", ["999.1.1.1", "192.0.2.1", "a..b"])
+@pytest.mark.parametrize("port", [None, "0"])
+async def test_an_address_that_is_none_of_this_machine_is_named(up: Up, host: str, port: str | None) -> None:
+    """With its variable, before anything is started; also where any port would do."""
+    await up.run(CLAW_HOST=host, **({} if port is None else {"CLAW_PORT": port}))
+
+    assert await up.exit_code() == os.EX_CONFIG
+    assert f"CLAW_HOST={host} cannot be listened on: " in up.shown
+    assert "Errno" not in up.shown
+    assert not (up.folder / "data" / "valkey").exists()
+
+
+async def test_the_local_model_is_waited_for_though_another_tier_is_ready(up: Up) -> None:
+    """`auto` is on offer first; asked is who was promised."""
+    (up.folder / "models").write_text("\nauto\nauto local\n")
+    await up.started()
+
+    assert (up.folder / "asked").read_text() == "local\n"
+    assert "(model local; first token after" in up.shown
+
+
+async def test_auto_is_asked_where_no_local_model_comes(up: Up) -> None:
+    """After a while, which is said."""
+    (up.folder / "models").write_text("auto\n")
+    up.model_timeout_s = 0.1
+    await up.started()
+
+    assert (up.folder / "asked").read_text() == "auto\n"
+    assert "Asking auto: the local model server does not answer yet (local is not on offer)" in up.shown
+    assert "(model auto; first token after" in up.shown
+
+
+async def test_nobody_is_asked_where_nothing_is_on_offer(up: Up) -> None:
+    """The gateway runs all the same."""
+    (up.folder / "models").touch()
+    up.model_timeout_s = 0.1
+    await up.started()
+
+    assert not (up.folder / "asked").exists()
+    assert "First answer skipped: the local model server does not answer yet (local is not on offer)" in up.shown
+
+
+async def test_a_first_answer_that_fails_says_why_in_words(up: Up) -> None:
+    """The error's message, and none of its JSON."""
+    (up.folder / "refusal").write_text('{"error": {"message": "No local model.", "code": "no_local_model"}}')
+    await up.started()
+
+    assert "The first answer failed: 503 No local model.\n" in up.shown
+    assert '{"error"' not in up.shown
+
+
 async def test_a_process_that_cannot_run_as_configured_ends_the_start(up: Up) -> None:
-    """Exit code 78 means that starting it again is of no use; its last lines are shown."""
+    """Exit code 78 means that starting it again is of no use; it is that of `up`, and its last lines are shown."""
     (up.folder / "idle.py").write_text("import sys; print('SOME_VARIABLE is wrong'); sys.exit(78)")
     (up.folder / "web.py").write_text("import signal; signal.pause()")
     await up.run()
 
-    assert await up.exit_code() == 1
+    assert await up.exit_code() == os.EX_CONFIG
     assert "cannot run as configured" in up.shown
     assert "SOME_VARIABLE is wrong" in up.shown
 

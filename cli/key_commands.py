@@ -1,0 +1,135 @@
+"""`nself claw api keys`: the gateway's keys, over its HTTP API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import click
+
+from cli.api_client import call
+from cli.cells import seconds, usd, yes_no
+from cli.options import NONE, as_json, dollars, on_or_off, visible_name
+from cli.tables import print_json, print_table
+from shared.settings import MAX_RPM_LIMIT
+
+KEYS_PATH: Final = "/claw/v1/api-keys"
+BUDGET_HELP: Final = "US dollars that it may spend at paid APIs in a month; 0: nothing, none: no bound of its own."
+rpm_range: Final = click.IntRange(1, MAX_RPM_LIMIT)
+_NOT_IN_AN_ID: Final = re.compile(r"[^a-fA-F0-9-]")
+
+
+@click.group("keys")
+def keys_group() -> None:
+    """Gateway keys: list, create, change, revoke."""
+
+
+@keys_group.command("list")
+@click.option("--all", "include_revoked", is_flag=True, help="Revoked keys too.")
+@as_json
+def list_keys(*, include_revoked: bool, as_json: bool) -> None:
+    """List the keys."""
+    answer = call("GET", KEYS_PATH, query={"all": "true"} if include_revoked else None)
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["keys"]:
+        click.echo("No keys. Create one: nself claw api keys create --name NAME")
+        return
+    cells = [_key_cells(key) for key in answer["keys"]]
+    hidden = set() if include_revoked else {"Active"}
+    if all(key["monthly_budget_usd"] is None for key in answer["keys"]):
+        hidden.add("Budget")
+    columns = [column for column in cells[0] if column not in hidden]
+    print_table(columns, [[row[column] for column in columns] for row in cells])
+
+
+@keys_group.command("create")
+@click.option("--name", type=visible_name, metavar="TEXT", required=True, help="What the key is for.")
+@click.option("--admin", is_flag=True, help="May use admin mode.")
+@click.option("--rpm", type=rpm_range, default=60, show_default=True, help="Requests a minute.")
+@click.option("--budget", type=dollars, metavar="USD", default=NONE, show_default=True, help=BUDGET_HELP)
+@as_json
+def create_key(*, name: str, admin: bool, rpm: int, budget: float | str, as_json: bool) -> None:
+    """Create a key and show it, once."""
+    limits = {"rpm_limit": rpm, **({} if budget == NONE else {"monthly_budget_usd": budget})}
+    answer = call("POST", KEYS_PATH, body={"name": name, "admin_allowed": admin, **limits})
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"Key:    {answer['key']}")
+    click.echo("Store it now: it will not be shown again.")
+    _print_key(answer)
+
+
+@keys_group.command("update")
+@click.argument("key_id", metavar="ID")
+@click.option("--name", type=visible_name, metavar="TEXT", help="What the key is for.")
+@on_or_off("admin", "no-admin", "admin", "It may use admin mode.")
+@click.option("--rpm", type=rpm_range, help="Requests a minute.")
+@click.option("--budget", type=dollars, metavar="USD", help=BUDGET_HELP)
+@as_json
+def update_key(
+    *, key_id: str, name: str | None, admin: bool | None, rpm: int | None, budget: float | str | None, as_json: bool
+) -> None:
+    """Change a key; it has effect at once."""
+    wanted = {"name": name, "admin_allowed": admin, "rpm_limit": rpm, "monthly_budget_usd": budget}
+    change = {field: None if value == NONE and field != "name" else value
+              for field, value in wanted.items() if value is not None}  # fmt: skip
+    if not change:
+        raise click.ClickException("Nothing to change: give --name, --rpm, --budget, --admin or --no-admin.")
+    answer = call("PATCH", f"{KEYS_PATH}/{_path_part(key_id)}", body=change)
+    if as_json:
+        print_json(answer)
+        return
+    _print_key(answer)
+    if budget == NONE:
+        click.echo("Budget: no budget")
+
+
+@keys_group.command("revoke")
+@click.argument("key_id", metavar="ID")
+@as_json
+def revoke_key(*, key_id: str, as_json: bool) -> None:
+    """Revoke a key, for good."""
+    path_part = _path_part(key_id)
+    answer = call("DELETE", f"{KEYS_PATH}/{path_part}")
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"Key {path_part} is revoked.")
+
+
+def _path_part(key_id: str) -> str:
+    """An id as it stands in a path.
+
+    Raises:
+        ClickException: it is none.
+    """
+    path_part = _NOT_IN_AN_ID.sub("", key_id)
+    if not path_part:
+        raise click.ClickException(f"{key_id!r} is not the id of a key; `nself claw api keys list` shows them.")
+    return path_part
+
+
+def _print_key(key: dict[str, Any]) -> None:
+    click.echo(f"ID:     {key['id']}")
+    click.echo(f"Name:   {key['name']}")
+    click.echo(f"RPM:    {key['rpm_limit']}")
+    click.echo(f"Admin:  {yes_no(key['admin_allowed'])}")
+    if key["monthly_budget_usd"] is not None:
+        click.echo(f"Budget: {usd(key['monthly_budget_usd'])} a month")
+
+
+def _key_cells(key: dict[str, Any]) -> dict[str, object]:
+    return {
+        "ID": key["id"],
+        "Name": key["name"],
+        "RPM": key["rpm_limit"],
+        "Admin": yes_no(key["admin_allowed"]),
+        "Created": seconds(key["created_at"]),
+        "Prefix": key["key_prefix"],
+        "Last used": seconds(key["last_used_at"]),
+        "Active": yes_no(key["is_active"]),
+        "Budget": usd(key["monthly_budget_usd"]),
+    }

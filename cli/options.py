@@ -1,0 +1,98 @@
+"""Options that several commands have, and the values that they take."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from shared.gemini_accounts import MAX_LIMIT
+from shared.keys import MAX_BUDGET_USD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NONE: Final = "none"
+"""The word that takes a bound or a project away."""
+MAX_NAME_CHARACTERS: Final = 200
+
+as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def on_or_off(on: str, off: str, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Two flags that exclude each other, as one parameter: true, false, or None where neither is given.
+
+    Args:
+        on: the flag for true, without its dashes.
+        off: the flag for false.
+        name: the command's parameter.
+        text: what `--help` says of it.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def merged(**given: Any) -> Any:
+            is_on, is_off = given.pop(f"is_{name}_on"), given.pop(f"is_{name}_off")
+            if is_on and is_off:
+                raise click.UsageError(f"--{on} and --{off} exclude each other.")
+            return command(**given, **{name: is_on if is_on or is_off else None})
+
+        with_off = click.option(f"--{off}", f"is_{name}_off", is_flag=True, help="The opposite.")(merged)
+        return click.option(f"--{on}", f"is_{name}_on", is_flag=True, help=text)(with_off)
+
+    return decorate
+
+
+def dollars(text: str) -> float | str:
+    """A sum of US dollars, with or without its sign, or `none`.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    if text.lower() == NONE:
+        return NONE
+    try:
+        sum_usd = float(text.removeprefix("$"))
+    except ValueError:
+        sum_usd = -1.0
+    if not 0 <= sum_usd <= MAX_BUDGET_USD:
+        raise click.BadParameter(f"{text!r} is neither a sum of US dollars from 0 to {MAX_BUDGET_USD} nor {NONE}.")
+    return sum_usd
+
+
+def visible_name(text: str) -> str:
+    """The name of a key, without the white space around it.
+
+    Raises:
+        BadParameter: nobody could see it, or it is too long.
+    """
+    name = text.strip()
+    if not any(character.isprintable() for character in name) or len(name) > MAX_NAME_CHARACTERS:
+        raise click.BadParameter(f"A name has visible characters, and at most {MAX_NAME_CHARACTERS}.")
+    return name
+
+
+def account_name(text: str) -> str:
+    """The name of a new account, usually an address of mail.
+
+    Raises:
+        BadParameter: nobody could see it, it is too long, or it could not stand in a path.
+    """
+    name = visible_name(text)
+    if any(character.isspace() or character == "/" or not character.isprintable() for character in name):
+        raise click.BadParameter("The name of an account has no spaces, slashes and control characters.")
+    return name
+
+
+def limit_or_none(text: str) -> int | str:
+    """A limit of an account, or `none`.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    if text.lower() == NONE:
+        return NONE
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
+        raise click.BadParameter(f"{text!r} is neither a whole number from 1 to {MAX_LIMIT} nor {NONE}.")
+    return int(text)
