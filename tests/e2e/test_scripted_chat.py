@@ -155,7 +155,7 @@ async def test_a_client_that_leaves_stops_the_model_and_is_logged_as_499(
 
     assert await eventually(status) == [499]
     table = await asyncio.to_thread(scripted.said, "claw", "api", "usage", "--key", key.id)
-    assert table.splitlines()[1].split()[-1] == "499"
+    assert table.splitlines()[1].split()[-2:] == ["499", "cancelled"]
 
 
 async def test_a_client_that_stops_reading_a_stream_is_logged_as_499_with_its_tokens(

@@ -1,0 +1,48 @@
+"""A small day of the routing simulator, on a real Valkey: the gateway's own decisions, in simulated time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.routing import MOST_EXTRA, Outcome, report_of, simulate
+from bench.routing_load import Load
+from bench.routing_site import Site, host
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+LOAD = Load(seed=2, requests=800, programs=5, bursts=2, burst_share=0.95, burst_s=300)
+SITE = Site(hosts=(host(1, 2, 15), host(2, 2, 30)), projects=1)
+
+
+@pytest.fixture
+async def outcome(redis: Redis) -> Outcome:
+    """What came of the day."""
+    return await simulate(redis, LOAD, SITE)
+
+
+async def test_auto_pays_little_more_than_a_router_that_knows_the_day(outcome: Outcome) -> None:
+    """At most 5 % more, every tier used, and no less than any router must pay."""
+    assert outcome.bound_usd <= outcome.planned_usd
+    assert outcome.bound_usd <= outcome.paid_usd <= (1 + MOST_EXTRA) * outcome.planned_usd
+    assert {one.tier for one in outcome.day.served} == {"local", "gemini", "paid"}
+    assert outcome.is_within
+
+
+async def test_each_request_is_served_once_within_what_there_is(outcome: Outcome) -> None:
+    """Nobody is refused or lost; slots, quotas and the budget are kept; the report says so."""
+    assert not outcome.faults
+    assert not outcome.day.refused
+    assert sorted(one.request.number for one in outcome.day.served) == list(range(LOAD.requests))
+    report = report_of(outcome)
+    assert not report.failures
+    assert sum(report.raw["auto"]["requests"].values()) == LOAD.requests
+
+
+async def test_a_days_outcome_is_the_same_for_the_same_seed(outcome: Outcome, redis: Redis) -> None:
+    """So that a change of the routing shows."""
+    await redis.flushall()
+    again = await simulate(redis, LOAD, SITE)
+    assert again.day.served == outcome.day.served
