@@ -132,7 +132,8 @@ def _add_headers(app: Quart, settings: Settings) -> None:
             response.headers["x-ratelimit-limit-requests"] = str(limit)
             response.headers["x-ratelimit-remaining-requests"] = str(remaining)
             response.headers["x-ratelimit-reset-requests"] = f"{reset_s:.3f}s"
-        served_by = None if g.exchange is None else g.exchange.served_by
+        exchange = None if g.exchange is None else g.exchange()
+        served_by = None if exchange is None else exchange.served_by
         if served_by is not None:
             response.headers.update(route_headers(served_by))
         origin = cors.allowed_origin(request.headers.get("origin"), settings.cors_origins)

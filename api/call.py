@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -105,7 +106,8 @@ class Call:
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
         exchange = Exchange(gateway, draft, self._record, candidates=candidates, placing=placing, abort=abort)
-        g.exchange = exchange
+        # Weakly: a connection of a pool that is opened during a request keeps the request's context, and so its `g`.
+        g.exchange = weakref.ref(exchange)
         admitted = await exchange.begin(self._principal)
         if self._principal.rpm_limit:
             g.rate_limit = (self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
