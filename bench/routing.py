@@ -178,7 +178,8 @@ def _row(name: str, outcome: Outcome, served: Sequence[Served]) -> tuple[str, ..
     return (name, *shares, f"{figures['paid_usd']:.4f}", *waits, str(figures["waited_too_long"]))
 
 
-async def _run(load: Load, site: Site) -> Outcome:
+async def simulate_alone(load: Load, site: Site) -> Outcome:
+    """As `simulate`, in a Valkey of its own."""
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as folder:
         async with EmbeddedValkey(Path(folder)) as url:
             redis = redis_client.connect(url)
@@ -198,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     hosts = tuple(host(number + 1, asked.slots, speed) for number, speed in enumerate(asked.host_speeds))
     site = Site(hosts=hosts, projects=asked.projects, wait_s=asked.wait_s)
     print(_PROGRESS.format(**asdict(load)), file=sys.stderr, flush=True)
-    outcome = asyncio.run(_run(load, site))
+    outcome = asyncio.run(simulate_alone(load, site))
     report = report_of(outcome)
     if asked.json:
         print(json.dumps({"load": asdict(load), "site": _described(site), **report.raw}, indent=1))

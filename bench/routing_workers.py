@@ -22,7 +22,8 @@ from shared.keyspace import (
     worker_key,
 )
 from shared.queue import decode_job, in_progress_key, job_key
-from shared.types import Announcement, Job, LocalModel
+from shared.types import TIERS, Announcement, Job, LocalModel
+from shared.types import Lane as LaneInfo
 from workers.account_ledger import AccountLedger, Candidate, Refusal, Reservation
 from workers.lane import Lane
 
@@ -79,13 +80,10 @@ class Worker:
         """Until when no account can serve a model."""
         return {model: until for model, until in self._closed.items() if until > self._clock.now_ms}
 
-    async def announce(self) -> None:
-        """Say what is served, as a heartbeat does."""
+    def info(self) -> LaneInfo:
+        """What is announced of its lane."""
         self.has_news = False
-        identity = self._lane.queue.encode().hex()
-        words = msgspec.json.encode(Announcement(identity, self._lane.tier, (self._lane.info(),)))
-        await self._redis.set(worker_key(identity), words)
-        await self._redis.sadd(WORKERS, identity)  # type: ignore[misc]
+        return self._lane.info()
 
     async def claim(self) -> list[Job]:
         """The next jobs, as many as there are free slots."""
@@ -160,6 +158,7 @@ class Workforce:
 
     def __init__(self, redis: Redis, site: Site, clock: Clock) -> None:
         self.capacity = Capacity(redis)
+        self._redis = redis
         self._clock = clock
         self._looked_ms = -_LIFE_MS
         self._workers = {upstream.queue: Worker(redis, site, upstream, clock) for upstream in site.upstreams}
@@ -174,9 +173,16 @@ class Workforce:
         """Know what is announced, as late as an api process does: news at once, the rest with the next poll."""
         if news or self._clock.now_ms - self._looked_ms >= REFRESH_S * 1000:
             self._looked_ms = self._clock.now_ms
-            for worker in self:
-                await worker.announce()
+            await self._announce()
             await self.capacity.refresh()
+
+    async def _announce(self) -> None:
+        """Say what is served, as heartbeats do: one worker process for each tier, whose lanes keep their order."""
+        for number, tier in enumerate(TIERS):
+            lanes = tuple(worker.info() for worker in self if worker.upstream.tier == tier)
+            identity = f"{number:032x}"
+            await self._redis.set(worker_key(identity), msgspec.json.encode(Announcement(identity, tier, lanes)))
+            await self._redis.sadd(WORKERS, identity)  # type: ignore[misc]
 
 
 def _models(site: Site, upstream: Upstream) -> tuple[LocalModel, ...]:
