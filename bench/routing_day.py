@@ -80,7 +80,9 @@ class Simulator:
         self._router = Router(self._workforce.capacity, settings, cast("RoutingTable", _EveryTier()))
         self._purse = Purse(all_nano_usd=nano_usd(budget_usd))
         self._placing = Placing(purse=self._purse, most_waiting=settings.max_waiting_jobs)
-        self._gateway = SimpleNamespace(redis=redis, router=self._router, settings=settings, relay=NoRelay())
+        self._gateway = SimpleNamespace(
+            redis=redis, router=self._router, settings=settings, relay=NoRelay(), is_cut=False
+        )
         self._open: dict[str, SimulatedExchange] = {}
         self._agenda: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
         self._number = itertools.count()
