@@ -30,11 +30,15 @@ _decoder = msgspec.json.Decoder(Announcement)
 
 
 class Load(msgspec.Struct):
-    """A queue as all its live workers announce it: slots, ms an attempt takes, until when which models are closed."""
+    """A queue as all its live workers announce it.
+
+    Slots, ms that an attempt takes, until when which models are closed, ms that a token of an answer takes.
+    """
 
     slots: int
     service_ms: int
     closed_ms: dict[str, int]
+    ms_per_token: float = 0.0
 
     def is_closed(self, model: str, now_ms: float) -> bool:
         """Whether no account of any worker can serve a model now."""
@@ -153,7 +157,7 @@ def _loads(lanes: Iterable[Lane]) -> dict[str, Load]:
     for lane in lanes:
         load = loads.get(lane.queue)
         if load is None:
-            loads[lane.queue] = Load(lane.slots, lane.service_ms, dict(lane.closed_ms))
+            loads[lane.queue] = Load(lane.slots, lane.service_ms, dict(lane.closed_ms), lane.ms_per_token)
             continue
         # Open as soon as one of them is, and as fast as their mean, by slots.
         load.closed_ms = {
@@ -161,14 +165,19 @@ def _loads(lanes: Iterable[Lane]) -> dict[str, Load]:
             for model, until in load.closed_ms.items()
             if model in lane.closed_ms
         }
-        measured = [(load.slots, load.service_ms), (lane.slots, lane.service_ms)]
-        measured = [(slots, service_ms) for slots, service_ms in measured if service_ms]
-        slots = sum(weight for weight, _ in measured)
-        load.service_ms = sum(weight * service_ms for weight, service_ms in measured) // slots if slots else 0
+        load.service_ms = int(_mean((load.slots, load.service_ms), (lane.slots, lane.service_ms)))
+        load.ms_per_token = _mean((load.slots, load.ms_per_token), (lane.slots, lane.ms_per_token))
         load.slots += lane.slots
     for load in loads.values():
         load.service_ms = load.service_ms or UNKNOWN_SERVICE_MS
     return loads
+
+
+def _mean(*weighted: tuple[int, float]) -> float:
+    """The mean of what is known; 0 where nothing is."""
+    known = [(weight, value) for weight, value in weighted if value]
+    weights = sum(weight for weight, _ in known)
+    return sum(weight * value for weight, value in known) / weights if weights else 0.0
 
 
 def _decoded(words: bytes | None) -> Announcement | None:

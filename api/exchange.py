@@ -181,15 +181,21 @@ class Exchange:
         return self._inbound
 
     def _placed(self, candidate: Candidate) -> None:
-        """The attempt stands in this candidate's queue; what is left may be tried after it."""
-        self._current().target = candidate.target
+        """The attempt stands in this candidate's queue, or did; what is left may be tried after it."""
+        inbound = self._current()
+        if inbound.started_at is None:
+            inbound.target = candidate.target
         self._maybe_at = ()
-        self._chosen = [other for other in self._candidates if other.target == candidate.target]
-        self._candidates = [other for other in self._candidates if other.target != candidate.target]
+        self._choose(candidate.target)
         if self._overdue_timer is not None:
             self._overdue_timer.cancel()
         if candidate.target.tier == "local" and any(map(_is_elsewhere, self._candidates)):
             self._look_again_in(self._gateway.settings.local_max_wait_s)
+
+    def _choose(self, target: Target) -> None:
+        everything = self._candidates
+        self._chosen = [candidate for candidate in everything if candidate.target == target]
+        self._candidates = [candidate for candidate in everything if candidate.target != target]
 
     def _look_again_in(self, wait_s: float) -> None:
         self._overdue_timer = asyncio.get_running_loop().call_later(wait_s, self._current().be_overdue)
@@ -198,7 +204,7 @@ class Exchange:
         """Move a job that waits for too long to the next tier: in one step, so that it never runs twice."""
         inbound.overdue = False
         live = [
-            candidate
+            _at_once(candidate)
             for candidate in self._gateway.router.live(filter(_is_elsewhere, self._candidates))
             if candidate.rank < CLOSED
         ]
@@ -266,6 +272,10 @@ class Exchange:
         """Start the next attempt, or end the request with `error`."""
         inbound = self._current()
         await self._leave(inbound)
+        if inbound.target != self._chosen[0].target:
+            # Another host took it over while it waited.
+            self._candidates += self._chosen
+            self._choose(inbound.target)
         if self._may_try_again(error):
             self._again += 1
             self._candidates += self._chosen
@@ -349,3 +359,8 @@ class Exchange:
 def _is_elsewhere(candidate: Candidate) -> bool:
     """Whether a job that waits for long may move there: to another tier, or where the wait is bounded."""
     return candidate.target.tier != "local" or candidate.most_wait_ms > 0
+
+
+def _at_once(candidate: Candidate) -> Candidate:
+    """The candidate for a job that has waited for as long as is acceptable: at home only where a slot is free."""
+    return msgspec.structs.replace(candidate, most_wait_ms=1) if candidate.most_wait_ms else candidate

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _error_decoder = msgspec.json.Decoder(ErrorInfo)
 _usage_decoder = msgspec.json.Decoder(Usage)
+_target_decoder = msgspec.json.Decoder(Target)
 
 
 class Inbound:
@@ -25,7 +26,7 @@ class Inbound:
     Args:
         key: the attempt's key on the relay.
         job_id: its job in the queue.
-        target: where it was put.
+        target: where it was put, and who has taken it over from there since.
         whole: the reply is wanted as one body, so parts of it do not wake the reader.
         overrun: called when the client reads too slowly for what has arrived.
     """
@@ -119,6 +120,8 @@ class Inbound:
             self.error = from_info(_error_decoder.decode(payload))
         else:
             self.started_at = time.monotonic()
+            if payload:
+                self.target = _target_decoder.decode(payload)
             return
         self._wake()
 

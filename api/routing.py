@@ -104,10 +104,30 @@ class Router:
             rank = candidate.rank + CLOSED if is_closed else candidate.rank
             found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
         if len(found) > 1:
+            found = self._comparable(found)
             # Equals in random order, so that idle upstreams are used alike.
             random.shuffle(found)
             found.sort(key=lambda candidate: candidate.rank)
         return found
+
+    def _comparable(self, found: list[Candidate]) -> list[Candidate]:
+        """Local candidates with how long an attempt takes if all get answers of the same length.
+
+        What each of them lately took depends more on what it happened to be asked than on how fast it is.
+        """
+        speeds = {}
+        for candidate in found:
+            load = self._capacity.load(candidate.target.queue)
+            if candidate.target.tier == "local" and load is not None and load.ms_per_token:
+                speeds[candidate.target.queue] = load.ms_per_token
+        tokens = [candidate.service_ms / speed for candidate in found if (speed := speeds.get(candidate.target.queue))]
+        mean = sum(tokens) / max(1, len(tokens))
+        return [
+            msgspec.structs.replace(candidate, service_ms=int(mean * speed))
+            if (speed := speeds.get(candidate.target.queue))
+            else candidate
+            for candidate in found
+        ]
 
     # --- names and tiers ---
 

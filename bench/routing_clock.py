@@ -13,6 +13,8 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
+from redis.exceptions import NoScriptError
+
 import api.routing
 import shared.placement
 import shared.queue
@@ -80,7 +82,10 @@ class ClockedRedis:
             self._digests[_digest(script)] = _digest(changed)
             arguments = (changed, *arguments[1:])
         elif command == "EVALSHA":
-            arguments = (self._digests.get(arguments[0], arguments[0]), *arguments[1:])
+            if arguments[0] not in self._digests:
+                # The server may know it from others, as it goes by the real time.
+                raise NoScriptError
+            arguments = (self._digests[arguments[0]], *arguments[1:])
         if self._told_ms != self._clock.now_ms:
             self._told_ms = self._clock.now_ms
             seconds, ms = divmod(self._told_ms, 1000)

@@ -24,7 +24,7 @@ from shared.catalogue import nano_usd
 from shared.errors import GatewayError
 from shared.placement import Placing, Purse
 from shared.settings import load_settings
-from shared.types import JobDraft
+from shared.types import JobDraft, Target
 from workers.account_ledger import Refusal
 from workers.account_outcome import refused
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bench.routing_load import Request
     from bench.routing_site import Site
     from bench.routing_workers import Hold, Worker
-    from shared.types import Job, Target
+    from shared.types import Job
 
 _API: Final = "cd" * 16
 _LIFE_MS: Final = 7 * 86_400_000
@@ -164,7 +164,7 @@ class Simulator:
         """Claim and begin as many jobs as there are free slots."""
         for job in await worker.claim():
             exchange = self._open[job.request_id]
-            exchange.started()
+            exchange.started(Target(job.tier, worker.upstream.queue, job.model))
             held = await worker.hold(job, exchange.request.prompt_tokens)
             if worker.has_news:
                 await self._workforce.look(news=True)
@@ -193,7 +193,8 @@ class Simulator:
             exchange.finished()
             cost = self._site.cost_nano_usd(request) if job.tier == "paid" else 0
             record = exchange.record(cost / 1e9)
-            if not await worker.finish(job, record, served_ms=self.now_ms - began_ms):
+            served_ms = self.now_ms - began_ms
+            if not await worker.finish(job, record, served_ms=served_ms, tokens=request.output_tokens):
                 raise RuntimeError(f"request {request.number} was closed before")
             if held is not None:
                 await worker.settle(held, job.model, request)

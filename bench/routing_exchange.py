@@ -79,10 +79,10 @@ class SimulatedExchange(Exchange):
         """Its present attempt."""
         return self._current()
 
-    def started(self) -> None:
+    def started(self, target: Target) -> None:
         """A worker has claimed it."""
         self.inbound.worker = bytes(16)
-        self.inbound.accept(Kind.START, 0, b"")
+        self.inbound.accept(Kind.START, 0, msgspec.json.encode(target))
 
     async def fail_over(self, error: GatewayError) -> Target:
         """The attempt failed; where the next one is.

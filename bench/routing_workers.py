@@ -93,7 +93,7 @@ class Worker:
         claimed = await scripts.run(
             self._redis, scripts.CLAIM, [self.upstream.queue], free, _WORKER, _LIFE_MS, _LIFE_MS
         )
-        jobs = [decode_job(raw) for raw in claimed[1::2]]
+        jobs = [decode_job(raw) for raw in claimed[1::3]]
         self._running += len(jobs)
         return jobs
 
@@ -124,10 +124,12 @@ class Worker:
             all_tokens=all_tokens,
         )
 
-    async def finish(self, job: Job, record: UsageRecord | None, *, served_ms: int | None = None) -> bool:
+    async def finish(
+        self, job: Job, record: UsageRecord | None, *, served_ms: int | None = None, tokens: int = 0
+    ) -> bool:
         """End an attempt, as `workers.attempt.Attempt` does; whether its request was closed: not without a record."""
         self._running -= 1
-        self._lane.took(served_ms)
+        self._lane.took(served_ms, tokens)
         name = job_id(bytes.fromhex(job.request_id), job.attempt)
         queue = self.upstream.queue
         keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue)]

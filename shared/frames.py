@@ -36,7 +36,7 @@ _signal = Struct(">17sBI")
 class Kind(IntEnum):
     """What a frame says."""
 
-    START = 1  # a worker holds the attempt now
+    START = 1  # a worker holds the attempt now: its Target as JSON
     CONTENT = 2  # finished bytes for the client's stream; empty: the model began, nothing to send yet
     BODY = 3  # a part of the finished body of a reply that is not streamed
     END = 4  # the attempt is complete

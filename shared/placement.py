@@ -34,9 +34,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         target: tier, queue and model.
-        rank: only the best (lowest) rank with room is looked at, and in it what begins first is taken.
+        rank: only the best (lowest) rank with room is looked at, and in it what is done first is taken.
         slots: how many attempts run there at once.
-        service_ms: how long one takes.
+        service_ms: how long one takes there.
         extra_ms: how much longer this one takes, because its model has to be loaded.
         most_wait_ms: the longest expected wait at which it is still chosen; 0 for any.
         cost_nano_usd: what is reserved of the budgets, in billionths of a US dollar.
@@ -138,6 +138,7 @@ async def place(
             candidate.most_wait_ms,
             candidate.cost_nano_usd,
             head,
+            candidate.target.model,
         )
     return await scripts.run(redis, script, keys, *arguments)
 

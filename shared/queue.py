@@ -185,16 +185,16 @@ class QueueWorker(Worker):
         claimed: list[bytes] = await scripts.run(
             self.pool, scripts.CLAIM, [self.queue_name], free, self._worker_id, mark_ms, self._lease_ms
         )
-        self._may_have_more = len(claimed) >= 2 * free
-        for position in range(0, len(claimed), 2):
-            self._start(claimed[position].decode(), claimed[position + 1])
+        self._may_have_more = len(claimed) >= 3 * free
+        for position in range(0, len(claimed), 3):
+            self._start(claimed[position].decode(), claimed[position + 1], claimed[position + 2].decode())
 
-    def _start(self, job_id: str, raw: bytes) -> None:
+    def _start(self, job_id: str, raw: bytes, model: str) -> None:
         if job_id in self.tasks:
             # Redis lost its last second, and with it that the job was claimed.
             _log.warning("job %s came back while it runs: ignored", job_id)
             return
-        task = self.loop.create_task(self._run(job_id, raw), name=job_id)
+        task = self.loop.create_task(self._run(job_id, raw, model), name=job_id)
         self.tasks[job_id] = task
         task.add_done_callback(lambda _: self._ended(job_id))
 
@@ -203,9 +203,12 @@ class QueueWorker(Worker):
         if self._may_have_more:
             self._wake.set()
 
-    async def _run(self, job_id: str, raw: bytes) -> None:
+    async def _run(self, job_id: str, raw: bytes, model: str) -> None:
         try:
             job = decode_job(raw)
+            if model:
+                # It waited in another queue, for a model that may have another name there.
+                job = msgspec.structs.replace(job, model=model)
         except msgspec.MsgspecError:
             _log.exception("job %s cannot be read and is dropped", job_id)
             self.jobs_failed += 1

@@ -112,7 +112,8 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
 class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
     """One upstream that a worker serves: its queue, its slots and the models it has now.
 
-    A worker that is ending has no slots. `service_ms` is how long an attempt lately took, 0 while that is not known.
+    A worker that is ending has no slots. `service_ms` is how long an attempt lately took, and
+    `ms_per_token` that by tokens of its answer; 0 while that is not known.
     `closed_ms` says until when (milliseconds since 1970) no account can serve a model, `""` standing for every model:
     then another lane is chosen where there is one.
     """
@@ -124,6 +125,7 @@ class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
     models: tuple[LocalModel, ...]
     service_ms: int = 0
     closed_ms: dict[str, int] = {}
+    ms_per_token: float = 0.0
 
 
 class Announcement(msgspec.Struct, frozen=True):

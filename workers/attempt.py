@@ -35,7 +35,7 @@ from shared.openai_embeddings import decode_embeddings, estimate_embedding_token
 from shared.openai_reply import ChunkEncoder, CompletionFold
 from shared.openai_request import ChatRequest, estimate_prompt_tokens
 from shared.queue import in_progress_key, job_key
-from shared.types import Delta, Event, Job, Usage, UsageRecord
+from shared.types import Delta, Event, Job, Target, Usage, UsageRecord
 from workers.embedding import embed
 from workers.stream import Ending, Stream
 
@@ -88,6 +88,11 @@ class Attempt:
         """How long the upstream was busy with it so far, None while it has said nothing."""
         return None if self._first_ms is None else _now_ms() - self._started_ms
 
+    @property
+    def served_tokens(self) -> int:
+        """How many tokens it answered."""
+        return self._usage.completion_tokens if self._usage is not None else self._tokens
+
     def cancel(self, reason: Cancelled) -> None:
         """Stop and close the upstream connection; `reason` goes into the usage log."""
         self._cancelled = reason
@@ -97,7 +102,8 @@ class Attempt:
     async def run(self) -> None:
         """Run to the end and report it. Raises nothing but CancelledError, when the process shuts down."""
         self._task = asyncio.current_task()
-        self._stream.push(Kind.START, urgent=True)
+        target = Target(self.job.tier, self._queue, self.job.model)
+        self._stream.push(Kind.START, msgspec.json.encode(target), urgent=True)
         try:
             if self._cancelled is not None:
                 raise self._cancelled

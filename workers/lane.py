@@ -81,24 +81,29 @@ class Lane:
         self.models: tuple[LocalModel, ...] = ()
         self._reachable: bool | None = None
         self._service_ms = 0.0
+        self._tokens = 0.0
 
     @property
     def is_offered(self) -> bool:
         """Whether it can serve anything: it has an account."""
         return bool(self.accounts.all)
 
-    def took(self, served_ms: int | None) -> None:
-        """An attempt has ended after this time; None when its upstream said nothing."""
+    def took(self, served_ms: int | None, tokens: int) -> None:
+        """An attempt has ended after this time, and so many tokens; None when its upstream said nothing."""
         if served_ms is not None:
             weight = NEWEST_WEIGHT if self._service_ms else 1.0
             self._service_ms += weight * (served_ms - self._service_ms)
+            self._tokens += weight * (tokens - self._tokens)
 
     def info(self) -> LaneInfo:
         """What is announced of this lane."""
         # Two digits, so that the announcement does not change with every attempt.
         service_ms = int(float(f"{self._service_ms:.2g}"))
+        ms_per_token = float(f"{self._service_ms / self._tokens:.2g}") if self._tokens else 0.0
         closed_ms = self.accounts.closed_ms()
-        return LaneInfo(self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms)
+        return LaneInfo(
+            self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms, ms_per_token
+        )
 
     async def discover(self) -> bool:
         """Ask the upstream for its models; whether they changed."""

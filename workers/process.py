@@ -122,7 +122,7 @@ class WorkerProcess:
             self._attempts[key] = attempt
             try:
                 await attempt.run()
-                lane.took(attempt.served_ms)
+                lane.took(attempt.served_ms, attempt.served_tokens)
             finally:
                 del self._attempts[key]
 
@@ -186,7 +186,7 @@ class WorkerProcess:
                 lanes = tuple(msgspec.structs.replace(lane, slots=0) for lane in lanes)
             words = msgspec.json.encode(Announcement(identity, self._tier, lanes))
             # How long attempts take is no news: it changes with every few of them, and is read with the next look.
-            news = [msgspec.structs.replace(lane, service_ms=0) for lane in lanes]
+            news = [msgspec.structs.replace(lane, service_ms=0, ms_per_token=0) for lane in lanes]
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.set(worker_key(identity), words, px=life_ms)
             pipeline.sadd(WORKERS, identity)

@@ -19,12 +19,12 @@ if rpm > 0 then
     return {'limited', free[2] + window - now}
   end
 end
-local chosen, why = choose()
+local chosen, why, rank = choose()
 if chosen == 0 then return {why} end
 if rpm > 0 then
   redis.call('ZADD', KEYS[3], whole(now), ARGV[5])
   redis.call('PEXPIRE', KEYS[3], window / 1000)
 end
 redis.call('HSET', KEYS[5], ARGV[5], ARGV[11])
-put(chosen)
+put(chosen, false, rank)
 return {'ok', chosen, rpm - used - 1, window}

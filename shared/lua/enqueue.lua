@@ -5,12 +5,12 @@
 -- ARGV  10 the earlier job's id, or ''  11 'look': only say what would be chosen
 -- returns the candidate from 1, 0 when none has room or can be paid, -1 when the earlier job does not wait any more
 if ARGV[10] ~= '' and not redis.call('ZSCORE', KEYS[3], ARGV[10]) then return -1 end
-local chosen = choose()
+local chosen, _, rank = choose()
 if chosen == 0 or ARGV[11] == 'look' then return chosen end
 if ARGV[10] ~= '' then
   redis.call('ZREM', KEYS[3], ARGV[10])
   redis.call('DEL', KEYS[4])
 end
 release()
-put(chosen, ARGV[10] == '')  -- one that waited for its turn before does not wait again
+put(chosen, ARGV[10] == '', rank)  -- one that waited for its turn before does not wait again
 return chosen

@@ -5,8 +5,11 @@
 --       6 whose job (key id)  7 added to the score  8 budget of all, 9 of the key, in 1e-9 USD ('' for none)
 --       10, 11 the script's own
 --       12... of each candidate, best rank first: rank, slots, ms an attempt takes, ms more that this one takes,
---             longest wait in ms (0: any), cost in 1e-9 USD, head of the job JSON
-local FIRST_QUEUE, FIRST, FIELDS = 6, 12, 7
+--             longest wait in ms (0: any), cost in 1e-9 USD, head of the job JSON, model
+local FIRST_QUEUE, FIRST, FIELDS = 6, 12, 8
+-- How much longer an attempt takes with all slots of its host busy than with none: of hosts that are alike, the one that
+-- does least.
+local BUSY = 0.5
 -- Scores of jobs of normal priority: milliseconds since 1970, far from both ends.
 local NORMAL, LOW = 1e12, 2.49e12
 local time = redis.call('TIME')
@@ -46,42 +49,83 @@ local function is_first(queue)
   return not others or redis.call('ZCOUNT', queue, NORMAL + ARGV[7], '(' .. whole(score)) == 0
 end
 
--- The candidate of the best rank with room, in it the one that begins first; else 0 and why: 'full', or which budget.
-local function choose()
-  local count = (#ARGV - FIRST + 1) / FIELDS
-  local chosen, chosen_rank, chosen_ms, why = 0, 0, 0, nil
-  local most = tonumber(ARGV[1])
-  for i = 1, count do
-    local at = FIRST + (i - 1) * FIELDS
-    local rank, slots, service_ms = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-    if chosen > 0 and rank > chosen_rank then break end
-    local queue = KEYS[FIRST_QUEUE + i - 1]
+-- Whether a job that waits for this candidate may be taken over by another of its rank, and the other way round: it
+-- costs nothing there, and the model is ready.
+local function is_shared(at) return ARGV[at + 3] == '0' and ARGV[at + 5] == '0' end
+
+-- For the candidates of a rank: the expected wait of each in ms, the same with others of its rank taking over what waits
+-- once they are free, and how many jobs run there.
+local function waits(from, to)
+  local alone, helped, running, ahead, per_ms = {}, {}, {}, 0, 0
+  for i = from, to do
+    local at, queue = FIRST + (i - 1) * FIELDS, KEYS[FIRST_QUEUE + i - 1]
+    local slots, service_ms = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+    local before = 0
+    if redis.call('EXISTS', queue) == 1 then before = redis.call('ZCOUNT', queue, '-inf', whole((turn(queue)))) end
+    running[i] = redis.call('ZCOUNT', 'claw:running:' .. queue, now_ms, '+inf')
+    local in_line = before + running[i] - slots
+    alone[i] = in_line >= 0 and (in_line + 1) * service_ms / slots or 0
+    if is_shared(at) and service_ms > 0 then
+      ahead = ahead + math.max(in_line, 0)
+      per_ms = per_ms + slots / service_ms
+    end
+  end
+  for i = from, to do
+    local is_helped = is_shared(FIRST + (i - 1) * FIELDS) and per_ms > 0
+    helped[i] = is_helped and math.min(alone[i], (ahead + 1) / per_ms) or alone[i]
+  end
+  return alone, helped, running
+end
+
+-- The candidate of a rank with room that begins first, and of those that begin at once the fastest; else 0 and why not:
+-- 'full', or which budget. Third, whether the job will have to wait there.
+local function best(from, to, why)
+  local most, first = tonumber(ARGV[1]), FIRST + (from - 1) * FIELDS
+  local alone, helped, running = { [from] = 0 }, { [from] = 0 }, { [from] = 0 }
+  -- The wait for a lone candidate that is taken whatever it is need not be known.
+  if to > from or from > 1 or first + FIELDS <= #ARGV or ARGV[first + 4] ~= '0' then
+    alone, helped, running = waits(from, to)
+  end
+  local chosen, chosen_begins_ms, chosen_takes_ms = 0, 0, 0
+  for i = from, to do
+    local at, queue = FIRST + (i - 1) * FIELDS, KEYS[FIRST_QUEUE + i - 1]
     local waiting = redis.call('ZCARD', queue)
     -- Nobody fills a queue for all others: the first waiting job of a key has room in twice as long a one.
     if waiting < most or (waiting < 2 * most and is_first(queue)) then
       local most_ms, cost = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-      local wait_ms = 0
-      if count > 1 or most_ms > 0 then
-        local before = waiting > 0 and redis.call('ZCOUNT', queue, '-inf', whole((turn(queue)))) or 0
-        local ahead = before + redis.call('ZCOUNT', 'claw:running:' .. queue, now_ms, '+inf') - slots
-        if ahead >= 0 then wait_ms = (ahead + 1) * service_ms / slots end
-      end
-      if most_ms == 0 or wait_ms <= most_ms then
-        local begins_ms = wait_ms + tonumber(ARGV[at + 3])
-        if chosen == 0 or begins_ms < chosen_ms then
-          local lacking = cost > 0 and unaffordable(cost)
-          if lacking then
-            why = why or lacking
-          else
-            chosen, chosen_rank, chosen_ms = i, rank, begins_ms
-          end
+      local begins_ms = alone[i] + ARGV[at + 3]
+      local takes_ms = ARGV[at + 2] * (1 + BUSY * running[i] / math.max(1, ARGV[at + 1]))
+      local is_better = chosen == 0
+        or begins_ms < chosen_begins_ms
+        or (begins_ms == chosen_begins_ms and takes_ms < chosen_takes_ms)
+      if is_better and (most_ms == 0 or helped[i] <= most_ms) then
+        local lacking = cost > 0 and unaffordable(cost)
+        if lacking then
+          why = why or lacking
+        else
+          chosen, chosen_begins_ms, chosen_takes_ms = i, begins_ms, takes_ms
         end
       end
     elseif ARGV[at + 5] == '0' then
       why = 'full'
     end
   end
-  return chosen, why or 'full'
+  return chosen, why, chosen > 0 and alone[chosen] > 0
+end
+
+-- The best candidate of the best rank that has one; else 0 and why: 'full', or which budget. Third, where the job has to
+-- wait, the first and the last candidate of that rank.
+local function choose()
+  local count = (#ARGV - FIRST + 1) / FIELDS
+  local chosen, why, must_wait, from = 0, nil, false, 1
+  while from <= count do
+    local to, rank = from, ARGV[FIRST + (from - 1) * FIELDS]
+    while to < count and ARGV[FIRST + to * FIELDS] == rank do to = to + 1 end
+    chosen, why, must_wait = best(from, to, why)
+    if chosen > 0 then return chosen, nil, must_wait and { from, to } or nil end
+    from = to + 1
+  end
+  return 0, why or 'full'
 end
 
 local function release()
@@ -110,10 +154,27 @@ local function tag(queue, again)
   return whole(at)
 end
 
-local function put(chosen, again)
+-- Tells the others of its rank that a job waits which they could do too: claim.lua takes over from there.
+local function share(chosen, rank, score)
+  local queue = KEYS[FIRST_QUEUE + chosen - 1]
+  for i = rank[1], rank[2] do
+    local at = FIRST + (i - 1) * FIELDS
+    if i ~= chosen and is_shared(at) then
+      local shared = 'claw:shared:' .. KEYS[FIRST_QUEUE + i - 1]
+      redis.call('ZADD', shared, score, queue .. '\n' .. ARGV[at + 7] .. '\n' .. ARGV[3])
+      -- What has been served since stays until somebody looks: not more of it than can wait.
+      redis.call('ZREMRANGEBYRANK', shared, 0, -1 - 2 * ARGV[1])
+      redis.call('PEXPIRE', shared, ARGV[2])
+    end
+  end
+end
+
+local function put(chosen, again, rank)
   local at, queue = FIRST + (chosen - 1) * FIELDS, KEYS[FIRST_QUEUE + chosen - 1]
   if ARGV[at + 5] ~= '0' then hold(ARGV[at + 5]) end
   redis.call('SET', KEYS[1], ARGV[at + 6] .. ARGV[4], 'PX', ARGV[2])
-  redis.call('ZADD', queue, tag(queue, again), ARGV[3])
+  local score = tag(queue, again)
+  redis.call('ZADD', queue, score, ARGV[3])
+  if rank and is_shared(at) then share(chosen, rank, score) end
   redis.call('PUBLISH', 'claw:wake:' .. queue, '')
 end
