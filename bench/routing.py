@@ -126,9 +126,9 @@ def report_of(outcome: Outcome) -> Report:
     ]
     report.lines = table(("", *TIERS, "paid USD", "wait p50", "p99", "longest", "too long"), rows)
     all_usd = sum(map(outcome.site.cost_nano_usd, outcome.requests)) / NANO_USD
-    more = _more(outcome.paid_usd, outcome.planned_usd)
+    more = _compared(outcome.paid_usd, outcome.planned_usd)
     day = outcome.day
-    report.lines.append(f"auto pays {more} than the all-knowing router; {MOST_EXTRA:.0%} more is allowed.")
+    report.lines.append(f"auto pays {more} the all-knowing router; {MOST_EXTRA:.0%} more is allowed.")
     report.lines.append(
         f"No router pays less than {outcome.bound_usd:.4f} USD, even one that keeps what is free for the dear requests "
         "to come (a lower bound)."
@@ -153,10 +153,13 @@ def _usd(served: Sequence[Served]) -> float:
     return sum(one.cost_nano_usd for one in served) / NANO_USD
 
 
-def _more(paid_usd: float, least_usd: float) -> str:
+def _compared(paid_usd: float, least_usd: float) -> str:
+    if paid_usd == least_usd:
+        return "as much as"
     if not least_usd:
-        return "no more" if not paid_usd else f"{paid_usd:.4f} USD more"
-    return f"{paid_usd / least_usd - 1:+.1%}"
+        return f"{paid_usd:.4f} USD more than"
+    share = paid_usd / least_usd - 1
+    return f"{abs(share):.1%} {'more' if share > 0 else 'less'} than"
 
 
 def _figures(served: Sequence[Served], site: Site) -> dict[str, Any]:

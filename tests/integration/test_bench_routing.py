@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from bench.routing import MOST_EXTRA, Outcome, report_of, simulate, simulate_alone
+from bench.routing_clock import Clock, ClockedRedis
 from bench.routing_load import Load
 from bench.routing_site import Site, host
+from shared import scripts
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -45,3 +47,11 @@ async def test_a_days_outcome_is_the_same_for_the_same_seed(outcome: Outcome) ->
     """On another server too, so that a change of the routing shows."""
     again = await simulate_alone(LOAD, SITE)
     assert again.day.served == outcome.day.served
+
+
+async def test_scripts_that_the_server_knows_go_by_the_simulated_time(redis: Redis) -> None:
+    """Also where others ran them before, by the real time."""
+    script = "return redis.call('TIME')"
+    clocked = cast("Redis", ClockedRedis(redis, Clock(1_000_000)))
+    assert int((await scripts.run(redis, script, []))[0]) > 1_000
+    assert await scripts.run(clocked, script, []) == [b"1000", b"0"]

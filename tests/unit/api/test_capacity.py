@@ -15,18 +15,29 @@ def capacity(*lanes: Lane) -> Capacity:
     return made
 
 
-def lane(queue: str, *models: str, slots: int = 4, service_ms: int = 0, closed: dict[str, int] | None = None) -> Lane:
+def lane(
+    queue: str,
+    *models: str,
+    slots: int = 4,
+    service_ms: int = 0,
+    closed: dict[str, int] | None = None,
+    ms_per_token: float = 0.0,
+) -> Lane:
     """A lane as it is announced."""
-    return Lane("local", "ollama", queue, slots, tuple(LocalModel(model) for model in models), service_ms, closed or {})
+    offered = tuple(LocalModel(model) for model in models)
+    return Lane("local", "ollama", queue, slots, offered, service_ms, closed or {}, ms_per_token)
 
 
 def test_workers_that_share_a_queue_serve_it_together() -> None:
     """Their slots add up; how long an attempt takes is their mean by slots, of those that know."""
     load = capacity(
-        lane("a", slots=1, service_ms=1000), lane("a", slots=3, service_ms=3000), lane("a", slots=4), lane("b")
+        lane("a", slots=1, service_ms=1000, ms_per_token=10),
+        lane("a", slots=3, service_ms=3000, ms_per_token=20),
+        lane("a", slots=4),
+        lane("b"),
     ).load("a")
     assert load is not None
-    assert (load.slots, load.service_ms) == (8, 2500)
+    assert (load.slots, load.service_ms, load.ms_per_token) == (8, 2500, 17.5)
 
 
 def test_a_queue_without_a_measurement_is_taken_to_be_slow() -> None:

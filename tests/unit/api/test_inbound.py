@@ -116,6 +116,16 @@ async def test_what_is_overdue_wakes_the_reader_once_and_not_after_its_start() -
     assert not started.overdue
 
 
+def test_a_start_says_who_has_taken_it_over() -> None:
+    """A worker of a version that does not say so has it where it was put."""
+    one, other = inbound(), inbound()
+    target = Target("local", "arq:queue:local:other", "m")
+    one.accept(Kind.START, 0, msgspec.json.encode(target))
+    other.accept(Kind.START, 0, b"")
+    assert one.target == target
+    assert other.target == inbound().target
+
+
 def test_only_what_still_runs_is_cut() -> None:
     """An attempt that has ended has no worker to stop."""
     running, over = inbound(), inbound()

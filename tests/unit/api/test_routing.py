@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from api.capacity import Load
@@ -58,7 +59,9 @@ class FixedCapacity:
     def load(self, queue: str) -> Load | None:
         """What a queue's workers can do."""
         found = [lane for lane in self._lanes if lane.queue == queue]
-        return Load(found[0].slots, found[0].service_ms, found[0].closed_ms) if found else None
+        if not found:
+            return None
+        return Load(found[0].slots, found[0].service_ms, found[0].closed_ms, found[0].ms_per_token)
 
 
 class FixedTable:
@@ -213,6 +216,19 @@ def test_a_loaded_model_is_preferred() -> None:
     )
     extra = {candidate.target.queue: candidate.extra_ms for candidate in router(*hosts).route(chat("x"))}
     assert extra["a"] > extra["b"] == 0
+
+
+def test_hosts_are_compared_by_their_speed_and_not_by_what_they_were_asked() -> None:
+    """The slow one had short answers lately, the fast one long ones: both get their mean of 150 tokens."""
+    slow = lane("slow", "x", service_ms=5_000, ms_per_token=100.0)
+    fast = lane("fast", "x", service_ms=10_000, ms_per_token=40.0)
+    new = lane("new", "x", service_ms=7_000)
+    paying = msgspec.structs.replace(OPENAI, service_ms=9_000, ms_per_token=10.0)
+    asking = router(slow, fast, new, paying)
+    found = {each.target.queue: each.service_ms for each in asking.live(asking.route(chat("auto")))}
+    assert found == {"slow": 15_000, "fast": 6_000, "new": 7_000, "openai": 9_000}
+    alone = router(slow)
+    assert [each.service_ms for each in alone.live(alone.route(chat("x")))] == [5_000]
 
 
 def test_what_has_no_open_account_comes_last_but_stays() -> None:
