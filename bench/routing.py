@@ -64,6 +64,7 @@ class Outcome:
     site: Site
     day: Day
     planned: list[Served]
+    planned_at_once: list[Served]
     bound_usd: float
     faults: list[str]
 
@@ -99,6 +100,7 @@ async def simulate(redis: Redis, load: Load, site: Site) -> Outcome:
     with clock.in_charge():
         day = await Simulator(clocked, site, clock, budget_usd=_BUDGET_USD).run(requests)
     planned = best_plan(requests, site)
+    planned_at_once = best_plan(requests, site, waits_for_quota=False)
     faults = [f"auto: request {request.number} was refused: {code}" for request, code in day.refused]
     faults += [f"auto: {fault}" for fault in faults_of(requests, day.served, site)]
     faults += [f"all-knowing: {fault}" for fault in faults_of(requests, planned, site)]
@@ -106,7 +108,7 @@ async def simulate(redis: Redis, load: Load, site: Site) -> Outcome:
     bound_usd = LowerBound(requests, site).usd()
     if bound_usd > _usd(planned) + 1e-9:
         faults.append("the lower bound is above what a plan pays: one of the two is wrong")
-    return Outcome(requests, site, day, planned, bound_usd, faults)
+    return Outcome(requests, site, day, planned, planned_at_once, bound_usd, faults)
 
 
 async def _budget_faults(redis: Redis, clock: Clock, day: Day) -> list[str]:
@@ -123,6 +125,7 @@ def report_of(outcome: Outcome) -> Report:
     rows = [
         _row("auto", outcome, outcome.day.served),
         _row("all-knowing, in order of arrival", outcome, outcome.planned),
+        _row("the same, not waiting for quotas", outcome, outcome.planned_at_once),
     ]
     report.lines = table(("", *TIERS, "paid USD", "wait p50", "p99", "longest", "too long"), rows)
     all_usd = sum(map(outcome.site.cost_nano_usd, outcome.requests)) / NANO_USD
@@ -141,6 +144,7 @@ def report_of(outcome: Outcome) -> Report:
     report.raw = {
         "auto": _figures(outcome.day.served, outcome.site),
         "all_knowing": _figures(outcome.planned, outcome.site),
+        "all_knowing_not_waiting_for_quotas": _figures(outcome.planned_at_once, outcome.site),
         "lower_bound_usd": outcome.bound_usd,
         "all_paid_usd": all_usd,
         "within": outcome.is_within,

@@ -36,13 +36,19 @@ class Rule(NamedTuple):
 RULES: Final = tuple(Rule(*choice) for choice in product(_WAIT_SHARES, (False, True)))
 
 
-def best_plan(requests: Sequence[Request], site: Site) -> list[Served]:
-    """The cheapest of the plans that serve in the order of arrival and pay only where nothing free is left in time."""
-    plans = [plan(requests, site, rule) for rule in RULES]
+def best_plan(requests: Sequence[Request], site: Site, *, waits_for_quota: bool = True) -> list[Served]:
+    """The cheapest of the plans that serve in the order of arrival and pay only where nothing free is left in time.
+
+    Args:
+        requests: the day.
+        site: what serves it.
+        waits_for_quota: whether a free project that is open again within the wait counts as free, as a host does.
+    """
+    plans = [plan(requests, site, rule, waits_for_quota=waits_for_quota) for rule in RULES]
     return min(plans, key=lambda served: sum(one.cost_nano_usd for one in served))
 
 
-def plan(requests: Sequence[Request], site: Site, rule: Rule) -> list[Served]:
+def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota: bool = True) -> list[Served]:
     """One day, planned by a rule."""
     homes = [_Home(upstream) for upstream in site.hosts]
     quotas = [
@@ -51,12 +57,13 @@ def plan(requests: Sequence[Request], site: Site, rule: Rule) -> list[Served]:
         for model in site.catalogue.auto.gemini
     ]
     wait_ms = int(site.wait_s * 1000)
+    quota_ms = wait_ms if waits_for_quota else 0
     served = []
     for request in requests:
         patience_ms = int(wait_ms * rule.wait_share)
         one = (
             _at_home(request, homes, patience_ms, by_end=rule.by_end)
-            or _for_free(request, quotas, wait_ms)
+            or _for_free(request, quotas, quota_ms)
             or _at_home(request, homes, wait_ms, by_end=rule.by_end)
         )
         if one is None:
