@@ -154,7 +154,8 @@ local function tag(queue, again)
   return whole(at)
 end
 
--- Tells the others of its rank that a job waits which they could do too: claim.lua takes over from there.
+-- Tells the others of its rank that a job waits which they could do too: claim.lua takes over from there. They are woken,
+-- since one may have a free slot already that is still counted as running.
 local function share(chosen, rank, score)
   local queue = KEYS[FIRST_QUEUE + chosen - 1]
   for i = rank[1], rank[2] do
@@ -165,6 +166,7 @@ local function share(chosen, rank, score)
       -- What has been served since stays until somebody looks: not more of it than can wait.
       redis.call('ZREMRANGEBYRANK', shared, 0, -1 - 2 * ARGV[1])
       redis.call('PEXPIRE', shared, ARGV[2])
+      redis.call('PUBLISH', 'claw:wake:' .. KEYS[FIRST_QUEUE + i - 1], '')
     end
   end
 end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +15,7 @@ from shared import scripts
 from shared.errors import Overloaded
 from shared.frames import Kind
 from shared.ids import job_id
-from shared.keyspace import running_key
+from shared.keyspace import running_key, wake_channel
 from shared.placement import Candidate, Placing, enqueue
 from shared.queue import decode_job, withdraw
 from shared.types import Target, Usage
@@ -79,6 +80,20 @@ async def test_a_job_is_served_by_one_of_those_who_could(redis: Redis) -> None:
     request, queue, other = await one_waiting(redis)
     assert await taken(redis, queue) == [(request.request_id, "")]
     assert await taken(redis, other) == []
+
+
+async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:
+    """One of them may have a slot that is free though Redis does not know it yet."""
+    await both_busy(redis)
+    async with redis.pubsub(ignore_subscribe_messages=True) as listener, asyncio.timeout(10):
+        await listener.subscribe(wake_channel("a"), wake_channel("b"))
+        await put(redis, *hosts())
+        woken = set()
+        async for message in listener.listen():
+            woken.add(message["channel"].decode())
+            if len(woken) == 2:
+                break
+    assert woken == {wake_channel("a"), wake_channel("b")}
 
 
 async def test_ones_own_jobs_come_first(redis: Redis) -> None:
