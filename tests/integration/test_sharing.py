@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +17,7 @@ from shared.ids import job_id
 from shared.keyspace import running_key, wake_channel
 from shared.placement import Candidate, Placing, enqueue
 from shared.queue import decode_job, withdraw
+from shared.redis_client import next_message, subscription
 from shared.types import Target, Usage
 from tests.integration.test_placement import at, claim, draft, put, record_of
 
@@ -85,15 +85,10 @@ async def test_a_job_is_served_by_one_of_those_who_could(redis: Redis) -> None:
 async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:
     """One of them may have a slot that is free though Redis does not know it yet."""
     await both_busy(redis)
-    async with redis.pubsub(ignore_subscribe_messages=True) as listener, asyncio.timeout(10):
-        await listener.subscribe(wake_channel("a"), wake_channel("b"))
+    channels = {wake_channel("a"), wake_channel("b")}
+    async with subscription(redis, *channels) as listener:
         await put(redis, *hosts())
-        woken = set()
-        async for message in listener.listen():
-            woken.add(message["channel"].decode())
-            if len(woken) == 2:
-                break
-    assert woken == {wake_channel("a"), wake_channel("b")}
+        assert {(await next_message(listener, 5))[0].decode() for _ in channels} == channels
 
 
 async def test_ones_own_jobs_come_first(redis: Redis) -> None:
