@@ -91,7 +91,7 @@ class Worker:
         if free <= 0:
             return []
         claimed = await scripts.run(
-            self._redis, scripts.CLAIM, [self.upstream.queue], free, _WORKER, _LIFE_MS, _LIFE_MS
+            self._redis, scripts.CLAIM, [self.upstream.queue], free, _WORKER, _LIFE_MS, _LIFE_MS, "help"
         )
         jobs = [decode_job(raw) for raw in claimed[1::3]]
         self._running += len(jobs)

@@ -102,6 +102,7 @@ class QueueWorker(Worker):
         longest_s: how long a job may run at the most, in seconds.
         lease_s: for how long a job counts as running without `renew`, in seconds.
         run: runs one attempt to its end and reports it; must not raise.
+        may_help: whether jobs that wait in other queues may be taken over now.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class QueueWorker(Worker):
         longest_s: float,
         lease_s: float,
         run: Callable[[Job], Awaitable[None]],
+        may_help: Callable[[], bool],
     ) -> None:
         async def attempt(_context: dict[Any, Any], job: Job) -> None:
             await run(job)
@@ -134,6 +136,7 @@ class QueueWorker(Worker):
         )
         self._worker_id = worker_id
         self._lease_ms = int(lease_s * 1000)
+        self._may_help = may_help
         self._wake = asyncio.Event()
         self._may_have_more = False
 
@@ -183,7 +186,14 @@ class QueueWorker(Worker):
             return
         mark_ms = IN_PROGRESS_MARGIN_MS + int(self.in_progress_timeout_s * 1000)
         claimed: list[bytes] = await scripts.run(
-            self.pool, scripts.CLAIM, [self.queue_name], free, self._worker_id, mark_ms, self._lease_ms
+            self.pool,
+            scripts.CLAIM,
+            [self.queue_name],
+            free,
+            self._worker_id,
+            mark_ms,
+            self._lease_ms,
+            "help" if self._may_help() else "",
         )
         self._may_have_more = len(claimed) >= 3 * free
         for position in range(0, len(claimed), 3):
@@ -212,7 +222,7 @@ class QueueWorker(Worker):
         except msgspec.MsgspecError:
             _log.exception("job %s cannot be read and is dropped", job_id)
             self.jobs_failed += 1
-            await self.pool.delete(job_key(job_id), in_progress_key(job_id))
+            await forget(self.pool, self.queue_name, job_id)
             return
         try:
             await self.functions[_FUNCTION].coroutine({"job_id": job_id}, job)
@@ -221,6 +231,18 @@ class QueueWorker(Worker):
             self.jobs_failed += 1
         else:
             self.jobs_complete += 1
+
+
+async def forget(redis: Redis, queue: str, job_id: str) -> None:
+    """Remove a job that was claimed and will not be run.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.delete(job_key(job_id), in_progress_key(job_id))
+    pipeline.zrem(running_key(queue), job_id)
+    await pipeline.execute()
 
 
 async def withdraw(redis: Redis, queue: str, job_id: str) -> bool:

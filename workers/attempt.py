@@ -27,6 +27,7 @@ from shared.errors import (
     StreamBroken,
     Superseded,
     Throttled,
+    UpstreamError,
 )
 from shared.frames import Kind
 from shared.ids import completion_id, job_id
@@ -78,6 +79,7 @@ class Attempt:
         self._started_ms = _now_ms()
         self._first_ms: int | None = None
         self._tokens = 0
+        self.has_failed = False
         self._usage: Usage | None = None
         self._is_estimated = False
         self._fold: CompletionFold | None = None
@@ -236,6 +238,7 @@ class Attempt:
 
     def _settle(self, error: GatewayError | None) -> None:
         committed = self._first_ms is not None
+        self.has_failed = isinstance(error, UpstreamError) and not committed
         if error is None:
             self._stream.push(Kind.END, _encode(self._counted()), urgent=True)
         else:

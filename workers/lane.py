@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 NEWEST_WEIGHT: Final = 0.1
 """Of the last attempt in the mean of how long attempts take."""
+HELP_PAUSE_S: Final = 5.0
+"""For how long a lane takes nothing over after an attempt has failed there."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -81,7 +83,9 @@ class Lane:
         self.models: tuple[LocalModel, ...] = ()
         self._reachable: bool | None = None
         self._service_ms = 0.0
-        self._tokens = 0.0
+        self._answer_ms = 0.0
+        self._answer_tokens = 0.0
+        self._failed_at = float("-inf")
 
     @property
     def is_offered(self) -> bool:
@@ -90,16 +94,28 @@ class Lane:
 
     def took(self, served_ms: int | None, tokens: int) -> None:
         """An attempt has ended after this time, and so many tokens; None when its upstream said nothing."""
-        if served_ms is not None:
-            weight = NEWEST_WEIGHT if self._service_ms else 1.0
-            self._service_ms += weight * (served_ms - self._service_ms)
-            self._tokens += weight * (tokens - self._tokens)
+        if served_ms is None:
+            return
+        self._service_ms = _mean(self._service_ms, served_ms)
+        if tokens:
+            # Embeddings have none, and say nothing of how fast answers are.
+            self._answer_ms = _mean(self._answer_ms, served_ms)
+            self._answer_tokens = _mean(self._answer_tokens, tokens)
+
+    def failed(self) -> None:
+        """An attempt has failed before its upstream said anything."""
+        self._failed_at = time.monotonic()
+
+    def may_help(self) -> bool:
+        """Whether jobs that wait for another lane may be taken over: who fails at once would soon have them all."""
+        is_well = time.monotonic() - self._failed_at >= HELP_PAUSE_S
+        return is_well and bool(self.models) and not self.accounts.closed_ms()
 
     def info(self) -> LaneInfo:
         """What is announced of this lane."""
         # Two digits, so that the announcement does not change with every attempt.
         service_ms = int(float(f"{self._service_ms:.2g}"))
-        ms_per_token = float(f"{self._service_ms / self._tokens:.2g}") if self._tokens else 0.0
+        ms_per_token = float(f"{self._answer_ms / self._answer_tokens:.2g}") if self._answer_tokens else 0.0
         closed_ms = self.accounts.closed_ms()
         return LaneInfo(
             self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms, ms_per_token
@@ -169,6 +185,10 @@ class Lane:
             _log.info("%s: serving %s", self.queue, detail)
         else:
             _log.warning("%s: the model server does not answer: %s", self.queue, detail)
+
+
+def _mean(mean: float, newest: float) -> float:
+    return mean + NEWEST_WEIGHT * (newest - mean) if mean else float(newest)
 
 
 def lane_name(url: str) -> str:

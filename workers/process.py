@@ -14,7 +14,7 @@ from shared.errors import Cancelled
 from shared.frames import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.ids import job_id
 from shared.keyspace import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
-from shared.queue import QueueWorker, in_progress_key, job_key
+from shared.queue import QueueWorker, forget
 from shared.redis_client import UNREACHABLE, next_message, subscription
 from shared.types import Announcement, Job, Tier
 from shared.types import Lane as LaneInfo
@@ -64,6 +64,7 @@ class WorkerProcess:
                 longest_s=settings.total_timeout_s,
                 lease_s=settings.heartbeat_bound_s,
                 run=self._runner(lane),
+                may_help=lane.may_help,
             )
             for lane in lanes
         }
@@ -112,7 +113,7 @@ class WorkerProcess:
         async def run(job: Job) -> None:
             key = attempt_key(bytes.fromhex(job.request_id), job.attempt)
             if not await self._is_wanted(job):
-                await self._discard(job)
+                await self._discard(job, lane.queue)
                 return
             # Taken only now: an outbox without streams is closed at the next heartbeat.
             outbox = self._outbox(job.api_id)
@@ -123,6 +124,8 @@ class WorkerProcess:
             try:
                 await attempt.run()
                 lane.took(attempt.served_ms, attempt.served_tokens)
+                if attempt.has_failed:
+                    lane.failed()
             finally:
                 del self._attempts[key]
 
@@ -137,10 +140,10 @@ class WorkerProcess:
         except UNREACHABLE:
             return True
 
-    async def _discard(self, job: Job) -> None:
+    async def _discard(self, job: Job, queue: str) -> None:
         name = job_id(bytes.fromhex(job.request_id), job.attempt)
         try:
-            await self._redis.delete(job_key(name), in_progress_key(name))
+            await forget(self._redis, queue, name)
         except UNREACHABLE as error:
             _log.warning("Redis does not answer (%s): job %s will expire", type(error).__name__, name)
 

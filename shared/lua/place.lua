@@ -56,23 +56,24 @@ local function is_shared(at) return ARGV[at + 3] == '0' and ARGV[at + 5] == '0' 
 -- For the candidates of a rank: the expected wait of each in ms, the same with others of its rank taking over what waits
 -- once they are free, and how many jobs run there.
 local function waits(from, to)
-  local alone, helped, running, ahead, per_ms = {}, {}, {}, 0, 0
+  local alone, helped, running, own, all, ahead, per_ms = {}, {}, {}, {}, {}, 0, 0
   for i = from, to do
     local at, queue = FIRST + (i - 1) * FIELDS, KEYS[FIRST_QUEUE + i - 1]
     local slots, service_ms = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-    local before = 0
-    if redis.call('EXISTS', queue) == 1 then before = redis.call('ZCOUNT', queue, '-inf', whole((turn(queue)))) end
+    local waiting = redis.call('ZCARD', queue)
+    local before = waiting > 0 and redis.call('ZCOUNT', queue, '-inf', whole((turn(queue)))) or 0
     running[i] = redis.call('ZCOUNT', 'claw:running:' .. queue, now_ms, '+inf')
     local in_line = before + running[i] - slots
     alone[i] = in_line >= 0 and (in_line + 1) * service_ms / slots or 0
     if is_shared(at) and service_ms > 0 then
-      ahead = ahead + math.max(in_line, 0)
+      -- Another host helps once it has done all that waits for itself, whoever's turn that is.
+      own[i], all[i] = math.max(in_line, 0), math.max(waiting + running[i] - slots, 0)
+      ahead = ahead + all[i]
       per_ms = per_ms + slots / service_ms
     end
   end
   for i = from, to do
-    local is_helped = is_shared(FIRST + (i - 1) * FIELDS) and per_ms > 0
-    helped[i] = is_helped and math.min(alone[i], (ahead + 1) / per_ms) or alone[i]
+    helped[i] = own[i] and per_ms > 0 and math.min(alone[i], (ahead - all[i] + own[i] + 1) / per_ms) or alone[i]
   end
   return alone, helped, running
 end
@@ -143,13 +144,18 @@ local function hold(cost)
   redis.call('HSET', KEYS[2], 'r:' .. ARGV[5], cost)
 end
 
+-- Lets a key live for as long as the job at least.
+local function keep(key)
+  if redis.call('PTTL', key) < tonumber(ARGV[2]) then redis.call('PEXPIRE', key, ARGV[2]) end
+end
+
 local function tag(queue, again)
   local at, others = turn(queue, again)
   local fair = 'claw:fair:' .. queue .. ':' .. ARGV[7]
   if not again then
     if not others then redis.call('DEL', fair) end
     redis.call('HSET', fair, ARGV[6], whole(at))
-    redis.call('PEXPIRE', fair, ARGV[2])
+    keep(fair)
   end
   return whole(at)
 end
@@ -163,9 +169,13 @@ local function share(chosen, rank, score)
     if i ~= chosen and is_shared(at) then
       local shared = 'claw:shared:' .. KEYS[FIRST_QUEUE + i - 1]
       redis.call('ZADD', shared, score, queue .. '\n' .. ARGV[at + 7] .. '\n' .. ARGV[3])
-      -- What has been served since stays until somebody looks: not more of it than can wait.
-      redis.call('ZREMRANGEBYRANK', shared, 0, -1 - 2 * ARGV[1])
-      redis.call('PEXPIRE', shared, ARGV[2])
+      -- What was served since stays until somebody looks: two of them go for each that comes, and there is a bound.
+      for _, note in ipairs(redis.call('ZRANGE', shared, 0, 1)) do
+        local waits_at, id = string.match(note, '^(.-)\n.-\n(.*)$')
+        if not redis.call('ZSCORE', waits_at, id) then redis.call('ZREM', shared, note) end
+      end
+      redis.call('ZREMRANGEBYRANK', shared, 2 * ARGV[1], -1)
+      keep(shared)
       redis.call('PUBLISH', 'claw:wake:' .. KEYS[FIRST_QUEUE + i - 1], '')
     end
   end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
@@ -16,7 +17,7 @@ from shared.frames import Kind
 from shared.ids import job_id
 from shared.keyspace import running_key, wake_channel
 from shared.placement import Candidate, Placing, enqueue
-from shared.queue import decode_job, withdraw
+from shared.queue import decode_job, job_key, withdraw
 from shared.redis_client import next_message, subscription
 from shared.types import Target, Usage
 from tests.integration.test_placement import at, claim, draft, put, record_of
@@ -31,9 +32,10 @@ if TYPE_CHECKING:
 LONG_MS = 60_000
 
 
-async def taken(redis: Redis, queue: str, count: int = 1) -> list[tuple[str, str]]:
+async def taken(redis: Redis, queue: str, count: int = 1, *, helps: bool = True) -> list[tuple[str, str]]:
     """Request and model of the jobs that a worker of `queue` gets; the model only where it waited elsewhere."""
-    claimed = await scripts.run(redis, scripts.CLAIM, [queue], count, "22" * 16, LONG_MS, 5_000)
+    how = "help" if helps else ""
+    claimed = await scripts.run(redis, scripts.CLAIM, [queue], count, "22" * 16, LONG_MS, 5_000, how)
     return [
         (decode_job(raw).request_id, model.decode()) for raw, model in zip(claimed[1::3], claimed[2::3], strict=True)
     ]
@@ -89,6 +91,26 @@ async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:
     async with subscription(redis, *channels) as listener:
         await put(redis, *hosts())
         assert {(await next_message(listener, 5))[0].decode() for _ in channels} == channels
+
+
+async def test_a_worker_that_cannot_help_takes_what_is_its_own(redis: Redis) -> None:
+    """It leaves the rest to others."""
+    request, queue, other = await one_waiting(redis)
+    _, own = await put(redis, at(other))
+    assert await taken(redis, other, 3, helps=False) == [(own.request_id, "")]
+    assert await taken(redis, queue) == [(request.request_id, "")]
+
+
+async def test_a_job_whose_words_are_gone_takes_nobodys_slot(redis: Redis) -> None:
+    """Neither among one's own nor among what is taken over."""
+    await both_busy(redis)
+    lost = [await put(redis, *hosts()) for _ in range(4)]
+    for _, request in lost:
+        await redis.delete(job_key(id_of(request)))
+    _, alive = await put(redis, hosts()[0])
+    _, noted = await put(redis, hosts()[0], at("b", slots=1, service_ms=LONG_MS))
+    assert [request_id for request_id, _ in await taken(redis, "a")] == [alive.request_id]
+    assert [request_id for request_id, _ in await taken(redis, "b")] == [noted.request_id]
 
 
 async def test_ones_own_jobs_come_first(redis: Redis) -> None:
@@ -151,9 +173,9 @@ async def test_what_has_been_served_is_not_kept_for_ever(redis: Redis) -> None:
     await both_busy(redis)
     slow = at("b", slots=1, service_ms=LONG_MS)
     for _ in range(50):
-        assert (await put(redis, hosts()[0], slow, most_waiting=3))[0] == "a"
+        assert (await put(redis, hosts()[0], slow))[0] == "a"
         assert len(await taken(redis, "a")) == 1
-    assert await redis.zcard("claw:shared:b") <= 6
+    assert await redis.zcard("claw:shared:b") <= 2
 
 
 async def test_the_expected_wait_knows_that_hosts_help_each_other(redis: Redis) -> None:
@@ -185,6 +207,42 @@ async def test_a_host_may_take_a_job_over_before_its_admission_is_known(redis: R
     await exchange.begin(Principal(request.key_id, 0, admin_allowed=False))
     assert exchange.served_by == (target, 1)
     assert await exchange.read_whole() == b"all of it"
+
+
+async def test_a_host_with_work_of_its_own_is_not_expected_to_help_soon(redis: Redis) -> None:
+    """It does all of that first, also what is less urgent: what is urgent waits there and not elsewhere."""
+    await both_busy(redis)
+    for _ in range(20):
+        await put(redis, at("b"), priority="low")
+    bounded = [
+        at("a", slots=1, service_ms=6000, most_wait_ms=5000),
+        at("b", slots=1, service_ms=6001, most_wait_ms=5000),
+    ]
+    route = (*bounded, at("paid", "paid", rank=1))
+    assert (await put(redis, *route, priority="high"))[0] == "b"
+    assert (await put(redis, *route, priority="low"))[0] == "paid"
+
+
+async def test_the_bound_of_the_notes_keeps_those_whose_turn_is_next(redis: Redis) -> None:
+    """What comes later, or is less urgent, makes room."""
+    await both_busy(redis)
+    slow = at("b", slots=1, service_ms=LONG_MS)
+    for _ in range(8):
+        await put(redis, hosts()[0], slow, priority="low")
+    assert len(await taken(redis, "a", 8, helps=False)) == 8
+    _, urgent = await put(redis, hosts()[0], slow, most_waiting=3, priority="high")
+    assert await redis.zcard("claw:shared:b") == 6
+    assert [request_id for request_id, _ in await taken(redis, "b")] == [urgent.request_id]
+
+
+async def test_a_job_with_little_time_left_does_not_end_what_is_known_of_others(redis: Redis) -> None:
+    """The notes live for as long as the last of them."""
+    await both_busy(redis)
+    slow, now_ms = at("b", slots=1, service_ms=LONG_MS), int(time.time() * 1000)
+    await put(redis, hosts()[0], slow)
+    await put(redis, hosts()[0], slow, request=draft(expires_ms=now_ms + 500))
+    for key in ("claw:shared:b", "claw:fair:a:0"):
+        assert await redis.pttl(key) > LONG_MS / 2
 
 
 async def test_of_idle_hosts_the_fastest_is_taken(redis: Redis) -> None:
