@@ -16,7 +16,7 @@ from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id, new_request_id
 from shared.keyspace import USAGE_STREAM, budget_key_at, open_requests, running_key
 from shared.placement import Candidate, Placing, Purse, enqueue
-from shared.queue import in_progress_key, job_key, withdraw
+from shared.queue import forget, in_progress_key, job_key, withdraw
 from shared.types import JobDraft, Target, Tier, UsageRecord
 
 if TYPE_CHECKING:
@@ -381,6 +381,16 @@ async def test_a_full_queue_passes_and_a_spent_budget_does_not(redis: Redis) -> 
     with pytest.raises(Overloaded) as raised:
         await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
     assert raised.value.code == "queue_full"
+
+
+async def test_a_job_that_is_discarded_does_not_count_as_running(redis: Redis) -> None:
+    """Nothing of it is left: it takes no slot of the expected wait."""
+    _, request = await put(redis, at("home"))
+    await claim(redis, "home")
+    name = job_id(bytes.fromhex(request.request_id), 1)
+    assert await redis.zcard(running_key("home")) == 1
+    await forget(redis, "home", name)
+    assert await redis.exists(running_key("home"), job_key(name), in_progress_key(name)) == 0
 
 
 async def test_running_jobs_count_again_after_an_outage(redis: Redis) -> None:
