@@ -34,7 +34,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         target: tier, queue and model.
-        rank: only the best (lowest) rank with room is looked at, and in it what is done first is taken.
+        rank: only the best (lowest) rank with room is looked at, and in it what begins first is taken.
         slots: how many attempts run there at once.
         service_ms: how long one takes there.
         extra_ms: how much longer this one takes, because its model has to be loaded.
