@@ -12,9 +12,9 @@ import uvloop
 from hypercorn.asyncio import serve
 
 from api.app import create_app
-from api.connection import ServerConfig, install
-from shared.limits import allow_many_files
-from shared.log import configure_logging
+from api.hypercorn_server import ServerConfig, install
+from shared.process.limits import allow_many_files
+from shared.process.log import configure_logging
 from shared.setting_values import SettingsError
 from shared.settings import load_settings, require
 

@@ -9,23 +9,22 @@ from quart import Quart, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from api import cors
-from api.body import BODY_TIMEOUT_S
-from api.connection import Connections
 from api.endpoints.chat import chat_blueprint
 from api.endpoints.embeddings import embeddings_blueprint
 from api.endpoints.health import health_blueprint
-from api.endpoints.manage_budget import budget_blueprint
-from api.endpoints.manage_gemini import gemini_blueprint
-from api.endpoints.manage_keys import keys_blueprint
-from api.endpoints.manage_models import models_store_blueprint
-from api.endpoints.manage_routing import routing_blueprint
-from api.endpoints.manage_usage import usage_blueprint
+from api.endpoints.manage.budget import budget_blueprint
+from api.endpoints.manage.gemini_accounts import gemini_blueprint
+from api.endpoints.manage.keys import keys_blueprint
+from api.endpoints.manage.ollama_models import models_store_blueprint
+from api.endpoints.manage.routing import routing_blueprint
+from api.endpoints.manage.usage import usage_blueprint
 from api.endpoints.models import models_blueprint
-from api.errors import error_response
 from api.gateway import Gateway
-from api.sse import route_headers
-from shared.database import DatabaseUnavailable
+from api.http import cors
+from api.http.body import BODY_TIMEOUT_S
+from api.http.errors import error_response
+from api.http.sse import route_headers
+from api.hypercorn_server import Connections
 from shared.errors import (
     BodyTooLarge,
     GatewayError,
@@ -36,6 +35,7 @@ from shared.errors import (
     Overloaded,
 )
 from shared.ids import new_request_id
+from shared.postgres.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from shared.settings import Settings

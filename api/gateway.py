@@ -7,24 +7,24 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from api.auth import Authenticator
-from api.budget import Budget
-from api.capacity import Capacity
-from api.ledger import Ledger
-from api.relay_client import RelayClient
-from api.routing import Router
-from api.routing_table import RoutingTable
-from shared import redis_client
-from shared.database import Database, DatabaseUnavailable
-from shared.frames import ID_SIZE
-from shared.keys import KeyStore
-from shared.keyspace import NEWS_CHANNEL, revoked_key
-from shared.vital import end_all
+from api.accounting.budget import Budget
+from api.accounting.usage_log import Ledger
+from api.admission.auth import Authenticator
+from api.relay.receiver import RelayClient
+from api.routing.live_backends import Capacity
+from api.routing.router import Router
+from api.routing.rules import RoutingTable
+from shared.postgres.database import Database, DatabaseUnavailable
+from shared.postgres.keys import KeyStore
+from shared.process.tasks import end_all
+from shared.redis import client as redis_client
+from shared.redis.names import NEWS_CHANNEL, revoked_key
+from shared.relay import ID_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from shared.keys import ApiKey, KeyChange
+    from shared.postgres.keys import ApiKey, KeyChange
     from shared.settings import Settings
 
 _log = logging.getLogger(__name__)

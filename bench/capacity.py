@@ -12,8 +12,8 @@ from bench.load import Spread, cpu_so_far
 from bench.report import Report, table
 from bench.stack import pid_of
 from bench.traffic import FRAME_BYTES, Traffic
-from cli.up.embedded_valkey import EmbeddedValkey
-from shared import redis_client
+from cli.up.embedded.valkey import EmbeddedValkey
+from shared.redis import client as redis_client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

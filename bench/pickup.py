@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from api.capacity import Capacity
+from api.routing.live_backends import Capacity
 from bench.report import Report, table
 from bench.stack import StackFailed, running
-from shared import redis_client
-from shared.frames import EVERYTHING, ID_SIZE, Kind, Signal, attempt_key, decode_frames, encode_signal
 from shared.ids import new_request_id
-from shared.keyspace import api_key, control_channel, relay_channel
-from shared.placement import Candidate, Placing, enqueue
-from shared.redis_client import next_message, subscription
+from shared.queue.placement import Candidate, Placing, enqueue
+from shared.redis import client as redis_client
+from shared.redis.client import next_message, subscription
+from shared.redis.names import api_key, control_channel, relay_channel
+from shared.relay import EVERYTHING, ID_SIZE, Kind, Signal, attempt_key, decode_frames, encode_signal
 from shared.types import JobDraft, Target
 
 if TYPE_CHECKING:

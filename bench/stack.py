@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from cli.up.child import launch_command
-from cli.up.embedded_postgres import EmbeddedPostgres
-from cli.up.embedded_valkey import EmbeddedValkey
+from cli.up.embedded.postgres import EmbeddedPostgres
+from cli.up.embedded.valkey import EmbeddedValkey
 from cli.up.ports import LOOPBACK, free_port
-from shared import redis_client
-from shared.database import Database
-from shared.keys import KeyStore
-from shared.keyspace import WORKERS
+from shared.postgres.database import Database
+from shared.postgres.keys import KeyStore
+from shared.redis import client as redis_client
+from shared.redis.names import WORKERS
 from shared.settings import MAX_RPM_LIMIT, PROJECT_ROOT
 
 if TYPE_CHECKING:

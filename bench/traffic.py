@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from api.admission import admit
-from api.auth import Principal
-from shared import scripts
-from shared.frames import ID_SIZE, Kind, attempt_key, encode_frame
+from api.admission.admit import admit
+from api.admission.auth import Principal
 from shared.ids import job_id, new_request_id
-from shared.keyspace import USAGE_STREAM, open_requests, relay_channel, running_key, wake_channel
-from shared.placement import Candidate, Placing
-from shared.queue import in_progress_key, job_key, queue_name
-from shared.redis_client import next_message, subscription
+from shared.queue.arq_queue import in_progress_key, job_key, queue_name
+from shared.queue.placement import Candidate, Placing
+from shared.redis import scripts
+from shared.redis.client import next_message, subscription
+from shared.redis.names import USAGE_STREAM, open_requests, relay_channel, running_key, wake_channel
+from shared.relay import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import JobDraft, Target, UsageRecord
 

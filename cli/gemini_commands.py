@@ -12,7 +12,7 @@ from cli.api_client import ai_url, call, call_for_array
 from cli.cells import seconds, yes_no
 from cli.options import NONE, account_name, as_json, limit_or_none, on_or_off
 from cli.tables import print_json, print_table
-from shared.gemini_accounts import MAX_LIMIT
+from shared.postgres.gemini_accounts import MAX_LIMIT
 
 ACCOUNTS_PATH: Final = "/ai/gemini/accounts"
 CHANGES: Final = {

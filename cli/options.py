@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from shared.gemini_accounts import MAX_LIMIT
-from shared.keys import MAX_BUDGET_USD
+from shared.postgres.gemini_accounts import MAX_LIMIT
+from shared.postgres.keys import MAX_BUDGET_USD
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@
       WorkerLost 502             the worker died: the same tier may be tried again
       Overloaded 503             Draining 503            InternalFault 500        Cancelled 499
 
-They cross processes as `ErrorInfo` and leave the api through `api/errors.py` in OpenAI's format
+They cross processes as `ErrorInfo` and leave the api through `api/http/errors.py` in OpenAI's format
 (`ErrorResponse` of OpenAI's OpenAPI document).
 """
 

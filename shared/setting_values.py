@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from shared.catalogue import Catalogue, load_catalogue
-from shared.redis_url import parse_redis_url
+from shared.models.catalogue import Catalogue, load_catalogue
+from shared.redis.url import parse_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable

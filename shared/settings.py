@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.catalogue import Catalogue, default_catalogue
+from shared.models.catalogue import Catalogue, default_catalogue
 from shared.setting_values import (
     SettingsError,
     as_catalogue,

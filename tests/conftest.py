@@ -17,10 +17,10 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from cli.up.embedded_postgres import EmbeddedPostgres
-from cli.up.embedded_valkey import EmbeddedValkey
-from shared import redis_client
-from shared.database import Database
+from cli.up.embedded.postgres import EmbeddedPostgres
+from cli.up.embedded.valkey import EmbeddedValkey
+from shared.postgres.database import Database
+from shared.redis import client as redis_client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

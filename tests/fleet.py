@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from cli.up.ports import free_port
-from shared.database import Database
-from shared.keys import KeyStore
+from shared.postgres.database import Database
+from shared.postgres.keys import KeyStore
 from tests.upstreams.numbered import MODEL
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from urllib.parse import quote
 from redis.asyncio import Redis
 
 from cli.up.child import Program, spawn
-from cli.up.embedded_valkey import _binary
+from cli.up.embedded.valkey import _binary
 from cli.up.ports import free_port
-from shared.redis_client import UNREACHABLE
+from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
-CERTIFICATES = Path(__file__).parent / "integration" / "certificates"
+CERTIFICATES = Path(__file__).parent / "integration" / "shared" / "redis" / "certificates"
 USER, PASSWORD = "gateway", "a+pass/word@1"
 SENTINEL_PASSWORD = "another"
 _DATA = f"""\

@@ -11,19 +11,19 @@ from typing import Final
 
 import uvloop
 
-from shared import redis_client
-from shared.database import Database
-from shared.limits import allow_many_files
-from shared.log import configure_logging
+from shared.postgres.database import Database
+from shared.process.limits import allow_many_files
+from shared.process.log import configure_logging
+from shared.process.tasks import spawn_vital
+from shared.redis import client as redis_client
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_credentials, load_settings, require
 from shared.types import TIERS, Tier
-from shared.vital import spawn_vital
-from workers.lanes import lanes_of
-from workers.model_store import model_stores
-from workers.orphans import close_orphans
+from workers.backends.build import lanes_of
+from workers.ollama_models.keeper import model_stores
 from workers.process import WorkerProcess
-from workers.recorder import record
+from workers.recording.orphans import close_orphans
+from workers.recording.recorder import record
 
 _log = logging.getLogger("workers")
 

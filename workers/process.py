@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.errors import Cancelled
-from shared.frames import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.ids import job_id
-from shared.keyspace import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
-from shared.queue import QueueWorker, forget
-from shared.redis_client import UNREACHABLE, next_message, subscription
+from shared.process.tasks import end_all, spawn_vital
+from shared.queue.arq_queue import QueueWorker, forget
+from shared.redis.client import UNREACHABLE, next_message, subscription
+from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
+from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Announcement, Job, Tier
 from shared.types import Lane as LaneInfo
-from shared.vital import end_all, spawn_vital
-from workers.attempt import Attempt
-from workers.outbox import Outbox
+from workers.attempts.attempt import Attempt
+from workers.relay.sender import Outbox
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.settings import Settings
-    from workers.lane import Lane
+    from workers.backends.backend import Lane
 
 _log = logging.getLogger(__name__)
 

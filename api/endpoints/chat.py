@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 from quart import Blueprint, Response, current_app, g, request
 
-from api.body import read_body
-from api.call import Call
 from api.gateway import Gateway
-from api.sse import stream_response
-from shared.openai_request import decode_chat, estimate_prompt_tokens
+from api.http.body import read_body
+from api.http.sse import stream_response
+from api.requests.context import Call
+from shared.openai.request import decode_chat, estimate_prompt_tokens
 
 chat_blueprint = Blueprint("chat", __name__)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 from quart import Blueprint, Response, current_app, g, request
 
-from api.body import read_body
-from api.call import Call
 from api.gateway import Gateway
-from shared.openai_embeddings import decode_embeddings, estimate_embedding_tokens
+from api.http.body import read_body
+from api.requests.context import Call
+from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 
 embeddings_blueprint = Blueprint("embeddings", __name__)
 

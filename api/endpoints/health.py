@@ -6,8 +6,8 @@ import msgspec
 from quart import Blueprint, Response, current_app
 
 from api.gateway import Gateway
-from shared.database import DatabaseUnavailable
-from shared.redis_client import UNREACHABLE
+from shared.postgres.database import DatabaseUnavailable
+from shared.redis.client import UNREACHABLE
 
 health_blueprint = Blueprint("health", __name__)
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from quart import Blueprint, Response, current_app, g, request
 
-from api.auth import Principal
-from api.call import Call
+from api.admission.auth import Principal
 from api.gateway import Gateway
-from shared.catalogue import AUTO, LOCAL, is_served_by
+from api.requests.context import Call
 from shared.errors import UnknownModel
+from shared.models.catalogue import AUTO, LOCAL, is_served_by
 
 models_blueprint = Blueprint("models", __name__)
 

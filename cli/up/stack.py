@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from cli.up.child import Child, Program
 from cli.up.child_log import ChildLog
-from cli.up.embedded_server import ServerFailed
+from cli.up.embedded.server import ServerFailed
+from cli.up.embedded.servers import Servers
 from cli.up.gateway import Gateway
 from cli.up.running import RunNote, remove_note, write_note
-from cli.up.servers import Servers
 from cli.up.welcome import Asked, welcome
-from shared.catalogue import AUTO, LOCAL
+from shared.models.catalogue import AUTO, LOCAL
 from shared.settings import Settings, environment_for
 
 if TYPE_CHECKING:

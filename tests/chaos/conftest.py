@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from cli.up.embedded_valkey import EmbeddedValkey
+from cli.up.embedded.valkey import EmbeddedValkey
 from tests.fleet import Fleet, Process
 from tests.fleet_fixtures import api
 from tests.upstreams.numbered import NumberedUpstream

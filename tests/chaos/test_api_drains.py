@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from shared import redis_client
+from shared.redis import client as redis_client
 from tests.fleet import Fleet, Process, chat, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
 DRAINING = ("draining", "server_error")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from shared import redis_client
-from shared.frames import Signal, decode_signals
+from shared.redis import client as redis_client
+from shared.relay import Signal, decode_signals
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
 if TYPE_CHECKING:
     import httpx
 
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
     from tests.fleet import Fleet
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from shared.catalogue import default_catalogue, nano_usd
+from shared.models.catalogue import default_catalogue, nano_usd
 from shared.types import Usage
 from tests.fleet import INTERNAL_SECRET, Fleet, Process, ready
 from tests.streams import Reader, usage_rows

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from cli.up.embedded_postgres import EmbeddedPostgres
-from shared.database import Database
+from cli.up.embedded.postgres import EmbeddedPostgres
+from shared.postgres.database import Database
 from tests.fleet import Fleet, chat, ready
 from tests.streams import usage_rows
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
     from tests.upstreams.numbered import NumberedUpstream
 

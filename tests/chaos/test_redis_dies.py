@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from shared import redis_client
+from shared.redis import client as redis_client
 from tests.fleet import chat, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
 if TYPE_CHECKING:
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
     from tests.fleet import Fleet
 

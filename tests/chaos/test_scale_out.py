@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
-from shared import redis_client
-from shared.database import Database
-from shared.keys import KeyStore
+from shared.postgres.database import Database
+from shared.postgres.keys import KeyStore
+from shared.redis import client as redis_client
 from tests.fleet import Fleet, Process, chat, ready
 from tests.streams import content, events, usage_rows
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
 OTHER_MODEL = "another"

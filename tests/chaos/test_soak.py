@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from cli.up.ports import free_port
-from shared import redis_client
-from shared.database import Database
-from shared.keys import KeyStore
+from shared.postgres.database import Database
+from shared.postgres.keys import KeyStore
+from shared.redis import client as redis_client
 from tests.chaos.soak import STATUS, Client, SoakUpstream, kinds
 from tests.fleet import Fleet, Process, ready
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
 WARM_UP, MEASURED = 2_000, 18_000

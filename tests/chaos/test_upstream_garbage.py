@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from shared import redis_client
+from shared.redis import client as redis_client
 from tests.fleet import Fleet, chat, ready
 from tests.streams import content, events, usage_rows
 from tests.upstreams import openai_replies as openai
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from cli.up.embedded_valkey import EmbeddedValkey
+    from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
 TOKEN = openai.chunk({"content": "Hel"})

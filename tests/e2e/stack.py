@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cli.up.ports import free_port
-from tests.integration.up_stack import descendants, remove_postgres_homes, running
+from tests.integration.cli.up.up_stack import descendants, remove_postgres_homes, running
 
 START_BOUND_S = 100.0
 STOP_BOUND_S = 45.0

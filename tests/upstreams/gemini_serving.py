@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from tests.upstreams.outcome import HELLO, chat
 from tests.upstreams.scripted import ScriptedUpstream
-from workers.providers.gemini import GeminiProvider
-from workers.providers.gemini_signatures import MemorySignatures, Signatures
+from workers.providers.gemini.provider import GeminiProvider
+from workers.providers.tool_call_notes import MemorySignatures, Signatures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

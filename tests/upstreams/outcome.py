@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.openai_request import ChatRequest
+from shared.openai.request import ChatRequest
 from shared.types import Event, Finish, Usage
 from tests.upstreams.scripted import ScriptedUpstream
 from workers.providers import PROVIDERS
-from workers.providers.anthropic import AnthropicProvider
-from workers.providers.gemini import GeminiProvider
-from workers.providers.gemini_signatures import MemorySignatures
-from workers.providers.ollama import OllamaProvider
-from workers.providers.openai import OpenAIProvider
+from workers.providers.anthropic.provider import AnthropicProvider
+from workers.providers.gemini.provider import GeminiProvider
+from workers.providers.ollama.provider import OllamaProvider
+from workers.providers.openai.provider import OpenAIProvider
+from workers.providers.tool_call_notes import MemorySignatures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from workers.providers.anthropic import AnthropicProvider
-from workers.providers.gemini import GeminiProvider
-from workers.providers.ollama import OllamaProvider
-from workers.providers.openai import OpenAIProvider
+from workers.providers.anthropic.provider import AnthropicProvider
+from workers.providers.gemini.provider import GeminiProvider
+from workers.providers.ollama.provider import OllamaProvider
+from workers.providers.openai.provider import OpenAIProvider
 
 PROVIDERS: dict[str, type[OpenAIProvider | OllamaProvider | GeminiProvider | AnthropicProvider]] = {
     OpenAIProvider.name: OpenAIProvider,

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
     from contextlib import AbstractAsyncContextManager
 
-    from shared.openai_embeddings import Embedded, EmbeddingsRequest
-    from shared.openai_request import ChatRequest
+    from shared.openai.embeddings import Embedded, EmbeddingsRequest
+    from shared.openai.request import ChatRequest
     from shared.types import Event, LocalModel
 
 

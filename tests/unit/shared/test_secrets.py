@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from shared.keys import hash_secret, new_secret
+from shared.postgres.keys import hash_secret, new_secret
 
 
 def test_a_secret_is_letters_and_digits_after_its_start() -> None:

@@ -1,0 +1,1 @@
+"""What a request costs and leaves behind: budgets and the usage log."""

@@ -1,0 +1,267 @@
+"""What was spent at paid APIs in a month of UTC, and what is reserved: one hash in Redis, in billionths of a US dollar.
+
+Its fields: `spent`, `held`, `spent:<owner>`, `held:<owner>`, `r:<request>` for each reservation; an owner is a key's id
+or `internal`. Admission and the end of a request change it (admit.lua, enqueue.lua, finish.lua). A hash that is not
+`seeded` belongs to a Redis that is new or lost its data: then what was spent is taken from the usage log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from shared.models.catalogue import NANO_USD, nano_usd
+from shared.postgres import queries
+from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.keys import ApiKey, KeyStore
+from shared.process.tasks import end_all, spawn_vital
+from shared.redis import scripts
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import USAGE_STREAM, budget_key, owner_of
+from shared.types import UsageRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from redis.asyncio import Redis
+
+    from shared.postgres.database import Database
+
+_log = logging.getLogger(__name__)
+
+CHECK_S: Final = 60.0
+TOLD_SHARES: Final = (0.8, 1.0)
+"""Of the budget: the operator is told when they are spent."""
+RETRY_S: Final = 1.0
+LIFE_S: Final = 70 * 24 * 3600
+SUM_TIMEOUT_S: Final = 60.0
+PAGE: Final = 1000
+_ORPHANED: Final = "orphaned"
+_SETTLED: Final = "s:"
+_decoder: Final = msgspec.json.Decoder(UsageRecord)
+
+
+class Month(NamedTuple):
+    """A month of UTC: its first day, and the first of the next one."""
+
+    start: date
+    end: date
+
+    @property
+    def name(self) -> str:
+        """As in `2026-11`."""
+        return f"{self.start:%Y-%m}"
+
+    @property
+    def resets_at(self) -> str:
+        """When it is over, in ISO 8601."""
+        return f"{self.end.isoformat()}T00:00:00Z"
+
+    def has(self, time_ms: int) -> bool:
+        """Whether a moment is in it. Milliseconds since 1970."""
+        start, end = (datetime(day.year, day.month, 1, tzinfo=UTC).timestamp() for day in self)
+        return start * 1000 <= time_ms < end * 1000
+
+
+def month_at(moment: datetime) -> Month:
+    """The month of UTC that a moment is in."""
+    start = moment.astimezone(UTC).date().replace(day=1)
+    return Month(start, (start + timedelta(days=31)).replace(day=1))
+
+
+class OwnerBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key, or the internal token, has spent and reserved. US dollars; a limit of None is none of its own."""
+
+    key_id: str
+    key_name: str
+    limit_usd: float | None
+    spent_usd: float
+    held_usd: float
+
+
+class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
+    """A month's budget. US dollars; without a limit nothing remains to be told."""
+
+    month: str
+    limit_usd: float | None
+    spent_usd: float
+    held_usd: float
+    remaining_usd: float | None
+    resets_at: str
+    keys: tuple[OwnerBudget, ...]
+
+
+class Budget:
+    """Sees to it that the month's budget knows what was spent before Redis knew it.
+
+    Args:
+        limit_usd: what may be spent in a month; None for any sum.
+        database: has the usage log.
+        redis: has the budgets.
+    """
+
+    def __init__(self, limit_usd: float | None, database: Database, redis: Redis) -> None:
+        self._limit_usd = limit_usd
+        self._database = database
+        self._redis = redis
+        self._wake = asyncio.Event()
+        self._failed = False
+        self._told = ("", 0.0)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Fill this month's budget, and go on looking. The database's schema must be there."""
+        await self._try_seed()
+        self._task = spawn_vital(self._follow(), name="budget")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        await end_all(self._task)
+
+    def doubt(self) -> None:
+        """Look soon: Redis was away and may have lost its data."""
+        self._wake.set()
+
+    async def seed(self, month: Month) -> bool:
+        """Add what the usage log knows of a month to its budget, unless that was done before; whether it was done here.
+
+        Whoever calls this at the same time, it is done once, and every request counts once: those on their way to the
+        log, those in the log, and those that were settled in Redis since it lost its data. Hence the order: a request
+        goes from the stream to the log, and what is settled in Redis comes to the log later, if at all.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot answer now.
+            RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+        """
+        budget = budget_key(month.name)
+        if await self._redis.hexists(budget, "seeded"):  # type: ignore[misc]
+            return False
+        on_their_way = await self._unrecorded(month)
+        async with (
+            self._database.connection() as connection,
+            connection.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await connection.execute(queries.PING)  # what is recorded from now on is not seen below
+            fields = await self._redis.hkeys(budget)  # type: ignore[misc]
+            settled = {field.decode().removeprefix(_SETTLED) for field in fields if field.startswith(_SETTLED.encode())}
+            without = [UUID(request_id) for request_id in settled | on_their_way.keys()]
+            rows = await connection.fetch(queries.PAID_USAGE, month.start, month.end, without, timeout=SUM_TIMEOUT_S)
+        spent = {owner_of(row["key_id"] and str(row["key_id"])): row["nano_usd"] for row in rows}
+        for request_id, record in on_their_way.items():
+            if request_id not in settled:
+                owner = owner_of(record.key_id)
+                spent[owner] = spent.get(owner, 0) + nano_usd(record.cost_usd)
+        sums = [("spent", sum(spent.values())), *((f"spent:{owner}", nano) for owner, nano in spent.items())]
+        arguments = [word for field, nano in sums for word in (field, nano)]
+        done = await scripts.run(self._redis, scripts.SEED_BUDGET, [budget], LIFE_S, *arguments)
+        if done and spent:
+            _log.info("the budget of %s starts with $%.6f from the usage log", month.name, sums[0][1] / NANO_USD)
+        return bool(done)
+
+    async def state(self) -> BudgetState:
+        """This month's budget, and that of each key that has a limit or spent something.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot answer now.
+            RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+        """
+        month = month_at(datetime.now(UTC))
+        await self.seed(month)
+        fields = await self._redis.hgetall(budget_key(month.name))  # type: ignore[misc]
+        sums = {
+            field.decode(): int(nano)
+            for field, nano in fields.items()
+            if field.partition(b":")[0] in {b"spent", b"held"}
+        }
+        spent, held = sums.get("spent", 0), sums.get("held", 0)
+        remaining_usd = None
+        if self._limit_usd is not None:
+            remaining_usd = max(0, nano_usd(self._limit_usd) - spent - held) / NANO_USD
+        return BudgetState(
+            month=month.name,
+            limit_usd=self._limit_usd,
+            spent_usd=spent / NANO_USD,
+            held_usd=held / NANO_USD,
+            remaining_usd=remaining_usd,
+            resets_at=month.resets_at,
+            keys=_owners(await KeyStore(self._database).list(include_revoked=True), sums),
+        )
+
+    async def _unrecorded(self, month: Month) -> dict[str, UsageRecord]:
+        """The paid requests of a month that wait for a recorder, by their id's hex digits."""
+        found: dict[str, UsageRecord] = {}
+        after = "-"
+        while entries := await self._redis.xrange(USAGE_STREAM, min=after, count=PAGE):
+            for _, fields in entries:
+                record = _paid(fields.get(b"r", b""), month)
+                if record is not None and (
+                    record.request_id not in found or found[record.request_id].error_code == _ORPHANED
+                ):
+                    found[record.request_id] = record
+            after = "(" + entries[-1][0].decode()
+        return found
+
+    async def _try_seed(self) -> None:
+        try:
+            month = month_at(datetime.now(UTC))
+            await self.seed(month)
+            await self._tell(month)
+        except (DatabaseUnavailable, *UNREACHABLE) as error:
+            if not self._failed:
+                _log.warning("what was spent this month cannot be looked up yet: %s", error or type(error).__name__)
+            self._failed = True
+        else:
+            self._failed = False
+
+    async def _tell(self, month: Month) -> None:
+        """Say once, for the operator, when most of the month's budget is spent, and when all of it is."""
+        if not self._limit_usd:
+            return
+        spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]
+        share = max((share for share in TOLD_SHARES if spent >= share * self._limit_usd), default=0.0)
+        if share and (month.name, share) > self._told:
+            self._told = (month.name, share)
+            words = "%s: $%.2f of the budget of $%.2f for paid models is spent"
+            _log.warning(words, month.name, spent, self._limit_usd)
+
+    async def _follow(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_S if self._failed else CHECK_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            await self._try_seed()
+
+
+def _paid(words: bytes, month: Month) -> UsageRecord | None:
+    """The usage record, if it is one that costs something in this month."""
+    try:
+        record = _decoder.decode(words)
+        UUID(record.request_id)
+    except (msgspec.MsgspecError, ValueError):  # the recorder puts it aside
+        return None
+    return record if record.tier == "paid" and record.cost_usd > 0 and month.has(record.admitted_ms) else None
+
+
+def _owners(keys: Iterable[ApiKey], sums: Mapping[str, int]) -> tuple[OwnerBudget, ...]:
+    """Who has a limit or a part in the sums (billionths of US dollars), whoever spent most first."""
+    active = {key.id: key for key in keys if key.is_active}
+    names = {owner_of(None): owner_of(None), **{key.id: key.name for key in keys}}
+    with_sums = {field.partition(":")[2] for field, nano in sums.items() if ":" in field and nano}
+    owners = [
+        OwnerBudget(
+            key_id=owner,
+            key_name=names.get(owner, ""),
+            limit_usd=active[owner].monthly_budget_usd if owner in active else None,
+            spent_usd=sums.get(f"spent:{owner}", 0) / NANO_USD,
+            held_usd=sums.get(f"held:{owner}", 0) / NANO_USD,
+        )
+        for owner in with_sums | {key.id for key in active.values() if key.monthly_budget_usd is not None}
+    ]
+    return tuple(sorted(owners, key=lambda owner: (-owner.spent_usd, owner.key_name, owner.key_id)))

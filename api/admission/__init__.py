@@ -1,0 +1,1 @@
+"""Who may ask, and whether this request may go on."""

@@ -1,0 +1,136 @@
+"""Who asks: bearer token -> principal.
+
+Keys are cached briefly, and longer while PostgreSQL is down. Revocation does not wait for the cache:
+it is announced to every process, and admission checks it in Redis.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared.errors import Overloaded, Unauthenticated
+from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.keys import KEY_START, ApiKey, KeyStore, hash_secret
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+
+    from shared.settings import Settings
+
+MOST_CACHED: Final = 10_000
+INTERNAL_HEADERS: Final = ("x-internal-token", "x-internal-secret")
+
+
+class Principal(msgspec.Struct, frozen=True):
+    """Who a request is from. `key_id` is None for the internal token, `rpm_limit` 0 for no limit.
+
+    `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
+    """
+
+    key_id: str | None
+    rpm_limit: int
+    admin_allowed: bool
+    monthly_budget_usd: float | None = None
+
+
+INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
+
+
+def is_internal(headers: Headers, settings: Settings) -> bool:
+    """Whether a request carries the server's internal token."""
+    for name in INTERNAL_HEADERS:
+        token = headers.get(name)
+        if token and settings.internal_secret:
+            return hmac.compare_digest(token.encode("utf-8", "replace"), settings.internal_secret.encode())
+    return False
+
+
+class Authenticator:
+    """Finds the principal of a request.
+
+    Args:
+        settings: the internal token and how long a key is cached, in seconds.
+        keys: where keys are stored.
+    """
+
+    def __init__(self, settings: Settings, keys: KeyStore) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._cache: dict[bytes, tuple[ApiKey, float]] = {}
+        self._news = 0
+
+    async def authenticate(self, headers: Headers) -> Principal:
+        """The principal of a request.
+
+        Raises:
+            Unauthenticated: there is no key, or none that is valid.
+            Overloaded: PostgreSQL is down and the key is not cached.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        token = token.strip()
+        if scheme.lower() != "bearer" or not token:
+            if is_internal(headers, self._settings):
+                return INTERNAL
+            raise Unauthenticated(
+                "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer sk-nself-...'. "
+                "`nself claw api keys create --name NAME` makes one."
+            )
+        if not token.startswith(KEY_START):
+            raise Unauthenticated(f"Incorrect API key provided. Keys of this gateway begin with {KEY_START}.")
+        key = await self._find(hash_secret(token))
+        if key is None:
+            raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
+        return Principal(key.id, key.rpm_limit, key.admin_allowed, key.monthly_budget_usd)
+
+    def revoked(self, key_id: str) -> None:
+        """Forget a key that was revoked."""
+        self._news += 1
+        for key_hash, (key, _) in list(self._cache.items()):
+            if key.id == key_id:
+                del self._cache[key_hash]
+
+    def changed(self, key_id: str) -> None:
+        """Ask PostgreSQL again for a key; while it does not answer, the key is as it was."""
+        self._news += 1
+        for key_hash, (key, _) in self._cache.items():
+            if key.id == key_id:
+                self._cache[key_hash] = (key, 0.0)
+
+    def doubt(self) -> None:
+        """Ask PostgreSQL again for every key: a revocation or a change may have been missed."""
+        self._news += 1
+        self._cache = {key_hash: (key, 0.0) for key_hash, (key, _) in self._cache.items()}
+
+    async def _find(self, key_hash: bytes) -> ApiKey | None:
+        cached = self._cache.get(key_hash)
+        now = time.monotonic()
+        if cached is not None and now < cached[1]:
+            return cached[0]
+        news = self._news
+        try:
+            key = await self._keys.find_by_hash(key_hash)
+        except DatabaseUnavailable:
+            if cached is not None:
+                self._remember(key_hash, cached[0], now)
+                return cached[0]
+            raise Overloaded(
+                "The gateway cannot check this API key: its database does not answer.",
+                code="database_unavailable",
+                retry_after_s=2,
+            ) from None
+        if key is None:
+            self._cache.pop(key_hash, None)
+        else:
+            # What was read before the news came may be of before the change.
+            self._remember(key_hash, key, now if news == self._news else float("-inf"))
+        return key
+
+    def _remember(self, key_hash: bytes, key: ApiKey, now: float) -> None:
+        self._cache.pop(key_hash, None)
+        if len(self._cache) >= MOST_CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[key_hash] = (key, now + self._settings.key_cache_s)

@@ -1,0 +1,91 @@
+"""/claw/v1/usage: the usage log, newest first."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from quart import Blueprint, Response, current_app, request
+
+from api.endpoints.manage.guard import Refused, integer_argument, managed, reply
+from shared.postgres import queries
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import USAGE_STREAM
+
+if TYPE_CHECKING:
+    import asyncpg
+    from redis.asyncio import Redis
+
+usage_blueprint: Final = Blueprint("manage_usage", __name__)
+
+INTERNAL_KEY_ID: Final = "internal"
+DEFAULT_LIMIT: Final = 1000
+HIGHEST_LIMIT: Final = 10_000
+DRAIN_WAIT_S: Final = 1.0
+_DRAIN_POLL_S: Final = 0.05
+_BEFORE_ALL_IDS: Final = UUID(int=0)
+
+
+@usage_blueprint.get("/claw/v1/usage")
+@managed
+async def list_usage() -> Response:
+    """One entry a request. `next_before` is the `before` of the next page, null on the last."""
+    state = current_app.extensions["claw"]
+    key_id, internal = _key_argument()
+    before = _before_argument()
+    limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
+    await _wait_until_recorded(state.redis)
+    rows = await state.database.fetch(queries.LIST_USAGE, key_id, internal, *before, limit)
+    usage = [_shown(row) for row in rows]
+    next_before = f"{usage[-1]['created_at']},{usage[-1]['request_id']}" if len(usage) == limit else None
+    return reply({"usage": usage, "next_before": next_before})
+
+
+def _key_argument() -> tuple[UUID | None, bool]:
+    """The key asked for, and whether it is the internal token."""
+    text = request.args.get("key_id") or None
+    if text is None or text == INTERNAL_KEY_ID:
+        return None, text is not None
+    try:
+        return UUID(text), False
+    except ValueError:
+        raise Refused(400, f"key_id must be the id of a key, or {INTERNAL_KEY_ID}.") from None
+
+
+def _before_argument() -> tuple[datetime | None, UUID]:
+    """A time, or a time and the id of a request of that time: only what is older is wanted."""
+    text = request.args.get("before")
+    if not text:
+        return None, _BEFORE_ALL_IDS
+    time, _, request_id = text.partition(",")
+    wrong = Refused(400, "before must be an ISO 8601 time with its zone, or a next_before.")
+    try:
+        before = datetime.fromisoformat(time.replace(" ", "+"))  # an unescaped + arrives as a space
+        last_seen = UUID(request_id) if request_id else _BEFORE_ALL_IDS
+    except ValueError:
+        raise wrong from None
+    if before.tzinfo is None:
+        raise wrong
+    return before, last_seen
+
+
+async def _wait_until_recorded(redis: Redis) -> None:
+    """Let the recorder catch up, so that a script sees the request that it just made; not for long."""
+    with suppress(TimeoutError, *UNREACHABLE):
+        async with asyncio.timeout(DRAIN_WAIT_S):
+            while await redis.xlen(USAGE_STREAM):
+                await asyncio.sleep(_DRAIN_POLL_S)
+
+
+def _shown(row: asyncpg.Record) -> dict[str, Any]:
+    shown = dict(row)
+    shown["request_id"] = str(row["request_id"])
+    shown["key_id"] = INTERNAL_KEY_ID if row["key_id"] is None else str(row["key_id"])
+    shown["key_name"] = row["key_name"] or ("" if row["key_id"] else INTERNAL_KEY_ID)
+    shown["model"] = row["model"] or row["asked_model"]
+    shown["cost_usd"] = float(row["cost_usd"])
+    shown["created_at"] = shown.pop("admitted_at").isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return shown

@@ -1,0 +1,1 @@
+"""The receiving side of the relay; workers/relay is its mirror."""

@@ -1,0 +1,117 @@
+"""Whether a model can do what a request asks, and what that costs: known before it is tried."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared.errors import CallerError, ContextTooLong, InvalidRequest, ModelNotConfigured
+from shared.models.abilities import Needs, cannot_do, unmet
+from shared.models.catalogue import nano_usd
+from shared.queue.placement import NO_LIMIT, Candidate, Purse
+from shared.types import Endpoint, Target, Usage
+
+if TYPE_CHECKING:
+    from shared.settings import Settings
+    from shared.types import Lane, LocalModel
+
+LOAD_MS: Final = 8_000
+"""What it takes Ollama to read a model into memory, about."""
+RESERVED_OUTPUT_TOKENS: Final = 4_096
+"""For how much output a request reserves of the budget if it sets no limit itself."""
+NO_EMBEDDINGS: Final = ("gemini", "anthropic")
+"""Providers whose models make none here."""
+TOO_LONG: Final = 10_000
+"""Added to the rank of a model whose context the prompt probably exceeds."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What routing has to know of a request.
+
+    Args:
+        model: the name that it asks for.
+        endpoint: what for.
+        prompt_tokens: how long the prompt is, about.
+        reserved_tokens: how long it may be at the most, for budgets.
+        output_tokens: the most tokens that one choice may have, None where it does not say.
+        choices: how many it wants.
+        needs: what it needs a model to be able to do.
+        purse: the budgets that it counts for.
+    """
+
+    model: str
+    endpoint: Endpoint
+    prompt_tokens: int
+    reserved_tokens: int = 0
+    output_tokens: int | None = None
+    choices: int = 1
+    needs: Needs = {}
+    purse: Purse = NO_LIMIT
+
+
+class Fitting:
+    """Judges models.
+
+    Args:
+        settings: the catalogue, and the most context of a model of one's own.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._catalogue = settings.catalogue
+
+    def candidate(self, asked: Asked, lane: Lane, model: LocalModel) -> Candidate:
+        """What places a request at this model."""
+        length = self._context_length(lane, model)
+        is_cold = lane.provider == "ollama" and not model.is_loaded
+        return Candidate(
+            target=Target(lane.tier, lane.queue, model.id),
+            rank=TOO_LONG if length is not None and asked.prompt_tokens > length else 0,
+            extra_ms=LOAD_MS if is_cold else 0,
+            cost_nano_usd=self._cost_nano_usd(asked, model.id) if lane.tier == "paid" and asked.purse.is_limited else 0,
+        )
+
+    def refusal(self, asked: Asked, lane: Lane, model: LocalModel) -> CallerError | None:
+        """Why a model cannot serve a request, if it cannot: known before it is tried."""
+        if asked.endpoint not in model.endpoints or (asked.endpoint == "embeddings" and lane.provider in NO_EMBEDDINGS):
+            return InvalidRequest(
+                f"The model '{model.id}' is not for {asked.endpoint}.", param="model", code="wrong_endpoint"
+            )
+        if asked.needs:
+            cannot = model.cannot if lane.tier == "local" else self._catalogue.entry(model.id).cannot
+            param = unmet(asked.needs, lane.provider, cannot)
+            if param is not None:
+                return cannot_do(param, model.id)
+        # An estimate may be wrong by half; what is only probably too long is tried.
+        length = self._context_length(lane, model)
+        if length is not None and lane.provider == "ollama":
+            # The request may ask for more context than models are loaded with by default.
+            length = max(length, self._settings.ollama_max_num_ctx)
+        if length is not None and asked.prompt_tokens > 2 * length and asked.endpoint == "chat":
+            return ContextTooLong(
+                f"The prompt is about {asked.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
+                param="messages",
+            )
+        if lane.tier == "paid" and asked.purse.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
+            return ModelNotConfigured(
+                f"There is a budget, but no price is known for the model '{model.id}': add it to the catalogue "
+                "(CLAW_CATALOGUE).",
+                param="model",
+                code="model_price_unknown",
+            )
+        return None
+
+    def _context_length(self, lane: Lane, model: LocalModel) -> int | None:
+        if model.context_length is not None or lane.tier == "local":
+            return model.context_length
+        return self._catalogue.entry(model.id).context_length
+
+    def _cost_nano_usd(self, asked: Asked, model: str) -> int:
+        """What the request will cost at the most, about; at least something, so that a budget of 0 allows nothing."""
+        output = 0
+        if asked.endpoint == "chat":
+            longest = self._catalogue.entry(model).max_output_tokens or RESERVED_OUTPUT_TOKENS
+            output = min(asked.output_tokens or RESERVED_OUTPUT_TOKENS, longest) * asked.choices
+        most = Usage(max(asked.prompt_tokens, asked.reserved_tokens), output)
+        return max(1, nano_usd(self._catalogue.cost_usd(model, most)))

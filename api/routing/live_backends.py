@@ -1,0 +1,191 @@
+"""What can be served now: the announcements of live workers, as this process last saw them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared.process.tasks import end_all, spawn_vital
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import WORKERS, worker_key
+from shared.types import Announcement, Lane, LocalModel, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from redis.asyncio import Redis
+
+_log = logging.getLogger(__name__)
+
+REFRESH_S: Final = 2.0
+LATELY_S: Final = 300.0
+"""For how long a local model that is gone is taken to come back."""
+UNKNOWN_SERVICE_MS: Final = 5000
+"""What an attempt is taken to last where none has been measured yet."""
+_decoder = msgspec.json.Decoder(Announcement)
+
+
+class Load(msgspec.Struct):
+    """A queue as all its live workers announce it.
+
+    Slots, ms that an attempt takes, until when which models are closed, ms that a token of an answer takes.
+    """
+
+    slots: int
+    service_ms: int
+    closed_ms: dict[str, int]
+    ms_per_token: float = 0.0
+
+    def is_closed(self, model: str, now_ms: float) -> bool:
+        """Whether no account of any worker can serve a model now."""
+        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0)) > now_ms
+
+
+class Capacity:
+    """The lanes of all live workers. News refreshes it at once; a slow poll is the safety net.
+
+    Args:
+        redis: connections that every part shares.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._announcements: tuple[Announcement, ...] = ()
+        self._loads: dict[str, Load] = {}
+        self._local: dict[str, list[tuple[Lane, LocalModel]]] = {}
+        self._offered_at: dict[str, float] = {}
+        self._seen: set[tuple[Tier, str]] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take a first look and keep looking."""
+        await self._try_refresh()
+        self._task = spawn_vital(self._follow(), name="capacity")
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        await end_all(self._task)
+
+    def changed(self) -> None:
+        """There is news of workers."""
+        self._wake.set()
+
+    def lanes(self, tier: Tier | None = None) -> Iterator[Lane]:
+        """The live lanes, of one tier or of all; several workers may serve the same queue."""
+        for announcement in self._announcements:
+            for lane in announcement.lanes:
+                if tier is None or lane.tier == tier:
+                    yield lane
+
+    def models(self, tier: Tier | None = None) -> dict[str, LocalModel]:
+        """The models on offer, by name."""
+        return {model.id: model for lane in self.lanes(tier) for model in lane.models}
+
+    def was_served(self, tier: Tier, provider: str) -> bool:
+        """Whether the last live workers of a tier had this provider: it is configured, then, and may be restarting."""
+        return (tier, provider) in self._seen
+
+    def local(self, name: str) -> list[tuple[Lane, LocalModel]]:
+        """The live local lanes that have a model of this name. Ollama's tag `:latest` may be left out."""
+        return self._local.get(name, [])
+
+    def was_local(self, name: str) -> bool:
+        """Whether a local lane had a model of this name a few minutes ago: its server may be restarting."""
+        return name in self._offered_at
+
+    def load(self, queue: str) -> Load | None:
+        """What a queue's live workers can do together; None where there is none."""
+        return self._loads.get(queue)
+
+    def is_served(self, queue: str) -> bool:
+        """Whether a live worker takes the jobs of a queue."""
+        return queue in self._loads
+
+    async def refresh(self) -> None:
+        """Look now.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+        """
+        workers = [worker.decode() for worker in await self._redis.smembers(WORKERS)]  # type: ignore[misc]
+        words = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
+        self._take(tuple(found for word in words if (found := _decoded(word)) is not None))
+        # A tier whose workers live has what they announce; one without any may be restarting.
+        living = {announcement.tier for announcement in self._announcements}
+        self._seen = {seen for seen in self._seen if seen[0] not in living}
+        self._seen |= {(lane.tier, lane.provider) for lane in self.lanes()}
+        silent = [worker for worker, word in zip(workers, words, strict=True) if word is None]
+        if silent:
+            await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
+
+    def _take(self, announcements: tuple[Announcement, ...]) -> None:
+        self._announcements = announcements
+        self._loads = _loads(self.lanes())
+        self._local = {}
+        for lane in self.lanes("local"):
+            for model in lane.models:
+                for name in {model.id, model.id.removesuffix(":latest")}:
+                    self._local.setdefault(name, []).append((lane, model))
+        now = time.monotonic()
+        lately = {name: at for name, at in self._offered_at.items() if now - at < LATELY_S}
+        self._offered_at = lately | dict.fromkeys(self._local, now)
+
+    async def _try_refresh(self) -> None:
+        try:
+            await self.refresh()
+        except UNREACHABLE as error:
+            _log.warning("Redis does not answer (%s)", type(error).__name__)
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(REFRESH_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self._try_refresh()
+
+
+def _loads(lanes: Iterable[Lane]) -> dict[str, Load]:
+    loads: dict[str, Load] = {}
+    for lane in lanes:
+        load = loads.get(lane.queue)
+        if load is None:
+            loads[lane.queue] = Load(lane.slots, lane.service_ms, dict(lane.closed_ms), lane.ms_per_token)
+            continue
+        # Open as soon as one of them is, and as fast as their mean, by slots.
+        load.closed_ms = {
+            model: min(until, lane.closed_ms[model])
+            for model, until in load.closed_ms.items()
+            if model in lane.closed_ms
+        }
+        load.service_ms = int(_mean((load.slots, load.service_ms), (lane.slots, lane.service_ms)))
+        load.ms_per_token = _mean((load.slots, load.ms_per_token), (lane.slots, lane.ms_per_token))
+        load.slots += lane.slots
+    for load in loads.values():
+        load.service_ms = load.service_ms or UNKNOWN_SERVICE_MS
+    return loads
+
+
+def _mean(*weighted: tuple[int, float]) -> float:
+    """The mean of what is known; 0 where nothing is."""
+    known = [(weight, value) for weight, value in weighted if value]
+    weights = sum(weight for weight, _ in known)
+    return sum(weight * value for weight, value in known) / weights if weights else 0.0
+
+
+def _decoded(words: bytes | None) -> Announcement | None:
+    """What a worker announced; None where it died, or is of a version that says it in other words."""
+    if words is None:
+        return None
+    try:
+        return _decoder.decode(words)
+    except msgspec.MsgspecError as error:
+        _log.warning("a worker's announcement cannot be read: %s", error)
+        return None

@@ -1,0 +1,302 @@
+"""A request and the live capacity -> the candidates that may serve it, best first.
+
+`auto` goes through the tiers in the order of the routing table: its own hardware while the expected wait is short, a
+free account while it has quota left, a paid API while the budget allows. Every other name is bound to one tier.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from api.routing.eligibility import Asked, Fitting
+from shared.errors import (
+    CallerError,
+    GatewayError,
+    ModelNotConfigured,
+    Overloaded,
+    UnknownModel,
+)
+from shared.models.catalogue import (
+    AUTO,
+    FALLBACK_EMBEDDING,
+    LOCAL,
+    LOCAL_EMBEDDING,
+    endpoints_of,
+    family_of,
+)
+from shared.queue.placement import Candidate
+from shared.types import Lane, LocalModel, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.routing.live_backends import Capacity
+    from api.routing.rules import RoutingTable
+    from shared.settings import Settings
+
+RETRY_AFTER_S: Final = 5
+TIER_STEP: Final = 100
+LAST_RESORT: Final = 20_000
+CLOSED: Final = 100_000
+"""Added to a rank: a tier's place in the order, what is taken only for want of anything else, what has no account that
+can serve now, or no worker that takes on more."""
+
+
+class Router:
+    """Finds the candidates of requests.
+
+    Args:
+        capacity: what can be served now.
+        settings: what `auto` uses, and for how long a local wait is acceptable.
+        table: which tiers `auto` may use, in which order.
+    """
+
+    def __init__(self, capacity: Capacity, settings: Settings, table: RoutingTable) -> None:
+        self._capacity = capacity
+        self._settings = settings
+        self._catalogue = settings.catalogue
+        self._fitting = Fitting(settings)
+        self._table = table
+
+    def route(self, asked: Asked) -> list[Candidate]:
+        """Where a request may go. A live local model's name wins over a pattern.
+
+        Raises:
+            InvalidRequest: the model cannot do what is asked of it; `param` names it (`Unsupported`).
+            ContextTooLong: the prompt is far longer than the model's context.
+            ModelNotConfigured: the name is known, but the server lacks its credential, or its price.
+            UnknownModel: nobody has such a model.
+            Overloaded: what could serve it is not there now.
+        """
+        offered = self._capacity.local(asked.model)
+        name = asked.model if offered else self._catalogue.resolve(asked.model)
+        if name == AUTO:
+            return self._auto(asked)
+        if name == LOCAL:
+            return self._local(asked)
+        if offered or (offered := self._capacity.local(name)):
+            return self._able(asked, offered)
+        if self._capacity.was_local(name):
+            # Also where it looks like another tier's: `gpt-oss:20b` stays at home.
+            raise Overloaded(
+                f"The local model '{asked.model}' cannot be reached now.",
+                code="no_local_model",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if name.removesuffix(":latest") == LOCAL_EMBEDDING and asked.endpoint == "embeddings":
+            return self._embedding_fallback(asked)
+        return self._forced(asked, name)
+
+    def live(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Those of the candidates that a worker serves now, by rank, as busy and as open as they are now."""
+        now_ms = time.time() * 1000
+        found = []
+        for candidate in candidates:
+            target = candidate.target
+            load = self._capacity.load(target.queue)
+            if load is None:
+                continue
+            is_closed = load.slots == 0 or (load.closed_ms and load.is_closed(target.model, now_ms))
+            rank = candidate.rank + CLOSED if is_closed else candidate.rank
+            found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
+        if len(found) > 1:
+            found = self._comparable(found)
+            # Equals in random order, so that idle upstreams are used alike.
+            random.shuffle(found)
+            found.sort(key=lambda candidate: candidate.rank)
+        return found
+
+    def _comparable(self, found: list[Candidate]) -> list[Candidate]:
+        """Local candidates with how long an attempt takes if all get answers of the same length.
+
+        What each of them lately took depends more on what it happened to be asked than on how fast it is.
+        """
+        speeds = {}
+        for candidate in found:
+            load = self._capacity.load(candidate.target.queue)
+            if candidate.target.tier == "local" and load is not None and load.ms_per_token:
+                speeds[candidate.target.queue] = load.ms_per_token
+        tokens = [candidate.service_ms / speed for candidate in found if (speed := speeds.get(candidate.target.queue))]
+        mean = sum(tokens) / max(1, len(tokens))
+        return [
+            msgspec.structs.replace(candidate, service_ms=int(mean * speed))
+            if (speed := speeds.get(candidate.target.queue))
+            else candidate
+            for candidate in found
+        ]
+
+    # --- names and tiers ---
+
+    def _auto(self, asked: Asked) -> list[Candidate]:
+        tiers = self._table.tiers(asked.endpoint)
+        found: list[Candidate] = []
+        refusal: CallerError | None = None
+        for place, tier in enumerate(tiers):
+            try:
+                of_tier = self._of_tier(asked, tier)
+            except CallerError as error:
+                refusal = refusal or error
+                continue
+            found += [_behind(candidate, place * TIER_STEP) for candidate in of_tier]
+        if found:
+            return self._bounded(found) if len({candidate.target.tier for candidate in found}) > 1 else found
+        if refusal is not None:
+            raise refusal
+        raise self._nobody(asked, "No model can be reached now: neither a local one nor one of the other tiers.")
+
+    def _bounded(self, found: list[Candidate]) -> list[Candidate]:
+        """Local candidates with a bound on the wait that is expected, and once more without, after everything else."""
+        most_wait_ms = int(self._settings.local_max_wait_s * 1000)
+        bounded: list[Candidate] = []
+        for candidate in found:
+            if candidate.target.tier == "local":
+                bounded += (
+                    msgspec.structs.replace(candidate, most_wait_ms=most_wait_ms),
+                    _behind(candidate, LAST_RESORT),
+                )
+            else:
+                bounded.append(candidate)
+        return bounded
+
+    def _local(self, asked: Asked) -> list[Candidate]:
+        found = self._local_choice(asked)
+        if not found:
+            raise self._nobody(asked, f"No local model can be reached now, so '{asked.model}' cannot be served.")
+        return found
+
+    def _nobody(self, asked: Asked, message: str) -> GatewayError:
+        """The error where there is no candidate: for now, or for as long as no model is installed."""
+        if asked.endpoint == "embeddings" and any(lane.models for lane in self._capacity.lanes("local")):
+            return ModelNotConfigured(
+                "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
+                f"one of another tier, as {FALLBACK_EMBEDDING}.",
+                param="model",
+            )
+        return Overloaded(message, code="no_local_model", retry_after_s=RETRY_AFTER_S)
+
+    def _of_tier(self, asked: Asked, tier: Tier) -> list[Candidate]:
+        """What `auto` uses in a tier; nothing where the tier is not there."""
+        if tier == "local":
+            return self._local_choice(asked)
+        if asked.endpoint == "embeddings":
+            # Never by itself: vectors of two models do not compare. `nomic-embed-text` may fall back.
+            return []
+        named = self._settings.auto_gemini_model if tier == "gemini" else self._settings.auto_paid_model
+        names = (named,) if named else getattr(self._catalogue.auto, tier)
+        return self._in_order(asked, tier, names)
+
+    def _in_order(self, asked: Asked, tier: Tier, names: Iterable[str]) -> list[Candidate]:
+        """The models of a tier that has them, one after the other; those that their API lists, if it lists any.
+
+        Raises:
+            CallerError: the tier is there, but none of them can do what is asked.
+        """
+        options = [
+            (place, lane, _offer(lane, model))
+            for place, model in enumerate(map(self._catalogue.resolve, names))
+            for lane in self._lanes_for(model, tier)
+        ]
+        listed = [option for option in options if any(option[2].id == model.id for model in option[1].models)]
+        found: list[Candidate] = []
+        refusal: CallerError | None = None
+        for place, lane, model in listed or options:
+            try:
+                found += [_behind(candidate, place) for candidate in self._able(asked, [(lane, model)])]
+            except CallerError as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return list({candidate.target: candidate for candidate in found}.values())
+
+    def _local_choice(self, asked: Asked) -> list[Candidate]:
+        """For `auto` and `local`: the model that is meant, else on each lane one that can do it, a loaded one first.
+
+        Raises:
+            CallerError: there are models, but none can do it.
+        """
+        wanted = self._settings.auto_local_model if asked.endpoint == "chat" else LOCAL_EMBEDDING
+        found: list[Candidate] = []
+        try:
+            if wanted and (found := self._able(asked, self._capacity.local(wanted))):
+                return found
+        except CallerError as error:
+            refusal: CallerError | None = error
+        else:
+            refusal = None
+        for lane in self._capacity.lanes("local"):
+            models = [(lane, model) for model in lane.models if asked.endpoint in model.endpoints]
+            models.sort(key=lambda option: not option[1].is_loaded)
+            try:
+                found += self._able(asked, models)
+            except CallerError as error:
+                refusal = refusal or error
+        if not found and refusal is not None:
+            raise refusal
+        return list({candidate.target.queue: candidate for candidate in found}.values())
+
+    def _forced(self, asked: Asked, model: str) -> list[Candidate]:
+        """The candidates of a name that forces a tier other than the local one."""
+        family, name = family_of(model), asked.model
+        if family is None:
+            raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
+        lanes = self._lanes_for(model, family.tier)
+        if not lanes and self._capacity.was_served(family.tier, family.provider):
+            raise Overloaded(
+                f"No worker for the model '{name}' is there now.", code="no_worker", retry_after_s=RETRY_AFTER_S
+            )
+        if not lanes:
+            raise ModelNotConfigured(
+                f"The model '{name}' is not configured on this server: it needs {family.variable}.", param="model"
+            )
+        return self._able(asked, [(lane, _offer(lane, model)) for lane in lanes])
+
+    def _embedding_fallback(self, asked: Asked) -> list[Candidate]:
+        if self._settings.embeddings_fallback:
+            try:
+                return self._forced(asked, FALLBACK_EMBEDDING)
+            except ModelNotConfigured:
+                pass
+        raise ModelNotConfigured(
+            f"The model '{asked.model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
+            f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. GET /v1/models lists what there is.",
+            param="model",
+        )
+
+    def _lanes_for(self, model: str, tier: Tier) -> list[Lane]:
+        family = family_of(model)
+        provider = family.provider if family is not None and family.tier == tier else None
+        return [lane for lane in self._capacity.lanes(tier) if lane.provider == provider]
+
+    def _able(self, asked: Asked, options: Iterable[tuple[Lane, LocalModel]]) -> list[Candidate]:
+        """A candidate for each queue whose model can do what is asked.
+
+        Raises:
+            CallerError: there is none; why the first cannot.
+        """
+        found: dict[str, Candidate] = {}
+        refusal: CallerError | None = None
+        for lane, model in options:
+            if lane.queue in found:
+                continue
+            refused = self._fitting.refusal(asked, lane, model)
+            if refused is None:
+                found[lane.queue] = self._fitting.candidate(asked, lane, model)
+            else:
+                refusal = refusal or refused
+        if not found and refusal is not None:
+            raise refusal
+        return list(found.values())
+
+
+def _behind(candidate: Candidate, places: int) -> Candidate:
+    return msgspec.structs.replace(candidate, rank=candidate.rank + places)
+
+
+def _offer(lane: Lane, model: str) -> LocalModel:
+    """What is known of a model at an API of others: what it lists, and what the name says it is for."""
+    listed = next((offer for offer in lane.models if offer.id == model), LocalModel(model))
+    return msgspec.structs.replace(listed, endpoints=endpoints_of(model))

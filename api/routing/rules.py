@@ -1,0 +1,196 @@
+"""Which tiers `auto` may use for a class of tasks, and in which order: np_claw_routing, as this process last read it.
+
+The classes of tasks are the endpoints. A tier without a row is enabled, at its default priority.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+
+import msgspec
+
+from shared.postgres import queries
+from shared.postgres.database import DatabaseUnavailable
+from shared.process.tasks import end_all, spawn_vital
+from shared.redis.names import NEWS_CHANNEL
+from shared.types import Endpoint, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import asyncpg
+    from redis.asyncio import Redis
+
+    from shared.postgres.database import Database
+
+_log = logging.getLogger(__name__)
+
+REFRESH_S: Final = 30.0
+TASK_CLASSES: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
+SourceTier = Literal["local", "free_gemini", "api_key"]
+SOURCE_TIERS: Final[dict[Tier, SourceTier]] = {"local": "local", "gemini": "free_gemini", "paid": "api_key"}
+"""The words of nSelf's clients for our tiers."""
+DEFAULT_PRIORITIES: Final[dict[SourceTier, int]] = {"local": 10, "free_gemini": 20, "api_key": 30}
+_SOURCE_TIER_OF: Final[dict[str, SourceTier]] = {word: word for word in DEFAULT_PRIORITIES} | dict(SOURCE_TIERS.items())
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A tier that `auto` may use for a class of tasks, or may not; the lowest priority is tried first."""
+
+    task_class: Endpoint
+    source_tier: SourceTier
+    priority: int
+    enabled: bool
+
+
+class RuleChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall be different of a rule; what is not given stays. Our own words for tiers are taken too."""
+
+    task_class: Endpoint
+    source_tier: Literal["local", "free_gemini", "api_key", "gemini", "paid"]
+    priority: Annotated[int, msgspec.Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
+    enabled: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class WrongRules(Exception):
+    """The rules cannot be changed like this; the text names the field."""
+
+
+class RoutingTable:
+    """The rules of `auto`. News refreshes them at once; a slow poll is the safety net.
+
+    While PostgreSQL does not answer (`is_behind`), what was last read holds; before the first reading, the defaults.
+
+    Args:
+        database: where the rules are.
+        redis: tells the other processes of changes.
+    """
+
+    def __init__(self, database: Database, redis: Redis) -> None:
+        self._database = database
+        self._redis = redis
+        self._tiers = _tiers_of(_rules_of(()))
+        self._one_look = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self.is_behind = False
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the rules and go on following them. The database's schema must be there."""
+        await self._try_refresh()
+        self._task = spawn_vital(self._follow(), name="routing table")
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await end_all(self._task)
+
+    def changed(self) -> None:
+        """There is news of the rules."""
+        self._wake.set()
+
+    def tiers(self, task_class: Endpoint) -> tuple[Tier, ...]:
+        """The enabled tiers of `auto`, the first to try first."""
+        return self._tiers[task_class]
+
+    async def rules(self) -> list[Rule]:
+        """All rules as they are in the database, the defaults among them.
+
+        Raises:
+            DatabaseUnavailable: PostgreSQL cannot answer now.
+        """
+        return list(_rules_of(await self._database.fetch(queries.LIST_ROUTING)).values())
+
+    async def change(self, changes: Sequence[RuleChange]) -> list[Rule]:
+        """Change rules, all or none, here and in every process; returns all rules as they then are.
+
+        Raises:
+            WrongRules: a rule is named twice or changed in nothing, or a class would be left without a tier.
+            DatabaseUnavailable: PostgreSQL cannot answer now; nothing was changed.
+            RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`): the other processes see the
+                change later.
+        """
+        _check(changes)
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(queries.LOCK_ROUTING)
+            rules = _rules_of(await connection.fetch(queries.LIST_ROUTING))
+            changed = [_changed(rules[names_of(change)], change) for change in changes]
+            rules |= {(rule.task_class, rule.source_tier): rule for rule in changed}
+            for task_class, tiers in _tiers_of(rules).items():
+                if not tiers:
+                    raise WrongRules(f"enabled must stay true for at least one source_tier of task_class {task_class}")
+            await connection.executemany(queries.SET_ROUTING, [msgspec.structs.astuple(rule) for rule in changed])
+        await self._try_refresh()
+        await self._redis.publish(NEWS_CHANNEL, b"routing")
+        return list(rules.values())
+
+    async def _try_refresh(self) -> None:
+        """One look at a time: an older one must not overwrite what a newer one saw."""
+        try:
+            async with self._one_look:
+                self._tiers = _tiers_of(_rules_of(await self._database.fetch(queries.LIST_ROUTING)))
+        except DatabaseUnavailable as error:
+            if not self.is_behind:
+                _log.warning("the routing configuration cannot be read, what was last read holds: %s", error)
+            self.is_behind = True
+        else:
+            self.is_behind = False
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(REFRESH_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            await self._try_refresh()
+
+
+def names_of(change: RuleChange) -> tuple[Endpoint, SourceTier]:
+    """The class and the tier of the rule that is meant."""
+    return change.task_class, _SOURCE_TIER_OF[change.source_tier]
+
+
+def _check(changes: Iterable[RuleChange]) -> None:
+    seen = set()
+    for number, change in enumerate(changes):
+        if names_of(change) in seen:
+            raise WrongRules(f"source_tier is named twice for task_class {change.task_class} - at `$[{number}]`")
+        if change.priority is msgspec.UNSET and change.enabled is msgspec.UNSET:
+            raise WrongRules(f"priority or enabled must be given - at `$[{number}]`")
+        seen.add(names_of(change))
+
+
+def _changed(rule: Rule, change: RuleChange) -> Rule:
+    return Rule(
+        rule.task_class,
+        rule.source_tier,
+        rule.priority if change.priority is msgspec.UNSET else change.priority,
+        rule.enabled if change.enabled is msgspec.UNSET else change.enabled,
+    )
+
+
+def _rules_of(rows: Iterable[asyncpg.Record]) -> dict[tuple[Endpoint, SourceTier], Rule]:
+    """Every rule; rows of classes and tiers that are not known (of a newer version) are left out."""
+    rules = {
+        (task_class, source_tier): Rule(task_class, source_tier, priority, enabled=True)
+        for task_class in TASK_CLASSES
+        for source_tier, priority in DEFAULT_PRIORITIES.items()
+    }
+    rows_by_names = {(row["task_class"], row["source_tier"]): row for row in rows}
+    return {names: Rule(**rows_by_names[names]) if names in rows_by_names else rule for names, rule in rules.items()}
+
+
+def _tiers_of(rules: Mapping[tuple[Endpoint, SourceTier], Rule]) -> dict[Endpoint, tuple[Tier, ...]]:
+    """The enabled tiers of each class by priority; those of one priority in the order local, gemini, paid."""
+    return {
+        task_class: tuple(
+            sorted(
+                (tier for tier, word in SOURCE_TIERS.items() if rules[task_class, word].enabled),
+                key=lambda tier: rules[task_class, SOURCE_TIERS[tier]].priority,
+            )
+        )
+        for task_class in TASK_CLASSES
+    }

@@ -1,0 +1,1 @@
+"""A simulated day of requests through the gateway's own routing decisions."""

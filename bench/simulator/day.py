@@ -1,0 +1,213 @@
+"""A day as `auto` serves it: the gateway's own routing, exchanges, scripts and account quotas, in simulated time.
+
+What is simulated is time, the arrivals and how long an upstream takes; there is no latency in between.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+
+from api.admission.auth import Principal
+from api.routing.eligibility import Asked
+from api.routing.router import Router
+from bench.simulator.exchange import NoRelay, SimulatedExchange
+from bench.simulator.served import Served
+from bench.simulator.site import LOCAL_MODEL
+from bench.simulator.workers import Workforce
+from shared.errors import GatewayError
+from shared.models.catalogue import nano_usd
+from shared.queue.placement import Placing, Purse
+from shared.settings import load_settings
+from shared.types import JobDraft, Target
+from workers.accounts.outcome import refused
+from workers.accounts.state import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from redis.asyncio import Redis
+
+    from api.routing.rules import RoutingTable
+    from bench.simulator.clock import Clock
+    from bench.simulator.load import Request
+    from bench.simulator.site import Site
+    from bench.simulator.workers import Hold, Worker
+    from shared.types import Job
+
+_API: Final = "cd" * 16
+_LIFE_MS: Final = 7 * 86_400_000
+
+
+@dataclass
+class Day:
+    """What came of a day: who was served how, who was refused and with which code, how often a job moved or failed."""
+
+    served: list[Served] = field(default_factory=list)
+    refused: list[tuple[Request, str]] = field(default_factory=list)
+    moved: int = 0
+    failed_over: int = 0
+
+
+class Simulator:
+    """Runs a day.
+
+    Args:
+        redis: an empty one, with the simulated time.
+        site: what serves.
+        clock: the time.
+        budget_usd: what may be spent in the month.
+    """
+
+    def __init__(self, redis: Redis, site: Site, clock: Clock, *, budget_usd: float) -> None:
+        self._redis = redis
+        self._site = site
+        self._clock = clock
+        self._workforce = Workforce(redis, site, clock)
+        settings = load_settings(
+            {
+                "CLAW_DATA_DIR": "/nowhere",
+                "CLAW_LOCAL_MAX_WAIT_S": str(site.wait_s),
+                "CLAW_AUTO_LOCAL_MODEL": LOCAL_MODEL,
+            }
+        )
+        settings = msgspec.structs.replace(settings, catalogue=site.catalogue)
+        self._router = Router(self._workforce.capacity, settings, cast("RoutingTable", _EveryTier()))
+        self._purse = Purse(all_nano_usd=nano_usd(budget_usd))
+        self._placing = Placing(purse=self._purse, most_waiting=settings.max_waiting_jobs)
+        self._gateway = SimpleNamespace(
+            redis=redis, router=self._router, settings=settings, relay=NoRelay(), is_cut=False
+        )
+        self._open: dict[str, SimulatedExchange] = {}
+        self._agenda: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
+        self._number = itertools.count()
+        self.day = Day()
+
+    async def run(self, requests: Sequence[Request]) -> Day:
+        """Serve them all.
+
+        Raises:
+            RuntimeError: a request was lost, or closed twice.
+        """
+        for request in requests:
+            self.at(request.arrived_ms, self._arrival(request))
+        while self._agenda:
+            moment_ms, _, happens = heappop(self._agenda)
+            self._clock.now_ms = self._clock.began_ms + moment_ms
+            await happens()
+        if self._open:
+            raise RuntimeError(f"{len(self._open)} requests were neither served nor refused")
+        return self.day
+
+    @property
+    def now_ms(self) -> int:
+        """Milliseconds since the day began."""
+        return self._clock.now_ms - self._clock.began_ms
+
+    def at(self, moment_ms: int, happens: Callable[[], Awaitable[None]]) -> None:
+        """Have something happen at a moment of the day."""
+        heappush(self._agenda, (moment_ms, next(self._number), happens))
+
+    async def placed(self, target: Target, *, moved: bool = False) -> None:
+        """A job was put into a queue: its worker is woken."""
+        self.day.moved += moved
+        await self._work(self._workforce[target.queue])
+
+    async def look(self) -> None:
+        """Know of the workers what an api process knows by now."""
+        await self._workforce.look()
+
+    def _arrival(self, request: Request) -> Callable[[], Awaitable[None]]:
+        async def arrives() -> None:
+            await self.look()
+            draft = self._draft(request)
+            asked = Asked(model="auto", endpoint="chat", prompt_tokens=request.prompt_tokens, purse=self._purse)
+            try:
+                found = self._router.route(asked)
+                exchange = SimulatedExchange(
+                    self, self._gateway, draft, candidates=found, placing=self._placing, request=request
+                )
+                self._open[draft.request_id] = exchange
+                await exchange.begin(Principal(draft.key_id, 0, admin_allowed=False))
+            except GatewayError as error:
+                self._refuse(draft.request_id, request, error)
+            else:
+                await self.placed(exchange.inbound.target)
+
+        return arrives
+
+    def _draft(self, request: Request) -> JobDraft:
+        now_ms = self._clock.now_ms
+        return JobDraft(
+            request_id=(now_ms << 64 | request.number).to_bytes(16, "big").hex(),
+            attempt=1,
+            api_id=_API,
+            endpoint="chat",
+            asked_model="auto",
+            stream=False,
+            key_id=f"program-{request.program}",
+            admitted_ms=now_ms,
+            expires_ms=now_ms + _LIFE_MS,
+            body=msgspec.Raw(b"{}"),
+        )
+
+    def _refuse(self, request_id: str, request: Request, error: GatewayError) -> None:
+        self._open.pop(request_id, None)
+        self.day.refused.append((request, str(error.code)))
+
+    async def _work(self, worker: Worker) -> None:
+        """Claim and begin as many jobs as there are free slots."""
+        for job in await worker.claim():
+            exchange = self._open[job.request_id]
+            exchange.started(Target(job.tier, worker.upstream.queue, job.model))
+            held = await worker.hold(job, exchange.request.prompt_tokens)
+            if worker.has_news:
+                await self._workforce.look(news=True)
+            if isinstance(held, Refusal):
+                await worker.finish(job, None)
+                await self._fail_over(exchange, refused(held))
+                continue
+            began_ms = self.now_ms
+            ends_ms = began_ms + worker.upstream.service_ms(exchange.request)
+            self.at(ends_ms, self._end(worker, job, held, began_ms))
+
+    async def _fail_over(self, exchange: SimulatedExchange, error: GatewayError) -> None:
+        self.day.failed_over += 1
+        await self.look()
+        try:
+            target = await exchange.fail_over(error)
+        except GatewayError as refusal:
+            self._refuse(exchange.request_hex, exchange.request, refusal)
+        else:
+            await self.placed(target)
+
+    def _end(self, worker: Worker, job: Job, held: Hold | None, began_ms: int) -> Callable[[], Awaitable[None]]:
+        async def ends() -> None:
+            exchange = self._open.pop(job.request_id)
+            request = exchange.request
+            exchange.finished()
+            cost = self._site.cost_nano_usd(request) if job.tier == "paid" else 0
+            record = exchange.record(cost / 1e9)
+            served_ms = self.now_ms - began_ms
+            if not await worker.finish(job, record, served_ms=served_ms, tokens=request.output_tokens):
+                raise RuntimeError(f"request {request.number} was closed before")
+            if held is not None:
+                await worker.settle(held, job.model, request)
+            scope = held.account.scope if held is not None else ""
+            queue = worker.upstream.queue
+            self.day.served.append(Served(request, job.tier, queue, job.model, scope, began_ms, self.now_ms, cost))
+            await self._work(worker)
+
+        return ends
+
+
+class _EveryTier:
+    """The routing table as it is without a change of the operator's."""
+
+    def tiers(self, _: str) -> tuple[str, ...]:
+        return ("local", "gemini", "paid")

@@ -1,0 +1,194 @@
+"""Workers of a simulated day: they claim, take quotas, announce and settle by the gateway's own code and scripts."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+import msgspec
+
+from api.routing.live_backends import REFRESH_S, Capacity
+from bench.simulator.site import LOCAL_MODEL
+from shared.ids import job_id
+from shared.models.catalogue import nano_usd
+from shared.queue.arq_queue import decode_job, in_progress_key, job_key
+from shared.redis import scripts
+from shared.redis.names import (
+    USAGE_STREAM,
+    WORKERS,
+    budget_key_at,
+    open_requests,
+    owner_of,
+    running_key,
+    worker_key,
+)
+from shared.types import TIERS, Announcement, Job, LocalModel
+from shared.types import Lane as LaneInfo
+from workers.accounts.state import AccountLedger, Candidate, Refusal, Reservation
+from workers.backends.backend import Lane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis.asyncio import Redis
+
+    from bench.simulator.clock import Clock
+    from bench.simulator.load import Request
+    from bench.simulator.site import Site, Upstream
+    from shared.types import UsageRecord
+    from workers.accounts.pool import Accounts
+    from workers.accounts.state import How
+    from workers.backends.backend import ModelSource
+
+_WORKER: Final = "ab" * 16
+_LIFE_MS: Final = 7 * 86_400_000
+"""Of what workers say again and again in real life."""
+
+
+class Hold(NamedTuple):
+    """What an attempt has of a free project's quotas."""
+
+    reservation: Reservation
+    account: Candidate
+
+
+class Worker:
+    """The worker of one upstream.
+
+    Args:
+        redis: with the simulated time.
+        site: whose quotas count.
+        upstream: what it serves.
+        clock: the time.
+    """
+
+    def __init__(self, redis: Redis, site: Site, upstream: Upstream, clock: Clock) -> None:
+        self.upstream = upstream
+        self.has_news = False
+        self._redis = redis
+        self._site = site
+        self._clock = clock
+        self._running = 0
+        self._closed: dict[str, int] = {}
+        self._ledger = AccountLedger(redis, upstream.queue, probe_s=120, is_counted=True)
+        source = cast("ModelSource", _Named(upstream.provider))
+        accounts = cast("Accounts", self)  # as far as an announcement goes
+        self._lane = Lane(upstream.tier, source, upstream.name, upstream.slots, accounts=accounts)
+        self._lane.models = _models(site, upstream)
+
+    def closed_ms(self) -> dict[str, int]:
+        """Until when no account can serve a model."""
+        return {model: until for model, until in self._closed.items() if until > self._clock.now_ms}
+
+    def info(self) -> LaneInfo:
+        """What is announced of its lane."""
+        self.has_news = False
+        return self._lane.info()
+
+    async def claim(self) -> list[Job]:
+        """The next jobs, as many as there are free slots."""
+        free = self.upstream.slots - self._running
+        if free <= 0:
+            return []
+        claimed = await scripts.run(
+            self._redis, scripts.CLAIM, [self.upstream.queue], free, _WORKER, _LIFE_MS, _LIFE_MS, "help"
+        )
+        jobs = [decode_job(raw) for raw in claimed[1::3]]
+        self._running += len(jobs)
+        return jobs
+
+    async def hold(self, job: Job, prompt_tokens: int) -> Hold | Refusal | None:
+        """What an attempt needs of a free project, as `Accounts` takes it; None at other tiers."""
+        if job.tier != "gemini":
+            return None
+        quota = self._site.catalogue.quota(job.model)
+        numbers = range(self._site.projects)
+        accounts = [Candidate(f"account-{number}", f"project-{number}", "", quota) for number in numbers]
+        random.shuffle(accounts)
+        how: How = "last" if job.is_last else "take"
+        taken = await self._ledger.reserve(how, job.model, prompt_tokens, accounts)
+        if taken.closed_ms:
+            self._closed[job.model] = taken.closed_ms
+            self.has_news = True
+        return taken if isinstance(taken, Refusal) else Hold(taken, accounts[taken.account])
+
+    async def settle(self, hold: Hold, model: str, request: Request) -> None:
+        """The attempt went well."""
+        all_tokens = request.prompt_tokens + request.output_tokens
+        await self._ledger.settle(
+            "good",
+            hold.reservation,
+            model,
+            hold.account,
+            prompt_tokens=request.prompt_tokens,
+            all_tokens=all_tokens,
+        )
+
+    async def finish(
+        self, job: Job, record: UsageRecord | None, *, served_ms: int | None = None, tokens: int = 0
+    ) -> bool:
+        """End an attempt, as `Attempt` does; whether its request was closed: not without a record."""
+        self._running -= 1
+        self._lane.took(served_ms, tokens)
+        name = job_id(bytes.fromhex(job.request_id), job.attempt)
+        queue = self.upstream.queue
+        keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue)]
+        if job.tier == "paid":
+            keys.append(budget_key_at(job.admitted_ms))
+        arguments: tuple[Any, ...] = (job.request_id, b"", name)
+        if record is not None:
+            words, owner = msgspec.json.encode(record), owner_of(job.key_id)
+            arguments = (job.request_id, words, name, nano_usd(record.cost_usd), owner, "held")
+        return bool(await scripts.run(self._redis, scripts.FINISH, keys, *arguments))
+
+
+class _Named:
+    """A source of models as far as an announcement goes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Workforce:
+    """All workers, and what an api process knows of them.
+
+    Args:
+        redis: with the simulated time.
+        site: what there is.
+        clock: the time.
+    """
+
+    def __init__(self, redis: Redis, site: Site, clock: Clock) -> None:
+        self.capacity = Capacity(redis)
+        self._redis = redis
+        self._clock = clock
+        self._looked_ms = -_LIFE_MS
+        self._workers = {upstream.queue: Worker(redis, site, upstream, clock) for upstream in site.upstreams}
+
+    def __getitem__(self, queue: str) -> Worker:
+        return self._workers[queue]
+
+    def __iter__(self) -> Iterator[Worker]:
+        return iter(self._workers.values())
+
+    async def look(self, *, news: bool = False) -> None:
+        """Know what is announced, as late as an api process does: news at once, the rest with the next poll."""
+        if news or self._clock.now_ms - self._looked_ms >= REFRESH_S * 1000:
+            self._looked_ms = self._clock.now_ms
+            await self._announce()
+            await self.capacity.refresh()
+
+    async def _announce(self) -> None:
+        """Say what is served, as heartbeats do: one worker process for each tier, whose lanes keep their order."""
+        for number, tier in enumerate(TIERS):
+            lanes = tuple(worker.info() for worker in self if worker.upstream.tier == tier)
+            identity = f"{number:032x}"
+            await self._redis.set(worker_key(identity), msgspec.json.encode(Announcement(identity, tier, lanes)))
+            await self._redis.sadd(WORKERS, identity)  # type: ignore[misc]
+
+
+def _models(site: Site, upstream: Upstream) -> tuple[LocalModel, ...]:
+    if upstream.tier == "local":
+        return (LocalModel(LOCAL_MODEL, endpoints=("chat",), is_loaded=True),)
+    names = site.catalogue.auto.gemini if upstream.tier == "gemini" else (site.paid_model,)
+    return tuple(LocalModel(name) for name in names)

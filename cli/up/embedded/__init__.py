@@ -1,0 +1,1 @@
+"""The servers that `nself claw up` runs itself where none is configured."""

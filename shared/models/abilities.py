@@ -1,0 +1,198 @@
+"""What a chat request asks for beyond plain text, and what of it an upstream API or a model cannot do. Pure.
+
+An ability is a word: a parameter's name, `images`, `audio`, `files` or `tools` for what messages hold (these are the
+words of the catalogue's `cannot`), or one of `_LACKS` for what only some values or shapes ask for.
+
+Sources: what each API takes, as its provider's modules in `workers/providers/` name it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from operator import attrgetter
+from typing import Any, Final
+
+from shared.errors import Unsupported
+from shared.openai.messages import AssistantMessage, AudioPart, CustomToolCall, FilePart, ImagePart, Message, TextPart
+from shared.openai.request import ChatBody, CustomTool, TextFormat
+
+Needs = dict[str, str]
+"""Each ability that a request needs, with the parameter that asks for it in OpenAI's notation, first things first."""
+
+EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+GEMINI_AUDIO: Final = frozenset({"wav", "mp3", "aiff", "aac", "ogg", "flac"})
+GEMINI_CHOICES: Final = 8
+GEMINI_TIERS: Final = frozenset({"auto", "default", "standard", "flex", "priority"})
+_INT32: Final = range(-(2**31), 2**31)
+_RARE_IMAGE: Final = re.compile(r"data:image/(?!(?:jpeg|png|gif|webp)[;,])", re.IGNORECASE)
+_RARE_FILE: Final = re.compile(r"data:(?!(?:application/pdf|text/plain)[;,])", re.IGNORECASE)
+
+_EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
+"""What no reply of the gateway can carry, whoever made it."""
+_LACKS: Final[dict[str, frozenset[str]]] = {
+    "openai": _EVERYWHERE,
+    "ollama": _EVERYWHERE
+    | {
+        "n", "logit_bias", "prediction", "web_search_options", "verbosity", "parallel_tool_calls", "tool_choice",
+        "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
+    },
+    "gemini": _EVERYWHERE
+    | {
+        "many_choices", "wide_seed", "wide_limit", "logit_bias", "prediction", "web_search_options", "verbosity",
+        "parallel_tool_calls", "rare_service_tier", "rare_effort", "rare_audio", "file_ids", "earlier_audio",
+        "custom_calls",
+    },
+    "anthropic": _EVERYWHERE
+    | {
+        "n", "seed", "logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "prediction",
+        "web_search_options", "verbosity", "service_tier", "rare_effort", "blank_stop", "allowed_tools", "audio",
+        "rare_images", "file_ids", "rare_files", "earlier_audio", "custom_calls",
+    },
+}  # fmt: skip
+
+
+def _words(**conditions: bool) -> tuple[str, ...]:
+    return tuple(ability for ability, holds in conditions.items() if holds)
+
+
+def _limit(name: str) -> Callable[[int], tuple[str, ...]]:
+    return lambda tokens: (name,) if tokens in _INT32 else (name, "wide_limit")
+
+
+def _stops(stop: str | list[str]) -> tuple[str, ...]:
+    stops = [stop] if isinstance(stop, str) else stop
+    return _words(stop=bool(stops), blank_stop=not all(one.strip() for one in stops))
+
+
+_PARAMETERS: Final[dict[str, Callable[[Any], tuple[str, ...]]]] = {
+    "n": lambda n: _words(n=n > 1, many_choices=n > GEMINI_CHOICES),
+    "seed": lambda seed: ("seed",) if seed in _INT32 else ("seed", "wide_seed"),
+    "max_completion_tokens": _limit("max_completion_tokens"),
+    "max_tokens": _limit("max_tokens"),
+    "temperature": lambda value: _words(temperature=value != 1),
+    "top_p": lambda value: _words(top_p=value != 1),
+    "frequency_penalty": lambda value: _words(frequency_penalty=bool(value)),
+    "presence_penalty": lambda value: _words(presence_penalty=bool(value)),
+    "logprobs": lambda value: _words(logprobs=value),
+    "logit_bias": lambda value: _words(logit_bias=bool(value)),
+    "stop": _stops,
+    "audio": lambda _: ("audio_output",),
+    "modalities": lambda value: _words(audio_output="audio" in value),
+    "prediction": lambda _: ("prediction",),
+    "web_search_options": lambda _: ("web_search_options",),
+    "verbosity": lambda _: ("verbosity",),
+    "service_tier": lambda tier: _words(
+        service_tier=tier not in {"auto", "default"}, rare_service_tier=tier not in GEMINI_TIERS
+    ),
+    "reasoning_effort": lambda effort: _words(reasoning_effort=effort != "none", rare_effort=effort not in EFFORTS),
+    "response_format": lambda wanted: _words(response_format=not isinstance(wanted, TextFormat)),
+}
+"""The abilities that a parameter's value needs. A value that means the default needs none."""
+_given = attrgetter(*_PARAMETERS)
+_NONE_GIVEN: Final = (None,) * len(_PARAMETERS)
+
+
+def needs_of(body: ChatBody) -> Needs:
+    """What a request needs; of plain text nothing. To be made once for all candidates."""
+    needs: Needs = {}
+    values = _given(body)
+    if values != _NONE_GIVEN:
+        for (name, abilities), value in zip(_PARAMETERS.items(), values, strict=True):
+            if value is not None:
+                for ability in abilities(value):
+                    needs.setdefault(ability, name)
+    if body.tools or body.functions:
+        _add_tools(body, needs)
+    for number, message in enumerate(body.messages):
+        if type(message.content) is not str or (
+            type(message) is AssistantMessage and (message.tool_calls or message.function_call or message.audio)
+        ):
+            _add_message(message, number, needs)
+    return needs
+
+
+def unmet(needs: Needs, provider: str, cannot: Collection[str] = ()) -> str | None:
+    """The parameter that asks for what a provider, or a model with this `cannot`, does not do; None if all is well."""
+    if not needs:
+        return None
+    lacks = _LACKS.get(provider, _EVERYWHERE)
+    return next((param for ability, param in needs.items() if ability in lacks or ability in cannot), None)
+
+
+def unsupported(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> str | None:
+    """As `unmet`, for a single candidate."""
+    return unmet(needs_of(body), provider, cannot)
+
+
+def check_supported(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> None:
+    """Refuse what a provider cannot do; for the provider itself, before it translates.
+
+    Raises:
+        Unsupported: `param` names what it cannot do.
+    """
+    param = unsupported(body, provider, cannot)
+    if param is not None:
+        raise cannot_do(param)
+
+
+def cannot_do(param: str, model: str | None = None) -> Unsupported:
+    """The error for a parameter that a model, or its server, does not do."""
+    which = "This model" if model is None else f"The model '{model}'"
+    return Unsupported(f"{which} cannot do what '{param}' asks for.", param=param, code="unsupported_parameter")
+
+
+def unknown_parameter(name: str) -> Unsupported:
+    """The error for a field that neither OpenAI nor this upstream names; another kind of server may know it."""
+    return Unsupported(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+
+
+def _add_tools(body: ChatBody, needs: Needs) -> None:
+    param = "function_call" if body.tool_choice is None else "tool_choice"
+    choice = body.function_call if body.tool_choice is None else body.tool_choice
+    for number, tool in enumerate(body.tools or ()):
+        if isinstance(tool, CustomTool):
+            needs.setdefault("custom_tools", f"tools[{number}].type")
+    if choice != "none":
+        needs["tools"] = "tools" if body.tools else "functions"
+    if body.parallel_tool_calls is False and body.tools:
+        needs["parallel_tool_calls"] = "parallel_tool_calls"
+    if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
+        needs["allowed_tools"] = param
+    elif isinstance(choice, dict) or choice == "required":
+        needs["tool_choice"] = param
+
+
+def _add_message(message: Message, number: int, needs: Needs) -> None:
+    place = f"messages[{number}]"
+    if isinstance(message, AssistantMessage):
+        if message.audio is not None:
+            needs.setdefault("earlier_audio", f"{place}.audio")
+        if message.tool_calls or message.function_call:
+            needs.setdefault("tools", f"{place}.tool_calls" if message.tool_calls else f"{place}.function_call")
+        for index, call in enumerate(message.tool_calls or ()):
+            if isinstance(call, CustomToolCall):
+                needs.setdefault("custom_calls", f"{place}.tool_calls[{index}].type")
+        return
+    for index, part in enumerate(message.content or ()):
+        if not isinstance(part, TextPart | str):
+            _add_part(part, f"{place}.content[{index}]", needs)
+
+
+def _add_part(part: ImagePart | AudioPart | FilePart, where: str, needs: Needs) -> None:
+    if isinstance(part, ImagePart):
+        needs.setdefault("images", where)
+        if _RARE_IMAGE.match(part.image_url.url):
+            needs.setdefault("rare_images", f"{where}.image_url.url")
+    elif isinstance(part, AudioPart):
+        needs.setdefault("audio", where)
+        audio_format = part.input_audio.get("format")
+        if not isinstance(audio_format, str) or audio_format not in GEMINI_AUDIO:
+            needs.setdefault("rare_audio", f"{where}.input_audio.format")
+    else:
+        needs.setdefault("files", where)
+        encoded = part.file.get("file_data")
+        if not isinstance(encoded, str):
+            needs.setdefault("file_ids", f"{where}.file")
+        elif _RARE_FILE.match(encoded):
+            needs.setdefault("rare_files", f"{where}.file.file_data")

@@ -1,0 +1,1 @@
+"""OpenAI's wire formats, as clients of the gateway speak them."""

@@ -1,0 +1,134 @@
+"""OpenAI's embeddings wire format: requests, checked, and replies. Pure: no I/O.
+
+Source of the shapes: OpenAI's OpenAPI document, schemas CreateEmbeddingRequest and CreateEmbeddingResponse.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shared.errors import InvalidRequest
+from shared.openai.request import CHARS_PER_TOKEN, decoded
+
+MOST_INPUTS = 2048
+MOST_CHARS = 300_000 * CHARS_PER_TOKEN
+"""OpenAI's bound of 300,000 tokens for all inputs of a request, in characters."""
+
+Tokens = Annotated[list[int], Meta(min_length=1)]
+
+
+class EmbeddingsBody(Struct, kw_only=True):
+    """The body of POST /v1/embeddings, as far as OpenAI names its fields."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    input: str | Annotated[list[str | int | Tokens], Meta(min_length=1, max_length=MOST_INPUTS)]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: Annotated[int, Meta(ge=1)] | None = None
+    user: str | None = None
+    stream: bool | None = None
+
+    @property
+    def inputs(self) -> list[str | list[int]]:
+        """One entry for each vector that is wanted."""
+        if isinstance(self.input, str):
+            return [self.input]
+        token_ids = [one for one in self.input if isinstance(one, int)]
+        return [token_ids] if token_ids else [one for one in self.input if not isinstance(one, int)]
+
+
+_decoder = msgspec.json.Decoder(EmbeddingsBody)
+
+
+class EmbeddingsRequest:
+    """An embeddings request in both of its forms: the client's own bytes, and the fields we know."""
+
+    def __init__(self, raw: bytes | msgspec.Raw) -> None:
+        self.raw = raw
+
+    @cached_property
+    def body(self) -> EmbeddingsBody:
+        """The fields that OpenAI names.
+
+        Raises:
+            InvalidRequest: the body is not an embeddings request; `param` names the field.
+        """
+        return decode_embeddings(self.raw)
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """Every field as the client sent it, also those that OpenAI does not name."""
+        fields: dict[str, Any] = msgspec.json.decode(self.raw)
+        return fields
+
+
+class Embedded(Struct, frozen=True):
+    """The vectors that a model made, one for each input, and the tokens it counted (None: it did not)."""
+
+    vectors: list[list[float]]
+    prompt_tokens: int | None
+
+
+def decode_embeddings(raw: bytes | msgspec.Raw) -> EmbeddingsBody:
+    """The body of an embeddings request, checked.
+
+    Raises:
+        InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
+    """
+    body = decoded(_decoder, raw)
+    if body.stream:
+        raise InvalidRequest("stream is not possible for embeddings.", param="stream")
+    if isinstance(body.input, list):
+        _check_list(body.input)
+    texts = [text for text in body.inputs if isinstance(text, str)]
+    if "" in texts:
+        raise InvalidRequest("input must not be an empty string.", param="input")
+    if sum(map(len, texts)) > MOST_CHARS:
+        raise InvalidRequest("input is larger than 300,000 tokens in all.", param="input")
+    return body
+
+
+def _check_list(inputs: list[Any]) -> None:
+    kind = type(inputs[0])
+    if any(type(one) is not kind for one in inputs):
+        raise InvalidRequest("input must be all strings, all token ids or all lists of token ids.", param="input")
+
+
+def estimate_embedding_tokens(body: EmbeddingsBody) -> int:
+    """About how many tokens the inputs are: a quarter of the characters, or the token ids that were given."""
+    return sum(max(1, len(one) // CHARS_PER_TOKEN) if isinstance(one, str) else len(one) for one in body.inputs)
+
+
+def embeddings_reply(vectors: list[list[float]], model: str, tokens: int, *, as_base64: bool) -> bytes:
+    """The finished body: a CreateEmbeddingResponse.
+
+    Args:
+        vectors: one for each input, in their order.
+        model: the model that made them.
+        tokens: of all inputs.
+        as_base64: give each vector as little-endian float32 in base64, as OpenAI's clients ask for.
+    """
+    shown = [_base64(vector) for vector in vectors] if as_base64 else vectors
+    return msgspec.json.encode(
+        {
+            "object": "list",
+            "data": [
+                {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)
+            ],
+            "model": model,
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        }
+    )
+
+
+def _base64(vector: list[float]) -> str:
+    packed = array("f", vector)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return base64.b64encode(packed.tobytes()).decode()

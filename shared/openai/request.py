@@ -1,0 +1,276 @@
+"""OpenAI's chat requests: their fields, checked. Pure: no I/O, no clock.
+
+Source of the shapes: OpenAI's OpenAPI document, schema CreateChatCompletionRequest.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from shared.errors import InvalidRequest
+from shared.openai.messages import AssistantMessage, Message
+
+T = TypeVar("T")
+
+
+class FunctionDefinition(Struct):
+    """A function that the model may call."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FunctionTool(Struct, tag_field="type", tag="function"):
+    """A function tool."""
+
+    function: FunctionDefinition
+
+
+class CustomTool(Struct, tag_field="type", tag="custom"):
+    """A custom tool, with free-form input."""
+
+    custom: dict[str, Any]
+
+
+class TextFormat(Struct, tag_field="type", tag="text"):
+    """Plain text."""
+
+
+class JsonObjectFormat(Struct, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class JsonSchema(Struct):
+    """A named JSON schema."""
+
+    name: str
+    description: str | None = None
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Struct, tag_field="type", tag="json_schema"):
+    """JSON that follows a schema."""
+
+    json_schema: JsonSchema
+
+
+class StreamOptions(Struct):
+    """What a stream shall hold besides the chunks."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Penalty = Annotated[float, Meta(ge=-2, le=2)]
+
+
+class ChatBody(Struct, kw_only=True):
+    """The body of POST /v1/chat/completions, as far as OpenAI names its fields."""
+
+    model: Annotated[str, Meta(min_length=1)]
+    messages: Annotated[list[Message], Meta(min_length=1)]
+    audio: dict[str, Any] | None = None
+    frequency_penalty: Penalty | None = None
+    function_call: Literal["none", "auto"] | dict[str, Any] | None = None
+    functions: Annotated[list[FunctionDefinition], Meta(min_length=1, max_length=128)] | None = None
+    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
+    logprobs: bool | None = None
+    max_completion_tokens: PositiveInt | None = None
+    max_tokens: PositiveInt | None = None
+    metadata: dict[str, str] | None = None
+    modalities: list[Literal["text", "audio"]] | None = None
+    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    parallel_tool_calls: bool | None = None
+    prediction: dict[str, Any] | None = None
+    presence_penalty: Penalty | None = None
+    prompt_cache_key: str | None = None
+    reasoning_effort: str | None = None
+    response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
+    safety_identifier: str | None = None
+    seed: int | None = None
+    service_tier: str | None = None
+    stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
+    store: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | dict[str, Any] | None = None
+    tools: list[FunctionTool | CustomTool] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    user: str | None = None
+    verbosity: str | None = None
+    web_search_options: dict[str, Any] | None = None
+
+    @property
+    def output_limit(self) -> int | None:
+        """The most tokens to make: `max_completion_tokens`, else the older `max_tokens`."""
+        return self.max_completion_tokens or self.max_tokens
+
+    @property
+    def has_legacy_calls(self) -> bool:
+        """Whether calls are answered as the deprecated `function_call`: the request has functions, and no tools."""
+        return bool(self.functions) and not self.tools
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether a stream ends with a usage chunk."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+_chat_decoder = msgspec.json.Decoder(ChatBody)
+
+
+class ChatRequest:
+    """A chat request in both of its forms: the client's own bytes, and the fields we know."""
+
+    def __init__(self, raw: bytes | msgspec.Raw) -> None:
+        self.raw = raw
+
+    @cached_property
+    def body(self) -> ChatBody:
+        """The fields that OpenAI names.
+
+        Raises:
+            InvalidRequest: the body is not a chat request; `param` names the field.
+        """
+        return decode_chat(self.raw)
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """Every field as the client sent it, also those that OpenAI does not name."""
+        decoded: dict[str, Any] = msgspec.json.decode(self.raw)
+        return decoded
+
+
+def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
+    """The body of a chat completion request, checked.
+
+    Raises:
+        InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
+    """
+    body = decoded(_chat_decoder, raw)
+    _check_combinations(body)
+    return body
+
+
+def decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
+    """A request body as `decoder` reads it.
+
+    Raises:
+        InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise invalid_field(str(error)) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest(
+            "We could not parse the JSON body of your request. The body must be a JSON object in UTF-8.",
+            code="invalid_json",
+        ) from None
+
+
+class _OnlyModel(Struct):
+    model: str = ""
+
+
+_model_decoder = msgspec.json.Decoder(_OnlyModel)
+
+
+def asked_model(raw: bytes) -> str:
+    """The model that a request asks for, whatever else is wrong with it; empty where it names none."""
+    try:
+        return _model_decoder.decode(raw).model
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+def _check_combinations(body: ChatBody) -> None:
+    if body.stream_options is not None and not body.stream:
+        raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
+    if body.top_logprobs is not None and not body.logprobs:
+        raise InvalidRequest("top_logprobs is only allowed when logprobs is true.", param="top_logprobs")
+    for number, message in enumerate(body.messages):
+        if (
+            isinstance(message, AssistantMessage)
+            and message.content is None
+            and not (message.tool_calls or message.function_call or message.refusal or message.audio)
+        ):
+            raise InvalidRequest(
+                f"messages[{number}].content is missing: an assistant message needs content or tool_calls.",
+                param=f"messages[{number}].content",
+            )
+    if isinstance(body.tool_choice, str) and body.tool_choice == "required" and not body.tools:
+        raise InvalidRequest("tool_choice 'required' needs tools.", param="tool_choice")
+
+
+_WHERE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(.+?)`")
+
+
+def invalid_field(text: str) -> InvalidRequest:
+    """The error for msgspec's text of a validation error, with the field in OpenAI's notation."""
+    where = _WHERE.search(text)
+    param = where.group(1) if where else ""
+    message = text[: where.start()] if where else text
+    missing = _MISSING.search(message)
+    if missing:
+        param = f"{param}.{missing.group(1)}" if param else missing.group(1)
+        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+    if not param:
+        return InvalidRequest("The request body must be a JSON object.", code="invalid_type")
+    code = "invalid_type" if message.startswith("Expected") and "got" in message else "invalid_value"
+    return InvalidRequest(f"Invalid value for '{param}': {message}.", param=param, code=code)
+
+
+CHARS_PER_TOKEN = 4
+MEDIA_TOKENS = 1_500
+"""What an image, a file or a sound is taken to be, at the most."""
+
+
+def estimate_prompt_tokens(body: ChatBody) -> int:
+    """About how many tokens a request's messages are, images left out.
+
+    A quarter of their characters, half of those outside ASCII, of which tokens hold fewer.
+    """
+    size = 0
+    for message in body.messages:
+        content = message.content
+        if isinstance(content, str):
+            size += _size(content)
+        else:
+            size += sum(_size(getattr(part, "text", "")) for part in content or ())
+    return max(1, size // CHARS_PER_TOKEN)
+
+
+def most_prompt_tokens(size: int, body: ChatBody | None) -> int:
+    """About how many tokens a request may be at the most, for budgets: tools, schemas and media too.
+
+    Args:
+        size: of the client's own body, in bytes; characters outside ASCII are several, as they are more tokens.
+        body: what it says, for chat; media in it are no text.
+    """
+    media = 0
+    for message in body.messages if body else ():
+        for part in message.content if isinstance(message.content, list) else ():
+            if not isinstance(part, str) and not hasattr(part, "text"):
+                media += 1
+                size -= len(msgspec.json.encode(part))
+    return max(1, max(0, size) // CHARS_PER_TOKEN + media * MEDIA_TOKENS)
+
+
+def _size(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    ascii_only = len(text.encode("ascii", "ignore"))
+    return ascii_only + 2 * (len(text) - ascii_only)

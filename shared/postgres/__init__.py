@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, migrations, statements, keys and accounts."""

@@ -1,0 +1,156 @@
+"""Gateway API keys: made here, stored as SHA-256, shown in full once."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from shared.postgres import queries
+from shared.settings import MAX_RPM_LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import asyncpg
+
+    from shared.postgres.database import Database
+
+KEY_START: Final = "sk-nself-"
+DEFAULT_RPM_LIMIT: Final = 60
+MAX_BUDGET_USD: Final = 1_000_000
+"""Billionths of it are exact in Redis' scripts, whose numbers are exact up to 2**53."""
+KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+RpmLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RPM_LIMIT)]
+BudgetUsd = Annotated[float, msgspec.Meta(ge=0, le=MAX_BUDGET_USD)]
+_SHOWN_CHARACTERS: Final = len(KEY_START) + 6
+_SECRET_BYTES: Final = 32
+_Value = TypeVar("_Value")
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key as it is stored, without the secret.
+
+    `rpm_limit` is in requests per minute; `monthly_budget_usd`, in US dollars, bounds what it may spend at paid APIs
+    in a month of UTC: None is no bound of its own, 0 no paid use.
+    """
+
+    id: str
+    name: str
+    key_prefix: str
+    rpm_limit: int
+    admin_allowed: bool
+    monthly_budget_usd: float | None = None
+    created_at: datetime
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    @property
+    def is_active(self) -> bool:
+        """Whether requests with it are accepted."""
+        return self.revoked_at is None
+
+
+class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall be different of a key; what is not given stays. A budget of None is removed."""
+
+    name: KeyName | msgspec.UnsetType = msgspec.UNSET
+    rpm_limit: RpmLimit | msgspec.UnsetType = msgspec.UNSET
+    admin_allowed: bool | msgspec.UnsetType = msgspec.UNSET
+    monthly_budget_usd: BudgetUsd | msgspec.UnsetType | None = msgspec.UNSET
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is given."""
+        return any(value is not msgspec.UNSET for value in msgspec.structs.astuple(self))
+
+
+def new_secret() -> str:
+    """A new key as its owner sees it: 256 random bits, letters and digits after `sk-nself-`."""
+    return KEY_START + secrets.token_hex(_SECRET_BYTES)
+
+
+def hash_secret(secret: str) -> bytes:
+    """What is stored of a key: the SHA-256 of the whole of it. A fast hash is enough for 256 random bits."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+class KeyStore:
+    """The keys in the database. Every method raises `DatabaseUnavailable` while PostgreSQL cannot answer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(
+        self,
+        name: str,
+        *,
+        rpm_limit: int = DEFAULT_RPM_LIMIT,
+        admin_allowed: bool = False,
+        monthly_budget_usd: float | None = None,
+    ) -> tuple[ApiKey, str]:
+        """Make a key; returns it and its secret, which is stored nowhere."""
+        secret = new_secret()
+        row = await self._database.fetchrow(
+            queries.CREATE_KEY,
+            name,
+            hash_secret(secret),
+            secret[:_SHOWN_CHARACTERS],
+            rpm_limit,
+            admin_allowed,
+            monthly_budget_usd,
+        )
+        if row is None:  # pragma: no cover -- RETURNING gives a row
+            raise RuntimeError("INSERT returned no row")
+        return _from_row(row), secret
+
+    async def list(self, *, include_revoked: bool = False) -> list[ApiKey]:
+        """All keys: the active ones in the order they were made, then the revoked ones if they are wanted."""
+        return [_from_row(row) for row in await self._database.fetch(queries.LIST_KEYS, include_revoked)]
+
+    async def find_by_hash(self, key_hash: bytes) -> ApiKey | None:
+        """The active key with this hash; None for an unknown or a revoked one."""
+        row = await self._database.fetchrow(queries.FIND_KEY, key_hash)
+        return None if row is None else _from_row(row)
+
+    async def update(self, key_id: str, change: KeyChange) -> ApiKey | None:
+        """Change a key; returns it as it then is, None if there is no active key with this id."""
+        try:
+            uuid = UUID(key_id)
+        except ValueError:
+            return None
+        row = await self._database.fetchrow(
+            queries.UPDATE_KEY,
+            uuid,
+            _given(change.name),
+            _given(change.rpm_limit),
+            _given(change.admin_allowed),
+            change.monthly_budget_usd is not msgspec.UNSET,
+            _given(change.monthly_budget_usd),
+        )
+        return None if row is None else _from_row(row)
+
+    async def revoke(self, key_id: str) -> bool:
+        """Revoke a key for good; a second time changes nothing. False if there is no such key."""
+        try:
+            uuid = UUID(key_id)
+        except ValueError:
+            return False
+        return await self._database.fetchrow(queries.REVOKE_KEY, uuid) is not None
+
+    async def touch(self, used: Mapping[str, datetime]) -> None:
+        """Set when keys (by id) were last used, all at once; never back in time."""
+        if used:
+            await self._database.execute(queries.TOUCH_KEYS, [UUID(key_id) for key_id in used], list(used.values()))
+
+
+def _given(value: _Value | msgspec.UnsetType) -> _Value | None:
+    return None if value is msgspec.UNSET else value
+
+
+def _from_row(row: asyncpg.Record) -> ApiKey:
+    return ApiKey(**{**row, "id": str(row["id"])})

@@ -1,0 +1,1 @@
+"""The queue: arq's format, our own placement."""

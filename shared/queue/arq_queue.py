@@ -1,0 +1,254 @@
+"""The job queue: arq's keys, job format and lifecycle, with our own claiming, waking and finishing.
+
+arq polls twice a second, takes five round trips a job and leaves running jobs among the waiting ones
+(docs/decisions/0003-arq.md). Here one script claims, a message wakes, and the poll is a safety net.
+A job in Redis is JSON: `{"t": try, "f": "attempt", "a": [], "et": enqueued ms, "k": Job}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix
+from arq.worker import Worker, func
+
+from shared.redis import scripts
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import running_key
+from shared.types import Job, JobDraft, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from arq.typing import WorkerCoroutine
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+_log = logging.getLogger(__name__)
+
+POLL_S: Final = 2.0
+RETRY_S: Final = 0.25
+IN_PROGRESS_MARGIN_MS: Final = 60_000
+QUEUE_PREFIX: Final = "arq:queue:"
+_FUNCTION: Final = "attempt"
+
+
+class _ArqJob(msgspec.Struct):
+    """arq's job JSON around ours."""
+
+    k: Job
+
+
+_decoder = msgspec.json.Decoder(_ArqJob)
+_encode = msgspec.json.encode
+
+
+def queue_name(tier: str, lane: str) -> str:
+    """The name of the queue of one lane of a tier."""
+    return f"{QUEUE_PREFIX}{tier}:{lane}"
+
+
+def job_key(job_id: str) -> str:
+    """Where the JSON of a job stands."""
+    return job_key_prefix + job_id
+
+
+def in_progress_key(job_id: str) -> str:
+    """The mark of a claimed job; its value is the worker's id in hex digits."""
+    return in_progress_key_prefix + job_id
+
+
+def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool]) -> tuple[bytes, list[bytes]]:
+    """The job JSON in two parts: what is common, and its head for each target.
+
+    A script puts together the head of the target it chooses and the common rest.
+
+    Args:
+        draft: what is common.
+        targets: where it may go.
+        last: whether each of them is the last resort.
+    """
+    now_ms = int(time.time() * 1000)
+    start = b'{"t":null,"f":"%s","a":[],"et":%d,"k":' % (_FUNCTION.encode(), now_ms)
+    heads = [
+        start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last})[:-1]
+        for target, is_last in zip(targets, last, strict=True)
+    ]
+    return b"," + _encode(draft)[1:] + b"}", heads
+
+
+def decode_job(raw: bytes) -> Job:
+    """The job in arq's JSON.
+
+    Raises:
+        msgspec.DecodeError: it is not one of ours.
+    """
+    return _decoder.decode(raw).k
+
+
+class QueueWorker(Worker):
+    """Runs the jobs of one queue, as many at a time as it has slots.
+
+    Args:
+        redis: its connections are shared, never closed here.
+        queue: the queue's name.
+        slots: how many jobs may run at once.
+        worker_id: hex digits of the process's id, written into the marks of its jobs.
+        longest_s: how long a job may run at the most, in seconds.
+        lease_s: for how long a job counts as running without `renew`, in seconds.
+        run: runs one attempt to its end and reports it; must not raise.
+        may_help: whether jobs that wait in other queues may be taken over now.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        queue: str,
+        *,
+        slots: int,
+        worker_id: str,
+        longest_s: float,
+        lease_s: float,
+        run: Callable[[Job], Awaitable[None]],
+        may_help: Callable[[], bool],
+    ) -> None:
+        async def attempt(_context: dict[Any, Any], job: Job) -> None:
+            await run(job)
+
+        super().__init__(
+            functions=[func(cast("WorkerCoroutine", attempt), name=_FUNCTION, max_tries=1, keep_result=0)],
+            queue_name=queue,
+            redis_pool=ArqRedis(redis.connection_pool),
+            handle_signals=False,
+            max_jobs=slots,
+            job_timeout=longest_s,
+            max_tries=1,
+            retry_jobs=False,
+            keep_result=0,
+            health_check_interval=30,
+            job_serializer=_encode,
+            job_deserializer=msgspec.json.decode,
+        )
+        self._worker_id = worker_id
+        self._lease_ms = int(lease_s * 1000)
+        self._may_help = may_help
+        self._wake = asyncio.Event()
+        self._may_have_more = False
+
+    @property
+    def running(self) -> int:
+        """How many jobs run now."""
+        return len(self.tasks)
+
+    def wake(self) -> None:
+        """Look for jobs now: one was announced, or a slot is free."""
+        self._wake.set()
+
+    def renew(self, pipeline: Pipeline) -> None:
+        """Say that the jobs that run still do, so that expected waits count them."""
+        if self.tasks:
+            scripts.add(pipeline, scripts.RENEW, [running_key(self.queue_name)], self._lease_ms, *self.tasks)
+
+    def stop_claiming(self) -> None:
+        """Take no further job; those that run go on."""
+        self.allow_pick_jobs = False
+        self._wake.set()
+
+    async def main(self) -> None:
+        """Claim and start jobs until `stop_claiming`. Survives any absence of Redis."""
+        while self.allow_pick_jobs:
+            self._wake.clear()
+            try:
+                await self._claim()
+                await self.record_health()
+            except UNREACHABLE as error:
+                _log.warning("queue %s: Redis does not answer (%s)", self.queue_name, type(error).__name__)
+                await asyncio.sleep(RETRY_S)
+                continue
+            await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(POLL_S):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    async def _claim(self) -> None:
+        free = self.max_jobs - len(self.tasks)
+        if free <= 0:
+            self._may_have_more = True
+            return
+        mark_ms = IN_PROGRESS_MARGIN_MS + int(self.in_progress_timeout_s * 1000)
+        claimed: list[bytes] = await scripts.run(
+            self.pool,
+            scripts.CLAIM,
+            [self.queue_name],
+            free,
+            self._worker_id,
+            mark_ms,
+            self._lease_ms,
+            "help" if self._may_help() else "",
+        )
+        self._may_have_more = len(claimed) >= 3 * free
+        for position in range(0, len(claimed), 3):
+            self._start(claimed[position].decode(), claimed[position + 1], claimed[position + 2].decode())
+
+    def _start(self, job_id: str, raw: bytes, model: str) -> None:
+        if job_id in self.tasks:
+            # Redis lost its last second, and with it that the job was claimed.
+            _log.warning("job %s came back while it runs: ignored", job_id)
+            return
+        task = self.loop.create_task(self._run(job_id, raw, model), name=job_id)
+        self.tasks[job_id] = task
+        task.add_done_callback(lambda _: self._ended(job_id))
+
+    def _ended(self, job_id: str) -> None:
+        self.tasks.pop(job_id, None)
+        if self._may_have_more:
+            self._wake.set()
+
+    async def _run(self, job_id: str, raw: bytes, model: str) -> None:
+        try:
+            job = decode_job(raw)
+            if model:
+                # It waited in another queue, for a model that may have another name there.
+                job = msgspec.structs.replace(job, model=model)
+        except msgspec.MsgspecError:
+            _log.exception("job %s cannot be read and is dropped", job_id)
+            self.jobs_failed += 1
+            await forget(self.pool, self.queue_name, job_id)
+            return
+        try:
+            await self.functions[_FUNCTION].coroutine({"job_id": job_id}, job)
+        except Exception:  # noqa: BLE001 -- the lane must outlive a defect in one job
+            _log.exception("job %s failed", job_id)
+            self.jobs_failed += 1
+        else:
+            self.jobs_complete += 1
+
+
+async def forget(redis: Redis, queue: str, job_id: str) -> None:
+    """Remove a job that was claimed and will not be run.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.delete(job_key(job_id), in_progress_key(job_id))
+    pipeline.zrem(running_key(queue), job_id)
+    await pipeline.execute()
+
+
+async def withdraw(redis: Redis, queue: str, job_id: str) -> bool:
+    """Take a waiting job out of its queue; False when it was claimed already.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    return bool(await scripts.run(redis, scripts.WITHDRAW, [queue, job_key(job_id)], job_id))

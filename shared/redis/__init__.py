@@ -1,0 +1,1 @@
+"""Redis: clients, names and scripts."""

@@ -1,0 +1,49 @@
+"""The relay's receiving side, with the test as the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from api.relay.incoming import Inbound
+from api.relay.receiver import RelayClient
+from shared.redis.client import next_message, subscription
+from shared.redis.names import control_channel, relay_channel
+from shared.relay import CancelReason, Kind, Signal, attempt_key, decode_signals, encode_frame
+from shared.settings import Settings
+from shared.types import Target
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.conftest import Eventually
+
+API, WORKER = b"a" * 16, b"w" * 16
+KEY = attempt_key(b"r" * 16, 1)
+TARGET = Target("local", "arq:queue:local:here", "model")
+
+
+async def test_an_attempt_that_starts_after_it_was_cut_is_cancelled_before_the_process_ends(
+    redis: Redis, eventually: Eventually
+) -> None:
+    """Its job was claimed in the moment of the cut: the worker's first word is waited for, and answered."""
+    relay = RelayClient(
+        Settings(data_dir=Path("nowhere")), redis, API, on_news=lambda _: None, is_served=lambda _: True
+    )
+    await relay.start()
+    await eventually(lambda: relay.connected)
+    inbound = Inbound(KEY, "job", TARGET, whole=False, overrun=lambda: None)
+    relay.expect(inbound)
+    relay.cut()
+    relay.cancel(inbound, CancelReason.DRAINING, lambda _: None)
+    async with subscription(redis, control_channel(WORKER)) as pubsub:
+        settled = asyncio.create_task(relay.settle())
+        await asyncio.sleep(0)
+        assert not settled.done()
+        await redis.publish(relay_channel(API), WORKER + encode_frame(KEY, Kind.START, 0, 0, b""))
+        await settled
+        await relay.stop()
+        _, message = await next_message(pubsub, 10)
+    assert (KEY, Signal.CANCEL, CancelReason.DRAINING) in list(decode_signals(message))
+    assert len(relay) == 0

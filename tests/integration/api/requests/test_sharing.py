@@ -1,0 +1,265 @@
+"""Several hosts that can do the same: what waits for one is taken over by who is free first."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+import pytest
+
+from api.admission.auth import Principal
+from api.requests.lifecycle import Exchange
+from shared.errors import Overloaded
+from shared.ids import job_id
+from shared.queue.arq_queue import decode_job, job_key, withdraw
+from shared.queue.placement import Candidate, Placing, enqueue
+from shared.redis import scripts
+from shared.redis.client import next_message, subscription
+from shared.redis.names import running_key, wake_channel
+from shared.relay import Kind
+from shared.types import Target, Usage
+from tests.integration.shared.queue.test_placement import at, claim, draft, put, record_of
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from api.gateway import Gateway
+    from api.relay.incoming import Inbound
+    from shared.types import JobDraft
+
+LONG_MS = 60_000
+
+
+async def taken(redis: Redis, queue: str, count: int = 1, *, helps: bool = True) -> list[tuple[str, str]]:
+    """Request and model of the jobs that a worker of `queue` gets; the model only where it waited elsewhere."""
+    how = "help" if helps else ""
+    claimed = await scripts.run(redis, scripts.CLAIM, [queue], count, "22" * 16, LONG_MS, 5_000, how)
+    return [
+        (decode_job(raw).request_id, model.decode()) for raw, model in zip(claimed[1::3], claimed[2::3], strict=True)
+    ]
+
+
+def hosts(**fields: int) -> list[Candidate]:
+    """Two with a slot each, that call their models as themselves."""
+    return [
+        Candidate(target=Target("local", queue, f"model-{queue}"), slots=1, service_ms=1000, **fields)
+        for queue in ("a", "b")
+    ]
+
+
+async def both_busy(redis: Redis) -> None:
+    """Each host has a job that runs."""
+    for host in hosts():
+        await put(redis, host)
+        await claim(redis, host.target.queue)
+
+
+async def one_waiting(redis: Redis) -> tuple[JobDraft, str, str]:
+    """A job that waits for one of two busy hosts: itself, that host's queue, the other's."""
+    await both_busy(redis)
+    queue, request = await put(redis, *hosts())
+    return request, queue, "b" if queue == "a" else "a"
+
+
+def id_of(request: JobDraft) -> str:
+    """Its job."""
+    return job_id(bytes.fromhex(request.request_id), request.attempt)
+
+
+async def test_who_is_free_first_takes_over_what_waits(redis: Redis) -> None:
+    """With its own name of the model; it runs there then, and nowhere else."""
+    request, queue, other = await one_waiting(redis)
+    assert await taken(redis, other) == [(request.request_id, f"model-{other}")]
+    assert await taken(redis, queue) == []
+    assert await redis.zscore(running_key(other), id_of(request)) is not None
+    assert await redis.zcard(queue) == 0
+
+
+async def test_a_job_is_served_by_one_of_those_who_could(redis: Redis) -> None:
+    """Whoever comes first, its own host too."""
+    request, queue, other = await one_waiting(redis)
+    assert await taken(redis, queue) == [(request.request_id, "")]
+    assert await taken(redis, other) == []
+
+
+async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:
+    """One of them may have a slot that is free though Redis does not know it yet."""
+    await both_busy(redis)
+    channels = {wake_channel("a"), wake_channel("b")}
+    async with subscription(redis, *channels) as listener:
+        await put(redis, *hosts())
+        assert {(await next_message(listener, 5))[0].decode() for _ in channels} == channels
+
+
+async def test_a_worker_that_cannot_help_takes_what_is_its_own(redis: Redis) -> None:
+    """It leaves the rest to others."""
+    request, queue, other = await one_waiting(redis)
+    _, own = await put(redis, at(other))
+    assert await taken(redis, other, 3, helps=False) == [(own.request_id, "")]
+    assert await taken(redis, queue) == [(request.request_id, "")]
+
+
+async def test_a_job_whose_words_are_gone_takes_nobodys_slot(redis: Redis) -> None:
+    """Neither among one's own nor among what is taken over."""
+    await both_busy(redis)
+    lost = [await put(redis, *hosts()) for _ in range(4)]
+    for _, request in lost:
+        await redis.delete(job_key(id_of(request)))
+    _, alive = await put(redis, hosts()[0])
+    _, noted = await put(redis, hosts()[0], at("b", slots=1, service_ms=LONG_MS))
+    assert [request_id for request_id, _ in await taken(redis, "a")] == [alive.request_id]
+    assert [request_id for request_id, _ in await taken(redis, "b")] == [noted.request_id]
+
+
+async def test_ones_own_jobs_come_first(redis: Redis) -> None:
+    """What waits elsewhere is taken with the slots that are left."""
+    request, _, other = await one_waiting(redis)
+    _, own = await put(redis, at(other))
+    assert await taken(redis, other, 3) == [(own.request_id, ""), (request.request_id, f"model-{other}")]
+
+
+async def test_they_are_taken_over_in_the_order_of_their_turns(redis: Redis) -> None:
+    """A key with many jobs does not starve another's single one on the helping host either."""
+    busy, helping = hosts()
+    for host in (busy, helping):
+        await put(redis, host)
+        await claim(redis, host.target.queue)
+    # All of them wait for `busy`, since `helping` is said to be slow.
+    slow = Candidate(target=helping.target, slots=1, service_ms=LONG_MS)
+    many = [(await put(redis, busy, slow, request=draft("a")))[1] for _ in range(5)]
+    _, single = await put(redis, busy, slow, request=draft("b"))
+    first = [request_id for request_id, _ in await taken(redis, "b", 3)]
+    assert many[0].request_id in first
+    assert single.request_id in first
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        at("other", slots=1, service_ms=LONG_MS, extra_ms=8000),
+        at("other", "paid", slots=1, service_ms=LONG_MS, cost_nano_usd=1),
+        at("other", slots=1, service_ms=LONG_MS, rank=1),
+    ],
+    ids=["its model has to be loaded", "it costs", "it is of another rank"],
+)
+async def test_nobody_takes_over_what_is_better_left(redis: Redis, other: Candidate) -> None:
+    """The job waits for the queue that was chosen."""
+    home = at("home", slots=1, service_ms=1000)
+    await put(redis, home)
+    await claim(redis, "home")
+    await put(redis, at("other"))
+    await claim(redis, "other")
+    assert (await put(redis, home, other))[0] == "home"
+    assert await taken(redis, "other") == []
+
+
+async def test_what_is_gone_is_not_taken_over(redis: Redis) -> None:
+    """Its client left, or it moved on to where something else takes it."""
+    request, queue, other = await one_waiting(redis)
+    assert await withdraw(redis, queue, id_of(request))
+    waits_at, moving = await put(redis, *hosts())
+    moved = await enqueue(
+        redis, moving, [at("free", "gemini")], placing=Placing(most_waiting=10), instead_of=(waits_at, id_of(moving))
+    )
+    assert moved == 0
+    assert await taken(redis, queue) == await taken(redis, other) == []
+    assert len(await claim(redis, "free")) == 1
+
+
+async def test_what_has_been_served_is_not_kept_for_ever(redis: Redis) -> None:
+    """A host that is never free forgets what it could have taken over."""
+    await both_busy(redis)
+    slow = at("b", slots=1, service_ms=LONG_MS)
+    for _ in range(50):
+        assert (await put(redis, hosts()[0], slow))[0] == "a"
+        assert len(await taken(redis, "a")) == 1
+    assert await redis.zcard("claw:shared:b") <= 2
+
+
+async def test_the_expected_wait_knows_that_hosts_help_each_other(redis: Redis) -> None:
+    """Two hosts of 6 s are done twice as often as one: the first waiting job is expected to wait for 3 s, not 6."""
+    bounded = [at(queue, slots=1, service_ms=6000, most_wait_ms=5000) for queue in ("a", "b")]
+    await both_busy(redis)
+    with pytest.raises(Overloaded):
+        await put(redis, bounded[0])
+    assert (await put(redis, *bounded, at("paid", "paid", rank=1)))[0] in {"a", "b"}
+    assert (await put(redis, *bounded, at("paid", "paid", rank=1)))[0] == "paid", "two turns of 3 s"
+
+
+async def test_a_host_may_take_a_job_over_before_its_admission_is_known(redis: Redis) -> None:
+    """Its first frame overtakes Redis's answer to us: the exchange knows who has it all the same."""
+    target = Target("local", "b", "model-b")
+
+    def taken_over(inbound: Inbound) -> None:
+        inbound.accept(Kind.START, 0, msgspec.json.encode(target))
+        inbound.accept(Kind.CONTENT, 1, b"all of it")
+        inbound.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 1)))
+
+    relay = SimpleNamespace(expect=taken_over, forget=lambda _: None)
+    gateway = SimpleNamespace(redis=redis, router=SimpleNamespace(live=list), relay=relay)
+    request = draft()
+    exchange = Exchange(
+        cast("Gateway", gateway), request, record_of(request),
+        candidates=hosts()[:1], placing=Placing(most_waiting=10), abort=pytest.fail,
+    )  # fmt: skip
+    await exchange.begin(Principal(request.key_id, 0, admin_allowed=False))
+    assert exchange.served_by == (target, 1)
+    assert await exchange.read_whole() == b"all of it"
+
+
+async def test_a_host_with_work_of_its_own_is_not_expected_to_help_soon(redis: Redis) -> None:
+    """It does all of that first, also what is less urgent: what is urgent waits there and not elsewhere."""
+    await both_busy(redis)
+    for _ in range(20):
+        await put(redis, at("b"), priority="low")
+    bounded = [
+        at("a", slots=1, service_ms=6000, most_wait_ms=5000),
+        at("b", slots=1, service_ms=6001, most_wait_ms=5000),
+    ]
+    route = (*bounded, at("paid", "paid", rank=1))
+    assert (await put(redis, *route, priority="high"))[0] == "b"
+    assert (await put(redis, *route, priority="low"))[0] == "paid"
+
+
+async def test_the_bound_of_the_notes_keeps_those_whose_turn_is_next(redis: Redis) -> None:
+    """What comes later, or is less urgent, makes room."""
+    await both_busy(redis)
+    slow = at("b", slots=1, service_ms=LONG_MS)
+    for _ in range(8):
+        await put(redis, hosts()[0], slow, priority="low")
+    assert len(await taken(redis, "a", 8, helps=False)) == 8
+    _, urgent = await put(redis, hosts()[0], slow, most_waiting=3, priority="high")
+    assert await redis.zcard("claw:shared:b") == 6
+    assert [request_id for request_id, _ in await taken(redis, "b")] == [urgent.request_id]
+
+
+async def test_a_job_with_little_time_left_does_not_end_what_is_known_of_others(redis: Redis) -> None:
+    """The notes live for as long as the last of them."""
+    await both_busy(redis)
+    slow, now_ms = at("b", slots=1, service_ms=LONG_MS), int(time.time() * 1000)
+    await put(redis, hosts()[0], slow)
+    await put(redis, hosts()[0], slow, request=draft(expires_ms=now_ms + 500))
+    for key in ("claw:shared:b", "claw:fair:a:0"):
+        assert await redis.pttl(key) > LONG_MS / 2
+
+
+async def test_of_idle_hosts_the_fastest_is_taken(redis: Redis) -> None:
+    """Whatever the order in which they are given."""
+    fast, slow = at("fast", slots=4, service_ms=1000), at("slow", slots=4, service_ms=3000)
+    for candidates in ((fast, slow), (slow, fast)):
+        queue, _ = await put(redis, *candidates)
+        await claim(redis, queue)
+        assert queue == "fast"
+
+
+async def test_of_hosts_that_are_alike_the_least_busy_is_taken(redis: Redis) -> None:
+    """Many at once make each of them slower: two equal hosts share what comes."""
+    alike = [at("a", slots=4, service_ms=1000), at("b", slots=4, service_ms=1000)]
+    chosen = []
+    for _ in range(6):
+        queue, _ = await put(redis, *alike)
+        await claim(redis, queue)
+        chosen.append(queue)
+    assert sorted(chosen) == ["a"] * 3 + ["b"] * 3

@@ -1,0 +1,419 @@
+"""Choosing a queue, fair shares, priorities and budgets: one step in a real Valkey each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from api.admission.admit import admit
+from api.admission.auth import Principal
+from shared.errors import BudgetSpent, Overloaded
+from shared.ids import job_id, new_request_id
+from shared.queue.arq_queue import forget, in_progress_key, job_key, withdraw
+from shared.queue.placement import Candidate, Placing, Purse, enqueue
+from shared.redis import scripts
+from shared.redis.names import USAGE_STREAM, budget_key_at, open_requests, running_key
+from shared.types import JobDraft, Target, Tier, UsageRecord
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+API = "11" * 16
+KEY = "7e57ab1e-0000-4000-8000-000000000001"
+
+
+def draft(key_id: str = KEY, **fields: Any) -> JobDraft:
+    """An attempt of a request that came now."""
+    now_ms = int(time.time() * 1000)
+    return JobDraft(**{
+        "request_id": new_request_id().hex(), "attempt": 1, "api_id": API, "endpoint": "chat", "asked_model": "m",
+        "stream": False, "key_id": key_id, "admitted_ms": now_ms, "expires_ms": now_ms + 60_000,
+        "body": msgspec.Raw(b"{}"), **fields,
+    })  # fmt: skip
+
+
+def at(queue: str, tier: Tier = "local", **fields: Any) -> Candidate:
+    """A candidate in a queue."""
+    return Candidate(target=Target(tier, queue, "m"), **fields)
+
+
+def record_of(request: JobDraft) -> UsageRecord:
+    """Its usage record as it is opened."""
+    return UsageRecord(
+        request_id=request.request_id, key_id=request.key_id, endpoint="chat", asked_model="m",
+        admitted_ms=request.admitted_ms,
+    )  # fmt: skip
+
+
+async def put(
+    redis: Redis, *candidates: Candidate, request: JobDraft | None = None, **placing: Any
+) -> tuple[str, JobDraft]:
+    """Admit a request; the queue that has it."""
+    request = request or draft()
+    principal = Principal(request.key_id, 0, admin_allowed=False)
+    placing = {"most_waiting": 1000} | placing
+    admitted = await admit(
+        redis, principal, request, record_of(request), candidates=candidates, placing=Placing(**placing)
+    )
+    return candidates[admitted.candidate].target.queue, request
+
+
+async def claim(redis: Redis, queue: str, count: int = 1) -> list[dict[str, Any]]:
+    """Take jobs out of a queue, as a worker does."""
+    claimed = await scripts.run(redis, scripts.CLAIM, [queue], count, "22" * 16, 60_000, 5_000)
+    return [msgspec.json.decode(raw)["k"] for raw in claimed[1::3]]
+
+
+async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | str, state: str = "") -> int:
+    """Close a request, as its worker does."""
+    name = job_id(bytes.fromhex(request.request_id), request.attempt)
+    keys = [
+        open_requests(API), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue),
+        budget_key_at(request.admitted_ms),
+    ]  # fmt: skip
+    words = msgspec.json.encode(record_of(request))
+    closed: int = await scripts.run(redis, scripts.FINISH, keys, request.request_id, words, name, cost, KEY, state)
+    return closed
+
+
+async def budget(redis: Redis) -> dict[str, int]:
+    """This month's budget in Redis, without zeros."""
+    raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(int(time.time() * 1000)))  # type: ignore[misc]
+    return {name.decode(): int(value) for name, value in raw.items() if int(value or 0)}
+
+
+async def test_the_best_rank_with_room_is_taken(redis: Redis) -> None:
+    """However long its queue is, up to the bound; then the next rank; then 503."""
+    ranks = (at("a", rank=0, slots=4), at("b", rank=1, slots=4))
+    assert [(await put(redis, *ranks, most_waiting=2))[0] for _ in range(4)] == ["a", "a", "b", "b"]
+    with pytest.raises(Overloaded) as raised:
+        await put(redis, *ranks, most_waiting=2)
+    assert raised.value.code == "queue_full"
+
+
+async def test_in_a_rank_what_begins_first_is_taken(redis: Redis) -> None:
+    """By slots, jobs ahead and how long they take: not simply the shortest queue."""
+    fast, slow = at("fast", slots=4, service_ms=1000), at("slow", slots=1, service_ms=1000)
+    for _ in range(4):
+        await put(redis, fast)
+    await put(redis, slow)
+    await claim(redis, "fast", 4)
+    await claim(redis, "slow")
+    await put(redis, fast)
+    assert (await put(redis, slow, fast))[0] == "fast", "half a second there, a second here"
+
+
+async def test_a_model_that_is_loaded_is_preferred_until_its_queue_is_long(redis: Redis) -> None:
+    """The other host has to read it into memory first."""
+    hosts = (at("warm", slots=1, service_ms=4000), at("cold", slots=1, service_ms=4000, extra_ms=7000))
+    chosen = []
+    for _ in range(4):
+        queue, _ = await put(redis, *hosts)
+        chosen.append(queue)
+        await claim(redis, queue)
+    assert chosen == ["warm", "warm", "cold", "warm"], "two waits of 4 s are longer than 7 s of loading"
+
+
+async def test_a_wait_that_is_too_long_leads_to_the_next_tier(redis: Redis) -> None:
+    """Running jobs count as well as waiting ones, and a running one counts only as long as its worker says so."""
+    home = at("home", slots=2, service_ms=6000, most_wait_ms=5000)
+    route = (home, at("g", "gemini", rank=1))
+    for _ in range(2):
+        assert (await put(redis, *route))[0] == "home"
+    await claim(redis, "home", 2)
+    assert (await put(redis, *route))[0] == "home", "one of two slots is free in about 3 s"
+    assert (await put(redis, *route))[0] == "g", "the next one would wait for 6 s"
+    await redis.delete(running_key("home"))
+    assert (await put(redis, *route))[0] == "home"
+
+
+async def test_a_job_that_ends_does_not_count_as_running(redis: Redis) -> None:
+    """And renewing does not bring it back."""
+    _, request = await put(redis, at("home"))
+    await claim(redis, "home")
+    name = job_id(bytes.fromhex(request.request_id), 1)
+    assert await redis.zcard(running_key("home")) == 1
+    await finish(redis, request, "home", 0)
+    await scripts.run(redis, scripts.RENEW, [running_key("home")], 5000, name)
+    assert await redis.zcard(running_key("home")) == 0
+
+
+async def test_a_keys_many_jobs_do_not_starve_anothers_single_one(redis: Redis) -> None:
+    """It waits for one job of each other key, not for five hundred."""
+    for number in range(500):
+        await put(redis, at("home"), request=draft(f"{number % 2:08d}-many"))
+    _, single = await put(redis, at("home"), request=draft("single"))
+    first = await claim(redis, "home", 3)
+    assert single.request_id in {job["request_id"] for job in first}
+
+
+async def test_keys_that_all_wait_take_turns(redis: Redis) -> None:
+    """Also those that come later, and each key's own jobs keep their order."""
+    sent: dict[str, list[str]] = {"a": [], "b": []}
+    for key in ("a",) * 10 + ("b",) * 5:
+        _, request = await put(redis, at("home"), request=draft(key))
+        sent[key].append(request.request_id)
+    jobs = await claim(redis, "home", 15)
+    assert [job["key_id"] for job in jobs] == ["a", "b"] * 5 + ["a"] * 5
+    for key, requests in sent.items():
+        assert [job["request_id"] for job in jobs if job["key_id"] == key] == requests
+
+
+async def test_a_share_that_was_used_does_not_count_for_ever(redis: Redis) -> None:
+    """When the queue has been empty, everyone begins anew; scores are then the time again."""
+    for _ in range(50):
+        await put(redis, at("home"), request=draft("a"))
+    await claim(redis, "home", 50)
+    before_ms = time.time() * 1000
+    await put(redis, at("home"), request=draft("a"))
+    ((_, score),) = await redis.zrange("home", 0, 0, withscores=True)
+    assert before_ms - 1 <= score <= time.time() * 1000
+
+
+async def test_priorities_go_before_and_after_everything_else(redis: Redis) -> None:
+    """In the order they came among themselves."""
+    order = []
+    for priority in ("low", "normal", "high", "normal", "high", "low"):
+        _, request = await put(redis, at("home"), priority=priority)
+        order.append(request.request_id)
+    jobs = [job["request_id"] for job in await claim(redis, "home", 6)]
+    assert jobs == [order[index] for index in (2, 4, 1, 3, 0, 5)]
+
+
+async def test_only_the_last_resort_is_marked_as_the_last(redis: Redis) -> None:
+    """A job whose request could go elsewhere fails fast; the last one waits for a quota, and is tried all the same."""
+    route = (at("home", most_wait_ms=1000), at("g", "gemini", rank=1), at("home", rank=2))
+    await put(redis, *route)
+    await put(redis, *route[1:])
+    await put(redis, at("home", rank=0))
+    assert [job.get("is_last", False) for job in await claim(redis, "home", 2)] == [False, True]
+    assert [job.get("is_last", False) for job in await claim(redis, "g")] == [False]
+
+
+async def test_a_budget_is_exact_however_many_ask_at_once(redis: Redis) -> None:
+    """Ten fit, of fifty that ask at the same time; the others are refused and consume nothing."""
+    purse = Purse(all_nano_usd=1000)
+
+    asking = [put(redis, at("paid", "paid", cost_nano_usd=100), purse=purse) for _ in range(50)]
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, BudgetSpent)]
+    assert {(error.status, error.code, error.type) for error in refused} == {(429,) + ("insufficient_quota",) * 2}
+    assert len(answers) - len(refused) == 10
+    assert await redis.zcard("paid") == await redis.hlen(open_requests(API)) == 10  # type: ignore[misc]
+    held = {name: value for name, value in (await budget(redis)).items() if not name.startswith("r:")}
+    assert held == {"held": 1000, f"held:{KEY}": 1000}
+
+
+async def test_a_budget_says_whose_it_is_and_whether_waiting_helps(redis: Redis) -> None:
+    """What is only reserved may be free again in a moment; what is spent stays so this month."""
+    paid = at("paid", "paid", cost_nano_usd=600)
+    _, request = await put(redis, paid, purse=Purse(all_nano_usd=1000))
+    for purse, whose in ((Purse(all_nano_usd=1000), "gateway"), (Purse(key_nano_usd=1000), "key")):
+        with pytest.raises(BudgetSpent, match=f"{whose}'s monthly budget .* is reserved") as raised:
+            await put(redis, paid, purse=purse)
+        assert raised.value.retry_after_s
+    await finish(redis, request, "paid", 600)
+    for purse, whose in ((Purse(all_nano_usd=1000), "gateway"), (Purse(key_nano_usd=1000), "key")):
+        with pytest.raises(BudgetSpent, match=f"{whose}'s monthly budget .* does not cover") as raised:
+            await put(redis, paid, purse=purse)
+        assert raised.value.retry_after_s is None
+
+
+async def test_what_was_reserved_is_settled_by_what_it_cost(redis: Redis) -> None:
+    """Once, by whoever closes the request; the rest is free again."""
+    purse = Purse(all_nano_usd=1000, key_nano_usd=1000)
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=purse)
+    with pytest.raises(BudgetSpent):
+        await put(redis, at("paid", "paid", cost_nano_usd=200), purse=purse)
+    assert await finish(redis, request, "paid", 50) == 1
+    assert await finish(redis, request, "paid", 50) == 0
+    assert await budget(redis) == {"spent": 50, f"spent:{KEY}": 50}
+    await put(redis, at("paid", "paid", cost_nano_usd=950), purse=purse)
+    with pytest.raises(BudgetSpent):
+        await put(redis, at("paid", "paid", cost_nano_usd=1), purse=purse)
+
+
+async def test_in_doubt_what_was_reserved_counts_as_spent(redis: Redis) -> None:
+    """The worker died during the call: the money may be gone."""
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
+    await finish(redis, request, "paid", "?")
+    assert await budget(redis) == {"spent": 900, f"spent:{KEY}": 900}
+
+
+async def test_a_keys_own_budget_binds_it_alone(redis: Redis) -> None:
+    """Another key still pays."""
+    await put(redis, at("paid", "paid", cost_nano_usd=80), purse=Purse(key_nano_usd=100))
+    with pytest.raises(BudgetSpent):
+        await put(redis, at("paid", "paid", cost_nano_usd=80), purse=Purse(key_nano_usd=100))
+    await put(redis, at("paid", "paid", cost_nano_usd=80), purse=Purse(key_nano_usd=100), request=draft("other"))
+
+
+async def test_near_the_budget_auto_stays_with_what_is_free(redis: Redis) -> None:
+    """What cannot be paid is passed over, as long as something else has room."""
+    route = (at("paid", "paid", cost_nano_usd=600), at("home", rank=1))
+    purse = Purse(all_nano_usd=1000)
+    assert [(await put(redis, *route, purse=purse))[0] for _ in range(3)] == ["paid", "home", "home"]
+
+
+async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis) -> None:
+    """From one paid API to another it is not counted twice, and at home it is given back."""
+    purse = Purse(all_nano_usd=1000)
+    placing = Placing(purse=purse, most_waiting=10)
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=purse)
+    second = msgspec.structs.replace(request, attempt=2)
+    assert await enqueue(redis, second, [at("other", "paid", cost_nano_usd=700)], placing=placing) == 0
+    assert (await budget(redis))["held"] == 700
+    third = msgspec.structs.replace(request, attempt=3)
+    assert await enqueue(redis, third, [at("home")], placing=placing) == 0
+    assert await budget(redis) == {}
+
+
+async def test_a_waiting_job_moves_in_one_step(redis: Redis) -> None:
+    """It is in one queue at any time, and where nothing has room it keeps its place."""
+    _, request = await put(redis, at("home"))
+    name = job_id(bytes.fromhex(request.request_id), 1)
+    waits_at, placing = ("home", name), Placing(most_waiting=1)
+    await put(redis, at("g", "gemini"))
+    assert await enqueue(redis, request, [at("g", "gemini")], placing=placing, instead_of=waits_at) == -1
+    assert await redis.zscore("home", name) is not None
+    await claim(redis, "g")
+    assert await enqueue(redis, request, [at("g", "gemini")], placing=placing, instead_of=waits_at) == 0
+    assert await redis.zscore("home", name) is None
+    (job,) = await claim(redis, "g")
+    assert (job["request_id"], job["tier"], job["attempt"]) == (request.request_id, "gemini", 1)
+
+
+async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> None:
+    """Claiming and moving at the same time: one of them has it."""
+    for _ in range(50):
+        _, request = await put(redis, at("home"))
+        waits_at = ("home", job_id(bytes.fromhex(request.request_id), 1))
+        move = enqueue(redis, request, [at("g", "gemini")], placing=Placing(most_waiting=10), instead_of=waits_at)
+        claimed, moved = await asyncio.gather(claim(redis, "home"), move)
+        there = await claim(redis, "g")
+        assert len(claimed) + len(there) == 1
+        assert (moved is None) == bool(claimed)
+
+
+async def test_looking_changes_nothing(redis: Redis) -> None:
+    """It only says what would be chosen; the job itself need not be sent."""
+    _, request = await put(redis, at("home"))
+    waits_at, placing = ("home", job_id(bytes.fromhex(request.request_id), 1)), Placing(most_waiting=1)
+    before = await redis.dbsize()
+    look = {"placing": placing, "instead_of": waits_at, "only_look": True}
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
+    assert await redis.dbsize() == before
+    assert await redis.zcard("home") == 1
+    await put(redis, at("g", "gemini"))
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) == -1  # type: ignore[arg-type]
+    await claim(redis, "home")
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) is None  # type: ignore[arg-type]
+
+
+async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) -> None:
+    """A job does not move from one long queue into another."""
+    for _ in range(50):
+        await put(redis, at("b"))
+    _, request = await put(redis, at("a"))
+    waits_at = ("a", job_id(bytes.fromhex(request.request_id), 1))
+    other = at("b", slots=1, service_ms=5000, most_wait_ms=1000)
+    assert await enqueue(redis, request, [other], placing=Placing(most_waiting=1000), instead_of=waits_at) == -1
+
+
+async def test_jobs_that_left_are_no_use_that_a_key_made(redis: Redis) -> None:
+    """Its clients went away, or its jobs moved on: its next one is not behind the ghosts of these."""
+    await put(redis, at("home"), request=draft("b"))
+    for _ in range(100):
+        _, request = await put(redis, at("home"), request=draft("a"))
+        assert await withdraw(redis, "home", job_id(bytes.fromhex(request.request_id), 1))
+    _, single = await put(redis, at("home"), request=draft("a"))
+    for key in ("b", "c") * 10:
+        await put(redis, at("home"), request=draft(key))
+    first = await claim(redis, "home", 5)  # one job of each other key before it, and two that may stand beside it
+    assert single.request_id in {job["request_id"] for job in first}
+
+
+async def test_an_expected_wait_is_that_of_the_keys_own_turn(redis: Redis) -> None:
+    """Another key's backlog sends nobody to a paid tier who would be next at home; an urgent job neither."""
+    home = at("home", slots=1, service_ms=1000, most_wait_ms=2500)
+    route = (home, at("paid", "paid", rank=1))
+    for _ in range(100):
+        await put(redis, at("home"), request=draft("a"))
+    assert (await put(redis, *route, request=draft("a")))[0] == "paid"
+    assert (await put(redis, *route, request=draft("b")))[0] == "home"
+    assert (await put(redis, *route, request=draft("a"), priority="high"))[0] == "home"
+
+
+async def test_a_further_attempt_does_not_wait_for_its_turn_again(redis: Redis) -> None:
+    """Its worker died: it is next, and its key is not charged twice."""
+    await put(redis, at("home"), request=draft("a", request_id="00" * 16))
+    for _ in range(20):
+        await put(redis, at("home"), request=draft("a"))
+    (job,) = await claim(redis, "home")
+    again = draft("a", request_id=job["request_id"], attempt=2)
+    assert await enqueue(redis, again, [at("home")], placing=Placing(most_waiting=1000)) == 0
+    assert (await claim(redis, "home"))[0]["request_id"] == job["request_id"]
+
+
+async def test_no_key_fills_a_queue_for_the_others(redis: Redis) -> None:
+    """The first job of another key has room in twice as long a queue; its second has not."""
+    for _ in range(10):
+        await put(redis, at("home"), request=draft("a"), most_waiting=10)
+    await put(redis, at("home"), request=draft("b"), most_waiting=10)
+    for key in ("a", "b"):
+        with pytest.raises(Overloaded):
+            await put(redis, at("home"), request=draft(key), most_waiting=10)
+    for number in range(9):
+        await put(redis, at("home"), request=draft(f"c{number}"), most_waiting=10)
+    with pytest.raises(Overloaded):
+        await put(redis, at("home"), request=draft("d"), most_waiting=10)
+
+
+async def test_a_full_queue_passes_and_a_spent_budget_does_not(redis: Redis) -> None:
+    """Where either would do, the client is told to come again."""
+    route = (at("home"), at("paid", "paid", rank=1, cost_nano_usd=10))
+    for _ in range(2):
+        await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
+    with pytest.raises(Overloaded) as raised:
+        await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
+    assert raised.value.code == "queue_full"
+
+
+async def test_a_job_that_is_discarded_does_not_count_as_running(redis: Redis) -> None:
+    """Nothing of it is left: it takes no slot of the expected wait."""
+    _, request = await put(redis, at("home"))
+    await claim(redis, "home")
+    name = job_id(bytes.fromhex(request.request_id), 1)
+    assert await redis.zcard(running_key("home")) == 1
+    await forget(redis, "home", name)
+    assert await redis.exists(running_key("home"), job_key(name), in_progress_key(name)) == 0
+
+
+async def test_running_jobs_count_again_after_an_outage(redis: Redis) -> None:
+    """Redis was away for longer than they count; a claim in between does not forget them."""
+    for _ in range(3):
+        await put(redis, at("home"))
+    await scripts.run(redis, scripts.CLAIM, ["home"], 2, "22" * 16, 60_000, -1000)
+    running = await redis.zrange(running_key("home"), 0, -1)
+    await claim(redis, "home")
+    await scripts.run(redis, scripts.RENEW, [running_key("home")], 5000, *running)
+    assert await redis.zcount(running_key("home"), time.time() * 1000, "+inf") == 3
+
+
+async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis: Redis) -> None:
+    """Its worker was taken for dead and comes back: the request is another attempt's, and so is the money."""
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
+    await claim(redis, "paid")
+    name = job_id(bytes.fromhex(request.request_id), 1)
+    await redis.delete(job_key(name), in_progress_key(name))
+    second = msgspec.structs.replace(request, attempt=2)
+    placing = Placing(purse=Purse(all_nano_usd=1000), most_waiting=10)
+    await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], placing=placing)
+    assert await finish(redis, request, "paid", 0, "held") == 0
+    assert (await budget(redis))["held"] == 900
+    assert await finish(redis, second, "paid", 50, "held") == 1
+    assert (await budget(redis))["spent"] == 50

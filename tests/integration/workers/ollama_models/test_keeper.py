@@ -1,0 +1,283 @@
+"""Keeping the models of an Ollama server: wishes over a real Valkey, pulled from a scripted server."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from msgspec.structs import replace
+
+from shared.models import ollama_operations as model_store
+from shared.models.ollama_operations import Store, Wish, new_wish
+from shared.redis.names import store_keeper, store_wishes
+from shared.settings import Settings
+from tests.upstreams.ollama_server import LICENSE_BYTES, OllamaServer
+from workers.ollama_models.keeper import ModelStore
+from workers.ollama_models.ollama_api import OllamaStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from tests.conftest import Eventually
+
+QUEUE = "arq:queue:local:box:11434"
+MODEL = "tiny:1b"
+SIZE = 1_000_000
+SETTINGS = Settings(data_dir=Path("nowhere"), heartbeat_s=0.05, heartbeat_bound_s=1.0, discovery_interval_s=0.1)
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[OllamaServer]:
+    """A server that could pull MODEL and has nothing yet."""
+    async with OllamaServer({MODEL: SIZE, "other:1b": SIZE, "third:1b": SIZE}) as server:
+        yield server
+
+
+class Keeper:
+    """A worker's part that keeps models; what its lane would offer."""
+
+    def __init__(self, redis: Redis, ollama: OllamaServer, worker_id: str) -> None:
+        self.offered: set[str] = set()
+        self._ollama = ollama
+        store = ModelStore(SETTINGS, redis, worker_id, QUEUE, OllamaStore(ollama.url), on_change=self._rediscover)
+        self._stop = asyncio.Event()
+        self.task = asyncio.create_task(store.run(self._stop))
+
+    async def _rediscover(self) -> None:
+        self.offered = set(self._ollama.disk)
+
+    async def stop(self) -> None:
+        """End in order, as at a shutdown."""
+        self._stop.set()
+        await self.task
+
+
+@asynccontextmanager
+async def keeping(redis: Redis, ollama: OllamaServer, *worker_ids: str) -> AsyncIterator[list[Keeper]]:
+    """Keepers of one lane."""
+    keepers = [Keeper(redis, ollama, worker_id) for worker_id in worker_ids]
+    try:
+        yield keepers
+    finally:
+        for keeper in keepers:
+            await keeper.stop()
+
+
+async def wish(redis: Redis, kind: str, model: str = MODEL, *, may_be_absent: bool = False) -> Wish:
+    """Ask for something."""
+    assert kind in {"install", "remove"}
+    made = new_wish("install" if kind == "install" else "remove", model, may_be_absent=may_be_absent)
+    stands = await model_store.ask(redis, QUEUE, made)
+    assert stands is not None
+    return stands
+
+
+async def settled(redis: Redis, asked: Wish, eventually: Eventually) -> Wish:
+    """How a wish ended."""
+
+    async def ended() -> Wish | None:
+        now = await model_store.wish_for(redis, QUEUE, asked.model)
+        return now if now is not None and now.id == asked.id and now.is_settled else None
+
+    found: Wish = await eventually(ended)
+    return found
+
+
+async def the_store(redis: Redis) -> Store:
+    """The lane as the api sees it."""
+    (store,) = await model_store.stores(redis, [QUEUE])
+    return store
+
+
+async def test_a_model_is_installed_with_progress_and_offered_at_once(
+    redis: Redis, ollama: OllamaServer, eventually: Eventually
+) -> None:
+    """While it is pulled everyone can see how far; once it is said to be done the lane has it."""
+    ollama.is_held = True
+    async with keeping(redis, ollama, "aa") as (keeper,):
+        asked = await wish(redis, "install")
+
+        async def half() -> bool:
+            now = await model_store.wish_for(redis, QUEUE, MODEL)
+            return now is not None and now.state == "running" and now.completed_bytes == SIZE // 2
+
+        await eventually(half)
+        assert (await model_store.wish_for(redis, QUEUE, MODEL) or asked).total_bytes == SIZE
+        ollama.go_on.set()
+        done = await settled(redis, asked, eventually)
+        assert (done.state, done.completed_bytes) == ("done", SIZE + LICENSE_BYTES)
+        assert keeper.offered == {MODEL}
+        state = (await the_store(redis)).state
+        assert state is not None
+        assert [(model.name, model.size_bytes) for model in state.models] == [(MODEL, SIZE + LICENSE_BYTES)]
+        assert state.free_ram_bytes is None or state.free_ram_bytes > 0
+
+
+async def test_of_many_workers_one_pulls(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+    """However many serve the lane, and however often it is asked for."""
+    ollama.is_held = True
+    async with keeping(redis, ollama, "aa", "bb", "cc"):
+        asked = await wish(redis, "install")
+        await ollama.until(lambda: ollama.pulling == 1)
+        assert (await wish(redis, "install")).id == asked.id
+        ollama.go_on.set()
+        await settled(redis, asked, eventually)
+    assert (ollama.pulled, ollama.most_pulling) == ([MODEL], 1)
+
+
+async def test_a_pull_goes_on_when_its_worker_ends(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+    """In order: the next one need not wait until the care for the lane expires."""
+    ollama.is_held = True
+    first = Keeper(redis, ollama, "aa")
+    asked = await wish(redis, "install")
+    await ollama.until(lambda: ollama.pulling == 1)
+    await first.stop()
+    assert await redis.get(store_keeper(QUEUE)) is None
+    await ollama.until(lambda: ollama.pulling == 0)
+    ollama.go_on.set()
+    async with keeping(redis, ollama, "bb"):
+        assert (await settled(redis, asked, eventually)).state == "done"
+    assert ollama.pulled == [MODEL, MODEL]
+
+
+async def test_who_follows_a_silent_keeper_stops_it(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+    """A worker that was away for longer than the bound leaves the pull to the other."""
+    ollama.is_held = True
+    async with keeping(redis, ollama, "aa"):
+        asked = await wish(redis, "install")
+        await ollama.until(lambda: ollama.pulling == 1)
+        await redis.set(store_keeper(QUEUE), b"bb", px=60_000)
+        await ollama.until(lambda: ollama.pulling == 0)
+        assert (await model_store.wish_for(redis, QUEUE, MODEL) or asked).state == "running"
+        ollama.go_on.set()
+        await redis.delete(store_keeper(QUEUE))
+        assert (await settled(redis, asked, eventually)).state == "done"
+
+
+@pytest.mark.parametrize("error", [None, "write /models/blobs/sha256-aaa-partial: no space left on device"])
+async def test_what_ollama_refuses_has_failed_with_its_words(
+    redis: Redis, ollama: OllamaServer, eventually: Eventually, error: str | None
+) -> None:
+    """An unknown model, a full disk: not tried again by itself, but on the next wish."""
+    name = "nosuch:1b"
+    if error is not None:
+        ollama.errors[name] = error
+    async with keeping(redis, ollama, "aa"):
+        failed = await settled(redis, await wish(redis, "install", name), eventually)
+        assert (failed.state, failed.error) == ("failed", error or "pull model manifest: file does not exist")
+        assert ollama.pulled == [name]
+        ollama.errors.clear()
+        ollama.library[name] = SIZE
+        assert (await settled(redis, await wish(redis, "install", name), eventually)).state == "done"
+
+
+async def test_a_broken_connection_is_tried_again(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+    """Ollama goes on where it was."""
+    ollama.breaks = 1
+    async with keeping(redis, ollama, "aa"):
+        assert (await settled(redis, await wish(redis, "install"), eventually)).state == "done"
+    assert ollama.pulled == [MODEL, MODEL]
+
+
+async def test_a_model_is_removed_and_no_longer_offered(
+    redis: Redis, ollama: OllamaServer, eventually: Eventually
+) -> None:
+    """One that is not there is unknown, unless that is fine."""
+    ollama.disk[MODEL] = SIZE
+    async with keeping(redis, ollama, "aa"):
+        assert (await settled(redis, await wish(redis, "remove"), eventually)).state == "done"
+        assert ollama.disk == {}
+        again = await settled(redis, await wish(redis, "remove"), eventually)
+        assert (again.state, again.is_unknown) == ("failed", True)
+        fine = await settled(redis, await wish(redis, "remove", may_be_absent=True), eventually)
+        assert (fine.state, fine.is_unknown) == ("done", False)
+
+
+async def test_a_removal_stops_the_pull(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+    """Its connection is closed, so that Ollama stops loading."""
+    ollama.is_held = True
+    async with keeping(redis, ollama, "aa"):
+        await wish(redis, "install")
+        await ollama.until(lambda: ollama.pulling == 1)
+        removal = await wish(redis, "remove", may_be_absent=True)
+        await ollama.until(lambda: ollama.pulling == 0)
+        assert (await settled(redis, removal, eventually)).state == "done"
+    assert (ollama.aborted, ollama.disk) == (1, {})
+
+
+async def test_pulls_beyond_two_wait_their_turn(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+    """In the order in which they were asked for."""
+    ollama.is_held = True
+    async with keeping(redis, ollama, "aa"):
+        asked = [await wish(redis, "install", name) for name in (MODEL, "other:1b", "third:1b")]
+        await ollama.until(lambda: ollama.pulling == 2)
+        ollama.go_on.set()
+        for one in asked:
+            assert (await settled(redis, one, eventually)).state == "done"
+    assert (ollama.pulled[2], ollama.most_pulling) == ("third:1b", 2)
+
+
+async def test_a_server_that_does_not_answer_is_said_to_be_away(redis: Redis, eventually: Eventually) -> None:
+    """It has no models then, and is looked at again."""
+    async with OllamaServer(disk={MODEL: SIZE}) as ollama:
+        keeper = Keeper(redis, ollama, "aa")
+
+        async def reachable() -> bool:
+            return (await the_store(redis)).is_reachable
+
+        await eventually(reachable)
+
+    async def away() -> bool:
+        store = await the_store(redis)
+        return store.state is not None and not store.is_reachable and store.state.models == ()
+
+    await eventually(away)
+    await keeper.stop()
+
+
+async def test_words_of_another_version_are_passed_over(
+    redis: Redis, ollama: OllamaServer, eventually: Eventually
+) -> None:
+    """Neither the api nor a keeper stumbles on them; a new wish takes their place."""
+    await redis.hset(store_wishes(QUEUE), mapping={MODEL: b"not json", "x": b"7", "y": b'{"id": "1"}'})  # type: ignore[misc]
+    assert (await the_store(redis)).wishes == ()
+    async with keeping(redis, ollama, "aa"):
+        assert (await settled(redis, await wish(redis, "install"), eventually)).state == "done"
+
+
+async def test_there_is_a_bound_on_wishes(redis: Redis) -> None:
+    """So that nobody fills Redis; those that stand can still be changed."""
+    for number in range(model_store.MOST_WISHES):
+        await wish(redis, "install", f"m:{number}")
+    assert await model_store.ask(redis, QUEUE, new_wish("install", "one:more")) is None
+    await wish(redis, "remove", "m:0")
+
+
+async def test_word_of_an_older_wish_does_not_stand(redis: Redis) -> None:
+    """A worker that comes late neither overwrites nor forgets what was wished since."""
+    older = await wish(redis, "install")
+    assert await model_store.note(redis, QUEUE, replace(older, state="running"))
+    newer = await wish(redis, "remove")
+    assert not await model_store.note(redis, QUEUE, replace(older, state="done"))
+    await model_store.forget(redis, QUEUE, older)
+    assert await model_store.wish_for(redis, QUEUE, MODEL) == newer
+
+
+async def test_how_a_wish_ended_is_forgotten_in_time(
+    redis: Redis, ollama: OllamaServer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that an old failure is not shown for good."""
+    async with keeping(redis, ollama, "aa"):
+        await settled(redis, await wish(redis, "install", "nosuch:1b"), eventually)
+        assert (await the_store(redis)).wishes != ()
+        monkeypatch.setattr(model_store, "SETTLED_LIFE_S", 0.0)
+
+        async def forgotten() -> bool:
+            return (await the_store(redis)).wishes == ()
+
+        await eventually(forgotten)

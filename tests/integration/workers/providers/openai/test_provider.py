@@ -1,0 +1,206 @@
+"""What is particular to the `openai` provider."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from shared import errors
+from shared.types import LocalModel
+from tests.upstreams import openai_replies
+from tests.upstreams.gemini_serving import asking_for_images
+from tests.upstreams.outcome import HELLO, complete, outcome_of, provider_for, serving
+from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
+from workers.providers.openai.provider import OpenAIProvider
+
+TEXT = openai_replies.text("Hello")
+REFUSALS: list[tuple[int, dict[str, Any]]] = [
+    (400, {"error": {"message": "no", "type": "invalid_request_error", "param": "stream_options", "code": None}}),
+    (400, {"error": {"message": "no", "param": "stream_options.include_usage", "code": "unknown_parameter"}}),
+    (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs"}]}),
+    (400, {"error": "Unrecognized request argument supplied: stream_options"}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSALS)
+async def test_a_server_that_refuses_stream_options_is_asked_without(status: int, body: dict[str, Any]) -> None:
+    """Once refused, they are never sent again."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer(body, status), sse(TEXT), sse(TEXT))
+        assert outcome_of(await complete(provider)).content == "Hello"
+        await complete(provider)
+        assert ["stream_options" in request.body for request in upstream.requests] == [True, False, False]
+
+
+async def test_a_refusal_that_another_try_does_not_cure_is_not_remembered() -> None:
+    """The second refusal is the one that counts, and the next request asks for usage again."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer(REFUSALS[0][1], 400), json_answer({"error": "busy"}, 503), sse(TEXT))
+        with pytest.raises(errors.Unavailable):
+            await complete(provider)
+        await complete(provider)
+        assert ["stream_options" in request.body for request in upstream.requests] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (400, {"message": "bad stop", "param": "stop"}, errors.InvalidRequest),
+        (500, {"message": "crashed on stream_options", "param": "stream_options"}, errors.Unavailable),
+        (429, {"message": "slow down", "param": "stream_options"}, errors.Throttled),
+    ],
+)
+async def test_other_refusals_are_not_tried_again(status: int, error: dict[str, Any], kind: type[Exception]) -> None:
+    """There is one retry loop in the system, and it is not here."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": error}, status))
+        with pytest.raises(kind):
+            await complete(provider)
+        assert len(upstream.requests) == 1
+
+
+async def test_the_key_is_sent_and_never_told() -> None:
+    """The credential goes to the upstream only."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": {"message": "Incorrect API key provided: sk-scripted"}}, 401))
+        with pytest.raises(errors.Rejected) as caught:
+            await complete(provider)
+        assert upstream.requests[0].headers["authorization"] == "Bearer sk-scripted"
+        assert "sk-scripted" not in caught.value.message
+
+
+async def test_a_server_that_ignores_stream_is_understood() -> None:
+    """A JSON completion with status 200 makes the same events, and its connection is used again."""
+    async with serving("openai") as (upstream, provider):
+        body = openai_replies.completion({"content": "Hello"}, "stop", openai_replies.usage(7, 1))
+        upstream.add(json_answer(body), Answer([json.dumps(body).encode()], split=1), sse(TEXT))
+        for _ in range(3):
+            outcome = outcome_of(await complete(provider))
+            assert (outcome.content, outcome.finish, outcome.usage is not None) == ("Hello", "stop", True)
+        assert upstream.opened == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (json_answer({"error": {"message": "x"}}), errors.Unavailable),
+        (Answer([b"<html>Login</html>"], headers={"content-type": "text/html"}), errors.Garbled),
+        (Answer([b'{"choices":', Act.ABORT], headers={"content-type": "application/json"}), errors.Unavailable),
+        (json_answer({}), errors.StreamBroken),
+    ],
+)
+async def test_a_body_that_is_neither_stream_nor_completion_fails(answer: Answer, kind: type[Exception]) -> None:
+    """A 200 alone is no success."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(answer)
+        with pytest.raises(kind):
+            await complete(provider)
+
+
+async def test_a_context_length_error_is_the_callers() -> None:
+    """llama.cpp names it by its type."""
+    async with serving("openai") as (upstream, provider):
+        error = {"code": 400, "message": "too long", "type": "exceed_context_size_error", "n_ctx": 256}
+        upstream.add(json_answer({"error": error}, 400))
+        with pytest.raises(errors.ContextTooLong):
+            await complete(provider)
+
+
+async def test_models_are_listed_with_what_is_said_of_them() -> None:
+    """llama.cpp says `meta.n_ctx`, of which each slot has that much, vLLM `max_model_len`, others nothing."""
+    text_only = {"architecture": {"input_modalities": ["text"], "output_modalities": ["text"]}}
+    async with serving("openai") as (upstream, provider):
+        models = [
+            {"id": "a", "object": "model", "created": 5, "owned_by": "llamacpp", "meta": {"n_ctx": 512}, **text_only},
+            {"id": "b", "object": "model", "created": None, "max_model_len": 1024, "owned_by": "vllm"},
+            {"id": "c", "object": "model", "meta": None},
+            {"id": "d", "object": "model", "owned_by": "llamacpp", "status": {"value": "unloaded"}, **text_only},
+        ]
+        upstream.routes["/v1/models"] = json_answer({"object": "list", "data": models})
+        cannot = ("images", "audio", "files")
+        assert list(await provider.models()) == [
+            LocalModel("a", 5, 512, ("chat",), cannot, is_loaded=True),
+            LocalModel("b", 0, 1024, ("chat",), is_loaded=True),
+            LocalModel("c", endpoints=("chat",)),
+            LocalModel("d", endpoints=("chat",), cannot=cannot),
+        ]
+        assert [request.path for request in upstream.route_requests] == ["/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "cannot"),
+    [
+        (json_answer(openai_replies.props()), ("files",)),
+        (json_answer(openai_replies.props(supports_tools=False)), ("files", "tools")),
+        (
+            json_answer(openai_replies.props(supports_tools=False, supports_reasoning_effort=False)),
+            ("files", "tools", "reasoning_effort"),
+        ),
+        (json_answer({"total_slots": 4}), ("files",)),
+        (json_answer({"error": {"message": "no"}}, 501), ("files",)),
+        (Answer([b"<html>"]), ("files",)),
+    ],
+)
+async def test_what_a_chat_template_leaves_out_the_model_cannot_do(answer: Answer, cannot: tuple[str, ...]) -> None:
+    """llama.cpp drops it without a word; one that does not tell may have it all."""
+    async with serving("openai") as (upstream, provider):
+        upstream.routes["/props"] = answer
+        (model,) = await provider.models()
+        assert model.cannot == cannot
+
+
+async def test_other_servers_are_not_asked_for_a_template() -> None:
+    """OpenAI would be puzzled, and its key is for its own calls."""
+    async with serving("openai") as (upstream, provider):
+        upstream.routes["/v1/models"] = json_answer({"data": [{"id": "gpt-4o", "owned_by": "system"}]})
+        assert [model.cannot for model in await provider.models()] == [()]
+        assert [request.path for request in upstream.route_requests] == ["/v1/models"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (json_answer({}, 401), errors.Rejected),
+        (json_answer({}, 400), errors.Unavailable),
+        (json_answer({}, 500), errors.Unavailable),
+        (Answer([b"<html>"]), errors.Garbled),
+    ],
+)
+async def test_models_that_cannot_be_listed_are_the_upstreams_fault(answer: Answer, kind: type[Exception]) -> None:
+    """Asking for models never blames a caller: there is none."""
+    async with serving("openai") as (upstream, provider):
+        upstream.routes["/v1/models"] = answer
+        with pytest.raises(kind):
+            await provider.models()
+
+
+async def test_images_by_address_go_out_as_data_where_the_server_is_inside() -> None:
+    """It would open a connection to wherever a client says; OpenAI's own does so outside."""
+
+    async def fetch(url: str) -> tuple[str, bytes]:
+        return "image/png", url.encode()
+
+    asked = asking_for_images("http://a/1", "data:image/png;base64,AAAA")
+    asked["messages"] += [{"role": "assistant", "content": "A pixel."}, *HELLO["messages"]]
+    async with ScriptedUpstream() as upstream:
+        upstream.add(sse(TEXT), sse(TEXT))
+        inside, outside = OpenAIProvider(f"{upstream.url}/v1", fetch_image=fetch), OpenAIProvider(f"{upstream.url}/v1")
+        for provider in (inside, outside):
+            await complete(provider, asked)
+            await provider.close()
+        sent, passed_on = (request.body["messages"] for request in upstream.requests)
+    data_urls = ["data:image/png;base64,aHR0cDovL2EvMQ==", "data:image/png;base64,AAAA"]
+    assert [part["image_url"]["url"] for part in sent[0]["content"]] == data_urls
+    assert (sent[1:], passed_on) == (asked["messages"][1:], asked["messages"])
+
+
+async def test_a_base_url_may_end_with_a_slash() -> None:
+    """Both spellings of a base URL are the same server."""
+    async with ScriptedUpstream() as upstream:
+        provider = provider_for("openai", upstream.url)
+        slashed = type(provider)(f"{upstream.url}/v1/")  # type: ignore[call-arg]
+        assert list(await slashed.models()) == list(await provider.models())
+        await provider.close()
+        await slashed.close()

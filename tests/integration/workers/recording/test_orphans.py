@@ -1,0 +1,163 @@
+"""Requests of dead api processes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from shared.ids import new_request_id
+from shared.redis.names import API_SET, USAGE_STREAM, api_key, open_requests
+from shared.types import UsageRecord
+from workers.recording import orphans
+from workers.recording.orphans import Janitor
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+API = "ab" * 16
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The janitor's clock, in seconds: its one element."""
+    now = [1000.0]
+
+    class Clock:
+        time = staticmethod(time.time)
+
+        @staticmethod
+        def monotonic() -> float:
+            return now[0]
+
+    monkeypatch.setattr(orphans, "time", Clock)
+    return now
+
+
+async def open_request(redis: Redis, api_id: str = API) -> UsageRecord:
+    """A request that an api process has open, admitted three seconds ago."""
+    record = UsageRecord(
+        request_id=new_request_id().hex(),
+        key_id=None,
+        endpoint="chat",
+        asked_model="auto",
+        admitted_ms=int(time.time() * 1000) - 3000,
+    )
+    await redis.sadd(API_SET, api_id)  # type: ignore[misc]
+    await redis.hset(open_requests(api_id), record.request_id, msgspec.json.encode(record).decode())  # type: ignore[misc]
+    return record
+
+
+async def closed_records(redis: Redis) -> list[UsageRecord]:
+    """What is in the usage stream."""
+    return [msgspec.json.decode(fields[b"r"], type=UsageRecord) for _, fields in await redis.xrange(USAGE_STREAM)]
+
+
+async def test_a_dead_apis_requests_are_closed_on_the_second_look(redis: Redis, clock: list[float]) -> None:
+    """Once each, as orphaned, with the time since their admission; then the process is forgotten."""
+    opened = await open_request(redis)
+    janitor = Janitor(redis)
+    assert await janitor.look() == 0
+    clock[0] += 5
+    assert await janitor.look() == 0
+    clock[0] += 5
+    assert await janitor.look() == 1
+    (closed,) = await closed_records(redis)
+    assert (closed.request_id, closed.status, closed.error_code) == (opened.request_id, 499, "orphaned")
+    assert 3000 <= closed.duration_ms < 60_000
+    assert await redis.scard(API_SET) == 0  # type: ignore[misc]
+    clock[0] += 10
+    assert await janitor.look() == 0
+    assert await redis.xlen(USAGE_STREAM) == 1
+
+
+async def test_an_api_that_left_nothing_open_is_no_warning(
+    redis: Redis, clock: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every restart leaves one behind; one that left requests is a warning."""
+    caplog.set_level(logging.INFO)
+    await redis.sadd(API_SET, "cd" * 16)  # type: ignore[misc]
+    await open_request(redis)
+    janitor = Janitor(redis)
+    await janitor.look()
+    clock[0] += 10
+    await janitor.look()
+    levels = {record.args[0]: record.levelno for record in caplog.records if isinstance(record.args, tuple)}
+    assert levels == {"cd" * 16: logging.INFO, API: logging.WARNING}
+
+
+async def test_a_live_api_keeps_its_requests(redis: Redis, clock: list[float]) -> None:
+    """However long they take."""
+    await open_request(redis)
+    await redis.set(api_key(API), "1")
+    janitor = Janitor(redis)
+    for _ in range(5):
+        assert await janitor.look() == 0
+        clock[0] += 10
+    assert await redis.hlen(open_requests(API)) == 1  # type: ignore[misc]
+
+
+async def test_an_api_that_comes_back_starts_from_nothing(redis: Redis, clock: list[float]) -> None:
+    """Two short absences are not one long one."""
+    await open_request(redis)
+    janitor = Janitor(redis)
+    await janitor.look()
+    await redis.set(api_key(API), "1")
+    clock[0] += 10
+    await janitor.look()
+    await redis.delete(api_key(API))
+    clock[0] += 10
+    assert await janitor.look() == 0
+
+
+async def test_nobody_is_judged_after_the_judge_was_away(
+    redis: Redis, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Redis, or asleep: what was seen before does not count."""
+    await open_request(redis)
+    janitor = Janitor(redis)
+    await janitor.look()
+    with monkeypatch.context() as patch:
+
+        async def fail(*_: object, **__: object) -> None:
+            raise ConnectionError
+
+        patch.setattr(redis, "smembers", fail)
+        clock[0] += 5
+        assert await janitor.look() == 0
+    clock[0] += 5
+    assert await janitor.look() == 0
+    clock[0] += orphans.LONGEST_GAP_S + 1
+    assert await janitor.look() == 0
+    clock[0] += 10
+    assert await janitor.look() == 1
+
+
+async def test_one_janitor_looks_and_another_follows_it(redis: Redis, clock: list[float]) -> None:
+    """The second starts from nothing when the first leaves."""
+    await open_request(redis)
+    first, second = Janitor(redis), Janitor(redis)
+    for janitor in (first, second):
+        assert await janitor.look() == 0
+    clock[0] += 10
+    assert await second.look() == 0
+    await first.leave()
+    assert await second.look() == 0
+    clock[0] += 10
+    assert await first.look() == 0
+    assert await second.look() == 1
+
+
+async def test_many_and_malformed_open_records_are_all_closed(redis: Redis, clock: list[float]) -> None:
+    """One that cannot be read goes to the stream as it is, where the recorder rejects it."""
+    for _ in range(500):
+        await open_request(redis)
+    await redis.hset(open_requests(API), "odd", "no json")  # type: ignore[misc]
+    janitor = Janitor(redis)
+    await janitor.look()
+    clock[0] += 10
+    assert await janitor.look() == 501
+    assert await redis.exists(open_requests(API)) == 0

@@ -1,0 +1,137 @@
+"""The buffer between the relay and a client's response."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import pytest
+
+from api.relay.incoming import Inbound
+from shared.errors import Draining, Unavailable, WorkerLost
+from shared.relay import Kind
+from shared.types import Target, Usage
+
+KEY = bytes(17)
+TARGET = Target("local", "arq:queue:local:here", "model")
+
+
+def inbound(*, whole: bool = False) -> Inbound:
+    """An attempt that nothing has come of yet."""
+    return Inbound(KEY, "job", TARGET, whole=whole, overrun=lambda: None)
+
+
+async def is_waiting(task: asyncio.Task[bool]) -> bool:
+    """Whether a reader still waits after everything that is ready has run."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+    return not task.done()
+
+
+def test_content_is_taken_once_and_in_order() -> None:
+    """What came since the last look, joined."""
+    one = inbound()
+    one.accept(Kind.CONTENT, 1, b"a")
+    one.accept(Kind.CONTENT, 2, b"b")
+    assert (one.take(), one.take(), one.tokens, one.size) == (b"ab", b"", 3, 0)
+
+
+def test_the_first_content_commits_even_when_it_is_empty() -> None:
+    """For a reply in one body the worker sends an empty content frame when the model begins."""
+    one = inbound(whole=True)
+    assert not one.committed
+    one.accept(Kind.CONTENT, 1, b"")
+    assert one.committed
+
+
+async def test_a_body_is_not_taken_before_its_end() -> None:
+    """Parts neither wake the reader nor keep it from waiting."""
+    one = inbound(whole=True)
+    one.accept(Kind.BODY, 0, b'{"a":')
+    reader = asyncio.ensure_future(one.wait())
+    assert await is_waiting(reader)
+    one.accept(Kind.BODY, 0, b"1}")
+    assert await is_waiting(reader)
+    assert one.take() == b""
+    one.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
+    assert await reader is False
+    assert (one.take(), one.usage) == (b'{"a":1}', Usage(1, 2))
+
+
+async def test_a_nudge_wakes_the_reader_and_says_that_it_was_one() -> None:
+    """So that a keep-alive comment can be sent; with content there it is no nudge."""
+    one = inbound()
+    reader = asyncio.ensure_future(one.wait())
+    assert await is_waiting(reader)
+    one.nudge()
+    assert await reader is True
+    one.nudge()
+    one.accept(Kind.CONTENT, 1, b"a")
+    assert await one.wait() is False
+
+
+async def test_an_error_frame_becomes_its_error() -> None:
+    """With kind, code and Retry-After as the worker raised it."""
+    one = inbound()
+    raised = Unavailable("away", code="upstream_away", retry_after_s=3)
+    one.accept(Kind.ERROR, 0, msgspec.json.encode(raised.to_info()))
+    assert one.over
+    assert isinstance(one.error, Unavailable)
+    assert (one.error.code, one.error.retry_after_s, one.error.message) == ("upstream_away", 3, "away")
+    assert await one.wait() is False
+
+
+def test_the_first_ending_stays() -> None:
+    """A worker that is judged lost after it ended is not."""
+    one = inbound()
+    one.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
+    one.fail(WorkerLost("lost"))
+    assert one.error is None
+
+
+@pytest.mark.parametrize("kind", [Kind.START, Kind.BEAT])
+async def test_signs_of_life_are_not_content(kind: Kind) -> None:
+    """They neither commit nor wake."""
+    one = inbound()
+    reader = asyncio.ensure_future(one.wait())
+    assert await is_waiting(reader)
+    one.accept(kind, 0, b"")
+    assert await is_waiting(reader)
+    assert not one.committed
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
+
+
+async def test_what_is_overdue_wakes_the_reader_once_and_not_after_its_start() -> None:
+    """So that another place is looked for; a job that a worker holds stays where it is."""
+    one = inbound()
+    reader = asyncio.ensure_future(one.wait())
+    assert await is_waiting(reader)
+    one.be_overdue()
+    assert await reader is False
+    assert one.overdue
+    started = inbound()
+    started.accept(Kind.START, 0, b"")
+    started.be_overdue()
+    assert not started.overdue
+
+
+def test_a_start_says_who_has_taken_it_over() -> None:
+    """A worker of a version that does not say so has it where it was put."""
+    one, other = inbound(), inbound()
+    target = Target("local", "arq:queue:local:other", "m")
+    one.accept(Kind.START, 0, msgspec.json.encode(target))
+    other.accept(Kind.START, 0, b"")
+    assert one.target == target
+    assert other.target == inbound().target
+
+
+def test_only_what_still_runs_is_cut() -> None:
+    """An attempt that has ended has no worker to stop."""
+    running, over = inbound(), inbound()
+    over.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
+    for one in (running, over):
+        one.cut(Draining("enough"))
+    assert (running.is_cut, over.is_cut) == (True, False)
+    assert isinstance(running.error, Draining)
+    assert over.error is None

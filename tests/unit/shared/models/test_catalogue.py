@@ -1,0 +1,101 @@
+"""The catalogue of models and the operator's file over it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.models.catalogue import FAMILIES, Quota, default_catalogue, family_of, load_catalogue, nano_usd
+from shared.setting_values import SettingsError
+from shared.settings import load_settings
+from shared.types import Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_what_auto_uses_is_in_the_catalogue() -> None:
+    """Its paid models have prices, its names force the tier that they stand for, and aliases lead to real families."""
+    catalogue = default_catalogue()
+    for tier, names in (("gemini", catalogue.auto.gemini), ("paid", catalogue.auto.paid)):
+        assert names
+        for name in names:
+            family = family_of(name)
+            assert family is not None
+            assert family.tier == tier
+    assert all(catalogue.entry(name).prompt_usd for name in catalogue.auto.paid)
+    assert all(family_of(model) in FAMILIES for model in catalogue.aliases.values())
+
+
+def test_a_dated_name_is_the_model_it_is_a_version_of() -> None:
+    """OpenAI's dates and Anthropic's; the whole name goes first."""
+    catalogue = default_catalogue()
+    assert catalogue.entry("gpt-4o-2024-11-20") == catalogue.entry("gpt-4o")
+    assert catalogue.entry("claude-haiku-4-5-20251001") == catalogue.entry("claude-haiku-4-5")
+    assert catalogue.entry("gpt-4o-nonsense").prompt_usd is None
+
+
+def test_cached_tokens_have_their_own_price() -> None:
+    """They are part of the prompt; a model without a price costs nothing that is known."""
+    catalogue = default_catalogue()
+    usage = Usage(prompt_tokens=1000, completion_tokens=100, cached_tokens=400)
+    assert catalogue.cost_usd("gpt-4o", usage) == pytest.approx((600 * 2.5 + 400 * 1.25 + 100 * 10) / 1e6)
+    assert catalogue.cost_usd("gpt-99", usage) == 0
+    assert nano_usd(catalogue.cost_usd("text-embedding-3-small", Usage(10, 0))) == 200
+
+
+def test_the_operators_file_is_put_over_the_defaults_field_by_field(tmp_path: Path) -> None:
+    """One price changes, the rest of the model stays; new models, aliases and quotas are added."""
+    file = tmp_path / "catalogue.toml"
+    file.write_text("""
+        [auto]
+        paid = ["gpt-99"]
+        [aliases]
+        "gpt-4" = "local"
+        [quotas.default]
+        requests_per_day = 7
+        [models."gpt-4o"]
+        prompt_usd = 9.0
+        [models."gpt-99"]
+        prompt_usd = 1.0
+        completion_usd = 2.0
+    """)
+    catalogue = load_settings({"CLAW_DATA_DIR": "/nowhere", "CLAW_CATALOGUE": str(file)}).catalogue
+    assert (catalogue.entry("gpt-4o").prompt_usd, catalogue.entry("gpt-4o").completion_usd) == (9.0, 10.0)
+    assert catalogue.auto.paid == ("gpt-99",)
+    assert catalogue.auto.gemini == default_catalogue().auto.gemini
+    assert catalogue.resolve("gpt-4") == "local"
+    assert catalogue.resolve("gemini-1.5-flash") == default_catalogue().resolve("gemini-1.5-flash")
+    assert catalogue.quota("gemini-9") == Quota(
+        requests_per_minute=10, prompt_tokens_per_minute=250_000, requests_per_day=7
+    )
+    assert load_catalogue() is default_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[models.x]\nprice = 1", "price"),
+        ("[models.x]\nprompt_usd = 'free'", "prompt_usd"),
+        ("[quotas.x]\nrequests_per_hour = 1", "requests_per_hour"),
+        ("[nonsense]", "nonsense"),
+        ("[models", "CLAW_CATALOGUE"),
+        ("[models.'gpt-4o']\nprompt_usdd = 1", "models.gpt-4o"),
+        ("[aliases]\na = 'a'", "alias itself"),
+        ("[aliases]\nb = 'gemini-1.5-flash'", "alias itself"),
+    ],
+)
+def test_a_file_that_makes_no_sense_stops_the_start(tmp_path: Path, text: str, named: str) -> None:
+    """The error names the variable and the field."""
+    file = tmp_path / "catalogue.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=named) as raised:
+        load_settings({"CLAW_DATA_DIR": "/nowhere", "CLAW_CATALOGUE": str(file)})
+    assert "CLAW_CATALOGUE" in str(raised.value)
+
+
+def test_a_file_that_is_not_there_stops_the_start() -> None:
+    """The error names the variable."""
+    with pytest.raises(SettingsError, match="CLAW_CATALOGUE"):
+        load_settings({"CLAW_DATA_DIR": "/nowhere", "CLAW_CATALOGUE": "/nowhere/catalogue.toml"})

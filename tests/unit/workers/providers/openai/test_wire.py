@@ -1,0 +1,304 @@
+"""workers/providers/openai/wire.py."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from shared import errors
+from shared.types import Delta, Event, Finish, Usage
+from tests.upstreams.openai_replies import DONE, chunk, completion, event, text, usage
+from tests.upstreams.outcome import HELLO, Outcome, chat, outcome_of
+from workers.providers.openai.wire import ChatReader, to_body
+
+
+def _read(stream: bytes, size: int | None = None) -> tuple[list[Event], ChatReader]:
+    reader = ChatReader()
+    events: list[Event] = []
+    for start in range(0, len(stream), size or len(stream) or 1):
+        events += reader.feed(stream[start : start + (size or len(stream))])
+        if reader.failure is not None:
+            return events, reader
+    if not reader.done:
+        events += reader.end()
+    return events, reader
+
+
+def _call(index: int | None, call_id: str | None, name: str | None, arguments: str | None) -> bytes:
+    call: dict[str, Any] = {"index": index, "id": call_id, "function": {"name": name, "arguments": arguments}}
+    return event({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]})
+
+
+FINISH = chunk(finish_reason="stop")
+
+
+@pytest.mark.parametrize("size", [None, 1, 2, 3, 7])
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_comments_events_and_line_ends_change_nothing(size: int | None, line_end: bytes) -> None:
+    """Keep-alive comments, event names, ids, retry fields and empty data are dropped, at every split."""
+    noise = b": keep-alive\n\nevent: message\nid: 7\nretry: 10\ndata:\ndata: \nfoo\n\n"
+    stream = (noise + text("Hé", "llo") + noise).replace(b"\n\n", b"\n\n" + noise).replace(b"\n", line_end)
+    events, reader = _read(stream, size)
+    assert reader.failure is None
+    assert outcome_of(events) == Outcome(content="Héllo", finish="stop", usage=Usage(7, 2))
+
+
+def test_data_needs_no_space_after_its_colon() -> None:
+    """`data:{...}` and `data:[DONE]` are as good."""
+    events, reader = _read(text("Hi").replace(b"data: ", b"data:"))
+    assert reader.done
+    assert outcome_of(events).content == "Hi"
+
+
+def test_empty_deltas_are_not_content() -> None:
+    """A role, a null or an empty text commit nothing; what is null or empty is never handed on."""
+    nothing: list[dict[str, Any]] = [{"role": "assistant"}, {"content": None}, {"content": ""}, {"tool_calls": []}, {}]
+    events, reader = _read(b"".join(event({"choices": [{"index": 0, "delta": delta}]}) for delta in nothing))
+    assert events == []
+    assert not reader.has_content
+
+
+def test_a_missing_end_mark_is_forgiven_after_a_finish_reason() -> None:
+    """A clean end of the connection is enough once every choice has ended, even in the middle of the last line."""
+    events, reader = _read(chunk({"content": "Hi"}) + FINISH)
+    assert reader.failure is None
+    assert outcome_of(events).finish == "stop"
+    events, reader = _read((chunk({"content": "Hi"}) + FINISH).rstrip())
+    assert reader.failure is None
+    assert outcome_of(events).finish == "stop"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        DONE,
+        chunk({"content": "Hi"}),
+        chunk({"content": "Hi"}) + DONE,
+        chunk({"content": "Hi"}) + event({"choices": [{"index": 0, "delta": {}, "finish_reason": ""}]}) + DONE,
+        chunk({"content": "Hi"}, index=1) + FINISH + DONE,
+    ],
+)
+def test_without_a_finish_reason_for_each_choice_a_stream_is_broken(stream: bytes) -> None:
+    """Neither `[DONE]` nor a clean end makes an unfinished answer a whole one."""
+    _, reader = _read(stream)
+    assert type(reader.failure) is errors.StreamBroken
+
+
+def test_an_unknown_finish_reason_is_a_failure() -> None:
+    """`error` and `abort` are how some servers say that they failed; no reason is ever invented."""
+    for reason in ("error", "abort"):
+        _, reader = _read(chunk({"content": "Hi"}) + event({"choices": [{"finish_reason": reason}]}))
+        assert type(reader.failure) is errors.StreamBroken
+        _, reader = _read(event({"choices": [{"finish_reason": reason}]}))
+        assert type(reader.failure) is errors.Unavailable
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        event({"error": {"message": "m", "code": "boom"}}),
+        b'error: {"code":500,"message":"m","type":"boom"}\n\n',
+        event({"object": "error", "message": "m", "type": "boom", "code": None}),
+        b'event: error\ndata: {"error":{"type":"boom"}}\n\n',
+        event({"choices": [], "error": {"type": "boom"}}),
+    ],
+)
+def test_every_form_of_error_event_ends_the_stream(line: bytes) -> None:
+    """Also those of older llama.cpp and vLLM servers; what was said before is handed out first."""
+    _, reader = _read(line + text("never"))
+    assert type(reader.failure) is errors.Unavailable
+    events, reader = _read(chunk({"content": "Hi"}) + line + text("never"))
+    assert type(reader.failure) is errors.StreamBroken
+    assert events == [Delta(content="Hi")]
+
+
+def test_a_repeated_finish_reason_counts_once() -> None:
+    """Some servers say the reason again on their usage chunk."""
+    again = event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": usage(7, 1)})
+    assert _read(chunk({"content": "Hi"}) + FINISH + again + DONE)[0] == [
+        Delta(content="Hi"),
+        Finish("stop"),
+        Usage(7, 1),
+    ]
+
+
+def test_several_choices_keep_their_indexes() -> None:
+    """N > 1: every choice has its own text and end."""
+    stream = b"".join(
+        [chunk({"content": "a"}), chunk({"content": "b"}, index=1), chunk({"content": "c"}),
+         chunk(finish_reason="length", index=1), FINISH, chunk(usage=usage(7, 3)), DONE]
+    )  # fmt: skip
+    events, reader = _read(stream)
+    assert reader.failure is None
+    assert outcome_of(events, 0) == Outcome(content="ac", finish="stop", usage=Usage(7, 3))
+    assert outcome_of(events, 1) == Outcome(content="b", finish="length", usage=Usage(7, 3))
+
+
+def test_the_last_usage_counts_with_its_details() -> None:
+    """Servers that repeat usage in each chunk count upwards; details may be null or missing."""
+    details: dict[str, Any] = {"prompt_tokens_details": None, "completion_tokens_details": {}}
+    stream = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1, **details}})
+    events, _ = _read(stream + FINISH + chunk(usage=usage(7, 9, cached=3, reasoning=4)) + DONE)
+    assert events == [Finish("stop"), Usage(7, 9, cached_tokens=3, reasoning_tokens=4)]
+    events, _ = _read(FINISH + DONE)
+    assert events == [Finish("stop")]
+
+
+def test_tool_call_pieces_are_made_regular() -> None:
+    """A missing index, a repeated id and name, null arguments or a missing id do not reach the client."""
+    stream = b"".join(
+        [_call(None, "a", "f", None), _call(None, None, None, '{"x":'), _call(None, None, None, "1}"),
+         _call(None, "b", "g", "{}"), FINISH, DONE]
+    )  # fmt: skip
+    assert outcome_of(_read(stream)[0]).calls == [("f", '{"x":1}'), ("g", "{}")]
+    stream = _call(0, "a", "f", '{"x":') + _call(0, "a", "f", "1}") + _call(1, None, "g", "{}") + FINISH + DONE
+    assert outcome_of(_read(stream)[0]).calls == [("f", '{"x":1}'), ("g", "{}")]
+
+
+def test_a_legacy_function_call_is_a_tool_call() -> None:
+    """`function_call` deltas keep their finish reason, so that the reply can be turned back."""
+    pieces = [{"name": "f", "arguments": ""}, {"arguments": "{}"}]
+    stream = b"".join(event({"choices": [{"delta": {"function_call": piece}}]}) for piece in pieces)
+    outcome = outcome_of(_read(stream + chunk(finish_reason="function_call") + DONE)[0])
+    assert (outcome.calls, outcome.finish) == ([("f", "{}")], "function_call")
+
+
+def test_a_refusal_is_content() -> None:
+    """A refusal commits like any other output."""
+    events, reader = _read(chunk({"refusal": "No."}) + FINISH + DONE)
+    assert outcome_of(events).refusal == "No."
+    assert reader.has_content
+
+
+def test_null_logprobs_are_left_out() -> None:
+    """Only log probabilities that were made are handed on."""
+    events, _ = _read(event({"choices": [{"delta": {"content": "a"}, "logprobs": None}]}))
+    assert events == [Delta(content="a")]
+
+
+def test_a_completion_that_was_not_streamed_becomes_the_same_events() -> None:
+    """Some servers ignore `stream`."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    body = completion({"content": "Hi", "tool_calls": [call]}, "tool_calls", usage(7, 2))
+    expected = Outcome(content="Hi", calls=[("f", "{}")], finish="tool_calls", usage=Usage(7, 2))
+    assert outcome_of(ChatReader().whole(json.dumps(body, indent=1).encode())) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [(b"<html>", errors.Garbled), (b"{}", errors.StreamBroken), (b'{"error":"x"}', errors.Unavailable)],
+)
+def test_a_body_that_is_no_completion_is_a_failure(body: bytes, kind: type[errors.GatewayError]) -> None:
+    """A 200 alone is no success."""
+    with pytest.raises(kind):
+        ChatReader().whole(body)
+
+
+def test_the_clients_fields_are_passed_on() -> None:
+    """Everything but the model and the streaming stays as the client sent it, also what OpenAI does not name."""
+    asked = {**HELLO, "stream": False, "min_p": 0.1, "n": 2, "chat_template_kwargs": {"x": 1}, "metadata": {"a": "b"}}
+    sent = json.loads(to_body(chat(asked), "theirs", ask_usage=True))
+    assert sent == {**asked, "model": "theirs", "stream": True, "stream_options": {"include_usage": True}}
+
+
+def test_the_clients_stream_options_are_kept_but_usage_is_always_asked_for() -> None:
+    """Usage is ours to know; the rest is the client's."""
+    asked = {**HELLO, "stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}}
+    sent = json.loads(to_body(chat(asked), "theirs", ask_usage=True))
+    assert sent["stream_options"] == {"include_usage": True, "include_obfuscation": False}
+    assert "stream_options" not in json.loads(to_body(chat(asked), "theirs", ask_usage=False))
+
+
+@pytest.mark.parametrize(
+    ("asks", "param"),
+    [
+        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "audio"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type"),
+    ],
+)
+def test_what_events_cannot_carry_is_refused(asks: dict[str, Any], param: str) -> None:
+    """Better a clear 400 than an answer with a part missing."""
+    with pytest.raises(errors.Unsupported) as caught:
+        to_body(chat({**HELLO, **asks}), "theirs", ask_usage=True)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("model", "asks", "sent"),
+    [
+        ("o3", {"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ("gpt-5-mini", {"max_tokens": 5, "max_completion_tokens": 7}, {"max_completion_tokens": 7}),
+        ("gpt-5-mini", {"max_tokens": None}, {"max_tokens": None}),
+        ("gpt-4o", {"max_tokens": 5}, {"max_tokens": 5}),
+        ("olmo2", {"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 5, "max_completion_tokens": 7}),
+        ("gpt-oss:20b", {"max_tokens": 5}, {"max_tokens": 5}),
+    ],
+)
+def test_a_limit_has_the_name_that_the_model_knows(model: str, asks: dict[str, Any], sent: dict[str, Any]) -> None:
+    """OpenAI's models that reason refuse `max_tokens`."""
+    body = json.loads(to_body(chat({**HELLO, **asks}), model, ask_usage=True))
+    assert {name: value for name, value in body.items() if name.startswith("max_")} == sent
+
+
+FUNCTION = {"name": "f", "description": "d", "parameters": {"type": "object"}, "x": 1}
+TOOL = {"type": "function", "function": FUNCTION}
+OTHER_TOOL = {"type": "function", "function": {"name": "g"}}
+
+
+@pytest.mark.parametrize(
+    ("asks", "sent"),
+    [
+        ({"functions": [FUNCTION]}, {"tools": [TOOL]}),
+        ({"functions": [FUNCTION], "function_call": "none"}, {"tools": [TOOL], "tool_choice": "none"}),
+        (
+            {"functions": [FUNCTION], "function_call": {"name": "f"}},
+            {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+        ),
+        (
+            {"functions": [FUNCTION], "function_call": "none", "tools": [OTHER_TOOL], "tool_choice": "auto"},
+            {"tools": [OTHER_TOOL, TOOL], "tool_choice": "auto"},
+        ),
+        ({"functions": None, "function_call": None}, {}),
+        ({"function_call": "auto"}, {}),
+    ],
+)
+def test_functions_go_out_as_tools(asks: dict[str, Any], sent: dict[str, Any]) -> None:
+    """Servers that have forgotten them would drop them without a word."""
+    body = json.loads(to_body(chat({**HELLO, **asks}), "theirs", ask_usage=True))
+    assert body == {**HELLO, "model": "theirs", "stream": True, "stream_options": {"include_usage": True}, **sent}
+
+
+def test_each_functions_result_belongs_to_its_last_call() -> None:
+    """Ids are made up for both; what the client says otherwise in its messages stays."""
+    call = {"name": "f", "arguments": "{}"}
+    said = {"role": "assistant", "content": "I look.", "function_call": call, "x": 1}
+    result = {"role": "function", "name": "f", "content": "ok"}
+    user = HELLO["messages"][0]
+    body = json.loads(
+        to_body(
+            chat({**HELLO, "messages": [user, said, result, said, {**result, "content": None}]}), "m", ask_usage=True
+        )
+    )
+    made = [{"id": f"call_{number}", "type": "function", "function": call} for number in (1, 3)]
+    rest = {"role": "assistant", "content": "I look.", "x": 1}
+    assert body["messages"] == [
+        user,
+        {**rest, "tool_calls": [made[0]]},
+        {"role": "tool", "tool_call_id": "call_1", "content": "ok"},
+        {**rest, "tool_calls": [made[1]]},
+        {"role": "tool", "tool_call_id": "call_3", "content": ""},
+    ]
+
+
+def test_a_functions_result_without_a_call_is_refused_by_its_place() -> None:
+    """Nor a second one: there is nothing that it could be the result of, at any server."""
+    result = {"role": "function", "name": "f", "content": "ok"}
+    call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    for turns, place in (([result], 1), ([call, result, result], 3)):
+        with pytest.raises(errors.InvalidRequest) as caught:
+            to_body(chat({**HELLO, "messages": [*HELLO["messages"], *turns]}), "m", ask_usage=True)
+        assert (caught.value.param, caught.value.fails_over) == (f"messages[{place}].name", False)

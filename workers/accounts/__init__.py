@@ -1,0 +1,1 @@
+"""Credentials with their quotas, and what their failures mean."""

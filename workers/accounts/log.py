@@ -1,0 +1,83 @@
+"""What the log says of a lane's accounts: each state once, not with every request that meets it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from workers.accounts.account import Account
+    from workers.accounts.outcome import Kind
+
+_log = logging.getLogger(__name__)
+
+NEW_S: Final = 120.0
+"""By how much later than last said an end must be to be news: while a quota slides, or a breaker tries again and again,
+the end moves in small steps."""
+_LEVELS: Final[dict[Kind, int]] = {"rejected": logging.ERROR, "failed": logging.WARNING, "throttled": logging.INFO}
+
+
+class AccountLog:
+    """What was said of one lane. A spent quota is daily business; an account that fails or is refused is not.
+
+    Args:
+        queue: the lane's queue, which names it.
+    """
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._said: dict[tuple[str, ...], float] = {}
+
+    def rests(
+        self, account: Account, model: str, kind: Kind, until_ms: int, code: str | None, *, is_alone: bool
+    ) -> None:
+        """An account failed, and may be out of use now.
+
+        Args:
+            account: which.
+            model: for which model; a refused credential is out of use for every one.
+            kind: why.
+            until_ms: until when, in ms since 1970; 0 where it is not.
+            code: of the error.
+            is_alone: whether the lane has no other account: then the lane is closed, which is not said again.
+        """
+        is_refused = kind == "rejected"
+        if is_alone:
+            self._is_news(("", "" if is_refused else model), until_ms)
+        if not self._is_news((account.id, kind, "" if is_refused else model), until_ms):
+            return
+        if is_refused:
+            rest = "it is the only one, and still tried" if is_alone else "it is not used while others can serve"
+            _log.error("account %s: its credential was refused; %s", account.label, rest)
+            return
+        _log.log(
+            _LEVELS[kind], "account %s: %s with %s; it rests until %s", account.label, code, model, _clock(until_ms)
+        )
+
+    def closed(self, model: str, until_ms: int) -> None:
+        """No account can serve a model, `""` for every one, until then (ms since 1970)."""
+        if self._is_news(("", model), until_ms):
+            name = model or "any model"
+            _log.info("%s: no account can serve %s until %s", self._queue, name, _clock(until_ms))
+
+    def forget(self, gone: Iterable[Account]) -> None:
+        """The accounts are other ones now: all of the lane is news, and of those that are gone."""
+        ids = {"", *(account.id for account in gone)}
+        self._said = {what: until_ms for what, until_ms in self._said.items() if what[0] not in ids}
+
+    def _is_news(self, what: tuple[str, ...], until_ms: int) -> bool:
+        now_ms, new_ms = time.time() * 1000, NEW_S * 1000
+        said_ms = self._said.get(what, 0.0)
+        if until_ms <= said_ms:
+            return False
+        self._said = {each: ms for each, ms in self._said.items() if ms + new_ms > now_ms}
+        self._said[what] = until_ms
+        return until_ms > said_ms + new_ms
+
+
+def _clock(ms: float) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"

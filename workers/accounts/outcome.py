@@ -1,0 +1,122 @@
+"""What the end of an attempt says of the account that it used. Pure but for the time that is passed in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from shared.errors import (
+    CallerError,
+    ErrorInfo,
+    FirstTokenTimeout,
+    Garbled,
+    GatewayError,
+    Rejected,
+    StreamBroken,
+    Throttled,
+    Unavailable,
+    from_info,
+)
+from shared.models.quota_day import ms_until_reset
+from workers.providers.gemini.errors import QuotaPeriod, QuotaSpent
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from shared.models.catalogue import Quota
+    from workers.accounts.state import Refusal
+
+MISSING_MODEL: Final = "upstream_model_missing"
+MINUTE_MS: Final = 60_000
+LATE_MS: Final = 1000
+"""Google's clock may be behind ours."""
+LONGEST_MINUTE_MS: Final = 300_000
+LONGEST_MS: Final = 3_600_000
+"""How long an account cools at the most where only a Retry-After says how long."""
+SOON_S: Final = 1.0
+"""When to try again while another account is open."""
+
+Kind = Literal["rejected", "throttled", "failed"]
+
+
+class Blame(msgspec.Struct, frozen=True):
+    """Why an account is to be used less.
+
+    Args:
+        kind: its credential was refused, it is at a limit, or it does not work.
+        period: of the quota that is spent.
+        cool_ms: how long it shall rest, in milliseconds; 0 where the upstream gave no hint.
+        limits: the quotas that the upstream named, by their fields in Redis.
+    """
+
+    kind: Kind
+    period: QuotaPeriod = "unknown"
+    cool_ms: int = 0
+    limits: tuple[tuple[str, int], ...] = ()
+
+
+def blame_of(error: GatewayError, now: datetime) -> Blame | None:
+    """What an error says of the account; None where it says nothing, as when the caller is to blame.
+
+    Args:
+        error: how the attempt ended, before the account had answered anything.
+        now: the time, for quotas that come back at a fixed one.
+    """
+    if isinstance(error, Rejected):
+        return Blame("rejected")
+    if isinstance(error, Throttled):
+        period = error.period if isinstance(error, QuotaSpent) else "unknown"
+        limits = _limits(error.limits) if isinstance(error, QuotaSpent) else ()
+        return Blame("throttled", period, _cool_ms(period, error.retry_after_s, now), limits)
+    if isinstance(error, Unavailable) and error.code == MISSING_MODEL:
+        return None
+    if isinstance(error, Unavailable | FirstTokenTimeout | Garbled | StreamBroken):
+        return Blame("failed")
+    return None
+
+
+def used_nothing(error: GatewayError) -> bool:
+    """Whether an attempt that ended so took nothing of a quota."""
+    return isinstance(error, CallerError) or error.code == MISSING_MODEL
+
+
+def refused(refusal: Refusal) -> GatewayError:
+    """The error of an attempt that no account can serve: the last one of the account that is back first."""
+    wait_s = refusal.wait_ms / 1000
+    if refusal.error:
+        info = msgspec.json.decode(refusal.error, type=ErrorInfo)
+        return from_info(msgspec.structs.replace(info, retry_after_s=wait_s))
+    return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
+
+
+def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | None:
+    """When to try again after an attempt failed, in seconds: when the first account is back, as `refused` says it.
+
+    Args:
+        error: how it ended; the upstream's own word counts only as long as the lane is open by this account alone.
+        closed_ms: until when the lane is closed, in ms since 1970; 0 where it is open.
+        now_s: the time, in seconds since 1970.
+    """
+    if closed_ms:
+        return max(0.0, closed_ms / 1000 - now_s)
+    return SOON_S if error.retry_here else error.retry_after_s
+
+
+def _cool_ms(period: QuotaPeriod, retry_after_s: float | None, now: datetime) -> int:
+    if period == "day":
+        return ms_until_reset(now) + LATE_MS
+    asked_ms = int((retry_after_s or 0) * 1000)
+    if period == "minute":
+        rest_of_minute_ms = MINUTE_MS - int(now.timestamp() * 1000) % MINUTE_MS
+        return min(asked_ms or rest_of_minute_ms, LONGEST_MINUTE_MS)
+    return min(asked_ms, LONGEST_MS)
+
+
+def _limits(quota: Quota) -> tuple[tuple[str, int], ...]:
+    named = (
+        ("rpm", quota.requests_per_minute),
+        ("tpm", quota.prompt_tokens_per_minute),
+        ("rpd", quota.requests_per_day),
+    )
+    return tuple((name, value) for name, value in named if value is not None)

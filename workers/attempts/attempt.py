@@ -1,0 +1,305 @@
+"""One attempt: call the provider, encode what it says, relay it, and settle.
+
+The attempt is committed at the first content. Before that its failure may be tried elsewhere, so the
+request stays open and the api decides; after it the request is closed here, whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.errors import (
+    CallerError,
+    Cancelled,
+    Draining,
+    FirstTokenTimeout,
+    Garbled,
+    GatewayError,
+    InternalFault,
+    Rejected,
+    StreamBroken,
+    Superseded,
+    Throttled,
+    UpstreamError,
+)
+from shared.ids import completion_id, job_id
+from shared.models.catalogue import nano_usd
+from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
+from shared.openai.reply import ChunkEncoder, CompletionFold
+from shared.openai.request import ChatRequest, estimate_prompt_tokens
+from shared.queue.arq_queue import in_progress_key, job_key
+from shared.redis.names import USAGE_STREAM, budget_key_at, open_requests, owner_of, running_key
+from shared.relay import Kind
+from shared.types import Delta, Event, Job, Target, Usage, UsageRecord
+from workers.attempts.embedding import embed
+from workers.relay.outgoing import Ending, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from shared.settings import Settings
+    from workers.accounts.account import Lease
+    from workers.accounts.pool import Accounts
+
+_log = logging.getLogger(__name__)
+_encode = msgspec.json.encode
+
+SLACK = 0.1
+"""How much later than its bound a silence between tokens may be noticed, as a share of it."""
+
+
+class Attempt:
+    """One attempt, from the claimed job to its last frame.
+
+    Args:
+        job: what to do.
+        accounts: those of the upstream that does it.
+        stream: where its frames go.
+        settings: the bounds on waiting.
+        queue: where the job was claimed.
+    """
+
+    def __init__(self, job: Job, accounts: Accounts, stream: Stream, settings: Settings, queue: str) -> None:
+        self.job = job
+        self._queue = queue
+        self._accounts = accounts
+        self._stream = stream
+        self._settings = settings
+        self._request_id = bytes.fromhex(job.request_id)
+        self._request = ChatRequest(job.body)
+        self._task: asyncio.Task[None] | None = None
+        self._has_account = False
+        self._cancelled: Cancelled | None = None
+        self._started_ms = _now_ms()
+        self._first_ms: int | None = None
+        self._tokens = 0
+        self.has_failed = False
+        self._usage: Usage | None = None
+        self._is_estimated = False
+        self._fold: CompletionFold | None = None
+        self._encoder: ChunkEncoder | None = None
+
+    @property
+    def served_ms(self) -> int | None:
+        """How long the upstream was busy with it so far, None while it has said nothing."""
+        return None if self._first_ms is None else _now_ms() - self._started_ms
+
+    @property
+    def served_tokens(self) -> int:
+        """How many tokens it answered."""
+        return self._usage.completion_tokens if self._usage is not None else self._tokens
+
+    def cancel(self, reason: Cancelled) -> None:
+        """Stop and close the upstream connection; `reason` goes into the usage log."""
+        self._cancelled = reason
+        if self._task is not None:
+            self._task.cancel()
+
+    async def run(self) -> None:
+        """Run to the end and report it. Raises nothing but CancelledError, when the process shuts down."""
+        self._task = asyncio.current_task()
+        target = Target(self.job.tier, self._queue, self.job.model)
+        self._stream.push(Kind.START, msgspec.json.encode(target), urgent=True)
+        try:
+            if self._cancelled is not None:
+                raise self._cancelled
+            await (self._embed() if self.job.endpoint == "embeddings" else self._relay())
+        except asyncio.CancelledError:
+            if self._cancelled is not None:
+                self._settle(self._cancelled)
+                return
+            self._settle(Draining("The worker is shutting down.", retry_after_s=1))
+            raise
+        except GatewayError as error:
+            self._settle(error)
+        except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
+            _log.exception("request %s: the attempt failed", self.job.request_id)
+            self._settle(InternalFault("The gateway failed on this request."))
+        else:
+            self._settle(None)
+
+    @asynccontextmanager
+    async def _lease(self, first: float) -> AsyncIterator[Lease]:
+        """An account to use; a spent quota may be waited for until `first`, by the loop's clock."""
+        job = self.job
+        async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=first) as lease:
+            self._has_account = True
+            self._started_ms = _now_ms()
+            yield lease
+            lease.used(self._usage)
+
+    def _asked_tokens(self) -> int:
+        if self.job.endpoint == "embeddings":
+            return estimate_embedding_tokens(decode_embeddings(self.job.body))
+        return estimate_prompt_tokens(self._request.body)
+
+    async def _embed(self) -> None:
+        wait_s = self._settings.first_token_timeout_s
+        async with self._lease(asyncio.get_running_loop().time() + wait_s) as lease:
+            try:
+                async with asyncio.timeout(wait_s):
+                    body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model)
+            except TimeoutError:
+                raise self._timed_out() from None
+            self._first_ms = _now_ms()
+            self._usage = Usage(prompt_tokens=tokens, completion_tokens=0)
+        self._is_estimated = not is_reported
+        self._stream.push(Kind.CONTENT, urgent=True)
+        self._stream.push(Kind.BODY, body)
+
+    async def _relay(self) -> None:
+        created = self.job.admitted_ms // 1000
+        asked = self._request.body
+        if self.job.stream:
+            self._encoder = ChunkEncoder(
+                completion_id(self._request_id),
+                created,
+                self.job.model,
+                include_usage=asked.wants_usage,
+                legacy_calls=asked.has_legacy_calls,
+            )
+        else:
+            self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._settings.total_timeout_s
+        wait_s = self._settings.first_token_timeout_s
+        silence_s = self._settings.between_tokens_timeout_s
+        async with self._lease(min(end, loop.time() + wait_s)) as lease:
+            first = min(end, loop.time() + wait_s)
+            try:
+                async with asyncio.timeout_at(first) as bound:
+                    async with lease.provider.stream(self._request, self.job.model) as batches:
+                        async for batch in batches:
+                            may_wait = self._take(batch)
+                            if self._first_ms is not None:
+                                lease.began()
+                                self._extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
+                            await self._stream.outbox.room()
+                            if may_wait:
+                                await self._stream.outbox.pace()
+            except TimeoutError:
+                raise self._timed_out() from None
+            self._finish(created)
+
+    def _extend(self, bound: asyncio.Timeout, due: float, slack_s: float) -> None:
+        """Move the bound behind `due`, with some slack so that most tokens need not move it."""
+        when = bound.when()
+        if when is None or when < due or when > due + slack_s:
+            bound.reschedule(due + slack_s)
+
+    def _take(self, batch: Sequence[Event]) -> bool:
+        """Relay a batch; whether the next may be read a moment later: not after the first, not before the end."""
+        out: list[bytes] = []
+        tokens = 0
+        said = ends = False
+        for event in batch:
+            if isinstance(event, Usage):
+                self._usage = event
+                continue
+            said = True
+            if isinstance(event, Delta):
+                tokens += 1
+            else:
+                ends = True
+            if self._encoder is not None:
+                out.append(self._encoder.encode(event))
+            elif self._fold is not None:
+                self._fold.add(event)
+        self._tokens += tokens
+        is_first = said and self._first_ms is None
+        if is_first:
+            self._first_ms = _now_ms()
+        if out or is_first:
+            self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
+        return said and not is_first and not ends
+
+    def _finish(self, created: int) -> None:
+        if self._first_ms is None:
+            raise Garbled("The model server sent an empty answer.")
+        usage = self._counted()
+        if self._encoder is not None:
+            self._stream.push(Kind.CONTENT, self._encoder.end(usage))
+        elif self._fold is not None:
+            body = self._fold.body(completion_id(self._request_id), created, self.job.model, usage)
+            self._stream.push(Kind.BODY, body, self._tokens)
+
+    def _timed_out(self) -> GatewayError:
+        if self._first_ms is None:
+            return FirstTokenTimeout(
+                f"The model did not begin to answer within {self._settings.first_token_timeout_s:g} s."
+            )
+        return StreamBroken("The model stopped answering in the middle of its answer.")
+
+    def _settle(self, error: GatewayError | None) -> None:
+        committed = self._first_ms is not None
+        self.has_failed = isinstance(error, UpstreamError) and not committed
+        if error is None:
+            self._stream.push(Kind.END, _encode(self._counted()), urgent=True)
+        else:
+            if not isinstance(error, (CallerError, Cancelled, Draining)):
+                # That an account or a lane is closed is said once, where that is found out.
+                is_said = not self._has_account or isinstance(error, (Throttled, Rejected))
+                level = logging.DEBUG if is_said else logging.WARNING
+                _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
+            self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
+        closes = error is None or committed or isinstance(error, Cancelled)
+        if isinstance(error, Superseded):
+            self._stream.end(None)  # job, mark and record are those of the one that goes on
+            return
+        job, name = self.job, job_id(self._request_id, self.job.attempt)
+        keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(self._queue)]
+        if job.tier == "paid":
+            keys.append(budget_key_at(job.admitted_ms))
+        if not closes:
+            self._stream.end(Ending(keys, job.request_id, b"", name))
+            return
+        record = self._record(error)
+        arguments = (job.request_id, _encode(record), name, nano_usd(record.cost_usd), owner_of(job.key_id), "held")
+        self._stream.end(Ending(keys, *arguments))
+
+    def _counted(self) -> Usage:
+        """The upstream's counts, or an estimate: a token for each piece of output."""
+        if self._usage is not None:
+            return self._usage
+        return Usage(prompt_tokens=estimate_prompt_tokens(self._request.body), completion_tokens=self._tokens)
+
+    def _record(self, error: GatewayError | None) -> UsageRecord:
+        job, now = self.job, _now_ms()
+        served = self._first_ms is not None
+        usage = self._counted() if served else Usage(0, 0)
+        return UsageRecord(
+            request_id=job.request_id,
+            key_id=job.key_id,
+            endpoint=job.endpoint,
+            asked_model=job.asked_model,
+            admitted_ms=job.admitted_ms,
+            model=job.model,
+            tier=job.tier,
+            stream=job.stream,
+            status=200 if error is None else error.status,
+            error_code=None if error is None else error.code,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            usage_source="none"
+            if not served
+            else "estimated"
+            if self._usage is None or self._is_estimated
+            else "reported",
+            cost_usd=self._settings.catalogue.cost_usd(job.model, usage) if job.tier == "paid" else 0.0,
+            attempts=job.attempt,
+            wait_ms=max(0, self._started_ms - job.admitted_ms),
+            first_token_ms=None if self._first_ms is None else max(0, self._first_ms - job.admitted_ms),
+            duration_ms=max(0, now - job.admitted_ms),
+        )
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)

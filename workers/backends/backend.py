@@ -1,0 +1,199 @@
+"""A lane: one upstream that this worker process serves, with its queue, its slots and its models."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from shared.errors import GatewayError
+from shared.queue.arq_queue import queue_name
+from shared.settings import host_name
+from shared.types import Lane as LaneInfo
+from shared.types import LocalModel, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from workers.accounts.pool import Accounts
+
+_log = logging.getLogger(__name__)
+NEWEST_WEIGHT: Final = 0.1
+"""Of the last attempt in the mean of how long attempts take."""
+HELP_PAUSE_S: Final = 5.0
+"""For how long a lane takes nothing over after an attempt has failed there."""
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+class ModelSource(Protocol):
+    """Who knows an upstream's models: a provider, or several accounts of one."""
+
+    name: str
+
+    async def models(self) -> Sequence[LocalModel]:
+        """The models that the upstream has now.
+
+        Raises:
+            UpstreamError: it cannot be asked.
+        """
+        ...
+
+
+class AccountKeeper(Protocol):
+    """Who sees to it that a lane has the accounts that it should have."""
+
+    async def follow(self, on_change: Callable[[], None]) -> None:
+        """Do so for good; `on_change` is called when the accounts have changed."""
+        ...
+
+
+class Lane:
+    """One upstream of this process.
+
+    Args:
+        tier: whose jobs it takes.
+        provider: whom to ask for the upstream's models.
+        name: tells the upstream from others of the tier; workers that share it share a queue.
+        slots: how many attempts may run at once.
+        accounts: what attempts are made with.
+        keeper: changes the accounts while the lane runs.
+    """
+
+    def __init__(
+        self,
+        tier: Tier,
+        provider: ModelSource,
+        name: str,
+        slots: int,
+        *,
+        accounts: Accounts,
+        keeper: AccountKeeper | None = None,
+    ) -> None:
+        self.tier = tier
+        self.provider = provider
+        self.queue = queue_name(tier, name)
+        self.slots = slots
+        self.accounts = accounts
+        self._keeper = keeper
+        self._look = asyncio.Event()
+        self.models: tuple[LocalModel, ...] = ()
+        self._reachable: bool | None = None
+        self._service_ms = 0.0
+        self._answer_ms = 0.0
+        self._answer_tokens = 0.0
+        self._failed_at = float("-inf")
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it can serve anything: it has an account."""
+        return bool(self.accounts.all)
+
+    def took(self, served_ms: int | None, tokens: int) -> None:
+        """An attempt has ended after this time, and so many tokens; None when its upstream said nothing."""
+        if served_ms is None:
+            return
+        self._service_ms = _mean(self._service_ms, served_ms)
+        if tokens:
+            # Embeddings have none, and say nothing of how fast answers are.
+            self._answer_ms = _mean(self._answer_ms, served_ms)
+            self._answer_tokens = _mean(self._answer_tokens, tokens)
+
+    def failed(self) -> None:
+        """An attempt has failed before its upstream said anything."""
+        self._failed_at = time.monotonic()
+
+    def may_help(self) -> bool:
+        """Whether jobs that wait for another lane may be taken over: who fails at once would soon have them all."""
+        is_well = time.monotonic() - self._failed_at >= HELP_PAUSE_S
+        return is_well and bool(self.models) and not self.accounts.closed_ms()
+
+    def info(self) -> LaneInfo:
+        """What is announced of this lane."""
+        # Two digits, so that the announcement does not change with every attempt.
+        service_ms = int(float(f"{self._service_ms:.2g}"))
+        ms_per_token = float(f"{self._answer_ms / self._answer_tokens:.2g}") if self._answer_tokens else 0.0
+        closed_ms = self.accounts.closed_ms()
+        return LaneInfo(
+            self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms, ms_per_token
+        )
+
+    async def discover(self) -> bool:
+        """Ask the upstream for its models; whether they changed."""
+        if not self.is_offered:
+            changed, self.models = bool(self.models), ()
+            return changed
+        try:
+            models = self._keeping_ages(await self.provider.models())
+        except GatewayError as error:
+            models = ()
+            self._report(reachable=False, detail=error.message)
+        else:
+            self._report(reachable=True, detail=", ".join(model.id for model in models) or "no models")
+        changed = models != self.models
+        self.models = models
+        return changed
+
+    def _keeping_ages(self, found: Sequence[LocalModel]) -> tuple[LocalModel, ...]:
+        """The models found, each as old as when it was first seen: llama.cpp says "created now" each time."""
+        ages = {model.id: model.created for model in self.models}
+        return tuple(
+            msgspec.structs.replace(model, created=ages.get(model.id, model.created or int(time.time())))
+            for model in found
+        )
+
+    def look_soon(self) -> None:
+        """Ask the upstream for its models now, not only after the interval."""
+        self._look.set()
+
+    async def follow(self, interval_s: float, on_change: Callable[[], None]) -> None:
+        """Keep up with the upstream's models, asked for every `interval_s` seconds, and its accounts, for good."""
+
+        def other_accounts() -> None:
+            on_change()
+            self.look_soon()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rediscover(interval_s, on_change))
+            group.create_task(self.accounts.follow(on_change))
+            if self._keeper is not None:
+                group.create_task(self._keeper.follow(other_accounts))
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.accounts.close()
+
+    async def _rediscover(self, interval_s: float, on_change: Callable[[], None]) -> None:
+        while True:
+            self._look.clear()
+            if await self.discover():
+                on_change()
+            try:
+                async with asyncio.timeout(interval_s):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+
+    def _report(self, *, reachable: bool, detail: str) -> None:
+        if reachable == self._reachable:
+            return
+        self._reachable = reachable
+        if reachable:
+            _log.info("%s: serving %s", self.queue, detail)
+        else:
+            _log.warning("%s: the model server does not answer: %s", self.queue, detail)
+
+
+def _mean(mean: float, newest: float) -> float:
+    return mean + NEWEST_WEIGHT * (newest - mean) if mean else float(newest)
+
+
+def lane_name(url: str) -> str:
+    """The name of an upstream for its queue: its host and port, a loopback host by this machine's name."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return f"{host_name() if host in _LOOPBACK else host}:{port}"

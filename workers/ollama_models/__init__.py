@@ -1,0 +1,1 @@
+"""Installing and removing models on Ollama servers."""

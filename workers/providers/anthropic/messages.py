@@ -1,0 +1,194 @@
+"""OpenAI's messages as Anthropic's system text and turns. Pure.
+
+Source of the shapes: Anthropic's Messages API (MessageParam, ToolUseBlockParam, ToolResultBlockParam). Its rules: the
+first turn is the user's; roles alternate; the results of all calls of a turn come first in the next one; no blank text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from shared.errors import InvalidRequest
+from shared.models.abilities import cannot_do
+from shared.openai.messages import (
+    AssistantMessage,
+    CustomToolCall,
+    FunctionCall,
+    FunctionMessage,
+    Message,
+    ToolMessage,
+    UserMessage,
+)
+from workers.providers.anthropic.content import text_blocks, to_blocks, to_text
+from workers.providers.anthropic.thinking import arrange, is_thought
+from workers.providers.http.arguments import to_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from workers.providers.anthropic.thinking import Piece
+
+# Stands where a conversation begins with the assistant's words, which Anthropic does not allow.
+OPENING = "(The assistant speaks first.)"
+_NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
+
+
+class Conversation(msgspec.Struct):
+    """A conversation in Anthropic's form.
+
+    Args:
+        system: the instructions of all system and developer messages.
+        turns: the `messages` to send.
+        called: the names of all tools that were called.
+        has_thoughts: whether thinking blocks were put back.
+        is_open: whether the last turn awaits results of calls that no thinking block precedes.
+    """
+
+    system: str
+    turns: list[dict[str, Any]]
+    called: list[str]
+    has_thoughts: bool
+    is_open: bool
+
+
+def first_call_ids(messages: Sequence[Message]) -> list[str]:
+    """The id of each assistant message's first call: what its thinking is kept under."""
+    return [
+        message.tool_calls[0].id for message in messages if isinstance(message, AssistantMessage) and message.tool_calls
+    ]
+
+
+def to_conversation(messages: Sequence[Message], kept: Mapping[str, Sequence[Piece]]) -> Conversation:
+    """The conversation in Anthropic's form.
+
+    A participant's `name`, an image's `detail` and `reasoning_content` (unsigned, so of no use) have no place there.
+
+    Args:
+        messages: the client's messages.
+        kept: the blocks of earlier turns, by the id of the turn's first call.
+
+    Raises:
+        InvalidRequest: a message holds what Anthropic cannot take; `param` names the place.
+    """
+    system: list[str] = []
+    turns = _Turns(kept)
+    for number, message in enumerate(messages):
+        place = f"messages[{number}]"
+        if isinstance(message, UserMessage):
+            turns.add("user", to_blocks(message.content, place))
+        elif isinstance(message, AssistantMessage):
+            turns.add_assistant(message, place)
+        elif isinstance(message, ToolMessage):
+            turns.add_result(message.tool_call_id, to_text(message.content), f"{place}.tool_call_id")
+        elif isinstance(message, FunctionMessage):
+            turns.add_result(message.name, message.content or "", f"{place}.name")
+        else:
+            system.append(to_text(message.content))
+    return turns.finished("\n".join(text for text in system if text.strip()))
+
+
+class _Turns:
+    """The turns as they grow, with the calls that still await their results."""
+
+    def __init__(self, kept: Mapping[str, Sequence[Piece]]) -> None:
+        self._kept = kept
+        self._turns: list[dict[str, Any]] = []
+        self._called: list[str] = []
+        self._used: set[str] = set()
+        self._awaited: dict[str, list[str]] = {}  # the client's id, or a legacy function's name -> ids sent
+        self._place = ""
+        self._has_thoughts = False
+        self._thought = True
+
+    def add(self, role: str, blocks: list[dict[str, Any]]) -> None:
+        """Append blocks, to the last turn if it has the same role."""
+        if not blocks:
+            return
+        if self._turns and self._turns[-1]["role"] == role:
+            self._turns[-1]["content"] += blocks
+        else:
+            self._turns.append({"role": role, "content": blocks})
+
+    def add_assistant(self, message: AssistantMessage, place: str) -> None:
+        """Append what the assistant said and called."""
+        if message.audio is not None:
+            raise cannot_do(f"{place}.audio")
+        if self._turns and self._turns[-1]["role"] == "user":
+            self._check_answered()
+        text = to_text(message.content) or message.refusal or ""
+        calls = []
+        for number, call in enumerate(message.tool_calls or ()):
+            where = f"{place}.tool_calls[{number}]"
+            if isinstance(call, CustomToolCall):
+                raise cannot_do(f"{where}.type")
+            calls.append(self._to_call(call.id, call.id, call.function, f"{where}.function.arguments"))
+        if message.function_call is not None:
+            name, where = message.function_call.name, f"{place}.function_call.arguments"
+            calls.append(self._to_call(name, f"call_{len(self._used)}", message.function_call, where))
+        if not calls:
+            self.add("assistant", text_blocks(text))
+            return
+        self._place = place
+        pieces = self._kept.get(message.tool_calls[0].id, ()) if message.tool_calls else ()
+        self._thought = any(is_thought(piece) for piece in pieces)
+        self._has_thoughts |= self._thought
+        self.add("assistant", arrange(pieces, text, calls))
+
+    def _to_call(self, key: str, call_id: str, function: FunctionCall, where: str) -> dict[str, Any]:
+        sent_id = self._unique(call_id)
+        self._awaited.setdefault(key, []).append(sent_id)
+        self._called.append(function.name)
+        return {"type": "tool_use", "id": sent_id, "name": function.name, "input": to_object(function.arguments, where)}
+
+    def _unique(self, call_id: str) -> str:
+        """The id as Anthropic takes it: of few characters, and once in a conversation."""
+        base = _NOT_IN_IDS.sub("_", call_id) or "call"
+        sent_id, number = base, 1
+        while sent_id in self._used:
+            number += 1
+            sent_id = f"{base}_{number}"
+        self._used.add(sent_id)
+        return sent_id
+
+    def add_result(self, key: str, text: str, where: str) -> None:
+        """Append a call's result to the turn after the call."""
+        sent_ids = self._awaited.get(key)
+        if not sent_ids:
+            raise InvalidRequest(f"No call right before awaits the result of '{key}'.", param=where)
+        result: dict[str, Any] = {"type": "tool_result", "tool_use_id": sent_ids.pop(0)}
+        if text.strip():
+            result["content"] = text
+        self.add("user", [result])
+
+    def _check_answered(self) -> None:
+        if any(self._awaited.values()):
+            raise InvalidRequest(
+                f"Each call of {self._place} must be followed by a message with its result.",
+                param=f"{self._place}.tool_calls",
+            )
+
+    def finished(self, system: str) -> Conversation:
+        """The whole conversation. Instructions alone are what the user says."""
+        self._check_answered()
+        turns = self._turns
+        if not turns:
+            self.add("user", text_blocks(system))
+            system = ""
+        if not turns:
+            raise InvalidRequest("All messages are empty.", param="messages")
+        if turns[0]["role"] == "assistant":
+            turns.insert(0, {"role": "user", "content": text_blocks(OPENING)})
+        for turn in turns:
+            turn["content"].sort(key=_is_no_result)  # stable
+        last = turns[-1]["content"]
+        if turns[-1]["role"] == "assistant":
+            last[-1] = {"type": "text", "text": last[-1]["text"].rstrip()}
+        is_open = not self._thought and last[0]["type"] == "tool_result"
+        return Conversation(system, turns, self._called, self._has_thoughts, is_open)
+
+
+def _is_no_result(block: dict[str, Any]) -> bool:
+    return bool(block["type"] != "tool_result")

@@ -1,0 +1,230 @@
+"""Anthropic's streamed replies turned into events. Pure.
+
+Source of the shapes: Anthropic's Messages API (RawMessageStreamEvent, Usage, StopReason) and its streaming page.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Raw, Struct
+
+from shared.errors import StreamBroken
+from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from workers.providers.anthropic.errors import from_event
+from workers.providers.anthropic.thinking import Piece, is_thought
+from workers.providers.http.error_body import Report, stream_failure
+from workers.providers.http.lines import LineReader, decode_line
+
+# `pause_turn` asks to be called again, and comes of server tools only, which are never sent: a second call would be
+# one that nobody admitted, so the answer ends here, as one that is not complete.
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+    "refusal": "content_filter",
+}
+_NULL = Raw(b"null")
+
+
+class _OutputDetails(Struct):
+    thinking_tokens: int | None = None
+
+
+class _Usage(Struct):
+    input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    output_tokens: int | None = None
+    output_tokens_details: _OutputDetails | None = None
+
+
+class _StopDetails(Struct):
+    explanation: str | None = None
+
+
+class _Delta(Struct):
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
+
+
+class _Block(Struct):
+    type: str
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    data: str | None = None
+    id: str | None = None
+    name: str | None = None
+    input: Raw = _NULL
+
+
+class _Message(Struct):
+    usage: _Usage | None = None
+
+
+class _Event(Struct):
+    type: str | None = None
+    index: int = 0
+    message: _Message | None = None
+    content_block: _Block | None = None
+    delta: _Delta | None = None
+    usage: _Usage | None = None
+    error: Raw = _NULL
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+
+
+class _Call:
+    """A tool call that is under way: its index among the calls, or None for the one that is the reply's content."""
+
+    def __init__(self, index: int | None, block: _Block) -> None:
+        self.index = index
+        self.given = block.input
+        self.has_input = False
+
+    def to_delta(self, text: str) -> Delta:
+        """A piece of the call's input."""
+        self.has_input = True
+        if self.index is None:
+            return Delta(content=text)
+        return Delta(tool_calls=[ToolCallDelta(self.index, arguments=text)])
+
+
+class ChatReader(LineReader):
+    """Reads one reply, a stream of server-sent events, into events.
+
+    Args:
+        json_tool: the tool whose input is the reply's content, if there is one.
+
+    Attributes:
+        pieces: the reply's blocks so far, for keeping its thinking.
+        first_call_id: the id of the first tool call.
+    """
+
+    def __init__(self, json_tool: str | None = None) -> None:
+        super().__init__()
+        self.pieces: list[Piece] = []
+        self.first_call_id: str | None = None
+        self._json_tool = json_tool
+        self._blocks: dict[int, Piece] = {}
+        self._calls: dict[int, _Call] = {}
+        self._call_count = 0
+        self._usage = _Usage()
+        self._reason: FinishReason | None = None
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether the model thought before it called tools, and will want its thoughts back."""
+        return self.first_call_id is not None and any(is_thought(piece) for piece in self.pieces)
+
+    def take(self, line: bytes, events: list[Event]) -> None:
+        """Append the events of a line. The event's name stands in its data too; `ping` has nothing to say."""
+        if line[:5] != b"data:":
+            return
+        event = decode_line(_decode, line[5:])
+        if event.type == "content_block_delta":
+            self._take_delta(event.index, event.delta or _Delta(), events)
+        elif event.type == "content_block_start" and event.content_block is not None:
+            self._start(event.index, event.content_block, events)
+        elif event.type == "content_block_stop":
+            self._stop(event.index, events)
+        elif event.type == "message_start" and event.message is not None:
+            self._count(event.message.usage)
+        elif event.type == "message_delta":
+            self._take_end(event, events)
+        elif event.type == "message_stop":
+            self.complete(events)
+        elif event.type == "error" or event.error != _NULL:
+            raise from_event(decode_line(msgspec.json.decode, bytes(event.error)), after_content=self.has_content)
+
+    def _start(self, index: int, block: _Block, events: list[Event]) -> None:
+        if block.type not in {"text", "thinking", "redacted_thinking", "tool_use"}:
+            return
+        piece = Piece(block.type, data=block.data)
+        self._blocks[index] = piece
+        if block.type != "tool_use":
+            self.pieces.append(piece)
+            self._take_delta(index, _Delta(block.text, block.thinking, block.signature), events)
+        elif block.name == self._json_tool:
+            self._calls[index] = _Call(None, block)
+        else:
+            self.pieces.append(piece)
+            self._calls[index] = _Call(self._call_count, block)
+            self.first_call_id = self.first_call_id or block.id
+            self._emit(Delta(tool_calls=[ToolCallDelta(self._call_count, block.id or "", block.name or "")]), events)
+            self._call_count += 1
+
+    def _take_delta(self, index: int, delta: _Delta, events: list[Event]) -> None:
+        piece = self._blocks.get(index)
+        if piece is None:
+            return
+        if delta.text:
+            piece.chars += len(delta.text)
+            self._emit(Delta(content=delta.text), events)
+        elif delta.partial_json and index in self._calls:
+            self._emit(self._calls[index].to_delta(delta.partial_json), events)
+        elif delta.thinking:
+            piece.thinking = (piece.thinking or "") + delta.thinking
+            self._emit(Delta(reasoning=delta.thinking), events)
+        if delta.signature:
+            piece.signature = (piece.signature or "") + delta.signature
+
+    def _stop(self, index: int, events: list[Event]) -> None:
+        """End a block: a call without any piece of input has the one it began with, `{}` as a rule."""
+        call = self._calls.get(index)
+        if call is not None and not call.has_input:
+            text = "{}" if call.given == _NULL else bytes(call.given).decode()
+            self._emit(call.to_delta(text), events)
+
+    def _take_end(self, event: _Event, events: list[Event]) -> None:
+        self._count(event.usage)
+        if event.delta is None or event.delta.stop_reason is None:
+            return
+        reason = _FINISH_REASONS.get(event.delta.stop_reason)
+        if reason is None:
+            raise stream_failure(Report(code=event.delta.stop_reason), after_content=self.has_content)
+        if reason in {"stop", "tool_calls"}:
+            reason = "tool_calls" if self._call_count else "stop"
+        details = event.delta.stop_details
+        if reason == "content_filter" and details is not None and details.explanation:
+            self._emit(Delta(refusal=details.explanation), events)
+        self._reason = reason
+
+    def _count(self, usage: _Usage | None) -> None:
+        """Take the counts that are told: each is the total so far."""
+        for name in _Usage.__struct_fields__:
+            count = getattr(usage, name, None)
+            if count is not None:
+                setattr(self._usage, name, count)
+
+    def _emit(self, delta: Delta, events: list[Event]) -> None:
+        self.has_content = True
+        events.append(delta)
+
+    def complete(self, events: list[Event]) -> None:
+        """Append the end and the usage, once a stop reason came; a missing `message_stop` alone does no harm."""
+        if self._reason is None:
+            raise StreamBroken("The model server's answer ended without a stop reason.")
+        self.done = True
+        events.append(Finish(self._reason))
+        usage = self._usage
+        if usage.input_tokens is None or usage.output_tokens is None:
+            return
+        cached = usage.cache_read_input_tokens or 0
+        details = usage.output_tokens_details
+        events.append(
+            Usage(
+                prompt_tokens=usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0),
+                completion_tokens=usage.output_tokens,
+                cached_tokens=cached,
+                reasoning_tokens=(details and details.thinking_tokens) or 0,
+            )
+        )

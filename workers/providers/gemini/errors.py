@@ -1,0 +1,214 @@
+"""What Gemini's API says of a failure, classed. Pure: no I/O.
+
+Source of the shapes: google.rpc.Status and google/rpc/error_details.proto (ErrorInfo, RetryInfo, QuotaFailure,
+BadRequest) as Google's JSON APIs send them; ai.google.dev, "Troubleshooting" (which status means what).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import msgspec
+
+from shared.errors import ContextTooLong, ErrorInfo, GatewayError, Rejected, StreamBroken, Throttled, Unavailable
+from shared.models.catalogue import Quota
+from workers.providers.http.error_body import MAX_MESSAGE_CHARS, Report, http_failure
+
+QuotaPeriod = Literal["minute", "day", "unknown"]
+
+# Fields that google.rpc.BadRequest blames, by the parameter of ours that sets them.
+_PARAMS = {
+    "candidatecount": "n",
+    "frequencypenalty": "frequency_penalty",
+    "logprobs": "top_logprobs",
+    "maxoutputtokens": "max_completion_tokens",
+    "presencepenalty": "presence_penalty",
+    "responsejsonschema": "response_format",
+    "responselogprobs": "logprobs",
+    "responsemimetype": "response_format",
+    "seed": "seed",
+    "stopsequences": "stop",
+    "temperature": "temperature",
+    "thinkingbudget": "reasoning_effort",
+    "thinkinglevel": "reasoning_effort",
+    "topk": "top_k",
+    "topp": "top_p",
+}
+
+
+class QuotaSpent(Throttled):
+    """A quota of the account's project is used up.
+
+    Attributes:
+        period: what the quota counts over. A daily one comes back at midnight US Pacific, whatever `retry_after_s` is.
+        quota_ids: Google's names of the quotas, as in `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
+        limits: what Google says that they are, where it does.
+    """
+
+    period: QuotaPeriod = "unknown"
+    quota_ids: tuple[str, ...] = ()
+    limits: Quota = Quota()
+
+    def to_info(self) -> ErrorInfo:
+        """The error for another process, which knows it as the Throttled that it is."""
+        return msgspec.structs.replace(super().to_info(), kind=Throttled.__name__)
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A google.rpc.Status.
+
+    Args:
+        http_status: its `code`.
+        status: its canonical code, as in `INVALID_ARGUMENT`.
+        message: its text.
+        reason: the ErrorInfo's, as in `API_KEY_INVALID`.
+        retry_delay_s: the RetryInfo's, in seconds.
+        is_quota: whether there is a QuotaFailure.
+        quota_ids: the ids of its violations.
+        period: the longest period that they name.
+        limits: the quotas' own values.
+        field: the first field that the BadRequest blames.
+    """
+
+    http_status: int | None = None
+    status: str = ""
+    message: str = ""
+    reason: str = ""
+    retry_delay_s: float | None = None
+    is_quota: bool = False
+    quota_ids: tuple[str, ...] = ()
+    period: QuotaPeriod = "unknown"
+    limits: Quota = Quota()
+    field: str = ""
+
+
+def from_body(body: bytes) -> Failure:
+    """What the body of a failed reply says; an empty failure if it is not google.rpc's."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Failure()
+    return from_json(decoded)
+
+
+def from_json(value: Any) -> Failure:
+    """What `{"error": {...}}` says, also inside a list as the API sends it without `alt=sse`."""
+    if isinstance(value, list) and value:
+        value = value[0]
+    error = value.get("error") if isinstance(value, dict) else None
+    if not isinstance(error, dict):
+        return Failure(message=error[:MAX_MESSAGE_CHARS] if isinstance(error, str) else "")
+    details = _by_kind(error.get("details"))
+    violations = _objects(details.get("QuotaFailure", {}).get("violations"))
+    fields = _objects(details.get("BadRequest", {}).get("fieldViolations"))
+    code = error.get("code")
+    return Failure(
+        http_status=code if isinstance(code, int) and 400 <= code < 600 else None,
+        status=_text(error.get("status")),
+        message=_text(error.get("message"))[:MAX_MESSAGE_CHARS],
+        reason=_text(details.get("ErrorInfo", {}).get("reason")),
+        retry_delay_s=_seconds(details.get("RetryInfo", {}).get("retryDelay")),
+        is_quota=bool(violations),
+        quota_ids=tuple(_text(each.get("quotaId")) for each in violations if each.get("quotaId")),
+        period=_period(violations),
+        limits=_limits(violations),
+        field=_text(fields[0].get("field")) if fields else "",
+    )
+
+
+def to_error(http_status: int, failure: Failure, retry_after_s: float | None = None) -> GatewayError:
+    """The error for a failure.
+
+    Args:
+        http_status: the reply's status.
+        failure: what its body said.
+        retry_after_s: the Retry-After header, in seconds.
+    """
+    if failure.reason.startswith("API_KEY_") or failure.status == "FAILED_PRECONDITION":
+        # FAILED_PRECONDITION: the free tier is not offered where this account is.
+        return Rejected("The model server refused the gateway's credential.")
+    waits = [wait_s for wait_s in (retry_after_s, failure.retry_delay_s) if wait_s is not None]
+    wait_s = max(waits, default=None)
+    if http_status == 429 and failure.is_quota:
+        spent = QuotaSpent("The model server is at its rate limit.", retry_after_s=wait_s)
+        spent.period, spent.quota_ids, spent.limits = failure.period, failure.quota_ids, failure.limits
+        return spent
+    if http_status == 400 and is_context_error(failure):
+        return ContextTooLong(failure.message)
+    param = _PARAMS.get(failure.field.rpartition(".")[2].partition("[")[0].replace("_", "").lower())
+    return http_failure(http_status, Report(message=failure.message, param=param), wait_s)
+
+
+def to_stream_error(failure: Failure, *, after_content: bool) -> GatewayError:
+    """The error for an error inside a reply with status 200."""
+    if after_content:
+        return StreamBroken("The model server reported an error in the middle of its answer.")
+    if failure.http_status is not None:
+        return to_error(failure.http_status, failure)
+    return Unavailable("The model server reported an error instead of an answer.")
+
+
+def is_context_error(failure: Failure) -> bool:
+    """Whether Gemini says that the prompt is too long.
+
+    It has no code for it: the status is INVALID_ARGUMENT, as for any bad request, and there are no details. This is
+    the one place that knows the text; a new wording makes it a plain InvalidRequest.
+    """
+    return failure.status == "INVALID_ARGUMENT" and (
+        "input token count" in failure.message and "exceeds the maximum number of tokens" in failure.message
+    )
+
+
+def _by_kind(details: Any) -> dict[str, dict[str, Any]]:
+    """The details by the last part of their type, as in `type.googleapis.com/google.rpc.RetryInfo`."""
+    return {_text(detail.get("@type")).rpartition(".")[2]: detail for detail in _objects(details)}
+
+
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _seconds(duration: Any) -> float | None:
+    """The seconds of a google.protobuf.Duration in JSON, as in `33.5s`."""
+    try:
+        seconds = float(_text(duration).removesuffix("s"))
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _period(violations: list[dict[str, Any]]) -> QuotaPeriod:
+    named = [f"{each.get('quotaId')} {each.get('quotaMetric')}".replace("_", "").lower() for each in violations]
+    if any("perday" in name for name in named):
+        return "day"
+    return "minute" if any("perminute" in name for name in named) else "unknown"
+
+
+def _limits(violations: list[dict[str, Any]]) -> Quota:
+    """The lowest value of each quota that the violations name, as in `"quotaValue": "10"` (an int64 in JSON)."""
+    found: dict[str, int] = {}
+    for each in violations:
+        name = (_text(each.get("quotaId")) or _text(each.get("quotaMetric"))).replace("_", "").lower()
+        limit = _limit_of(name)
+        value = _count(each.get("quotaValue"))
+        if limit is not None and value:
+            found[limit] = min(value, found.get(limit, value))
+    return Quota(**found)
+
+
+def _limit_of(name: str) -> str | None:
+    """Which of our limits a quota is; None for one that is not counted here, such as tokens per day."""
+    if "perminute" in name:
+        return "prompt_tokens_per_minute" if "token" in name else "requests_per_minute" if "request" in name else None
+    return "requests_per_day" if "perday" in name and "request" in name else None
+
+
+def _count(value: Any) -> int:
+    """A whole number that JSON gives as text or as a number; 0 if it is neither."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

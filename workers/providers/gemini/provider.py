@@ -1,0 +1,162 @@
+"""Provider 'gemini': Google's Gemini API, by its own protocol.
+
+Not its OpenAI-compatible one, which knows no `top_k`, no safety reasons and no quota details.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+import msgspec
+
+from shared.errors import CallerError, Garbled, InvalidRequest, Unavailable
+from shared.types import LocalModel
+from workers.providers.gemini.errors import Failure, from_body, to_error
+from workers.providers.gemini.messages import Known
+from workers.providers.gemini.reply import ChatReader
+from workers.providers.gemini.request import to_body
+from workers.providers.gemini.signed import call_ids, signatures_in
+from workers.providers.gemini.thinking import generation_of
+from workers.providers.http.error_body import retry_after_s
+from workers.providers.http.upstream import MAX_ERROR_BODY_BYTES, Reply, Upstream
+from workers.providers.images.remote import fetch_images
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    import httpx
+
+    from shared.openai.embeddings import Embedded, EmbeddingsRequest
+    from shared.openai.request import ChatRequest
+    from shared.types import Event
+    from workers.providers.images.remote import FetchImage
+    from workers.providers.tool_call_notes import Signatures
+
+BASE_URL: Final = "https://generativelanguage.googleapis.com"
+_PAGE_SIZE = 1000
+_MAX_PAGES = 20
+
+
+class _Model(msgspec.Struct, rename="camel"):
+    name: str
+    input_token_limit: int | None = None
+    supported_generation_methods: list[str] | None = None
+
+
+class _ModelPage(msgspec.Struct, rename="camel"):
+    models: list[_Model] | None = None
+    next_page_token: str | None = None
+
+
+class GeminiProvider:
+    """One account at the Gemini API. Every request is streamed, so that there is one path.
+
+    Args:
+        base_url: the API's URL, without a version.
+        api_key: sent as `x-goog-api-key`, never in a URL.
+        connections: how many connections may be open at once.
+        signatures: keeps thought signatures from one turn to the next.
+        fetch_image: the type and bytes of a remote image, or InvalidRequest; without it those are refused.
+    """
+
+    name = "gemini"
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        connections: int,
+        signatures: Signatures,
+        *,
+        fetch_image: FetchImage | None = None,
+    ) -> None:
+        self._upstream = _GoogleUpstream(base_url, api_key, connections)
+        self._signatures = signatures
+        self._fetch_image = fetch_image
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        """Start a completion; see `workers.providers.base.Provider.stream`.
+
+        Raises:
+            QuotaSpent: which is the Throttled of this upstream, and tells the quota's period.
+        """
+        model = model.removeprefix("models/")
+        body = to_body(request, model, await self._known(request, model))
+        reader = ChatReader(request.body.n or 1)
+        path = f"/v1beta/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
+        async with self._upstream.request("POST", path, body, reader) as reply:
+            yield self._batches(model, reply, reader)
+
+    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:  # noqa: ARG002 - the Protocol's
+        """Refuse: the gateway's embeddings come from elsewhere.
+
+        Raises:
+            InvalidRequest: always.
+        """
+        raise InvalidRequest("The gateway makes no embeddings with Gemini.", param="model", code="wrong_endpoint")
+
+    async def models(self) -> Sequence[LocalModel]:
+        """The models that can complete chats, with the most tokens that their prompts can have.
+
+        Raises:
+            UpstreamError: it cannot be asked.
+        """
+        found: list[_Model] = []
+        token: str | None = ""
+        for _ in range(_MAX_PAGES):
+            query = f"pageSize={_PAGE_SIZE}" + (f"&pageToken={quote(token, safe='')}" if token else "")
+            try:
+                page = await self._upstream.fetch("GET", f"/v1beta/models?{query}", None, _ModelPage)
+            except CallerError as error:
+                raise Unavailable(f"The model server refused to list its models: {error.message}") from None
+            found += page.models or ()
+            token = page.next_page_token
+            if not token:
+                break
+        return [
+            LocalModel(model.name.removeprefix("models/"), context_length=model.input_token_limit, endpoints=("chat",))
+            for model in found
+            if "generateContent" in (model.supported_generation_methods or ())
+        ]
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._upstream.close()
+
+    async def _batches(self, model: str, reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:
+        """The reply's batches. A call's signature is kept before the call is handed out: the client may be quick."""
+        async for batch in reply.batches(reader):
+            if reader.signatures:
+                kept, reader.signatures = reader.signatures, {}
+                await self._signatures.put_many(model, kept)
+            yield batch
+
+    async def _known(self, request: ChatRequest, model: str) -> Known:
+        signatures = signatures_in(request)
+        missing = [call_id for call_id in call_ids(request.body.messages) if call_id not in signatures]
+        if missing:
+            signatures |= await self._signatures.get_many(model, missing)
+        images = await fetch_images(request.body.messages, self._fetch_image)
+        return Known(images, signatures, needs_signatures=generation_of(model) >= (3, 0))
+
+
+class _GoogleUpstream(Upstream):
+    """The API's connections: its own header for the key, and its errors with their details."""
+
+    def __init__(self, base_url: str, api_key: str, connections: int) -> None:
+        super().__init__(base_url, headers={"x-goog-api-key": api_key}, connections=connections)
+
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+        response = await super()._send(method, path, content)
+        if response.is_success:
+            return response
+        try:
+            failure = from_body(await Reply(response).whole(MAX_ERROR_BODY_BYTES))
+        except (Garbled, Unavailable):
+            failure = Failure()
+        finally:
+            await response.aclose()
+        raise to_error(response.status_code, failure, retry_after_s(response.headers.get("retry-after")))

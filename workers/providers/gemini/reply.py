@@ -1,0 +1,255 @@
+"""Gemini's streamGenerateContent: its replies turned into events. Pure: no I/O.
+
+Source of the shapes: google.ai.generativelanguage.v1beta (GenerateContentResponse, Candidate, UsageMetadata,
+LogprobsResult) and the types of google-genai; how errors stand inside a stream: google-genai's `_api_client.py`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from shared.errors import Garbled, GatewayError, Rejected, StreamBroken, Unavailable
+from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from workers.providers.gemini.errors import Failure, from_body, to_stream_error
+from workers.providers.http.lines import LineReader, decode_line
+
+MAX_ERROR_BYTES: Final = 64 * 1024
+_NULL = Raw(b"null")
+_FIELDS = (b":", b"event:", b"id:", b"retry:")
+_FINISH_REASONS: dict[str, FinishReason] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "LANGUAGE": "content_filter",
+    "ESCALATION": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+}
+
+
+class _FunctionCall(Struct):
+    name: str = ""
+    args: dict[str, Any] | None = None
+    id: str | None = None
+
+
+class _Part(Struct, rename="camel"):
+    text: str | None = None
+    thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: _FunctionCall | None = None
+    inline_data: Raw = _NULL
+
+
+class _Content(Struct):
+    parts: list[_Part] | None = None
+
+
+class _Token(Struct, rename="camel"):
+    token: str = ""
+    log_probability: float = 0.0
+
+    def to_object(self) -> dict[str, Any]:
+        return {"token": self.token, "logprob": self.log_probability, "bytes": list(self.token.encode())}
+
+
+class _Tokens(Struct):
+    candidates: list[_Token] | None = None
+
+
+class _Logprobs(Struct, rename="camel"):
+    chosen_candidates: list[_Token] | None = None
+    top_candidates: list[_Tokens] | None = None
+
+
+class _Candidate(Struct, rename="camel"):
+    index: int = 0
+    content: _Content | None = None
+    finish_reason: str | None = None
+    logprobs_result: _Logprobs | None = None
+
+
+class _Feedback(Struct, rename="camel"):
+    block_reason: str | None = None
+
+
+class _Usage(Struct, rename="camel"):
+    prompt_token_count: int | None = None
+    tool_use_prompt_token_count: int | None = None
+    candidates_token_count: int | None = None
+    thoughts_token_count: int | None = None
+    cached_content_token_count: int | None = None
+
+
+class _Chunk(Struct, rename="camel"):
+    candidates: list[_Candidate] | None = None
+    prompt_feedback: _Feedback | None = None
+    usage_metadata: _Usage | None = None
+    error: Raw = _NULL
+
+
+class _Choice:
+    """What is known of one choice so far."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.said = False
+        self.reason: FinishReason | None = None
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+
+
+class ChatReader(LineReader):
+    """Reads one reply, a stream of server-sent events, into events.
+
+    There is no end mark: the reply ends with its body, and only then it is known that a finish reason was the last
+    word, since some models and proxies send one with every chunk. Usage is cumulative: the last counts.
+
+    Args:
+        choices: how many were asked for.
+
+    Attributes:
+        signatures: the thought signatures that came since the caller last emptied it, by call id.
+    """
+
+    def __init__(self, choices: int = 1) -> None:
+        super().__init__()
+        self.signatures: dict[str, str] = {}
+        self._asked = choices
+        self._choices: dict[int, _Choice] = {}
+        self._call_ids: set[str] = set()
+        self._usage: _Usage | None = None
+        self._is_blocked = False
+        self._bare = b""
+
+    def take(self, line: bytes, events: list[Event]) -> None:
+        """Append the events of a line."""
+        if line[:5] == b"data:":
+            payload = line[5:].strip()
+            if payload:
+                self._take_chunk(payload, events)
+        elif line.strip() and not line.startswith(_FIELDS):
+            self._take_bare(line)
+
+    def complete(self, events: list[Event]) -> None:
+        """Append the ends of all choices and the usage.
+
+        Raises:
+            StreamBroken: a choice has no finish reason.
+            Unavailable: nothing at all was said.
+        """
+        if self._bare:
+            raise Garbled("The model server's answer cannot be read.")
+        if self._is_blocked and not self._choices:
+            events.extend(Finish("content_filter", index) for index in range(self._asked))
+        else:
+            events.extend(self._finishes())
+        self.done = True
+        usage = self._usage
+        if usage is not None and usage.prompt_token_count is not None:
+            thoughts = usage.thoughts_token_count or 0
+            events.append(
+                Usage(
+                    prompt_tokens=usage.prompt_token_count + (usage.tool_use_prompt_token_count or 0),
+                    completion_tokens=(usage.candidates_token_count or 0) + thoughts,
+                    cached_tokens=usage.cached_content_token_count or 0,
+                    reasoning_tokens=thoughts,
+                )
+            )
+
+    def _finishes(self) -> list[Finish]:
+        choices = sorted(self._choices.items())
+        finishes = []
+        for index, choice in choices:
+            if choice.reason is None:
+                break
+            is_call = choice.calls and choice.reason == "stop"
+            finishes.append(Finish("tool_calls" if is_call else choice.reason, index))
+        if not finishes or len(finishes) < len(choices):
+            raise StreamBroken("The model server's answer ended without a finish reason.")
+        if all(choice.reason == "stop" and not choice.said for _, choice in choices):
+            raise Unavailable("The model server sent an empty answer.")
+        return finishes
+
+    def _take_bare(self, line: bytes) -> None:
+        """Gather an error that stands in the stream as JSON of many lines, without `data:` before them."""
+        self._bare += line + b"\n"
+        failure = from_body(self._bare)
+        if failure != Failure():
+            raise to_stream_error(failure, after_content=self.has_content)
+        if len(self._bare) > MAX_ERROR_BYTES:
+            raise Garbled("The model server's answer cannot be read.")
+
+    def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
+        chunk = decode_line(_decode, payload)
+        if chunk.error != _NULL:
+            raise to_stream_error(from_body(payload), after_content=self.has_content)
+        if chunk.usage_metadata is not None:
+            self._usage = chunk.usage_metadata
+        if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
+            self._is_blocked = True
+        for candidate in chunk.candidates or ():
+            choice = self._choices.setdefault(candidate.index, _Choice())
+            self._take_candidate(candidate, choice, events)
+            if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
+                choice.reason = self._reason(candidate.finish_reason)
+
+    def _take_candidate(self, candidate: _Candidate, choice: _Choice, events: list[Event]) -> None:
+        content, reasoning = "", ""
+        calls: list[ToolCallDelta] = []
+        for part in (candidate.content and candidate.content.parts) or ():
+            if part.function_call is not None:
+                calls.append(self._to_call(part.function_call, part.thought_signature, choice))
+            elif part.inline_data != _NULL:
+                raise self._failure("The model server answered with what is no text.")
+            elif part.thought:
+                reasoning += part.text or ""
+            else:
+                content += part.text or ""
+        logprobs = _to_logprobs(candidate.logprobs_result) if candidate.logprobs_result else None
+        if content or reasoning or calls or logprobs is not None:
+            self.has_content = choice.said = True
+            events.append(Delta(content or None, reasoning or None, None, calls or None, logprobs, candidate.index))
+
+    def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
+        """A call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""
+        call_id = call.id if call.id and call.id not in self._call_ids else f"call_{secrets.token_hex(12)}"
+        self._call_ids.add(call_id)
+        if signature:
+            self.signatures[call_id] = signature
+        index = choice.calls
+        choice.calls += 1
+        return ToolCallDelta(index, call_id, call.name, msgspec.json.encode(call.args or {}).decode(), signature)
+
+    def _reason(self, reason: str) -> FinishReason:
+        known = _FINISH_REASONS.get(reason)
+        if known is not None:
+            return known
+        if reason == "PUP_LIMITED_DISABLED" and not self.has_content:
+            raise Rejected("The model server has limited the gateway's account.")
+        raise self._failure("The model server did not finish its answer.", reason.lower())
+
+    def _failure(self, message: str, code: str | None = None) -> GatewayError:
+        return StreamBroken(message) if self.has_content else Unavailable(message, code=code)
+
+
+def _to_logprobs(result: _Logprobs) -> Raw | None:
+    """Gemini's log probabilities as OpenAI's `logprobs` of a choice."""
+    chosen, top = result.chosen_candidates or [], result.top_candidates or []
+    if not chosen:
+        return None
+    others = [[other.to_object() for other in step.candidates or ()] for step in top]
+    others += [[]] * (len(chosen) - len(others))
+    content = [{**token.to_object(), "top_logprobs": rest} for token, rest in zip(chosen, others, strict=False)]
+    return Raw(msgspec.json.encode({"content": content, "refusal": None}))

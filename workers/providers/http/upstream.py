@@ -1,0 +1,242 @@
+"""Calls one upstream over HTTP and reads its replies, for every provider that streams lines.
+
+What an upstream's bytes mean is the provider's business (`LineReader`); what the network does is this module's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, TypeVar
+
+import aiohttp
+import httpx
+import msgspec
+
+from shared.errors import Garbled, GatewayError, StreamBroken, Unavailable, UpstreamError
+from workers.providers.http.client import upstream_client
+from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
+from workers.providers.http.lines import LineReader
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from shared.types import Event
+
+T = TypeVar("T")
+
+# aiohttp's own errors come through where httpx-aiohttp has no name for them (a reply that is not HTTP).
+NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
+MAX_ERROR_BODY_BYTES = 64 * 1024
+MAX_BODY_BYTES = 64 * 1024 * 1024
+DRAIN_S = 0.25
+FETCH_BOUND_S = 10.0
+# At least as long as workers/providers/http/client.py keeps an idle connection.
+IDLE_S = 20.0
+
+
+class RefusedError(Exception):
+    """The upstream answered with a failure status; `failure` is its class among the gateway's errors."""
+
+    def __init__(self, status: int, report: Report, failure: GatewayError) -> None:
+        super().__init__(failure.message)
+        self.status = status
+        self.report = report
+        self.failure = failure
+
+
+class Reply:
+    """A reply that has begun with a success status."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+        self._chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
+
+    async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
+        """What `reader` makes of the body: one batch for what one read from the network completed.
+
+        Raises:
+            UpstreamError: the reply failed; the events before the failure have been yielded.
+        """
+        try:
+            while not reader.done:
+                data = await anext(self._chunks, None)
+                events = reader.end() if data is None else reader.feed(data)
+                if events:
+                    yield events
+                if reader.failure is not None:
+                    raise reader.failure
+                if data is None:
+                    return
+        except NETWORK_ERRORS as error:
+            raise network_failure(error, after_content=reader.has_content) from error
+
+    async def whole(self, limit: int = MAX_BODY_BYTES) -> bytes:
+        """The whole body.
+
+        Raises:
+            Garbled: it is longer than `limit` bytes.
+            Unavailable: it broke off.
+        """
+        parts, size = [], 0
+        try:
+            async for data in self._chunks:
+                parts.append(data)
+                size += len(data)
+                if size > limit:
+                    raise Garbled("The model server's answer is too long.")
+        except NETWORK_ERRORS as error:
+            raise network_failure(error, after_content=False) from error
+        return b"".join(parts)
+
+    async def drain(self) -> None:
+        """Read the little that follows the end mark, so that the connection can serve again."""
+        with suppress(TimeoutError, *NETWORK_ERRORS):
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in self._chunks:
+                    pass
+
+
+class Upstream:
+    """One upstream's base URL and its connections.
+
+    Args:
+        base_url: what paths are appended to.
+        api_key: sent as a bearer token.
+        headers: sent with every request, for upstreams that take their key in another one.
+        connections: how many may be open at once.
+    """
+
+    def __init__(
+        self, base_url: str, *, api_key: str | None = None, headers: dict[str, str] | None = None, connections: int
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"accept-encoding": "identity", "content-type": "application/json", **(headers or {})}
+        if api_key:
+            self._headers["authorization"] = f"Bearer {api_key}"
+        self._client = upstream_client(self._base_url, headers=self._headers, connections=connections)
+        self._connections = connections
+        self._fresh_client: httpx.AsyncClient | None = None
+        self._idle_until = 0.0
+
+    @asynccontextmanager
+    async def request(
+        self, method: str, path: str, content: bytes | None = None, reader: LineReader | None = None
+    ) -> AsyncIterator[Reply]:
+        """Send a request; leaving the context closes the connection, unless the reply was read to its end.
+
+        Args:
+            method: the HTTP method.
+            path: appended to the base URL.
+            content: a JSON body.
+            reader: once it is `done`, the connection is kept for reuse.
+
+        Raises:
+            RefusedError: the status is not 2xx.
+            Unavailable: no reply came.
+        """
+        response = await self._send(method, path, content)
+        try:
+            reply = Reply(response)
+            if not response.is_success:
+                raise await _refusal(response, reply)
+            yield reply
+            if reader is None or reader.done:
+                await reply.drain()
+                self._idle_until = time.monotonic() + IDLE_S
+        finally:
+            await response.aclose()
+
+    async def fetch(self, method: str, path: str, content: bytes | None, kind: type[T]) -> T:
+        """The reply to a small request, decoded as `kind`; within FETCH_BOUND_S seconds.
+
+        Raises:
+            UpstreamError: no reply came, or one that is not what was asked for.
+        """
+        try:
+            async with asyncio.timeout(FETCH_BOUND_S), self.request(method, path, content) as reply:
+                return msgspec.json.decode(await reply.whole(), type=kind)
+        except TimeoutError:
+            raise Unavailable(f"The model server did not answer {path} in time.") from None
+        except RefusedError as refusal:
+            if isinstance(refusal.failure, UpstreamError):
+                raise refusal.failure from None
+            raise Unavailable(f"The model server answered {path} with status {refusal.status}.") from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Garbled(f"The model server's answer to {path} cannot be read.") from None
+
+    async def ask(self, path: str, content: bytes, kind: type[T]) -> T:
+        """The reply to a client's request that is not streamed, decoded as `kind`.
+
+        Raises:
+            CallerError: the upstream refuses the request.
+            UpstreamError: no reply came, or one that cannot be read.
+        """
+        try:
+            async with self.request("POST", path, content) as reply:
+                return msgspec.json.decode(await reply.whole(), type=kind)
+        except RefusedError as refusal:
+            raise refusal.failure from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Garbled("The model server's answer cannot be read.") from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+        if self._fresh_client is not None:
+            await self._fresh_client.aclose()
+
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+        request = self._client.build_request(method, self._base_url + path, content=content)
+        try:
+            return await self._client.send(request, stream=True)
+        except NETWORK_ERRORS as error:
+            if not self._was_stale(error):
+                raise network_failure(error, after_content=False) from error
+        client = self._unpooled()
+        request = client.build_request(method, self._base_url + path, content=content)
+        try:
+            return await client.send(request, stream=True)
+        except NETWORK_ERRORS as error:
+            raise network_failure(error, after_content=False) from error
+
+    def _was_stale(self, error: Exception) -> bool:
+        """Whether a request may have met a connection that the upstream had closed while it was idle.
+
+        Neither httpx nor aiohttp sends a POST again by itself. The connection was closed before the first byte
+        of a reply, and an idle one may have been taken: only then the request is sent once more.
+        """
+        closed = isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+        connecting = isinstance(error.__cause__, aiohttp.ClientConnectorError)
+        return closed and not connecting and time.monotonic() < self._idle_until
+
+    def _unpooled(self) -> httpx.AsyncClient:
+        """A client that asks for each connection to be closed, so that its next one is fresh.
+
+        The pool of the other one may hold more connections that are stale. It is kept, since building a client
+        reads the certificates (about 10 ms).
+        """
+        if self._fresh_client is None:
+            headers = {**self._headers, "connection": "close"}
+            self._fresh_client = upstream_client(self._base_url, headers=headers, connections=self._connections)
+        return self._fresh_client
+
+
+async def _refusal(response: httpx.Response, reply: Reply) -> RefusedError:
+    try:
+        report = from_error_body(await reply.whole(MAX_ERROR_BODY_BYTES))
+    except (Garbled, Unavailable):
+        report = Report()
+    wait_s = retry_after_s(response.headers.get("retry-after"))
+    return RefusedError(response.status_code, report, http_failure(response.status_code, report, wait_s))
+
+
+def network_failure(error: Exception, *, after_content: bool) -> GatewayError:
+    """The error for a connection that failed. Its text may name hosts, so it is not shown."""
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
+        return Unavailable("The model server's address is not valid.")
+    if after_content:
+        return StreamBroken("The connection to the model server broke in the middle of its answer.")
+    return Unavailable("The model server cannot be reached.")

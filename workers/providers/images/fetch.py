@@ -1,0 +1,238 @@
+"""Fetches the images that clients name by URL, from public addresses only.
+
+A URL is a client's way to make this machine open connections, so nothing of it is trusted: a host is resolved once,
+every address is checked, the connection goes to an address that was checked, and each redirect starts anew.
+
+Sources: IANA's IPv4 and IPv6 Special-Purpose Address Registries; RFC 4291 (mapped addresses), RFC 3056 (6to4), RFC 6052
+and RFC 8215 (NAT64), RFC 4380 (Teredo). The lists are our own, since Python's `is_global` differs from one patch
+release to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from shared.errors import InvalidRequest
+from workers.providers.http.client import upstream_client
+from workers.providers.http.upstream import NETWORK_ERRORS
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+MAX_BYTES: Final = 20 * 1024 * 1024
+MAX_URL_CHARS: Final = 8192
+TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 3.0
+REDIRECTS: Final = 3
+CODE: Final = "invalid_image_url"
+_REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_CLOSED_V4: Final = tuple(
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/3",
+        "168.63.129.16/32",  # Azure's metadata and health service, a public address that is not one
+    )
+)  # fmt: skip
+_OPEN_V6: Final = ipaddress.IPv6Network("2000::/3")
+_CLOSED_V6: Final = tuple(
+    ipaddress.IPv6Network(network)
+    # Protocol assignments (Teredo, ORCHID, benchmarks), documentation.
+    for network in ("2001::/23", "2001:db8::/32", "3fff::/20")
+)
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_NOT_ALLOWED = "The image's URL is not one of a public http(s) server."
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet.
+
+    Not so are private, loopback, link-local, shared, multicast, reserved and documentation addresses and those of a
+    cloud's metadata, also where an IPv6 address holds such an IPv4 one.
+    """
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in _CLOSED_V4)
+    embedded = _embedded(address)
+    if embedded is not None:
+        return is_public(embedded)
+    return address in _OPEN_V6 and not any(address in network for network in _CLOSED_V6)
+
+
+def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that packets to a mapped, 6to4 or NAT64 address end at."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses of a host, as the system finds them.
+
+    Raises:
+        OSError: it has none.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class ImageFetcher:
+    """Fetches images. Calling it is `fetch`.
+
+    Args:
+        max_bytes: the most bytes that an image may have.
+        timeout_s: the most seconds that a fetch may take, redirects included.
+        connections: how many may be open at once.
+        is_allowed: whether an address may be connected to.
+        resolve: the addresses of a host and port.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int = MAX_BYTES,
+        timeout_s: float = TIMEOUT_S,
+        connections: int = 32,
+        is_allowed: Callable[[Address], bool] = is_public,
+        resolve: Callable[[str, int], Awaitable[Sequence[str]]] = resolve,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._timeout_s = timeout_s
+        self._is_allowed = is_allowed
+        self._resolve = resolve
+        # No connection serves twice: a kept one would belong to an address that another host was checked for.
+        headers = {"accept": "image/*", "accept-encoding": "identity", "connection": "close"}
+        self._client = upstream_client("", headers=headers, connections=connections)
+        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+
+    async def __call__(self, url: str) -> tuple[str, bytes]:
+        """See `fetch`."""
+        return await self.fetch(url)
+
+    async def fetch(self, url: str) -> tuple[str, bytes]:
+        """The type and the bytes of the image at `url`.
+
+        Raises:
+            InvalidRequest: it cannot be fetched, is no image or is too large; the caller adds `param`.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._follow(url)
+        except TimeoutError:
+            raise _refused(f"The image could not be fetched within {self._timeout_s:g} s.") from None
+        except NETWORK_ERRORS:
+            raise _refused("The image could not be fetched.") from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    async def _follow(self, url: str) -> tuple[str, bytes]:
+        target = _checked_url(url)
+        for _ in range(REDIRECTS + 1):
+            response = await self._open(target)
+            try:
+                if response.status_code not in _REDIRECT_STATUSES:
+                    return await self._image(response)
+                target = _next(target, response.headers.get("location", ""))
+            finally:
+                await response.aclose()
+        raise _refused("The image's URL redirects too often.")
+
+    async def _open(self, target: httpx.URL) -> httpx.Response:
+        """The reply's head, from the first address that can be connected to."""
+        host = target.raw_host.decode("ascii")
+        failure: Exception = OSError("the host has no address")
+        for address in await self._addresses(host, target.port or (443 if target.scheme == "https" else 80)):
+            request = self._client.build_request(
+                "GET",
+                target.copy_with(host=str(address)),
+                headers={"host": target.netloc.decode("ascii")},
+                extensions={
+                    "sni_hostname": host.strip("[]"),
+                    "timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict(),
+                },
+            )
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+    async def _addresses(self, host: str, port: int) -> list[Address]:
+        """Every address of a host; one that is not allowed spoils them all, as no honest host has such.
+
+        Raises:
+            InvalidRequest: one is not allowed, or there is none.
+        """
+        try:
+            found = [ipaddress.ip_address(text) for text in await self._resolve(host.strip("[]"), port)]
+        except (OSError, ValueError):
+            # The same words as for a private address: whether a name exists inside is nobody's business.
+            raise _refused(_NOT_ALLOWED) from None
+        if not found or not all(self._is_allowed(address) for address in found):
+            raise _refused(_NOT_ALLOWED)
+        return found
+
+    async def _image(self, response: httpx.Response) -> tuple[str, bytes]:
+        if response.status_code != 200:
+            raise _refused(f"The image's server answered with status {response.status_code}.")
+        mime_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if not mime_type.startswith("image/"):
+            raise _refused("The image's URL does not lead to an image.")
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise _refused("The image's server compresses it, though it was asked not to.")
+        length = response.headers.get("content-length", "")
+        too_large = _refused(f"The image is larger than {self._max_bytes} bytes.")
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise too_large
+        parts, size = [], 0
+        async for data in response.aiter_raw():
+            parts.append(data)
+            size += len(data)
+            if size > self._max_bytes:
+                raise too_large
+        return mime_type, b"".join(parts)
+
+
+def _checked_url(url: str) -> httpx.URL:
+    """A URL that may be followed.
+
+    Raises:
+        InvalidRequest: it is not http(s), names no host, or carries a password.
+    """
+    try:
+        target = httpx.URL(url)
+        is_fine = (
+            len(url) <= MAX_URL_CHARS
+            and not any(character.isspace() for character in url)
+            and target.scheme in {"http", "https"}
+            and bool(target.host)
+            and not target.userinfo
+            and (target.port is None or 0 < target.port < 2**16)
+        )
+    except (httpx.InvalidURL, ValueError, TypeError):
+        is_fine = False
+    if not is_fine:
+        raise _refused(_NOT_ALLOWED)
+    return target
+
+
+def _next(target: httpx.URL, location: str) -> httpx.URL:
+    try:
+        return _checked_url(str(target.join(location)))
+    except (httpx.InvalidURL, ValueError):
+        raise _refused(_NOT_ALLOWED) from None
+
+
+def _refused(message: str) -> InvalidRequest:
+    return InvalidRequest(message, code=CODE)

@@ -1,0 +1,184 @@
+"""Ollama's native /api/chat: its replies turned into events, its errors classed. Pure: no I/O.
+
+Source of the shapes: Ollama's api/types.go (ChatResponse, Metrics, Logprob) and docs/api.md.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable, Unsupported
+from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from workers.providers.http.error_body import Report, from_error, stream_failure
+from workers.providers.http.lines import LineReader, decode_line
+
+# A full context is a `length` too (`limit` in the pull request that brought `shift`).
+_FINISH_REASONS: dict[str, FinishReason] = {"": "stop", "stop": "stop", "length": "length", "limit": "length"}
+_NULL = Raw(b"null")
+NEARLY_ALL: Final = 0.9
+# Ollama has no code for it: server/routes.go says `"name" does not support tools`, and of thinking either that or
+# `think value "high" is not supported for this model`.
+_UNSUPPORTED = re.compile(r"does not support \w+|think value")
+_BLAMED: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "reasoning_effort"}
+
+
+class _Function(Struct):
+    name: str
+    arguments: dict[str, Any] | None = None
+
+
+class _ToolCall(Struct):
+    function: _Function
+    id: str | None = None
+
+
+class _Message(Struct):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _TokenLogprob(Struct):
+    token: str
+    logprob: float
+    bytes: list[int] | None = None
+
+    def to_object(self) -> dict[str, Any]:
+        text = list(self.token.encode()) if self.bytes is None else self.bytes
+        return {"token": self.token, "logprob": self.logprob, "bytes": text}
+
+
+class _Logprob(_TokenLogprob):
+    top_logprobs: list[_TokenLogprob] | None = None
+
+
+class _Line(Struct):
+    message: _Message | None = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_cached_count: int | None = None
+    eval_count: int | None = None
+    logprobs: list[_Logprob] | None = None
+    error: Raw = _NULL
+    status: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+
+
+class ChatReader(LineReader):
+    """Reads one reply, lines of JSON, into events.
+
+    Usage is on the last line, and Ollama leaves a count out where it is zero: without `eval_count` nothing was
+    made; but without `prompt_eval_count` (older versions count only what was not in their cache) the prompt's size
+    is not known, so no `Usage` is made and the caller's estimate stands, marked as one.
+
+    Args:
+        cut_at: the context in tokens, where the prompt seems to be far too long for it: a count near it then means
+            that the server has cut the prompt, though it was told not to.
+    """
+
+    def __init__(self, cut_at: int | None = None) -> None:
+        super().__init__()
+        self._cut_at = cut_at
+        self._calls = 0
+
+    def take(self, line: bytes, events: list[Event]) -> None:
+        """Append the events of a line."""
+        if line.strip():
+            self._take_reply(line, events)
+
+    def complete(self, events: list[Event]) -> None:  # noqa: ARG002 - nothing can be made of such a reply
+        """Fail: the last line is the only end mark."""
+        raise StreamBroken("The model server's answer ended before its last line.")
+
+    def _take_reply(self, text: bytes, events: list[Event]) -> None:
+        line = decode_line(_decode, text)
+        if line.error != _NULL:
+            report = from_error(decode_line(msgspec.json.decode, bytes(line.error)))
+            report = msgspec.structs.replace(report, status=line.status or report.status)
+            raise from_line_error(report, after_content=self.has_content)
+        message = line.message
+        if message is not None:
+            calls = [self._to_call(call) for call in message.tool_calls] if message.tool_calls else None
+            logprobs = _to_logprobs(line.logprobs) if line.logprobs else None
+            if message.content or message.thinking or calls or logprobs:
+                self.has_content = True
+                events.append(Delta(message.content or None, message.thinking or None, None, calls, logprobs))
+        if line.done:
+            self._finish(line, events)
+
+    def _to_call(self, call: _ToolCall) -> ToolCallDelta:
+        index = self._calls
+        self._calls += 1
+        arguments = msgspec.json.encode(call.function.arguments or {}).decode()
+        return ToolCallDelta(index, call.id or f"call_{secrets.token_hex(12)}", call.function.name, arguments)
+
+    def _finish(self, line: _Line, events: list[Event]) -> None:
+        reason = _FINISH_REASONS.get(line.done_reason or "")
+        if reason is None:  # load and unload answer requests without messages: there is no completion
+            raise stream_failure(Report(), after_content=self.has_content)
+        if self._cut_at is not None and (line.prompt_eval_count or 0) >= NEARLY_ALL * self._cut_at:
+            raise _was_cut(after_content=self.has_content)
+        events.append(Finish("tool_calls" if reason == "stop" and self._calls else reason))
+        if line.prompt_eval_count is not None:
+            cached = line.prompt_eval_cached_count or 0
+            events.append(Usage(line.prompt_eval_count, line.eval_count or 0, cached_tokens=cached))
+        self.done = True
+
+
+def _to_logprobs(tokens: list[_Logprob]) -> Raw:
+    """Ollama's log probabilities as OpenAI's `logprobs` of a choice."""
+    content = [
+        {**token.to_object(), "top_logprobs": [other.to_object() for other in token.top_logprobs or ()]}
+        for token in tokens
+    ]
+    return Raw(msgspec.json.encode({"content": content, "refusal": None}))
+
+
+def from_line_error(report: Report, *, after_content: bool) -> GatewayError:
+    """The error for an `{"error": ...}` line inside a reply with status 200."""
+    if not after_content and is_context_error(report):
+        return ContextTooLong(report.message)
+    return stream_failure(report, after_content=after_content)
+
+
+def _was_cut(*, after_content: bool) -> GatewayError:
+    text = "The prompt is longer than the model's context, and the model server has cut it."
+    return StreamBroken(text) if after_content else ContextTooLong(text)
+
+
+def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
+    """The error for a failure status: as classified, but for a prompt that is too long and what a model cannot do."""
+    if isinstance(failure, InvalidRequest | Unavailable) and is_context_error(report):
+        return ContextTooLong(report.message)
+    if isinstance(failure, InvalidRequest) and (found := _UNSUPPORTED.search(report.message)):
+        return Unsupported(report.message, param=_BLAMED.get(found[0].rpartition(" ")[2]))
+    return failure
+
+
+def refuses_level(report: Report) -> bool:
+    """Whether Ollama says that the model thinks, but not by levels: `think value "high" is not supported ...`."""
+    return report.message.startswith("think value ")
+
+
+def is_context_error(report: Report) -> bool:
+    """Whether Ollama says that the prompt is too long.
+
+    It has no code for it: the error is a bare text, with status 400 (llm/llama_server.go and the runners'
+    errorInputTooLong). This is the one place that knows those texts; a new wording makes it a plain InvalidRequest.
+    """
+    return report.code == "exceed_context_size_error" or any(
+        words in report.message
+        for words in (
+            "exceeds the context length",
+            "longer than the context length",
+            "exceeds the available context size",
+        )
+    )

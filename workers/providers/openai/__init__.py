@@ -1,0 +1,1 @@
+"""OpenAI's API and whatever is compatible with it."""

@@ -1,0 +1,97 @@
+"""What OpenAI-compatible servers say of their models, turned into what is announced of them. Pure: no I/O.
+
+Source of the shapes: llama.cpp's server (`server_models` and `/props` of tools/server), vLLM (`ModelCard`). OpenAI and
+others say no more than a model's name.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from shared.models.catalogue import endpoints_of
+from shared.types import LocalModel
+
+_LOADED_BY: Final = frozenset({"llamacpp", "vllm"})
+"""Servers that have their models in memory before they list them."""
+
+
+class TemplateAbilities(msgspec.Struct, frozen=True):
+    """What a chat template puts before the model (llama.cpp's `chat_template_caps`); what is not said is so."""
+
+    supports_tools: bool = True
+    supports_reasoning_effort: bool = True
+
+    @property
+    def cannot(self) -> tuple[str, ...]:
+        """What it leaves out, in the words of `shared.models.abilities`."""
+        tools = () if self.supports_tools else ("tools",)
+        return tools if self.supports_reasoning_effort else (*tools, "reasoning_effort")
+
+
+class Props(msgspec.Struct):
+    """The answer to llama.cpp's /props."""
+
+    chat_template_caps: TemplateAbilities = TemplateAbilities()
+
+
+class _Meta(msgspec.Struct):
+    n_ctx: int | None = None
+
+
+class _Architecture(msgspec.Struct):
+    input_modalities: list[str] | None = None
+
+
+class _Status(msgspec.Struct):
+    value: str = ""
+
+
+class _Model(msgspec.Struct):
+    id: str
+    created: int | None = None
+    owned_by: str | None = None
+    max_model_len: int | None = None
+    meta: _Meta | None = None
+    architecture: _Architecture | None = None
+    status: _Status | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether it is in memory; llama.cpp in front of many models tells of each."""
+        return self.owned_by in _LOADED_BY and (self.status is None or self.status.value == "loaded")
+
+    @property
+    def cannot(self) -> tuple[str, ...]:
+        """What its architecture does not take. llama.cpp has no files at all."""
+        inputs = self.architecture and self.architecture.input_modalities
+        if not inputs:
+            return ()
+        missing = [ability for kind, ability in (("image", "images"), ("audio", "audio")) if kind not in inputs]
+        return (*missing, "files") if self.owned_by == "llamacpp" else tuple(missing)
+
+
+class ModelList(msgspec.Struct):
+    """The answer to /models."""
+
+    data: list[_Model]
+
+    @property
+    def is_llama_cpp(self) -> bool:
+        """Whether this is llama.cpp with one model, so that /props is about that."""
+        return len(self.data) == 1 and self.data[0].owned_by == "llamacpp"
+
+    def to_models(self, template: TemplateAbilities) -> list[LocalModel]:
+        """The models as they are announced; the context length is llama.cpp's of one slot or vLLM's."""
+        return [
+            LocalModel(
+                id=model.id,
+                created=model.created or 0,
+                context_length=(model.meta and model.meta.n_ctx) or model.max_model_len,
+                endpoints=endpoints_of(model.id),
+                cannot=(*model.cannot, *template.cannot),
+                is_loaded=model.is_loaded,
+            )
+            for model in self.data
+        ]

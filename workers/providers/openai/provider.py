@@ -1,0 +1,139 @@
+"""Provider 'openai': any OpenAI-compatible server, by its base URL (OpenAI, llama.cpp, vLLM, LM Studio, ...)."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.errors import GatewayError
+from shared.openai.embeddings import Embedded
+from workers.providers.http.upstream import RefusedError, Reply, Upstream
+from workers.providers.images.remote import fetch_images
+from workers.providers.openai.models import ModelList, Props, TemplateAbilities
+from workers.providers.openai.wire import ChatReader, to_body
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from shared.openai.embeddings import EmbeddingsRequest
+    from shared.openai.request import ChatRequest
+    from shared.types import Event, LocalModel
+    from workers.providers.images.remote import FetchImage
+
+
+class _Vector(msgspec.Struct):
+    embedding: list[float]
+    index: int = 0
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+
+
+class _Vectors(msgspec.Struct):
+    data: list[_Vector]
+    usage: _Counts | None = None
+
+
+class OpenAIProvider:
+    """An OpenAI-compatible server.
+
+    Every request is streamed and asks for usage, also when the client wants neither, so that there is one path.
+    The client's other fields are passed on unchanged, also those that OpenAI does not name.
+
+    Args:
+        base_url: the server's URL with its version, as in `https://api.openai.com/v1`.
+        api_key: sent as a bearer token.
+        connections: how many connections may be open at once.
+        fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
+            opens a connection to wherever a client says.
+    """
+
+    name = "openai"
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        connections: int = 64,
+        *,
+        fetch_image: FetchImage | None = None,
+    ) -> None:
+        self._upstream = Upstream(base_url, api_key=api_key, connections=connections)
+        self._fetch_image = fetch_image
+        self._refuses_stream_options = False
+        self._base_url = base_url
+        self._api_key = api_key
+        self._beside: Upstream | None = None
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        """Start a completion; see `workers.providers.base.Provider.stream`.
+
+        A server that refuses `stream_options` is asked once more without, and never again with them.
+        """
+        ask_usage = not self._refuses_stream_options
+        images = await fetch_images(request.body.messages, self._fetch_image)
+        prepare = partial(to_body, request, model, images=images)
+        try:
+            async with self._attempt(prepare(ask_usage=ask_usage)) as events:
+                yield events
+                return
+        except RefusedError as refusal:
+            if not (ask_usage and refusal.status in {400, 422} and refusal.report.blames("stream_options")):
+                raise refusal.failure from None
+        try:
+            async with self._attempt(prepare(ask_usage=False)) as events:
+                self._refuses_stream_options = True
+                yield events
+        except RefusedError as refusal:
+            raise refusal.failure from None
+
+    @asynccontextmanager
+    async def _attempt(self, body: bytes) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        reader = ChatReader()
+        async with self._upstream.request("POST", "/chat/completions", body, reader) as reply:
+            if reply.content_type == "text/event-stream":
+                yield reply.batches(reader)
+            else:
+                yield _whole(reply, reader)
+
+    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
+        """Make vectors; see `workers.providers.base.Provider.embed`."""
+        body = msgspec.json.encode({**request.fields, "model": model, "encoding_format": "float"})
+        reply = await self._upstream.ask("/embeddings", body, _Vectors)
+        found = sorted(reply.data, key=lambda one: one.index)
+        return Embedded([one.embedding for one in found], reply.usage.prompt_tokens if reply.usage else None)
+
+    async def models(self) -> Sequence[LocalModel]:
+        """The server's models, with what llama.cpp and vLLM say of them; of other servers' nothing is known.
+
+        Raises:
+            UpstreamError: it cannot be asked.
+        """
+        found = await self._upstream.fetch("GET", "/models", None, ModelList)
+        return found.to_models(await self._template() if found.is_llama_cpp else TemplateAbilities())
+
+    async def _template(self) -> TemplateAbilities:
+        """What the chat template of llama.cpp's model can say; it drops the rest without a word."""
+        if self._beside is None:  # llama.cpp's own calls are beside its /v1
+            root = self._base_url.rstrip("/").removesuffix("/v1")
+            self._beside = Upstream(root, api_key=self._api_key, connections=1)
+        try:
+            return (await self._beside.fetch("GET", "/props", None, Props)).chat_template_caps
+        except GatewayError:  # an older server, or one that keeps it to itself
+            return TemplateAbilities()
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._upstream.close()
+        if self._beside is not None:
+            await self._beside.close()
+
+
+async def _whole(reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:
+    """One batch: the completion of a server that ignores `stream`."""
+    yield reader.whole(await reply.whole())

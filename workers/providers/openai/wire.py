@@ -1,0 +1,258 @@
+"""OpenAI's chat wire format as an upstream speaks it, turned into events. Pure: no I/O.
+
+Source of the shapes: OpenAI's OpenAPI document, schemas CreateChatCompletionStreamResponse and
+CreateChatCompletionResponse; `reasoning_content` and `reasoning` as DeepSeek, llama.cpp, vLLM and OpenRouter send them.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+from msgspec import Raw, Struct
+
+from shared.errors import StreamBroken
+from shared.models.abilities import check_supported
+from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from workers.providers.http.error_body import from_error, stream_failure
+from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.openai.legacy import to_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from shared.openai.request import ChatRequest
+    from workers.providers.images.remote import Image
+
+_NULL = Raw(b"null")
+_FINISH_REASONS: dict[str, FinishReason] = {reason: reason for reason in get_args(FinishReason)}
+
+
+class _Function(Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Piece(Struct):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+    function_call: _Function | None = None
+
+
+class _Choice(Struct):
+    index: int = 0
+    delta: _Piece | None = None
+    message: _Piece | None = None
+    finish_reason: str | None = None
+    logprobs: Raw = _NULL
+
+
+class _PromptDetails(Struct):
+    cached_tokens: int | None = None
+
+
+class _CompletionDetails(Struct):
+    reasoning_tokens: int | None = None
+
+
+class _Usage(Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    completion_tokens_details: _CompletionDetails | None = None
+
+    def to_usage(self) -> Usage:
+        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
+        return Usage(
+            prompt_tokens=self.prompt_tokens or 0,
+            completion_tokens=self.completion_tokens or 0,
+            cached_tokens=(prompt and prompt.cached_tokens) or 0,
+            reasoning_tokens=(completion and completion.reasoning_tokens) or 0,
+        )
+
+
+class _Chunk(Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Raw = _NULL
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+# OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
+_REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
+
+
+def to_body(request: ChatRequest, model: str, *, ask_usage: bool, images: Mapping[str, Image] | None = None) -> bytes:
+    """The body to send: the client's own fields, streamed, with the upstream's model name and tools for functions.
+
+    Args:
+        request: the client's request.
+        model: the model's name at the upstream.
+        ask_usage: whether to ask for usage with `stream_options`.
+        images: those that go out as data, by the URL that the client named them by.
+
+    Raises:
+        Unsupported: the answer would hold what events cannot carry: audio, or calls of custom tools.
+        InvalidRequest: a function's result has no call before it.
+    """
+    body = request.body
+    check_supported(body, "openai")
+    fields: dict[str, Any] = {**request.fields, "model": model, "stream": True}
+    to_tools(body, fields)
+    if images:
+        fields["messages"] = [_with_data(message, images) for message in fields["messages"]]
+    if _REASONS.match(model) and body.max_tokens is not None:
+        fields["max_completion_tokens"] = body.output_limit
+        del fields["max_tokens"]
+    if ask_usage:
+        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    else:
+        fields.pop("stream_options", None)
+    return msgspec.json.encode(fields)
+
+
+def _with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str, Any]:
+    """A message as the client sent it, with data URLs in the place of addresses."""
+    if not isinstance(message.get("content"), list):
+        return message
+    parts = []
+    for part in message["content"]:
+        image = images.get(part["image_url"]["url"]) if part["type"] == "image_url" else None
+        parts.append(part if image is None else {**part, "image_url": {**part["image_url"], "url": image.data_url}})
+    return {**message, "content": parts}
+
+
+class ChatReader(LineReader):
+    """Reads one reply, a stream of server-sent events or one JSON completion, into events.
+
+    Each event's data is one line, as every server of this API sends it. Comments and fields other than `data`
+    are dropped, but for the `error` field of older llama.cpp servers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._usage: _Usage | None = None
+        self._usage_was_alone = False
+        self._finished: set[int] = set()
+        self._begun: set[int] = set()
+        self._calls: dict[int, set[int]] = {}
+
+    def whole(self, body: bytes) -> list[Event]:
+        """The events of a completion that came as one JSON body: some servers ignore `stream`.
+
+        Raises:
+            UpstreamError: it is not a completion.
+        """
+        events: list[Event] = []
+        self._take_chunk(body, events)
+        self.complete(events)
+        return events
+
+    def take(self, line: bytes, events: list[Event]) -> None:
+        """Append the events of a line."""
+        if line[:5] == b"data:":
+            payload = line[5:].strip()
+            if payload == b"[DONE]":
+                self.complete(events)
+            elif payload:
+                self._take_chunk(payload, events)
+        elif line[:6] == b"error:":
+            self._fail(line[6:])
+
+    def _take_usage(self, usage: _Usage, *, is_alone: bool) -> None:
+        """Keep the counts.
+
+        llama.cpp sends a chunk of them for each of `n` choices; counts beside choices are cumulative (vLLM).
+        """
+        is_one_of_many = is_alone and self._usage_was_alone and len(self._begun | self._finished) > 1
+        before = self._usage if is_one_of_many else None
+        if before is not None:
+            usage.completion_tokens = (usage.completion_tokens or 0) + (before.completion_tokens or 0)
+        self._usage, self._usage_was_alone = usage, is_alone
+
+    def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
+        chunk = decode_line(_decode, payload)
+        if chunk.usage is not None:
+            self._take_usage(chunk.usage, is_alone=not chunk.choices)
+        if chunk.error != _NULL:
+            self._fail(chunk.error)
+        if chunk.choices is None:
+            self._take_unknown(payload)
+            return
+        for choice in chunk.choices:
+            piece = choice.delta or choice.message
+            if piece is not None:
+                self._take_piece(choice, piece, events)
+            if choice.finish_reason and choice.index not in self._finished:
+                events.append(Finish(self._reason(choice.finish_reason), choice.index))
+                self._finished.add(choice.index)
+
+    def _take_piece(self, choice: _Choice, piece: _Piece, events: list[Event]) -> None:
+        calls = None
+        if piece.tool_calls or piece.function_call is not None:
+            calls = self._tool_calls(choice.index, piece)
+        delta = Delta(
+            piece.content or None,
+            piece.reasoning_content or piece.reasoning or None,
+            piece.refusal or None,
+            calls,
+            choice.logprobs if choice.logprobs != _NULL else None,
+            choice.index,
+        )
+        if delta.content or delta.reasoning or calls or delta.refusal or delta.logprobs is not None:
+            self._begun.add(choice.index)
+            self.has_content = True
+            events.append(delta)
+
+    def _tool_calls(self, choice: int, piece: _Piece) -> list[ToolCallDelta] | None:
+        seen = self._calls.setdefault(choice, set())
+        pieces = piece.tool_calls or [_ToolCall(index=0, function=piece.function_call)]
+        calls = []
+        for part in pieces:
+            index = part.index
+            if index is None:  # some servers leave it out: an id begins the next call
+                index = len(seen) if part.id or not seen else max(seen)
+            function = part.function or _Function()
+            arguments = function.arguments or ""
+            if index not in seen:
+                seen.add(index)
+                call_id = part.id or f"call_{secrets.token_hex(12)}"
+                calls.append(ToolCallDelta(index, call_id, function.name or "", arguments))
+            elif arguments:
+                calls.append(ToolCallDelta(index, arguments=arguments))
+        return calls or None
+
+    def _reason(self, reason: str) -> FinishReason:
+        known = _FINISH_REASONS.get(reason)
+        if known is None:
+            raise stream_failure(from_error({"code": reason}), after_content=self.has_content)
+        return known
+
+    def _take_unknown(self, payload: bytes) -> None:
+        """Fail for vLLM's older error events, which are the error object itself; drop all else without choices."""
+        decoded = decode_line(msgspec.json.decode, payload)
+        if decoded.get("object") == "error":
+            raise stream_failure(from_error(decoded), after_content=self.has_content)
+
+    def _fail(self, error: bytes | Raw) -> None:
+        report = from_error(decode_line(msgspec.json.decode, bytes(error)))
+        raise stream_failure(report, after_content=self.has_content)
+
+    def complete(self, events: list[Event]) -> None:
+        """Append the usage, once every choice has ended; a missing `[DONE]` alone does no harm."""
+        if not self._finished or not self._begun <= self._finished:
+            raise StreamBroken("The model server's answer ended without a finish reason.")
+        self.done = True
+        if self._usage is not None:
+            events.append(self._usage.to_usage())

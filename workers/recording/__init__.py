@@ -1,0 +1,1 @@
+"""The usage log's way into PostgreSQL; no model is called here."""

@@ -1,0 +1,145 @@
+"""Closes the requests that a dead api process left open, so that every request is logged.
+
+A live api process renews `claw:api:<id>`. One whose key is gone on two looks `GONE_S` apart is dead: each record in
+its hash of open requests goes to the usage stream as orphaned. One recorder at a time looks, and forgets what it saw
+when it had no Redis in between: nobody is judged for the judge's own trouble.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from shared.queue.arq_queue import in_progress_key, job_key
+from shared.queue.placement import MOST_ATTEMPTS
+from shared.redis import scripts
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import API_SET, JANITOR_LOCK, USAGE_STREAM, api_key, budget_key_at, open_requests, owner_of
+from shared.types import UsageRecord
+from workers.pause import pause
+from workers.recording.rows import ORPHANED
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+log: Final = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 5.0
+LOCK_S: Final = 15.0
+GONE_S: Final = 10.0
+LONGEST_GAP_S: Final = 30.0
+STATUS: Final = 499
+_SCAN_COUNT: Final = 200
+
+_decoder: Final = msgspec.json.Decoder(UsageRecord)
+_encoder: Final = msgspec.json.Encoder()
+
+
+async def close_orphans(redis: Redis, stop: asyncio.Event) -> None:
+    """Look every `INTERVAL_S` seconds until `stop` is set."""
+    janitor = Janitor(redis)
+    while not stop.is_set():
+        await janitor.look()
+        await pause(stop, INTERVAL_S)
+    await janitor.leave()
+
+
+class Janitor:
+    """What one process has seen of the api processes; only the holder of the lock looks.
+
+    Args:
+        redis: the client.
+        gone_s: for how many seconds an api process must be seen to be gone.
+    """
+
+    def __init__(self, redis: Redis, *, gone_s: float = GONE_S) -> None:
+        self._redis = redis
+        self._gone_s = gone_s
+        self._token = secrets.token_hex(16).encode()
+        self._missed: dict[str, float] = {}
+        self._looked_at = float("-inf")
+
+    async def look(self) -> int:
+        """Look once; returns how many requests were closed. Redis being down is no error here."""
+        now = time.monotonic()
+        if now - self._looked_at > LONGEST_GAP_S:
+            self._missed.clear()
+        self._looked_at = now
+        try:
+            if await self._holds_lock():
+                return await self._close_dead(now)
+        except UNREACHABLE as error:
+            log.info("cannot look for dead api processes now: %s", type(error).__name__)
+        self._missed.clear()
+        return 0
+
+    async def leave(self) -> None:
+        """Let another process look."""
+        with suppress(*UNREACHABLE):
+            if await self._redis.get(JANITOR_LOCK) == self._token:
+                await self._redis.delete(JANITOR_LOCK)
+
+    async def _holds_lock(self) -> bool:
+        life_ms = int(LOCK_S * 1000)
+        if await self._redis.set(JANITOR_LOCK, self._token, nx=True, px=life_ms):
+            return True
+        return await self._redis.get(JANITOR_LOCK) == self._token and bool(
+            await self._redis.pexpire(JANITOR_LOCK, life_ms)
+        )
+
+    async def _close_dead(self, now: float) -> int:
+        members: set[bytes] = await self._redis.smembers(API_SET)  # type: ignore[misc]  # typed for both clients
+        api_ids = sorted(member.decode() for member in members)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for api_id in api_ids:
+                pipeline.exists(api_key(api_id))
+            alive = await pipeline.execute()
+        self._missed = {
+            api_id: self._missed.get(api_id, now) for api_id, there in zip(api_ids, alive, strict=True) if not there
+        }
+        dead = [api_id for api_id, since in self._missed.items() if now - since >= self._gone_s]
+        return sum([await self._close_all(api_id) for api_id in dead])
+
+    async def _close_all(self, api_id: str) -> int:
+        key = open_requests(api_id)
+        closed = 0
+        async for request, raw in self._redis.hscan_iter(key, count=_SCAN_COUNT):
+            closed += await self._close(key, request.decode(), raw)
+        await self._redis.srem(API_SET, api_id)  # type: ignore[misc]  # typed for both clients
+        level = logging.WARNING if closed else logging.INFO
+        log.log(level, "api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)
+        return closed
+
+    async def _close(self, open_key: str, request: str, raw: bytes) -> int:
+        """Close one request; 1 if nobody did before. A record that cannot be read goes on as it is, to be rejected."""
+        names = [f"{request}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
+        record = _decoded(raw)
+        # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
+        cost = "?" if await self._redis.exists(*map(in_progress_key, names)) else "0"
+        keys = [open_key, USAGE_STREAM, job_key(names[0]), in_progress_key(names[0]), ""]
+        keys.append(budget_key_at(record.admitted_ms if record else 0))
+        words = _orphaned(record) if record else raw
+        owner = owner_of(record.key_id if record else None)
+        closed: int = await scripts.run(self._redis, scripts.FINISH, keys, request, words, names[0], cost, owner)
+        await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
+        return closed
+
+
+def _decoded(raw: bytes) -> UsageRecord | None:
+    try:
+        return _decoder.decode(raw)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _orphaned(record: UsageRecord) -> bytes:
+    """The record of an open request as it is closed."""
+    duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)
+    closed = msgspec.structs.replace(record, status=STATUS, error_code=ORPHANED, duration_ms=duration_ms)
+    return _encoder.encode(closed)

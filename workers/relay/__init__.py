@@ -1,0 +1,1 @@
+"""The sending side of the relay; api/relay is its mirror."""

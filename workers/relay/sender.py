@@ -1,0 +1,257 @@
+"""The worker's side of the relay: what it has to tell one api process, until that has heard it.
+
+Frames of all attempts for one api process go out together: whatever gathered while the last publish
+was under way is one message. What is not acknowledged is kept and sent again after a gap, a lost
+connection or a silence, so that nothing is lost when Redis forgets it (docs/decisions/0004-relay.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+from shared.process.tasks import end_all, spawn_vital
+from shared.redis import scripts
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import relay_channel
+from shared.relay import Kind, encode_frame
+from workers.relay.outgoing import Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.asyncio import Redis
+
+_log = logging.getLogger(__name__)
+
+MESSAGE_BYTES: Final = 1024 * 1024
+UNACKNOWLEDGED_BYTES: Final = 8 * 1024 * 1024
+SILENCE_S: Final = 2.0
+RETRY_S: Final = 0.1
+BUSY_STREAMS: Final = 8
+GATHER_S_PER_STREAM: Final = 0.0004
+LONGEST_GATHER_S: Final = 0.02
+"""With many streams at once a token may wait a moment for company, so that each of them is written to less
+often. Never the first token, never the end."""
+
+
+class Outbox:
+    """All attempts that one worker process runs for one api process.
+
+    Args:
+        redis: where to publish.
+        worker_id: this process, 16 bytes.
+        api_id: that process, 16 bytes.
+        retain_s: how long frames of an ended attempt are kept for an api process that does not answer.
+        dead_s: how long the api process may have no subscription before it is taken for dead.
+        on_dead: called once then; the attempts of that process are to be cancelled.
+    """
+
+    def __init__(
+        self,
+        redis: Redis,
+        worker_id: bytes,
+        api_id: bytes,
+        *,
+        retain_s: float,
+        dead_s: float,
+        on_dead: Callable[[bytes], None],
+    ) -> None:
+        self.api_id = api_id
+        self.streams: dict[bytes, Stream] = {}
+        self.unacknowledged = 0
+        self._redis = redis
+        self._worker_id = worker_id
+        self._channel = relay_channel(api_id)
+        self._retain_s = retain_s
+        self._dead_s = dead_s
+        self._on_dead = on_dead
+        self._unheard_since: float | None = None
+        self._pending: dict[bytes, Stream] = {}
+        self._waiting: dict[bytes, Stream] = {}
+        self._beats_due = False
+        self._wake = asyncio.Event()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._pacing: asyncio.TimerHandle | None = None
+        self._paced = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._loop = asyncio.get_running_loop()
+        self._task = spawn_vital(self._publish_loop(), name=f"outbox {api_id.hex()}")
+
+    def open(self, key: bytes) -> Stream:
+        """Begin the stream of an attempt."""
+        stream = self.streams[key] = Stream(key, self)
+        return stream
+
+    def changed(self, stream: Stream, *, urgent: bool) -> None:
+        """`stream` has something to send: now, or in a moment together with others when many are busy."""
+        if urgent or len(self.streams) < BUSY_STREAMS:
+            self._waiting.pop(stream.key, None)
+            self._pending[stream.key] = stream
+            self._wake.set()
+            return
+        if stream.key not in self._pending:
+            self._waiting[stream.key] = stream
+        if self._gathering is None:
+            self._gathering = self._loop.call_later(self._gather_s(), self._gathered)
+
+    async def pace(self) -> None:
+        """With many streams at once, wait a moment before more is read from the upstream.
+
+        Tokens gather in the connection meanwhile, and are read, encoded and sent together.
+        """
+        if len(self.streams) >= BUSY_STREAMS:
+            if self._pacing is None:
+                self._pacing = self._loop.call_later(self._gather_s() / 2, self._go_on)
+            await self._paced.wait()
+
+    def _gather_s(self) -> float:
+        return min(LONGEST_GATHER_S, GATHER_S_PER_STREAM * len(self.streams))
+
+    def _go_on(self) -> None:
+        self._pacing = None
+        self._paced.set()
+        self._paced.clear()
+
+    async def room(self) -> None:
+        """Wait while too much is unacknowledged: the upstream is not read meanwhile."""
+        if self.unacknowledged > UNACKNOWLEDGED_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def acknowledge(self, key: bytes, sequence: int) -> None:
+        """The api process has every frame of `key` before `sequence`."""
+        stream = self.streams.get(key)
+        if stream is None:
+            return
+        stream.acknowledge(sequence)
+        if stream.finished:
+            del self.streams[key]
+        if self.unacknowledged <= UNACKNOWLEDGED_BYTES:
+            self._room.set()
+
+    def resend(self, key: bytes, sequence: int) -> None:
+        """The api process misses the frames of `key` from `sequence` on."""
+        stream = self.streams.get(key)
+        if stream is not None and sequence < stream.sent:
+            stream.rewind(sequence)
+            self.changed(stream, urgent=True)
+
+    def tick(self) -> None:
+        """Once a heartbeat: beats for the attempts that run, a new try for what was met with silence."""
+        now = time.monotonic()
+        for stream in list(self.streams.values()):
+            if stream.ended_at is not None and now - stream.ended_at > self._retain_s:
+                self._drop(stream)
+            elif stream.frames and stream.sent == stream.next and now - stream.moved_at > SILENCE_S:
+                stream.rewind()
+                self._pending[stream.key] = stream
+        self._beats_due = bool(self.streams)
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether this api process is owed nothing."""
+        return not self.streams
+
+    async def close(self) -> None:
+        """Stop publishing."""
+        if self._gathering is not None:
+            self._gathering.cancel()
+        await end_all(self._task)
+
+    def _drop(self, stream: Stream) -> None:
+        self.streams.pop(stream.key, None)
+        self._pending.pop(stream.key, None)
+        self._waiting.pop(stream.key, None)
+        stream.acknowledge(stream.next)
+        self._room.set()
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._pending |= self._waiting
+        self._waiting.clear()
+        self._wake.set()
+
+    async def _publish_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending or self._beats_due:
+                if not await self._publish():
+                    self._wake.set()
+                    await asyncio.sleep(RETRY_S)
+                    break
+
+    def _beats(self) -> list[bytes]:
+        if not self._beats_due:
+            return []
+        self._beats_due = False
+        return [
+            encode_frame(stream.key, Kind.BEAT, stream.sent, 0, b"")
+            for stream in self.streams.values()
+            if stream.ended_at is None
+        ]
+
+    async def _publish(self) -> bool:
+        """Publish one message; False when it did not reach the api process."""
+        parts, taken = self._take()
+        parts += self._beats()
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
+        endings = [(stream, stream.ending) for stream in taken if stream.ending and stream.sent == stream.next]
+        for _, ending in endings:
+            scripts.add(pipeline, scripts.FINISH, ending.keys, *ending.arguments)
+        try:
+            results = await pipeline.execute()
+        except UNREACHABLE as error:
+            _log.warning("relay: Redis does not answer (%s)", type(error).__name__)
+            self._unheard_since = None
+            self._rewind_all()
+            return False
+        for stream, _ in endings:
+            stream.ending = None
+            if stream.finished:
+                self.streams.pop(stream.key, None)
+        return self._heard(int(results[0]))
+
+    def _take(self) -> tuple[list[bytes], list[Stream]]:
+        parts: list[bytes] = []
+        taken: list[Stream] = []
+        size = 0
+        for key in list(self._pending):
+            stream = self._pending[key]
+            while stream.sent < stream.next and size < MESSAGE_BYTES:
+                frame = stream.frames[stream.sent - stream.first]
+                parts.append(frame)
+                size += len(frame)
+                stream.sent += 1
+            taken.append(stream)
+            if stream.sent < stream.next:
+                break
+            del self._pending[key]
+        return parts, taken
+
+    def _heard(self, receivers: int) -> bool:
+        if receivers:
+            self._unheard_since = None
+            return True
+        now = time.monotonic()
+        if self._unheard_since is None:
+            self._unheard_since = now
+        elif now - self._unheard_since > self._dead_s:
+            self._on_dead(self.api_id)
+            for stream in list(self.streams.values()):
+                if stream.ended_at is not None and stream.ending is None:
+                    self._drop(stream)
+        self._rewind_all()
+        return False
+
+    def _rewind_all(self) -> None:
+        for stream in self.streams.values():
+            stream.rewind()
+            if stream.unsent:
+                self._pending[stream.key] = stream
