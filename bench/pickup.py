@@ -165,9 +165,9 @@ async def _measure(redis: Redis, enqueuer: Enqueuer, count: int) -> tuple[list[f
 async def _target(redis: Redis) -> Target:
     capacity = Capacity(redis)
     await capacity.refresh()
-    for lane in capacity.lanes("local"):
-        if any(model.id == MODEL for model in lane.models):
-            return Target("local", lane.queue, MODEL)
+    for backend in capacity.backends("local"):
+        if any(model.id == MODEL for model in backend.models):
+            return Target("local", backend.queue, MODEL)
     raise StackFailed("No worker serves the mock upstream.")
 
 

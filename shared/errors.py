@@ -45,7 +45,7 @@ class GatewayError(Exception):
         retry_after_s: seconds after which a new try makes sense; sent as Retry-After.
 
     Attributes:
-        retry_here: whether another account of the same lane may serve the request.
+        retry_here: whether another account of the same backend may serve the request.
     """
 
     status: ClassVar[int] = 500

@@ -15,7 +15,7 @@ Endpoint = Literal["chat", "embeddings"]
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where one attempt goes: a tier, the queue of a worker lane that can serve it, and the model there."""
+    """Where one attempt goes: a tier, the queue of a worker backend that can serve it, and the model there."""
 
     tier: Tier
     queue: str
@@ -109,13 +109,13 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     is_loaded: bool = False
 
 
-class Lane(msgspec.Struct, frozen=True, omit_defaults=True):
+class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     """One upstream that a worker serves: its queue, its slots and the models it has now.
 
     A worker that is ending has no slots. `service_ms` is how long an attempt lately took, and
     `ms_per_token` that by tokens of its answer; 0 while that is not known.
     `closed_ms` says until when (milliseconds since 1970) no account can serve a model, `""` standing for every model:
-    then another lane is chosen where there is one.
+    then another backend is chosen where there is one.
     """
 
     tier: Tier
@@ -133,7 +133,7 @@ class Announcement(msgspec.Struct, frozen=True):
 
     worker_id: str
     tier: Tier
-    lanes: tuple[Lane, ...]
+    backends: tuple[BackendInfo, ...] = msgspec.field(name="lanes")  # the name on the wire since the first release
 
 
 class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):

@@ -19,7 +19,7 @@ from shared.redis import client as redis_client
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_credentials, load_settings, require
 from shared.types import TIERS, Tier
-from workers.backends.build import lanes_of
+from workers.backends.build import backends_of
 from workers.ollama_models.keeper import model_stores
 from workers.process import WorkerProcess
 from workers.recording.orphans import close_orphans
@@ -34,11 +34,11 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     """Serve a tier until `stop`. A tier without credentials idles."""
     redis = redis_client.connect(settings.redis_url or "")
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
-    lanes = lanes_of(tier, settings, load_credentials(tier), redis, database)
-    if not lanes:
+    backends = backends_of(tier, settings, load_credentials(tier), redis, database)
+    if not backends:
         _log.info("the %s tier has no account configured: idle", tier)
-    process = WorkerProcess(settings, redis, tier, lanes)
-    stores = model_stores(settings, redis, process.worker_id.hex(), lanes, process.announce)
+    process = WorkerProcess(settings, redis, tier, backends)
+    stores = model_stores(settings, redis, process.worker_id.hex(), backends, process.announce)
     keepers = [spawn_vital(store.run(stop), name="models") for store in stores]
     try:
         async with database or nullcontext():

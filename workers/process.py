@@ -1,4 +1,4 @@
-"""A worker process: its lanes, what it announces, and the signals that api processes send it."""
+"""A worker process: its backends, what it announces, and the signals that api processes send it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
-from shared.types import Announcement, Job, Tier
-from shared.types import Lane as LaneInfo
+from shared.types import Announcement, BackendInfo, Job, Tier
 from workers.attempts.attempt import Attempt
 from workers.relay.sender import Outbox
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.settings import Settings
-    from workers.backends.backend import Lane
+    from workers.backends.backend import Backend
 
 _log = logging.getLogger(__name__)
 
@@ -44,29 +43,29 @@ class WorkerProcess:
         settings: bounds and intervals.
         redis: connections that every part shares.
         tier: what this process is for.
-        lanes: the upstreams it serves; none is fine, it idles then.
+        backends: the upstreams it serves; none is fine, it idles then.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, tier: Tier, lanes: list[Lane]) -> None:
+    def __init__(self, settings: Settings, redis: Redis, tier: Tier, backends: list[Backend]) -> None:
         self.worker_id = os.urandom(ID_SIZE)
         self._settings = settings
         self._redis = redis
         self._tier: Tier = tier
-        self._lanes = lanes
+        self._backends = backends
         self._outboxes: dict[bytes, Outbox] = {}
         self._attempts: dict[bytes, Attempt] = {}
         self._queues = {
-            lane.queue: QueueWorker(
+            backend.queue: QueueWorker(
                 redis,
-                lane.queue,
-                slots=lane.slots,
+                backend.queue,
+                slots=backend.slots,
                 worker_id=self.worker_id.hex(),
                 longest_s=settings.total_timeout_s,
                 lease_s=settings.heartbeat_bound_s,
-                run=self._runner(lane),
-                may_help=lane.may_help,
+                run=self._runner(backend),
+                may_help=backend.may_help,
             )
-            for lane in lanes
+            for backend in backends
         }
         self._announce_now = asyncio.Event()
         self._draining = False
@@ -78,8 +77,10 @@ class WorkerProcess:
             spawn_vital(self._beat(), name="beat"),
             spawn_vital(self._announce(), name="announce"),
             *(
-                spawn_vital(lane.follow(self._settings.discovery_interval_s, self._announce_now.set), name=lane.queue)
-                for lane in self._lanes
+                spawn_vital(
+                    backend.follow(self._settings.discovery_interval_s, self._announce_now.set), name=backend.queue
+                )
+                for backend in self._backends
             ),
         ]
         claiming = [spawn_vital(queue.main(), name=f"claim {name}") for name, queue in self._queues.items()]
@@ -87,8 +88,8 @@ class WorkerProcess:
         await self._drain(claiming)
         await end_all(*background)
         await self._retire()
-        for lane in self._lanes:
-            await lane.close()
+        for backend in self._backends:
+            await backend.close()
 
     def announce(self) -> None:
         """Say at once what is served now."""
@@ -109,23 +110,23 @@ class WorkerProcess:
         while any(not outbox.idle for outbox in self._outboxes.values()) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
-    def _runner(self, lane: Lane) -> Callable[[Job], Awaitable[None]]:
+    def _runner(self, backend: Backend) -> Callable[[Job], Awaitable[None]]:
         async def run(job: Job) -> None:
             key = attempt_key(bytes.fromhex(job.request_id), job.attempt)
             if not await self._is_wanted(job):
-                await self._discard(job, lane.queue)
+                await self._discard(job, backend.queue)
                 return
             # Taken only now: an outbox without streams is closed at the next heartbeat.
             outbox = self._outbox(job.api_id)
             if key in outbox.streams:
                 return
-            attempt = Attempt(job, lane.accounts, outbox.open(key), self._settings, lane.queue)
+            attempt = Attempt(job, backend.accounts, outbox.open(key), self._settings, backend.queue)
             self._attempts[key] = attempt
             try:
                 await attempt.run()
-                lane.took(attempt.served_ms, attempt.served_tokens)
+                backend.took(attempt.served_ms, attempt.served_tokens)
                 if attempt.has_failed:
-                    lane.failed()
+                    backend.failed()
             finally:
                 del self._attempts[key]
 
@@ -178,18 +179,18 @@ class WorkerProcess:
 
     async def _announce(self) -> None:
         """Say what is served, at every change and once a heartbeat, so that silence means death."""
-        last: list[LaneInfo] | None = None
+        last: list[BackendInfo] | None = None
         life_ms = int(self._settings.heartbeat_bound_s * 1000)
         identity = self.worker_id.hex()
         while True:
             self._announce_now.clear()
-            lanes = tuple(lane.info() for lane in self._lanes if lane.is_offered)
+            backends = tuple(backend.info() for backend in self._backends if backend.is_offered)
             if self._draining:
                 # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
-                lanes = tuple(msgspec.structs.replace(lane, slots=0) for lane in lanes)
-            words = msgspec.json.encode(Announcement(identity, self._tier, lanes))
+                backends = tuple(msgspec.structs.replace(backend, slots=0) for backend in backends)
+            words = msgspec.json.encode(Announcement(identity, self._tier, backends))
             # How long attempts take is no news: it changes with every few of them, and is read with the next look.
-            news = [msgspec.structs.replace(lane, service_ms=0, ms_per_token=0) for lane in lanes]
+            news = [msgspec.structs.replace(backend, service_ms=0, ms_per_token=0) for backend in backends]
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.set(worker_key(identity), words, px=life_ms)
             pipeline.sadd(WORKERS, identity)

@@ -45,17 +45,17 @@ async def _caller() -> tuple[Gateway, Principal]:
 
 def _servable(gateway: Gateway) -> dict[str, dict[str, Any]]:
     """By name: `auto` and `local`, the models of live workers, and the aliases that lead to any of these."""
-    offers = [(lane, model) for lane in gateway.capacity.lanes() for model in lane.models]
-    chatting = {lane.tier for lane, model in offers if "chat" in model.endpoints}
+    offers = [(backend, model) for backend in gateway.capacity.backends() for model in backend.models]
+    chatting = {backend.tier for backend, model in offers if "chat" in model.endpoints}
     newest = max((model.created for _, model in offers), default=0)
     listed = {AUTO: _model(AUTO, newest, "nself")} if chatting else {}
     if "local" in chatting:
         listed[LOCAL] = _model(LOCAL, newest, "nself")
-    for lane, model in offers:
-        if lane.tier == "local":
+    for backend, model in offers:
+        if backend.tier == "local":
             listed[model.id] = _model(model.id, model.created, "local")
-        elif is_served_by(model.id, lane.provider):
-            listed.setdefault(model.id, _model(model.id, model.created, lane.provider))
+        elif is_served_by(model.id, backend.provider):
+            listed.setdefault(model.id, _model(model.id, model.created, backend.provider))
     aliases = gateway.settings.catalogue.aliases
     return listed | {
         name: {**listed[model], "id": name} for name, model in aliases.items() if model in listed and name not in listed

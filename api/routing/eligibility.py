@@ -14,7 +14,7 @@ from shared.types import Endpoint, Target, Usage
 
 if TYPE_CHECKING:
     from shared.settings import Settings
-    from shared.types import Lane, LocalModel
+    from shared.types import BackendInfo, LocalModel
 
 LOAD_MS: Final = 8_000
 """What it takes Ollama to read a model into memory, about."""
@@ -61,31 +61,35 @@ class Fitting:
         self._settings = settings
         self._catalogue = settings.catalogue
 
-    def candidate(self, asked: Asked, lane: Lane, model: LocalModel) -> Candidate:
+    def candidate(self, asked: Asked, backend: BackendInfo, model: LocalModel) -> Candidate:
         """What places a request at this model."""
-        length = self._context_length(lane, model)
-        is_cold = lane.provider == "ollama" and not model.is_loaded
+        length = self._context_length(backend, model)
+        is_cold = backend.provider == "ollama" and not model.is_loaded
         return Candidate(
-            target=Target(lane.tier, lane.queue, model.id),
+            target=Target(backend.tier, backend.queue, model.id),
             rank=TOO_LONG if length is not None and asked.prompt_tokens > length else 0,
             extra_ms=LOAD_MS if is_cold else 0,
-            cost_nano_usd=self._cost_nano_usd(asked, model.id) if lane.tier == "paid" and asked.purse.is_limited else 0,
+            cost_nano_usd=self._cost_nano_usd(asked, model.id)
+            if backend.tier == "paid" and asked.purse.is_limited
+            else 0,
         )
 
-    def refusal(self, asked: Asked, lane: Lane, model: LocalModel) -> CallerError | None:
+    def refusal(self, asked: Asked, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         """Why a model cannot serve a request, if it cannot: known before it is tried."""
-        if asked.endpoint not in model.endpoints or (asked.endpoint == "embeddings" and lane.provider in NO_EMBEDDINGS):
+        if asked.endpoint not in model.endpoints or (
+            asked.endpoint == "embeddings" and backend.provider in NO_EMBEDDINGS
+        ):
             return InvalidRequest(
                 f"The model '{model.id}' is not for {asked.endpoint}.", param="model", code="wrong_endpoint"
             )
         if asked.needs:
-            cannot = model.cannot if lane.tier == "local" else self._catalogue.entry(model.id).cannot
-            param = unmet(asked.needs, lane.provider, cannot)
+            cannot = model.cannot if backend.tier == "local" else self._catalogue.entry(model.id).cannot
+            param = unmet(asked.needs, backend.provider, cannot)
             if param is not None:
                 return cannot_do(param, model.id)
         # An estimate may be wrong by half; what is only probably too long is tried.
-        length = self._context_length(lane, model)
-        if length is not None and lane.provider == "ollama":
+        length = self._context_length(backend, model)
+        if length is not None and backend.provider == "ollama":
             # The request may ask for more context than models are loaded with by default.
             length = max(length, self._settings.ollama_max_num_ctx)
         if length is not None and asked.prompt_tokens > 2 * length and asked.endpoint == "chat":
@@ -93,7 +97,7 @@ class Fitting:
                 f"The prompt is about {asked.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        if lane.tier == "paid" and asked.purse.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
+        if backend.tier == "paid" and asked.purse.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
             return ModelNotConfigured(
                 f"There is a budget, but no price is known for the model '{model.id}': add it to the catalogue "
                 "(CLAW_CATALOGUE).",
@@ -102,8 +106,8 @@ class Fitting:
             )
         return None
 
-    def _context_length(self, lane: Lane, model: LocalModel) -> int | None:
-        if model.context_length is not None or lane.tier == "local":
+    def _context_length(self, backend: BackendInfo, model: LocalModel) -> int | None:
+        if model.context_length is not None or backend.tier == "local":
             return model.context_length
         return self._catalogue.entry(model.id).context_length
 

@@ -12,7 +12,7 @@ import msgspec
 from shared.process.tasks import end_all, spawn_vital
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import WORKERS, worker_key
-from shared.types import Announcement, Lane, LocalModel, Tier
+from shared.types import Announcement, BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ class Load(msgspec.Struct):
 
 
 class Capacity:
-    """The lanes of all live workers. News refreshes it at once; a slow poll is the safety net.
+    """The backends of all live workers. News refreshes it at once; a slow poll is the safety net.
 
     Args:
         redis: connections that every part shares.
@@ -56,7 +56,7 @@ class Capacity:
         self._redis = redis
         self._announcements: tuple[Announcement, ...] = ()
         self._loads: dict[str, Load] = {}
-        self._local: dict[str, list[tuple[Lane, LocalModel]]] = {}
+        self._local: dict[str, list[tuple[BackendInfo, LocalModel]]] = {}
         self._offered_at: dict[str, float] = {}
         self._seen: set[tuple[Tier, str]] = set()
         self._wake = asyncio.Event()
@@ -75,27 +75,27 @@ class Capacity:
         """There is news of workers."""
         self._wake.set()
 
-    def lanes(self, tier: Tier | None = None) -> Iterator[Lane]:
-        """The live lanes, of one tier or of all; several workers may serve the same queue."""
+    def backends(self, tier: Tier | None = None) -> Iterator[BackendInfo]:
+        """The live backends, of one tier or of all; several workers may serve the same queue."""
         for announcement in self._announcements:
-            for lane in announcement.lanes:
-                if tier is None or lane.tier == tier:
-                    yield lane
+            for backend in announcement.backends:
+                if tier is None or backend.tier == tier:
+                    yield backend
 
     def models(self, tier: Tier | None = None) -> dict[str, LocalModel]:
         """The models on offer, by name."""
-        return {model.id: model for lane in self.lanes(tier) for model in lane.models}
+        return {model.id: model for backend in self.backends(tier) for model in backend.models}
 
     def was_served(self, tier: Tier, provider: str) -> bool:
         """Whether the last live workers of a tier had this provider: it is configured, then, and may be restarting."""
         return (tier, provider) in self._seen
 
-    def local(self, name: str) -> list[tuple[Lane, LocalModel]]:
-        """The live local lanes that have a model of this name. Ollama's tag `:latest` may be left out."""
+    def local(self, name: str) -> list[tuple[BackendInfo, LocalModel]]:
+        """The live local backends that have a model of this name. Ollama's tag `:latest` may be left out."""
         return self._local.get(name, [])
 
     def was_local(self, name: str) -> bool:
-        """Whether a local lane had a model of this name a few minutes ago: its server may be restarting."""
+        """Whether a local backend had a model of this name a few minutes ago: its server may be restarting."""
         return name in self._offered_at
 
     def load(self, queue: str) -> Load | None:
@@ -118,19 +118,19 @@ class Capacity:
         # A tier whose workers live has what they announce; one without any may be restarting.
         living = {announcement.tier for announcement in self._announcements}
         self._seen = {seen for seen in self._seen if seen[0] not in living}
-        self._seen |= {(lane.tier, lane.provider) for lane in self.lanes()}
+        self._seen |= {(backend.tier, backend.provider) for backend in self.backends()}
         silent = [worker for worker, word in zip(workers, words, strict=True) if word is None]
         if silent:
             await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
 
     def _take(self, announcements: tuple[Announcement, ...]) -> None:
         self._announcements = announcements
-        self._loads = _loads(self.lanes())
+        self._loads = _loads(self.backends())
         self._local = {}
-        for lane in self.lanes("local"):
-            for model in lane.models:
+        for backend in self.backends("local"):
+            for model in backend.models:
                 for name in {model.id, model.id.removesuffix(":latest")}:
-                    self._local.setdefault(name, []).append((lane, model))
+                    self._local.setdefault(name, []).append((backend, model))
         now = time.monotonic()
         lately = {name: at for name, at in self._offered_at.items() if now - at < LATELY_S}
         self._offered_at = lately | dict.fromkeys(self._local, now)
@@ -152,22 +152,24 @@ class Capacity:
             await self._try_refresh()
 
 
-def _loads(lanes: Iterable[Lane]) -> dict[str, Load]:
+def _loads(backends: Iterable[BackendInfo]) -> dict[str, Load]:
     loads: dict[str, Load] = {}
-    for lane in lanes:
-        load = loads.get(lane.queue)
+    for backend in backends:
+        load = loads.get(backend.queue)
         if load is None:
-            loads[lane.queue] = Load(lane.slots, lane.service_ms, dict(lane.closed_ms), lane.ms_per_token)
+            loads[backend.queue] = Load(
+                backend.slots, backend.service_ms, dict(backend.closed_ms), backend.ms_per_token
+            )
             continue
         # Open as soon as one of them is, and as fast as their mean, by slots.
         load.closed_ms = {
-            model: min(until, lane.closed_ms[model])
+            model: min(until, backend.closed_ms[model])
             for model, until in load.closed_ms.items()
-            if model in lane.closed_ms
+            if model in backend.closed_ms
         }
-        load.service_ms = int(_mean((load.slots, load.service_ms), (lane.slots, lane.service_ms)))
-        load.ms_per_token = _mean((load.slots, load.ms_per_token), (lane.slots, lane.ms_per_token))
-        load.slots += lane.slots
+        load.service_ms = int(_mean((load.slots, load.service_ms), (backend.slots, backend.service_ms)))
+        load.ms_per_token = _mean((load.slots, load.ms_per_token), (backend.slots, backend.ms_per_token))
+        load.slots += backend.slots
     for load in loads.values():
         load.service_ms = load.service_ms or UNKNOWN_SERVICE_MS
     return loads

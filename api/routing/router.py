@@ -29,7 +29,7 @@ from shared.models.catalogue import (
     family_of,
 )
 from shared.queue.placement import Candidate
-from shared.types import Lane, LocalModel, Tier
+from shared.types import BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -170,7 +170,7 @@ class Router:
 
     def _nobody(self, asked: Asked, message: str) -> GatewayError:
         """The error where there is no candidate: for now, or for as long as no model is installed."""
-        if asked.endpoint == "embeddings" and any(lane.models for lane in self._capacity.lanes("local")):
+        if asked.endpoint == "embeddings" and any(backend.models for backend in self._capacity.backends("local")):
             return ModelNotConfigured(
                 "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
                 f"one of another tier, as {FALLBACK_EMBEDDING}.",
@@ -196,16 +196,16 @@ class Router:
             CallerError: the tier is there, but none of them can do what is asked.
         """
         options = [
-            (place, lane, _offer(lane, model))
+            (place, backend, _offer(backend, model))
             for place, model in enumerate(map(self._catalogue.resolve, names))
-            for lane in self._lanes_for(model, tier)
+            for backend in self._backends_for(model, tier)
         ]
         listed = [option for option in options if any(option[2].id == model.id for model in option[1].models)]
         found: list[Candidate] = []
         refusal: CallerError | None = None
-        for place, lane, model in listed or options:
+        for place, backend, model in listed or options:
             try:
-                found += [_behind(candidate, place) for candidate in self._able(asked, [(lane, model)])]
+                found += [_behind(candidate, place) for candidate in self._able(asked, [(backend, model)])]
             except CallerError as error:
                 refusal = refusal or error
         if not found and refusal is not None:
@@ -213,7 +213,7 @@ class Router:
         return list({candidate.target: candidate for candidate in found}.values())
 
     def _local_choice(self, asked: Asked) -> list[Candidate]:
-        """For `auto` and `local`: the model that is meant, else on each lane one that can do it, a loaded one first.
+        """For `auto` and `local`: the model that is meant, else on each backend one that can do it, a loaded one first.
 
         Raises:
             CallerError: there are models, but none can do it.
@@ -227,8 +227,8 @@ class Router:
             refusal: CallerError | None = error
         else:
             refusal = None
-        for lane in self._capacity.lanes("local"):
-            models = [(lane, model) for model in lane.models if asked.endpoint in model.endpoints]
+        for backend in self._capacity.backends("local"):
+            models = [(backend, model) for model in backend.models if asked.endpoint in model.endpoints]
             models.sort(key=lambda option: not option[1].is_loaded)
             try:
                 found += self._able(asked, models)
@@ -243,16 +243,16 @@ class Router:
         family, name = family_of(model), asked.model
         if family is None:
             raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
-        lanes = self._lanes_for(model, family.tier)
-        if not lanes and self._capacity.was_served(family.tier, family.provider):
+        backends = self._backends_for(model, family.tier)
+        if not backends and self._capacity.was_served(family.tier, family.provider):
             raise Overloaded(
                 f"No worker for the model '{name}' is there now.", code="no_worker", retry_after_s=RETRY_AFTER_S
             )
-        if not lanes:
+        if not backends:
             raise ModelNotConfigured(
                 f"The model '{name}' is not configured on this server: it needs {family.variable}.", param="model"
             )
-        return self._able(asked, [(lane, _offer(lane, model)) for lane in lanes])
+        return self._able(asked, [(backend, _offer(backend, model)) for backend in backends])
 
     def _embedding_fallback(self, asked: Asked) -> list[Candidate]:
         if self._settings.embeddings_fallback:
@@ -266,12 +266,12 @@ class Router:
             param="model",
         )
 
-    def _lanes_for(self, model: str, tier: Tier) -> list[Lane]:
+    def _backends_for(self, model: str, tier: Tier) -> list[BackendInfo]:
         family = family_of(model)
         provider = family.provider if family is not None and family.tier == tier else None
-        return [lane for lane in self._capacity.lanes(tier) if lane.provider == provider]
+        return [backend for backend in self._capacity.backends(tier) if backend.provider == provider]
 
-    def _able(self, asked: Asked, options: Iterable[tuple[Lane, LocalModel]]) -> list[Candidate]:
+    def _able(self, asked: Asked, options: Iterable[tuple[BackendInfo, LocalModel]]) -> list[Candidate]:
         """A candidate for each queue whose model can do what is asked.
 
         Raises:
@@ -279,12 +279,12 @@ class Router:
         """
         found: dict[str, Candidate] = {}
         refusal: CallerError | None = None
-        for lane, model in options:
-            if lane.queue in found:
+        for backend, model in options:
+            if backend.queue in found:
                 continue
-            refused = self._fitting.refusal(asked, lane, model)
+            refused = self._fitting.refusal(asked, backend, model)
             if refused is None:
-                found[lane.queue] = self._fitting.candidate(asked, lane, model)
+                found[backend.queue] = self._fitting.candidate(asked, backend, model)
             else:
                 refusal = refusal or refused
         if not found and refusal is not None:
@@ -296,7 +296,7 @@ def _behind(candidate: Candidate, places: int) -> Candidate:
     return msgspec.structs.replace(candidate, rank=candidate.rank + places)
 
 
-def _offer(lane: Lane, model: str) -> LocalModel:
+def _offer(backend: BackendInfo, model: str) -> LocalModel:
     """What is known of a model at an API of others: what it lists, and what the name says it is for."""
-    listed = next((offer for offer in lane.models if offer.id == model), LocalModel(model))
+    listed = next((offer for offer in backend.models if offer.id == model), LocalModel(model))
     return msgspec.structs.replace(listed, endpoints=endpoints_of(model))

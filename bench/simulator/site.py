@@ -17,7 +17,7 @@ LOCAL_MODEL: Final = "home"
 
 @dataclass(frozen=True)
 class Upstream:
-    """One lane: an upstream, how many requests it takes at once, and how fast each of them gets its tokens.
+    """One backend: an upstream, how many requests it takes at once, and how fast each of them gets its tokens.
 
     Args:
         tier: whose it is.

@@ -22,10 +22,9 @@ from shared.redis.names import (
     running_key,
     worker_key,
 )
-from shared.types import TIERS, Announcement, Job, LocalModel
-from shared.types import Lane as LaneInfo
+from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
 from workers.accounts.state import AccountLedger, Candidate, Refusal, Reservation
-from workers.backends.backend import Lane
+from workers.backends.backend import Backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,17 +72,17 @@ class Worker:
         self._ledger = AccountLedger(redis, upstream.queue, probe_s=120, is_counted=True)
         source = cast("ModelSource", _Named(upstream.provider))
         accounts = cast("Accounts", self)  # as far as an announcement goes
-        self._lane = Lane(upstream.tier, source, upstream.name, upstream.slots, accounts=accounts)
-        self._lane.models = _models(site, upstream)
+        self._backend = Backend(upstream.tier, source, upstream.name, upstream.slots, accounts=accounts)
+        self._backend.models = _models(site, upstream)
 
     def closed_ms(self) -> dict[str, int]:
         """Until when no account can serve a model."""
         return {model: until for model, until in self._closed.items() if until > self._clock.now_ms}
 
-    def info(self) -> LaneInfo:
-        """What is announced of its lane."""
+    def info(self) -> BackendInfo:
+        """What is announced of its backend."""
         self.has_news = False
-        return self._lane.info()
+        return self._backend.info()
 
     async def claim(self) -> list[Job]:
         """The next jobs, as many as there are free slots."""
@@ -129,7 +128,7 @@ class Worker:
     ) -> bool:
         """End an attempt, as `Attempt` does; whether its request was closed: not without a record."""
         self._running -= 1
-        self._lane.took(served_ms, tokens)
+        self._backend.took(served_ms, tokens)
         name = job_id(bytes.fromhex(job.request_id), job.attempt)
         queue = self.upstream.queue
         keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue)]
@@ -179,11 +178,11 @@ class Workforce:
             await self.capacity.refresh()
 
     async def _announce(self) -> None:
-        """Say what is served, as heartbeats do: one worker process for each tier, whose lanes keep their order."""
+        """Say what is served, as heartbeats do: one worker process for each tier, whose backends keep their order."""
         for number, tier in enumerate(TIERS):
-            lanes = tuple(worker.info() for worker in self if worker.upstream.tier == tier)
+            backends = tuple(worker.info() for worker in self if worker.upstream.tier == tier)
             identity = f"{number:032x}"
-            await self._redis.set(worker_key(identity), msgspec.json.encode(Announcement(identity, tier, lanes)))
+            await self._redis.set(worker_key(identity), msgspec.json.encode(Announcement(identity, tier, backends)))
             await self._redis.sadd(WORKERS, identity)  # type: ignore[misc]
 
 

@@ -1,7 +1,7 @@
 """What api and workers tell each other about the models on the disks of Ollama servers, over Redis.
 
-Somebody wishes a model to be installed or removed: the api writes a `Wish` into the hash of a lane. One of the
-lane's workers, its keeper, sees to the wishes and writes there how far they are; a wish whose keeper dies is taken
+Somebody wishes a model to be installed or removed: the api writes a `Wish` into the hash of a backend. One of the
+backend's workers, its keeper, sees to the wishes and writes there how far they are; a wish whose keeper dies is taken
 over by the next, since it stays in the hash until it is settled. What the server has, the keeper says in a
 `StoreState`.
 """
@@ -77,7 +77,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Store(msgspec.Struct, frozen=True):
-    """One lane's Ollama server as the api sees it; `state` is None until its keeper has looked."""
+    """One backend's Ollama server as the api sees it; `state` is None until its keeper has looked."""
 
     queue: str
     state: StoreState | None
@@ -85,7 +85,7 @@ class Store(msgspec.Struct, frozen=True):
 
     @property
     def host(self) -> str:
-        """What the server is called: the lane's name, a host and a port."""
+        """What the server is called: the backend's name, a host and a port."""
         return self.queue.removeprefix(LOCAL_QUEUES)
 
     @property
@@ -105,7 +105,7 @@ def new_wish(kind: Literal["install", "remove"], model: str, *, may_be_absent: b
 
 
 async def stores(redis: Redis, queues: Sequence[str]) -> list[Store]:
-    """The stores of these lanes.
+    """The stores of these backends.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`); so do all that follow.
@@ -135,7 +135,7 @@ async def wish_for(redis: Redis, queue: str, model: str) -> Wish | None:
 
 
 async def keep(redis: Redis, queue: str, worker_id: str, life_s: float) -> list[Wish] | None:
-    """Become the keeper of a lane, or stay it, for `life_s` seconds: its wishes; None when another worker is it."""
+    """Become the keeper of a backend, or stay it, for `life_s` seconds: its wishes; None when another worker is it."""
     keys = [store_keeper(queue), store_wishes(queue)]
     words = await scripts.run(redis, scripts.STORE_KEEP, keys, worker_id, int(life_s * 1000))
     return None if words is None else _decoded_wishes(words)

@@ -48,9 +48,9 @@ _decoder = msgspec.json.Decoder(_ArqJob)
 _encode = msgspec.json.encode
 
 
-def queue_name(tier: str, lane: str) -> str:
-    """The name of the queue of one lane of a tier."""
-    return f"{QUEUE_PREFIX}{tier}:{lane}"
+def queue_name(tier: str, backend: str) -> str:
+    """The name of the queue of one backend of a tier."""
+    return f"{QUEUE_PREFIX}{tier}:{backend}"
 
 
 def job_key(job_id: str) -> str:
@@ -226,7 +226,7 @@ class QueueWorker(Worker):
             return
         try:
             await self.functions[_FUNCTION].coroutine({"job_id": job_id}, job)
-        except Exception:  # noqa: BLE001 -- the lane must outlive a defect in one job
+        except Exception:  # noqa: BLE001 -- the backend must outlive a defect in one job
             _log.exception("job %s failed", job_id)
             self.jobs_failed += 1
         else:

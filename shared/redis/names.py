@@ -81,17 +81,17 @@ def owner_of(key_id: str | None) -> str:
 
 
 def store_state(queue: str) -> str:
-    """What the Ollama server of a local lane has on its disk."""
+    """What the Ollama server of a local backend has on its disk."""
     return "claw:store:state:" + queue
 
 
 def store_wishes(queue: str) -> str:
-    """The models that shall be installed on a local lane or removed, and how far that is: a hash by model."""
+    """The models that shall be installed on a local backend or removed, and how far that is: a hash by model."""
     return "claw:store:wishes:" + queue
 
 
 def store_keeper(queue: str) -> str:
-    """The worker that sees to the wishes of a local lane. Its id in hex digits."""
+    """The worker that sees to the wishes of a local backend. Its id in hex digits."""
     return "claw:store:keeper:" + queue
 
 
@@ -126,7 +126,7 @@ def quota_day_key(scope: str, day: str) -> str:
 
 
 def closed_key(queue: str) -> str:
-    """The models that no account of a lane can serve: a sorted set by the millisecond until which that is so."""
+    """The models that no account of a backend can serve: a sorted set by the millisecond until which that is so."""
     return "claw:account:closed:" + queue
 
 

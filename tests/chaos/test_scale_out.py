@@ -1,4 +1,4 @@
-"""Three api and four worker processes, of two lanes, against one Redis and one PostgreSQL: as one would."""
+"""Three api and four worker processes, of two backends, against one Redis and one PostgreSQL: as one would."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OTHER_MODEL = "another"
 SLOTS = 8
-APIS, WORKERS_PER_LANE = 3, 2
+APIS, WORKERS_PER_BACKEND = 3, 2
 WHOLE = words(40)
 
 
@@ -104,11 +104,11 @@ async def farm(
         farm = Farm(fleet, redis, {MODEL: upstream, OTHER_MODEL: other})
         farm.apis = [await fleet.api() for _ in range(APIS)]
         for model, server in farm.upstreams.items():
-            lane = {"CLAW_LOCAL_OPENAI_URL": server.url, "CLAW_LOCAL_OPENAI_SLOTS": str(SLOTS)}
+            backend = {"CLAW_LOCAL_OPENAI_URL": server.url, "CLAW_LOCAL_OPENAI_SLOTS": str(SLOTS)}
             farm.workers[model] = {}
-            for _ in range(WORKERS_PER_LANE):
+            for _ in range(WORKERS_PER_BACKEND):
                 known: set[bytes] = await redis.smembers("claw:workers")  # type: ignore[misc]
-                process = await fleet.worker(**lane)
+                process = await fleet.worker(**backend)
                 (identity,) = await eventually(partial(_newcomers, redis, known))
                 farm.workers[model][identity] = process
         for tier in ("gemini", "paid"):
@@ -142,7 +142,7 @@ async def _complete(farm: Farm, secret: str) -> bool:
         if not {MODEL, OTHER_MODEL} <= {one["id"] for one in reply.json()["data"]}:
             return False
     announced = [name async for name in farm.redis.scan_iter("claw:worker:*")]
-    return len(announced) == 2 * WORKERS_PER_LANE + 2
+    return len(announced) == 2 * WORKERS_PER_BACKEND + 2
 
 
 async def _rows_by_id(farm: Farm, eventually: Eventually, count: int) -> dict[str, dict[str, Any]]:
@@ -193,7 +193,7 @@ async def test_an_api_and_a_worker_killed_under_load_leave_no_one_waiting(farm: 
         asked.append((api, asyncio.create_task(farm.ask(api, secret, model, stream=number % 4 > 0))))
 
     # Three quarters of all slots with an answer that has begun, the rest with one that has not; more requests wait.
-    begun, silent = SLOTS * WORKERS_PER_LANE * 3 // 4, SLOTS * WORKERS_PER_LANE // 4
+    begun, silent = SLOTS * WORKERS_PER_BACKEND * 3 // 4, SLOTS * WORKERS_PER_BACKEND // 4
     upstream.hold_at = other.hold_at = 7
     for number in range(begun):
         ask(MODEL, number)
@@ -207,7 +207,7 @@ async def test_an_api_and_a_worker_killed_under_load_leave_no_one_waiting(farm: 
         ask(MODEL, number)
         ask(OTHER_MODEL, number + 1)
     await eventually(lambda: upstream.held == other.held == begun + silent)
-    assert await farm.held_by() == {identity: SLOTS for lane in farm.workers.values() for identity in lane}
+    assert await farm.held_by() == {identity: SLOTS for backend in farm.workers.values() for identity in backend}
     for number in range(30):
         ask((MODEL, OTHER_MODEL)[number // 3 % 2], number)
     await eventually(lambda: _waiting(farm, 30))
@@ -245,7 +245,7 @@ async def _waiting(farm: Farm, count: int) -> bool:
     return bool(sum([await farm.redis.zcard(name) for name in queues]) == count)
 
 
-async def _nothing_is_left(farm: Farm, apis: int = APIS, workers: int = 2 * WORKERS_PER_LANE + 2) -> bool:
+async def _nothing_is_left(farm: Farm, apis: int = APIS, workers: int = 2 * WORKERS_PER_BACKEND + 2) -> bool:
     """Whether no job, mark, open request, usage or sign of a dead process is in Redis any more."""
     names = [name.decode() async for name in farm.redis.scan_iter("*", count=1000)]
     left = [name for name in names if name.startswith(("arq:job:", "arq:in-progress:", "claw:open:"))]

@@ -42,7 +42,7 @@ PROBE_S: Final = 20.0
 
 
 class GeminiAccounts:
-    """Keeps the accounts of the Gemini lane as they should be, and asks any of them for the models.
+    """Keeps the accounts of the Gemini backend as they should be, and asks any of them for the models.
 
     Args:
         accounts: those that attempts use.

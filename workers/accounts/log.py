@@ -1,4 +1,4 @@
-"""What the log says of a lane's accounts: each state once, not with every request that meets it."""
+"""What the log says of a backend's accounts: each state once, not with every request that meets it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _LEVELS: Final[dict[Kind, int]] = {"rejected": logging.ERROR, "failed": logging.
 
 
 class AccountLog:
-    """What was said of one lane. A spent quota is daily business; an account that fails or is refused is not.
+    """What was said of one backend. A spent quota is daily business; an account that fails or is refused is not.
 
     Args:
-        queue: the lane's queue, which names it.
+        queue: the backend's queue, which names it.
     """
 
     def __init__(self, queue: str) -> None:
@@ -43,7 +43,7 @@ class AccountLog:
             kind: why.
             until_ms: until when, in ms since 1970; 0 where it is not.
             code: of the error.
-            is_alone: whether the lane has no other account: then the lane is closed, which is not said again.
+            is_alone: whether the backend has no other account: then the backend is closed, which is not said again.
         """
         is_refused = kind == "rejected"
         if is_alone:
@@ -65,7 +65,7 @@ class AccountLog:
             _log.info("%s: no account can serve %s until %s", self._queue, name, _clock(until_ms))
 
     def forget(self, gone: Iterable[Account]) -> None:
-        """The accounts are other ones now: all of the lane is news, and of those that are gone."""
+        """The accounts are other ones now: all of the backend is news, and of those that are gone."""
         ids = {"", *(account.id for account in gone)}
         self._said = {what: until_ms for what, until_ms in self._said.items() if what[0] not in ids}
 

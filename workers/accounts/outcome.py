@@ -94,8 +94,8 @@ def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | 
     """When to try again after an attempt failed, in seconds: when the first account is back, as `refused` says it.
 
     Args:
-        error: how it ended; the upstream's own word counts only as long as the lane is open by this account alone.
-        closed_ms: until when the lane is closed, in ms since 1970; 0 where it is open.
+        error: how it ended; the upstream's own word counts only as long as the backend is open by this account alone.
+        closed_ms: until when the backend is closed, in ms since 1970; 0 where it is open.
         now_s: the time, in seconds since 1970.
     """
     if closed_ms:

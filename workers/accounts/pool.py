@@ -1,4 +1,4 @@
-"""The accounts of a lane: which one an attempt uses, and what its end means for that one.
+"""The accounts of a backend: which one an attempt uses, and what its end means for that one.
 
 Their state is in Redis. An account without quotas costs no step there as long as nothing is known against it.
 While Redis is away attempts go on with what was known last.
@@ -39,7 +39,7 @@ _UNLIMITED: Final = Quota()
 
 
 class Accounts:
-    """The accounts of one lane of this process.
+    """The accounts of one backend of this process.
 
     Args:
         ledger: their state.

@@ -56,7 +56,7 @@ class Reservation(msgspec.Struct, frozen=True):
             known not to be, since nothing else can serve.
         id: the entry in the account's log; empty where nothing is counted.
         day: the US Pacific day that it counts for.
-        closed_ms: until when the lane can serve nothing more of this model, 0 where it can.
+        closed_ms: until when the backend can serve nothing more of this model, 0 where it can.
     """
 
     account: int
@@ -74,7 +74,7 @@ class Refusal(msgspec.Struct, frozen=True):
             quota; our own count of a day's. `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
         wait_ms: after how long that may be over.
         error: the last error of that account, as JSON; empty where it is our own count.
-        closed_ms: until when the lane can serve nothing of this model, 0 where only this prompt is too long.
+        closed_ms: until when the backend can serve nothing of this model, 0 where only this prompt is too long.
         quota_wait_ms: to `last` alone: after how long a minute's quota is back, worth waiting for; else 0.
     """
 
@@ -86,11 +86,11 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class AccountLedger:
-    """The state of the accounts of one lane. Each method raises `UNREACHABLE` while Redis does not answer.
+    """The state of the accounts of one backend. Each method raises `UNREACHABLE` while Redis does not answer.
 
     Args:
         redis: connections that every part shares.
-        queue: the lane's queue.
+        queue: the backend's queue.
         probe_s: how long an attempt that probes may take until another may probe too, in seconds.
         is_counted: whether uses are counted; where not, only failures are.
     """
@@ -118,7 +118,7 @@ class AccountLedger:
         return Refusal(why.decode(), wait_ms, error, int(closed_ms), quota_wait_ms)
 
     async def peek(self, model: str, candidates: Sequence[Candidate]) -> tuple[int, set[int]]:
-        """Until when the lane is closed for a model (0: it is not), and the positions of the accounts that are open."""
+        """Return until when the backend is closed for a model (0: it is not), and the positions of open accounts."""
         reply = await self._ask("peek", model, 1, candidates, use="", now=datetime.now(UTC))
         return int(reply[1]), {int(number) - 1 for number in reply[2:]}
 

@@ -243,7 +243,7 @@ class Attempt:
             self._stream.push(Kind.END, _encode(self._counted()), urgent=True)
         else:
             if not isinstance(error, (CallerError, Cancelled, Draining)):
-                # That an account or a lane is closed is said once, where that is found out.
+                # That an account or a backend is closed is said once, where that is found out.
                 is_said = not self._has_account or isinstance(error, (Throttled, Rejected))
                 level = logging.DEBUG if is_said else logging.WARNING
                 _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)

@@ -1,4 +1,4 @@
-"""A lane: one upstream that this worker process serves, with its queue, its slots and its models."""
+"""A backend: one upstream that this worker process serves, with its queue, its slots and its models."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import msgspec
 from shared.errors import GatewayError
 from shared.queue.arq_queue import queue_name
 from shared.settings import host_name
-from shared.types import Lane as LaneInfo
-from shared.types import LocalModel, Tier
+from shared.types import BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ _log = logging.getLogger(__name__)
 NEWEST_WEIGHT: Final = 0.1
 """Of the last attempt in the mean of how long attempts take."""
 HELP_PAUSE_S: Final = 5.0
-"""For how long a lane takes nothing over after an attempt has failed there."""
+"""For how long a backend takes nothing over after an attempt has failed there."""
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -44,14 +43,14 @@ class ModelSource(Protocol):
 
 
 class AccountKeeper(Protocol):
-    """Who sees to it that a lane has the accounts that it should have."""
+    """Who sees to it that a backend has the accounts that it should have."""
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Do so for good; `on_change` is called when the accounts have changed."""
         ...
 
 
-class Lane:
+class Backend:
     """One upstream of this process.
 
     Args:
@@ -60,7 +59,7 @@ class Lane:
         name: tells the upstream from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
         accounts: what attempts are made with.
-        keeper: changes the accounts while the lane runs.
+        keeper: changes the accounts while the backend runs.
     """
 
     def __init__(
@@ -107,17 +106,17 @@ class Lane:
         self._failed_at = time.monotonic()
 
     def may_help(self) -> bool:
-        """Whether jobs that wait for another lane may be taken over: who fails at once would soon have them all."""
+        """Whether jobs that wait for another backend may be taken over: who fails at once would soon have them all."""
         is_well = time.monotonic() - self._failed_at >= HELP_PAUSE_S
         return is_well and bool(self.models) and not self.accounts.closed_ms()
 
-    def info(self) -> LaneInfo:
-        """What is announced of this lane."""
+    def info(self) -> BackendInfo:
+        """What is announced of this backend."""
         # Two digits, so that the announcement does not change with every attempt.
         service_ms = int(float(f"{self._service_ms:.2g}"))
         ms_per_token = float(f"{self._answer_ms / self._answer_tokens:.2g}") if self._answer_tokens else 0.0
         closed_ms = self.accounts.closed_ms()
-        return LaneInfo(
+        return BackendInfo(
             self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms, ms_per_token
         )
 
@@ -191,7 +190,7 @@ def _mean(mean: float, newest: float) -> float:
     return mean + NEWEST_WEIGHT * (newest - mean) if mean else float(newest)
 
 
-def lane_name(url: str) -> str:
+def backend_name(url: str) -> str:
     """The name of an upstream for its queue: its host and port, a loopback host by this machine's name."""
     parts = urlsplit(url)
     host = parts.hostname or ""

@@ -11,7 +11,7 @@ from workers.accounts.account import Account
 from workers.accounts.gemini import GeminiAccounts
 from workers.accounts.pool import Accounts
 from workers.accounts.state import AccountLedger
-from workers.backends.backend import Lane, lane_name
+from workers.backends.backend import Backend, backend_name
 from workers.providers.anthropic.provider import AnthropicProvider
 from workers.providers.gemini.provider import GeminiProvider
 from workers.providers.images.fetch import ImageFetcher
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 DEFAULT_OLLAMA: Final = "http://127.0.0.1:11434"
 
 
-def lanes_of(
+def backends_of(
     tier: Tier, settings: Settings, credentials: Credentials, redis: Redis, database: Database | None = None
-) -> list[Lane]:
-    """The lanes of a tier; none where nothing is configured for it.
+) -> list[Backend]:
+    """The backends of a tier; none where nothing is configured for it.
 
     Args:
         tier: of this process.
@@ -44,14 +44,14 @@ def lanes_of(
     """
     make = _Maker(tier, settings, redis)
     if tier == "local":
-        return _local_lanes(make, settings)
+        return _local_backends(make, settings)
     if tier == "gemini":
-        return [_gemini_lane(make, settings, credentials, database)]
-    return _paid_lanes(make, settings, credentials)
+        return [_gemini_backend(make, settings, credentials, database)]
+    return _paid_backends(make, settings, credentials)
 
 
 class _Maker:
-    """Makes the lanes of one tier."""
+    """Makes the backends of one tier."""
 
     def __init__(self, tier: Tier, settings: Settings, redis: Redis) -> None:
         self.tier: Tier = tier
@@ -59,26 +59,26 @@ class _Maker:
         self._settings = settings
 
     def ledger(self, name: str, *, is_counted: bool = False) -> AccountLedger:
-        """Where the state of a lane's accounts is."""
+        """Where the state of a backend's accounts is."""
         probe_s = self._settings.first_token_timeout_s
         return AccountLedger(self.redis, queue_name(self.tier, name), probe_s=probe_s, is_counted=is_counted)
 
-    def lane(self, provider: Provider, name: str, slots: int, credential: str | None = None) -> Lane:
-        """A lane with one account without quotas."""
+    def backend(self, provider: Provider, name: str, slots: int, credential: str | None = None) -> Backend:
+        """A backend with one account without quotas."""
         account = Account(f"{self.tier}:{name}", provider, fingerprint=fingerprint(credential or ""))
-        return Lane(self.tier, provider, name, slots, accounts=Accounts(self.ledger(name), [account]))
+        return Backend(self.tier, provider, name, slots, accounts=Accounts(self.ledger(name), [account]))
 
 
-def _local_lanes(make: _Maker, settings: Settings) -> list[Lane]:
+def _local_backends(make: _Maker, settings: Settings) -> list[Backend]:
     """What is configured, else an Ollama on its usual port. They open no connection to where a client says."""
-    lanes = []
+    backends = []
     fetch_image = ImageFetcher()
     if settings.local_openai_url:
         url, slots = settings.local_openai_url, settings.local_openai_slots
         api_key = settings.local_openai_api_key
         compatible = OpenAIProvider(url, api_key, connections=slots + 1, fetch_image=fetch_image)
-        lanes.append(make.lane(compatible, lane_name(url), slots, api_key))
-    if settings.ollama_url or not lanes:
+        backends.append(make.backend(compatible, backend_name(url), slots, api_key))
+    if settings.ollama_url or not backends:
         url, slots = settings.ollama_url or DEFAULT_OLLAMA, settings.ollama_slots
         ollama = OllamaProvider(
             url,
@@ -87,15 +87,17 @@ def _local_lanes(make: _Maker, settings: Settings) -> list[Lane]:
             max_num_ctx=settings.ollama_max_num_ctx,
             fetch_image=fetch_image,
         )
-        lanes.append(make.lane(ollama, lane_name(url), slots))
+        backends.append(make.backend(ollama, backend_name(url), slots))
     if settings.local_embeddings_url:
-        # A server may do both by one URL: its two lanes need two queues.
+        # A server may do both by one URL: its two backends need two queues.
         url, slots = settings.local_embeddings_url, settings.local_embeddings_slots
-        lanes.append(make.lane(OpenAIProvider(url, connections=slots + 1), "embeddings:" + lane_name(url), slots))
-    return lanes
+        backends.append(
+            make.backend(OpenAIProvider(url, connections=slots + 1), "embeddings:" + backend_name(url), slots)
+        )
+    return backends
 
 
-def _gemini_lane(make: _Maker, settings: Settings, credentials: Credentials, database: Database | None) -> Lane:
+def _gemini_backend(make: _Maker, settings: Settings, credentials: Credentials, database: Database | None) -> Backend:
     """Always there, since accounts may be added later; not offered while there is none."""
     signatures, fetch_image = RedisSignatures(make.redis), ImageFetcher()
     slots = settings.gemini_slots
@@ -108,19 +110,19 @@ def _gemini_lane(make: _Maker, settings: Settings, credentials: Credentials, dat
     accounts = Accounts(ledger, catalogue=settings.catalogue, most_waiting=slots // 2)
     store = None if database is None else GeminiAccountStore(database)
     keeper = GeminiAccounts(accounts, credentials, store, make.redis, provider_for=provider_for)
-    return Lane("gemini", keeper, keeper.name, slots, accounts=accounts, keeper=keeper)
+    return Backend("gemini", keeper, keeper.name, slots, accounts=accounts, keeper=keeper)
 
 
-def _paid_lanes(make: _Maker, settings: Settings, credentials: Credentials) -> list[Lane]:
+def _paid_backends(make: _Maker, settings: Settings, credentials: Credentials) -> list[Backend]:
     """One for each API that there is a key for."""
     slots = settings.paid_slots
-    lanes = []
+    backends = []
     if credentials.openai_api_key:
         openai = OpenAIProvider(credentials.openai_base_url, credentials.openai_api_key, connections=slots + 1)
-        lanes.append(make.lane(openai, openai.name, slots, credentials.openai_api_key))
+        backends.append(make.backend(openai, openai.name, slots, credentials.openai_api_key))
     if credentials.anthropic_api_key:
         anthropic = AnthropicProvider(
             credentials.anthropic_base_url, credentials.anthropic_api_key, slots + 1, RedisSignatures(make.redis)
         )
-        lanes.append(make.lane(anthropic, anthropic.name, slots, credentials.anthropic_api_key))
-    return lanes
+        backends.append(make.backend(anthropic, anthropic.name, slots, credentials.anthropic_api_key))
+    return backends

@@ -1,6 +1,6 @@
 """Sees to the models on the disks of the Ollama servers that this process serves.
 
-Each lane has one keeper among its workers: it looks at what the server has, and does what is wished for. A keeper
+Each backend has one keeper among its workers: it looks at what the server has, and does what is wished for. A keeper
 that falls silent is followed by another worker after `CLAW_HEARTBEAT_BOUND_S`, which goes on with the wishes that
 are not settled: Ollama pulls only what is missing. Should a keeper not notice at once that it is none any more, the
 server itself joins two pulls of one model.
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.settings import Settings
-    from workers.backends.backend import Lane
+    from workers.backends.backend import Backend
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ LOOK_TIMEOUT_S: Final = 10.0
 REMOVE_TIMEOUT_S: Final = 60.0
 PROGRESS_S: Final = 0.5
 MOST_PULLS: Final = 2
-"""At a time, of one lane: more would only share the same line."""
+"""At a time, of one backend: more would only share the same line."""
 RETRY_PAUSES_S: Final = (1.0, 5.0)
 """After a pull broke off or the server did not answer; then it has failed."""
 SETTLE_RETRY_S: Final = 1.0
@@ -52,15 +52,15 @@ class _Running(NamedTuple):
 
 
 class ModelStore:
-    """The keeper of one lane's models, or one that stands by.
+    """The keeper of one backend's models, or one that stands by.
 
     Args:
         settings: intervals and bounds.
         redis: connections that every part shares.
         worker_id: this process, in hex digits.
-        queue: the lane's.
+        queue: the backend's.
         ollama: its server.
-        on_change: has the lane offer what is on the disk now.
+        on_change: has the backend offer what is on the disk now.
     """
 
     def __init__(
@@ -239,13 +239,13 @@ class ModelStore:
 
 
 def model_stores(
-    settings: Settings, redis: Redis, worker_id: str, lanes: list[Lane], announce: Callable[[], None]
+    settings: Settings, redis: Redis, worker_id: str, backends: list[Backend], announce: Callable[[], None]
 ) -> list[ModelStore]:
-    """One for each lane whose server is an Ollama. `worker_id` in hex digits; `announce` says what lanes offer."""
+    """Make one for each backend whose server is an Ollama. `worker_id` in hex digits; `announce` publishes offers."""
 
-    def rediscovery(lane: Lane) -> Callable[[], Awaitable[None]]:
+    def rediscovery(backend: Backend) -> Callable[[], Awaitable[None]]:
         async def rediscover() -> None:
-            if await lane.discover():
+            if await backend.discover():
                 announce()
 
         return rediscover
@@ -255,12 +255,12 @@ def model_stores(
             settings,
             redis,
             worker_id,
-            lane.queue,
-            OllamaStore(lane.provider.base_url),
-            on_change=rediscovery(lane),
+            backend.queue,
+            OllamaStore(backend.provider.base_url),
+            on_change=rediscovery(backend),
         )
-        for lane in lanes
-        if isinstance(lane.provider, OllamaProvider)
+        for backend in backends
+        if isinstance(backend.provider, OllamaProvider)
     ]
 
 

@@ -94,9 +94,9 @@ async def remove_model(name: str) -> Response:
 
 
 async def _stores() -> list[Store]:
-    """Those of the live workers' lanes, each once."""
-    lanes = current_app.extensions["claw"].capacity.lanes("local")
-    queues = sorted({lane.queue for lane in lanes if lane.provider == "ollama"})
+    """Those of the live workers' backends, each once."""
+    backends = current_app.extensions["claw"].capacity.backends("local")
+    queues = sorted({backend.queue for backend in backends if backend.provider == "ollama"})
     return await model_store.stores(_redis(), queues)
 
 
@@ -116,8 +116,8 @@ def _named(stores: Sequence[Store], host: str) -> list[Store]:
 def _reachable(stores: Sequence[Store], host: str | None) -> list[Store]:
     """Those that can be asked, of all or of the one that is named."""
     if not stores:
-        lanes = list(current_app.extensions["claw"].capacity.lanes("local"))
-        raise Refused(503, _OTHER_SERVER if lanes else _NO_OLLAMA)
+        backends = list(current_app.extensions["claw"].capacity.backends("local"))
+        raise Refused(503, _OTHER_SERVER if backends else _NO_OLLAMA)
     named = _named(stores, host) if host else list(stores)
     found = [store for store in named if store.is_reachable]
     if not found:

@@ -1,12 +1,12 @@
 -- Chooses an account for an attempt and takes what that needs of its quotas, in one step: a refusal takes nothing.
 -- The open account with the most headroom is taken; else one that is to be probed (one attempt at a time).
 --
--- KEYS  1 closed models of the lane, then of each account: account, breaker, quota, minute, tokens, day
+-- KEYS  1 closed models of the backend, then of each account: account, breaker, quota, minute, tokens, day
 -- ARGV  1 how: take; last: nothing else can serve; force: the same, and it cannot wait for a minute's quota; peek
 --       2 model  3 prompt tokens  4 reservation  5 life of a probe in ms  6 ms until the day ends
 --       7 '1' where uses are counted  then of each account: id, its credential's fingerprint,
 --       requests a minute, prompt tokens a minute, requests a day (0: no limit)
--- returns {'ok', account's number, '' | 'probe' | 'forced', ms until which the lane is closed now, or 0}
+-- returns {'ok', account's number, '' | 'probe' | 'forced', ms until which the backend is closed now, or 0}
 --         {'open', closed until, numbers of the open accounts ...} to a peek
 --         {'closed', closed until, then of the account that is back first: why, ms until it ends, last error; now,
 --          ms until which a minute's quota is worth waiting for, or 0}

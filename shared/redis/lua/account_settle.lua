@@ -1,6 +1,6 @@
 -- Ends an attempt that blames no account: corrects what was taken of the quotas, and ends a probe.
 --
--- KEYS  1 closed models of the lane  2 account  3 breaker  4 quota  5 minute  6 tokens  7 day  8 window
+-- KEYS  1 closed models of the backend  2 account  3 breaker  4 quota  5 minute  6 tokens  7 day  8 window
 -- ARGV  1 'good': the account answered  'unused': nothing was used  'used': it is not known what was
 --       2 '' | 'probe' | 'forced'  3 model  4 account  5 reservation, '' where none was made
 --       6 prompt tokens, '' where not known  7 all tokens

@@ -38,7 +38,7 @@ local function turn(queue, again)
   if not head[2] then return now_ms + shift, false end
   local first = tonumber(head[2])
   if again then return first, true end
-  -- Never behind what waits now: jobs that left or moved on are no use that was made of the lane.
+  -- Never behind what waits now: jobs that left or moved on are no use that was made of the backend.
   local tail = redis.call('ZREVRANGEBYSCORE', queue, LOW + shift, NORMAL + shift, 'WITHSCORES', 'LIMIT', 0, 1)
   local own = tonumber(redis.call('HGET', 'claw:fair:' .. queue .. ':' .. ARGV[7], ARGV[6]) or 0)
   return math.max(first, math.min(own, tonumber(tail[2])) + 1), true

@@ -1,6 +1,6 @@
 -- Writes a wish for a model, unless one of its kind is still to be done: then that one stands.
 --
--- KEYS  1 wishes of a lane
+-- KEYS  1 wishes of a backend
 -- ARGV  1 model  2 the wish  3 its kind  4 life of the hash in ms  5 how many wishes there may be
 -- returns the wish that stands; nothing when there are too many
 local held = redis.call('HGET', KEYS[1], ARGV[1])

@@ -1,6 +1,6 @@
--- Takes or renews the care for a lane's wishes; a life of 0 gives it up.
+-- Takes or renews the care for a backend's wishes; a life of 0 gives it up.
 --
--- KEYS  1 keeper  2 wishes of the lane
+-- KEYS  1 keeper  2 wishes of the backend
 -- ARGV  1 worker hex  2 life of the care in ms
 -- returns the wishes; nothing when another worker sees to them
 local keeper = redis.call('GET', KEYS[1])

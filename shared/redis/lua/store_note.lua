@@ -1,6 +1,6 @@
 -- Writes how far a wish is, or forgets it, unless a newer wish for its model has come.
 --
--- KEYS  1 wishes of a lane
+-- KEYS  1 wishes of a backend
 -- ARGV  1 model  2 id of the wish  3 the wish, empty to forget it  4 life of the hash in ms
 -- returns whether it still stands
 local held = redis.call('HGET', KEYS[1], ARGV[1])

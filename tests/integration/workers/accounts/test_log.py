@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 
-async def test_a_lane_that_closes_says_so_once(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_backend_that_closes_says_so_once(redis: Redis, caplog: pytest.LogCaptureFixture) -> None:
     """With its end; not each request that it refuses."""
     caplog.set_level(logging.INFO)
     accounts = counted(redis, account("a", requests_per_minute=1))

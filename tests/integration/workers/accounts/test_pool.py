@@ -53,7 +53,7 @@ def counted(redis: Redis, *accounts: Account) -> Accounts:
 
 
 def lone(redis: Redis) -> Accounts:
-    """The one account of a lane without quotas."""
+    """The one account of a backend without quotas."""
     ledger = AccountLedger(redis, "arq:queue:local:x", probe_s=60, is_counted=False)
     return Accounts(ledger, [account("local:x")])
 
@@ -87,7 +87,7 @@ async def spied(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:
     await close(client)
 
 
-async def test_a_lane_without_quotas_costs_no_step_while_it_is_well(spied: Redis, redis: Redis) -> None:
+async def test_a_backend_without_quotas_costs_no_step_while_it_is_well(spied: Redis, redis: Redis) -> None:
     """Its successes are told with the next failure or look."""
     accounts = lone(spied)
     await use(accounts)
@@ -100,7 +100,7 @@ async def test_a_lane_without_quotas_costs_no_step_while_it_is_well(spied: Redis
     assert accounts.closed_ms() == {}, "six of 27 attempts are not half of them"
 
 
-async def test_a_breaker_closes_a_lane_and_an_answer_opens_it_again(redis: Redis, eventually: Eventually) -> None:
+async def test_a_breaker_closes_a_backend_and_an_answer_opens_it_again(redis: Redis, eventually: Eventually) -> None:
     """What can go elsewhere is told at once; what cannot is tried, and its first word closes the breaker."""
     accounts = lone(redis)
     for _ in range(5):
@@ -198,7 +198,7 @@ async def test_the_upstreams_count_replaces_the_estimate(redis: Redis, eventuall
 
 
 async def test_a_failure_says_whether_another_account_may_serve(redis: Redis) -> None:
-    """Then the same lane is worth another attempt, which takes the other account."""
+    """Then the same backend is worth another attempt, which takes the other account."""
     accounts = counted(redis, account("a"), account("b"))
     spent = QuotaSpent("spent", retry_after_s=30)
     spent.period = "minute"
@@ -315,7 +315,7 @@ async def test_who_is_throttled_and_who_is_refused_for_it_hear_the_same_retry_af
     assert 0 < (forced.retry_after_s or 0) <= expected
 
 
-async def test_a_failure_names_the_end_of_the_lane_not_of_its_account(redis: Redis) -> None:
+async def test_a_failure_names_the_end_of_the_backend_not_of_its_account(redis: Redis) -> None:
     """The day of one is spent, the other is back in seconds."""
     accounts = counted(redis, account("a"))
     for _ in range(5):

@@ -160,7 +160,7 @@ async def test_a_prompt_over_the_whole_quota_is_tried_only_where_nothing_else_ca
 
 
 async def test_the_requests_of_a_day_count_until_it_ends(ledger: AccountLedger) -> None:
-    """However many minutes they are spread over; a lone lane is tried all the same, our count may be wrong."""
+    """However many minutes they are spread over; a lone backend is tried all the same, our count may be wrong."""
     account = candidate(requests_per_day=2)
     await taken(ledger, account)
     await taken(ledger, account)
@@ -305,7 +305,7 @@ async def test_a_probe_that_is_cancelled_makes_room_for_the_next(ledger: Account
     assert (await taken(ledger, account)).role == "probe"
 
 
-async def test_a_lone_lane_is_tried_once_a_second_whatever_is_known_against_it(
+async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_it(
     ledger: AccountLedger, redis: Redis
 ) -> None:
     """Each account that may be well soon, the first to be back first; who comes within the second gets its error."""
@@ -351,11 +351,11 @@ async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_ar
     assert {(reply.why, b"cannot be reached" in reply.error) for reply in refusals} == {("failing", True)}
     assert max(reply.wait_ms for reply in refusals) <= 5000
     closed_s = max(reply.closed_ms for reply in refusals) / 1000 - time.time()
-    assert closed_s < 6, "and so is the end that the lane announces"
+    assert closed_s < 6, "and so is the end that the backend announces"
 
 
 async def test_the_end_of_a_bench_is_no_return(ledger: AccountLedger, redis: Redis) -> None:
-    """A refused credential that is soon to be probed does not speak for the one that fails, nor open the lane."""
+    """A refused credential that is soon to be probed does not speak for the one that fails, nor open the backend."""
     rejected, failing = candidate("rejected"), candidate("failing")
     until = await ledger.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
     await redis.hset(account_key("rejected"), "until", str(until - 598_000))  # type: ignore[misc]
@@ -382,7 +382,7 @@ async def test_a_credential_that_is_refused_again_stays_benched_until_the_same_m
 
 @pytest.mark.parametrize("role", ["", "forced"])
 async def test_a_forced_try_that_fails_does_not_lengthen_the_wait(ledger: AccountLedger, role: Role) -> None:
-    """Else a busy lone lane would be pushed to the longest wait within seconds."""
+    """Else a busy lone backend would be pushed to the longest wait within seconds."""
     account = candidate()
     await trip(ledger, account)
     before = (await refused(ledger, account)).wait_ms
@@ -391,7 +391,7 @@ async def test_a_forced_try_that_fails_does_not_lengthen_the_wait(ledger: Accoun
     assert (await refused(ledger, account)).wait_ms <= before
 
 
-async def test_a_lone_lane_waits_for_a_minutes_quota_unless_it_cannot(ledger: AccountLedger) -> None:
+async def test_a_lone_backend_waits_for_a_minutes_quota_unless_it_cannot(ledger: AccountLedger) -> None:
     """`last` says how long; `force` tries."""
     account = candidate(requests_per_minute=1)
     await taken(ledger, account)
@@ -406,7 +406,7 @@ async def test_a_lone_lane_waits_for_a_minutes_quota_unless_it_cannot(ledger: Ac
     assert (again.why, again.quota_wait_ms) == ("minute", 0)
 
 
-async def test_a_lane_is_closed_as_soon_as_its_last_quota_is_taken(ledger: AccountLedger, redis: Redis) -> None:
+async def test_a_backend_is_closed_as_soon_as_its_last_quota_is_taken(ledger: AccountLedger, redis: Redis) -> None:
     """Not only when the next attempt comes in vain; it is open again when an account is."""
     one, other = (candidate(name, requests_per_minute=1) for name in "ab")
     assert (await taken(ledger, one, other)).closed_ms == 0

@@ -39,7 +39,7 @@ async def ollama() -> AsyncIterator[OllamaServer]:
 
 
 class Keeper:
-    """A worker's part that keeps models; what its lane would offer."""
+    """A worker's part that keeps models; what its backend would offer."""
 
     def __init__(self, redis: Redis, ollama: OllamaServer, worker_id: str) -> None:
         self.offered: set[str] = set()
@@ -59,7 +59,7 @@ class Keeper:
 
 @asynccontextmanager
 async def keeping(redis: Redis, ollama: OllamaServer, *worker_ids: str) -> AsyncIterator[list[Keeper]]:
-    """Keepers of one lane."""
+    """Keepers of one backend."""
     keepers = [Keeper(redis, ollama, worker_id) for worker_id in worker_ids]
     try:
         yield keepers
@@ -89,7 +89,7 @@ async def settled(redis: Redis, asked: Wish, eventually: Eventually) -> Wish:
 
 
 async def the_store(redis: Redis) -> Store:
-    """The lane as the api sees it."""
+    """The backend as the api sees it."""
     (store,) = await model_store.stores(redis, [QUEUE])
     return store
 
@@ -97,7 +97,7 @@ async def the_store(redis: Redis) -> Store:
 async def test_a_model_is_installed_with_progress_and_offered_at_once(
     redis: Redis, ollama: OllamaServer, eventually: Eventually
 ) -> None:
-    """While it is pulled everyone can see how far; once it is said to be done the lane has it."""
+    """While it is pulled everyone can see how far; once it is said to be done the backend has it."""
     ollama.is_held = True
     async with keeping(redis, ollama, "aa") as (keeper,):
         asked = await wish(redis, "install")
@@ -119,7 +119,7 @@ async def test_a_model_is_installed_with_progress_and_offered_at_once(
 
 
 async def test_of_many_workers_one_pulls(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
-    """However many serve the lane, and however often it is asked for."""
+    """However many serve the backend, and however often it is asked for."""
     ollama.is_held = True
     async with keeping(redis, ollama, "aa", "bb", "cc"):
         asked = await wish(redis, "install")
@@ -131,7 +131,7 @@ async def test_of_many_workers_one_pulls(redis: Redis, ollama: OllamaServer, eve
 
 
 async def test_a_pull_goes_on_when_its_worker_ends(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
-    """In order: the next one need not wait until the care for the lane expires."""
+    """In order: the next one need not wait until the care for the backend expires."""
     ollama.is_held = True
     first = Keeper(redis, ollama, "aa")
     asked = await wish(redis, "install")

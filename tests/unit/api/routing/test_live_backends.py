@@ -5,36 +5,36 @@ from __future__ import annotations
 import time
 
 from api.routing.live_backends import LATELY_S, UNKNOWN_SERVICE_MS, Capacity
-from shared.types import Announcement, Lane, LocalModel
+from shared.types import Announcement, BackendInfo, LocalModel
 
 
-def capacity(*lanes: Lane) -> Capacity:
-    """What these lanes, each of a worker of its own, make together."""
+def capacity(*backends: BackendInfo) -> Capacity:
+    """What these backends, each of a worker of its own, make together."""
     made = Capacity(None)  # type: ignore[arg-type]  # nothing is read from Redis here
-    made._take(tuple(Announcement(f"{number:02x}", "local", (lane,)) for number, lane in enumerate(lanes)))
+    made._take(tuple(Announcement(f"{number:02x}", "local", (backend,)) for number, backend in enumerate(backends)))
     return made
 
 
-def lane(
+def backend(
     queue: str,
     *models: str,
     slots: int = 4,
     service_ms: int = 0,
     closed: dict[str, int] | None = None,
     ms_per_token: float = 0.0,
-) -> Lane:
-    """A lane as it is announced."""
+) -> BackendInfo:
+    """A backend as it is announced."""
     offered = tuple(LocalModel(model) for model in models)
-    return Lane("local", "ollama", queue, slots, offered, service_ms, closed or {}, ms_per_token)
+    return BackendInfo("local", "ollama", queue, slots, offered, service_ms, closed or {}, ms_per_token)
 
 
 def test_workers_that_share_a_queue_serve_it_together() -> None:
     """Their slots add up; how long an attempt takes is their mean by slots, of those that know."""
     load = capacity(
-        lane("a", slots=1, service_ms=1000, ms_per_token=10),
-        lane("a", slots=3, service_ms=3000, ms_per_token=20),
-        lane("a", slots=4),
-        lane("b"),
+        backend("a", slots=1, service_ms=1000, ms_per_token=10),
+        backend("a", slots=3, service_ms=3000, ms_per_token=20),
+        backend("a", slots=4),
+        backend("b"),
     ).load("a")
     assert load is not None
     assert (load.slots, load.service_ms, load.ms_per_token) == (8, 2500, 17.5)
@@ -42,7 +42,7 @@ def test_workers_that_share_a_queue_serve_it_together() -> None:
 
 def test_a_queue_without_a_measurement_is_taken_to_be_slow() -> None:
     """Rather than instant; one that nobody serves has no load."""
-    made = capacity(lane("a"))
+    made = capacity(backend("a"))
     load = made.load("a")
     assert load is not None
     assert load.service_ms == UNKNOWN_SERVICE_MS
@@ -52,7 +52,7 @@ def test_a_queue_without_a_measurement_is_taken_to_be_slow() -> None:
 
 def test_a_queue_is_closed_while_all_its_workers_are() -> None:
     """For a model, or for all of them; the first that opens again opens it."""
-    load = capacity(lane("a", closed={"x": 10, "": 5}), lane("a", closed={"x": 20, "": 7, "y": 30})).load("a")
+    load = capacity(backend("a", closed={"x": 10, "": 5}), backend("a", closed={"x": 20, "": 7, "y": 30})).load("a")
     assert load is not None
     assert [load.is_closed("x", now_ms) for now_ms in (9, 10)] == [True, False]
     assert [load.is_closed("other", now_ms) for now_ms in (4, 5)] == [True, False]
@@ -61,7 +61,7 @@ def test_a_queue_is_closed_while_all_its_workers_are() -> None:
 
 def test_a_local_model_that_went_away_is_remembered_for_a_while() -> None:
     """Its server may be restarting."""
-    made = capacity(lane("a", "x:latest"))
+    made = capacity(backend("a", "x:latest"))
     made._take(())
     assert made.local("x") == []
     assert [made.was_local(name) for name in ("x", "x:latest", "y")] == [True, True, False]
@@ -71,8 +71,8 @@ def test_a_local_model_that_went_away_is_remembered_for_a_while() -> None:
 
 
 def test_a_local_model_is_found_with_and_without_ollamas_tag() -> None:
-    """On each lane that has it."""
-    made = capacity(lane("a", "x:latest"), lane("b", "x:latest", "y:7b"))
+    """On each backend that has it."""
+    made = capacity(backend("a", "x:latest"), backend("b", "x:latest", "y:7b"))
     assert [found.queue for found, _ in made.local("x")] == ["a", "b"]
     assert [model.id for _, model in made.local("x:latest")] == ["x:latest", "x:latest"]
     assert made.local("y") == []

@@ -20,7 +20,7 @@ from shared.errors import (
 )
 from shared.queue.placement import Candidate, Purse
 from shared.settings import load_settings
-from shared.types import Endpoint, Lane, LocalModel, Target, Tier
+from shared.types import BackendInfo, Endpoint, LocalModel, Target, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,26 +29,26 @@ LATER_MS = 10**15
 
 
 class FixedCapacity:
-    """Lanes as workers would have announced them."""
+    """Backends as workers would have announced them."""
 
-    def __init__(self, *lanes: Lane, gone: tuple[Tier, str] | None = None) -> None:
-        self._lanes = lanes
+    def __init__(self, *backends: BackendInfo, gone: tuple[Tier, str] | None = None) -> None:
+        self._backends = backends
         self._gone = gone
 
     def was_served(self, tier: Tier, provider: str) -> bool:
         """Whether a worker of the provider was there before."""
         return self._gone == (tier, provider)
 
-    def lanes(self, tier: Tier | None = None) -> Iterator[Lane]:
-        """The lanes of a tier."""
-        return (lane for lane in self._lanes if tier in {None, lane.tier})
+    def backends(self, tier: Tier | None = None) -> Iterator[BackendInfo]:
+        """The backends of a tier."""
+        return (backend for backend in self._backends if tier in {None, backend.tier})
 
-    def local(self, name: str) -> list[tuple[Lane, LocalModel]]:
-        """The local lanes that have a model."""
+    def local(self, name: str) -> list[tuple[BackendInfo, LocalModel]]:
+        """The local backends that have a model."""
         return [
-            (lane, model)
-            for lane in self.lanes("local")
-            for model in lane.models
+            (backend, model)
+            for backend in self.backends("local")
+            for model in backend.models
             if name in {model.id, model.id.removesuffix(":latest")}
         ]
 
@@ -58,7 +58,7 @@ class FixedCapacity:
 
     def load(self, queue: str) -> Load | None:
         """What a queue's workers can do."""
-        found = [lane for lane in self._lanes if lane.queue == queue]
+        found = [backend for backend in self._backends if backend.queue == queue]
         if not found:
             return None
         return Load(found[0].slots, found[0].service_ms, found[0].closed_ms, found[0].ms_per_token)
@@ -75,10 +75,10 @@ class FixedTable:
         return self._tiers
 
 
-def router(*lanes: Lane, tiers: tuple[Tier, ...] = ("local", "gemini", "paid"), **environment: str) -> Router:
-    """A router over fixed lanes."""
+def router(*backends: BackendInfo, tiers: tuple[Tier, ...] = ("local", "gemini", "paid"), **environment: str) -> Router:
+    """A router over fixed backends."""
     settings = load_settings({"CLAW_DATA_DIR": "/nowhere"} | environment)
-    return Router(FixedCapacity(*lanes), settings, FixedTable(*tiers))  # type: ignore[arg-type]
+    return Router(FixedCapacity(*backends), settings, FixedTable(*tiers))  # type: ignore[arg-type]
 
 
 def chat(model: str, **asked: Any) -> Asked:
@@ -86,22 +86,22 @@ def chat(model: str, **asked: Any) -> Asked:
     return Asked(**{"model": model, "endpoint": "chat", "prompt_tokens": 10, **asked})
 
 
-def lane(queue: str, *models: str, **fields: Any) -> Lane:
-    """A lane of the local tier."""
-    return Lane("local", "openai", queue, 4, tuple(LocalModel(model) for model in models), **fields)
+def backend(queue: str, *models: str, **fields: Any) -> BackendInfo:
+    """A backend of the local tier."""
+    return BackendInfo("local", "openai", queue, 4, tuple(LocalModel(model) for model in models), **fields)
 
 
-def paid(queue: str, provider: str, *models: str) -> Lane:
-    """A lane of the paid tier."""
-    return Lane("paid", provider, queue, 4, tuple(LocalModel(model) for model in models))
+def paid(queue: str, provider: str, *models: str) -> BackendInfo:
+    """A backend of the paid tier."""
+    return BackendInfo("paid", provider, queue, 4, tuple(LocalModel(model) for model in models))
 
 
-def free(*models: str, closed_ms: dict[str, int] | None = None) -> Lane:
-    """The lane of the Gemini tier."""
-    return Lane("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
+def free(*models: str, closed_ms: dict[str, int] | None = None) -> BackendInfo:
+    """The backend of the Gemini tier."""
+    return BackendInfo("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
 
 
-HOME, GEMINI, OPENAI = lane("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-5-mini")
+HOME, GEMINI, OPENAI = backend("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-5-mini")
 
 
 def order(found: list[Candidate]) -> list[tuple[str, str]]:
@@ -109,16 +109,16 @@ def order(found: list[Candidate]) -> list[tuple[str, str]]:
     return [(each.target.queue, each.target.model) for each in sorted(found, key=lambda each: each.rank)]
 
 
-def targets(model: str, *lanes: Lane, auto_model: str | None = None) -> set[Target]:
+def targets(model: str, *backends: BackendInfo, auto_model: str | None = None) -> set[Target]:
     """Where a request may go; several queues of a tier come in any order."""
     environment: dict[str, Any] = {"CLAW_AUTO_LOCAL_MODEL": auto_model} if auto_model else {}
-    return {candidate.target for candidate in router(*lanes, **environment).route(chat(model))}
+    return {candidate.target for candidate in router(*backends, **environment).route(chat(model))}
 
 
 @pytest.mark.parametrize("name", ["auto", "local"])
 def test_auto_and_local_take_what_is_there(name: str) -> None:
     """The first model of each upstream, once for each queue."""
-    found = targets(name, lane("a", "x", "y"), lane("a", "x", "y"), lane("b", "z"))
+    found = targets(name, backend("a", "x", "y"), backend("a", "x", "y"), backend("b", "z"))
     assert found == {Target("local", "a", "x"), Target("local", "b", "z")}
 
 
@@ -145,7 +145,7 @@ def test_the_operator_decides_on_the_tiers_of_auto_and_their_order() -> None:
 
 
 def test_the_operator_decides_on_the_models_of_auto() -> None:
-    """CLAW_AUTO_GEMINI_MODEL and CLAW_AUTO_PAID_MODEL, aliases resolved; a lane of another provider does not fit."""
+    """CLAW_AUTO_GEMINI_MODEL and CLAW_AUTO_PAID_MODEL, aliases resolved; a backend of another provider does not fit."""
     claude = paid("anthropic", "anthropic")
     choice: dict[str, Any] = {"CLAW_AUTO_GEMINI_MODEL": "gemini-pro-9", "CLAW_AUTO_PAID_MODEL": "claude-3-5-sonnet"}
     assert order(router(GEMINI, OPENAI, claude, **choice).route(chat("auto"))) == [
@@ -155,8 +155,8 @@ def test_the_operator_decides_on_the_models_of_auto() -> None:
 
 def test_auto_prefers_a_paid_model_that_its_api_lists() -> None:
     """Of the catalogue's defaults; two that are listed come one after the other, as their quotas are their own."""
-    lanes = (paid("openai", "openai", "gpt-4o"), paid("anthropic", "anthropic", "claude-haiku-4-5"))
-    assert order(router(*lanes).route(chat("auto"))) == [("anthropic", "claude-haiku-4-5")]
+    backends = (paid("openai", "openai", "gpt-4o"), paid("anthropic", "anthropic", "claude-haiku-4-5"))
+    assert order(router(*backends).route(chat("auto"))) == [("anthropic", "claude-haiku-4-5")]
     both = free("gemini-2.5-flash", "gemini-3.8-flash")
     assert order(router(both).route(chat("auto"))) == [("g", "gemini-3.8-flash"), ("g", "gemini-2.5-flash")]
     unlisted = router(paid("openai", "openai")).route(chat("auto"))
@@ -165,7 +165,7 @@ def test_auto_prefers_a_paid_model_that_its_api_lists() -> None:
 
 def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
     """An image goes past a blind model at home; asked for by name that is a 400 that names the place."""
-    blind = Lane("local", "ollama", "home", 4, (LocalModel("x", cannot=("images",)),))
+    blind = BackendInfo("local", "ollama", "home", 4, (LocalModel("x", cannot=("images",)),))
     needs = {"images": "messages[0].content[1]"}
     assert order(router(blind, GEMINI).route(chat("auto", needs=needs))) == [("g", "gemini-3.8-flash")]
     for name in ("x", "local"):
@@ -179,7 +179,7 @@ def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
 def test_another_model_at_home_that_can_do_it_goes_before_the_next_tier() -> None:
     """Even where one that cannot is the operator's choice: free before paid."""
     models = (LocalModel("x", cannot=("images",)), LocalModel("seer"))
-    both = Lane("local", "ollama", "home", 4, models)
+    both = BackendInfo("local", "ollama", "home", 4, models)
     found = router(both, GEMINI, CLAW_AUTO_LOCAL_MODEL="x").route(chat("auto", needs={"images": "messages"}))
     assert order(found)[0] == ("home", "seer")
 
@@ -187,7 +187,7 @@ def test_another_model_at_home_that_can_do_it_goes_before_the_next_tier() -> Non
 def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
     """`logit_bias` exists at OpenAI's API only, and not with models that reason."""
     ollama, openai = (
-        Lane("local", "ollama", "home", 4, (LocalModel("x"),)),
+        BackendInfo("local", "ollama", "home", 4, (LocalModel("x"),)),
         paid("openai", "openai", "gpt-5-mini", "gpt-4.1-mini"),
     )
     found = router(ollama, GEMINI, openai).route(chat("auto", needs={"logit_bias": "logit_bias"}))
@@ -196,23 +196,23 @@ def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
 
 def test_a_prompt_that_is_probably_too_long_goes_elsewhere_first() -> None:
     """One that is certainly too long is not tried; asked for by name it is a 400."""
-    small = Lane("local", "openai", "home", 4, (LocalModel("x", context_length=1000),))
+    small = BackendInfo("local", "openai", "home", 4, (LocalModel("x", context_length=1000),))
     assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))[0] == ("g", "gemini-3.8-flash")
     assert ("home", "x") in order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))
     assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=2500))) == [("g", "gemini-3.8-flash")]
     with pytest.raises(ContextTooLong):
         router(small, GEMINI).route(chat("local", prompt_tokens=2500))
-    ollama = Lane("local", "ollama", "home", 4, (LocalModel("x", context_length=1000),))
+    ollama = BackendInfo("local", "ollama", "home", 4, (LocalModel("x", context_length=1000),))
     assert router(ollama).route(chat("local", prompt_tokens=2500)), "the request may ask for a larger num_ctx"
 
 
 def test_a_loaded_model_is_preferred() -> None:
     """On one host the loaded one is taken; of two hosts with the model the other one is that much further away."""
     cold, warm = LocalModel("x"), LocalModel("y", is_loaded=True)
-    assert order(router(Lane("local", "ollama", "a", 4, (cold, warm))).route(chat("auto"))) == [("a", "y")]
+    assert order(router(BackendInfo("local", "ollama", "a", 4, (cold, warm))).route(chat("auto"))) == [("a", "y")]
     hosts = (
-        Lane("local", "ollama", "a", 4, (cold,)),
-        Lane("local", "ollama", "b", 4, (LocalModel("x", is_loaded=True),)),
+        BackendInfo("local", "ollama", "a", 4, (cold,)),
+        BackendInfo("local", "ollama", "b", 4, (LocalModel("x", is_loaded=True),)),
     )
     extra = {candidate.target.queue: candidate.extra_ms for candidate in router(*hosts).route(chat("x"))}
     assert extra["a"] > extra["b"] == 0
@@ -220,9 +220,9 @@ def test_a_loaded_model_is_preferred() -> None:
 
 def test_hosts_are_compared_by_their_speed_and_not_by_what_they_were_asked() -> None:
     """The slow one had short answers lately, the fast one long ones: both get their mean of 150 tokens."""
-    slow = lane("slow", "x", service_ms=5_000, ms_per_token=100.0)
-    fast = lane("fast", "x", service_ms=10_000, ms_per_token=40.0)
-    new = lane("new", "x", service_ms=7_000)
+    slow = backend("slow", "x", service_ms=5_000, ms_per_token=100.0)
+    fast = backend("fast", "x", service_ms=10_000, ms_per_token=40.0)
+    new = backend("new", "x", service_ms=7_000)
     paying = msgspec.structs.replace(OPENAI, service_ms=9_000, ms_per_token=10.0)
     asking = router(slow, fast, new, paying)
     found = {each.target.queue: each.service_ms for each in asking.live(asking.route(chat("auto")))}
@@ -270,15 +270,15 @@ def test_with_a_budget_a_model_without_a_price_is_refused() -> None:
 
 def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
     """CLAW_AUTO_LOCAL_MODEL, where some upstream has it."""
-    both = (lane("a", "x"), lane("b", "z", "y"))
+    both = (backend("a", "x"), backend("b", "z", "y"))
     assert targets("auto", *both, auto_model="y") == {Target("local", "b", "y")}
     assert targets("auto", *both, auto_model="gone") == {Target("local", "a", "x"), Target("local", "b", "z")}
 
 
 def test_a_live_local_name_wins_over_a_pattern() -> None:
     """`gpt-oss:20b` and `o1-local` stay at home when a local server has them."""
-    assert targets("gpt-oss:20b", lane("a", "gpt-oss:20b")) == {Target("local", "a", "gpt-oss:20b")}
-    assert targets("gpt-4o", lane("a", "gpt-4o"), OPENAI) == {Target("local", "a", "gpt-4o")}
+    assert targets("gpt-oss:20b", backend("a", "gpt-oss:20b")) == {Target("local", "a", "gpt-oss:20b")}
+    assert targets("gpt-4o", backend("a", "gpt-4o"), OPENAI) == {Target("local", "a", "gpt-4o")}
 
 
 def test_a_local_name_whose_server_restarts_goes_to_nobody_else() -> None:
@@ -309,40 +309,40 @@ def test_an_alias_may_lead_anywhere(tmp_path: Any) -> None:
 def test_a_name_without_its_credential_says_which_variable_is_missing(name: str, variable: str) -> None:
     """The page's names are always known."""
     with pytest.raises(ModelNotConfigured, match=variable) as raised:
-        targets(name, lane("a", "x"))
+        targets(name, backend("a", "x"))
     assert (raised.value.status, raised.value.code, raised.value.param) == (400, "model_not_configured", "model")
 
 
 def test_a_name_that_forces_a_tier_goes_to_its_provider_alone() -> None:
     """Listed there or not, by its present name where it is an alias; other providers' queues are left alone."""
-    lanes = (lane("a", "x"), paid("openai", "openai"), paid("anthropic", "anthropic"))
-    assert targets("gpt-4o", *lanes) == {Target("paid", "openai", "gpt-4o")}
-    assert targets("claude-3-5-sonnet", *lanes) == {Target("paid", "anthropic", "claude-sonnet-5")}
+    backends = (backend("a", "x"), paid("openai", "openai"), paid("anthropic", "anthropic"))
+    assert targets("gpt-4o", *backends) == {Target("paid", "openai", "gpt-4o")}
+    assert targets("claude-3-5-sonnet", *backends) == {Target("paid", "anthropic", "claude-sonnet-5")}
 
 
-def embeddings(model: str, *lanes: Lane, fallback: str = "true") -> set[Target]:
+def embeddings(model: str, *backends: BackendInfo, fallback: str = "true") -> set[Target]:
     """Where an embeddings request may go."""
     asked = Asked(model=model, endpoint="embeddings", prompt_tokens=1)
-    return {candidate.target for candidate in router(*lanes, CLAW_EMBEDDINGS_FALLBACK=fallback).route(asked)}
+    return {candidate.target for candidate in router(*backends, CLAW_EMBEDDINGS_FALLBACK=fallback).route(asked)}
 
 
-EMBEDDER = Lane("local", "ollama", "o", 4, (LocalModel("nomic-embed-text:latest", endpoints=("embeddings",)),))
+EMBEDDER = BackendInfo("local", "ollama", "o", 4, (LocalModel("nomic-embed-text:latest", endpoints=("embeddings",)),))
 
 
 def test_the_documented_embedding_model_is_local_where_it_is_there() -> None:
     """With or without Ollama's tag, with or without a paid key; `auto` does not wander into other vector spaces."""
-    lanes = (EMBEDDER, paid("openai", "openai"))
+    backends = (EMBEDDER, paid("openai", "openai"))
     for name in ("nomic-embed-text", "nomic-embed-text:latest", "local", "auto"):
-        assert embeddings(name, *lanes) == {Target("local", "o", "nomic-embed-text:latest")}
+        assert embeddings(name, *backends) == {Target("local", "o", "nomic-embed-text:latest")}
 
 
 def test_the_documented_embedding_model_falls_back_to_openais() -> None:
     """Unless the fallback is forbidden, since vectors of two models in one index ruin it."""
     openai = paid("openai", "openai")
     assert embeddings("nomic-embed-text", openai) == {Target("paid", "openai", "text-embedding-3-small")}
-    for lanes, fallback in (((openai,), "false"), ((), "true")):
+    for backends, fallback in (((openai,), "false"), ((), "true")):
         with pytest.raises(ModelNotConfigured, match="OPENAI_API_KEY"):
-            embeddings("nomic-embed-text", *lanes, fallback=fallback)
+            embeddings("nomic-embed-text", *backends, fallback=fallback)
 
 
 def test_a_model_that_embeds_does_not_chat() -> None:
@@ -350,7 +350,7 @@ def test_a_model_that_embeds_does_not_chat() -> None:
     with pytest.raises(InvalidRequest) as raised:
         targets("nomic-embed-text", EMBEDDER)
     assert raised.value.param == "model"
-    chats = Lane("local", "openai", "a", 4, (LocalModel("x", endpoints=("chat",)),))
+    chats = BackendInfo("local", "openai", "a", 4, (LocalModel("x", endpoints=("chat",)),))
     with pytest.raises(InvalidRequest):
         embeddings("x", chats)
     for name, served in (("gpt-4o", paid("openai", "openai")), ("gemini-embedding-001", GEMINI)):
@@ -363,14 +363,14 @@ def test_a_model_that_embeds_does_not_chat() -> None:
 def test_an_unknown_name_is_404(name: str) -> None:
     """Names are exact, and `olmo2` is no model of OpenAI's."""
     with pytest.raises(UnknownModel) as raised:
-        targets(name, lane("a", "x"))
+        targets(name, backend("a", "x"))
     assert (raised.value.status, raised.value.param) == (404, "model")
 
 
 @pytest.mark.parametrize("name", ["local", "auto"])
 def test_no_model_that_embeds_is_a_400_that_says_what_to_do(name: str) -> None:
     """It will not pass by itself, as long as there are local models and none of them embeds."""
-    chats = Lane("local", "ollama", "a", 4, (LocalModel("x", endpoints=("chat",)),))
+    chats = BackendInfo("local", "ollama", "a", 4, (LocalModel("x", endpoints=("chat",)),))
     with pytest.raises(ModelNotConfigured, match="nomic-embed-text"):
         embeddings(name, chats, paid("openai", "openai"))
 
@@ -379,7 +379,7 @@ def test_no_model_that_embeds_is_a_400_that_says_what_to_do(name: str) -> None:
 def test_local_without_a_server_is_503_for_now(name: str) -> None:
     """It may come back."""
     with pytest.raises(Overloaded) as raised:
-        targets(name, lane("a"))
+        targets(name, backend("a"))
     assert raised.value.code == "no_local_model"
     assert raised.value.retry_after_s
 

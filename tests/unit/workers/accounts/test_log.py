@@ -62,7 +62,7 @@ def test_an_end_that_is_much_later_is_news(said: pytest.LogCaptureFixture) -> No
     assert [record.levelno for record in said.records] == [20, 20, 40, 20, 20]
 
 
-def test_the_end_of_a_lone_account_is_that_of_its_lane(said: pytest.LogCaptureFixture) -> None:
+def test_the_end_of_a_lone_account_is_that_of_its_backend(said: pytest.LogCaptureFixture) -> None:
     """One event, one line, until the accounts are other ones."""
     log = AccountLog(QUEUE)
     log.rests(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=True)

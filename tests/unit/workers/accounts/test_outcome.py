@@ -71,7 +71,7 @@ def test_a_credential_that_is_refused_is_no_server_that_fails(error: errors.Gate
 
 
 def test_what_is_back_first_says_when_to_try_again() -> None:
-    """The lane's end, whatever the account said; soon, if another is open; else the upstream's own word."""
+    """The backend's end, whatever the account said; soon, if another is open; else the upstream's own word."""
     error = errors.Throttled("no", retry_after_s=625)
     assert retry_after_s(error, 0, 1000.0) == 625
     assert retry_after_s(error, 1_004_000, 1000.0) == 4

@@ -1,4 +1,4 @@
-"""What a lane says of how long its attempts take."""
+"""What a backend says of how long its attempts take."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
-from shared.types import Lane as LaneInfo
-from shared.types import LocalModel
-from workers.backends.backend import HELP_PAUSE_S, NEWEST_WEIGHT, Lane
+from shared.types import BackendInfo, LocalModel
+from workers.backends.backend import HELP_PAUSE_S, NEWEST_WEIGHT, Backend
 
 if TYPE_CHECKING:
     import pytest
@@ -19,17 +18,17 @@ if TYPE_CHECKING:
     from workers.backends.backend import ModelSource
 
 
-def lane(closed_ms: dict[str, int] | None = None) -> Lane:
+def backend(closed_ms: dict[str, int] | None = None) -> Backend:
     """One whose account is closed for some models, or for none."""
     accounts = SimpleNamespace(all=["one"], closed_ms=lambda: closed_ms or {})
-    return Lane(
+    return Backend(
         "local", cast("ModelSource", SimpleNamespace(name="openai")), "h", 4, accounts=cast("Accounts", accounts)
     )
 
 
 def test_the_first_attempt_is_taken_as_it_was_and_later_ones_count_little() -> None:
     """In ms an attempt and ms a token, with two digits; nothing before."""
-    one = lane()
+    one = backend()
     assert (one.info().service_ms, one.info().ms_per_token) == (0, 0.0)
     one.took(2000, 100)
     assert (one.info().service_ms, one.info().ms_per_token) == (2000, 20.0)
@@ -40,19 +39,19 @@ def test_the_first_attempt_is_taken_as_it_was_and_later_ones_count_little() -> N
 
 def test_embeddings_say_nothing_of_how_fast_answers_are() -> None:
     """However many there are."""
-    one = lane()
+    one = backend()
     one.took(5000, 500)
     for _ in range(10_000):
         one.took(20, 0)
     assert (one.info().service_ms, one.info().ms_per_token) == (20, 10.0)
     json = msgspec.json.encode(one.info())
-    assert msgspec.json.decode(json, type=LaneInfo) == one.info()
+    assert msgspec.json.decode(json, type=BackendInfo) == one.info()
 
 
-def test_a_lane_that_fails_or_is_closed_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backend_that_fails_or_is_closed_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """One without models neither. It helps again a little after its last failure."""
     closed: dict[str, int] = {}
-    one = lane(closed)
+    one = backend(closed)
     assert not one.may_help()
     one.models = (LocalModel("m"),)
     assert one.may_help()
@@ -68,7 +67,7 @@ def test_a_lane_that_fails_or_is_closed_takes_nothing_over(monkeypatch: pytest.M
 
 def test_an_attempt_that_reached_nobody_says_nothing_of_its_host() -> None:
     """One without tokens, as for embeddings, has a time all the same."""
-    one = lane()
+    one = backend()
     one.took(None, 0)
     assert one.info().service_ms == 0
     one.took(300, 0)
