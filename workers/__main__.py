@@ -14,7 +14,7 @@ import uvloop
 from shared.postgres.database import Database
 from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
-from shared.process.tasks import spawn_vital
+from shared.process.tasks import spawn_critical
 from shared.redis import client as redis_client
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_credentials, load_settings, require
@@ -39,7 +39,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
         _log.info("the %s tier has no account configured: idle", tier)
     process = WorkerProcess(settings, redis, tier, backends)
     stores = model_stores(settings, redis, process.worker_id.hex(), backends, process.announce)
-    keepers = [spawn_vital(store.run(stop), name="models") for store in stores]
+    keepers = [spawn_critical(store.run(stop), name="models") for store in stores]
     try:
         async with database or nullcontext():
             await process.run(stop)

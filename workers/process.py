@@ -12,7 +12,7 @@ import msgspec
 
 from shared.errors import Cancelled
 from shared.ids import job_id
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
@@ -73,17 +73,17 @@ class WorkerProcess:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`, then finish what runs within the drain time."""
         background = [
-            spawn_vital(self._listen(), name="listen"),
-            spawn_vital(self._beat(), name="beat"),
-            spawn_vital(self._announce(), name="announce"),
+            spawn_critical(self._listen(), name="listen"),
+            spawn_critical(self._beat(), name="beat"),
+            spawn_critical(self._announce(), name="announce"),
             *(
-                spawn_vital(
+                spawn_critical(
                     backend.follow(self._settings.discovery_interval_s, self._announce_now.set), name=backend.queue
                 )
                 for backend in self._backends
             ),
         ]
-        claiming = [spawn_vital(queue.main(), name=f"claim {name}") for name, queue in self._queues.items()]
+        claiming = [spawn_critical(queue.main(), name=f"claim {name}") for name, queue in self._queues.items()]
         await stop.wait()
         await self._drain(claiming)
         await end_all(*background)

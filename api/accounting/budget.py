@@ -20,7 +20,7 @@ from shared.models.catalogue import NANO_USD, nano_usd
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import ApiKey, KeyStore
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM, budget_key, owner_of
@@ -118,7 +118,7 @@ class Budget:
     async def start(self) -> None:
         """Fill this month's budget, and go on looking. The database's schema must be there."""
         await self._try_seed()
-        self._task = spawn_vital(self._follow(), name="budget")
+        self._task = spawn_critical(self._follow(), name="budget")
 
     async def stop(self) -> None:
         """Stop looking."""

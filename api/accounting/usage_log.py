@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.models.catalogue import nano_usd
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.queue.arq_queue import in_progress_key, job_key
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
@@ -52,7 +52,7 @@ class Ledger:
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = spawn_vital(self._write_loop(), name="ledger")
+        self._task = spawn_critical(self._write_loop(), name="ledger")
 
     async def stop(self) -> None:
         """Write what is left, as far as Redis takes it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.relay.incoming import Inbound
 from shared.errors import Draining, Overloaded, StreamBroken, WorkerLost
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, control_channel, open_requests, relay_channel
 from shared.relay import EVERYTHING, ID_SIZE, CancelReason, Kind, Signal, decode_frames, encode_signal
@@ -73,9 +73,9 @@ class RelayClient:
     async def start(self) -> None:
         """Subscribe, before anything is enqueued."""
         self._tasks = [
-            spawn_vital(self._listen(), name="relay"),
-            spawn_vital(self._send_signals(), name="signals"),
-            spawn_vital(self._beat(), name="beat"),
+            spawn_critical(self._listen(), name="relay"),
+            spawn_critical(self._send_signals(), name="signals"),
+            spawn_critical(self._beat(), name="beat"),
         ]
 
     def cut(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import WORKERS, worker_key
 from shared.types import Announcement, BackendInfo, LocalModel, Tier
@@ -65,7 +65,7 @@ class Capacity:
     async def start(self) -> None:
         """Take a first look and keep looking."""
         await self._try_refresh()
-        self._task = spawn_vital(self._follow(), name="capacity")
+        self._task = spawn_critical(self._follow(), name="capacity")
 
     async def stop(self) -> None:
         """Stop looking."""

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis.names import NEWS_CHANNEL
 from shared.types import Endpoint, Tier
 
@@ -80,7 +80,7 @@ class RoutingTable:
     async def start(self) -> None:
         """Read the rules and go on following them. The database's schema must be there."""
         await self._try_refresh()
-        self._task = spawn_vital(self._follow(), name="routing table")
+        self._task = spawn_critical(self._follow(), name="routing table")
 
     async def stop(self) -> None:
         """Stop following."""

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 CANCEL_AGAIN_S: Final = 0.5
 
 
-def spawn_vital(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
+def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
     """Run `work` beside everything else. Should it ever raise, the process drains and ends (SIGTERM to itself)."""
     task = asyncio.get_running_loop().create_task(work, name=name)
     task.add_done_callback(_end_if_failed)

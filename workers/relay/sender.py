@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from shared.process.tasks import end_all, spawn_vital
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import relay_channel
@@ -79,7 +79,7 @@ class Outbox:
         self._room = asyncio.Event()
         self._room.set()
         self._loop = asyncio.get_running_loop()
-        self._task = spawn_vital(self._publish_loop(), name=f"outbox {api_id.hex()}")
+        self._task = spawn_critical(self._publish_loop(), name=f"outbox {api_id.hex()}")
 
     def open(self, key: bytes) -> Stream:
         """Begin the stream of an attempt."""
