@@ -7,7 +7,7 @@
         BodyTooLarge 413         RateLimited 429         BudgetSpent 429          Unsupported 400
       UpstreamError              the model's server failed: its class says what follows for it
         Throttled 429            Rejected 502            Unavailable 502          FirstTokenTimeout 504
-        Garbled 502              StreamBroken 502
+        Malformed 502              StreamBroken 502
       WorkerLost 502             the worker died: the same tier may be tried again
       Overloaded 503             Draining 503            InternalFault 500        Cancelled 499
 
@@ -205,7 +205,7 @@ class FirstTokenTimeout(UpstreamError):
     code = "upstream_timeout"
 
 
-class Garbled(UpstreamError):
+class Malformed(UpstreamError):
     """The upstream's answer cannot be read."""
 
     code = "upstream_garbled"

@@ -10,8 +10,8 @@ from shared.errors import (
     CallerError,
     ErrorInfo,
     FirstTokenTimeout,
-    Garbled,
     GatewayError,
+    Malformed,
     Rejected,
     StreamBroken,
     Throttled,
@@ -71,7 +71,7 @@ def blame_of(error: GatewayError, now: datetime) -> Blame | None:
         return Blame("throttled", period, _cool_ms(period, error.retry_after_s, now), limits)
     if isinstance(error, Unavailable) and error.code == MISSING_MODEL:
         return None
-    if isinstance(error, Unavailable | FirstTokenTimeout | Garbled | StreamBroken):
+    if isinstance(error, Unavailable | FirstTokenTimeout | Malformed | StreamBroken):
         return Blame("failed")
     return None
 

@@ -19,9 +19,9 @@ from shared.errors import (
     Cancelled,
     Draining,
     FirstTokenTimeout,
-    Garbled,
     GatewayError,
     InternalFault,
+    Malformed,
     Rejected,
     StreamBroken,
     Superseded,
@@ -221,7 +221,7 @@ class Attempt:
 
     def _finish(self, created: int) -> None:
         if self._first_ms is None:
-            raise Garbled("The model server sent an empty answer.")
+            raise Malformed("The model server sent an empty answer.")
         usage = self._counted()
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shared.errors import Garbled, InvalidRequest
+from shared.errors import InvalidRequest, Malformed
 from shared.openai.embeddings import EmbeddingsRequest, embeddings_reply, estimate_embedding_tokens
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ async def embed(provider: Provider, raw: msgspec.Raw, model: str) -> tuple[bytes
     asked = request.body
     made = await provider.embed(request, model)
     if len(made.vectors) != len(asked.inputs) or not all(made.vectors):
-        raise Garbled("The model server did not send a vector for each input.")
+        raise Malformed("The model server did not send a vector for each input.")
     size = len(made.vectors[0])
     if asked.dimensions is not None and size != asked.dimensions:
         raise InvalidRequest(f"The model '{model}' makes vectors of {size} dimensions only.", param="dimensions")

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from shared.errors import CallerError, Garbled, InvalidRequest, Unavailable
+from shared.errors import CallerError, InvalidRequest, Malformed, Unavailable
 from shared.types import LocalModel
 from workers.providers.gemini.errors import Failure, from_body, to_error
 from workers.providers.gemini.messages import Known
@@ -155,7 +155,7 @@ class _GoogleUpstream(Upstream):
             return response
         try:
             failure = from_body(await Reply(response).whole(MAX_ERROR_BODY_BYTES))
-        except (Garbled, Unavailable):
+        except (Malformed, Unavailable):
             failure = Failure()
         finally:
             await response.aclose()

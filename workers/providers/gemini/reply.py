@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from shared.errors import Garbled, GatewayError, Rejected, StreamBroken, Unavailable
+from shared.errors import GatewayError, Malformed, Rejected, StreamBroken, Unavailable
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.gemini.errors import Failure, from_body, to_stream_error
 from workers.providers.http.lines import LineReader, decode_line
@@ -150,7 +150,7 @@ class ChatReader(LineReader):
             Unavailable: nothing at all was said.
         """
         if self._bare:
-            raise Garbled("The model server's answer cannot be read.")
+            raise Malformed("The model server's answer cannot be read.")
         if self._is_blocked and not self._choices:
             events.extend(Finish("content_filter", index) for index in range(self._asked))
         else:
@@ -189,7 +189,7 @@ class ChatReader(LineReader):
         if failure != Failure():
             raise to_stream_error(failure, after_content=self.has_content)
         if len(self._bare) > MAX_ERROR_BYTES:
-            raise Garbled("The model server's answer cannot be read.")
+            raise Malformed("The model server's answer cannot be read.")
 
     def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
         chunk = decode_line(_decode, payload)

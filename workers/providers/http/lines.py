@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from shared.errors import Garbled, GatewayError
+from shared.errors import GatewayError, Malformed
 from shared.types import Event
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class LineSplitter:
         """The lines that `data` completes, without their line ends.
 
         Raises:
-            Garbled: a line is longer than MAX_LINE_BYTES.
+            Malformed: a line is longer than MAX_LINE_BYTES.
         """
         lines = data.split(b"\n")
         rest = lines.pop()
@@ -40,7 +40,7 @@ class LineSplitter:
             self._parts.append(rest)
             self._size += len(rest)
             if self._size > MAX_LINE_BYTES:
-                raise Garbled("The model server sent a line that is too long.")
+                raise Malformed("The model server sent a line that is too long.")
         return lines
 
     def rest(self) -> bytes:
@@ -55,12 +55,12 @@ def decode_line(decode: Callable[[bytes], T], text: bytes) -> T:
     """What `decode` makes of a line of JSON.
 
     Raises:
-        Garbled: it cannot be read.
+        Malformed: it cannot be read.
     """
     try:
         return decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Garbled("The model server's answer cannot be read.") from None
+        raise Malformed("The model server's answer cannot be read.") from None
 
 
 class LineReader(ABC):

@@ -14,7 +14,7 @@ import aiohttp
 import httpx
 import msgspec
 
-from shared.errors import Garbled, GatewayError, StreamBroken, Unavailable, UpstreamError
+from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
 from workers.providers.http.client import upstream_client
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
@@ -77,7 +77,7 @@ class Reply:
         """The whole body.
 
         Raises:
-            Garbled: it is longer than `limit` bytes.
+            Malformed: it is longer than `limit` bytes.
             Unavailable: it broke off.
         """
         parts, size = [], 0
@@ -86,7 +86,7 @@ class Reply:
                 parts.append(data)
                 size += len(data)
                 if size > limit:
-                    raise Garbled("The model server's answer is too long.")
+                    raise Malformed("The model server's answer is too long.")
         except NETWORK_ERRORS as error:
             raise network_failure(error, after_content=False) from error
         return b"".join(parts)
@@ -165,7 +165,7 @@ class Upstream:
                 raise refusal.failure from None
             raise Unavailable(f"The model server answered {path} with status {refusal.status}.") from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Garbled(f"The model server's answer to {path} cannot be read.") from None
+            raise Malformed(f"The model server's answer to {path} cannot be read.") from None
 
     async def ask(self, path: str, content: bytes, kind: type[T]) -> T:
         """The reply to a client's request that is not streamed, decoded as `kind`.
@@ -180,7 +180,7 @@ class Upstream:
         except RefusedError as refusal:
             raise refusal.failure from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Garbled("The model server's answer cannot be read.") from None
+            raise Malformed("The model server's answer cannot be read.") from None
 
     async def close(self) -> None:
         """Close every connection."""
@@ -227,7 +227,7 @@ class Upstream:
 async def _refusal(response: httpx.Response, reply: Reply) -> RefusedError:
     try:
         report = from_error_body(await reply.whole(MAX_ERROR_BODY_BYTES))
-    except (Garbled, Unavailable):
+    except (Malformed, Unavailable):
         report = Report()
     wait_s = retry_after_s(response.headers.get("retry-after"))
     return RefusedError(response.status_code, report, http_failure(response.status_code, report, wait_s))

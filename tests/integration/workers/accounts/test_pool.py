@@ -174,10 +174,10 @@ async def test_an_answer_that_breaks_off_blames_nobody(redis: Redis) -> None:
     async def break_off() -> None:
         async with accounts.hold(MODEL, lambda: 10) as lease:
             lease.began()
-            raise errors.Garbled("broken off")
+            raise errors.Malformed("broken off")
 
     for _ in range(10):
-        with pytest.raises(errors.Garbled):
+        with pytest.raises(errors.Malformed):
             await break_off()
     assert accounts.closed_ms() == {}
 

@@ -151,11 +151,11 @@ async def test_a_connection_that_breaks_mid_stream_breaks_the_stream(on: Wire, a
         await complete(on.provider, on_batch=lambda _: seen.set())
 
 
-async def test_a_line_that_cannot_be_read_is_garbled(on: Wire) -> None:
+async def test_a_line_that_cannot_be_read_is_malformed(on: Wire) -> None:
     """JSON that is broken, of the wrong shape, nested without end or not UTF-8 ends the stream with an error."""
     for text in ("{", '"text"', '{"choices":1,"message":1,"candidates":1}', "[" * 5000):
-        assert type(await on.fails(on.raw(text))) is errors.Garbled
-    assert type(await on.fails(on.prefix + b'{"x":"\xff"}\n')) in {errors.Garbled, errors.StreamBroken}
+        assert type(await on.fails(on.raw(text))) is errors.Malformed
+    assert type(await on.fails(on.prefix + b'{"x":"\xff"}\n')) in {errors.Malformed, errors.StreamBroken}
 
 
 async def test_no_server_is_unavailable(on: Wire, wire: str) -> None:

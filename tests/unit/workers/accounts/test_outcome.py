@@ -59,7 +59,7 @@ def test_limits_that_the_upstream_names_are_kept() -> None:
         (errors.Rejected("no"), "rejected"),
         (errors.Unavailable("no"), "failed"),
         (errors.FirstTokenTimeout("no"), "failed"),
-        (errors.Garbled("no"), "failed"),
+        (errors.Malformed("no"), "failed"),
         (errors.StreamBroken("no"), "failed"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.errors import Garbled, StreamBroken
+from shared.errors import Malformed, StreamBroken
 from workers.ollama_models.ollama_api import PullProgress, PullReader, StoreRefused, shown
 
 PULL = b"""{"status":"pulling manifest"}
@@ -55,14 +55,14 @@ def test_a_reply_that_ends_without_success_is_broken() -> None:
     reader, _, _ = reading()
     reader.feed(PULL[:-20])
     reader.end()
-    assert isinstance(reader.failure, Garbled | StreamBroken)
+    assert isinstance(reader.failure, Malformed | StreamBroken)
 
 
-def test_what_cannot_be_read_is_garbled() -> None:
+def test_what_cannot_be_read_is_malformed() -> None:
     """Whatever answers there is no Ollama."""
     reader, _, _ = reading()
     reader.feed(b"<html>\n")
-    assert isinstance(reader.failure, Garbled)
+    assert isinstance(reader.failure, Malformed)
 
 
 def test_an_error_is_shown_on_one_line_and_without_signatures() -> None:

@@ -156,8 +156,8 @@ async def test_what_the_api_says_of_a_model_corrects_the_table() -> None:
         (json_answer(anthropic.error_body("authentication_error"), 401), errors.Rejected),
         (json_answer(anthropic.error_body("invalid_request_error"), 400), errors.Unavailable),
         (json_answer(anthropic.error_body("overloaded_error"), 529), errors.Unavailable),
-        (Answer([b"<html>"]), errors.Garbled),
-        (json_answer({"data": 7}), errors.Garbled),
+        (Answer([b"<html>"]), errors.Malformed),
+        (json_answer({"data": 7}), errors.Malformed),
     ],
 )
 async def test_models_that_cannot_be_listed_are_the_upstreams_fault(answer: Answer, kind: type[Exception]) -> None:

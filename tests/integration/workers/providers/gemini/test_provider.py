@@ -231,9 +231,9 @@ async def test_pages_without_end_are_given_up() -> None:
 
 
 @pytest.mark.parametrize("body", [{"models": 7}, [], "x"])
-async def test_a_list_of_models_that_cannot_be_read_is_garbled(body: object) -> None:
+async def test_a_list_of_models_that_cannot_be_read_is_malformed(body: object) -> None:
     """Whatever the server says instead."""
     async with gemini_serving() as (upstream, provider):
         upstream.routes[MODELS_PATH] = json_answer(body)
-        with pytest.raises(errors.Garbled):
+        with pytest.raises(errors.Malformed):
             await provider.models()

@@ -216,9 +216,9 @@ async def test_a_request_that_cannot_be_translated_never_leaves() -> None:
 
 
 @pytest.mark.parametrize("body", [{"models": 7}, [], "x"])
-async def test_a_list_of_models_that_cannot_be_read_is_garbled(body: object) -> None:
+async def test_a_list_of_models_that_cannot_be_read_is_malformed(body: object) -> None:
     """Whatever the server says instead."""
     async with serving("ollama") as (upstream, provider):
         upstream.routes["/api/tags"] = json_answer(body)
-        with pytest.raises(errors.Garbled):
+        with pytest.raises(errors.Malformed):
             await provider.models()

@@ -86,7 +86,7 @@ async def test_a_server_that_ignores_stream_is_understood() -> None:
     ("answer", "kind"),
     [
         (json_answer({"error": {"message": "x"}}), errors.Unavailable),
-        (Answer([b"<html>Login</html>"], headers={"content-type": "text/html"}), errors.Garbled),
+        (Answer([b"<html>Login</html>"], headers={"content-type": "text/html"}), errors.Malformed),
         (Answer([b'{"choices":', Act.ABORT], headers={"content-type": "application/json"}), errors.Unavailable),
         (json_answer({}), errors.StreamBroken),
     ],
@@ -165,7 +165,7 @@ async def test_other_servers_are_not_asked_for_a_template() -> None:
         (json_answer({}, 401), errors.Rejected),
         (json_answer({}, 400), errors.Unavailable),
         (json_answer({}, 500), errors.Unavailable),
-        (Answer([b"<html>"]), errors.Garbled),
+        (Answer([b"<html>"]), errors.Malformed),
     ],
 )
 async def test_models_that_cannot_be_listed_are_the_upstreams_fault(answer: Answer, kind: type[Exception]) -> None:

@@ -235,9 +235,9 @@ def test_an_error_inside_the_stream_is_classed_by_its_code(
 
 
 @pytest.mark.parametrize("stream", [b"data: {\r\n", b'data: {"candidates":1}\r\n', b"data: \xff\r\n", b"<html>\r\n"])
-def test_what_cannot_be_read_is_garbled(stream: bytes) -> None:
+def test_what_cannot_be_read_is_malformed(stream: bytes) -> None:
     """Also text that is no event at all."""
-    assert type(_read(stream)[1].failure) is errors.Garbled
+    assert type(_read(stream)[1].failure) is errors.Malformed
 
 
 def test_bare_text_is_bounded() -> None:
@@ -245,7 +245,7 @@ def test_bare_text_is_bounded() -> None:
     reader = ChatReader()
     for _ in range(100):
         reader.feed(b"x" * 1000 + b"\n")
-    assert type(reader.failure) is errors.Garbled
+    assert type(reader.failure) is errors.Malformed
 
 
 def test_an_image_is_not_passed_over_in_silence() -> None:

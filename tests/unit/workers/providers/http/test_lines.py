@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 
 import pytest
 
-from shared.errors import Garbled
+from shared.errors import Malformed
 from workers.providers.http import lines
 from workers.providers.http.lines import LineSplitter
 
@@ -29,5 +29,5 @@ def test_a_line_without_end_is_refused_before_memory_is_full(monkeypatch: pytest
     splitter = LineSplitter()
     for _ in range(10):
         splitter.feed(b"x" * 10)
-    with pytest.raises(Garbled):
+    with pytest.raises(Malformed):
         splitter.feed(b"x")

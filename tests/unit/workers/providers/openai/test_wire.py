@@ -189,7 +189,7 @@ def test_a_completion_that_was_not_streamed_becomes_the_same_events() -> None:
 
 @pytest.mark.parametrize(
     ("body", "kind"),
-    [(b"<html>", errors.Garbled), (b"{}", errors.StreamBroken), (b'{"error":"x"}', errors.Unavailable)],
+    [(b"<html>", errors.Malformed), (b"{}", errors.StreamBroken), (b'{"error":"x"}', errors.Unavailable)],
 )
 def test_a_body_that_is_no_completion_is_a_failure(body: bytes, kind: type[errors.GatewayError]) -> None:
     """A 200 alone is no success."""
