@@ -12,7 +12,8 @@ import msgspec
 
 from shared.errors import Cancelled
 from shared.ids import job_id
-from shared.process.tasks import end_all, spawn_critical
+from shared.process.outage import OutageLog
+from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
@@ -67,7 +68,9 @@ class WorkerProcess:
             )
             for backend in backends
         }
-        self._announce_now = asyncio.Event()
+        self._announcer = Follower(self._announce, settings.heartbeat_s)
+        self._announced: list[BackendInfo] | None = None
+        self._outage = OutageLog(_log, "Redis")
         self._draining = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -75,10 +78,10 @@ class WorkerProcess:
         background = [
             spawn_critical(self._listen(), name="listen"),
             spawn_critical(self._beat(), name="beat"),
-            spawn_critical(self._announce(), name="announce"),
+            spawn_critical(self._announcer.run(), name="announce"),
             *(
                 spawn_critical(
-                    backend.follow(self._settings.discovery_interval_s, self._announce_now.set), name=backend.queue
+                    backend.follow(self._settings.discovery_interval_s, self._announcer.wake), name=backend.queue
                 )
                 for backend in self._backends
             ),
@@ -93,7 +96,7 @@ class WorkerProcess:
 
     def announce(self) -> None:
         """Say at once what is served now."""
-        self._announce_now.set()
+        self._announcer.wake()
 
     async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
         self._draining = True
@@ -178,37 +181,30 @@ class WorkerProcess:
                     await outbox.close()
 
     async def _announce(self) -> None:
-        """Say what is served, at every change and once a heartbeat, so that silence means death."""
-        last: list[BackendInfo] | None = None
-        life_ms = int(self._settings.heartbeat_bound_s * 1000)
+        """Publish what is served; called at every change and once a heartbeat, so that silence means death."""
         identity = self.worker_id.hex()
-        while True:
-            self._announce_now.clear()
-            backends = tuple(backend.info() for backend in self._backends if backend.is_offered)
-            if self._draining:
-                # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
-                backends = tuple(msgspec.structs.replace(backend, slots=0) for backend in backends)
-            words = msgspec.json.encode(Announcement(identity, self._tier, backends))
-            # How long attempts take is no news: it changes with every few of them, and is read with the next look.
-            news = [msgspec.structs.replace(backend, service_ms=0, ms_per_token=0) for backend in backends]
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.set(worker_key(identity), words, px=life_ms)
-            pipeline.sadd(WORKERS, identity)
-            pipeline.publish(control_channel(self.worker_id), self.worker_id)
-            for queue in self._queues.values():
-                queue.renew(pipeline)
-            if news != last:
-                pipeline.publish(NEWS_CHANNEL, b"workers")
-            try:
-                await pipeline.execute()
-                last = news
-            except UNREACHABLE as error:
-                _log.warning("Redis does not answer (%s)", type(error).__name__)
-            try:
-                async with asyncio.timeout(self._settings.heartbeat_s):
-                    await self._announce_now.wait()
-            except TimeoutError:
-                pass
+        backends = tuple(backend.info() for backend in self._backends if backend.is_offered)
+        if self._draining:
+            # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
+            backends = tuple(msgspec.structs.replace(backend, slots=0) for backend in backends)
+        words = msgspec.json.encode(Announcement(identity, self._tier, backends))
+        # How long attempts take is no news: it changes with every few of them, and is read with the next look.
+        news = [msgspec.structs.replace(backend, service_ms=0, ms_per_token=0) for backend in backends]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(worker_key(identity), words, px=int(self._settings.heartbeat_bound_s * 1000))
+        pipeline.sadd(WORKERS, identity)
+        pipeline.publish(control_channel(self.worker_id), self.worker_id)
+        for queue in self._queues.values():
+            queue.renew(pipeline)
+        if news != self._announced:
+            pipeline.publish(NEWS_CHANNEL, b"workers")
+        try:
+            await pipeline.execute()
+        except UNREACHABLE as error:
+            self._outage.failed(error)
+        else:
+            self._announced = news
+            self._outage.answered()
 
     async def _retire(self) -> None:
         for outbox in self._outboxes.values():
@@ -239,7 +235,7 @@ class WorkerProcess:
                         else:
                             wakes[channel].wake()
             except UNREACHABLE as error:
-                _log.warning("control: Redis does not answer (%s)", type(error).__name__)
+                self._outage.failed(error)
                 await asyncio.sleep(RETRY_S)
 
     def _heed(self, message: bytes) -> None:

@@ -1,4 +1,7 @@
-"""Background tasks without which a process is no use: when one fails, the process ends and is started again."""
+"""Background tasks: those without which a process is no use, those that follow something, and waiting.
+
+When a task of the first kind fails, the process ends and is started again.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,11 @@ import asyncio
 import logging
 import os
 import signal
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +38,48 @@ async def end_all(*tasks: asyncio.Task[Any] | None) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
+
+
+async def wait_or(event: asyncio.Event, timeout_s: float) -> bool:
+    """Wait until `event` is set, at most `timeout_s` seconds; return whether it is."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    return event.is_set()
+
+
+class Follower:
+    """Calls `refresh` at every `wake` and at regular intervals, one call at a time.
+
+    Args:
+        refresh: looks at what is followed; an exception of it ends the follower.
+        every_s: seconds between two calls, or a function that gives them anew after each call.
+    """
+
+    def __init__(self, refresh: Callable[[], Awaitable[object]], every_s: float | Callable[[], float]) -> None:
+        self._refresh = refresh
+        self._every_s = every_s
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Have `refresh` called now, and once more after a call that is under way."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Call `refresh` at once, then follow."""
+        while True:
+            # Cleared before the call, so that news which comes while it looks leads to another look.
+            self._wake.clear()
+            await self._refresh()
+            await self._wait()
+
+    async def follow(self) -> None:
+        """Call `refresh` at the first `wake` or after the first interval, and so on."""
+        await self._wait()
+        await self.run()
+
+    async def _wait(self) -> None:
+        await wait_or(self._wake, self._every_s if isinstance(self._every_s, float | int) else self._every_s())
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

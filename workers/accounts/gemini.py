@@ -17,6 +17,7 @@ from shared.errors import GatewayError, Rejected
 from shared.models.catalogue import Quota
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.gemini_accounts import NEWS, KnownAccount, say_known
+from shared.process.outage import OutageLog
 from shared.redis.client import UNREACHABLE, subscription
 from shared.redis.names import GEMINI_SEAL, NEWS_CHANNEL, account_key, probing_key
 from shared.sealing import CannotOpen, Opener, fingerprint
@@ -73,6 +74,7 @@ class GeminiAccounts:
         self._has_rows = store is None
         self._sealed: frozenset[str] = frozenset()
         self._is_sealed_for_us: bool | None = None
+        self._outage = OutageLog(_log, "Redis", "stored accounts")
 
     async def models(self) -> Sequence[LocalModel]:
         """The models of the first account that answers.
@@ -105,9 +107,10 @@ class GeminiAccounts:
                     while True:
                         await self._load(on_change)
                         await self._probe_rejected(on_change)
+                        self._outage.answered()
                         await _news_or_late(pubsub, RELOAD_S if self._has_rows else RETRY_S)
             except UNREACHABLE as error:
-                _log.warning("accounts: Redis does not answer (%s)", type(error).__name__)
+                self._outage.failed(error)
                 await asyncio.sleep(RETRY_S)
                 await self._load(on_change)
 

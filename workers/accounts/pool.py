@@ -18,12 +18,13 @@ import msgspec
 
 from shared.errors import GatewayError, Unavailable
 from shared.models.catalogue import Catalogue, Quota
+from shared.process.outage import OutageLog
+from shared.process.tasks import wait_or
 from shared.redis.client import UNREACHABLE
 from workers.accounts.account import Account, Lease
 from workers.accounts.log import AccountLog
 from workers.accounts.outcome import Blame, blame_of, refused, retry_after_s, used_nothing
 from workers.accounts.state import AccountLedger, Candidate, How, Outcome, Refusal, Reservation
-from workers.pause import pause
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -66,6 +67,7 @@ class Accounts:
         self._good: dict[tuple[str, str], int] = {}
         self._unwell: dict[str, float] = {}
         self._away_until = 0.0
+        self._outage = OutageLog(_log, "Redis", "accounts")
         self._replaced = asyncio.Event()
         self._changed: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -149,8 +151,10 @@ class Accounts:
             try:
                 async with asyncio.timeout(REDIS_S):
                     self._mark(await self._ledger.look(good))
-            except UNREACHABLE:
-                pass  # the process's own heartbeat says so
+            except UNREACHABLE as error:
+                self._outage.failed(error)
+            else:
+                self._outage.answered()
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
@@ -184,7 +188,7 @@ class Accounts:
             if due is not None and clock() + wait_s < due:
                 self._waiting += 1
                 try:
-                    await pause(replaced, wait_s)
+                    await wait_or(replaced, wait_s)
                 finally:
                     self._waiting -= 1
             else:
@@ -289,8 +293,7 @@ class Accounts:
             self._changed()
 
     def _is_away(self, error: BaseException) -> None:
-        if time.monotonic() >= self._away_until:
-            _log.warning("accounts: Redis does not answer (%s): going on with what was known", type(error).__name__)
+        self._outage.failed(error)
         self._away_until = time.monotonic() + REDIS_S
 
     def _later(self, work: Coroutine[None, None, None]) -> None:

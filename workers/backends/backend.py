@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from shared.errors import GatewayError
+from shared.process.tasks import Follower
 from shared.queue.arq_queue import queue_name
 from shared.settings import host_name
 from shared.types import BackendInfo, LocalModel, Tier
@@ -78,13 +79,13 @@ class Backend:
         self.slots = slots
         self.accounts = accounts
         self._keeper = keeper
-        self._look = asyncio.Event()
         self.models: tuple[LocalModel, ...] = ()
         self._reachable: bool | None = None
         self._service_ms = 0.0
         self._answer_ms = 0.0
         self._answer_tokens = 0.0
         self._failed_at = float("-inf")
+        self._discovery: Follower | None = None
 
     @property
     def is_offered(self) -> bool:
@@ -146,7 +147,8 @@ class Backend:
 
     def look_soon(self) -> None:
         """Ask the upstream for its models now, not only after the interval."""
-        self._look.set()
+        if self._discovery is not None:
+            self._discovery.wake()
 
     async def follow(self, interval_s: float, on_change: Callable[[], None]) -> None:
         """Keep up with the upstream's models, asked for every `interval_s` seconds, and its accounts, for good."""
@@ -155,8 +157,13 @@ class Backend:
             on_change()
             self.look_soon()
 
+        async def rediscover() -> None:
+            if await self.discover():
+                on_change()
+
+        self._discovery = Follower(rediscover, interval_s)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._rediscover(interval_s, on_change))
+            group.create_task(self._discovery.run())
             group.create_task(self.accounts.follow(on_change))
             if self._keeper is not None:
                 group.create_task(self._keeper.follow(other_accounts))
@@ -164,17 +171,6 @@ class Backend:
     async def close(self) -> None:
         """Close every connection."""
         await self.accounts.close()
-
-    async def _rediscover(self, interval_s: float, on_change: Callable[[], None]) -> None:
-        while True:
-            self._look.clear()
-            if await self.discover():
-                on_change()
-            try:
-                async with asyncio.timeout(interval_s):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
 
     def _report(self, *, reachable: bool, detail: str) -> None:
         if reachable == self._reachable:

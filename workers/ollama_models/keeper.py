@@ -19,10 +19,11 @@ from msgspec.structs import replace
 from shared.errors import GatewayError, UpstreamError
 from shared.models import ollama_operations as model_store
 from shared.models.ollama_operations import StoreState, Wish
+from shared.process.outage import OutageLog
+from shared.process.tasks import wait_or
 from shared.redis.client import UNREACHABLE
 from workers.ollama_models.memory import available_bytes
 from workers.ollama_models.ollama_api import OllamaStore, PullProgress
-from workers.pause import pause
 from workers.providers.ollama.provider import OllamaProvider
 
 if TYPE_CHECKING:
@@ -84,13 +85,14 @@ class ModelStore:
         self._look_at = 0.0
         self._looking = asyncio.Lock()
         self._look: asyncio.Task[None] | None = None
+        self._outage = OutageLog(_log, "Redis", f"models of {queue}")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the models until `stop`; pulls that are under way then are left to the next keeper."""
         try:
             while not stop.is_set():
                 await self._turn()
-                await pause(stop, self._settings.heartbeat_s)
+                await wait_or(stop, self._settings.heartbeat_s)
         finally:
             await self._leave()
 
@@ -103,8 +105,9 @@ class ModelStore:
                 if wish.is_settled and time.time() - wish.changed_ms / 1000 > model_store.SETTLED_LIFE_S:
                     await model_store.forget(self._redis, self._queue, wish)
         except UNREACHABLE as error:
-            _log.warning("models of %s: Redis does not answer (%s)", self._queue, type(error).__name__)
+            self._outage.failed(error)
             return
+        self._outage.answered()
         if wishes is None:
             self._cancel_all()
             return
@@ -189,7 +192,7 @@ class ModelStore:
                 with suppress(*UNREACHABLE):
                     await model_store.note(self._redis, self._queue, now)
                     said = now
-            await pause(ended, PROGRESS_S)
+            await wait_or(ended, PROGRESS_S)
 
     async def _remove(self, wish: Wish) -> Wish:
         async with asyncio.timeout(REMOVE_TIMEOUT_S):

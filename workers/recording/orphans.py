@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.process.tasks import wait_or
 from shared.queue.arq_queue import in_progress_key, job_key
 from shared.queue.placement import MOST_ATTEMPTS
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import API_SET, JANITOR_LOCK, USAGE_STREAM, api_key, budget_key_at, open_requests, owner_of
 from shared.types import UsageRecord
-from workers.pause import pause
 from workers.recording.rows import ORPHANED
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def close_orphans(redis: Redis, stop: asyncio.Event) -> None:
     janitor = Janitor(redis)
     while not stop.is_set():
         await janitor.look()
-        await pause(stop, INTERVAL_S)
+        await wait_or(stop, INTERVAL_S)
     await janitor.leave()
 
 

@@ -19,10 +19,10 @@ import asyncpg
 from redis.exceptions import ResponseError
 
 from shared.postgres.database import DatabaseUnavailable
+from shared.process.tasks import wait_or
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_STREAM
 from shared.settings import host_name
-from workers.pause import pause
 from workers.recording.rows import MalformedRecord, UsageRow, from_json
 from workers.recording.table import UsageLog
 
@@ -74,7 +74,7 @@ class Recorder:
         """Record until `stop` is set, then what is left in the stream, for `DRAIN_S` at most."""
         while not stop.is_set():
             if not await self._attempt(BLOCK_MS):
-                await pause(stop, self._pause_s())
+                await wait_or(stop, self._pause_s())
         with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S):
                 while await self._attempt(None):
