@@ -49,16 +49,27 @@ async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, aske
 async def _show_first_answer(gateway: Gateway, terminal: Terminal, model: str) -> None:
     terminal.notice(f"\n> {gateway.question}", "bold")
     started = time.monotonic()
-    first_s: float | None = None
+    first_at: float | None = None
+    pieces_shown = 0
     try:
         async with aclosing(gateway.first_answer(model)) as pieces:
             async for piece in pieces:
-                first_s = first_s or time.monotonic() - started
+                first_at = first_at or time.monotonic()
+                pieces_shown += 1
                 terminal.token(piece)
     except GatewayCallFailed as error:
         terminal.error(f"\nThe first answer failed: {error}")
         return
-    terminal.notice(f"\n(model {model}; first token after {first_s:.2f} s)\n", "dim")
+    terminal.notice(f"\n(model {model}{_speed(started, first_at, time.monotonic(), pieces_shown)})\n", "dim")
+
+
+def _speed(started: float, first_at: float | None, ended: float, pieces: int) -> str:
+    """Say how fast an answer came, as far as so few tokens show it. Times are of the monotonic clock, in seconds."""
+    if first_at is None:
+        return ""
+    after_first_s = ended - first_at
+    rate = f"; about {(pieces - 1) / after_first_s:.0f} tokens/s" if pieces > 1 and after_first_s > 0 else ""
+    return f"; first token after {first_at - started:.2f} s{rate}"
 
 
 async def _show_first_key(gateway: Gateway, terminal: Terminal) -> str | None:

@@ -20,7 +20,9 @@ EXAMPLE_BOUND_S = 250
 def test_first_start_streams_an_answer_of_the_local_model(stack: Stack) -> None:
     """Between the question and the key stands an answer, and which model gave it."""
     shown = re.search(
-        r"^> (.+)\n(.+?)\n\(model local; first token after ([\d.]+) s\)$", stack.shown, re.MULTILINE | re.DOTALL
+        r"^> (.+)\n(.+?)\n\(model local; first token after ([\d.]+) s; about \d+ tokens/s\)$",
+        stack.shown,
+        re.MULTILINE | re.DOTALL,
     )
     assert shown is not None, stack.shown
     assert shown[2].strip()

@@ -1,6 +1,6 @@
 """The process that serves the embedded model: llama.cpp's own server, until SIGTERM.
 
-python -m cli.up.llama_server --model FILE --name NAME --port PORT --parallel N --threads N --context N
+python -m cli.up.embedded.llama_server --model FILE --name NAME --port PORT --parallel N --threads N --context N
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def serve(*, model: str, name: str, port: int, parallel: int, threads: int, cont
     parameters.n_parallel = parallel
     parameters.n_ctx = context
     parameters.cpuparams.n_threads = threads
+    # No spinning between layers: it would take the CPU from the thread that is waited for.
+    parameters.cpuparams.poll = parameters.cpuparams_batch.poll = 0
     parameters.ui = False
     server = llama.Server(parameters)
     print(f"serving {name} at {server.listening_address}", flush=True)
