@@ -1,0 +1,29 @@
+"""What processes and servers take while they are attacked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from tests.fleet import Fleet
+
+
+def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process, in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def memory_bytes(fleet: Fleet, redis: Redis) -> dict[str, int]:
+    """Return the memory of every process of a fleet and of its Valkey, by name, in bytes."""
+    found = {process.name: resident_bytes(process.process.pid) for process in fleet.processes}
+    found["valkey"] = (await redis.info("memory"))["used_memory"]
+    return found
+
+
+def alive(fleet: Fleet) -> list[str]:
+    """Return the names of the processes of a fleet that have not ended."""
+    return [process.name for process in fleet.processes if process.process.returncode is None]
