@@ -12,6 +12,7 @@ import uvloop
 from hypercorn.asyncio import serve
 
 from api.app import create_app
+from api.gateway import EXTENSION
 from api.hypercorn_server import ServerConfig, install
 from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
@@ -54,7 +55,7 @@ async def _serve(app: Quart, settings: Settings) -> None:
     config = hypercorn_config(settings)
 
     def drain() -> None:
-        gateway: Gateway | None = app.extensions.get("claw")
+        gateway: Gateway | None = app.extensions.get(EXTENSION)
         if gateway is not None and not gateway.draining:
             gateway.draining = True
             loop.call_later(settings.drain_s, gateway.cut)

@@ -1,117 +1,100 @@
-"""Wiring: `create_app(settings)`. Nothing runs at import."""
+"""The api as an application: its URLs, and what all of them share. Nothing runs at import."""
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from quart import Quart, Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
-from werkzeug.exceptions import MethodNotAllowed as WrongMethod
 
-from api.endpoints.chat import chat_blueprint
-from api.endpoints.embeddings import embeddings_blueprint
-from api.endpoints.health import health_blueprint
-from api.endpoints.manage.budget import budget_blueprint
-from api.endpoints.manage.gemini_accounts import gemini_blueprint
-from api.endpoints.manage.keys import keys_blueprint
-from api.endpoints.manage.ollama_models import models_store_blueprint
-from api.endpoints.manage.routing import routing_blueprint
-from api.endpoints.manage.usage import usage_blueprint
-from api.endpoints.models import models_blueprint
-from api.gateway import Gateway
+from api.endpoints.chat import create_chat_completion
+from api.endpoints.embeddings import create_embedding
+from api.endpoints.health import health, ready
+from api.endpoints.manage.budget import show_budget
+from api.endpoints.manage.gemini_accounts import add_account, change_account, list_accounts, remove_account
+from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
+from api.endpoints.manage.keys import change_key, create_key, list_keys, revoke_key
+from api.endpoints.manage.ollama_models import install_model, list_local_models, remove_model
+from api.endpoints.manage.routing import change_routing, show_routing
+from api.endpoints.manage.usage import list_usage
+from api.endpoints.models import list_models, retrieve_model
+from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
-from api.http.errors import error_response
+from api.http.errors import openai_error, plain_error
 from api.http.sse import route_headers
 from api.hypercorn_server import Connections
-from shared.errors import (
-    BodyTooLarge,
-    GatewayError,
-    InternalFault,
-    InvalidRequest,
-    MethodNotAllowed,
-    NotFound,
-    Overloaded,
-)
 from shared.ids import new_request_id
-from shared.postgres.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from shared.settings import Settings
 
-_log = logging.getLogger(__name__)
+    Url = tuple[str, str, Callable[..., Awaitable[Response]]]
+
+URLS: Final[tuple[Url, ...]] = (
+    ("POST", "/v1/chat/completions", create_chat_completion),
+    ("POST", "/v1/embeddings", create_embedding),
+    ("GET", "/v1/models", list_models),
+    ("GET", "/v1/models/<path:model>", retrieve_model),
+    ("GET", "/health", health),
+    ("GET", "/ready", ready),
+)
+MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
+    ("GET", "/claw/v1/api-keys", list_keys),
+    ("POST", "/claw/v1/api-keys", create_key),
+    ("PATCH", "/claw/v1/api-keys/<key_id>", change_key),
+    ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
+    ("GET", "/claw/v1/usage", list_usage),
+    ("GET", "/claw/v1/budget", show_budget),
+    ("GET", "/ai/gemini/accounts", list_accounts),
+    ("POST", "/ai/gemini/accounts", add_account),
+    ("PATCH", "/ai/gemini/accounts/<name>", change_account),
+    ("DELETE", "/ai/gemini/accounts/<name>", remove_account),
+    ("GET", "/ai/models/local", list_local_models),
+    ("POST", "/ai/models/local/install", install_model),
+    ("DELETE", "/ai/models/local/remove/<path:name>", remove_model),
+    ("GET", "/ai/routing/config", show_routing),
+    ("PUT", "/ai/routing/config", change_routing),
+)
+"""Behind the internal token."""
 
 
 def create_app(settings: Settings) -> Quart:
-    """The api as an ASGI application; its gateway is `app.extensions["claw"]` and starts with it."""
+    """Return the api as an ASGI application; its gateway is made and started with it."""
     app = Quart("api", static_folder=None)
     app.asgi_app = Connections(app.asgi_app)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
     app.config["RESPONSE_TIMEOUT"] = None
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    for blueprint in (
-        chat_blueprint,
-        embeddings_blueprint,
-        models_blueprint,
-        health_blueprint,
-        keys_blueprint,
-        gemini_blueprint,
-        models_store_blueprint,
-        budget_blueprint,
-        routing_blueprint,
-        usage_blueprint,
-    ):
-        app.register_blueprint(blueprint)
+    _add_urls(app)
     _add_lifespan(app, settings)
-    _add_errors(app, settings)
     _add_headers(app, settings)
     return app
+
+
+def _add_urls(app: Quart) -> None:
+    """Let the app answer every URL of the two tables, and every failure in the form of its URL."""
+    for method, url, handler in URLS:
+        app.add_url_rule(url, view_func=handler, methods=[method])
+    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS))
+
+    @app.errorhandler(Exception)
+    async def answer_failure(error: Exception) -> Response:
+        # A URL or method that is in no table belongs to no blueprint.
+        return plain_error(error) if request.path.startswith(PREFIXES) else openai_error(error)
 
 
 def _add_lifespan(app: Quart, settings: Settings) -> None:
     @app.before_serving
     async def start() -> None:
-        gateway = app.extensions["claw"] = Gateway(settings)
+        gateway = app.extensions[EXTENSION] = Gateway(settings)
         await gateway.start()
 
     @app.after_serving
     async def stop() -> None:
-        await app.extensions["claw"].stop()
-
-
-def _add_errors(app: Quart, settings: Settings) -> None:
-    @app.errorhandler(GatewayError)
-    async def refused(error: GatewayError) -> Response:
-        return error_response(error)
-
-    @app.errorhandler(DatabaseUnavailable)
-    async def no_database(_: DatabaseUnavailable) -> Response:
-        return error_response(Overloaded("The gateway's database does not answer.", retry_after_s=2))
-
-    @app.errorhandler(HTTPException)
-    async def by_framework(error: HTTPException) -> Response:
-        if isinstance(error, WrongMethod):
-            response = error_response(MethodNotAllowed(f"{request.method} is not allowed here."))
-            response.headers["allow"] = ", ".join(error.valid_methods or ())
-            return response
-        if isinstance(error, RequestEntityTooLarge):
-            return error_response(BodyTooLarge(f"The request body is larger than {settings.max_body_mib} MiB."))
-        if error.code == 404:
-            return error_response(NotFound(f"Unknown request URL: {request.method} {request.path}."))
-        if error.code is not None and error.code < 500:
-            return error_response(InvalidRequest(error.description or "The request cannot be understood."))
-        return _fault(error)
-
-    @app.errorhandler(Exception)
-    async def fault(error: Exception) -> Response:
-        return _fault(error)
-
-
-def _fault(error: Exception) -> Response:
-    _log.error("request %s failed", g.request_id.hex(), exc_info=error)
-    return error_response(InternalFault(f"The gateway failed on this request (request id req_{g.request_id.hex()})."))
+        await app.extensions[EXTENSION].stop()
 
 
 def _add_headers(app: Quart, settings: Settings) -> None:

@@ -5,6 +5,7 @@
         InvalidRequest 400       ContextTooLong 400      ModelNotConfigured 400   Unauthenticated 401
         ModelNotAllowed 403      UnknownModel 404        NotFound 404             MethodNotAllowed 405
         BodyTooLarge 413         RateLimited 429         BudgetSpent 429          Unsupported 400
+        Conflict 409
       UpstreamError              the model's server failed: its class says what follows for it
         Throttled 429            Rejected 502            Unavailable 502          FirstTokenTimeout 504
         Malformed 502              StreamBroken 502
@@ -17,9 +18,12 @@ They cross processes as `ErrorInfo` and leave the api through `api/http/errors.p
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -141,10 +145,18 @@ class NotFound(CallerError):
 
 
 class MethodNotAllowed(CallerError):
-    """The path exists, with other methods."""
+    """The path exists, with other methods: those that are `allowed`."""
 
     status = 405
     code = "method_not_allowed"
+    allowed: Iterable[str] = ()
+
+
+class Conflict(CallerError):
+    """The object is in a state that does not allow this."""
+
+    status = 409
+    code = "conflict"
 
 
 class BodyTooLarge(CallerError):

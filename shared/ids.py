@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from uuid import UUID
 
 
 def new_request_id() -> bytes:
-    """A new request's id: 16 bytes, a UUID of version 7 (RFC 9562), so that ids sort by time."""
+    """Make a request's id: 16 bytes, a UUID of version 7 (RFC 9562), so that ids sort by time."""
     stamp = time.time_ns() // 1_000_000
     number = (stamp << 80) | int.from_bytes(os.urandom(10), "big")
     number &= ~(0xF000 << 64) & ~(0xC000 << 48)
     return (number | (0x7000 << 64) | (0x8000 << 48)).to_bytes(16, "big")
 
 
-def uuid_of(request_id: bytes) -> str:
-    """The request id as the usage log writes it."""
-    return str(UUID(bytes=request_id))
-
-
 def completion_id(request_id: bytes) -> str:
-    """The `id` of a chat completion."""
+    """Return the `id` of a chat completion."""
     return "chatcmpl-" + request_id.hex()
 
 
 def job_id(request_id: bytes, attempt: int) -> str:
-    """The arq job id of an attempt: the request's hex digits and the attempt's number."""
+    """Return the arq job id of an attempt: the request's hex digits and the attempt's number."""
     return f"{request_id.hex()}-{attempt}"

@@ -7,9 +7,7 @@ or `internal`. Admission and the end of a request change it (admit.lua, enqueue.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
@@ -20,7 +18,7 @@ from shared.models.catalogue import NANO_USD, nano_usd
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import ApiKey, KeyStore
-from shared.process.tasks import end_all, spawn_critical
+from shared.process.tasks import Following
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM, budget_key, owner_of
@@ -36,8 +34,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CHECK_S: Final = 60.0
-TOLD_SHARES: Final = (0.8, 1.0)
-"""Of the budget: the operator is told when they are spent."""
+WARNED_SHARES: Final = (0.8, 1.0)
+"""Parts of the budget at which the operator is warned."""
 RETRY_S: Final = 1.0
 LIFE_S: Final = 70 * 24 * 3600
 SUM_TIMEOUT_S: Final = 60.0
@@ -86,7 +84,7 @@ class OwnerBudget(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
-    """A month's budget. US dollars; without a limit nothing remains to be told."""
+    """A month's budget. US dollars; without a limit there is no remainder."""
 
     month: str
     limit_usd: float | None
@@ -97,8 +95,8 @@ class BudgetState(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[OwnerBudget, ...]
 
 
-class Budget:
-    """Sees to it that the month's budget knows what was spent before Redis knew it.
+class Budget(Following):
+    """Fills the month's budget with what was spent before Redis knew it: Redis may be new, or may have lost its data.
 
     Args:
         limit_usd: what may be spent in a month; None for any sum.
@@ -107,26 +105,12 @@ class Budget:
     """
 
     def __init__(self, limit_usd: float | None, database: Database, redis: Redis) -> None:
+        super().__init__(lambda: RETRY_S if self._failed else CHECK_S, name="budget")
         self._limit_usd = limit_usd
         self._database = database
         self._redis = redis
-        self._wake = asyncio.Event()
         self._failed = False
-        self._told = ("", 0.0)
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Fill this month's budget, and go on looking. The database's schema must be there."""
-        await self._try_seed()
-        self._task = spawn_critical(self._follow(), name="budget")
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        await end_all(self._task)
-
-    def doubt(self) -> None:
-        """Look soon: Redis was away and may have lost its data."""
-        self._wake.set()
+        self._warned = ("", 0.0)
 
     async def seed(self, month: Month) -> bool:
         """Add what the usage log knows of a month to its budget, unless that was done before; whether it was done here.
@@ -158,7 +142,7 @@ class Budget:
                 owner = owner_of(record.key_id)
                 spent[owner] = spent.get(owner, 0) + nano_usd(record.cost_usd)
         sums = [("spent", sum(spent.values())), *((f"spent:{owner}", nano) for owner, nano in spent.items())]
-        arguments = [word for field, nano in sums for word in (field, nano)]
+        arguments = [argument for pair in sums for argument in pair]
         done = await scripts.run(self._redis, scripts.SEED_BUDGET, [budget], LIFE_S, *arguments)
         if done and spent:
             _log.info("the budget of %s starts with $%.6f from the usage log", month.name, sums[0][1] / NANO_USD)
@@ -207,11 +191,12 @@ class Budget:
             after = "(" + entries[-1][0].decode()
         return found
 
-    async def _try_seed(self) -> None:
+    async def look(self) -> None:
+        """Fill this month's budget if it is not filled, and warn when it is nearly spent."""
         try:
             month = month_at(datetime.now(UTC))
             await self.seed(month)
-            await self._tell(month)
+            await self._warn(month)
         except (DatabaseUnavailable, *UNREACHABLE) as error:
             if not self._failed:
                 _log.warning("what was spent this month cannot be looked up yet: %s", error or type(error).__name__)
@@ -219,30 +204,22 @@ class Budget:
         else:
             self._failed = False
 
-    async def _tell(self, month: Month) -> None:
-        """Say once, for the operator, when most of the month's budget is spent, and when all of it is."""
+    async def _warn(self, month: Month) -> None:
+        """Warn the operator once when most of the month's budget is spent, and once when all of it is."""
         if not self._limit_usd:
             return
         spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]
-        share = max((share for share in TOLD_SHARES if spent >= share * self._limit_usd), default=0.0)
-        if share and (month.name, share) > self._told:
-            self._told = (month.name, share)
-            words = "%s: $%.2f of the budget of $%.2f for paid models is spent"
-            _log.warning(words, month.name, spent, self._limit_usd)
-
-    async def _follow(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(RETRY_S if self._failed else CHECK_S):
-                    await self._wake.wait()
-            self._wake.clear()
-            await self._try_seed()
+        share = max((share for share in WARNED_SHARES if spent >= share * self._limit_usd), default=0.0)
+        if share and (month.name, share) > self._warned:
+            self._warned = (month.name, share)
+            message = "%s: $%.2f of the budget of $%.2f for paid models is spent"
+            _log.warning(message, month.name, spent, self._limit_usd)
 
 
-def _paid(words: bytes, month: Month) -> UsageRecord | None:
-    """The usage record, if it is one that costs something in this month."""
+def _paid(raw: bytes, month: Month) -> UsageRecord | None:
+    """Decode a usage record; None if it is none that costs something in this month."""
     try:
-        record = _decoder.decode(words)
+        record = _decoder.decode(raw)
         UUID(record.request_id)
     except (msgspec.MsgspecError, ValueError):  # the recorder puts it aside
         return None

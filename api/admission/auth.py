@@ -86,21 +86,21 @@ class Authenticator:
             raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
         return Principal(key.id, key.rpm_limit, key.admin_allowed, key.monthly_budget_usd)
 
-    def revoked(self, key_id: str) -> None:
+    def forget(self, key_id: str) -> None:
         """Forget a key that was revoked."""
         self._news += 1
         for key_hash, (key, _) in list(self._cache.items()):
             if key.id == key_id:
                 del self._cache[key_hash]
 
-    def changed(self, key_id: str) -> None:
+    def invalidate(self, key_id: str) -> None:
         """Ask PostgreSQL again for a key; while it does not answer, the key is as it was."""
         self._news += 1
         for key_hash, (key, _) in self._cache.items():
             if key.id == key_id:
                 self._cache[key_hash] = (key, 0.0)
 
-    def doubt(self) -> None:
+    def invalidate_all(self, _subject: str = "") -> None:
         """Ask PostgreSQL again for every key: a revocation or a change may have been missed."""
         self._news += 1
         self._cache = {key_hash: (key, 0.0) for key_hash, (key, _) in self._cache.items()}

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import msgspec
-from quart import Blueprint, Response, current_app, g, request
+from quart import Response, request
 
-from api.gateway import Gateway
+from api.endpoints.call import authenticated_call
 from api.http.body import read_body
-from api.requests.context import Call
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 
-embeddings_blueprint = Blueprint("embeddings", __name__)
 
-
-@embeddings_blueprint.post("/v1/embeddings")
 async def create_embedding() -> Response:
-    """OpenAI's createEmbedding."""
-    gateway: Gateway = current_app.extensions["claw"]
-    principal = await gateway.authenticator.authenticate(request.headers)
-    call = Call(gateway, principal, "embeddings", g.request_id)
+    """Serve OpenAI's createEmbedding."""
+    call = await authenticated_call("embeddings")
     with call.refusals():
         raw = call.body = await read_body(request)
         body = decode_embeddings(raw)

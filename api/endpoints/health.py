@@ -2,65 +2,74 @@
 
 from __future__ import annotations
 
-import msgspec
-from quart import Blueprint, Response, current_app
+from typing import TYPE_CHECKING
 
-from api.gateway import Gateway
+from quart import current_app
+
+from api.gateway import Gateway, gateway
+from api.http.body import json_response
 from shared.postgres.database import DatabaseUnavailable
 from shared.redis.client import UNREACHABLE
 
-health_blueprint = Blueprint("health", __name__)
+if TYPE_CHECKING:
+    from quart import Response
 
 
-@health_blueprint.get("/health")
 async def health() -> Response:
-    """Whether this process answers; always 200."""
-    gateway: Gateway = current_app.extensions["claw"]
-    return _json({"status": "ok", "base_url": gateway.settings.public_url}, 200)
+    """Say that this process answers; always 200."""
+    return json_response({"status": "ok", "base_url": gateway().settings.public_url})
 
 
-@health_blueprint.get("/ready")
 async def ready() -> Response:
-    """200 when Redis, PostgreSQL and a worker with models are there.
+    """Answer 200 when Redis, PostgreSQL and a worker with models are there, else 503.
 
     Once all were, a missing PostgreSQL is only "degraded": cached keys go on working.
     """
-    gateway: Gateway = current_app.extensions["claw"]
-    parts = {
-        "redis": await _redis_answers(gateway),
-        "postgres": await _postgres_answers(gateway),
-        "models": bool(gateway.capacity.models()),
-    }
-    missing = [name for name, is_there in parts.items() if not is_there]
-    if not missing:
-        gateway.was_ready = True
-    words = {name: "ok" if is_there else "missing" for name, is_there in parts.items()}
-    if gateway.draining:
-        return _json({"status": "draining", **words}, 503)
-    if not missing:
-        return _json({"status": "ready", **words}, 200)
-    if missing == ["postgres"] and gateway.was_ready:
-        return _json({"status": "degraded", **words}, 200)
-    return _json({"status": "not ready", **words}, 503)
+    readiness: Readiness = current_app.extensions.setdefault("readiness", Readiness(gateway()))
+    status, parts = await readiness.check()
+    is_served = status in {"ready", "degraded"}
+    return json_response({"status": status, **parts}, 200 if is_served else 503)
 
 
-async def _redis_answers(gateway: Gateway) -> bool:
-    try:
-        await gateway.redis.ping()
-    except UNREACHABLE:
-        return False
-    return gateway.relay.connected
+class Readiness:
+    """Tells whether one api process can serve requests, and what it lacks.
 
+    Args:
+        parts: the process.
+    """
 
-async def _postgres_answers(gateway: Gateway) -> bool:
-    if not gateway.migrated:
-        return False
-    try:
-        await gateway.database.ping()
-    except DatabaseUnavailable:
-        return False
-    return True
+    def __init__(self, parts: Gateway) -> None:
+        self._parts = parts
+        self._was_ready = False
 
+    async def check(self) -> tuple[str, dict[str, str]]:
+        """Return `ready`, `degraded`, `not ready` or `draining`, and for each part `ok` or `missing`."""
+        is_there = {
+            "redis": await self._redis_answers(),
+            "postgres": await self._postgres_answers(),
+            "models": bool(self._parts.capacity.models()),
+        }
+        missing = [name for name, there in is_there.items() if not there]
+        parts = {name: "ok" if there else "missing" for name, there in is_there.items()}
+        self._was_ready = self._was_ready or not missing
+        if self._parts.draining:
+            return "draining", parts
+        if not missing:
+            return "ready", parts
+        return ("degraded" if missing == ["postgres"] and self._was_ready else "not ready"), parts
 
-def _json(body: dict[str, str], status: int) -> Response:
-    return Response(msgspec.json.encode(body), status=status, content_type="application/json")
+    async def _redis_answers(self) -> bool:
+        try:
+            await self._parts.redis.ping()
+        except UNREACHABLE:
+            return False
+        return self._parts.relay.connected
+
+    async def _postgres_answers(self) -> bool:
+        if not self._parts.database_is_set_up:
+            return False
+        try:
+            await self._parts.database.ping()
+        except DatabaseUnavailable:
+            return False
+        return True

@@ -1,30 +1,81 @@
-"""Errors as clients see them: the one way out."""
+"""The one way out for errors: what an exception means for the caller, and how the response says it."""
 
 from __future__ import annotations
 
+import logging
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-from quart import Response, request
+from quart import g, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
-from shared.errors import BudgetSpent, GatewayError, Unauthenticated
+from api.http.body import json_response
+from shared import errors
+from shared.errors import BudgetSpent, GatewayError, Overloaded, Unauthenticated
+from shared.postgres.database import DatabaseUnavailable
+from shared.redis.client import UNREACHABLE
+
+if TYPE_CHECKING:
+    from quart import Response
+
+_log = logging.getLogger(__name__)
+
+
+def from_exception(error: Exception) -> GatewayError:
+    """Return what an exception that left a handler means for the caller; a fault of ours is logged, its text hidden."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, DatabaseUnavailable):
+        return Overloaded("The database is unavailable. Try again.", code="database_unavailable", retry_after_s=2)
+    if isinstance(error, UNREACHABLE):
+        return Overloaded("Redis is unavailable. Try again.", code="queue_unavailable", retry_after_s=2)
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+        return _from_framework(error)
+    _log.error("request %s failed", g.request_id.hex(), exc_info=error)
+    return errors.InternalFault(f"The gateway failed on this request (request id req_{g.request_id.hex()}).")
+
+
+def _from_framework(error: HTTPException) -> GatewayError:
+    if isinstance(error, MethodNotAllowed):
+        wrong_method = errors.MethodNotAllowed(f"{request.method} is not allowed here.")
+        wrong_method.allowed = error.valid_methods or ()
+        return wrong_method
+    if isinstance(error, RequestEntityTooLarge):
+        limit_mib = (request.max_content_length or 0) // (1024 * 1024)
+        return errors.BodyTooLarge(f"The request body is larger than {limit_mib} MiB.")
+    if error.code == 404:
+        return errors.NotFound(f"Unknown request URL: {request.method} {request.path}.")
+    return errors.InvalidRequest(error.description or "The request cannot be understood.")
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
-    """OpenAI's error object (schema Error)."""
+    """Return OpenAI's error object (schema Error)."""
     return {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
 
 
-def error_response(error: GatewayError) -> Response:
-    """OpenAI's ErrorResponse, with Retry-After where a new try makes sense; under /claw and /ai, nSelf's plain form."""
-    told = error.message if request.path.startswith(("/claw/", "/ai/")) else error_object(error)
-    response = Response(msgspec.json.encode({"error": told}), status=error.status, content_type="application/json")
-    if error.retry_after_s is not None:
-        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+def openai_error(exception: Exception) -> Response:
+    """Return OpenAI's ErrorResponse for an exception that left a handler."""
+    error = from_exception(exception)
+    response = _response(error, error_object(error))
     if isinstance(error, BudgetSpent) and error.retry_after_s is None:
         # OpenAI's own clients try a 429 again unless they are told that it is of no use.
         response.headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):
         response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def plain_error(exception: Exception) -> Response:
+    """Return nSelf's form, `{"error": "text"}`, for an exception that left a handler."""
+    error = from_exception(exception)
+    return _response(error, error.message)
+
+
+def _response(error: GatewayError, shown: object) -> Response:
+    """Return a response with Retry-After where a new try makes sense."""
+    response = json_response({"error": shown}, error.status)
+    if error.retry_after_s is not None:
+        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+    if isinstance(error, errors.MethodNotAllowed):
+        response.headers["allow"] = ", ".join(error.allowed)
     return response

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.process.tasks import end_all, spawn_critical
+from shared.process.outage import OutageLog
+from shared.process.tasks import Following
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import WORKERS, worker_key
 from shared.types import Announcement, BackendInfo, LocalModel, Tier
@@ -45,7 +45,7 @@ class Load(msgspec.Struct):
         return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0)) > now_ms
 
 
-class Capacity:
+class Capacity(Following):
     """The backends of all live workers. News refreshes it at once; a slow poll is the safety net.
 
     Args:
@@ -53,27 +53,14 @@ class Capacity:
     """
 
     def __init__(self, redis: Redis) -> None:
+        super().__init__(REFRESH_S, name="capacity")
         self._redis = redis
         self._announcements: tuple[Announcement, ...] = ()
         self._loads: dict[str, Load] = {}
         self._local: dict[str, list[tuple[BackendInfo, LocalModel]]] = {}
         self._offered_at: dict[str, float] = {}
         self._seen: set[tuple[Tier, str]] = set()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Take a first look and keep looking."""
-        await self._try_refresh()
-        self._task = spawn_critical(self._follow(), name="capacity")
-
-    async def stop(self) -> None:
-        """Stop looking."""
-        await end_all(self._task)
-
-    def changed(self) -> None:
-        """There is news of workers."""
-        self._wake.set()
+        self._outage = OutageLog(_log, "Redis")
 
     def backends(self, tier: Tier | None = None) -> Iterator[BackendInfo]:
         """The live backends, of one tier or of all; several workers may serve the same queue."""
@@ -106,8 +93,17 @@ class Capacity:
         """Whether a live worker takes the jobs of a queue."""
         return queue in self._loads
 
+    async def look(self) -> None:
+        """Read the announcements; while Redis does not answer, what was last read holds."""
+        try:
+            await self.refresh()
+        except UNREACHABLE as error:
+            self._outage.failed(error)
+        else:
+            self._outage.answered()
+
     async def refresh(self) -> None:
-        """Look now.
+        """Read the announcements now.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
@@ -134,22 +130,6 @@ class Capacity:
         now = time.monotonic()
         lately = {name: at for name, at in self._offered_at.items() if now - at < LATELY_S}
         self._offered_at = lately | dict.fromkeys(self._local, now)
-
-    async def _try_refresh(self) -> None:
-        try:
-            await self.refresh()
-        except UNREACHABLE as error:
-            _log.warning("Redis does not answer (%s)", type(error).__name__)
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(REFRESH_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            await self._try_refresh()
 
 
 def _loads(backends: Iterable[BackendInfo]) -> dict[str, Load]:

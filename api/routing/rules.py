@@ -13,7 +13,7 @@ import msgspec
 
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
-from shared.process.tasks import end_all, spawn_critical
+from shared.process.tasks import Following
 from shared.redis.names import NEWS_CHANNEL
 from shared.types import Endpoint, Tier
 
@@ -58,7 +58,7 @@ class WrongRules(Exception):
     """The rules cannot be changed like this; the text names the field."""
 
 
-class RoutingTable:
+class RoutingTable(Following):
     """The rules of `auto`. News refreshes them at once; a slow poll is the safety net.
 
     While PostgreSQL does not answer (`is_behind`), what was last read holds; before the first reading, the defaults.
@@ -69,26 +69,12 @@ class RoutingTable:
     """
 
     def __init__(self, database: Database, redis: Redis) -> None:
+        super().__init__(REFRESH_S, name="routing table")
         self._database = database
         self._redis = redis
         self._tiers = _tiers_of(_rules_of(()))
         self._one_look = asyncio.Lock()
-        self._wake = asyncio.Event()
         self.is_behind = False
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Read the rules and go on following them. The database's schema must be there."""
-        await self._try_refresh()
-        self._task = spawn_critical(self._follow(), name="routing table")
-
-    async def stop(self) -> None:
-        """Stop following."""
-        await end_all(self._task)
-
-    def changed(self) -> None:
-        """There is news of the rules."""
-        self._wake.set()
 
     def tiers(self, task_class: Endpoint) -> tuple[Tier, ...]:
         """The enabled tiers of `auto`, the first to try first."""
@@ -121,12 +107,12 @@ class RoutingTable:
                 if not tiers:
                     raise WrongRules(f"enabled must stay true for at least one source_tier of task_class {task_class}")
             await connection.executemany(queries.SET_ROUTING, [msgspec.structs.astuple(rule) for rule in changed])
-        await self._try_refresh()
+        await self.look()
         await self._redis.publish(NEWS_CHANNEL, b"routing")
         return list(rules.values())
 
-    async def _try_refresh(self) -> None:
-        """One look at a time: an older one must not overwrite what a newer one saw."""
+    async def look(self) -> None:
+        """Read the rules. One look at a time: an older one must not overwrite what a newer one saw."""
         try:
             async with self._one_look:
                 self._tiers = _tiers_of(_rules_of(await self._database.fetch(queries.LIST_ROUTING)))
@@ -136,16 +122,6 @@ class RoutingTable:
             self.is_behind = True
         else:
             self.is_behind = False
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(REFRESH_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-            await self._try_refresh()
 
 
 def names_of(change: RuleChange) -> tuple[Endpoint, SourceTier]:

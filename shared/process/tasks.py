@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -80,6 +81,37 @@ class Follower:
 
     async def _wait(self) -> None:
         await wait_or(self._wake, self._every_s if isinstance(self._every_s, float | int) else self._every_s())
+
+
+class Following(ABC):
+    """Something that follows what stands elsewhere: it looks when it starts, at news, and at regular intervals.
+
+    Args:
+        every_s: seconds between two looks, or a function that gives them anew after each look.
+        name: of its task, for the log.
+    """
+
+    def __init__(self, every_s: float | Callable[[], float], *, name: str) -> None:
+        self._follower = Follower(self.look, every_s)
+        self._name = name
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take a first look and go on following."""
+        await self.look()
+        self._task = spawn_critical(self._follower.follow(), name=self._name)
+
+    async def stop(self) -> None:
+        """Stop following."""
+        await end_all(self._task)
+
+    def invalidate(self, _subject: str = "") -> None:
+        """Look soon: there is news, or some may have been missed."""
+        self._follower.wake()
+
+    @abstractmethod
+    async def look(self) -> None:
+        """Look once; while what is followed cannot be reached, say so once and keep what is known."""
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

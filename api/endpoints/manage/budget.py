@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING
 
-from quart import Blueprint, Response, current_app
+from api.gateway import gateway
+from api.http.body import json_response
 
-from api.endpoints.manage.guard import managed, reply
+if TYPE_CHECKING:
+    from quart import Response
 
-budget_blueprint: Final = Blueprint("manage_budget", __name__)
 
-
-@budget_blueprint.get("/claw/v1/budget")
-@managed
 async def show_budget() -> Response:
-    """The month's budget, and those of the keys that have a limit or spent something."""
-    return reply(await current_app.extensions["claw"].budget.state())
+    """Show the month's budget, and those of the keys that have a limit or spent something."""
+    return json_response(await gateway().budget.state())

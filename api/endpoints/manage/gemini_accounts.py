@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
-from quart import Blueprint, Response, current_app
 
 from api.endpoints.manage.gemini_usage import read_use
-from api.endpoints.manage.guard import Refused, body_as, managed, reply
+from api.endpoints.manage.guard import body_as
+from api.gateway import gateway
+from api.http.body import json_response
+from shared.errors import Conflict, InvalidRequest, NotFound, Overloaded
 from shared.models.catalogue import Quota
 from shared.postgres.gemini_accounts import (
     MAX_LIMIT,
@@ -29,11 +31,10 @@ from shared.sealing import fingerprint, seal
 from shared.settings import GEMINI_KEYS
 
 if TYPE_CHECKING:
+    from quart import Response
     from redis.asyncio import Redis
 
-gemini_blueprint: Final = Blueprint("manage_gemini", __name__)
 
-PATH: Final = "/ai/gemini/accounts"
 REMEMBERED_S: Final = 24 * 3600
 """How long removing an account again is no error: some clients send every command twice."""
 _ENVIRONMENT: Final = "env-"
@@ -66,11 +67,9 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     api_key: Secret | msgspec.UnsetType = msgspec.UNSET
 
 
-@gemini_blueprint.get(PATH)
-@managed
 async def list_accounts() -> Response:
     """Every account: those of the environment that a worker has, and those that are stored, whoever has them."""
-    state = current_app.extensions["claw"]
+    state = gateway()
     known = await known_accounts(state.redis)
     shown: list[tuple[KnownAccount, StoredAccount | None]] = sorted(
         ((account, None) for account in known.values() if account.source == "environment"),
@@ -81,7 +80,7 @@ async def list_accounts() -> Response:
         shown.append((known.get(row.id, nobody), row))
     quotas = [(account, Quota() if row is None else _quota(row)) for account, row in shown]
     uses = await read_use(state.redis, quotas, state.settings.catalogue)
-    return reply(
+    return json_response(
         [
             {**_shown(account, row), **msgspec.structs.asdict(use)}
             for (account, row), use in zip(shown, uses, strict=True)
@@ -89,16 +88,14 @@ async def list_accounts() -> Response:
     )
 
 
-@gemini_blueprint.post(PATH)
-@managed
 async def add_account() -> Response:
     """Add an account; a worker that runs uses it within a second."""
     wanted = await body_as(NewAccount)
-    state = current_app.extensions["claw"]
+    state = gateway()
     if wanted.account_email in GEMINI_KEYS or wanted.account_email.startswith(_ENVIRONMENT):
-        raise Refused(400, "account_email must not be a name of the environment's accounts - at `$.account_email`")
+        raise InvalidRequest("account_email must not be a name of the environment's accounts - at `$.account_email`")
     if not any(character.isprintable() for character in wanted.account_email):
-        raise Refused(400, "account_email must have visible characters - at `$.account_email`")
+        raise InvalidRequest("account_email must have visible characters - at `$.account_email`")
     sealed_key = await _sealed(state.redis, wanted.api_key)
     store = GeminiAccountStore(state.database)
     same_key_as = await _same_key_as(state.redis, store, wanted.api_key)
@@ -106,19 +103,17 @@ async def add_account() -> Response:
     row = await store.add(wanted.account_email, wanted.project, sealed_key, limits)
     if row is None:
         name = wanted.account_email
-        raise Refused(
-            409, f"There is an account {name} already: change it with PATCH (nself claw gemini update), or remove it."
+        raise Conflict(
+            f"There is an account {name} already: change it with PATCH (nself claw gemini update), or remove it."
         )
     await _tell(state.redis)
-    return reply({**_stored(row), "same_key_as": same_key_as}, 201)
+    return json_response({**_stored(row), "same_key_as": same_key_as}, 201)
 
 
-@gemini_blueprint.patch(f"{PATH}/<name>")
-@managed
 async def change_account(name: str) -> Response:
     """Change an account. A new key, or switching it on, forgets that its credential was refused."""
     wanted = await body_as(Change)
-    state = current_app.extensions["claw"]
+    state = gateway()
     store = GeminiAccountStore(state.database)
     row = await _find(store, name)
     fields = {field: getattr(wanted, field) for field in Change.__struct_fields__ if field != "api_key"}
@@ -128,51 +123,50 @@ async def change_account(name: str) -> Response:
         same_key_as = await _same_key_as(state.redis, store, wanted.api_key, row.id)
     changed = await store.change(row.id, AccountChange(**fields))
     if changed is None:
-        raise Refused(404, "There is no account with this id or name.")
+        raise NotFound("There is no account with this id or name.")
     if wanted.api_key is not msgspec.UNSET or wanted.enabled is True:
         await state.redis.delete(account_key(row.id))
     await _tell(state.redis)
-    return reply({**_stored(changed), "same_key_as": same_key_as})
+    return json_response({**_stored(changed), "same_key_as": same_key_as})
 
 
-@gemini_blueprint.delete(f"{PATH}/<name>")
-@managed
 async def remove_account(name: str) -> Response:
     """Remove an account; attempts that run with it go on. Doing it again is no error."""
-    state = current_app.extensions["claw"]
+    state = gateway()
     store = GeminiAccountStore(state.database)
     try:
         row = await _find(store, name)
-    except Refused as refused:
-        if refused.status == 404 and await state.redis.exists(removed_account_key(name.lower())):
-            return reply({"removed": True})
+    except NotFound:
+        if await state.redis.exists(removed_account_key(name.lower())):
+            return json_response({"removed": True})
         raise
     # Noted first: who tries again after a failure in between is answered the same.
     for known_as in (row.id, row.account_email.lower()):
         await state.redis.set(removed_account_key(known_as), b"1", ex=REMEMBERED_S)
     await store.remove(row.id)
     await _tell(state.redis)
-    return reply({"id": row.id, "account_email": row.account_email, "removed": True})
+    return json_response({"id": row.id, "account_email": row.account_email, "removed": True})
 
 
 async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
     """The stored account with this id or name; upper and lower case count only where names differ by them alone.
 
     Raises:
-        Refused: 404, there is none; 409, it is one of the environment, or several could be meant.
+        NotFound: there is none.
+        Conflict: it is one of the environment, or several could be meant.
     """
     variable = name.upper().removeprefix(_ENVIRONMENT.upper())
     if variable in GEMINI_KEYS:
-        raise Refused(409, f"This account is of the environment: change {variable} and restart the Gemini workers.")
+        raise Conflict(f"This account is of the environment: change {variable} and restart the Gemini workers.")
     row = None if "\x00" in name else await store.find(name)
     if row is not None:
         return row
     similar = [row for row in await store.rows() if row.account_email.casefold() == name.casefold()]
     if len(similar) > 1:
         names = ", ".join(row.account_email for row in similar)
-        raise Refused(409, f"There are {names}: write the one that is meant with its capitals.")
+        raise Conflict(f"There are {names}: write the one that is meant with its capitals.")
     if not similar:
-        raise Refused(404, "There is no account with this id or name.")
+        raise NotFound("There is no account with this id or name.")
     return similar[0]
 
 
@@ -190,8 +184,7 @@ async def _same_key_as(redis: Redis, store: GeminiAccountStore, api_key: str, bu
 async def _sealed(redis: Redis, api_key: str) -> bytes:
     public_key = await redis.get(GEMINI_SEAL)
     if public_key is None:
-        raise Refused(
-            503,
+        raise Overloaded(
             "No Gemini worker has run yet, so there is no key to seal credentials for. Start one (python -m workers "
             "gemini) with DATABASE_URL and CLAW_ENCRYPTION_KEY, and try again.",
         )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
-from quart import Blueprint, Response, current_app
 
-from api.endpoints.manage.guard import Refused, body_as, flag_argument, managed, reply
+from api.endpoints.manage.guard import body_as, flag_argument
+from api.gateway import gateway
+from api.http.body import json_response
+from shared.errors import InvalidRequest, NotFound
 from shared.postgres.keys import DEFAULT_RPM_LIMIT, BudgetUsd, KeyChange, KeyName, RpmLimit
 
 if TYPE_CHECKING:
-    from shared.postgres.keys import ApiKey
+    from quart import Response
 
-keys_blueprint: Final = Blueprint("manage_keys", __name__)
+    from shared.postgres.keys import ApiKey
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -26,60 +28,52 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     monthly_budget_usd: BudgetUsd | None = None
 
 
-@keys_blueprint.get("/claw/v1/api-keys")
-@managed
 async def list_keys() -> Response:
     """The active keys; with `?all=true` the revoked ones after them."""
-    keys = await current_app.extensions["claw"].keys.list(include_revoked=flag_argument("all"))
-    return reply({"keys": [_shown(key) for key in keys]})
+    keys = await gateway().keys.list(include_revoked=flag_argument("all"))
+    return json_response({"keys": [_shown(key) for key in keys]})
 
 
-@keys_blueprint.post("/claw/v1/api-keys")
-@managed
 async def create_key() -> Response:
     """Make a key. The reply is the only place where it is ever shown."""
     wanted = await body_as(NewKey)
-    key, secret = await current_app.extensions["claw"].keys.create(
+    key, secret = await gateway().keys.create(
         _checked(wanted.name),
         rpm_limit=wanted.rpm_limit,
         admin_allowed=wanted.admin_allowed,
         monthly_budget_usd=wanted.monthly_budget_usd,
     )
-    return reply({**_shown(key), "key": secret}, 201)
+    return json_response({**_shown(key), "key": secret}, 201)
 
 
-@keys_blueprint.patch("/claw/v1/api-keys/<key_id>")
-@managed
 async def change_key(key_id: str) -> Response:
     """Change a key everywhere; fields that are not given stay, a budget of null is removed."""
     change = await body_as(KeyChange)
     if not change.is_any:
-        raise Refused(400, "name, rpm_limit, admin_allowed or monthly_budget_usd must be given")
+        raise InvalidRequest("name, rpm_limit, admin_allowed or monthly_budget_usd must be given")
     if change.name is not msgspec.UNSET:
         change = msgspec.structs.replace(change, name=_checked(change.name))
-    key = await current_app.extensions["claw"].update_key(key_id, change)
+    key = await gateway().key_changes.update(key_id, change)
     if key is None:
-        raise Refused(404, "There is no active key with this id.")
-    return reply(_shown(key))
+        raise NotFound("There is no active key with this id.")
+    return json_response(_shown(key))
 
 
-@keys_blueprint.delete("/claw/v1/api-keys/<key_id>")
-@managed
 async def revoke_key(key_id: str) -> Response:
     """Revoke a key everywhere. Doing it again is no error."""
     try:
         key_id = str(UUID(key_id))
     except ValueError:
-        raise Refused(404, "There is no key with this id.") from None
-    if not await current_app.extensions["claw"].revoke(key_id):
-        raise Refused(404, "There is no key with this id.")
-    return reply({"id": key_id, "is_active": False, "revoked": True})
+        raise NotFound("There is no key with this id.") from None
+    if not await gateway().key_changes.revoke(key_id):
+        raise NotFound("There is no key with this id.")
+    return json_response({"id": key_id, "is_active": False, "revoked": True})
 
 
 def _checked(name: str) -> str:
     name = name.strip()
     if not name or "\x00" in name:
-        raise Refused(400, "name must have visible characters and no NUL - at `$.name`")
+        raise InvalidRequest("name must have visible characters and no NUL - at `$.name`")
     return name
 
 

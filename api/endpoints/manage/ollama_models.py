@@ -7,21 +7,24 @@ import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from quart import Blueprint, Response, current_app, request
+from quart import request
 
 from api.endpoints.manage import ollama_overview as local_models
-from api.endpoints.manage.guard import Refused, body_as, managed, reply
+from api.endpoints.manage.guard import body_as
 from api.endpoints.manage.ollama_catalogue import estimated_minutes, recommended
 from api.endpoints.manage.ollama_names import canonical_name
+from api.gateway import gateway
+from api.http.body import json_response
+from shared.errors import Conflict, InvalidRequest, NotFound, Overloaded, Unavailable
 from shared.models import ollama_operations as model_store
 from shared.models.ollama_operations import Store, Wish, new_wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from quart import Response
     from redis.asyncio import Redis
 
-models_store_blueprint: Final = Blueprint("manage_models", __name__)
 
 REMOVE_WAIT_S: Final = 10.0
 POLL_S: Final = 0.1
@@ -44,22 +47,18 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     host: str | None = None
 
 
-@models_store_blueprint.get("/ai/models/local")
-@managed
 async def list_local_models() -> Response:
     """What is installed, what is on its way, and what could be."""
     stores = await _stores()
     host = request.args.get("host")
-    return reply(local_models.overview(_named(stores, host) if host else stores))
+    return json_response(local_models.overview(_named(stores, host) if host else stores))
 
 
-@models_store_blueprint.post("/ai/models/local/install")
-@managed
 async def install_model() -> Response:
     """Have a model pulled. One that is being pulled or is there is no error."""
     wanted = await body_as(Installation)
     if wanted.auto == (wanted.model is not None):
-        raise Refused(400, 'Either {"auto": true} or {"model": "NAME"} must be given.')
+        raise InvalidRequest('Either {"auto": true} or {"model": "NAME"} must be given.')
     model = None if wanted.model is None else _checked(wanted.model)
     stores = _reachable(await _stores(), wanted.host)
     store = _where_to_install(stores, model)
@@ -67,13 +66,11 @@ async def install_model() -> Response:
         model = _recommended(store)
     wish = await model_store.ask(_redis(), store.queue, new_wish("install", model))
     if wish is None:
-        raise Refused(503, f"Too many models are waiting on {store.host}. Try again.")
+        raise Overloaded(f"Too many models are waiting on {store.host}. Try again.")
     minutes = 0 if local_models.installed(store, model) else estimated_minutes(model)
-    return reply({"model": model, "estimated_minutes": minutes, "host": store.host}, 202)
+    return json_response({"model": model, "estimated_minutes": minutes, "host": store.host}, 202)
 
 
-@models_store_blueprint.delete("/ai/models/local/remove/<path:name>")
-@managed
 async def remove_model(name: str) -> Response:
     """Remove a model from one host, or from all that have it; a pull of it is stopped. Again is no error."""
     model = _checked(name)
@@ -87,41 +84,40 @@ async def remove_model(name: str) -> Response:
     for store, wish in zip(stores, ended, strict=True):
         if wish.state != "done" and not wish.is_unknown:
             why = wish.error or f"it has not said so within {REMOVE_WAIT_S:g} s, and may still do it"
-            raise Refused(502, f"{store.host} did not remove {model}: {why}")
+            raise Unavailable(f"{store.host} did not remove {model}: {why}")
     if not removed:
-        raise Refused(404, f"There is no model {model} on {', '.join(store.host for store in stores)}.")
-    return reply({"removed": model, "hosts": removed})
+        raise NotFound(f"There is no model {model} on {', '.join(store.host for store in stores)}.")
+    return json_response({"removed": model, "hosts": removed})
 
 
 async def _stores() -> list[Store]:
     """Those of the live workers' backends, each once."""
-    backends = current_app.extensions["claw"].capacity.backends("local")
+    backends = gateway().capacity.backends("local")
     queues = sorted({backend.queue for backend in backends if backend.provider == "ollama"})
     return await model_store.stores(_redis(), queues)
 
 
 def _redis() -> Redis:
-    redis: Redis = current_app.extensions["claw"].redis
-    return redis
+    return gateway().redis
 
 
 def _named(stores: Sequence[Store], host: str) -> list[Store]:
     found = [store for store in stores if host in {store.host, store.queue}]
     if not found:
         known = ", ".join(store.host for store in stores) or "none"
-        raise Refused(404, f"There is no such host; those with Ollama: {known}.")
+        raise NotFound(f"There is no such host; those with Ollama: {known}.")
     return found
 
 
 def _reachable(stores: Sequence[Store], host: str | None) -> list[Store]:
     """Those that can be asked, of all or of the one that is named."""
     if not stores:
-        backends = list(current_app.extensions["claw"].capacity.backends("local"))
-        raise Refused(503, _OTHER_SERVER if backends else _NO_OLLAMA)
+        backends = list(gateway().capacity.backends("local"))
+        raise Overloaded(_OTHER_SERVER if backends else _NO_OLLAMA)
     named = _named(stores, host) if host else list(stores)
     found = [store for store in named if store.is_reachable]
     if not found:
-        raise Refused(503, f"Ollama does not answer on {', '.join(store.host for store in named)}.")
+        raise Overloaded(f"Ollama does not answer on {', '.join(store.host for store in named)}.")
     return found
 
 
@@ -138,17 +134,17 @@ def _recommended(store: Store) -> str:
     free_gb = local_models.free_ram_gb([store])
     best = recommended(free_gb)
     if best is None:
-        raise Refused(409, f"None of the catalog's models fits into the {free_gb} GB that are free on {store.host}.")
+        raise Conflict(f"None of the catalog's models fits into the {free_gb} GB that are free on {store.host}.")
     return canonical_name(best.tag)
 
 
 def _checked(name: str) -> str:
     if len(name) > MAX_NAME_CHARS:
-        raise Refused(400, f"A model's name has at most {MAX_NAME_CHARS} characters.")
+        raise InvalidRequest(f"A model's name has at most {MAX_NAME_CHARS} characters.")
     try:
         return canonical_name(name)
     except ValueError as error:
-        raise Refused(400, f"This is {error}.") from None
+        raise InvalidRequest(f"This is {error}.") from None
 
 
 async def _ask_to_remove(store: Store, model: str) -> Wish:
@@ -156,7 +152,7 @@ async def _ask_to_remove(store: Store, model: str) -> Wish:
     wish = new_wish("remove", model, may_be_absent=last is not None and _leaves_nothing(last))
     stands = await model_store.ask(_redis(), store.queue, wish)
     if stands is None:
-        raise Refused(503, f"Too many models are waiting on {store.host}. Try again.")
+        raise Overloaded(f"Too many models are waiting on {store.host}. Try again.")
     return stands
 
 

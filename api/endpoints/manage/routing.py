@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import re
-from typing import Final, get_args, get_type_hints
+from typing import TYPE_CHECKING, Final, get_args, get_type_hints
 
-from quart import Blueprint, Response, current_app
-
-from api.endpoints.manage.guard import Refused, body_as, managed, reply
+from api.endpoints.manage.guard import body_as
+from api.gateway import gateway
+from api.http.body import json_response
 from api.routing.rules import RuleChange, WrongRules
+from shared.errors import InvalidRequest
 
-routing_blueprint: Final = Blueprint("manage_routing", __name__)
+if TYPE_CHECKING:
+    from quart import Response
+
 
 _UNKNOWN_WORD: Final = re.compile(r"Invalid enum value (.+) - at (`\$\[\d+\]\.(task_class|source_tier)`)", re.DOTALL)
 
 
-@routing_blueprint.get("/ai/routing/config")
-@managed
 async def show_routing() -> Response:
     """Every rule, as a bare array."""
-    return reply(await current_app.extensions["claw"].routing_table.rules())
+    return json_response(await gateway().routing_table.rules())
 
 
-@routing_blueprint.put("/ai/routing/config")
-@managed
 async def change_routing() -> Response:
     """Change the rules that are named; the reply has all of them."""
     try:
         changes = await body_as(list[RuleChange])
-    except Refused as refused:
-        raise Refused(refused.status, _with_values(str(refused))) from None
+    except InvalidRequest as error:
+        raise InvalidRequest(_with_values(error.message)) from None
     try:
-        return reply(await current_app.extensions["claw"].routing_table.change(changes))
+        return json_response(await gateway().routing_table.change(changes))
     except WrongRules as error:
-        raise Refused(400, str(error)) from None
+        raise InvalidRequest(str(error)) from None
 
 
 def _with_values(text: str) -> str:

@@ -8,18 +8,21 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from quart import Blueprint, Response, current_app, request
+from quart import request
 
-from api.endpoints.manage.guard import Refused, integer_argument, managed, reply
+from api.endpoints.manage.guard import integer_argument
+from api.gateway import gateway
+from api.http.body import json_response
+from shared.errors import InvalidRequest
 from shared.postgres import queries
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM
 
 if TYPE_CHECKING:
     import asyncpg
+    from quart import Response
     from redis.asyncio import Redis
 
-usage_blueprint: Final = Blueprint("manage_usage", __name__)
 
 INTERNAL_KEY_ID: Final = "internal"
 DEFAULT_LIMIT: Final = 1000
@@ -29,11 +32,9 @@ _DRAIN_POLL_S: Final = 0.05
 _BEFORE_ALL_IDS: Final = UUID(int=0)
 
 
-@usage_blueprint.get("/claw/v1/usage")
-@managed
 async def list_usage() -> Response:
     """One entry a request. `next_before` is the `before` of the next page, null on the last."""
-    state = current_app.extensions["claw"]
+    state = gateway()
     key_id, internal = _key_argument()
     before = _before_argument()
     limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
@@ -41,7 +42,7 @@ async def list_usage() -> Response:
     rows = await state.database.fetch(queries.LIST_USAGE, key_id, internal, *before, limit)
     usage = [_shown(row) for row in rows]
     next_before = f"{usage[-1]['created_at']},{usage[-1]['request_id']}" if len(usage) == limit else None
-    return reply({"usage": usage, "next_before": next_before})
+    return json_response({"usage": usage, "next_before": next_before})
 
 
 def _key_argument() -> tuple[UUID | None, bool]:
@@ -52,7 +53,7 @@ def _key_argument() -> tuple[UUID | None, bool]:
     try:
         return UUID(text), False
     except ValueError:
-        raise Refused(400, f"key_id must be the id of a key, or {INTERNAL_KEY_ID}.") from None
+        raise InvalidRequest(f"key_id must be the id of a key, or {INTERNAL_KEY_ID}.") from None
 
 
 def _before_argument() -> tuple[datetime | None, UUID]:
@@ -61,7 +62,7 @@ def _before_argument() -> tuple[datetime | None, UUID]:
     if not text:
         return None, _BEFORE_ALL_IDS
     time, _, request_id = text.partition(",")
-    wrong = Refused(400, "before must be an ISO 8601 time with its zone, or a next_before.")
+    wrong = InvalidRequest("before must be an ISO 8601 time with its zone, or a next_before.")
     try:
         before = datetime.fromisoformat(time.replace(" ", "+"))  # an unescaped + arrives as a space
         last_seen = UUID(request_id) if request_id else _BEFORE_ALL_IDS

@@ -180,7 +180,7 @@ async def test_a_redis_that_lost_its_data_is_filled_again(
     await log(database, paid(1))
     await budget.start()
     await redis.flushall()
-    budget.doubt()
+    budget.invalidate()
     found = await eventually(lambda: _seeded(redis))
     assert found["spent"] == 1_000_000_000
     await budget.stop()
@@ -200,7 +200,7 @@ async def test_it_waits_for_a_database_that_is_away(database_url: str, redis: Re
         await settle(redis, paid(2))
         assert "seeded" not in await sums(redis)
         budget._database = database
-        budget.doubt()
+        budget.invalidate()
         assert (await eventually(lambda: _seeded(redis)))["spent"] == nano_usd(3)
         await budget.stop()
 
@@ -277,7 +277,7 @@ async def test_the_operator_is_told_when_the_budget_goes_to_its_end(
     await budget.start()
     for spent_usd in (7.9, 8.0, 9.0, 10.5, 11.0):
         await redis.hset(BUDGET, "spent", str(nano_usd(spent_usd)))  # type: ignore[misc]
-        await budget._try_seed()
+        await budget.look()
     await budget.stop()
     told = [record.getMessage() for record in caplog.records if "is spent" in record.getMessage()]
     assert told == [

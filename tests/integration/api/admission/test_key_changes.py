@@ -148,7 +148,7 @@ class _Overtaken(KeyStore):
         found = await super().find_by_hash(key_hash)
         if found is not None and found.rpm_limit == 60:
             await self.update(found.id, KeyChange(rpm_limit=5))
-            self.authenticator.changed(found.id)
+            self.authenticator.invalidate(found.id)
         return found
 
 
@@ -168,7 +168,7 @@ async def test_a_changed_key_works_on_while_postgres_is_away(database_url: str) 
         authenticator = Authenticator(SETTINGS, keys)
         key, secret = await keys.create("a")
         await authenticator.authenticate(bearer(secret))
-    authenticator.changed(key.id)
+    authenticator.invalidate(key.id)
     assert (await authenticator.authenticate(bearer(secret))).rpm_limit == 60
 
 

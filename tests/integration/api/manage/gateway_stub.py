@@ -1,4 +1,4 @@
-"""A small app around the management blueprints: the state that api/app.py gives them, and a list of models."""
+"""A small app around the management URLs: the state that api/app.py gives them, and a list of models."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from hypercorn.config import Config
 from quart import Quart, Response, request
 
 from api.accounting.budget import Budget
-from api.endpoints.manage.budget import budget_blueprint
-from api.endpoints.manage.gemini_accounts import gemini_blueprint
-from api.endpoints.manage.keys import keys_blueprint
-from api.endpoints.manage.routing import routing_blueprint
-from api.endpoints.manage.usage import usage_blueprint
+from api.admission.key_changes import KeyChanges
+from api.app import MANAGEMENT_URLS
+from api.endpoints.manage.guard import guarded_blueprint
+from api.gateway import EXTENSION
 from api.routing.rules import RoutingTable
 from shared.postgres.keys import KeyStore, hash_secret
 
@@ -26,39 +25,27 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.postgres.database import Database
-    from shared.postgres.keys import ApiKey, KeyChange
     from shared.settings import Settings
 
 
 class State:
-    """What handlers reach by `current_app.extensions["claw"]`."""
+    """What handlers reach by `gateway()`."""
 
     def __init__(self, settings: Settings, database: Database, redis: Redis) -> None:
         self.settings = settings
         self.database = database
         self.redis = redis
         self.keys = KeyStore(database)
+        self.key_changes = KeyChanges(self.keys, redis)
         self.routing_table = RoutingTable(database, redis)
         self.budget = Budget(settings.monthly_budget_usd, database, redis)
-
-    async def revoke(self, key_id: str) -> bool:
-        """Revoke in the database; the real one tells every process too."""
-        return await self.keys.revoke(key_id)
-
-    async def update_key(self, key_id: str, change: KeyChange) -> ApiKey | None:
-        """Change in the database; the real one tells every process too."""
-        return await self.keys.update(key_id, change)
 
 
 def management_app(settings: Settings, database: Database, redis: Redis) -> Quart:
     """The app."""
     app = Quart("gateway_stub")
-    state = app.extensions["claw"] = State(settings, database, redis)
-    app.register_blueprint(keys_blueprint)
-    app.register_blueprint(gemini_blueprint)
-    app.register_blueprint(usage_blueprint)
-    app.register_blueprint(routing_blueprint)
-    app.register_blueprint(budget_blueprint)
+    state = app.extensions[EXTENSION] = State(settings, database, redis)
+    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS))
 
     @app.get("/v1/models")
     async def models() -> tuple[dict[str, object], int] | Response:

@@ -58,7 +58,7 @@ async def gateway(database_url: str, redis_url: str, eventually: Eventually) -> 
     started = Gateway(Settings(data_dir=Path("nowhere"), database_url=database_url, redis_url=redis_url))
     await started.start()
     try:
-        await eventually(lambda: started.migrated and started.relay.connected)
+        await eventually(lambda: started.database_is_set_up and started.relay.connected)
         yield started
     finally:
         await started.stop()
@@ -150,14 +150,14 @@ async def test_the_last_known_rules_hold_while_postgres_is_away(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1", name
             )
             await server.execute(f"ALTER DATABASE {name} RENAME TO {name}_away")
-            table.changed()
+            table.invalidate()
             await eventually(lambda: table.is_behind)
             assert table.tiers("chat") == ("gemini", "paid")
             await server.execute(f"ALTER DATABASE {name}_away RENAME TO {name}")
         finally:
             await server.close()
         await database.execute("UPDATE np_claw_routing SET enabled = true")
-        table.changed()
+        table.invalidate()
         await eventually(lambda: table.tiers("chat") == ("local", "gemini", "paid"))
         await table.stop()
 

@@ -1,0 +1,51 @@
+"""Changes of gateway keys: stored, then announced, so that every api process sees them at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from shared.redis.names import NEWS_CHANNEL, revoked_key
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.postgres.keys import ApiKey, KeyChange, KeyStore
+
+REVOKED: Final = b"revoked"
+CHANGED: Final = b"changed"
+"""The kinds of news; the key's id follows."""
+REVOKED_LIFE_S: Final = 7 * 24 * 3600
+"""Longer than any process may go on with a key that it has cached."""
+
+
+class KeyChanges:
+    """Changes keys everywhere.
+
+    Every method raises `DatabaseUnavailable` where PostgreSQL does not answer, and what is `UNREACHABLE` where Redis
+    does not: the change may not be known everywhere yet, and is to be tried again.
+
+    Args:
+        keys: where keys are stored.
+        redis: announces what changed.
+    """
+
+    def __init__(self, keys: KeyStore, redis: Redis) -> None:
+        self._keys = keys
+        self._redis = redis
+
+    async def revoke(self, key_id: str) -> bool:
+        """Revoke a key; return whether there is such a key."""
+        found = await self._keys.revoke(key_id)
+        if found:
+            pipeline = self._redis.pipeline(transaction=False)
+            pipeline.set(revoked_key(key_id), b"1", ex=REVOKED_LIFE_S)
+            pipeline.publish(NEWS_CHANNEL, REVOKED + b" " + key_id.encode())
+            await pipeline.execute()
+        return found
+
+    async def update(self, key_id: str, change: KeyChange) -> ApiKey | None:
+        """Change a key; return it as it then is, None if there is no active one."""
+        key = await self._keys.update(key_id, change)
+        if key is not None:
+            await self._redis.publish(NEWS_CHANNEL, CHANGED + b" " + key.id.encode())
+        return key

@@ -1,0 +1,26 @@
+"""The table of URLs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from api.app import MANAGEMENT_URLS, URLS, create_app
+from api.endpoints.manage.guard import PREFIXES
+from shared.settings import Settings
+
+
+def test_the_tables_are_all_that_the_app_serves() -> None:
+    """Each rule of the app is a row, each row a rule; HEAD comes with GET."""
+    app = create_app(Settings(data_dir=Path("nowhere")))
+    served = {
+        (method, rule.rule, app.view_functions[rule.endpoint])
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD"}
+    }
+    assert served == set(URLS) | set(MANAGEMENT_URLS)
+
+
+def test_the_internal_token_guards_the_management_prefixes_and_no_other_url() -> None:
+    """So that an unknown URL there fails in the form of its neighbours."""
+    assert all(url.startswith(PREFIXES) for _, url, _ in MANAGEMENT_URLS)
+    assert not any(url.startswith(PREFIXES) for _, url, _ in URLS)
