@@ -18,12 +18,12 @@ They cross processes as `ErrorInfo` and leave the api through `api/http/errors.p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -190,8 +190,20 @@ class UpstreamError(GatewayError):
     fails_over = True
 
 
+QuotaPeriod = Literal["minute", "day", "unknown"]
+
+
 class Throttled(UpstreamError):
-    """The upstream refuses for now; its account cools down until `retry_after_s`."""
+    """The upstream refuses for now; its account cools down until `retry_after_s`.
+
+    Attributes:
+        period: what the quota that is spent counts over, where there is one. A daily one comes back at a fixed time of
+            the day, whatever `retry_after_s` is.
+        limits: the quotas' own values, where the upstream names them, by the fields of the catalogue's `Quota`.
+    """
+
+    period: QuotaPeriod = "unknown"
+    limits: Mapping[str, int] = {}
 
     status = 429
     type = "requests"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.models.catalogue import Catalogue, default_catalogue
+from shared.models.providers import PROVIDERS, ProviderInfo
 from shared.setting_values import (
     SettingsError,
     as_catalogue,
@@ -119,33 +120,17 @@ class GeminiKey(msgspec.Struct, frozen=True):
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What upstreams that want credentials need. Only the workers of their tier read them; never logged or sent.
 
-    `encryption_key` opens the credentials of Gemini accounts that were added at run time.
+    `api_keys` and `base_urls` are by provider: those that have a key, and all those of the tier. `encryption_key` opens
+    the credentials of Gemini accounts that were added at run time.
     """
 
-    openai_api_key: str | None = None
-    openai_base_url: str = "https://api.openai.com/v1"
-    anthropic_api_key: str | None = None
-    anthropic_base_url: str = "https://api.anthropic.com"
+    api_keys: dict[str, str] = {}
+    base_urls: dict[str, str] = {}
     gemini_accounts: tuple[GeminiKey, ...] = ()
     encryption_key: str | None = None
-    gemini_base_url: str = "https://generativelanguage.googleapis.com"
 
 
-GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21)))
-CREDENTIAL_VARIABLES: Final[dict[str, tuple[str, ...]]] = {
-    "openai_api_key": ("OPENAI_API_KEY",),
-    "openai_base_url": ("OPENAI_BASE_URL",),
-    "anthropic_api_key": ("ANTHROPIC_API_KEY",),
-    "anthropic_base_url": ("ANTHROPIC_BASE_URL",),
-    "gemini_accounts": (*GEMINI_KEYS, *(f"{name}_PROJECT" for name in GEMINI_KEYS)),
-    "gemini_base_url": ("GEMINI_BASE_URL",),
-    "encryption_key": ("CLAW_ENCRYPTION_KEY",),
-}
-"""Kept from processes that have no use for them."""
-CREDENTIALS_OF_TIER: Final[dict[str, tuple[str, ...]]] = {
-    "gemini": ("gemini_accounts", "gemini_base_url", "encryption_key"),
-    "paid": ("openai_api_key", "openai_base_url", "anthropic_api_key", "anthropic_base_url"),
-}
+ENCRYPTION_KEY: Final = "CLAW_ENCRYPTION_KEY"
 VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "host": ("CLAW_HOST",),
     "port": ("CLAW_PORT",),
@@ -241,26 +226,29 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
         SettingsError: a base URL cannot be used; the text names its variable.
     """
     environ = os.environ if environ is None else environ
-    found: dict[str, object] = {}
-    for field in CREDENTIALS_OF_TIER.get(tier, ()):
-        if field == "gemini_accounts":
-            found[field] = _gemini_keys(environ)
-            continue
-        (name,) = CREDENTIAL_VARIABLES[field]
-        text = environ.get(name, "").strip()
-        if text:
-            found[field] = text
-            if field.endswith("_url"):
-                check_url(name, text, ("http", "https"))
-        elif field == "encryption_key":
-            found[field] = _read_secret(default_data_dir(environ), "encryption_key")
-    return Credentials(**found)  # type: ignore[arg-type]
+    rows = [row for row in PROVIDERS.values() if row.tier == tier]
+    base_urls = {row.name: row.base_url for row in rows}
+    for row in rows:
+        if row.url_variable and (url := environ.get(row.url_variable, "").strip()):
+            check_url(row.url_variable, url, ("http", "https"))
+            base_urls[row.name] = url
+    keys = {(row.name, name): environ.get(name, "").strip() for row in rows for name in row.key_variables}
+    accounts = [row for row in rows if row.has_accounts]
+    encryption_key = None
+    if accounts:
+        named = environ.get(ENCRYPTION_KEY, "").strip()
+        encryption_key = named or _read_secret(default_data_dir(environ), "encryption_key")
+    return Credentials(
+        api_keys={provider: key for (provider, _), key in keys.items() if key},
+        base_urls=base_urls,
+        gemini_accounts=tuple(account for row in accounts for account in _accounts(row, environ)),
+        encryption_key=encryption_key,
+    )
 
 
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     """An environment with the credentials of one tier only, or of none."""
-    own = CREDENTIALS_OF_TIER.get(tier or "", ())
-    withheld = {name for field, names in CREDENTIAL_VARIABLES.items() if field not in own for name in names}
+    withheld = {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
     return {name: value for name, value in environ.items() if name not in withheld}
 
 
@@ -304,10 +292,14 @@ def _read_secret(data_dir: Path, name: str) -> str | None:
         return None
 
 
-def _gemini_keys(environ: Mapping[str, str]) -> tuple[GeminiKey, ...]:
+def _secret_variables(row: ProviderInfo) -> tuple[str, ...]:
+    return (*row.secret_variables, ENCRYPTION_KEY) if row.has_accounts else row.secret_variables
+
+
+def _accounts(row: ProviderInfo, environ: Mapping[str, str]) -> tuple[GeminiKey, ...]:
     """The accounts that are named, each key once."""
     found: dict[str, GeminiKey] = {}
-    for name in GEMINI_KEYS:
+    for name in row.key_variables:
         key = environ.get(name, "").strip()
         if key:
             found.setdefault(key, GeminiKey(name, key, environ.get(f"{name}_PROJECT", "").strip() or None))

@@ -98,7 +98,9 @@ Event = Delta | Finish | Usage
 class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model that an upstream has now. One whose `endpoints` are not known is taken to serve them all.
 
-    `cannot` is as in the catalogue's `ModelEntry`. One that `is_loaded` answers without being read into memory first.
+    `cannot` is as in the catalogue's `ModelEntry`. One that `is_loaded` answers without being read into memory first;
+    one that `loads_on_request` takes seconds for that where it is not. A request may ask for more than
+    `context_length` where the model `can_extend_context`.
     """
 
     id: str
@@ -107,6 +109,8 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     endpoints: tuple[Endpoint, ...] = ("chat", "embeddings")
     cannot: tuple[str, ...] = ()
     is_loaded: bool = False
+    loads_on_request: bool = False
+    can_extend_context: bool = False
 
 
 class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):

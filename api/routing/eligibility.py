@@ -20,8 +20,6 @@ LOAD_MS: Final = 8_000
 """What it takes Ollama to read a model into memory, about."""
 RESERVED_OUTPUT_TOKENS: Final = 4_096
 """For how much output a request reserves of the budget if it sets no limit itself."""
-NO_EMBEDDINGS: Final = ("gemini", "anthropic")
-"""Providers whose models make none here."""
 TOO_LONG: Final = 10_000
 """Added to the rank of a model whose context the prompt probably exceeds."""
 
@@ -64,7 +62,7 @@ class Fitting:
     def candidate(self, asked: Asked, backend: BackendInfo, model: LocalModel) -> Candidate:
         """What places a request at this model."""
         length = self._context_length(backend, model)
-        is_cold = backend.provider == "ollama" and not model.is_loaded
+        is_cold = model.loads_on_request and not model.is_loaded
         return Candidate(
             target=Target(backend.tier, backend.queue, model.id),
             rank=TOO_LONG if length is not None and asked.prompt_tokens > length else 0,
@@ -76,9 +74,7 @@ class Fitting:
 
     def refusal(self, asked: Asked, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         """Why a model cannot serve a request, if it cannot: known before it is tried."""
-        if asked.endpoint not in model.endpoints or (
-            asked.endpoint == "embeddings" and backend.provider in NO_EMBEDDINGS
-        ):
+        if asked.endpoint not in model.endpoints:
             return InvalidRequest(
                 f"The model '{model.id}' is not for {asked.endpoint}.", param="model", code="wrong_endpoint"
             )
@@ -89,7 +85,7 @@ class Fitting:
                 return cannot_do(param, model.id)
         # An estimate may be wrong by half; what is only probably too long is tried.
         length = self._context_length(backend, model)
-        if length is not None and backend.provider == "ollama":
+        if length is not None and model.can_extend_context:
             # The request may ask for more context than models are loaded with by default.
             length = max(length, self._settings.ollama_max_num_ctx)
         if length is not None and asked.prompt_tokens > 2 * length and asked.endpoint == "chat":

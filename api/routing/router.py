@@ -26,8 +26,8 @@ from shared.models.catalogue import (
     LOCAL,
     LOCAL_EMBEDDING,
     endpoints_of,
-    family_of,
 )
+from shared.models.providers import endpoints_at, family_of
 from shared.queue.placement import Candidate
 from shared.types import BackendInfo, LocalModel, Tier
 
@@ -244,13 +244,13 @@ class Router:
         if family is None:
             raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
         backends = self._backends_for(model, family.tier)
-        if not backends and self._capacity.was_served(family.tier, family.provider):
+        if not backends and self._capacity.was_served(family.tier, family.name):
             raise Overloaded(
                 f"No worker for the model '{name}' is there now.", code="no_worker", retry_after_s=RETRY_AFTER_S
             )
         if not backends:
             raise ModelNotConfigured(
-                f"The model '{name}' is not configured on this server: it needs {family.variable}.", param="model"
+                f"The model '{name}' is not configured on this server: it needs {family.credential}.", param="model"
             )
         return self._able(asked, [(backend, _offer(backend, model)) for backend in backends])
 
@@ -268,7 +268,7 @@ class Router:
 
     def _backends_for(self, model: str, tier: Tier) -> list[BackendInfo]:
         family = family_of(model)
-        provider = family.provider if family is not None and family.tier == tier else None
+        provider = family.name if family is not None and family.tier == tier else None
         return [backend for backend in self._capacity.backends(tier) if backend.provider == provider]
 
     def _able(self, asked: Asked, options: Iterable[tuple[BackendInfo, LocalModel]]) -> list[Candidate]:
@@ -297,6 +297,8 @@ def _behind(candidate: Candidate, places: int) -> Candidate:
 
 
 def _offer(backend: BackendInfo, model: str) -> LocalModel:
-    """What is known of a model at an API of others: what it lists, and what the name says it is for."""
+    """What is known of a model at an API of others: what it lists, and what its name says it is for."""
     listed = next((offer for offer in backend.models if offer.id == model), LocalModel(model))
-    return msgspec.structs.replace(listed, endpoints=endpoints_of(model))
+    able = endpoints_at(backend.provider)
+    endpoints = tuple(endpoint for endpoint in endpoints_of(model) if endpoint in able)
+    return msgspec.structs.replace(listed, endpoints=endpoints)

@@ -25,8 +25,7 @@ from shared.models.catalogue import nano_usd
 from shared.queue.placement import Placing, Purse
 from shared.settings import load_settings
 from shared.types import JobDraft, Target
-from workers.accounts.outcome import refused
-from workers.accounts.state import Refusal
+from workers.accounts.outcome import Refusal, refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

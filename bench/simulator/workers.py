@@ -23,7 +23,8 @@ from shared.redis.names import (
     worker_key,
 )
 from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
-from workers.accounts.state import AccountLedger, Candidate, Refusal, Reservation
+from workers.accounts.outcome import Refusal
+from workers.accounts.state import AccountLedger, Candidate, Reservation
 from workers.backends.backend import Backend
 
 if TYPE_CHECKING:

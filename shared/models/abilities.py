@@ -1,7 +1,7 @@
 """What a chat request asks for beyond plain text, and what of it an upstream API or a model cannot do. Pure.
 
 An ability is a word: a parameter's name, `images`, `audio`, `files` or `tools` for what messages hold (these are the
-words of the catalogue's `cannot`), or one of `_LACKS` for what only some values or shapes ask for.
+words of the catalogue's `cannot`), or one of a provider's `lacks` for what only some values or shapes ask for.
 
 Sources: what each API takes, as its provider's modules in `workers/providers/` name it.
 """
@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from shared.errors import Unsupported
+from shared.models.providers import lacks_of
 from shared.openai.messages import AssistantMessage, AudioPart, CustomToolCall, FilePart, ImagePart, Message, TextPart
 from shared.openai.request import ChatBody, CustomTool, TextFormat
 
@@ -27,29 +28,6 @@ GEMINI_TIERS: Final = frozenset({"auto", "default", "standard", "flex", "priorit
 _INT32: Final = range(-(2**31), 2**31)
 _RARE_IMAGE: Final = re.compile(r"data:image/(?!(?:jpeg|png|gif|webp)[;,])", re.IGNORECASE)
 _RARE_FILE: Final = re.compile(r"data:(?!(?:application/pdf|text/plain)[;,])", re.IGNORECASE)
-
-_EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
-"""What no reply of the gateway can carry, whoever made it."""
-_LACKS: Final[dict[str, frozenset[str]]] = {
-    "openai": _EVERYWHERE,
-    "ollama": _EVERYWHERE
-    | {
-        "n", "logit_bias", "prediction", "web_search_options", "verbosity", "parallel_tool_calls", "tool_choice",
-        "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
-    },
-    "gemini": _EVERYWHERE
-    | {
-        "many_choices", "wide_seed", "wide_limit", "logit_bias", "prediction", "web_search_options", "verbosity",
-        "parallel_tool_calls", "rare_service_tier", "rare_effort", "rare_audio", "file_ids", "earlier_audio",
-        "custom_calls",
-    },
-    "anthropic": _EVERYWHERE
-    | {
-        "n", "seed", "logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "prediction",
-        "web_search_options", "verbosity", "service_tier", "rare_effort", "blank_stop", "allowed_tools", "audio",
-        "rare_images", "file_ids", "rare_files", "earlier_audio", "custom_calls",
-    },
-}  # fmt: skip
 
 
 def _words(**conditions: bool) -> tuple[str, ...]:
@@ -116,7 +94,7 @@ def unmet(needs: Needs, provider: str, cannot: Collection[str] = ()) -> str | No
     """The parameter that asks for what a provider, or a model with this `cannot`, does not do; None if all is well."""
     if not needs:
         return None
-    lacks = _LACKS.get(provider, _EVERYWHERE)
+    lacks = lacks_of(provider)
     return next((param for ability, param in needs.items() if ability in lacks or ability in cannot), None)
 
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.types import Endpoint, Tier, Usage
+from shared.models.providers import family_of
+from shared.types import Endpoint, Usage
 
 AUTO: Final = "auto"
 LOCAL: Final = "local"
@@ -22,31 +23,10 @@ FALLBACK_EMBEDDING: Final = "text-embedding-3-small"
 _DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 
 
-class Family(msgspec.Struct, frozen=True):
-    """Models of one upstream: how their names look, their tier and provider, and the variable of its credential."""
-
-    pattern: re.Pattern[str]
-    tier: Tier
-    provider: str
-    variable: str
-
-
-FAMILIES: Final = (
-    Family(re.compile(r"gemini-"), "gemini", "gemini", "GEMINI_API_KEY (or GEMINI_FREE_KEY_1)"),
-    Family(re.compile(r"gpt-|chatgpt-|o[0-9]|text-embedding-"), "paid", "openai", "OPENAI_API_KEY"),
-    Family(re.compile(r"claude-"), "paid", "anthropic", "ANTHROPIC_API_KEY"),
-)
-
-
-def family_of(model: str) -> Family | None:
-    """The family that a model's name belongs to, if it forces a tier."""
-    return next((family for family in FAMILIES if family.pattern.match(model)), None)
-
-
 def is_served_by(model: str, provider: str) -> bool:
     """Whether a name forces the tier of this provider. Its other models (images, speech) are not ours to serve."""
     family = family_of(model)
-    return family is not None and family.provider == provider and not _OTHER_KINDS.search(model)
+    return family is not None and family.name == provider and not _OTHER_KINDS.search(model)
 
 
 _OTHER_KINDS = re.compile(r"audio|image|realtime|transcribe|tts|search|instruct|codex|deep-research|live|robotics")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from tests.upstreams.outcome import HELLO, chat
 from tests.upstreams.scripted import ScriptedUpstream
+from tests.upstreams.tool_call_memory import MemoryToolCallState
 from workers.providers.gemini.provider import GeminiProvider
-from workers.providers.tool_call_notes import MemorySignatures, Signatures
+from workers.providers.tool_call_state import ToolCallState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,12 +21,12 @@ MODEL = "gemini-3.8-flash"
 
 @asynccontextmanager
 async def gemini_serving(
-    signatures: Signatures | None = None, fetch_image: Any = None
+    signatures: ToolCallState | None = None, fetch_image: Any = None
 ) -> AsyncIterator[tuple[ScriptedUpstream, GeminiProvider]]:
     """A scripted upstream and a provider that is pointed at it."""
     async with ScriptedUpstream() as upstream:
         provider = GeminiProvider(
-            upstream.url, "AIza-secret", 8, signatures or MemorySignatures(), fetch_image=fetch_image
+            upstream.url, "AIza-secret", 8, signatures or MemoryToolCallState(), fetch_image=fetch_image
         )
         try:
             yield upstream, provider

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from shared.models.providers import PROVIDERS
 from shared.openai.request import ChatRequest
 from shared.types import Event, Finish, Usage
 from tests.upstreams.scripted import ScriptedUpstream
-from workers.providers import PROVIDERS
+from tests.upstreams.tool_call_memory import MemoryToolCallState
 from workers.providers.anthropic.provider import AnthropicProvider
 from workers.providers.gemini.provider import GeminiProvider
 from workers.providers.ollama.provider import OllamaProvider
 from workers.providers.openai.provider import OpenAIProvider
-from workers.providers.tool_call_notes import MemorySignatures
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -86,7 +86,7 @@ def provider_for(wire: str, url: str) -> Provider:
     if wire == "openai":
         return OpenAIProvider(f"{url}/v1", api_key="sk-scripted")
     if wire == "gemini":
-        return GeminiProvider(url, "scripted-key", 64, MemorySignatures())
+        return GeminiProvider(url, "scripted-key", 64, MemoryToolCallState())
     if wire == "anthropic":
         return AnthropicProvider(url, api_key="sk-ant-scripted")
     return OllamaProvider(url, num_ctx=NUM_CTX)

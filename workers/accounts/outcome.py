@@ -12,6 +12,7 @@ from shared.errors import (
     FirstTokenTimeout,
     GatewayError,
     Malformed,
+    QuotaPeriod,
     Rejected,
     StreamBroken,
     Throttled,
@@ -19,13 +20,10 @@ from shared.errors import (
     from_info,
 )
 from shared.models.quota_day import ms_until_reset
-from workers.providers.gemini.errors import QuotaPeriod, QuotaSpent
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from shared.models.catalogue import Quota
-    from workers.accounts.state import Refusal
 
 MISSING_MODEL: Final = "upstream_model_missing"
 MINUTE_MS: Final = 60_000
@@ -36,6 +34,9 @@ LONGEST_MS: Final = 3_600_000
 """How long an account cools at the most where only a Retry-After says how long."""
 SOON_S: Final = 1.0
 """When to try again while another account is open."""
+
+_LIMITS: Final = {"requests_per_minute": "rpm", "prompt_tokens_per_minute": "tpm", "requests_per_day": "rpd"}
+"""The fields of limits in Redis, by those of the catalogue's `Quota`."""
 
 Kind = Literal["rejected", "throttled", "failed"]
 
@@ -56,6 +57,25 @@ class Blame(msgspec.Struct, frozen=True):
     limits: tuple[tuple[str, int], ...] = ()
 
 
+class Refusal(msgspec.Struct, frozen=True):
+    """No account can be used now.
+
+    Args:
+        why: of the account that is back first. `minute` and `day`: our own count, or the upstream's word, of a minute's
+            quota; our own count of a day's. `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
+        wait_ms: after how long that may be over.
+        error: the last error of that account, as JSON; empty where it is our own count.
+        closed_ms: until when the backend can serve nothing of this model, 0 where only this prompt is too long.
+        quota_wait_ms: to `last` alone: after how long a minute's quota is back, worth waiting for; else 0.
+    """
+
+    why: str
+    wait_ms: int
+    error: bytes
+    closed_ms: int
+    quota_wait_ms: int = 0
+
+
 def blame_of(error: GatewayError, now: datetime) -> Blame | None:
     """What an error says of the account; None where it says nothing, as when the caller is to blame.
 
@@ -66,9 +86,8 @@ def blame_of(error: GatewayError, now: datetime) -> Blame | None:
     if isinstance(error, Rejected):
         return Blame("rejected")
     if isinstance(error, Throttled):
-        period = error.period if isinstance(error, QuotaSpent) else "unknown"
-        limits = _limits(error.limits) if isinstance(error, QuotaSpent) else ()
-        return Blame("throttled", period, _cool_ms(period, error.retry_after_s, now), limits)
+        limits = tuple((_LIMITS[name], value) for name, value in error.limits.items())
+        return Blame("throttled", error.period, _cool_ms(error.period, error.retry_after_s, now), limits)
     if isinstance(error, Unavailable) and error.code == MISSING_MODEL:
         return None
     if isinstance(error, Unavailable | FirstTokenTimeout | Malformed | StreamBroken):
@@ -111,12 +130,3 @@ def _cool_ms(period: QuotaPeriod, retry_after_s: float | None, now: datetime) ->
         rest_of_minute_ms = MINUTE_MS - int(now.timestamp() * 1000) % MINUTE_MS
         return min(asked_ms or rest_of_minute_ms, LONGEST_MINUTE_MS)
     return min(asked_ms, LONGEST_MS)
-
-
-def _limits(quota: Quota) -> tuple[tuple[str, int], ...]:
-    named = (
-        ("rpm", quota.requests_per_minute),
-        ("tpm", quota.prompt_tokens_per_minute),
-        ("rpd", quota.requests_per_day),
-    )
-    return tuple((name, value) for name, value in named if value is not None)

@@ -23,8 +23,8 @@ from shared.process.tasks import wait_or
 from shared.redis.client import UNREACHABLE
 from workers.accounts.account import Account, Lease
 from workers.accounts.log import AccountLog
-from workers.accounts.outcome import Blame, blame_of, refused, retry_after_s, used_nothing
-from workers.accounts.state import AccountLedger, Candidate, How, Outcome, Refusal, Reservation
+from workers.accounts.outcome import Blame, Refusal, blame_of, refused, retry_after_s, used_nothing
+from workers.accounts.state import AccountLedger, Candidate, How, Outcome, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence

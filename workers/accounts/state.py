@@ -11,6 +11,7 @@ import msgspec
 from shared.models.quota_day import ms_until_reset, quota_day
 from shared.redis import scripts
 from shared.redis.names import account_key, breaker_key, closed_key, quota_keys, window_key
+from workers.accounts.outcome import Blame, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from shared.errors import GatewayError
     from shared.models.catalogue import Quota
-    from workers.accounts.outcome import Blame
 
 How = Literal["take", "last", "force", "peek"]
 Role = Literal["", "probe", "forced"]
@@ -64,25 +64,6 @@ class Reservation(msgspec.Struct, frozen=True):
     id: str = ""
     day: str = ""
     closed_ms: int = 0
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """No account can be used now.
-
-    Args:
-        why: of the account that is back first. `minute` and `day`: our own count, or the upstream's word, of a minute's
-            quota; our own count of a day's. `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
-        wait_ms: after how long that may be over.
-        error: the last error of that account, as JSON; empty where it is our own count.
-        closed_ms: until when the backend can serve nothing of this model, 0 where only this prompt is too long.
-        quota_wait_ms: to `last` alone: after how long a minute's quota is back, worth waiting for; else 0.
-    """
-
-    why: str
-    wait_ms: int
-    error: bytes
-    closed_ms: int
-    quota_wait_ms: int = 0
 
 
 class AccountLedger:

@@ -6,14 +6,12 @@ import asyncio
 import logging
 import time
 from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import urlsplit
 
 import msgspec
 
 from shared.errors import GatewayError
 from shared.process.tasks import Follower
 from shared.queue.arq_queue import queue_name
-from shared.settings import host_name
 from shared.types import BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ NEWEST_WEIGHT: Final = 0.1
 """Of the last attempt in the mean of how long attempts take."""
 HELP_PAUSE_S: Final = 5.0
 """For how long a backend takes nothing over after an attempt has failed there."""
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
 class ModelSource(Protocol):
@@ -184,11 +181,3 @@ class Backend:
 
 def _mean(mean: float, newest: float) -> float:
     return mean + NEWEST_WEIGHT * (newest - mean) if mean else float(newest)
-
-
-def backend_name(url: str) -> str:
-    """The name of an upstream for its queue: its host and port, a loopback host by this machine's name."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    return f"{host_name() if host in _LOOPBACK else host}:{port}"

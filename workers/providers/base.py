@@ -1,11 +1,13 @@
 """What every provider is: an upstream's API spoken in the gateway's events.
 
-A provider is one file, one line in `workers/providers/__init__.py`'s table and one folder of exchanges.
+A provider is one package here, one row of `shared/models/providers.py` and one folder of recordings in
+`tests/upstreams/`. Its package has a module `connect` with a function of the same name, a `Connect`; that of a provider
+with accounts has `for_account` instead, a `ForAccount`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
 
     from shared.openai.embeddings import Embedded, EmbeddingsRequest
     from shared.openai.request import ChatRequest
-    from shared.types import Event, LocalModel
+    from shared.settings import Credentials, Settings
+    from shared.types import Event, LocalModel, Tier
+    from workers.providers.images.remote import FetchImage
+    from workers.providers.tool_call_state import ToolCallState
 
 
 class Provider(Protocol):
@@ -54,4 +59,54 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Close every connection."""
+        ...
+
+
+class Site(NamedTuple):
+    """What providers are built from.
+
+    Attributes:
+        tier: of this process.
+        settings: what is configured.
+        credentials: those of the tier.
+        fetch_image: fetches images that clients name by address, from public addresses only.
+        tool_calls: keeps what models want back with a tool call's result.
+    """
+
+    tier: Tier
+    settings: Settings
+    credentials: Credentials
+    fetch_image: FetchImage
+    tool_calls: ToolCallState
+
+
+class Connection(NamedTuple):
+    """A provider that is built: one upstream.
+
+    Attributes:
+        provider: speaks to it.
+        name: tells it from others of the tier; workers that share it share a queue.
+        slots: how many attempts may run at once.
+        credential: what it uses, so that a new one is not taken for one that was refused.
+    """
+
+    provider: Provider
+    name: str
+    slots: int
+    credential: str | None = None
+
+
+class Connect(Protocol):
+    """Builds what is configured of a provider in a tier; nothing where nothing is."""
+
+    def __call__(self, site: Site) -> Sequence[Connection]:
+        """Return one connection for each upstream."""
+        ...
+
+
+class ForAccount(Protocol):
+    """Builds a provider for one account."""
+
+    def __call__(self, site: Site, api_key: str) -> Provider:
+        """Return a provider that uses `api_key`."""
         ...

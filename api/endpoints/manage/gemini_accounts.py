@@ -16,6 +16,7 @@ from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import Conflict, InvalidRequest, NotFound, Overloaded
 from shared.models.catalogue import Quota
+from shared.models.providers import GEMINI_KEYS
 from shared.postgres.gemini_accounts import (
     MAX_LIMIT,
     NEWS,
@@ -28,7 +29,6 @@ from shared.postgres.gemini_accounts import (
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import GEMINI_SEAL, NEWS_CHANNEL, account_key, removed_account_key
 from shared.sealing import fingerprint, seal
-from shared.settings import GEMINI_KEYS
 
 if TYPE_CHECKING:
     from quart import Response

@@ -18,7 +18,7 @@ from workers.providers.anthropic.messages import first_call_ids
 from workers.providers.anthropic.models import ModelFacts, ModelPage, facts_of
 from workers.providers.anthropic.reply import ChatReader
 from workers.providers.anthropic.request import Prepared, to_body
-from workers.providers.anthropic.thinking import Piece, ThinkingStore, from_kept, may_think, to_kept
+from workers.providers.anthropic.thinking import Piece, from_kept, may_think, to_kept
 from workers.providers.http.upstream import RefusedError, Reply, Upstream
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shared.openai.embeddings import Embedded, EmbeddingsRequest
     from shared.openai.request import ChatRequest
     from shared.types import Event
+    from workers.providers.tool_call_state import ToolCallState
 
 DEFAULT_BASE_URL = "https://api.anthropic.com"
 # Version 2026-10-21 has no temperature and no top_p, which models before Claude Opus 4.7 take.
@@ -55,7 +56,7 @@ class AnthropicProvider:
         base_url: str = DEFAULT_BASE_URL,
         api_key: str | None = None,
         connections: int = 64,
-        thinking: ThinkingStore | None = None,
+        thinking: ToolCallState | None = None,
     ) -> None:
         headers = {"anthropic-version": API_VERSION, **({"x-api-key": api_key} if api_key else {})}
         self._upstream = Upstream(base_url, headers=headers, connections=connections)

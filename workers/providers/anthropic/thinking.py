@@ -1,4 +1,4 @@
-"""Claude's thinking: how it is asked for, kept between the turns of a tool loop, and put back. Pure but the store.
+"""Claude's thinking: how it is asked for, kept between the turns of a tool loop, and put back. Pure.
 
 Sources: Anthropic's Messages API (ThinkingConfigParam, OutputConfigParam), "Preserving thinking blocks" and
 "Preserved thinking".
@@ -6,35 +6,20 @@ Sources: Anthropic's Messages API (ThinkingConfigParam, OutputConfigParam), "Pre
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shared.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from workers.providers.anthropic.models import ModelFacts
 
 MIN_BUDGET = 1024
 _BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384, "xhigh": 32_768, "max": 49_152}
 _LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-
-
-class ThinkingStore(Protocol):
-    """Keeps texts by model and tool-call id, until a client comes back with the call's result.
-
-    What is lost costs the model its earlier thoughts, and nothing else. `RedisSignatures` of Gemini's provider is one.
-    """
-
-    async def get_many(self, model: str, call_ids: Sequence[str], /) -> Mapping[str, str]:
-        """What is kept of `model` for these calls; those without anything are left out."""
-        ...
-
-    async def put_many(self, model: str, texts: Mapping[str, str], /) -> None:
-        """Keep a text of `model` for each call."""
-        ...
 
 
 class Piece(msgspec.Struct, omit_defaults=True):

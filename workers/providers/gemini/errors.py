@@ -7,15 +7,12 @@ BadRequest) as Google's JSON APIs send them; ai.google.dev, "Troubleshooting" (w
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from shared.errors import ContextTooLong, ErrorInfo, GatewayError, Rejected, StreamBroken, Throttled, Unavailable
-from shared.models.catalogue import Quota
+from shared.errors import ContextTooLong, GatewayError, QuotaPeriod, Rejected, StreamBroken, Throttled, Unavailable
 from workers.providers.http.error_body import MAX_MESSAGE_CHARS, Report, http_failure
-
-QuotaPeriod = Literal["minute", "day", "unknown"]
 
 # Fields that google.rpc.BadRequest blames, by the parameter of ours that sets them.
 _PARAMS = {
@@ -37,24 +34,6 @@ _PARAMS = {
 }
 
 
-class QuotaSpent(Throttled):
-    """A quota of the account's project is used up.
-
-    Attributes:
-        period: what the quota counts over. A daily one comes back at midnight US Pacific, whatever `retry_after_s` is.
-        quota_ids: Google's names of the quotas, as in `GenerateRequestsPerDayPerProjectPerModel-FreeTier`.
-        limits: what Google says that they are, where it does.
-    """
-
-    period: QuotaPeriod = "unknown"
-    quota_ids: tuple[str, ...] = ()
-    limits: Quota = Quota()
-
-    def to_info(self) -> ErrorInfo:
-        """The error for another process, which knows it as the Throttled that it is."""
-        return msgspec.structs.replace(super().to_info(), kind=Throttled.__name__)
-
-
 class Failure(msgspec.Struct, frozen=True):
     """A google.rpc.Status.
 
@@ -65,7 +44,6 @@ class Failure(msgspec.Struct, frozen=True):
         reason: the ErrorInfo's, as in `API_KEY_INVALID`.
         retry_delay_s: the RetryInfo's, in seconds.
         is_quota: whether there is a QuotaFailure.
-        quota_ids: the ids of its violations.
         period: the longest period that they name.
         limits: the quotas' own values.
         field: the first field that the BadRequest blames.
@@ -77,9 +55,8 @@ class Failure(msgspec.Struct, frozen=True):
     reason: str = ""
     retry_delay_s: float | None = None
     is_quota: bool = False
-    quota_ids: tuple[str, ...] = ()
     period: QuotaPeriod = "unknown"
-    limits: Quota = Quota()
+    limits: dict[str, int] = {}
     field: str = ""
 
 
@@ -110,7 +87,6 @@ def from_json(value: Any) -> Failure:
         reason=_text(details.get("ErrorInfo", {}).get("reason")),
         retry_delay_s=_seconds(details.get("RetryInfo", {}).get("retryDelay")),
         is_quota=bool(violations),
-        quota_ids=tuple(_text(each.get("quotaId")) for each in violations if each.get("quotaId")),
         period=_period(violations),
         limits=_limits(violations),
         field=_text(fields[0].get("field")) if fields else "",
@@ -131,8 +107,8 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
     waits = [wait_s for wait_s in (retry_after_s, failure.retry_delay_s) if wait_s is not None]
     wait_s = max(waits, default=None)
     if http_status == 429 and failure.is_quota:
-        spent = QuotaSpent("The model server is at its rate limit.", retry_after_s=wait_s)
-        spent.period, spent.quota_ids, spent.limits = failure.period, failure.quota_ids, failure.limits
+        spent = Throttled("The model server is at its rate limit.", retry_after_s=wait_s)
+        spent.period, spent.limits = failure.period, failure.limits
         return spent
     if http_status == 400 and is_context_error(failure):
         return ContextTooLong(failure.message)
@@ -189,7 +165,7 @@ def _period(violations: list[dict[str, Any]]) -> QuotaPeriod:
     return "minute" if any("perminute" in name for name in named) else "unknown"
 
 
-def _limits(violations: list[dict[str, Any]]) -> Quota:
+def _limits(violations: list[dict[str, Any]]) -> dict[str, int]:
     """The lowest value of each quota that the violations name, as in `"quotaValue": "10"` (an int64 in JSON)."""
     found: dict[str, int] = {}
     for each in violations:
@@ -198,7 +174,7 @@ def _limits(violations: list[dict[str, Any]]) -> Quota:
         value = _count(each.get("quotaValue"))
         if limit is not None and value:
             found[limit] = min(value, found.get(limit, value))
-    return Quota(**found)
+    return found
 
 
 def _limit_of(name: str) -> str | None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shared.openai.request import ChatRequest
     from shared.types import Event
     from workers.providers.images.remote import FetchImage
-    from workers.providers.tool_call_notes import Signatures
+    from workers.providers.tool_call_state import ToolCallState
 
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
 _PAGE_SIZE = 1000
@@ -68,7 +68,7 @@ class GeminiProvider:
         base_url: str,
         api_key: str,
         connections: int,
-        signatures: Signatures,
+        signatures: ToolCallState,
         *,
         fetch_image: FetchImage | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class GeminiProvider:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
         Raises:
-            QuotaSpent: which is the Throttled of this upstream, and tells the quota's period.
+            Throttled: with the period of the quota that is spent.
         """
         model = model.removeprefix("models/")
         body = to_body(request, model, await self._known(request, model))

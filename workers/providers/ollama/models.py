@@ -105,6 +105,8 @@ def to_local_model(tag: Tag, facts: ModelFacts, num_ctx: int, running: Collectio
         endpoints=("embeddings",) if embeds_only else endpoints_of(tag.name),
         cannot=facts.cannot,
         is_loaded=tag.name in running,
+        loads_on_request=True,
+        can_extend_context=True,
     )
 
 

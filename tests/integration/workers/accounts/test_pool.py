@@ -16,7 +16,6 @@ from shared.types import Usage
 from workers.accounts.account import Account
 from workers.accounts.pool import Accounts
 from workers.accounts.state import AccountLedger
-from workers.providers.gemini.errors import QuotaSpent
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -200,7 +199,7 @@ async def test_the_upstreams_count_replaces_the_estimate(redis: Redis, eventuall
 async def test_a_failure_says_whether_another_account_may_serve(redis: Redis) -> None:
     """Then the same backend is worth another attempt, which takes the other account."""
     accounts = counted(redis, account("a"), account("b"))
-    spent = QuotaSpent("spent", retry_after_s=30)
+    spent = errors.Throttled("spent", retry_after_s=30)
     spent.period = "minute"
     async with accounts.hold(MODEL, lambda: 10) as lease:
         first = lease.account.id
@@ -210,7 +209,7 @@ async def test_a_failure_says_whether_another_account_may_serve(redis: Redis) ->
     assert error.retry_here
     assert accounts.closed_ms() == {}
     assert errors.from_info(error.to_info()).retry_here
-    second = QuotaSpent("spent", retry_after_s=40)
+    second = errors.Throttled("spent", retry_after_s=40)
     second.period = "minute"
     assert not (await fail(accounts, second)).retry_here
     assert accounts.closed_ms()[MODEL] > time.time() * 1000
@@ -321,6 +320,6 @@ async def test_a_failure_names_the_end_of_the_backend_not_of_its_account(redis: 
     for _ in range(5):
         await fail(accounts, DOWN)
     await accounts.replace([*accounts.all, account("b")])
-    spent = QuotaSpent("spent", retry_after_s=625)
+    spent = errors.Throttled("spent", retry_after_s=625)
     spent.period = "day"
     assert 0 < ((await fail(accounts, spent)).retry_after_s or 0) <= 5

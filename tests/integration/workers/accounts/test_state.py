@@ -12,8 +12,8 @@ from shared import errors
 from shared.models.catalogue import Quota
 from shared.redis.client import close, connect
 from shared.redis.names import account_key, breaker_key, quota_keys
-from workers.accounts.outcome import Blame
-from workers.accounts.state import AccountLedger, Candidate, Refusal, Reservation, Role
+from workers.accounts.outcome import Blame, Refusal
+from workers.accounts.state import AccountLedger, Candidate, Reservation, Role
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -202,13 +202,15 @@ def test_a_prompt_that_is_probably_too_long_goes_elsewhere_first() -> None:
     assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=2500))) == [("g", "gemini-3.8-flash")]
     with pytest.raises(ContextTooLong):
         router(small, GEMINI).route(chat("local", prompt_tokens=2500))
-    ollama = BackendInfo("local", "ollama", "home", 4, (LocalModel("x", context_length=1000),))
-    assert router(ollama).route(chat("local", prompt_tokens=2500)), "the request may ask for a larger num_ctx"
+    extensible = LocalModel("x", context_length=1000, can_extend_context=True)
+    assert router(BackendInfo("local", "ollama", "home", 4, (extensible,))).route(chat("local", prompt_tokens=2500)), (
+        "num_ctx"
+    )
 
 
 def test_a_loaded_model_is_preferred() -> None:
     """On one host the loaded one is taken; of two hosts with the model the other one is that much further away."""
-    cold, warm = LocalModel("x"), LocalModel("y", is_loaded=True)
+    cold, warm = LocalModel("x", loads_on_request=True), LocalModel("y", loads_on_request=True, is_loaded=True)
     assert order(router(BackendInfo("local", "ollama", "a", 4, (cold, warm))).route(chat("auto"))) == [("a", "y")]
     hosts = (
         BackendInfo("local", "ollama", "a", 4, (cold,)),

@@ -9,7 +9,8 @@ import pytest
 
 from shared.errors import Unsupported
 from shared.models.abilities import Needs, check_supported, needs_of, unmet, unsupported
-from shared.models.catalogue import default_catalogue, family_of
+from shared.models.catalogue import default_catalogue
+from shared.models.providers import family_of
 from shared.openai.request import ChatBody, decode_chat
 from workers.providers.anthropic.models import facts_of
 
@@ -181,7 +182,7 @@ def test_the_catalogue_agrees_with_the_facts_of_claude() -> None:
     """What requests are built from is what they are routed by."""
     for name, entry in default_catalogue().models.items():
         family = family_of(name)
-        if family is None or family.provider != "anthropic":
+        if family is None or family.name != "anthropic":
             continue
         facts = facts_of(name)
         expected = set() if facts.sampling else {"temperature", "top_p"}

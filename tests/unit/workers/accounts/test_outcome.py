@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 
 from shared import errors
-from shared.models.catalogue import Quota
 from workers.accounts.outcome import Blame, blame_of, retry_after_s, used_nothing
-from workers.providers.gemini.errors import QuotaSpent
-
-if TYPE_CHECKING:
-    from workers.providers.gemini.errors import QuotaPeriod
 
 NOW = datetime(2026, 1, 15, 7, 59, 50, tzinfo=UTC)
 """Ten seconds before a minute ends, and a day of US Pacific."""
 
 
-def spent(period: QuotaPeriod, retry_after_s: float | None = None, limits: Quota | None = None) -> QuotaSpent:
+def spent(
+    period: errors.QuotaPeriod, retry_after_s: float | None = None, limits: dict[str, int] | None = None
+) -> errors.Throttled:
     """A spent quota."""
-    error = QuotaSpent("spent", retry_after_s=retry_after_s)
-    error.period, error.limits = period, limits or Quota()
+    error = errors.Throttled("spent", retry_after_s=retry_after_s)
+    error.period, error.limits = period, limits or {}
     return error
 
 
@@ -42,13 +38,12 @@ def spent(period: QuotaPeriod, retry_after_s: float | None = None, limits: Quota
 )
 def test_a_limit_cools_the_account_for_as_long_as_it_lasts(error: errors.Throttled, cool_ms: int) -> None:
     """A minute's: what RetryInfo says, else its end; a day's: midnight, whatever that says; else a bounded hint."""
-    period = error.period if isinstance(error, QuotaSpent) else "unknown"
-    assert blame_of(error, NOW) == Blame("throttled", period, cool_ms)
+    assert blame_of(error, NOW) == Blame("throttled", error.period, cool_ms)
 
 
 def test_limits_that_the_upstream_names_are_kept() -> None:
     """By their fields in Redis."""
-    blame = blame_of(spent("day", limits=Quota(requests_per_minute=5, requests_per_day=25)), NOW)
+    blame = blame_of(spent("day", limits={"requests_per_minute": 5, "requests_per_day": 25}), NOW)
     assert blame is not None
     assert blame.limits == (("rpm", 5), ("rpd", 25))
 

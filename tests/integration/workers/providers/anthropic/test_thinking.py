@@ -17,7 +17,7 @@ from tests.upstreams.outcome import HELLO, chat, outcome_of
 from tests.upstreams.scripted import Answer, ScriptedUpstream, json_answer, sse
 from workers.providers.anthropic import provider as module
 from workers.providers.anthropic.provider import AnthropicProvider
-from workers.providers.anthropic.thinking import ThinkingStore
+from workers.providers.tool_call_state import ToolCallState
 
 THOUGHT = (
     anthropic.start()
@@ -93,7 +93,7 @@ class Talk:
 
 
 @asynccontextmanager
-async def talking(store: ThinkingStore | None = None) -> AsyncIterator[Talk]:
+async def talking(store: ToolCallState | None = None) -> AsyncIterator[Talk]:
     """A talk; its store is in memory unless another is given."""
     async with ScriptedUpstream() as upstream:
         provider = AnthropicProvider(upstream.url, thinking=store or MemoryStore())

@@ -17,9 +17,8 @@ from tests.upstreams.gemini_replies import chunk, error, event, model_page, quot
 from tests.upstreams.gemini_serving import MODEL, asking_for_images, events_of, gemini_serving
 from tests.upstreams.outcome import HELLO, chat, complete, outcome_of, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
-from workers.providers.gemini.errors import QuotaSpent
+from tests.upstreams.tool_call_memory import MemoryToolCallState
 from workers.providers.gemini.provider import GeminiProvider
-from workers.providers.tool_call_notes import MemorySignatures
 
 PATH = f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse"
 CASES = [pytest.param(each, id=each.name.replace(" ", "_")) for each in EXCHANGES if "gemini" in each.replies]
@@ -80,7 +79,7 @@ async def test_a_models_name_stays_inside_its_place_in_the_url(model: str, path:
     """Clients choose it."""
     async with ScriptedUpstream() as upstream:
         upstream.routes[path] = sse(text("Hi"))
-        provider = GeminiProvider(upstream.url, "k", 8, MemorySignatures())
+        provider = GeminiProvider(upstream.url, "k", 8, MemoryToolCallState())
         assert outcome_of(await events_of(provider, model=model)).content == "Hi"
         await provider.close()
 
@@ -141,8 +140,8 @@ async def test_a_spent_quota_tells_how_long_and_which() -> None:
         per_day = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
         upstream.add(json_answer(quota(per_day, retry_delay="12s"), 429, {"retry-after": "17"}))
         spent = await _failure(provider)
-        assert isinstance(spent, QuotaSpent)
-        assert (spent.period, spent.quota_ids, spent.retry_after_s) == ("day", (per_day,), 17)
+        assert isinstance(spent, errors.Throttled)
+        assert (spent.period, spent.limits, spent.retry_after_s) == ("day", {"requests_per_day": 10}, 17)
 
 
 async def test_a_refused_key_is_no_fault_of_the_callers() -> None:

@@ -15,9 +15,10 @@ from tests.upstreams.gemini_replies import call, chunk, text
 from tests.upstreams.gemini_serving import MODEL, asking_for_images, events_of, gemini_serving
 from tests.upstreams.outcome import HELLO, chat
 from tests.upstreams.scripted import ScriptedUpstream, sse
+from tests.upstreams.tool_call_memory import MemoryToolCallState
 from workers.providers.gemini.provider import GeminiProvider
 from workers.providers.images.remote import MAX_REMOTE_IMAGES
-from workers.providers.tool_call_notes import MemorySignatures, RedisSignatures
+from workers.providers.tool_call_state import RedisToolCallState
 
 
 def _back(events: list[Event], *results: str) -> dict[str, Any]:
@@ -47,8 +48,8 @@ async def _replayed(first: GeminiProvider, second: GeminiProvider, upstream: Scr
 
 async def test_a_signature_comes_back_with_its_call(redis: Redis) -> None:
     """Through Redis, so that another worker may serve the next turn; it expires there."""
-    async with gemini_serving(RedisSignatures(redis, ttl_s=60)) as (upstream, first):
-        second = GeminiProvider(upstream.url, "k", 8, RedisSignatures(redis))
+    async with gemini_serving(RedisToolCallState(redis, ttl_s=60)) as (upstream, first):
+        second = GeminiProvider(upstream.url, "k", 8, RedisToolCallState(redis))
         parts = await _replayed(first, second, upstream)
         await second.close()
     assert [part.get("thoughtSignature") for part in parts] == ["c2lnbmF0dXJl", None]
@@ -62,7 +63,7 @@ async def test_a_signature_is_kept_before_its_call_is_handed_out() -> None:
     """The client may be back at once."""
     order: list[str] = []
 
-    class Recording(MemorySignatures):
+    class Recording(MemoryToolCallState):
         async def put_many(self, model: str, signatures: Any) -> None:
             await asyncio.sleep(0)
             order.append(model)
@@ -77,7 +78,7 @@ async def test_a_signature_is_kept_before_its_call_is_handed_out() -> None:
 
 async def test_a_signature_is_only_good_for_its_model(redis: Redis) -> None:
     """Another model's call passes by Google's own word for it."""
-    signatures = RedisSignatures(redis)
+    signatures = RedisToolCallState(redis)
     await signatures.put_many(MODEL, {"a": "c2ln", "b" * 300: "c2ln", "huge": "x" * 300_000})
     assert await signatures.get_many(MODEL, ["a", "b" * 300, "huge", "c"]) == {"a": "c2ln"}
     assert await signatures.get_many("gemini-4-argon", ["a"]) == {}
@@ -88,7 +89,7 @@ async def test_a_signature_is_only_good_for_its_model(redis: Redis) -> None:
 async def test_without_redis_the_conversation_goes_on() -> None:
     """A lost signature costs quality, not the request."""
     gone = redis_client.connect("redis://127.0.0.1:1/0")
-    signatures = RedisSignatures(gone)
+    signatures = RedisToolCallState(gone)
     async with gemini_serving(signatures) as (upstream, provider):
         parts = await _replayed(provider, provider, upstream)
     await redis_client.close(gone)
@@ -97,7 +98,7 @@ async def test_without_redis_the_conversation_goes_on() -> None:
 
 async def test_the_oldest_signatures_in_memory_go_first() -> None:
     """Memory is bounded."""
-    signatures = MemorySignatures(capacity=2)
+    signatures = MemoryToolCallState(capacity=2)
     for name in ("a", "b", "c"):
         await signatures.put_many("m", {name: name})
     assert await signatures.get_many("m", ["a", "b", "c"]) == {"b": "b", "c": "c"}

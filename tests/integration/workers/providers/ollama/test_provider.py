@@ -19,7 +19,9 @@ TEXT = ollama_replies.text("Hello")
 async def test_models_are_listed_with_what_they_can_once_per_digest() -> None:
     """/api/show is asked once for a model, and again when the model has changed."""
     async with serving("ollama") as (upstream, provider):
-        expected = [LocalModel("scripted", 1767218400, NUM_CTX, ("chat",))]
+        expected = [
+            LocalModel("scripted", 1767218400, NUM_CTX, ("chat",), loads_on_request=True, can_extend_context=True)
+        ]
         assert list(await provider.models()) == expected
         assert list(await provider.models()) == expected
         assert [request.path for request in upstream.route_requests].count("/api/show") == 1
@@ -28,7 +30,9 @@ async def test_models_are_listed_with_what_they_can_once_per_digest() -> None:
         upstream.routes["/api/tags"] = json_answer(tags)
         upstream.routes["/api/show"] = json_answer(ollama_replies.show(1024, ["completion"]))
         cannot = ("tools", "images", "reasoning_effort")
-        assert list(await provider.models()) == [LocalModel("scripted", 1767218400, 1024, ("chat",), cannot)]
+        assert list(await provider.models()) == [
+            LocalModel("scripted", 1767218400, 1024, ("chat",), cannot, loads_on_request=True, can_extend_context=True)
+        ]
 
 
 @pytest.mark.parametrize(

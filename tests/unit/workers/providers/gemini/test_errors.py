@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from shared import errors
-from shared.models.catalogue import Quota
 from tests.upstreams.gemini_replies import error, quota
-from workers.providers.gemini.errors import Failure, QuotaSpent, from_body, to_error, to_stream_error
+from workers.providers.gemini.errors import Failure, from_body, to_error, to_stream_error
 
 PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
 PER_MINUTE = "GenerateContentInputTokensPerModelPerMinute-FreeTier"
@@ -34,31 +33,31 @@ def _error(body: Any, retry_after_s: float | None = None) -> errors.GatewayError
 def test_a_spent_quota_tells_its_period(quota_ids: tuple[str, ...], period: str) -> None:
     """A daily quota outlasts every delay that is named with it."""
     spent = _error(quota(*quota_ids))
-    assert isinstance(spent, QuotaSpent)
-    assert (spent.period, spent.quota_ids, spent.retry_after_s) == (period, quota_ids, 33.5)
+    assert isinstance(spent, errors.Throttled)
+    assert (spent.period, spent.retry_after_s) == (period, 33.5)
 
 
 @pytest.mark.parametrize(
     ("violations", "limits"),
     [
-        ([(PER_MINUTE, "250000")], Quota(prompt_tokens_per_minute=250_000)),
+        ([(PER_MINUTE, "250000")], {"prompt_tokens_per_minute": 250_000}),
         (
             [(PER_DAY, "50"), ("GenerateRequestsPerMinutePerProjectPerModel", 15)],
-            Quota(requests_per_minute=15, requests_per_day=50),
+            {"requests_per_minute": 15, "requests_per_day": 50},
         ),
-        ([(PER_DAY, "50"), (PER_DAY, "20")], Quota(requests_per_day=20)),
-        ([(PER_DAY, None), (PER_DAY, "many"), (PER_DAY, "-1"), (PER_DAY, "0"), (PER_DAY, [5])], Quota()),
-        ([("GenerateContentInputTokensPerModelPerDay", "9"), ("RequestsPerHour", "9"), (7, "9")], Quota()),
+        ([(PER_DAY, "50"), (PER_DAY, "20")], {"requests_per_day": 20}),
+        ([(PER_DAY, None), (PER_DAY, "many"), (PER_DAY, "-1"), (PER_DAY, "0"), (PER_DAY, [5])], {}),
+        ([("GenerateContentInputTokensPerModelPerDay", "9"), ("RequestsPerHour", "9"), (7, "9")], {}),
     ],
 )
-def test_a_quota_that_names_its_value_teaches_it(violations: list[tuple[Any, Any]], limits: Quota) -> None:
+def test_a_quota_that_names_its_value_teaches_it(violations: list[tuple[Any, Any]], limits: dict[str, int]) -> None:
     """The lowest of each that we count; zero and nonsense teach nothing."""
     body = quota("X")
     body["error"]["details"][1]["violations"] = [
         {"quotaId": quota_id, "quotaValue": value} for quota_id, value in violations
     ]
     spent = _error(body)
-    assert isinstance(spent, QuotaSpent)
+    assert isinstance(spent, errors.Throttled)
     assert spent.limits == limits
 
 
@@ -69,15 +68,8 @@ def test_older_quotas_tell_their_period_by_their_metric() -> None:
         {"quotaMetric": "g.googleapis.com/generate_requests_per_model_per_day"}
     ]
     spent = _error(body)
-    assert isinstance(spent, QuotaSpent)
-    assert (spent.period, spent.quota_ids) == ("day", ())
-
-
-def test_a_spent_quota_reaches_other_processes_as_throttled() -> None:
-    """They do not know this module's class."""
-    info = _error(quota(PER_DAY)).to_info()
-    assert info.kind == "Throttled"
-    assert type(errors.from_info(info)) is errors.Throttled
+    assert isinstance(spent, errors.Throttled)
+    assert spent.period == "day"
 
 
 def test_the_longer_of_both_delays_is_honoured() -> None:
@@ -170,7 +162,7 @@ def test_details_of_another_shape_are_passed_over() -> None:
     ]  # fmt: skip
     body = {"error": {"code": "429", "message": 5, "status": None, "details": details}}
     failure = from_body(json.dumps(body).encode())
-    assert (failure.http_status, failure.message, failure.quota_ids, failure.period) == (None, "", (), "unknown")
+    assert (failure.http_status, failure.message, failure.period) == (None, "", "unknown")
     assert from_body(b'{"error":{"details":{}}}') == Failure()
 
 

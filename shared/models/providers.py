@@ -1,0 +1,139 @@
+"""The table of providers: what everyone must know of an upstream's API without speaking it. One row each.
+
+A row's package has the adapter itself, in a module `connect` (see `workers/providers/base.py`); only workers import it.
+Sources: what each API takes, as the modules of its package name it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from shared.types import Endpoint, Tier
+
+
+class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider's row.
+
+    Args:
+        name: as it is announced and logged.
+        tiers: the tiers that it serves; its `families` force the last one.
+        families: how the names of its models begin, where such a name forces a tier.
+        key_variables: the environment variables of its credentials; none where it needs none.
+        has_accounts: whether each key is an account with quotas of its own, and accounts may be added at run time.
+        url_variable: the environment variable of its base URL.
+        base_url: its base URL where that variable is not set.
+        credential: what an operator must set, for the message to a caller who names a model of a family.
+        endpoints: what its models can be asked for.
+        lacks: what its API cannot do, in the words of `shared/models/abilities.py`.
+        package: the package of its adapter; `workers.providers.<name>` if empty.
+    """
+
+    name: str
+    tiers: tuple[Tier, ...]
+    families: re.Pattern[str] | None = None
+    key_variables: tuple[str, ...] = ()
+    has_accounts: bool = False
+    url_variable: str = ""
+    base_url: str = ""
+    credential: str = ""
+    endpoints: tuple[Endpoint, ...] = ("chat",)
+    lacks: frozenset[str] = frozenset()
+    package: str = ""
+
+    @property
+    def tier(self) -> Tier:
+        """The tier that a name of its families forces."""
+        return self.tiers[-1]
+
+    @property
+    def secret_variables(self) -> tuple[str, ...]:
+        """The environment variables that only the workers of its tier may see."""
+        projects = (f"{name}_PROJECT" for name in self.key_variables) if self.has_accounts else ()
+        return (*self.key_variables, *projects, *((self.url_variable,) if self.url_variable else ()))
+
+
+GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21)))
+EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
+"""What no reply of the gateway can carry, whoever made it."""
+
+_ROWS: Final = (
+    ProviderInfo(
+        name="openai",
+        tiers=("local", "paid"),
+        families=re.compile(r"gpt-|chatgpt-|o[0-9]|text-embedding-"),
+        key_variables=("OPENAI_API_KEY",),
+        url_variable="OPENAI_BASE_URL",
+        base_url="https://api.openai.com/v1",
+        credential="OPENAI_API_KEY",
+        endpoints=("chat", "embeddings"),
+        lacks=EVERYWHERE,
+    ),
+    ProviderInfo(
+        name="ollama",
+        tiers=("local",),
+        endpoints=("chat", "embeddings"),
+        lacks=EVERYWHERE
+        | {
+            "n", "logit_bias", "prediction", "web_search_options", "verbosity", "parallel_tool_calls", "tool_choice",
+            "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
+        },
+    ),
+    ProviderInfo(
+        name="gemini",
+        tiers=("gemini",),
+        families=re.compile(r"gemini-"),
+        key_variables=GEMINI_KEYS,
+        has_accounts=True,
+        url_variable="GEMINI_BASE_URL",
+        base_url="https://generativelanguage.googleapis.com",
+        credential="GEMINI_API_KEY (or GEMINI_FREE_KEY_1)",
+        lacks=EVERYWHERE
+        | {
+            "many_choices", "wide_seed", "wide_limit", "logit_bias", "prediction", "web_search_options", "verbosity",
+            "parallel_tool_calls", "rare_service_tier", "rare_effort", "rare_audio", "file_ids", "earlier_audio",
+            "custom_calls",
+        },
+    ),
+    ProviderInfo(
+        name="anthropic",
+        tiers=("paid",),
+        families=re.compile(r"claude-"),
+        key_variables=("ANTHROPIC_API_KEY",),
+        url_variable="ANTHROPIC_BASE_URL",
+        base_url="https://api.anthropic.com",
+        credential="ANTHROPIC_API_KEY",
+        lacks=EVERYWHERE
+        | {
+            "n", "seed", "logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "prediction",
+            "web_search_options", "verbosity", "service_tier", "rare_effort", "blank_stop", "allowed_tools", "audio",
+            "rare_images", "file_ids", "rare_files", "earlier_audio", "custom_calls",
+        },
+    ),
+)  # fmt: skip
+PROVIDERS: Final[dict[str, ProviderInfo]] = {row.name: row for row in _ROWS}
+"""Every provider by its name."""
+
+
+def providers_of(tier: str | None) -> tuple[ProviderInfo, ...]:
+    """The providers that serve a tier."""
+    return tuple(row for row in PROVIDERS.values() if tier in row.tiers)
+
+
+def family_of(model: str) -> ProviderInfo | None:
+    """The provider to which a model's name belongs, if it forces a tier."""
+    return next((row for row in PROVIDERS.values() if row.families and row.families.match(model)), None)
+
+
+def endpoints_at(provider: str) -> tuple[Endpoint, ...]:
+    """What the models of a provider can be asked for; one that this version does not know is taken to do all."""
+    row = PROVIDERS.get(provider)
+    return ("chat", "embeddings") if row is None else row.endpoints
+
+
+def lacks_of(provider: str) -> frozenset[str]:
+    """What a provider's API cannot do; of one that this version does not know only what none can."""
+    row = PROVIDERS.get(provider)
+    return EVERYWHERE if row is None else row.lacks

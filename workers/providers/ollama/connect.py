@@ -1,0 +1,30 @@
+"""Which Ollama is configured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from workers.providers.base import Connection
+from workers.providers.http.address import backend_name
+from workers.providers.ollama.provider import OllamaProvider
+
+if TYPE_CHECKING:
+    from workers.providers.base import Site
+
+DEFAULT_URL: Final = "http://127.0.0.1:11434"
+
+
+def connect(site: Site) -> list[Connection]:
+    """Return the Ollama that is named; where no local server is, the one on its usual port."""
+    settings = site.settings
+    if not settings.ollama_url and settings.local_openai_url:
+        return []
+    url, slots = settings.ollama_url or DEFAULT_URL, settings.ollama_slots
+    provider = OllamaProvider(
+        url,
+        num_ctx=settings.ollama_num_ctx,
+        connections=slots + 1,
+        max_num_ctx=settings.ollama_max_num_ctx,
+        fetch_image=site.fetch_image,
+    )
+    return [Connection(provider, backend_name(url), slots)]
