@@ -18,12 +18,17 @@ They cross processes as `ErrorInfo` and leave the api through `api/http/errors.p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+MOST_MESSAGE_CHARS: Final = 2_000
+MOST_PARAM_CHARS: Final = 200
+"""Errors quote what clients and upstreams sent. They travel in one frame, and stand in logs and records."""
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,10 +70,10 @@ class GatewayError(Exception):
         code: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.param = param
-        self.code = code or self.code
+        self.message = shortened(message, MOST_MESSAGE_CHARS)
+        super().__init__(self.message)
+        self.param = shortened(param, MOST_PARAM_CHARS) if param else param
+        self.code = shortened(code, MOST_PARAM_CHARS) if code else self.code
         self.retry_after_s = retry_after_s
         self.retry_here = False
 
@@ -84,6 +89,14 @@ class GatewayError(Exception):
             retry_after_s=self.retry_after_s,
             retry_here=self.retry_here,
         )
+
+
+def shortened(text: str, most_chars: int) -> str:
+    """Return a text of at most `most_chars` characters: its two ends, where it is longer."""
+    if len(text) <= most_chars:
+        return text
+    kept = (most_chars - 3) // 2
+    return f"{text[:kept]}...{text[-kept:]}"
 
 
 class CallerError(GatewayError):

@@ -5,13 +5,23 @@ Small frozen structs; those that are sent are encoded by msgspec.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
+
+MOST_NAME_CHARS: Final = 256
+"""Names of models, functions and schemas: OpenAI allows 64, others more. They stand in frames, records and logs, so
+a client may not choose how long they are."""
+MOST_CALL_ID_CHARS: Final = 65_536
+"""Ids of tool calls: some clients keep a thought signature in them."""
+
+Name = Annotated[str, msgspec.Meta(max_length=MOST_NAME_CHARS)]
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NAME_CHARS)]
+CallId = Annotated[str, msgspec.Meta(max_length=MOST_CALL_ID_CHARS)]
 
 
 class Target(msgspec.Struct, frozen=True):

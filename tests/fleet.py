@@ -99,10 +99,11 @@ class Fleet:
             _, secret = await KeyStore(database).create("test", rpm_limit=rpm_limit, admin_allowed=admin_allowed)
         return secret
 
-    async def usage(self) -> list[dict[str, Any]]:
-        """The rows of the usage log that are about completions."""
+    async def usage(self, *endpoints: str) -> list[dict[str, Any]]:
+        """Return the rows of the usage log that are about these endpoints, about completions if none is named."""
+        query = "SELECT * FROM np_claw_api_usage WHERE endpoint = ANY($1) ORDER BY admitted_at"
         async with Database(self._database_url) as database:
-            rows = await database.fetch("SELECT * FROM np_claw_api_usage WHERE endpoint = 'chat' ORDER BY admitted_at")
+            rows = await database.fetch(query, list(endpoints or ("chat",)))
         return [dict(row) for row in rows]
 
     async def _start(self, kind: str, command: list[str], port: int, environment: dict[str, str]) -> Process:

@@ -16,6 +16,7 @@ from msgspec import Meta, Struct
 
 from shared.errors import InvalidRequest
 from shared.openai.request import CHARS_PER_TOKEN, decoded
+from shared.types import ModelName
 
 MOST_INPUTS = 2048
 MOST_CHARS = 300_000 * CHARS_PER_TOKEN
@@ -27,7 +28,7 @@ Tokens = Annotated[list[int], Meta(min_length=1)]
 class EmbeddingsBody(Struct, kw_only=True):
     """The body of POST /v1/embeddings, as far as OpenAI names its fields."""
 
-    model: Annotated[str, Meta(min_length=1)]
+    model: ModelName
     input: str | Annotated[list[str | int | Tokens], Meta(min_length=1, max_length=MOST_INPUTS)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from shared.types import CallId, Name
+
 
 class TextPart(Struct, tag_field="type", tag="text"):
     """A content part of text."""
@@ -54,21 +56,21 @@ UserParts = Annotated[list[TextPart | ImagePart | AudioPart | FilePart], Meta(mi
 class FunctionCall(Struct):
     """A function's name and its arguments as a JSON text."""
 
-    name: str
+    name: Name
     arguments: str
 
 
 class FunctionToolCall(Struct, tag_field="type", tag="function"):
     """A call of a function tool that the assistant made."""
 
-    id: str
+    id: CallId
     function: FunctionCall
 
 
 class CustomToolCall(Struct, tag_field="type", tag="custom"):
     """A call of a custom tool that the assistant made."""
 
-    id: str
+    id: CallId
     custom: dict[str, Any]
 
 
@@ -76,21 +78,21 @@ class SystemMessage(Struct, tag_field="role", tag="system"):
     """Instructions."""
 
     content: str | TextParts
-    name: str | None = None
+    name: Name | None = None
 
 
 class DeveloperMessage(Struct, tag_field="role", tag="developer"):
     """Instructions, under their newer name."""
 
     content: str | TextParts
-    name: str | None = None
+    name: Name | None = None
 
 
 class UserMessage(Struct, tag_field="role", tag="user"):
     """What the user says."""
 
     content: str | UserParts
-    name: str | None = None
+    name: Name | None = None
 
 
 class AssistantMessage(Struct, tag_field="role", tag="assistant"):
@@ -99,7 +101,7 @@ class AssistantMessage(Struct, tag_field="role", tag="assistant"):
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
-    name: str | None = None
+    name: Name | None = None
     audio: dict[str, Any] | None = None
     tool_calls: list[FunctionToolCall | CustomToolCall] | None = None
     function_call: FunctionCall | None = None
@@ -109,14 +111,14 @@ class ToolMessage(Struct, tag_field="role", tag="tool"):
     """The result of a tool call."""
 
     content: str | TextParts
-    tool_call_id: str
+    tool_call_id: CallId
 
 
 class FunctionMessage(Struct, tag_field="role", tag="function"):
     """The result of a legacy function call."""
 
     content: str | None
-    name: str
+    name: Name
 
 
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from shared.errors import InvalidRequest
 from shared.openai.messages import AssistantMessage, Message
+from shared.types import MOST_NAME_CHARS, ModelName, Name
 
 T = TypeVar("T")
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 class FunctionDefinition(Struct):
     """A function that the model may call."""
 
-    name: str
+    name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
@@ -50,7 +51,7 @@ class JsonObjectFormat(Struct, tag_field="type", tag="json_object"):
 class JsonSchema(Struct):
     """A named JSON schema."""
 
-    name: str
+    name: Name
     description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
@@ -76,7 +77,7 @@ Penalty = Annotated[float, Meta(ge=-2, le=2)]
 class ChatBody(Struct, kw_only=True):
     """The body of POST /v1/chat/completions, as far as OpenAI names its fields."""
 
-    model: Annotated[str, Meta(min_length=1)]
+    model: ModelName
     messages: Annotated[list[Message], Meta(min_length=1)]
     audio: dict[str, Any] | None = None
     frequency_penalty: Penalty | None = None
@@ -188,9 +189,12 @@ _model_decoder = msgspec.json.Decoder(_OnlyModel)
 
 
 def asked_model(raw: bytes) -> str:
-    """The model that a request asks for, whatever else is wrong with it; empty where it names none."""
+    """Return the model that a request asks for, whatever else is wrong with it, or the start of a name too long.
+
+    Empty where it names none.
+    """
     try:
-        return _model_decoder.decode(raw).model
+        return _model_decoder.decode(raw).model[:MOST_NAME_CHARS]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
 

@@ -23,6 +23,11 @@ def body(**fields: Any) -> bytes:
     [
         ({"model": 1}, "model"),
         ({"model": ""}, "model"),
+        ({"model": "m" * 257}, "model"),
+        ({"messages": [*HELLO, {"role": "function", "name": "f" * 300_000, "content": ""}]}, "messages[1].name"),
+        ({"messages": [{"role": "tool", "tool_call_id": "c" * 65_537, "content": ""}]}, "messages[0].tool_call_id"),
+        ({"tools": [{"type": "function", "function": {"name": "f" * 257}}]}, "tools[0].function.name"),
+        ({"functions": [{"name": "f" * 257}]}, "functions[0].name"),
         ({"messages": []}, "messages"),
         ({"messages": "hello"}, "messages"),
         ({"messages": [{"role": "robot", "content": ""}]}, "messages[0].role"),
