@@ -36,7 +36,7 @@ CLOSING_S: Final = 1.0
 
 
 def hypercorn_config(settings: Settings) -> ServerConfig:
-    """How we want to be served; each value is one whose default is wrong for streams or for many clients."""
+    """Return how we want to be served; each value is one whose default is wrong for streams or for many clients."""
     config = ServerConfig()
     config.bind = [f"{settings.host}:{settings.port}"]
     config.backlog = BACKLOG

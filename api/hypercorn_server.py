@@ -56,7 +56,7 @@ class Connections:
 
 
 def _is_large(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether a body may still be under way when the response is ready."""
+    """Tell whether a body may still be under way when the response is ready."""
     for name, value in headers:
         if name == b"transfer-encoding" or (name == b"content-length" and int(value) > _SMALL_BYTES):
             return True
@@ -64,7 +64,7 @@ def _is_large(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 def _lingering(receive: Any, send: Any) -> tuple[Any, Any]:
-    """`receive` and `send` such that the response ends only when the request has: Quart reads and drops the rest."""
+    """Wrap `receive` and `send` so that the response ends only when the request has: Quart reads and drops the rest."""
     arrived = asyncio.Event()
 
     async def receiving() -> Any:
@@ -87,7 +87,7 @@ def _lingering(receive: Any, send: Any) -> tuple[Any, Any]:
 
 
 def _abort(send: Any) -> None:
-    """From a request's `send` to its transport: HTTPStream -> H11Protocol -> TCPServer. HTTP/2 streams share one."""
+    """Abort the transport behind `send`: HTTPStream -> H11Protocol -> TCPServer. HTTP/2 streams share one."""
     protocol = getattr(getattr(getattr(send, "__self__", None), "send", None), "__self__", None)
     if isinstance(protocol, H11Protocol):
         server = getattr(protocol.send, "__self__", None)
@@ -137,7 +137,7 @@ class ServerConfig(Config):
             transport.abort()
 
     def create_sockets(self) -> Sockets:
-        """The listening sockets; what they accept inherits their options."""
+        """Return the listening sockets; what they accept inherits their options."""
         sockets = super().create_sockets()
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             for listener in sockets.insecure_sockets:

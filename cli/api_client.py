@@ -19,7 +19,7 @@ _Answer = TypeVar("_Answer", dict[str, Any], list[Any])
 
 
 def settings() -> Settings:
-    """What the environment and the data dir say.
+    """Load what the environment and the data dir say.
 
     Raises:
         ClickException: a variable cannot be used.
@@ -31,7 +31,7 @@ def settings() -> Settings:
 
 
 def gateway_url(given: str | None = None) -> str:
-    """Where the gateway is, without a slash or /v1 at the end: what was named, else what runs on the data dir."""
+    """Find the gateway's URL, without a slash or /v1 at the end: what was named, else what runs on the data dir."""
     found = settings()
     url = given or found.cli_url
     if not url:
@@ -41,12 +41,12 @@ def gateway_url(given: str | None = None) -> str:
 
 
 def ai_url() -> str | None:
-    """The server of the /ai calls, where NSELF_AI_URL names another one than the gateway."""
+    """Return the server of the /ai calls, where NSELF_AI_URL names another one than the gateway."""
     return settings().ai_url
 
 
 def internal_headers() -> dict[str, str]:
-    """The header that opens the management API.
+    """Return the header that opens the management API.
 
     Raises:
         ClickException: the secret is nowhere to be found.
@@ -88,7 +88,7 @@ def call(
 def call_for_array(
     method: str, path: str, *, url: str | None = None, body: dict[str, Any] | list[Any] | None = None
 ) -> list[Any]:
-    """The same with the internal token, where the answer is a JSON array."""
+    """Call the gateway with the internal token, where the answer is a JSON array."""
     return _call(list, method, path, url=url, body=body)
 
 
@@ -116,7 +116,7 @@ def _call(
 
 
 def _is_here(base: str) -> bool:
-    """Whether the gateway is on this machine: then no proxy is to be used."""
+    """Tell whether the gateway is on this machine: then no proxy is to be used."""
     return urlsplit(base).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
@@ -135,6 +135,6 @@ def _answer(response: httpx.Response, base: str, kind: type[_Answer]) -> _Answer
 
 
 def _reason(answer: Any) -> str:
-    """The text of an error: a string in the management API, an object in OpenAI's format."""
+    """Return the text of an error: a string in the management API, an object in OpenAI's format."""
     error = answer.get("error") if isinstance(answer, dict) else None
     return str(error.get("message", "")) if isinstance(error, dict) else str(error or "")

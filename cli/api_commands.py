@@ -87,7 +87,7 @@ def test_gateway(*, url: str | None, secret: str | None, verbose: bool, as_json:
 
 
 def _requests_to_models(query: dict[str, str | int], limit: int) -> list[dict[str, Any]]:
-    """The newest entries without the calls of /v1/models, from as many pages as it takes."""
+    """Return the newest entries without the calls of /v1/models, from as many pages as it takes."""
     page = query | {"limit": max(limit, _SMALLEST_PAGE)}
     found: list[dict[str, Any]] = []
     while True:

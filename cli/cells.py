@@ -9,12 +9,12 @@ NO_BUDGET: Final = "none"
 
 
 def yes_no(value: object) -> str:
-    """A truth."""
+    """Write yes or no."""
     return "yes" if value else "no"
 
 
 def usd(sum_usd: float | None) -> str:
-    """US dollars, to the cent or as exactly as they are known."""
+    """Write US dollars, to the cent or as exactly as they are known."""
     if sum_usd is None:
         return NO_BUDGET
     whole, _, rest = f"{sum_usd:.6f}".partition(".")
@@ -22,5 +22,5 @@ def usd(sum_usd: float | None) -> str:
 
 
 def seconds(stamp: str | None) -> str | None:
-    """An ISO time to the second, without a space in it: `2026-11-23T03:12:00Z`."""
+    """Write an ISO time to the second, without a space in it: `2026-11-23T03:12:00Z`."""
     return None if stamp is None else re.sub(r"\.\d+", "", stamp)

@@ -68,7 +68,7 @@ def add_account(
         print_json(account)
         return
     click.echo(f"Account {account['account_email']} is added ({account['id']}).")
-    if not _said_to_be_known(account) and not project:
+    if not _warn_of_same_key(account) and not project:
         click.echo("Its key counts as a project of its own; name the project where several keys are of one: --project.")
 
 
@@ -107,7 +107,7 @@ def update_account(*, account: str, as_json: bool, **options: Any) -> None:
         ("RPD", "requests_per_day"),
     ):
         click.echo(f"{name}:     {answer[field] or 'as usual for the model'}")
-    _said_to_be_known(answer)
+    _warn_of_same_key(answer)
 
 
 @gemini_group.command("list")
@@ -155,8 +155,8 @@ def remove_account(*, account: str, as_json: bool) -> None:
     click.echo(f"Account {account} is removed.")
 
 
-def _said_to_be_known(account: dict[str, Any]) -> bool:
-    """Whether other accounts have the same key, which is then said."""
+def _warn_of_same_key(account: dict[str, Any]) -> bool:
+    """Warn where other accounts have the same key; return whether they do."""
     others = ", ".join(account.get("same_key_as", ()))
     if others:
         click.echo(f"Its key is that of {others} too: to Google they are one project, so it adds no quota.")
@@ -164,7 +164,7 @@ def _said_to_be_known(account: dict[str, Any]) -> bool:
 
 
 def _key_of(given: str) -> str:
-    """The key as it was given, from a hidden prompt, or, where there is no terminal, from standard input's first line.
+    """Get the key as it was given, from a hidden prompt, or, without a terminal, from standard input's first line.
 
     Raises:
         ClickException: there is none.

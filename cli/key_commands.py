@@ -101,7 +101,7 @@ def revoke_key(*, key_id: str, as_json: bool) -> None:
 
 
 def _path_part(key_id: str) -> str:
-    """An id as it stands in a path.
+    """Write an id as it stands in a path.
 
     Raises:
         ClickException: it is none.

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NONE: Final = "none"
-"""The word that takes a bound or a project away."""
+"""the value that takes a bound or a project away."""
 MAX_NAME_CHARACTERS: Final = 200
 
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def on_or_off(on: str, off: str, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Two flags that exclude each other, as one parameter: true, false, or None where neither is given.
+    """Give a command two flags that exclude each other, as one parameter: true, false, or None where neither is given.
 
     Args:
         on: the flag for true, without its dashes.
@@ -45,7 +45,7 @@ def on_or_off(on: str, off: str, name: str, text: str) -> Callable[[Callable[...
 
 
 def dollars(text: str) -> float | str:
-    """A sum of US dollars, with or without its sign, or `none`.
+    """Parse a sum of US dollars, with or without its sign, or `none`.
 
     Raises:
         BadParameter: it is neither.
@@ -62,7 +62,7 @@ def dollars(text: str) -> float | str:
 
 
 def visible_name(text: str) -> str:
-    """The name of a key, without the white space around it.
+    """Parse the name of a key, without the white space around it.
 
     Raises:
         BadParameter: nobody could see it, or it is too long.
@@ -74,7 +74,7 @@ def visible_name(text: str) -> str:
 
 
 def account_name(text: str) -> str:
-    """The name of a new account, usually an address of mail.
+    """Parse the name of a new account, usually an address of mail.
 
     Raises:
         BadParameter: nobody could see it, it is too long, or it could not stand in a path.
@@ -86,7 +86,7 @@ def account_name(text: str) -> str:
 
 
 def limit_or_none(text: str) -> int | str:
-    """A limit of an account, or `none`.
+    """Parse a limit of an account, or `none`.
 
     Raises:
         BadParameter: it is neither.

@@ -70,7 +70,7 @@ def follow_pull(fetch: Callable[[], dict[str, Any]], name: str, host: str, *, po
 
 
 def explained(error: str) -> str:
-    """An error of Ollama, with what it means where its words do not say so."""
+    """Explain an error of Ollama where its text does not say what it means."""
     return f"{error} (Ollama's library has no such model)" if error.strip() == _UNKNOWN_MODEL else error
 
 
@@ -81,11 +81,11 @@ class _Patience:
         self._since: float | None = None
 
     def restore(self) -> None:
-        """It is there."""
+        """Note that it is there."""
         self._since = None
 
     def lose(self, why: str) -> None:
-        """It is away.
+        """Note that it is away.
 
         Raises:
             ClickException: for too long.
@@ -97,7 +97,7 @@ class _Patience:
 
 
 def _look(fetch: Callable[[], dict[str, Any]], name: str, host: str, patience: _Patience) -> dict[str, Any] | None:
-    """The model as it is now; None while nobody can say."""
+    """Look at the model as it is now; None while nobody can say."""
     try:
         answer = fetch()
     except click.ClickException as error:
@@ -160,4 +160,4 @@ class _Lines:
         click.echo(f"{self._name}: {model['detail']}{amount}")
 
     def close(self) -> None:
-        """Nothing to tidy up."""
+        """Do nothing: there is nothing to tidy up."""

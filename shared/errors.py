@@ -78,7 +78,7 @@ class GatewayError(Exception):
         self.retry_here = False
 
     def to_info(self) -> ErrorInfo:
-        """This error as it travels to another process."""
+        """Return this error as it travels to another process."""
         return ErrorInfo(
             kind=type(self).__name__,
             status=self.status,
@@ -320,7 +320,7 @@ _KINDS = _all_kinds(GatewayError)
 
 
 def from_info(info: ErrorInfo) -> GatewayError:
-    """The error that travelled as `info`; one of a kind this version does not know stays a GatewayError."""
+    """Return the error that travelled as `info`; one of a kind this version does not know stays a GatewayError."""
     kind = _KINDS.get(info.kind, UpstreamError if info.status >= 500 else CallerError)
     error = kind(info.message, param=info.param, code=info.code, retry_after_s=info.retry_after_s)
     error.retry_here = info.retry_here
@@ -330,7 +330,7 @@ def from_info(info: ErrorInfo) -> GatewayError:
 def classify(
     status: int, code: str | None, message: str, *, param: str | None = None, retry_after_s: float | None = None
 ) -> GatewayError:
-    """Which error an upstream's HTTP failure is: by status and structured code, never by its text.
+    """Return which error an upstream's HTTP failure is: by status and structured code, never by its text.
 
     Args:
         status: the upstream's HTTP status.

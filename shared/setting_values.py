@@ -1,4 +1,4 @@
-"""The words of environment variables -> values. Each raises `SettingsError`, naming the variable."""
+"""Parse environment variables. Each function raises `SettingsError`, naming the variable."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class SettingsError(Exception):
 
 
 def as_number(kind: Callable[[str], float], name: str, text: str, *, low: float) -> float:
-    """A number from `low` on; a port is one up to 65535."""
+    """Return a number from `low` on; a port is one up to 65535."""
     try:
         number = kind(text)
     except ValueError:
@@ -30,15 +30,15 @@ def as_number(kind: Callable[[str], float], name: str, text: str, *, low: float)
 
 
 def as_truth(name: str, text: str) -> bool:
-    """A yes or no."""
-    words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
-    if text.lower() not in words:
+    """Return a yes or no."""
+    truths = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+    if text.lower() not in truths:
         raise SettingsError(f"{name} must be true or false, not {text!r}")
-    return words[text.lower()]
+    return truths[text.lower()]
 
 
 def as_catalogue(name: str, text: str) -> Catalogue:
-    """The default catalogue with the file of this name over it."""
+    """Return the default catalogue with the file of this name over it."""
     try:
         return load_catalogue(Path(text).expanduser())
     except (OSError, ValueError) as error:

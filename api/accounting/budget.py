@@ -53,22 +53,22 @@ class Month(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As in `2026-11`."""
+        """Return it as in `2026-11`."""
         return f"{self.start:%Y-%m}"
 
     @property
     def resets_at(self) -> str:
-        """When it is over, in ISO 8601."""
+        """Return when it is over, in ISO 8601."""
         return f"{self.end.isoformat()}T00:00:00Z"
 
     def has(self, time_ms: int) -> bool:
-        """Whether a moment is in it. Milliseconds since 1970."""
+        """Tell whether a moment is in it. Milliseconds since 1970."""
         start, end = (datetime(day.year, day.month, 1, tzinfo=UTC).timestamp() for day in self)
         return start * 1000 <= time_ms < end * 1000
 
 
 def month_at(moment: datetime) -> Month:
-    """The month of UTC that a moment is in."""
+    """Return the month of UTC that a moment is in."""
     start = moment.astimezone(UTC).date().replace(day=1)
     return Month(start, (start + timedelta(days=31)).replace(day=1))
 
@@ -149,7 +149,7 @@ class Budget(Following):
         return bool(done)
 
     async def state(self) -> BudgetState:
-        """This month's budget, and that of each key that has a limit or spent something.
+        """Return this month's budget, and that of each key that has a limit or spent something.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now.
@@ -178,7 +178,7 @@ class Budget(Following):
         )
 
     async def _unrecorded(self, month: Month) -> dict[str, UsageRecord]:
-        """The paid requests of a month that wait for a recorder, by their id's hex digits."""
+        """Return the paid requests of a month that wait for a recorder, by their id's hex digits."""
         found: dict[str, UsageRecord] = {}
         after = "-"
         while entries := await self._redis.xrange(USAGE_STREAM, min=after, count=PAGE):

@@ -42,7 +42,7 @@ def _servable_now() -> dict[str, dict[str, Any]]:
 
 
 def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """By name: `auto` and `local`, the models of live workers, and the aliases that lead to any of these."""
+    """Return by name `auto` and `local`, the models of live workers, and the aliases that lead to any of these."""
     offers = [(backend, model) for backend in capacity.backends() for model in backend.models]
     chatting = {backend.tier for backend, model in offers if "chat" in model.endpoints}
     newest = max((model.created for _, model in offers), default=0)

@@ -21,7 +21,7 @@ _PREFLIGHT_LIFE_S: Final = 600
 
 
 def allowed_origin(origin: str | None, allowed: str) -> str | None:
-    """What `access-control-allow-origin` says to `origin`; None for an origin that is not allowed.
+    """Return what `access-control-allow-origin` says to `origin`; None for an origin that is not allowed.
 
     Args:
         origin: the request's Origin header.
@@ -35,7 +35,7 @@ def allowed_origin(origin: str | None, allowed: str) -> str | None:
 
 
 def preflight(asked: Headers) -> Response:
-    """The answer to a preflight request; the headers it asks for are all fine."""
+    """Return the answer to a preflight request; the headers it asks for are all fine."""
     response = Response(b"", status=204)
     response.headers["access-control-allow-methods"] = _METHODS
     response.headers["access-control-allow-headers"] = asked.get("access-control-request-headers") or "*"

@@ -48,7 +48,7 @@ class Child:
     Args:
         program: what to run.
         log: takes its output.
-        on_exit: told of every exit that nobody asked for, before the pause; gets this child.
+        on_exit: called at every exit that nobody asked for, before the pause; gets this child.
     """
 
     def __init__(self, program: Program, log: ChildLog, on_exit: Callable[[Child], None] | None = None) -> None:
@@ -63,12 +63,12 @@ class Child:
 
     @property
     def pid(self) -> int | None:
-        """Of the running process; none between two."""
+        """Return that of the running process; none between two."""
         return self._process.pid if self._process is not None else None
 
     @property
     def ending(self) -> str:
-        """How it last ended, in words."""
+        """Describe how it last ended."""
         return describe_exit(self.last_exit)
 
     def start(self) -> None:
@@ -150,7 +150,7 @@ class Child:
                 self._process.send_signal(number)
 
     def _kill_session(self) -> None:
-        """SIGKILL to the child and to what it left behind: that could still hold its port."""
+        """Send SIGKILL to the child and to what it left behind: that could still hold its port."""
         if self._process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -170,13 +170,13 @@ async def spawn(program: Program, output: int) -> asyncio.subprocess.Process:
 
 
 def launch_command(command: Sequence[str], death_signal: signal.Signals, user: str | None) -> list[str]:
-    """The command line that runs `command` so that it gets `death_signal` when this process dies."""
+    """Return the command line that runs `command` so that it gets `death_signal` when this process dies."""
     launch = [sys.executable, "-I", "-S", str(_LAUNCH)]
     return [*launch, str(int(death_signal)), str(os.getpid()), user or "-", *command]
 
 
 def describe_exit(code: int | None) -> str:
-    """An exit code, or minus a signal's number, in words."""
+    """Describe an exit code, or minus a signal's number, in words."""
     if code is None:
         return "has not ended"
     if code >= 0:

@@ -45,15 +45,15 @@ class Gateway:
         await self._client.aclose()
 
     async def why_unhealthy(self) -> str:
-        """What GET /health gives instead of 200; empty once it is 200."""
+        """Return what GET /health gives instead of 200; empty once it is 200."""
         return (await self._poll("/health"))[0]
 
     async def why_not_ready(self) -> str:
-        """What GET /ready gives instead of 200; empty once it is 200."""
+        """Return what GET /ready gives instead of 200; empty once it is 200."""
         return (await self._poll("/ready"))[0]
 
     async def why_not_listed(self, model: str) -> str:
-        """What GET /v1/models gives instead of a list with this model; empty once it is listed.
+        """Return what GET /v1/models gives instead of a list with this model; empty once it is listed.
 
         Unlike the others it leaves an entry in the usage log: not to be called often.
         """
@@ -64,8 +64,8 @@ class Gateway:
             listed = []
         return "" if any(one.id == model for one in listed) else instead or f"{model} is not on offer"
 
-    async def why_no_stores(self) -> str:
-        """As `why_not_ready`, but content with Redis and a migrated PostgreSQL: keys can be made then."""
+    async def why_no_databases(self) -> str:
+        """Return what keeps keys from being made: as `why_not_ready`, without the models."""
         instead, body = await self._poll("/ready")
         try:
             parts = msgspec.json.decode(body, type=_Readiness)
@@ -84,7 +84,7 @@ class Gateway:
         return _reason(response), response.content
 
     async def create_first_key(self, name: str = "default", rpm_limit: int = 60) -> str | None:
-        """A new API key if the gateway never had one; none if it has.
+        """Make an API key if the gateway never had one; none if it has.
 
         Raises:
             GatewayCallFailed: the management API did not answer as expected.
@@ -96,7 +96,7 @@ class Gateway:
         return str(made.get("key", ""))
 
     async def first_answer(self, model: str) -> AsyncGenerator[str, None]:
-        """Pieces of a model's answer to a short question, as they come.
+        """Yield pieces of a model's answer to a short question, as they come.
 
         Raises:
             GatewayCallFailed: an error instead of an answer, or in the middle of it, or no text at all.
@@ -124,7 +124,7 @@ class Gateway:
 
     @property
     def question(self) -> str:
-        """What `first_answer` asks."""
+        """Return what `first_answer` asks."""
         return _PROMPT
 
     async def _management(self, method: str, body: dict[str, object] | None) -> dict[str, Any]:
@@ -177,15 +177,15 @@ def _piece_of(line: str) -> str:
 
 
 def _reason(response: httpx.Response) -> str:
-    """The status and the words of a refusal: an error's message, what is missing of GET /ready, or a text."""
+    """Return the status and the text of a refusal: an error's message, what is missing of GET /ready, or a text."""
     try:
         body = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return f"{response.status_code} {response.text.strip()[:_SHOWN_CHARACTERS]}".strip()
     answer = body if isinstance(body, dict) else {}
     error = answer.get("error")
-    words = error.get("message") if isinstance(error, dict) else error
-    if not words and isinstance(answer.get("status"), str):
+    reason = error.get("message") if isinstance(error, dict) else error
+    if not reason and isinstance(answer.get("status"), str):
         missing = ", ".join(part for part, state in answer.items() if state == "missing")
-        words = answer["status"] + (f" ({missing} missing)" if missing else "")
-    return f"{response.status_code} {words or response.reason_phrase}"[:_SHOWN_CHARACTERS].strip()
+        reason = answer["status"] + (f" ({missing} missing)" if missing else "")
+    return f"{response.status_code} {reason or response.reason_phrase}"[:_SHOWN_CHARACTERS].strip()

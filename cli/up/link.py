@@ -42,7 +42,7 @@ def link_command(command: Path, folder: Path, search_path: str) -> str:
 
 
 def _without(search_path: str, folder: Path) -> str:
-    """An activated environment of ours is no other nself."""
+    """Leave out an activated environment of ours: it is no other nself."""
     return os.pathsep.join(part for part in search_path.split(os.pathsep) if Path(part) != folder)
 
 

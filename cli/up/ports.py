@@ -15,7 +15,7 @@ _POLL_S: Final = 0.05
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a server could listen there now.
+    """Tell whether a server could listen there now.
 
     Raises:
         OSError: it cannot, but not because the port is taken (no such address, a privileged port).
@@ -34,7 +34,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 async def becomes_free(host: str, port: int, timeout_s: float) -> bool:
-    """Whether the port is free, or becomes so: what a killed predecessor held goes a moment after it.
+    """Tell whether the port is free, or becomes so: what a killed predecessor held goes a moment after it.
 
     Raises:
         OSError: as `is_free`.
@@ -49,7 +49,7 @@ async def becomes_free(host: str, port: int, timeout_s: float) -> bool:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody uses now."""
+    """Return a port of the loopback interface that nobody uses now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind((LOOPBACK, 0))
         port: int = listener.getsockname()[1]
@@ -57,7 +57,7 @@ def free_port() -> int:
 
 
 async def remembered_port(file: Path, timeout_s: float = 2.0) -> int:
-    """The loopback port noted in `file` if it is free, else another, which is then noted."""
+    """Return the loopback port noted in `file` if it is free, else another, which is then noted."""
     port = _noted(file)
     if port is not None and await becomes_free(LOOPBACK, port, timeout_s):
         return port

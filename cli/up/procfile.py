@@ -15,7 +15,7 @@ class ProcfileError(Exception):
 
 
 def read_procfile(path: Path) -> dict[str, tuple[str, ...]]:
-    """The command of each process, by name, in the file's order. `python` is the running interpreter.
+    """Return the command of each process, by name, in the file's order. `python` is the running interpreter.
 
     Raises:
         ProcfileError: the file is missing, empty, or has a line that is no `name: command`.

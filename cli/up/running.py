@@ -64,7 +64,7 @@ def remove_note(data_dir: Path) -> None:
 
 
 def read_note(data_dir: Path) -> RunNote | None:
-    """The note of the `up` that runs on the data dir now; none if none does."""
+    """Return the note of the `up` that runs on the data dir now; none if none does."""
     try:
         note = msgspec.json.decode((data_dir / "run.json").read_bytes(), type=RunNote)
         return note if _is_held(data_dir) else None

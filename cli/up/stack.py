@@ -143,11 +143,11 @@ class Stack:
         self._terminal.warn(f"{child.program.name} {child.ending}; starting it again")
 
     async def _wait_until_ready(self) -> Asked:
-        """Who can be asked: the local model, or, with the gateway healthy all the same, `auto` or nobody."""
+        """Wait, and return who can be asked: the local model, else `auto` or nobody where the gateway is healthy."""
         gateway = self._gateway
         if why := await self._wait_for(gateway.why_unhealthy, _HEALTHY_TIMEOUT_S):
             raise StartFailed(self._with_log(f"The gateway is not healthy: {why}", "web"))
-        if why := await self._wait_for(gateway.why_no_stores, _HEALTHY_TIMEOUT_S):
+        if why := await self._wait_for(gateway.why_no_databases, _HEALTHY_TIMEOUT_S):
             raise StartFailed(self._with_log(f"The gateway is not ready: {why}", "web"))
         if self._servers.no_model:
             await self._wait_for(gateway.why_not_ready, _OTHER_TIERS_TIMEOUT_S)
@@ -162,7 +162,7 @@ class Stack:
         return asked
 
     async def _wait_for_local(self, timeout_s: float) -> str:
-        """Empty once a local model is on offer: the gateway is ready with any tier, so that is not enough."""
+        """Wait for a local model; return what is still missing. Being ready is not enough: any tier does for that."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         if why := await self._wait_for(self._gateway.why_not_ready, timeout_s):
@@ -187,7 +187,7 @@ class Stack:
             await asyncio.sleep(poll_s)
 
     def _with_log(self, text: str, name: str) -> str:
-        """`text`, and under it the last lines that child `name` wrote."""
+        """Return `text`, and under it the last lines that child `name` wrote."""
         for child in self._children:
             if child.program.name == name:
                 lines = list(child.log.tail)[-_SHOWN_LOG_LINES:]
@@ -208,11 +208,11 @@ class Stack:
 
 
 def _stop_rank(name: str) -> int:
-    """The api first, so that nothing new arrives; the recorder last, so that it sees the end of everything."""
+    """Stop the api first, so that nothing new arrives; the recorder last, so that it sees the end of everything."""
     return {"web": 0, "recorder": 2}.get(name, 1)
 
 
 def reachable_url(settings: Settings) -> str:
-    """Where this machine reaches the gateway, without /v1."""
+    """Return where this machine reaches the gateway, without /v1."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 -- compared, not bound
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"

@@ -91,7 +91,7 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        """A connection of the pool.
+        """Return a connection of the pool.
 
         Raises:
             DatabaseUnavailable: none can be had in time, or it broke, or a statement took too long.
@@ -110,7 +110,7 @@ class Database:
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {type(error).__name__}.") from error
 
     async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
-        """All rows of a query.
+        """Return all rows of a query.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now.
@@ -119,7 +119,7 @@ class Database:
             return await connection.fetch(query, *values)
 
     async def fetchrow(self, query: str, *values: object) -> asyncpg.Record | None:
-        """The first row of a query, or None.
+        """Return the first row of a query, or None.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now.

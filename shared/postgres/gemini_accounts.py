@@ -82,11 +82,11 @@ class GeminiAccountStore:
         self._database = database
 
     async def rows(self) -> list[StoredAccount]:
-        """All accounts, the oldest first."""
+        """Return all accounts, the oldest first."""
         return [_from_row(row) for row in await self._database.fetch(queries.LIST_GEMINI_ACCOUNTS)]
 
     async def credentials(self) -> list[tuple[StoredAccount, bytes]]:
-        """All accounts with their sealed keys."""
+        """Return all accounts with their sealed keys."""
         rows = await self._database.fetch(queries.LIST_GEMINI_CREDENTIALS)
         return [(_from_row(row), row["sealed_key"]) for row in rows]
 
@@ -105,7 +105,7 @@ class GeminiAccountStore:
         return None if row is None else _from_row(row)
 
     async def find(self, name: str) -> StoredAccount | None:
-        """The account with this id or name."""
+        """Return the account with this id or name."""
         row = await self._database.fetchrow(queries.FIND_GEMINI_ACCOUNT, name)
         return None if row is None else _from_row(row)
 
@@ -123,7 +123,7 @@ class GeminiAccountStore:
         await self._database.execute(queries.REMOVE_GEMINI_ACCOUNT, UUID(account_id))
 
 
-async def say_known(redis: Redis, accounts: Iterable[KnownAccount]) -> None:
+async def publish_known(redis: Redis, accounts: Iterable[KnownAccount]) -> None:
     """Name the accounts that this worker has. One that it cannot open does not hide that another worker can.
 
     Raises:
@@ -141,16 +141,16 @@ async def say_known(redis: Redis, accounts: Iterable[KnownAccount]) -> None:
 
 
 async def known_accounts(redis: Redis) -> dict[str, KnownAccount]:
-    """The accounts that live workers have, by id.
+    """Return the accounts that live workers have, by id.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    words: dict[bytes, bytes] = await redis.hgetall(GEMINI_ACCOUNTS)  # type: ignore[misc]  # typed for both clients
+    fields: dict[bytes, bytes] = await redis.hgetall(GEMINI_ACCOUNTS)  # type: ignore[misc]  # typed for both clients
     oldest_ms = (time.time() - STALE_S) * 1000
     known: dict[str, KnownAccount] = {}
     stale: list[str] = []
-    for field, raw in words.items():
+    for field, raw in fields.items():
         account = msgspec.json.decode(raw, type=KnownAccount)
         if account.seen_ms < oldest_ms:
             stale.append(field.decode())

@@ -51,7 +51,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_active(self) -> bool:
-        """Whether requests with it are accepted."""
+        """Tell whether requests with it are accepted."""
         return self.revoked_at is None
 
 
@@ -65,17 +65,17 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def is_any(self) -> bool:
-        """Whether anything is given."""
+        """Tell whether anything is given."""
         return any(value is not msgspec.UNSET for value in msgspec.structs.astuple(self))
 
 
 def new_secret() -> str:
-    """A new key as its owner sees it: 256 random bits, letters and digits after `sk-nself-`."""
+    """Return a new key as its owner sees it: 256 random bits, letters and digits after `sk-nself-`."""
     return KEY_START + secrets.token_hex(_SECRET_BYTES)
 
 
 def hash_secret(secret: str) -> bytes:
-    """What is stored of a key: the SHA-256 of the whole of it. A fast hash is enough for 256 random bits."""
+    """Return what is stored of a key: the SHA-256 of the whole of it. A fast hash is enough for 256 random bits."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -109,11 +109,11 @@ class KeyStore:
         return _from_row(row), secret
 
     async def list(self, *, include_revoked: bool = False) -> list[ApiKey]:
-        """All keys: the active ones in the order they were made, then the revoked ones if they are wanted."""
+        """Return all keys: the active ones in the order they were made, then the revoked ones if they are wanted."""
         return [_from_row(row) for row in await self._database.fetch(queries.LIST_KEYS, include_revoked)]
 
     async def find_by_hash(self, key_hash: bytes) -> ApiKey | None:
-        """The active key with this hash; None for an unknown or a revoked one."""
+        """Return the active key with this hash; None for an unknown or a revoked one."""
         row = await self._database.fetchrow(queries.FIND_KEY, key_hash)
         return None if row is None else _from_row(row)
 

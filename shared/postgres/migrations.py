@@ -88,7 +88,7 @@ async def apply_schema(connection: PoolConnectionProxy[Any], schema: Schema) -> 
 
 
 async def _version(connection: PoolConnectionProxy[Any]) -> int | None:
-    """The version stamped last; None when there is nothing of ours yet."""
+    """Return the version stamped last; None when there is nothing of ours yet."""
     found = await connection.fetchrow(queries.FIND_TABLES)
     if found is not None and found["stamps"]:
         stamped: int | None = await connection.fetchval(queries.SCHEMA_VERSION)

@@ -34,7 +34,7 @@ SELECT
 FROM np_claw_api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL
 """
-# A null leaves a column as it is; whether the budget, which may become null, is meant says the fifth value.
+# A null leaves a column as it is; the fifth value: whether the budget, which may become null, is meant.
 UPDATE_KEY: Final = """
 UPDATE np_claw_api_keys
 SET name = coalesce($2, name), rpm_limit = coalesce($3, rpm_limit), admin_allowed = coalesce($4, admin_allowed),
@@ -138,7 +138,7 @@ FIND_GEMINI_ACCOUNT: Final = """
 SELECT id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day, enabled, created_at
 FROM np_claw_gemini_accounts WHERE id::text = lower($1) OR account_email = $1
 """
-# $2... say whether the value after them is to be set.
+# $2, $4, ...: whether the value after it is to be set.
 CHANGE_GEMINI_ACCOUNT: Final = """
 UPDATE np_claw_gemini_accounts SET
     enabled = CASE WHEN $2 THEN $3 ELSE enabled END,

@@ -16,7 +16,7 @@ import asyncpg
 from shared.errors import GatewayError, Rejected
 from shared.models.catalogue import Quota
 from shared.postgres.database import DatabaseUnavailable
-from shared.postgres.gemini_accounts import NEWS, KnownAccount, say_known
+from shared.postgres.gemini_accounts import NEWS, KnownAccount, publish_known
 from shared.process.outage import OutageLog
 from shared.redis.client import UNREACHABLE, subscription
 from shared.redis.names import GEMINI_SEAL, NEWS_CHANNEL, account_key, probing_key
@@ -119,7 +119,7 @@ class GeminiAccounts:
         known = self._known()
         await self._use(known, on_change)
         try:
-            await say_known(self._redis, (account for account, _, _ in known))
+            await publish_known(self._redis, (account for account, _, _ in known))
             await self._say_seal(known)
         except UNREACHABLE:
             pass  # said again in half a minute

@@ -68,7 +68,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 async def list_accounts() -> Response:
-    """Every account: those of the environment that a worker has, and those that are stored, whoever has them."""
+    """List every account: those of the environment that a worker has, and those that are stored, whoever has them."""
     state = gateway()
     known = await known_accounts(state.redis)
     shown: list[tuple[KnownAccount, StoredAccount | None]] = sorted(
@@ -106,7 +106,7 @@ async def add_account() -> Response:
         raise Conflict(
             f"There is an account {name} already: change it with PATCH (nself claw gemini update), or remove it."
         )
-    await _tell(state.redis)
+    await _publish_change(state.redis)
     return json_response({**_stored(row), "same_key_as": same_key_as}, 201)
 
 
@@ -126,7 +126,7 @@ async def change_account(name: str) -> Response:
         raise NotFound("There is no account with this id or name.")
     if wanted.api_key is not msgspec.UNSET or wanted.enabled is True:
         await state.redis.delete(account_key(row.id))
-    await _tell(state.redis)
+    await _publish_change(state.redis)
     return json_response({**_stored(changed), "same_key_as": same_key_as})
 
 
@@ -144,12 +144,12 @@ async def remove_account(name: str) -> Response:
     for known_as in (row.id, row.account_email.lower()):
         await state.redis.set(removed_account_key(known_as), b"1", ex=REMEMBERED_S)
     await store.remove(row.id)
-    await _tell(state.redis)
+    await _publish_change(state.redis)
     return json_response({"id": row.id, "account_email": row.account_email, "removed": True})
 
 
 async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
-    """The stored account with this id or name; upper and lower case count only where names differ by them alone.
+    """Return the stored account with this id or name; upper and lower case count only where names differ by them alone.
 
     Raises:
         NotFound: there is none.
@@ -171,7 +171,7 @@ async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
 
 
 async def _same_key_as(redis: Redis, store: GeminiAccountStore, api_key: str, but: str = "") -> list[str]:
-    """The accounts, but one, of which a worker knows that they have this key: their quota is this one's."""
+    """Return the accounts, but one, of which a worker knows that they have this key: their quota is this one's."""
     mark = fingerprint(api_key)
     stored = {row.id for row in await store.rows()} - {but}
     return sorted(
@@ -191,8 +191,8 @@ async def _sealed(redis: Redis, api_key: str) -> bytes:
     return seal(bytes.fromhex(public_key.decode()), api_key)
 
 
-async def _tell(redis: Redis) -> None:
-    """Let the workers know; they look every half minute anyway."""
+async def _publish_change(redis: Redis) -> None:
+    """Publish that accounts changed; the workers look every half minute anyway."""
     with suppress(*UNREACHABLE):
         await redis.publish(NEWS_CHANNEL, NEWS)
 

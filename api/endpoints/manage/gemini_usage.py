@@ -59,7 +59,7 @@ class AccountUse(msgspec.Struct, kw_only=True):
 async def read_use(
     redis: Redis, accounts: Sequence[tuple[KnownAccount, Quota]], catalogue: Catalogue
 ) -> list[AccountUse]:
-    """The use and the state of accounts, in their order.
+    """Return the use and the state of accounts, in their order.
 
     Args:
         redis: a client whose replies are bytes.
@@ -96,7 +96,7 @@ class _Reader:
         self._catalogue = catalogue
 
     async def model(self, model: str, requests_today: int) -> tuple[ModelUse, int]:
-        """The use of a model, and how many requests of this minute were the account's own."""
+        """Return the use of a model, and how many requests of this minute were the account's own."""
         quota_key, minute_key, tokens_key, _ = quota_keys(self.account.scope, model, "")
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hgetall(quota_key)
@@ -133,7 +133,7 @@ class _Reader:
             used.state, used.last_error = "recovering", _message(breaker)
 
     def _limits(self, model: str, known: dict[str, str]) -> Quota:
-        """The account's own limits, else the model's; lower ones that the upstream named lately come first."""
+        """Return the account's own limits, else the model's; lower ones that the upstream named lately come first."""
         of_model, own = self._catalogue.quota(model), self._own
         learned = known if float(known.get("learned", 0)) > self.now_ms else {}
         return Quota(

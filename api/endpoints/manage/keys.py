@@ -29,7 +29,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 async def list_keys() -> Response:
-    """The active keys; with `?all=true` the revoked ones after them."""
+    """List the active keys; with `?all=true` the revoked ones after them."""
     keys = await gateway().keys.list(include_revoked=flag_argument("all"))
     return json_response({"keys": [_shown(key) for key in keys]})
 

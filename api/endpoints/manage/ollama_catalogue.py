@@ -35,7 +35,7 @@ class Installable(msgspec.Struct, frozen=True):
 
     @property
     def ram_gb(self) -> float:
-        """The memory that it needs, in GB: its weights, a fifth for a context of 8k tokens, and 1 GB around it."""
+        """Estimate the memory it needs, in GB: its weights, a fifth for a context of 8k tokens, and 1 GB around it."""
         return math.ceil(2 * (1.2 * self.download_gb + 1)) / 2
 
 
@@ -59,7 +59,7 @@ CATALOGUE: Final = (
 
 
 def recommended(free_ram_gb: float | None) -> Installable | None:
-    """The strongest chat model that fits; the smallest where the free memory is not known; None where none fits."""
+    """Return the strongest chat model that fits, None where none does; the smallest where free memory is not known."""
     chat = [model for model in CATALOGUE if model.purpose == "chat"]
     if free_ram_gb is None:
         return chat[0]
@@ -67,7 +67,7 @@ def recommended(free_ram_gb: float | None) -> Installable | None:
 
 
 def estimated_minutes(name: str) -> int | None:
-    """How long a download may take, in whole minutes; None where the name does not tell how large the model is."""
+    """Estimate the whole minutes that a download takes; None where the name does not tell how large the model is."""
     canonical = canonical_name(name)
     for model in CATALOGUE:
         if canonical_name(model.tag) == canonical:

@@ -48,7 +48,7 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 async def list_local_models() -> Response:
-    """What is installed, what is on its way, and what could be."""
+    """List what is installed, what is on its way, and what could be."""
     stores = await _stores()
     host = request.args.get("host")
     return json_response(local_models.overview(_named(stores, host) if host else stores))
@@ -91,7 +91,7 @@ async def remove_model(name: str) -> Response:
 
 
 async def _stores() -> list[Store]:
-    """Those of the live workers' backends, each once."""
+    """Return those of the live workers' backends, each once."""
     backends = gateway().capacity.backends("local")
     queues = sorted({backend.queue for backend in backends if backend.provider == "ollama"})
     return await model_store.stores(_redis(), queues)
@@ -110,7 +110,7 @@ def _named(stores: Sequence[Store], host: str) -> list[Store]:
 
 
 def _reachable(stores: Sequence[Store], host: str | None) -> list[Store]:
-    """Those that can be asked, of all or of the one that is named."""
+    """Return those that can be asked, of all or of the one that is named."""
     if not stores:
         backends = list(gateway().capacity.backends("local"))
         raise Overloaded(_OTHER_SERVER if backends else _NO_OLLAMA)
@@ -122,7 +122,7 @@ def _reachable(stores: Sequence[Store], host: str | None) -> list[Store]:
 
 
 def _where_to_install(stores: Sequence[Store], model: str | None) -> Store:
-    """Where it is being pulled or stands already, else where the most memory is free."""
+    """Choose where it is being pulled or stands already, else where the most memory is free."""
     for fits in (local_models.pulling, local_models.installed):
         found = next((store for store in stores if model is not None and fits(store, model)), None)
         if found is not None:
@@ -157,12 +157,12 @@ async def _ask_to_remove(store: Store, model: str) -> Wish:
 
 
 def _leaves_nothing(last: Wish) -> bool:
-    """Whether, after this wish, there may be nothing to remove: it was just removed, or was only on its way."""
+    """Tell whether, after this wish, there may be nothing to remove: it was just removed, or was only on its way."""
     return last.state == "done" if last.kind == "remove" else not last.is_settled
 
 
 async def _settled(queue: str, wish: Wish, deadline: float) -> Wish:
-    """The wish once it is settled, or as it is at the deadline."""
+    """Return the wish once it is settled, or as it is at the deadline."""
     while time.monotonic() < deadline:
         now = await model_store.wish_for(_redis(), queue, wish.model)
         if now is None or now.id != wish.id:

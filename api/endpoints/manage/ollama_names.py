@@ -19,7 +19,7 @@ _NAME: Final = re.compile(
 
 
 def canonical_name(name: str) -> str:
-    """The name as Ollama lists it: with its tag, without the host and the namespace that go without saying.
+    """Return the name as Ollama lists it: with its tag, without the host and the namespace that go without saying.
 
     Raises:
         ValueError: Ollama would not take it for a name.
@@ -37,5 +37,5 @@ def canonical_name(name: str) -> str:
 
 
 def same_model(one: str, other: str) -> bool:
-    """Whether two canonical names mean one model: Ollama ignores upper and lower case."""
+    """Tell whether two canonical names mean one model: Ollama ignores upper and lower case."""
     return one.casefold() == other.casefold()

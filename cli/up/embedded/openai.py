@@ -31,7 +31,7 @@ class EmbeddedOpenAIServer(EmbeddedServer):
         self.port = await remembered_port(directory / "port")
 
     async def is_ready(self) -> bool:
-        """Whether the model is loaded and served."""
+        """Tell whether the model is loaded and served."""
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=_ANSWER_TIMEOUT_S) as client:
                 return (await client.get(f"http://{LOOPBACK}:{self.port}/health")).status_code == 200
@@ -39,5 +39,5 @@ class EmbeddedOpenAIServer(EmbeddedServer):
             return False
 
     def url(self) -> str:
-        """The base URL of its OpenAI-compatible API."""
+        """Return the base URL of its OpenAI-compatible API."""
         return f"http://{LOOPBACK}:{self.port}/v1"

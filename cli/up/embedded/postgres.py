@@ -41,7 +41,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     Args:
         data_dir: the gateway's.
-        terminal: told when it dies and is started again; none for silence.
+        terminal: warned when it dies and is started again; none for silence.
         throwaway: for tests: trades durability for speed, and leaves nothing behind when it stops.
     """
 
@@ -56,13 +56,13 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def home(self) -> PostgresHome:
-        """Where it lives; known once `program` has run."""
+        """Return where it lives; known once `program` has run."""
         if self._home is None:
             raise RuntimeError("not started")
         return self._home
 
     async def program(self) -> Program:
-        """Make the cluster if there is none and say what to run.
+        """Make the cluster if there is none and return what to run.
 
         Raises:
             ServerFailed: it cannot be made, or another PostgreSQL's major version wrote it.
@@ -88,7 +88,7 @@ class EmbeddedPostgres(EmbeddedServer):
         )
 
     async def is_ready(self) -> bool:
-        """Whether it runs a query; makes the database the first time."""
+        """Tell whether it runs a query; makes the database the first time."""
         try:
             await self._query(_DATABASE, "SELECT 1")
         except asyncpg.InvalidCatalogNameError:
@@ -104,7 +104,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return True
 
     def url(self) -> str:
-        """A postgresql:// URL as asyncpg takes it; names the socket's folder as host."""
+        """Return a postgresql:// URL as asyncpg takes it; names the socket's folder as host."""
         return self._url(_DATABASE)
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
@@ -134,7 +134,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @property
     def _mark(self) -> str:
-        """What tells this cluster's processes from others': PostgreSQL shows it in the title of each."""
+        """Return what tells this cluster's processes from others': PostgreSQL shows it in the title of each."""
         return f"claw-{hashlib.sha256(os.fsencode(self.home.data)).hexdigest()[:16]}"
 
     def _check_version(self) -> None:
@@ -147,7 +147,7 @@ class EmbeddedPostgres(EmbeddedServer):
             )
 
     async def _make_cluster(self) -> None:
-        """In a draft folder that is renamed at the end, so that a start cut short leaves no half a cluster."""
+        """Make it in a draft folder that is renamed at the end, so that a start cut short leaves no half a cluster."""
         for abandoned in self.home.base.glob("draft-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         draft = self.home.base / f"draft-{secrets.token_hex(4)}"
@@ -201,7 +201,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
 
 def _processes_of(mark: str) -> list[int]:
-    """Every process of the cluster that has `mark` as its name; none where the system does not tell."""
+    """Return every process of the cluster that has `mark` as its name; none where the system does not tell."""
     found = []
     for entry in _PROC.glob("[0-9]*"):
         try:

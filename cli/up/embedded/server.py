@@ -30,7 +30,7 @@ class EmbeddedServer(ABC):
 
     Args:
         data_dir: the gateway's data dir; the server keeps a folder of its own in it.
-        terminal: told when the server dies and is started again; none for silence.
+        terminal: warned when the server dies and is started again; none for silence.
     """
 
     name: ClassVar[str]
@@ -60,7 +60,7 @@ class EmbeddedServer(ABC):
         log_dir = self.data_dir / "log"
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         program = await self.program()
-        self.child = Child(program, ChildLog(log_dir, self.name, self._terminal, warns=False), self._tell)
+        self.child = Child(program, ChildLog(log_dir, self.name, self._terminal, warns=False), self._warn_of_exit)
         self.child.start()
         await self._wait_until_ready(self.child)
         return self.url()
@@ -72,15 +72,15 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     async def program(self) -> Program:
-        """Prepare what it needs and say what to run."""
+        """Prepare what it needs and return what to run."""
 
     @abstractmethod
     async def is_ready(self) -> bool:
-        """Whether it answers now; false or OSError where it does not."""
+        """Tell whether it answers now; false or OSError where it does not."""
 
     @abstractmethod
     def url(self) -> str:
-        """Where it is reached, with credentials."""
+        """Return where it is reached, with credentials."""
 
     async def _wait_until_ready(self, child: Child) -> None:
         clock = asyncio.get_running_loop().time
@@ -102,6 +102,6 @@ class EmbeddedServer(ABC):
         last = "\n".join(f"  {line}" for line in list(self.child.log.tail)[-5:]) if self.child else ""
         return f"{what}. Its log: {self.data_dir / 'log' / self.name}.log\n{last}"
 
-    def _tell(self, child: Child) -> None:
+    def _warn_of_exit(self, child: Child) -> None:
         if self._terminal is not None:
             self._terminal.warn(f"{self.name} {child.ending}; starting it again")

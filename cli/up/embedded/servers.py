@@ -30,7 +30,7 @@ class Servers:
 
     Args:
         settings: what is configured.
-        terminal: told when a server dies and is started again.
+        terminal: warned when a server dies and is started again.
     """
 
     def __init__(self, settings: Settings, terminal: Terminal) -> None:
@@ -45,22 +45,22 @@ class Servers:
 
     @property
     def redis_url(self) -> str:
-        """Of the Redis or Valkey in use."""
+        """Return that of the Redis or Valkey in use."""
         return self._settings.redis_url or self.environment["REDIS_URL"]
 
     @property
     def database_url(self) -> str:
-        """Of the PostgreSQL in use."""
+        """Return that of the PostgreSQL in use."""
         return self._settings.database_url or self.environment["DATABASE_URL"]
 
     @property
     def has_embedded_model(self) -> bool:
-        """Whether the local model is the embedded one."""
+        """Tell whether the local model is the embedded one."""
         return "CLAW_LOCAL_OPENAI_URL" in self.environment
 
     @property
     def embedded(self) -> str:
-        """What is to be embedded, in words; empty where all is configured."""
+        """Return what is to be embedded, for people; empty where all is configured."""
         configured = {
             "PostgreSQL": self._settings.database_url,
             "Valkey": self._settings.redis_url,

