@@ -14,6 +14,7 @@ from api.accounting.usage_log import Ledger
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.relay.receiver import RelayClient
+from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
 from api.routing.rules import RoutingTable
@@ -58,8 +59,10 @@ class Gateway:
         self.relay = RelayClient(
             settings, self.redis, self.api_id, on_news=self._handle_news, is_served=self.capacity.is_served
         )
+        self.requests = RequestServices(
+            settings, self.redis, self.api_id.hex(), self.router, self.relay, self.ledger, self.spawn
+        )
         self.draining = False
-        self.is_cut = False
         self.database_is_set_up = False
         self._listeners: Mapping[bytes, tuple[Callable[[str], None], ...]] = {
             b"workers": (self.capacity.invalidate,),
@@ -86,7 +89,6 @@ class Gateway:
 
     def cut(self) -> None:
         """The drain time is over: every request that is still open ends now, as `Draining`."""
-        self.is_cut = True
         self.relay.cut()
 
     async def stop(self) -> None:
@@ -103,7 +105,7 @@ class Gateway:
         await self.database.__aexit__(None, None, None)
         await redis_client.close(self.redis)
 
-    def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do something beside the requests; it is waited for at the end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)

@@ -68,7 +68,6 @@ class Traffic:
             self._redis,
             self._principal,
             draft,
-            record,
             candidates=[Candidate(target=Target("local", self._queue, "m"))],
             placing=Placing(most_waiting=1000),
         )

@@ -176,3 +176,15 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     wait_ms: int | None = None
     first_token_ms: int | None = None
     duration_ms: int = 0
+
+    @classmethod
+    def opened(cls, job: JobDraft) -> UsageRecord:
+        """Return the record of a request as its admission knows it."""
+        return cls(
+            request_id=job.request_id,
+            key_id=job.key_id,
+            endpoint=job.endpoint,
+            asked_model=job.asked_model,
+            admitted_ms=job.admitted_ms,
+            stream=job.stream,
+        )

@@ -12,6 +12,7 @@ from shared.queue.placement import place
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import open_requests, owner_of, rate_key, revoked_key
+from shared.types import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from api.admission.auth import Principal
     from shared.queue.placement import Candidate, Placing
-    from shared.types import JobDraft, UsageRecord
+    from shared.types import JobDraft
 
 QUEUE_FULL_RETRY_S = 5
 BUDGET_HELD_RETRY_S = 5
@@ -49,7 +50,6 @@ async def admit(
     redis: Redis,
     principal: Principal,
     draft: JobDraft,
-    record: UsageRecord,
     *,
     candidates: Sequence[Candidate],
     placing: Placing,
@@ -60,7 +60,6 @@ async def admit(
         redis: where limits, budgets and queues are.
         principal: who asks.
         draft: the first attempt.
-        record: the usage record of the open request.
         candidates: where it may go, by rank.
         placing: budgets and priority.
 
@@ -80,7 +79,7 @@ async def admit(
                 candidates,
                 placing=placing,
                 own_keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
-                own_arguments=(principal.rpm_limit, msgspec.json.encode(record)),
+                own_arguments=(principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))),
             )
     except UNREACHABLE:
         raise QueueUnavailable from None

@@ -105,7 +105,7 @@ class Call:
             body=raw,
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
-        exchange = Exchange(gateway, draft, self._record, candidates=candidates, placing=placing, abort=abort)
+        exchange = Exchange(gateway.requests, draft, candidates=candidates, placing=placing, abort=abort)
         # Weakly: a connection of a pool that is opened during a request keeps the request's context, and so its `g`.
         g.exchange = weakref.ref(exchange)
         admitted = await exchange.begin(self._principal)

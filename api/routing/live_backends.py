@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -15,9 +16,11 @@ from shared.redis.names import WORKERS, worker_key
 from shared.types import Announcement, BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from redis.asyncio import Redis
+
+    from shared.queue.placement import Candidate
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +29,8 @@ LATELY_S: Final = 300.0
 """For how long a local model that is gone is taken to come back."""
 UNKNOWN_SERVICE_MS: Final = 5000
 """What an attempt is taken to last where none has been measured yet."""
+CLOSED: Final = 100_000
+"""Added to the rank of what has no account that can serve now, or no worker that takes on more."""
 _decoder = msgspec.json.Decoder(Announcement)
 
 
@@ -130,6 +135,52 @@ class Capacity(Following):
         now = time.monotonic()
         lately = {name: at for name, at in self._offered_at.items() if now - at < LATELY_S}
         self._offered_at = lately | dict.fromkeys(self._local, now)
+
+
+def rank_live(candidates: Iterable[Candidate], load_of: Callable[[str], Load | None]) -> list[Candidate]:
+    """Return those of the candidates that a worker serves, by rank, as busy and as open as their queues are now.
+
+    Args:
+        candidates: of now or of an earlier call; only what does not change is taken from them.
+        load_of: a queue as its live workers announce it, None where there is none.
+    """
+    now_ms = time.time() * 1000
+    found, loads = [], {}
+    for candidate in candidates:
+        target = candidate.target
+        load = load_of(target.queue)
+        if load is None:
+            continue
+        loads[target.queue] = load
+        is_closed = load.slots == 0 or (load.closed_ms and load.is_closed(target.model, now_ms))
+        rank = candidate.rank % CLOSED + (CLOSED if is_closed else 0)
+        found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
+    if len(found) > 1:
+        found = _comparable(found, loads)
+        # Equals in random order, so that idle upstreams are used alike.
+        random.shuffle(found)
+        found.sort(key=lambda candidate: candidate.rank)
+    return found
+
+
+def _comparable(found: list[Candidate], loads: dict[str, Load]) -> list[Candidate]:
+    """Return local candidates with how long an attempt takes if all get answers of the same length.
+
+    What each of them lately took depends more on what it happened to be asked than on how fast it is.
+    """
+    speeds = {
+        candidate.target.queue: load.ms_per_token
+        for candidate in found
+        if candidate.target.tier == "local" and (load := loads[candidate.target.queue]).ms_per_token
+    }
+    tokens = [candidate.service_ms / speed for candidate in found if (speed := speeds.get(candidate.target.queue))]
+    mean = sum(tokens) / max(1, len(tokens))
+    return [
+        msgspec.structs.replace(candidate, service_ms=int(mean * speed))
+        if (speed := speeds.get(candidate.target.queue))
+        else candidate
+        for candidate in found
+    ]
 
 
 def _loads(backends: Iterable[BackendInfo]) -> dict[str, Load]:

@@ -6,13 +6,12 @@ free account while it has quota left, a paid API while the budget allows. Every 
 
 from __future__ import annotations
 
-import random
-import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from api.routing.eligibility import Asked, Fitting
+from api.routing.live_backends import rank_live
 from shared.errors import (
     CallerError,
     GatewayError,
@@ -41,9 +40,7 @@ if TYPE_CHECKING:
 RETRY_AFTER_S: Final = 5
 TIER_STEP: Final = 100
 LAST_RESORT: Final = 20_000
-CLOSED: Final = 100_000
-"""Added to a rank: a tier's place in the order, what is taken only for want of anything else, what has no account that
-can serve now, or no worker that takes on more."""
+"""Added to a rank: a tier's place in the order, what is taken only for want of anything else."""
 
 
 class Router:
@@ -63,7 +60,7 @@ class Router:
         self._table = table
 
     def route(self, asked: Asked) -> list[Candidate]:
-        """Where a request may go. A live local model's name wins over a pattern.
+        """Return where a request may go, as `live` does: at least one. A live local model's name wins over a pattern.
 
         Raises:
             InvalidRequest: the model cannot do what is asked of it; `param` names it (`Unsupported`).
@@ -72,6 +69,21 @@ class Router:
             UnknownModel: nobody has such a model.
             Overloaded: what could serve it is not there now.
         """
+        found = self.live(self._candidates(asked))
+        if not found:
+            raise Overloaded("What could serve this request has just gone.", code="no_worker", retry_after_s=1)
+        return found
+
+    def live(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Return those of the candidates that a worker serves now, by rank, as busy and as open as they are now.
+
+        They may come from an earlier call: only what does not change is taken from them.
+        """
+        return rank_live(candidates, self._capacity.load)
+
+    # --- names and tiers ---
+
+    def _candidates(self, asked: Asked) -> list[Candidate]:
         offered = self._capacity.local(asked.model)
         name = asked.model if offered else self._catalogue.resolve(asked.model)
         if name == AUTO:
@@ -90,46 +102,6 @@ class Router:
         if name.removesuffix(":latest") == LOCAL_EMBEDDING and asked.endpoint == "embeddings":
             return self._embedding_fallback(asked)
         return self._forced(asked, name)
-
-    def live(self, candidates: Iterable[Candidate]) -> list[Candidate]:
-        """Those of the candidates that a worker serves now, by rank, as busy and as open as they are now."""
-        now_ms = time.time() * 1000
-        found = []
-        for candidate in candidates:
-            target = candidate.target
-            load = self._capacity.load(target.queue)
-            if load is None:
-                continue
-            is_closed = load.slots == 0 or (load.closed_ms and load.is_closed(target.model, now_ms))
-            rank = candidate.rank + CLOSED if is_closed else candidate.rank
-            found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
-        if len(found) > 1:
-            found = self._comparable(found)
-            # Equals in random order, so that idle upstreams are used alike.
-            random.shuffle(found)
-            found.sort(key=lambda candidate: candidate.rank)
-        return found
-
-    def _comparable(self, found: list[Candidate]) -> list[Candidate]:
-        """Local candidates with how long an attempt takes if all get answers of the same length.
-
-        What each of them lately took depends more on what it happened to be asked than on how fast it is.
-        """
-        speeds = {}
-        for candidate in found:
-            load = self._capacity.load(candidate.target.queue)
-            if candidate.target.tier == "local" and load is not None and load.ms_per_token:
-                speeds[candidate.target.queue] = load.ms_per_token
-        tokens = [candidate.service_ms / speed for candidate in found if (speed := speeds.get(candidate.target.queue))]
-        mean = sum(tokens) / max(1, len(tokens))
-        return [
-            msgspec.structs.replace(candidate, service_ms=int(mean * speed))
-            if (speed := speeds.get(candidate.target.queue))
-            else candidate
-            for candidate in found
-        ]
-
-    # --- names and tiers ---
 
     def _auto(self, asked: Asked) -> list[Candidate]:
         tiers = self._table.tiers(asked.endpoint)

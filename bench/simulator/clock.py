@@ -15,7 +15,7 @@ from unittest.mock import patch
 
 from redis.exceptions import NoScriptError
 
-import api.routing.router
+import api.routing.live_backends
 import shared.queue.arq_queue
 import shared.queue.placement
 import workers.accounts.state
@@ -46,6 +46,8 @@ class Clock:
         """Seconds since 1970."""
         return self.now_ms / 1000
 
+    monotonic = time
+
     def now(self, zone: tzinfo | None = UTC) -> datetime:
         """The same as a moment."""
         return datetime.fromtimestamp(self.now_ms / 1000, zone)
@@ -54,7 +56,7 @@ class Clock:
     def in_charge(self) -> Iterator[None]:
         """The gateway's modules that the simulator runs go by this clock."""
         with ExitStack() as stack:
-            for module in (api.routing.router, shared.queue.placement, shared.queue.arq_queue):
+            for module in (api.routing.live_backends, shared.queue.placement, shared.queue.arq_queue):
                 stack.enter_context(patch.object(module, "time", self))
             stack.enter_context(patch.object(workers.accounts.state, "datetime", self))
             yield

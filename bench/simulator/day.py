@@ -1,4 +1,4 @@
-"""A day as `auto` serves it: the gateway's own routing, exchanges, scripts and account quotas, in simulated time.
+"""A day as `auto` serves it: the gateway's own routing, failover, scripts and account quotas, in simulated time.
 
 What is simulated is time, the arrivals and how long an upstream takes; there is no latency in between.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -16,7 +15,7 @@ import msgspec
 from api.admission.auth import Principal
 from api.routing.eligibility import Asked
 from api.routing.router import Router
-from bench.simulator.exchange import NoRelay, SimulatedExchange
+from bench.simulator.inflight import SimulatedRequest
 from bench.simulator.served import Served
 from bench.simulator.site import LOCAL_MODEL
 from bench.simulator.workers import Workforce
@@ -79,10 +78,7 @@ class Simulator:
         self._router = Router(self._workforce.capacity, settings, cast("RoutingTable", _EveryTier()))
         self._purse = Purse(all_nano_usd=nano_usd(budget_usd))
         self._placing = Placing(purse=self._purse, most_waiting=settings.max_waiting_jobs)
-        self._gateway = SimpleNamespace(
-            redis=redis, router=self._router, settings=settings, relay=NoRelay(), is_cut=False
-        )
-        self._open: dict[str, SimulatedExchange] = {}
+        self._open: dict[str, SimulatedRequest] = {}
         self._agenda: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
         self._number = itertools.count()
         self.day = Day()
@@ -127,16 +123,22 @@ class Simulator:
             draft = self._draft(request)
             asked = Asked(model="auto", endpoint="chat", prompt_tokens=request.prompt_tokens, purse=self._purse)
             try:
-                found = self._router.route(asked)
-                exchange = SimulatedExchange(
-                    self, self._gateway, draft, candidates=found, placing=self._placing, request=request
+                inflight = SimulatedRequest(
+                    self,
+                    self._redis,
+                    self._router,
+                    draft,
+                    candidates=self._router.route(asked),
+                    placing=self._placing,
+                    request=request,
+                    local_max_wait_s=self._site.wait_s,
                 )
-                self._open[draft.request_id] = exchange
-                await exchange.begin(Principal(draft.key_id, 0, admin_allowed=False))
+                self._open[draft.request_id] = inflight
+                await inflight.begin(Principal(draft.key_id, 0, admin_allowed=False))
             except GatewayError as error:
                 self._refuse(draft.request_id, request, error)
             else:
-                await self.placed(exchange.inbound.target)
+                await self.placed(inflight.target)
 
         return arrives
 
@@ -162,36 +164,36 @@ class Simulator:
     async def _work(self, worker: Worker) -> None:
         """Claim and begin as many jobs as there are free slots."""
         for job in await worker.claim():
-            exchange = self._open[job.request_id]
-            exchange.started(Target(job.tier, worker.upstream.queue, job.model))
-            held = await worker.hold(job, exchange.request.prompt_tokens)
+            inflight = self._open[job.request_id]
+            inflight.started(Target(job.tier, worker.upstream.queue, job.model))
+            held = await worker.hold(job, inflight.request.prompt_tokens)
             if worker.has_news:
                 await self._workforce.look(news=True)
             if isinstance(held, Refusal):
                 await worker.finish(job, None)
-                await self._fail_over(exchange, refused(held))
+                await self._fail_over(inflight, refused(held))
                 continue
             began_ms = self.now_ms
-            ends_ms = began_ms + worker.upstream.service_ms(exchange.request)
+            ends_ms = began_ms + worker.upstream.service_ms(inflight.request)
             self.at(ends_ms, self._end(worker, job, held, began_ms))
 
-    async def _fail_over(self, exchange: SimulatedExchange, error: GatewayError) -> None:
+    async def _fail_over(self, inflight: SimulatedRequest, error: GatewayError) -> None:
         self.day.failed_over += 1
         await self.look()
         try:
-            target = await exchange.fail_over(error)
+            await inflight.fail_over(error)
         except GatewayError as refusal:
-            self._refuse(exchange.request_hex, exchange.request, refusal)
+            self._refuse(inflight.draft.request_id, inflight.request, refusal)
         else:
-            await self.placed(target)
+            await self.placed(inflight.target)
 
     def _end(self, worker: Worker, job: Job, held: Hold | None, began_ms: int) -> Callable[[], Awaitable[None]]:
         async def ends() -> None:
-            exchange = self._open.pop(job.request_id)
-            request = exchange.request
-            exchange.finished()
+            inflight = self._open.pop(job.request_id)
+            request = inflight.request
+            inflight.finished()
             cost = self._site.cost_nano_usd(request) if job.tier == "paid" else 0
-            record = exchange.record(cost / 1e9)
+            record = inflight.record(cost / 1e9)
             served_ms = self.now_ms - began_ms
             if not await worker.finish(job, record, served_ms=served_ms, tokens=request.output_tokens):
                 raise RuntimeError(f"request {request.number} was closed before")

@@ -2,7 +2,7 @@
 
 Three figures are compared:
 
-- **auto**: the gateway's own routing, exchanges, scripts and quotas in simulated time (`routing_day.py`). It does not
+- **auto**: the gateway's own routing, failover, scripts and quotas in simulated time (`routing_day.py`). It does not
   know what will come, nor how long an answer will be.
 - **all-knowing**: a router that keeps what `auto` promises, that who comes first is served first and that nothing is
   paid for while something free can begin it in time, but knows every service time, when each slot will be free and

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import time
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-import msgspec
 import pytest
 
-from api.admission.auth import Principal
-from api.requests.lifecycle import Exchange
 from shared.errors import Overloaded
 from shared.ids import job_id
 from shared.queue.arq_queue import decode_job, job_key, withdraw
@@ -18,15 +14,12 @@ from shared.queue.placement import Candidate, Placing, enqueue
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
 from shared.redis.names import running_key, wake_channel
-from shared.relay import Kind
-from shared.types import Target, Usage
-from tests.integration.shared.queue.test_placement import at, claim, draft, put, record_of
+from shared.types import Target
+from tests.integration.shared.queue.test_placement import at, claim, draft, put
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from api.gateway import Gateway
-    from api.relay.incoming import Inbound
     from shared.types import JobDraft
 
 LONG_MS = 60_000
@@ -186,27 +179,6 @@ async def test_the_expected_wait_knows_that_hosts_help_each_other(redis: Redis) 
         await put(redis, bounded[0])
     assert (await put(redis, *bounded, at("paid", "paid", rank=1)))[0] in {"a", "b"}
     assert (await put(redis, *bounded, at("paid", "paid", rank=1)))[0] == "paid", "two turns of 3 s"
-
-
-async def test_a_host_may_take_a_job_over_before_its_admission_is_known(redis: Redis) -> None:
-    """Its first frame overtakes Redis's answer to us: the exchange knows who has it all the same."""
-    target = Target("local", "b", "model-b")
-
-    def taken_over(inbound: Inbound) -> None:
-        inbound.accept(Kind.START, 0, msgspec.json.encode(target))
-        inbound.accept(Kind.CONTENT, 1, b"all of it")
-        inbound.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 1)))
-
-    relay = SimpleNamespace(expect=taken_over, forget=lambda _: None)
-    gateway = SimpleNamespace(redis=redis, router=SimpleNamespace(live=list), relay=relay)
-    request = draft()
-    exchange = Exchange(
-        cast("Gateway", gateway), request, record_of(request),
-        candidates=hosts()[:1], placing=Placing(most_waiting=10), abort=pytest.fail,
-    )  # fmt: skip
-    await exchange.begin(Principal(request.key_id, 0, admin_allowed=False))
-    assert exchange.served_by == (target, 1)
-    assert await exchange.read_whole() == b"all of it"
 
 
 async def test_a_host_with_work_of_its_own_is_not_expected_to_help_soon(redis: Redis) -> None:

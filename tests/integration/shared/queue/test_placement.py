@@ -56,9 +56,7 @@ async def put(
     request = request or draft()
     principal = Principal(request.key_id, 0, admin_allowed=False)
     placing = {"most_waiting": 1000} | placing
-    admitted = await admit(
-        redis, principal, request, record_of(request), candidates=candidates, placing=Placing(**placing)
-    )
+    admitted = await admit(redis, principal, request, candidates=candidates, placing=Placing(**placing))
     return candidates[admitted.candidate].target.queue, request
 
 

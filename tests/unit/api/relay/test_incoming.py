@@ -18,7 +18,7 @@ TARGET = Target("local", "arq:queue:local:here", "model")
 
 def inbound(*, whole: bool = False) -> Inbound:
     """An attempt that nothing has come of yet."""
-    return Inbound(KEY, "job", TARGET, whole=whole, overrun=lambda: None)
+    return Inbound(KEY, "job", TARGET, whole=whole)
 
 
 async def is_waiting(task: asyncio.Task[bool]) -> bool:
@@ -102,18 +102,19 @@ async def test_signs_of_life_are_not_content(kind: Kind) -> None:
     await asyncio.gather(reader, return_exceptions=True)
 
 
-async def test_what_is_overdue_wakes_the_reader_once_and_not_after_its_start() -> None:
-    """So that another place is looked for; a job that a worker holds stays where it is."""
+async def test_what_is_overdue_wakes_the_reader_once() -> None:
+    """So that another place is looked for."""
     one = inbound()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
     one.be_overdue()
     assert await reader is False
     assert one.overdue
-    started = inbound()
-    started.accept(Kind.START, 0, b"")
-    started.be_overdue()
-    assert not started.overdue
+    one.look_again()
+    reader = asyncio.ensure_future(one.wait())
+    assert await is_waiting(reader)
+    reader.cancel()
+    await asyncio.gather(reader, return_exceptions=True)
 
 
 def test_a_start_says_who_has_taken_it_over() -> None:
@@ -124,6 +125,25 @@ def test_a_start_says_who_has_taken_it_over() -> None:
     other.accept(Kind.START, 0, b"")
     assert one.target == target
     assert other.target == inbound().target
+
+
+def test_a_worker_may_have_it_before_we_know_where_it_was_put() -> None:
+    """Its first frame overtakes Redis's answer to us: who has it stays known; before that, where it waits."""
+    one, target = inbound(), Target("local", "arq:queue:local:other", "m")
+    one.move(target)
+    assert one.target == target
+    one.accept(Kind.START, 0, msgspec.json.encode(TARGET))
+    one.move(target)
+    assert one.target == TARGET
+
+
+def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
+    """The tokens go into the usage log."""
+    one = inbound()
+    one.accept(Kind.CONTENT, 1, b"a")
+    one.discard()
+    one.accept(Kind.CONTENT, 1, b"b")
+    assert (one.tokens, one.size, one.take()) == (2, 0, b"")
 
 
 def test_only_what_still_runs_is_cut() -> None:

@@ -1,0 +1,102 @@
+"""The protocol state of one attempt: who has it, what has arrived, and when its worker was last heard."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from api.relay.incoming import Inbound
+    from shared.relay import CancelReason
+
+RESEND_S: Final = 0.2
+"""How long after asking for missing frames they are asked for again."""
+
+
+class Delivery:
+    """One attempt as the receiver sees it; nobody outside of `api/relay` does. Times are of the monotonic clock.
+
+    Args:
+        stream: where its frames go.
+        on_overrun: called when its client reads too slowly for what has arrived.
+
+    Attributes:
+        worker: who has it, as far as a frame has said so.
+        expected: the number of the next frame in order.
+        unacknowledged: bytes that arrived since the last acknowledgement.
+        enqueued_at: when it came into its queue.
+        seen_at: when there was the last sign of life.
+        asked_at: when missing frames were last asked for.
+        doubted_at: since when it neither waits nor has a worker.
+        cancelled: why it was, and what is called should its worker never say that it stopped.
+    """
+
+    __slots__ = (
+        "asked_at",
+        "cancelled",
+        "doubted_at",
+        "enqueued_at",
+        "expected",
+        "on_overrun",
+        "seen_at",
+        "stream",
+        "unacknowledged",
+        "worker",
+    )
+
+    def __init__(self, stream: Inbound, on_overrun: Callable[[], None]) -> None:
+        self.stream = stream
+        self.on_overrun = on_overrun
+        self.worker: bytes | None = None
+        self.expected = 0
+        self.unacknowledged = 0
+        self.enqueued_at = self.seen_at = time.monotonic()
+        self.asked_at = 0.0
+        self.doubted_at: float | None = None
+        self.cancelled: tuple[CancelReason, Callable[[], None]] | None = None
+
+    def heard(self, worker: bytes, now: float) -> bool:
+        """Note a sign of life; return False when it is not from the first worker that said it has the attempt."""
+        if self.worker is None:
+            self.worker = worker
+        elif self.worker != worker:
+            return False
+        self.seen_at = now
+        return True
+
+    def arrived(self, size: int) -> None:
+        """Note that the next frame in order is here."""
+        self.expected += 1
+        self.unacknowledged += size
+
+    def acknowledged(self) -> None:
+        """Note that the worker is being told how far its frames have come."""
+        self.unacknowledged = 0
+
+    def may_ask(self, now: float) -> bool:
+        """Return True when missing frames are to be asked for, which is not repeated at once."""
+        if self.worker is None or now - self.asked_at <= RESEND_S:
+            return False
+        self.asked_at = now
+        return True
+
+    def moved(self) -> None:
+        """Note that it waits in a queue from now on."""
+        self.enqueued_at = time.monotonic()
+
+    def waits(self, now: float) -> None:
+        """Note that it was seen waiting in a queue that is served."""
+        self.seen_at = now
+        self.doubted_at = None
+
+    def doubted_s(self, now: float) -> float:
+        """Note that it neither waits nor has a worker; return for how many seconds that has been so."""
+        if self.doubted_at is None:
+            self.doubted_at = now
+        return now - self.doubted_at
+
+    def cancel(self, reason: CancelReason, on_lost: Callable[[], None]) -> None:
+        """Note that it is to stop."""
+        self.cancelled = (reason, on_lost)

@@ -1,0 +1,76 @@
+"""The job of a request's present attempt in the queues: put in, moved, taken out again. Redis may be away meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from shared.queue.arq_queue import withdraw
+from shared.queue.placement import enqueue
+from shared.redis.client import UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from api.relay.incoming import Inbound
+    from shared.queue.placement import Candidate, Placing
+    from shared.types import JobDraft
+
+
+class QueuedJob:
+    """Knows in which queues the job may stand: a step that is cancelled may have been carried out.
+
+    Args:
+        redis: where the queues are.
+        placing: budgets and priority.
+    """
+
+    def __init__(self, redis: Redis, placing: Placing) -> None:
+        self._redis = redis
+        self._placing = placing
+        self._maybe_at: tuple[str, ...] = ()
+
+    async def put(self, draft: JobDraft, live: Sequence[Candidate], *, instead_of: Inbound | None = None) -> int | None:
+        """Put a further attempt into a queue, or move the one that waits there; return its candidate's position.
+
+        -1 when none has room or Redis is away, None when the attempt that was to move does not wait any more.
+        """
+        if instead_of is None:
+            return await self._enqueue(draft, live)
+        waits_at = (instead_of.target.queue, instead_of.job_id)
+        # A look first: mostly nothing has room, and a job may be large.
+        chosen = await self._enqueue(draft, live, instead_of=waits_at, only_look=True)
+        if chosen is None or chosen < 0:
+            return chosen
+        return await self._enqueue(draft, live, instead_of=waits_at)
+
+    def is_known(self) -> None:
+        """Note that it is known where the job was put."""
+        self._maybe_at = ()
+
+    async def withdraw(self, stream: Inbound) -> bool:
+        """Take the job out of its queue; return False when a worker has it already, or Redis is away."""
+        try:
+            for queue in {stream.target.queue, *self._maybe_at}:
+                if await withdraw(self._redis, queue, stream.job_id):
+                    return True
+        except UNREACHABLE:
+            pass
+        return False
+
+    async def _enqueue(
+        self,
+        draft: JobDraft,
+        live: Sequence[Candidate],
+        *,
+        instead_of: tuple[str, str] | None = None,
+        only_look: bool = False,
+    ) -> int | None:
+        self._maybe_at = tuple(candidate.target.queue for candidate in live)
+        try:
+            return await enqueue(
+                self._redis, draft, live, placing=self._placing, instead_of=instead_of, only_look=only_look
+            )
+        except UNREACHABLE:
+            return -1

@@ -1,0 +1,39 @@
+"""What requests use of their process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from redis.asyncio import Redis
+
+    from api.accounting.usage_log import Ledger
+    from api.relay.receiver import RelayClient
+    from api.routing.router import Router
+    from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class RequestServices:
+    """What requests use of their process.
+
+    Attributes:
+        settings: bounds, and the prices of the catalogue.
+        redis: connections that every part shares.
+        api_id: this process, in hex digits.
+        router: says where requests may go.
+        relay: brings what workers send.
+        ledger: closes them in the usage log.
+        spawn: does something beside them, and waits for it before the process ends.
+    """
+
+    settings: Settings
+    redis: Redis
+    api_id: str
+    router: Router
+    relay: RelayClient
+    ledger: Ledger
+    spawn: Callable[[Coroutine[Any, Any, None], str], None]
