@@ -20,7 +20,7 @@ from shared.setting_values import SettingsError
 from shared.settings import Settings, load_credentials, load_settings, require
 from shared.types import TIERS, Tier
 from workers.backends.build import backends_of
-from workers.ollama_models.keeper import model_stores
+from workers.ollama_models.leader import operation_leaders
 from workers.process import WorkerProcess
 from workers.recording.orphans import close_orphans
 from workers.recording.recorder import record
@@ -38,12 +38,12 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     if not backends:
         _log.info("the %s tier has no account configured: idle", tier)
     process = WorkerProcess(settings, redis, tier, backends)
-    stores = model_stores(settings, redis, process.worker_id.hex(), backends, process.announce)
-    keepers = [spawn_critical(store.run(stop), name="models") for store in stores]
+    libraries = operation_leaders(settings, redis, process.worker_id.hex(), backends, process.announce)
+    leaders = [spawn_critical(library.run(stop), name="models") for library in libraries]
     try:
         async with database or nullcontext():
             await process.run(stop)
-        await asyncio.gather(*keepers, return_exceptions=True)
+        await asyncio.gather(*leaders, return_exceptions=True)
     finally:
         await redis_client.close(redis)
 

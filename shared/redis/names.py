@@ -80,18 +80,18 @@ def owner_of(key_id: str | None) -> str:
     return key_id or "internal"
 
 
-def store_state(queue: str) -> str:
+def library_state(queue: str) -> str:
     """What the Ollama server of a local backend has on its disk."""
     return "claw:store:state:" + queue
 
 
-def store_wishes(queue: str) -> str:
+def library_operations(queue: str) -> str:
     """The models that shall be installed on a local backend or removed, and how far that is: a hash by model."""
     return "claw:store:wishes:" + queue
 
 
-def store_keeper(queue: str) -> str:
-    """The worker that sees to the wishes of a local backend. Its id in hex digits."""
+def library_leader(queue: str) -> str:
+    """The worker that sees to the operations of a local backend. Its id in hex digits."""
     return "claw:store:keeper:" + queue
 
 

@@ -16,8 +16,8 @@ from api.endpoints.manage.ollama_names import canonical_name
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import Conflict, InvalidRequest, NotFound, Overloaded, Unavailable
-from shared.models import ollama_operations as model_store
-from shared.models.ollama_operations import Store, Wish, new_wish
+from shared.models import ollama_operations
+from shared.models.ollama_operations import Library, ModelOperation, new_operation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +49,9 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 async def list_local_models() -> Response:
     """List what is installed, what is on its way, and what could be."""
-    stores = await _stores()
+    libraries = await _libraries()
     host = request.args.get("host")
-    return json_response(local_models.overview(_named(stores, host) if host else stores))
+    return json_response(local_models.overview(_named(libraries, host) if host else libraries))
 
 
 async def install_model() -> Response:
@@ -60,81 +60,81 @@ async def install_model() -> Response:
     if wanted.auto == (wanted.model is not None):
         raise InvalidRequest('Either {"auto": true} or {"model": "NAME"} must be given.')
     model = None if wanted.model is None else _checked(wanted.model)
-    stores = _reachable(await _stores(), wanted.host)
-    store = _where_to_install(stores, model)
+    libraries = _reachable(await _libraries(), wanted.host)
+    library = _where_to_install(libraries, model)
     if model is None:
-        model = _recommended(store)
-    wish = await model_store.ask(_redis(), store.queue, new_wish("install", model))
-    if wish is None:
-        raise Overloaded(f"Too many models are waiting on {store.host}. Try again.")
-    minutes = 0 if local_models.installed(store, model) else estimated_minutes(model)
-    return json_response({"model": model, "estimated_minutes": minutes, "host": store.host}, 202)
+        model = _recommended(library)
+    operation = await ollama_operations.ask(_redis(), library.queue, new_operation("install", model))
+    if operation is None:
+        raise Overloaded(f"Too many models are waiting on {library.host}. Try again.")
+    minutes = 0 if local_models.installed(library, model) else estimated_minutes(model)
+    return json_response({"model": model, "estimated_minutes": minutes, "host": library.host}, 202)
 
 
 async def remove_model(name: str) -> Response:
     """Remove a model from one host, or from all that have it; a pull of it is stopped. Again is no error."""
     model = _checked(name)
-    stores = _reachable(await _stores(), request.args.get("host"))
-    asked = await asyncio.gather(*(_ask_to_remove(store, model) for store in stores))
+    libraries = _reachable(await _libraries(), request.args.get("host"))
+    asked = await asyncio.gather(*(_ask_to_remove(library, model) for library in libraries))
     deadline = time.monotonic() + REMOVE_WAIT_S
     ended = await asyncio.gather(
-        *(_settled(store.queue, wish, deadline) for store, wish in zip(stores, asked, strict=True))
+        *(_settled(library.queue, operation, deadline) for library, operation in zip(libraries, asked, strict=True))
     )
-    removed = [store.host for store, wish in zip(stores, ended, strict=True) if wish.state == "done"]
-    for store, wish in zip(stores, ended, strict=True):
-        if wish.state != "done" and not wish.is_unknown:
-            why = wish.error or f"it has not said so within {REMOVE_WAIT_S:g} s, and may still do it"
-            raise Unavailable(f"{store.host} did not remove {model}: {why}")
+    removed = [library.host for library, operation in zip(libraries, ended, strict=True) if operation.state == "done"]
+    for library, operation in zip(libraries, ended, strict=True):
+        if operation.state != "done" and not operation.is_unknown:
+            why = operation.error or f"it has not said so within {REMOVE_WAIT_S:g} s, and may still do it"
+            raise Unavailable(f"{library.host} did not remove {model}: {why}")
     if not removed:
-        raise NotFound(f"There is no model {model} on {', '.join(store.host for store in stores)}.")
+        raise NotFound(f"There is no model {model} on {', '.join(library.host for library in libraries)}.")
     return json_response({"removed": model, "hosts": removed})
 
 
-async def _stores() -> list[Store]:
+async def _libraries() -> list[Library]:
     """Return those of the live workers' backends, each once."""
     backends = gateway().capacity.backends("local")
     queues = sorted({backend.queue for backend in backends if backend.provider == "ollama"})
-    return await model_store.stores(_redis(), queues)
+    return await ollama_operations.libraries(_redis(), queues)
 
 
 def _redis() -> Redis:
     return gateway().redis
 
 
-def _named(stores: Sequence[Store], host: str) -> list[Store]:
-    found = [store for store in stores if host in {store.host, store.queue}]
+def _named(libraries: Sequence[Library], host: str) -> list[Library]:
+    found = [library for library in libraries if host in {library.host, library.queue}]
     if not found:
-        known = ", ".join(store.host for store in stores) or "none"
+        known = ", ".join(library.host for library in libraries) or "none"
         raise NotFound(f"There is no such host; those with Ollama: {known}.")
     return found
 
 
-def _reachable(stores: Sequence[Store], host: str | None) -> list[Store]:
+def _reachable(libraries: Sequence[Library], host: str | None) -> list[Library]:
     """Return those that can be asked, of all or of the one that is named."""
-    if not stores:
+    if not libraries:
         backends = list(gateway().capacity.backends("local"))
         raise Overloaded(_OTHER_SERVER if backends else _NO_OLLAMA)
-    named = _named(stores, host) if host else list(stores)
-    found = [store for store in named if store.is_reachable]
+    named = _named(libraries, host) if host else list(libraries)
+    found = [library for library in named if library.is_reachable]
     if not found:
-        raise Overloaded(f"Ollama does not answer on {', '.join(store.host for store in named)}.")
+        raise Overloaded(f"Ollama does not answer on {', '.join(library.host for library in named)}.")
     return found
 
 
-def _where_to_install(stores: Sequence[Store], model: str | None) -> Store:
+def _where_to_install(libraries: Sequence[Library], model: str | None) -> Library:
     """Choose where it is being pulled or stands already, else where the most memory is free."""
     for fits in (local_models.pulling, local_models.installed):
-        found = next((store for store in stores if model is not None and fits(store, model)), None)
+        found = next((library for library in libraries if model is not None and fits(library, model)), None)
         if found is not None:
             return found
-    return max(stores, key=lambda store: local_models.free_ram_gb([store]) or 0.0)
+    return max(libraries, key=lambda library: local_models.free_ram_gb([library]) or 0.0)
 
 
-def _recommended(store: Store) -> str:
-    free_gb = local_models.free_ram_gb([store])
+def _recommended(library: Library) -> str:
+    free_gb = local_models.free_ram_gb([library])
     best = recommended(free_gb)
     if best is None:
-        raise Conflict(f"None of the catalog's models fits into the {free_gb} GB that are free on {store.host}.")
+        raise Conflict(f"None of the catalog's models fits into the {free_gb} GB that are free on {library.host}.")
     return canonical_name(best.tag)
 
 
@@ -147,27 +147,27 @@ def _checked(name: str) -> str:
         raise InvalidRequest(f"This is {error}.") from None
 
 
-async def _ask_to_remove(store: Store, model: str) -> Wish:
-    last = await model_store.wish_for(_redis(), store.queue, model)
-    wish = new_wish("remove", model, may_be_absent=last is not None and _leaves_nothing(last))
-    stands = await model_store.ask(_redis(), store.queue, wish)
+async def _ask_to_remove(library: Library, model: str) -> ModelOperation:
+    last = await ollama_operations.operation_for(_redis(), library.queue, model)
+    operation = new_operation("remove", model, may_be_absent=last is not None and _leaves_nothing(last))
+    stands = await ollama_operations.ask(_redis(), library.queue, operation)
     if stands is None:
-        raise Overloaded(f"Too many models are waiting on {store.host}. Try again.")
+        raise Overloaded(f"Too many models are waiting on {library.host}. Try again.")
     return stands
 
 
-def _leaves_nothing(last: Wish) -> bool:
-    """Tell whether, after this wish, there may be nothing to remove: it was just removed, or was only on its way."""
+def _leaves_nothing(last: ModelOperation) -> bool:
+    """Tell whether, after this operation, there may be nothing to remove: it was just removed, or was only on its way."""
     return last.state == "done" if last.kind == "remove" else not last.is_settled
 
 
-async def _settled(queue: str, wish: Wish, deadline: float) -> Wish:
-    """Return the wish once it is settled, or as it is at the deadline."""
+async def _settled(queue: str, operation: ModelOperation, deadline: float) -> ModelOperation:
+    """Return the operation once it is settled, or as it is at the deadline."""
     while time.monotonic() < deadline:
-        now = await model_store.wish_for(_redis(), queue, wish.model)
-        if now is None or now.id != wish.id:
-            return msgspec.structs.replace(wish, state="failed", error="another call came in between")
+        now = await ollama_operations.operation_for(_redis(), queue, operation.model)
+        if now is None or now.id != operation.id:
+            return msgspec.structs.replace(operation, state="failed", error="another call came in between")
         if now.is_settled:
             return now
         await asyncio.sleep(POLL_S)
-    return wish
+    return operation

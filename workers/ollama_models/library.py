@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from shared.errors import GatewayError, StreamBroken
-from shared.models.ollama_operations import StoredModel
+from shared.models.ollama_operations import InstalledModel
 from workers.providers.http.error_body import from_error
 from workers.providers.http.lines import LineReader, decode_line
 from workers.providers.http.upstream import RefusedError, Upstream
@@ -54,7 +54,7 @@ class _Line(Struct):
 _decode = msgspec.json.Decoder(_Line).decode
 
 
-class StoreRefused(GatewayError):
+class OperationRefused(GatewayError):
     """Ollama says that it cannot be done: asking again is of no use. The text is its own, made fit to show."""
 
     status = 502
@@ -106,7 +106,7 @@ class PullReader(LineReader):
         self._on_line()
         said = decode_line(_decode, line)
         if said.error != _NULL:
-            raise StoreRefused(shown(from_error(decode_line(msgspec.json.decode, bytes(said.error))).message))
+            raise OperationRefused(shown(from_error(decode_line(msgspec.json.decode, bytes(said.error))).message))
         if said.digest:
             self._progress.layer(said.digest, said.completed, said.total)
         self._progress.status = shown(str(said.status))
@@ -117,7 +117,7 @@ class PullReader(LineReader):
         raise StreamBroken("Ollama broke off before the model was complete.")
 
 
-class OllamaStore:
+class OllamaLibrary:
     """The models of an Ollama server.
 
     Args:
@@ -127,7 +127,7 @@ class OllamaStore:
     def __init__(self, base_url: str) -> None:
         self._upstream = Upstream(base_url, connections=_CONNECTIONS)
 
-    async def models(self) -> tuple[StoredModel, ...]:
+    async def models(self) -> tuple[InstalledModel, ...]:
         """What is on the disk, and whether it is in memory.
 
         Raises:
@@ -138,13 +138,13 @@ class OllamaStore:
         with suppress(GatewayError):  # older servers cannot say it
             running = await self._upstream.fetch("GET", "/api/ps", None, _Models)
         loaded = {model.name for model in running.models or ()}
-        return tuple(StoredModel(model.name, model.size, model.name in loaded) for model in found.models or ())
+        return tuple(InstalledModel(model.name, model.size, model.name in loaded) for model in found.models or ())
 
     async def pull(self, model: str, progress: PullProgress) -> None:
         """Install a model. What an earlier pull had already loaded is used; one that is there is brought up to date.
 
         Raises:
-            StoreRefused: Ollama says that it cannot be had.
+            OperationRefused: Ollama says that it cannot be had.
             UpstreamError: the connection broke or fell silent; another pull goes on from there.
         """
         loop = asyncio.get_running_loop()
@@ -164,7 +164,7 @@ class OllamaStore:
         """Remove a model; whether there was one.
 
         Raises:
-            StoreRefused: Ollama says that it cannot be done.
+            OperationRefused: Ollama says that it cannot be done.
             UpstreamError: the server did not answer.
         """
         body = msgspec.json.encode({"model": model})
@@ -188,5 +188,5 @@ def shown(text: str) -> str:
     return _QUERY.sub(r"\1", line)[:MAX_ERROR_CHARS]
 
 
-def _refused(refusal: RefusedError) -> StoreRefused:
-    return StoreRefused(shown(refusal.report.message) or f"Ollama answered with status {refusal.status}.")
+def _refused(refusal: RefusedError) -> OperationRefused:
+    return OperationRefused(shown(refusal.report.message) or f"Ollama answered with status {refusal.status}.")

@@ -1,9 +1,9 @@
-"""Sees to the models on the disks of the Ollama servers that this process serves.
+"""Carries out what is asked for of the models on the disks of the Ollama servers that this process serves.
 
-Each backend has one keeper among its workers: it looks at what the server has, and does what is wished for. A keeper
-that falls silent is followed by another worker after `CLAW_HEARTBEAT_BOUND_S`, which goes on with the wishes that
-are not settled: Ollama pulls only what is missing. Should a keeper not notice at once that it is none any more, the
-server itself joins two pulls of one model.
+Each backend has one leader among its workers: it looks at what the server has, and installs and removes models. A
+leader that falls silent is followed by another worker after `CLAW_HEARTBEAT_BOUND_S`, which goes on with the operations
+that are not settled: Ollama pulls only what is missing. Should a leader not notice at once that it is none any more,
+the server itself joins two pulls of one model.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec.structs import replace
 
 from shared.errors import GatewayError, UpstreamError
-from shared.models import ollama_operations as model_store
-from shared.models.ollama_operations import StoreState, Wish
+from shared.models import ollama_operations
+from shared.models.ollama_operations import LibraryState, ModelOperation
 from shared.process.outage import OutageLog
 from shared.process.tasks import wait_or
 from shared.redis.client import UNREACHABLE
+from workers.ollama_models.library import OllamaLibrary, PullProgress
 from workers.ollama_models.memory import available_bytes
-from workers.ollama_models.ollama_api import OllamaStore, PullProgress
 from workers.providers.ollama.provider import OllamaProvider
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ LEAVE_S: Final = 5.0
 
 
 class _Running(NamedTuple):
-    wish: Wish
+    operation: ModelOperation
     task: asyncio.Task[None]
 
 
-class ModelStore:
-    """The keeper of one backend's models, or one that stands by.
+class OperationsLeader:
+    """The leader of one backend's models, or one that stands by.
 
     Args:
         settings: intervals and bounds.
@@ -70,7 +70,7 @@ class ModelStore:
         redis: Redis,
         worker_id: str,
         queue: str,
-        ollama: OllamaStore,
+        ollama: OllamaLibrary,
         *,
         on_change: Callable[[], Awaitable[None]],
     ) -> None:
@@ -88,7 +88,7 @@ class ModelStore:
         self._outage = OutageLog(_log, "Redis", f"models of {queue}")
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep the models until `stop`; pulls that are under way then are left to the next keeper."""
+        """Keep the models until `stop`; pulls that are under way then are left to the next leader."""
         try:
             while not stop.is_set():
                 await self._turn()
@@ -100,77 +100,80 @@ class ModelStore:
         self._ended.clear()
         try:
             bound_s = self._settings.heartbeat_bound_s
-            wishes = await model_store.keep(self._redis, self._queue, self._worker_id, bound_s)
-            for wish in wishes or ():
-                if wish.is_settled and time.time() - wish.changed_ms / 1000 > model_store.SETTLED_LIFE_S:
-                    await model_store.forget(self._redis, self._queue, wish)
+            operations = await ollama_operations.lead(self._redis, self._queue, self._worker_id, bound_s)
+            for operation in operations or ():
+                if (
+                    operation.is_settled
+                    and time.time() - operation.changed_ms / 1000 > ollama_operations.SETTLED_LIFE_S
+                ):
+                    await ollama_operations.forget(self._redis, self._queue, operation)
         except UNREACHABLE as error:
             self._outage.failed(error)
             return
         self._outage.answered()
-        if wishes is None:
+        if operations is None:
             self._cancel_all()
             return
-        self._heed(wishes)
+        self._handle(operations)
         if time.monotonic() >= self._look_at and (self._look is None or self._look.done()):
             self._look_at = time.monotonic() + self._settings.discovery_interval_s
-            self._look = asyncio.create_task(self._say_what_is_there(), name=f"models of {self._queue}")
+            self._look = asyncio.create_task(self._publish_state(), name=f"models of {self._queue}")
 
-    def _heed(self, wishes: list[Wish]) -> None:
-        """Begin what is to be done, stop what is no longer wished."""
-        for wish in sorted(wishes, key=lambda wish: wish.asked_ms):
-            running = self._running.get(wish.field)
+    def _handle(self, operations: list[ModelOperation]) -> None:
+        """Begin what is to be done, stop what is no longer asked for."""
+        for operation in sorted(operations, key=lambda operation: operation.asked_ms):
+            running = self._running.get(operation.field)
             if running is not None:
-                if running.wish.id != wish.id:
+                if running.operation.id != operation.id:
                     running.task.cancel()
             # One that ended since the list was read stands in it as it was before.
-            elif not wish.is_settled and wish.id not in self._ended and self._has_room(wish):
-                self._begin(wish)
+            elif not operation.is_settled and operation.id not in self._ended and self._has_room(operation):
+                self._begin(operation)
 
-    def _has_room(self, wish: Wish) -> bool:
-        pulls = sum(running.wish.kind == "install" for running in self._running.values())
-        return wish.kind == "remove" or pulls < MOST_PULLS
+    def _has_room(self, operation: ModelOperation) -> bool:
+        pulls = sum(running.operation.kind == "install" for running in self._running.values())
+        return operation.kind == "remove" or pulls < MOST_PULLS
 
-    def _begin(self, wish: Wish) -> None:
-        task = asyncio.create_task(self._fulfil(wish), name=f"{wish.kind} {wish.model}")
-        self._running[wish.field] = _Running(wish, task)
-        task.add_done_callback(lambda _: self._end(wish))
+    def _begin(self, operation: ModelOperation) -> None:
+        task = asyncio.create_task(self._carry_out(operation), name=f"{operation.kind} {operation.model}")
+        self._running[operation.field] = _Running(operation, task)
+        task.add_done_callback(lambda _: self._end(operation))
 
-    def _end(self, wish: Wish) -> None:
-        del self._running[wish.field]
-        self._ended.add(wish.id)
+    def _end(self, operation: ModelOperation) -> None:
+        del self._running[operation.field]
+        self._ended.add(operation.id)
 
-    async def _fulfil(self, wish: Wish) -> None:
-        """Do what is wished, and say how it ended."""
-        _log.info("%s: %s %s", self._queue, wish.kind, wish.model)
+    async def _carry_out(self, operation: ModelOperation) -> None:
+        """Do what is asked for, and say how it ended."""
+        _log.info("%s: %s %s", self._queue, operation.kind, operation.model)
         try:
-            ended = await (self._install(wish) if wish.kind == "install" else self._remove(wish))
+            ended = await (self._install(operation) if operation.kind == "install" else self._remove(operation))
         except GatewayError as error:
-            ended = replace(wish, state="failed", error=error.message)
+            ended = replace(operation, state="failed", error=error.message)
         except TimeoutError:
-            ended = replace(wish, state="failed", error="Ollama did not answer in time.")
+            ended = replace(operation, state="failed", error="Ollama did not answer in time.")
         except Exception:  # noqa: BLE001 -- a defect that ended this process would end the next one too
-            _log.exception("%s of %s failed", wish.kind, wish.model)
-            ended = replace(wish, state="failed", error="The gateway failed on this; its worker's log says why.")
+            _log.exception("%s of %s failed", operation.kind, operation.model)
+            ended = replace(operation, state="failed", error="The gateway failed on this; its worker's log says why.")
         if ended.error is not None:
-            _log.warning("%s: %s %s failed: %s", self._queue, wish.kind, wish.model, ended.error)
+            _log.warning("%s: %s %s failed: %s", self._queue, operation.kind, operation.model, ended.error)
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 await self._on_change()
-        await self._say_what_is_there()
+        await self._publish_state()
         await self._settle(ended)
 
-    async def _install(self, wish: Wish) -> Wish:
+    async def _install(self, operation: ModelOperation) -> ModelOperation:
         progress = PullProgress()
         # Told to end, not cancelled: Python 3.11's `wait_for`, in which redis-py sends, may lose a cancellation.
         ended = asyncio.Event()
-        reporter = asyncio.create_task(self._report(wish, progress, ended), name=f"progress of {wish.model}")
+        reporter = asyncio.create_task(self._report(operation, progress, ended), name=f"progress of {operation.model}")
         try:
-            await self._pull(wish.model, progress)
+            await self._pull(operation.model, progress)
         finally:
             ended.set()
             await reporter
-        return replace(_so_far(wish, progress), state="done")
+        return replace(_so_far(operation, progress), state="done")
 
     async def _pull(self, model: str, progress: PullProgress) -> None:
         for pause_s in RETRY_PAUSES_S:
@@ -183,46 +186,46 @@ class ModelStore:
                 return
         await self._ollama.pull(model, progress)
 
-    async def _report(self, wish: Wish, progress: PullProgress, ended: asyncio.Event) -> None:
+    async def _report(self, operation: ModelOperation, progress: PullProgress, ended: asyncio.Event) -> None:
         """Write how far a pull is, whenever that has changed, until it has ended."""
-        said: Wish | None = None
+        reported: ModelOperation | None = None
         while not ended.is_set():
-            now = _so_far(wish, progress)
-            if now != said:
+            now = _so_far(operation, progress)
+            if now != reported:
                 with suppress(*UNREACHABLE):
-                    await model_store.note(self._redis, self._queue, now)
-                    said = now
+                    await ollama_operations.note(self._redis, self._queue, now)
+                    reported = now
             await wait_or(ended, PROGRESS_S)
 
-    async def _remove(self, wish: Wish) -> Wish:
+    async def _remove(self, operation: ModelOperation) -> ModelOperation:
         async with asyncio.timeout(REMOVE_TIMEOUT_S):
-            was_there = await self._ollama.remove(wish.model)
-        if was_there or wish.may_be_absent:
-            return replace(wish, state="done")
-        return replace(wish, state="failed", error="There is no such model.", is_unknown=True)
+            was_there = await self._ollama.remove(operation.model)
+        if was_there or operation.may_be_absent:
+            return replace(operation, state="done")
+        return replace(operation, state="failed", error="There is no such model.", is_unknown=True)
 
-    async def _settle(self, wish: Wish) -> None:
+    async def _settle(self, operation: ModelOperation) -> None:
         while True:
             try:
-                await model_store.note(self._redis, self._queue, wish)
+                await ollama_operations.note(self._redis, self._queue, operation)
             except UNREACHABLE:
                 await asyncio.sleep(SETTLE_RETRY_S)
             else:
                 return
 
-    async def _say_what_is_there(self) -> None:
+    async def _publish_state(self) -> None:
         """Ask the server, and write it where the api reads it. One at a time: an older answer must not come last."""
         async with self._looking:
             try:
                 async with asyncio.timeout(LOOK_TIMEOUT_S):
                     models = await self._ollama.models()
             except (GatewayError, TimeoutError):
-                state = StoreState(is_reachable=False, free_ram_bytes=available_bytes(), models=())
+                state = LibraryState(is_reachable=False, free_ram_bytes=available_bytes(), models=())
             else:
-                state = StoreState(is_reachable=True, free_ram_bytes=available_bytes(), models=models)
+                state = LibraryState(is_reachable=True, free_ram_bytes=available_bytes(), models=models)
             life_s = 2 * self._settings.discovery_interval_s + LOOK_TIMEOUT_S + self._settings.heartbeat_bound_s
             with suppress(*UNREACHABLE):
-                await model_store.publish(self._redis, self._queue, state, life_s)
+                await ollama_operations.publish(self._redis, self._queue, state, life_s)
 
     def _cancel_all(self) -> None:
         for running in self._running.values():
@@ -237,13 +240,13 @@ class ModelStore:
         if tasks:
             await asyncio.wait(tasks, timeout=LEAVE_S)
         with suppress(*UNREACHABLE):
-            await model_store.leave(self._redis, self._queue, self._worker_id)
+            await ollama_operations.leave(self._redis, self._queue, self._worker_id)
         await self._ollama.close()
 
 
-def model_stores(
+def operation_leaders(
     settings: Settings, redis: Redis, worker_id: str, backends: list[Backend], announce: Callable[[], None]
-) -> list[ModelStore]:
+) -> list[OperationsLeader]:
     """Make one for each backend whose server is an Ollama. `worker_id` in hex digits; `announce` publishes offers."""
 
     def rediscovery(backend: Backend) -> Callable[[], Awaitable[None]]:
@@ -254,12 +257,12 @@ def model_stores(
         return rediscover
 
     return [
-        ModelStore(
+        OperationsLeader(
             settings,
             redis,
             worker_id,
             backend.queue,
-            OllamaStore(backend.provider.base_url),
+            OllamaLibrary(backend.provider.base_url),
             on_change=rediscovery(backend),
         )
         for backend in backends
@@ -267,7 +270,7 @@ def model_stores(
     ]
 
 
-def _so_far(wish: Wish, progress: PullProgress) -> Wish:
+def _so_far(operation: ModelOperation, progress: PullProgress) -> ModelOperation:
     """A pull under way."""
     completed, total = progress.completed_bytes, progress.total_bytes
-    return replace(wish, state="running", detail=progress.status, completed_bytes=completed, total_bytes=total)
+    return replace(operation, state="running", detail=progress.status, completed_bytes=completed, total_bytes=total)
