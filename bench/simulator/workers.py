@@ -24,7 +24,7 @@ from shared.redis.names import (
 )
 from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
 from workers.accounts.outcome import Refusal
-from workers.accounts.state import AccountLedger, Candidate, Reservation
+from workers.accounts.state import AccountStateStore, Candidate, Reservation
 from workers.backends.backend import Backend
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Worker:
         self._clock = clock
         self._running = 0
         self._closed: dict[str, int] = {}
-        self._ledger = AccountLedger(redis, upstream.queue, probe_s=120, is_counted=True)
+        self._store = AccountStateStore(redis, upstream.queue, probe_s=120, is_counted=True)
         source = cast("ModelSource", _Named(upstream.provider))
         accounts = cast("Accounts", self)  # as far as an announcement goes
         self._backend = Backend(upstream.tier, source, upstream.name, upstream.slots, accounts=accounts)
@@ -106,7 +106,7 @@ class Worker:
         accounts = [Candidate(f"account-{number}", f"project-{number}", "", quota) for number in numbers]
         random.shuffle(accounts)
         how: How = "last" if job.is_last else "take"
-        taken = await self._ledger.reserve(how, job.model, prompt_tokens, accounts)
+        taken = await self._store.reserve(how, job.model, prompt_tokens, accounts)
         if taken.closed_ms:
             self._closed[job.model] = taken.closed_ms
             self.has_news = True
@@ -115,7 +115,7 @@ class Worker:
     async def settle(self, hold: Hold, model: str, request: Request) -> None:
         """The attempt went well."""
         all_tokens = request.prompt_tokens + request.output_tokens
-        await self._ledger.settle(
+        await self._store.settle(
             "good",
             hold.reservation,
             model,

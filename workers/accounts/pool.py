@@ -24,7 +24,7 @@ from shared.redis.client import UNREACHABLE
 from workers.accounts.account import Account, Lease
 from workers.accounts.log import AccountLog
 from workers.accounts.outcome import Blame, Refusal, blame_of, refused, retry_after_s, used_nothing
-from workers.accounts.state import AccountLedger, Candidate, How, Outcome, Reservation
+from workers.accounts.state import AccountStateStore, Candidate, How, Outcome, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -43,7 +43,7 @@ class Accounts:
     """The accounts of one backend of this process.
 
     Args:
-        ledger: their state.
+        state: their state.
         accounts: they may be replaced later.
         catalogue: the limits of an account that has none of its own; without it nothing is counted.
         most_waiting: how many attempts may wait for a quota at once, since each of them holds a slot.
@@ -51,14 +51,14 @@ class Accounts:
 
     def __init__(
         self,
-        ledger: AccountLedger,
+        state: AccountStateStore,
         accounts: Sequence[Account] = (),
         catalogue: Catalogue | None = None,
         *,
         most_waiting: int = 8,
     ) -> None:
-        self._ledger = ledger
-        self._log = AccountLog(ledger.queue)
+        self._state = state
+        self._log = AccountLog(state.queue)
         self._accounts = tuple(accounts)
         self._catalogue = catalogue
         self._most_waiting = most_waiting
@@ -94,7 +94,7 @@ class Accounts:
         replaced, self._replaced = self._replaced, asyncio.Event()
         replaced.set()
         try:
-            await self._ledger.reopen()
+            await self._state.reopen()
         except UNREACHABLE as error:
             self._is_away(error)
 
@@ -137,7 +137,7 @@ class Accounts:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         (candidate,) = self._candidates("", [account])
-        await self._ledger.fail(Blame("rejected"), "probe", "", candidate, error)
+        await self._state.fail(Blame("rejected"), "probe", "", candidate, error)
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Keep up with what other workers found out, for good.
@@ -150,7 +150,7 @@ class Accounts:
             good, self._good = self._good, {}
             try:
                 async with asyncio.timeout(REDIS_S):
-                    self._mark(await self._ledger.look(good))
+                    self._mark(await self._state.look(good))
             except UNREACHABLE as error:
                 self._outage.failed(error)
             else:
@@ -197,12 +197,12 @@ class Accounts:
     async def _reserve(
         self, how: How, model: str, tokens: int, accounts: Sequence[Account]
     ) -> Reservation | Refusal | None:
-        """What the ledger says; None while Redis is away."""
+        """What the state says; None while Redis is away."""
         if time.monotonic() < self._away_until:
             return None
         try:
             async with asyncio.timeout(REDIS_S):
-                chosen = await self._ledger.reserve(how, model, tokens, self._candidates(model, accounts))
+                chosen = await self._state.reserve(how, model, tokens, self._candidates(model, accounts))
         except UNREACHABLE as error:
             self._is_away(error)
             return None
@@ -242,9 +242,9 @@ class Accounts:
         try:
             async with asyncio.timeout(REDIS_S):
                 candidate = self._candidates(model, [account])[0]
-                until = await self._ledger.fail(blame, role, model, candidate, error, good=good)
-                closed_ms, open_ones = await self._ledger.peek(model, self._candidates(model, accounts))
-                marks = await self._ledger.look({})
+                until = await self._state.fail(blame, role, model, candidate, error, good=good)
+                closed_ms, open_ones = await self._state.peek(model, self._candidates(model, accounts))
+                marks = await self._state.look({})
         except UNREACHABLE as problem:
             self._is_away(problem)
             return
@@ -259,7 +259,7 @@ class Accounts:
         candidate = self._candidates(lease.model, [lease.account])[0]
         try:
             async with asyncio.timeout(REDIS_S):
-                await self._ledger.settle(
+                await self._state.settle(
                     outcome,
                     reservation,
                     lease.model,
@@ -268,7 +268,7 @@ class Accounts:
                     all_tokens=lease.all_tokens,
                 )
                 if reservation.role:
-                    self._mark(await self._ledger.look({}))
+                    self._mark(await self._state.look({}))
         except UNREACHABLE as error:
             self._is_away(error)
 

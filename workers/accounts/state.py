@@ -66,7 +66,7 @@ class Reservation(msgspec.Struct, frozen=True):
     closed_ms: int = 0
 
 
-class AccountLedger:
+class AccountStateStore:
     """The state of the accounts of one backend. Each method raises `UNREACHABLE` while Redis does not answer.
 
     Args:

@@ -16,7 +16,7 @@ from shared.sealing import fingerprint
 from workers.accounts.account import Account
 from workers.accounts.gemini import GeminiAccounts
 from workers.accounts.pool import Accounts
-from workers.accounts.state import AccountLedger
+from workers.accounts.state import AccountStateStore
 from workers.backends.backend import Backend
 from workers.providers.base import Connect, Connection, ForAccount, Site
 from workers.providers.images.fetch import ImageFetcher
@@ -74,7 +74,7 @@ def _with_accounts(
     return Backend(site.tier, keeper, keeper.name, slots, accounts=accounts, keeper=keeper)
 
 
-def _state(site: Site, name: str, redis: Redis, *, is_counted: bool = False) -> AccountLedger:
+def _state(site: Site, name: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
     """The state of a backend's accounts."""
     probe_s = site.settings.first_token_timeout_s
-    return AccountLedger(redis, queue_name(site.tier, name), probe_s=probe_s, is_counted=is_counted)
+    return AccountStateStore(redis, queue_name(site.tier, name), probe_s=probe_s, is_counted=is_counted)

@@ -18,7 +18,7 @@ from shared.sealing import Opener, fingerprint
 from shared.settings import Settings
 from tests.integration.api.manage.gateway_stub import management_app, served
 from workers.accounts.outcome import Blame
-from workers.accounts.state import AccountLedger, Candidate
+from workers.accounts.state import AccountStateStore, Candidate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,10 +89,10 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     one = accounts[0]["id"]
     known = KnownAccount(id=one, account_email="one@example.com", source="stored", scope="key:s", fingerprint="s")
     await publish_known(redis, [known])
-    ledger = AccountLedger(redis, "q", probe_s=60, is_counted=True)
+    store = AccountStateStore(redis, "q", probe_s=60, is_counted=True)
     candidate = Candidate(one, "key:s", "s", Quota(requests_per_minute=3))
-    await ledger.reserve("take", "gemini-x", 7, [candidate])
-    await ledger.fail(Blame("throttled", "minute", 30_000), "", "gemini-x", candidate, Throttled("At its limit."))
+    await store.reserve("take", "gemini-x", 7, [candidate])
+    await store.fail(Blame("throttled", "minute", 30_000), "", "gemini-x", candidate, Throttled("At its limit."))
     shown = await gemini("status")
     head, first, second = shown.stdout.splitlines()
     assert head.split()[:3] == ["Account", "Model", "State"]

@@ -19,7 +19,7 @@ from shared.sealing import Opener
 from shared.settings import Settings
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.accounts.outcome import Blame
-from workers.accounts.state import AccountLedger, Candidate, Reservation
+from workers.accounts.state import AccountStateStore, Candidate, Reservation
 
 if TYPE_CHECKING:
     from quart.typing import TestClientProtocol
@@ -177,7 +177,7 @@ async def test_postgres_down_is_503(redis: Redis) -> None:
 
 async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis: Redis) -> None:
     """Each account's own use, its project's quotas, and what is wrong with it, until when."""
-    ledger = AccountLedger(redis, "arq:queue:gemini:gemini", probe_s=60, is_counted=True)
+    store = AccountStateStore(redis, "arq:queue:gemini:gemini", probe_s=60, is_counted=True)
     _, made = await call(client, "POST", json={**NEW, "requests_per_minute": 3})
     known = [
         KnownAccount(id="env-GEMINI_API_KEY", account_email="GEMINI_API_KEY", source="environment", scope="key:e",
@@ -188,10 +188,10 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
     await publish_known(redis, known)
     environment, stored = (Candidate(one.id, one.scope, one.fingerprint, Quota()) for one in known)
     for account in (environment, stored, stored):
-        taken = await ledger.reserve("take", MODEL, 10, [account])
+        taken = await store.reserve("take", MODEL, 10, [account])
         assert isinstance(taken, Reservation)
-        await ledger.settle("good", taken, MODEL, account, prompt_tokens=70, all_tokens=75)
-    await ledger.fail(Blame("throttled", "minute", 30_000), "", MODEL, stored, Throttled("At its limit."))
+        await store.settle("good", taken, MODEL, account, prompt_tokens=70, all_tokens=75)
+    await store.fail(Blame("throttled", "minute", 30_000), "", MODEL, stored, Throttled("At its limit."))
     _, (first, second) = await call(client, "GET")
     assert (first["id"], first["source"], first["created_at"], first["state"]) == (
         known[0].id,
@@ -209,18 +209,18 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
         "cooling", "At its limit.", model["state_until"],
     )  # fmt: skip
     for _ in range(5):
-        await ledger.fail(Blame("failed"), "", MODEL, environment, Unavailable("Down."))
+        await store.fail(Blame("failed"), "", MODEL, environment, Unavailable("Down."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"]) == ("failing", "Down.")
     await redis.hset(breaker_key(environment.id, MODEL), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["state_until"], first["last_error"]) == ("recovering", None, "Down.")
-    await ledger.fail(Blame("rejected"), "", MODEL, environment, Rejected("Refused."))
+    await store.fail(Blame("rejected"), "", MODEL, environment, Rejected("Refused."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"], first["state_since"] < first["state_until"]) == (
         "rejected", "Refused.", True,
     )  # fmt: skip
-    other = await ledger.reserve("take", "gemini-2.5-flash", 1, [stored])
+    other = await store.reserve("take", "gemini-2.5-flash", 1, [stored])
     assert isinstance(other, Reservation)
     _, (_, second) = await call(client, "GET")
     assert second["state"] == "ok", "one of its models can be used"
@@ -231,8 +231,8 @@ async def test_a_day_that_is_used_up_is_shown_as_cooling(client: TestClientProto
     _, made = await call(client, "POST", json={**NEW, "requests_per_day": 1})
     one = KnownAccount(id=made["id"], account_email="x", source="stored", scope="key:s", fingerprint="s")
     await publish_known(redis, [one])
-    ledger = AccountLedger(redis, "q", probe_s=60, is_counted=True)
-    await ledger.reserve("take", MODEL, 1, [Candidate(one.id, one.scope, "s", Quota())])
+    store = AccountStateStore(redis, "q", probe_s=60, is_counted=True)
+    await store.reserve("take", MODEL, 1, [Candidate(one.id, one.scope, "s", Quota())])
     _, (shown,) = await call(client, "GET")
     assert (shown["state"], datetime.fromisoformat(shown["state_until"])) == ("cooling", next_reset(datetime.now(UTC)))
 

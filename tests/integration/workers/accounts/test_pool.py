@@ -15,7 +15,7 @@ from shared.redis.names import quota_keys
 from shared.types import Usage
 from workers.accounts.account import Account
 from workers.accounts.pool import Accounts
-from workers.accounts.state import AccountLedger
+from workers.accounts.state import AccountStateStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,14 +47,14 @@ def account(name: str, **quota: int) -> Account:
 
 def counted(redis: Redis, *accounts: Account) -> Accounts:
     """Accounts with quotas, as of the Gemini tier; none but their own."""
-    ledger = AccountLedger(redis, "arq:queue:gemini:gemini", probe_s=60, is_counted=True)
-    return Accounts(ledger, accounts, Catalogue())
+    store = AccountStateStore(redis, "arq:queue:gemini:gemini", probe_s=60, is_counted=True)
+    return Accounts(store, accounts, Catalogue())
 
 
 def lone(redis: Redis) -> Accounts:
     """The one account of a backend without quotas."""
-    ledger = AccountLedger(redis, "arq:queue:local:x", probe_s=60, is_counted=False)
-    return Accounts(ledger, [account("local:x")])
+    store = AccountStateStore(redis, "arq:queue:local:x", probe_s=60, is_counted=False)
+    return Accounts(store, [account("local:x")])
 
 
 async def use(accounts: Accounts, error: BaseException | None = None, **options: Any) -> str:
@@ -254,7 +254,7 @@ async def test_a_waiting_attempt_takes_an_account_that_is_added(redis: Redis, ev
     waiting = asyncio.create_task(use(accounts, is_last=True, due=due))
 
     async def refused() -> bool:
-        return MODEL in await accounts._ledger.look({})
+        return MODEL in await accounts._store.look({})
 
     await eventually(refused)
     await accounts.replace([full, account("new")])
@@ -282,13 +282,13 @@ async def test_without_accounts_an_attempt_fails_over(redis: Redis) -> None:
 async def test_without_redis_attempts_go_on_with_what_was_known(valkey_url: str, redis: Redis) -> None:
     """The account that failed here lately comes last; the failure of the bookkeeping is nobody's failure."""
     gone = connect("redis://127.0.0.1:1")
-    away = AccountLedger(gone, "arq:queue:gemini:gemini", probe_s=60, is_counted=True)
+    away = AccountStateStore(gone, "arq:queue:gemini:gemini", probe_s=60, is_counted=True)
     accounts = counted(redis, account("a"), account("b"))
     bad = await use(accounts)
     while await use(accounts) != bad:
         pass
     accounts._unwell[bad] = time.monotonic() + 30
-    accounts._ledger = away
+    accounts._store = away
     started = time.monotonic()
     served = {await use(accounts) for _ in range(20)}
     assert served == {"a", "b"} - {bad}

@@ -13,7 +13,7 @@ from shared.models.catalogue import Quota
 from shared.redis.client import close, connect
 from shared.redis.names import account_key, breaker_key, quota_keys
 from workers.accounts.outcome import Blame, Refusal
-from workers.accounts.state import AccountLedger, Candidate, Reservation, Role
+from workers.accounts.state import AccountStateStore, Candidate, Reservation, Role
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -30,28 +30,28 @@ def candidate(name: str = "a", scope: str | None = None, **quota: int) -> Candid
 
 
 @pytest.fixture
-def ledger(redis: Redis) -> AccountLedger:
-    """A ledger that counts."""
-    return AccountLedger(redis, QUEUE, probe_s=60, is_counted=True)
+def store(redis: Redis) -> AccountStateStore:
+    """A store that counts."""
+    return AccountStateStore(redis, QUEUE, probe_s=60, is_counted=True)
 
 
 async def take(
-    ledger: AccountLedger, *accounts: Candidate, how: str = "take", tokens: int = 1
+    store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1
 ) -> Reservation | Refusal:
     """Reserve."""
-    return await ledger.reserve(how, MODEL, tokens, accounts)  # type: ignore[arg-type]
+    return await store.reserve(how, MODEL, tokens, accounts)  # type: ignore[arg-type]
 
 
-async def taken(ledger: AccountLedger, *accounts: Candidate, how: str = "take", tokens: int = 1) -> Reservation:
+async def taken(store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1) -> Reservation:
     """Reserve what must be there."""
-    reservation = await take(ledger, *accounts, how=how, tokens=tokens)
+    reservation = await take(store, *accounts, how=how, tokens=tokens)
     assert isinstance(reservation, Reservation), reservation
     return reservation
 
 
-async def refused(ledger: AccountLedger, *accounts: Candidate, how: str = "take", tokens: int = 1) -> Refusal:
+async def refused(store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1) -> Refusal:
     """Reserve what must not be there."""
-    refusal = await take(ledger, *accounts, how=how, tokens=tokens)
+    refusal = await take(store, *accounts, how=how, tokens=tokens)
     assert isinstance(refusal, Refusal), refusal
     return refusal
 
@@ -70,10 +70,10 @@ async def pass_time(redis: Redis, key: str) -> None:
             await redis.hset(key, field, "1")  # type: ignore[misc]
 
 
-async def trip(ledger: AccountLedger, account: Candidate) -> None:
+async def trip(store: AccountStateStore, account: Candidate) -> None:
     """Open an account's breaker."""
     for _ in range(5):
-        await ledger.fail(FAILED, "", MODEL, account, DOWN)
+        await store.fail(FAILED, "", MODEL, account, DOWN)
 
 
 async def test_a_quota_is_never_exceeded_by_workers_that_ask_at_once(valkey_url: str, redis: Redis) -> None:
@@ -82,8 +82,8 @@ async def test_a_quota_is_never_exceeded_by_workers_that_ask_at_once(valkey_url:
     clients = [connect(valkey_url) for _ in range(4)]
     accounts = [candidate(name, requests_per_minute=7) for name in "ab"]
     accounts += [candidate("c", scope="key:b", requests_per_minute=7)]
-    ledgers = [AccountLedger(client, QUEUE, probe_s=60, is_counted=True) for client in clients]
-    replies = await asyncio.gather(*(take(ledgers[number % 4], *accounts) for number in range(200)))
+    stores = [AccountStateStore(client, QUEUE, probe_s=60, is_counted=True) for client in clients]
+    replies = await asyncio.gather(*(take(stores[number % 4], *accounts) for number in range(200)))
     for client in clients:
         await close(client)
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
@@ -92,259 +92,263 @@ async def test_a_quota_is_never_exceeded_by_workers_that_ask_at_once(valkey_url:
     assert {reply.why for reply in replies if isinstance(reply, Refusal)} == {"minute"}
 
 
-async def test_a_refused_attempt_takes_nothing(ledger: AccountLedger, redis: Redis) -> None:
+async def test_a_refused_attempt_takes_nothing(store: AccountStateStore, redis: Redis) -> None:
     """Neither of the minute nor of the day."""
     account = candidate(requests_per_minute=1, requests_per_day=9)
-    first = await taken(ledger, account)
+    first = await taken(store, account)
     for _ in range(3):
-        await refused(ledger, account)
+        await refused(store, account)
     _, minute, tokens, day = quota_keys(account.scope, MODEL, first.day)
     assert await redis.zcard(minute) == 1
     assert await redis.hget(tokens, "total") == b"1"  # type: ignore[misc]
     assert await redis.hgetall(day) == {b"model:gemini-x": b"1", b"requests:a": b"1"}  # type: ignore[misc]
 
 
-async def test_the_minute_slides(ledger: AccountLedger, redis: Redis) -> None:
+async def test_the_minute_slides(store: AccountStateStore, redis: Redis) -> None:
     """A use counts for sixty seconds, and the refusal says when the oldest of them ends."""
     account = candidate(requests_per_minute=2)
-    await taken(ledger, account)
+    await taken(store, account)
     await age(redis, account, 50)
-    await taken(ledger, account)
-    refusal = await refused(ledger, account)
+    await taken(store, account)
+    refusal = await refused(store, account)
     assert 8_000 < refusal.wait_ms <= 10_000
     await age(redis, account, 10.5)
-    await taken(ledger, account)
-    await refused(ledger, account)
+    await taken(store, account)
+    await refused(store, account)
 
 
-async def test_the_account_with_the_most_headroom_is_taken(ledger: AccountLedger) -> None:
+async def test_the_account_with_the_most_headroom_is_taken(store: AccountStateStore) -> None:
     """By the smallest share that is left of any of its limits, not by numbers."""
     small = candidate("small", requests_per_minute=4)
     large = candidate("large", requests_per_minute=100, prompt_tokens_per_minute=1000)
-    await taken(ledger, large, tokens=300)
-    assert [(await taken(ledger, large, small)).account for _ in range(3)] == [1, 1, 0]
+    await taken(store, large, tokens=300)
+    assert [(await taken(store, large, small)).account for _ in range(3)] == [1, 1, 0]
 
 
-async def test_accounts_of_one_project_share_its_quota(ledger: AccountLedger) -> None:
+async def test_accounts_of_one_project_share_its_quota(store: AccountStateStore) -> None:
     """Two keys, one limit; another model has its own."""
     keys = [candidate(name, scope="project:p", requests_per_minute=2) for name in "ab"]
-    await taken(ledger, keys[0])
-    await taken(ledger, keys[1])
-    await refused(ledger, *keys)
-    assert isinstance(await ledger.reserve("take", "another", 1, keys), Reservation)
+    await taken(store, keys[0])
+    await taken(store, keys[1])
+    await refused(store, *keys)
+    assert isinstance(await store.reserve("take", "another", 1, keys), Reservation)
 
 
-async def test_prompt_tokens_are_reserved_and_corrected(ledger: AccountLedger, redis: Redis) -> None:
+async def test_prompt_tokens_are_reserved_and_corrected(store: AccountStateStore, redis: Redis) -> None:
     """By the estimate first, then by what the upstream counted."""
     account = candidate(prompt_tokens_per_minute=100)
-    first = await taken(ledger, account, tokens=90)
-    assert (await refused(ledger, account, tokens=20)).closed_ms == 0, "a shorter prompt still fits"
-    await ledger.settle("good", first, MODEL, account, prompt_tokens=30, all_tokens=44)
-    second = await taken(ledger, account, tokens=20)
-    await ledger.settle("good", second, MODEL, account, prompt_tokens=70, all_tokens=70)
-    refusal = await refused(ledger, account, tokens=1)
+    first = await taken(store, account, tokens=90)
+    assert (await refused(store, account, tokens=20)).closed_ms == 0, "a shorter prompt still fits"
+    await store.settle("good", first, MODEL, account, prompt_tokens=30, all_tokens=44)
+    second = await taken(store, account, tokens=20)
+    await store.settle("good", second, MODEL, account, prompt_tokens=70, all_tokens=70)
+    refusal = await refused(store, account, tokens=1)
     assert refusal.why == "minute"
     assert refusal.closed_ms > time.time() * 1000
     await age(redis, account, 61)
-    await taken(ledger, account, tokens=100)
+    await taken(store, account, tokens=100)
     _, _, tokens, day = quota_keys(account.scope, MODEL, first.day)
     assert sorted((await redis.hgetall(tokens)).values()) == [b"100", b"100"], "the total and the one use"  # type: ignore[misc]
     assert await redis.hget(day, "tokens:a") == b"114"  # type: ignore[misc]
 
 
-async def test_a_prompt_over_the_whole_quota_is_tried_only_where_nothing_else_can_serve(ledger: AccountLedger) -> None:
+async def test_a_prompt_over_the_whole_quota_is_tried_only_where_nothing_else_can_serve(
+    store: AccountStateStore,
+) -> None:
     """Our number may be wrong."""
     account = candidate(prompt_tokens_per_minute=100)
-    assert (await refused(ledger, account, tokens=101)).closed_ms == 0
-    await taken(ledger, account, how="last", tokens=101)
+    assert (await refused(store, account, tokens=101)).closed_ms == 0
+    await taken(store, account, how="last", tokens=101)
 
 
-async def test_the_requests_of_a_day_count_until_it_ends(ledger: AccountLedger) -> None:
+async def test_the_requests_of_a_day_count_until_it_ends(store: AccountStateStore) -> None:
     """However many minutes they are spread over; a lone backend is tried all the same, our count may be wrong."""
     account = candidate(requests_per_day=2)
-    await taken(ledger, account)
-    await taken(ledger, account)
-    refusal = await refused(ledger, account)
+    await taken(store, account)
+    await taken(store, account)
+    refusal = await refused(store, account)
     assert (refusal.why, refusal.error) == ("day", b"")
     assert 0 < refusal.wait_ms <= 25 * 3600 * 1000
-    assert (await taken(ledger, account, how="last")).role == "forced"
-    assert (await refused(ledger, account, how="last")).why == "day"
+    assert (await taken(store, account, how="last")).role == "forced"
+    assert (await refused(store, account, how="last")).why == "day"
 
 
-async def test_what_was_not_used_is_given_back(ledger: AccountLedger) -> None:
+async def test_what_was_not_used_is_given_back(store: AccountStateStore) -> None:
     """A request that the upstream refused to begin."""
     account = candidate(requests_per_minute=1, requests_per_day=1, prompt_tokens_per_minute=10)
     for _ in range(3):
-        reservation = await taken(ledger, account, tokens=10)
-        await ledger.settle("unused", reservation, MODEL, account)
+        reservation = await taken(store, account, tokens=10)
+        await store.settle("unused", reservation, MODEL, account)
 
 
 @pytest.mark.parametrize(("period", "why"), [("minute", "minute"), ("day", "told"), ("unknown", "cooling")])
-async def test_a_429_cools_the_project_for_this_model(ledger: AccountLedger, period: str, why: str) -> None:
+async def test_a_429_cools_the_project_for_this_model(store: AccountStateStore, period: str, why: str) -> None:
     """For as long as it said, whichever of its keys is asked; the others go on, and so do other models."""
     told, same, other = candidate("a", "project:p"), candidate("b", "project:p"), candidate("c")
     error = errors.Throttled("At its limit.", retry_after_s=30)
-    await ledger.fail(Blame("throttled", period, 30_000), "", MODEL, told, error)  # type: ignore[arg-type]
-    assert (await taken(ledger, told, same, other)).account == 2
-    refusal = await refused(ledger, told, same)
+    await store.fail(Blame("throttled", period, 30_000), "", MODEL, told, error)  # type: ignore[arg-type]
+    assert (await taken(store, told, same, other)).account == 2
+    refusal = await refused(store, told, same)
     assert refusal.why == why
     assert 28_000 < refusal.wait_ms <= 30_000
     assert b"At its limit." in refusal.error
-    assert isinstance(await ledger.reserve("take", "another", 1, [told]), Reservation)
+    assert isinstance(await store.reserve("take", "another", 1, [told]), Reservation)
 
 
-async def test_cooling_without_a_hint_doubles_with_each_429(ledger: AccountLedger, redis: Redis) -> None:
+async def test_cooling_without_a_hint_doubles_with_each_429(store: AccountStateStore, redis: Redis) -> None:
     """From five seconds to five minutes; attempts that ran beside each other are one sign; an answer begins anew."""
     account = candidate()
     quota = quota_keys(account.scope, MODEL, "")[0]
     waits = []
     for _ in range(9):
         for _ in range(3):
-            await ledger.fail(Blame("throttled"), "", MODEL, account, errors.Throttled("no"))
-        waits.append(round((await refused(ledger, account)).wait_ms / 1000))
+            await store.fail(Blame("throttled"), "", MODEL, account, errors.Throttled("no"))
+        waits.append(round((await refused(store, account)).wait_ms / 1000))
         await redis.hset(quota, "cool", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
-    reservation = await taken(ledger, account)
-    await ledger.settle("good", reservation, MODEL, account)
-    await ledger.fail(Blame("throttled"), "", MODEL, account, errors.Throttled("no"))
-    assert (await refused(ledger, account)).wait_ms <= 5000
+    reservation = await taken(store, account)
+    await store.settle("good", reservation, MODEL, account)
+    await store.fail(Blame("throttled"), "", MODEL, account, errors.Throttled("no"))
+    assert (await refused(store, account)).wait_ms <= 5000
 
 
-async def test_a_limit_that_the_upstream_names_is_learned_if_it_is_lower(ledger: AccountLedger, redis: Redis) -> None:
+async def test_a_limit_that_the_upstream_names_is_learned_if_it_is_lower(
+    store: AccountStateStore, redis: Redis
+) -> None:
     """Ours stays where it is the lower one; after a day it is forgotten."""
     for name, ours, named, most in (("lower", 9, 2, 2), ("higher", 2, 9, 2), ("new", 0, 3, 3)):
         account = candidate(name, requests_per_minute=ours)
         for value in (named, named + 5):
             blame = Blame("throttled", "minute", 1, (("rpm", value),))
-            await ledger.fail(blame, "", MODEL, account, errors.Throttled("no"))
+            await store.fail(blame, "", MODEL, account, errors.Throttled("no"))
         quota = quota_keys(account.scope, MODEL, "")[0]
         await pass_time(redis, quota)
         for _ in range(most):
-            await taken(ledger, account)
-        await refused(ledger, account)
+            await taken(store, account)
+        await refused(store, account)
         await redis.hset(quota, "learned", "1")  # type: ignore[misc]
         if name != "higher":
-            await taken(ledger, account)
+            await taken(store, account)
 
 
 async def test_a_refused_credential_is_benched_until_it_is_probed_or_changed(
-    ledger: AccountLedger, redis: Redis
+    store: AccountStateStore, redis: Redis
 ) -> None:
     """For every model; after its time one attempt finds out; another key is another credential."""
     bad, good = candidate("bad"), candidate("good")
-    await ledger.fail(Blame("rejected"), "", MODEL, bad, errors.Rejected("Refused."))
-    assert {(await taken(ledger, bad, good)).account for _ in range(8)} == {1}
-    refusal = await refused(ledger, bad)
+    await store.fail(Blame("rejected"), "", MODEL, bad, errors.Rejected("Refused."))
+    assert {(await taken(store, bad, good)).account for _ in range(8)} == {1}
+    refusal = await refused(store, bad)
     assert (refusal.why, b"Refused." in refusal.error) == ("rejected", True)
     assert 590_000 < refusal.wait_ms <= 600_000
-    assert (await ledger.look({}))[""] > time.time() * 1000, "closed for every model"
-    assert (await taken(ledger, Candidate("bad", "key:new", "print-new", Quota()))).role == ""
+    assert (await store.look({}))[""] > time.time() * 1000, "closed for every model"
+    assert (await taken(store, Candidate("bad", "key:new", "print-new", Quota()))).role == ""
     await pass_time(redis, account_key("bad"))
-    assert (await taken(ledger, bad, good)).account == 1, "never at the cost of a client, while another can serve"
-    probe = await taken(ledger, bad)
+    assert (await taken(store, bad, good)).account == 1, "never at the cost of a client, while another can serve"
+    probe = await taken(store, bad)
     assert probe.role == "probe"
-    assert isinstance(await take(ledger, bad), Refusal)
-    await ledger.settle("good", probe, MODEL, bad)
-    assert (await taken(ledger, bad)).role == ""
+    assert isinstance(await take(store, bad), Refusal)
+    await store.settle("good", probe, MODEL, bad)
+    assert (await taken(store, bad)).role == ""
 
 
-async def test_the_breaker_opens_at_five_failures_that_are_half_of_the_attempts(ledger: AccountLedger) -> None:
+async def test_the_breaker_opens_at_five_failures_that_are_half_of_the_attempts(store: AccountStateStore) -> None:
     """One error, or a few among many answers, opens nothing."""
     account, busy = candidate("a"), candidate("busy")
     for number in range(1, 6):
-        assert bool(await ledger.fail(FAILED, "", MODEL, account, DOWN)) is (number == 5)
-    assert (await refused(ledger, account)).why == "failing"
-    await ledger.look({("busy", MODEL): 6})
-    untils = [await ledger.fail(FAILED, "", MODEL, busy, DOWN) for _ in range(6)]
+        assert bool(await store.fail(FAILED, "", MODEL, account, DOWN)) is (number == 5)
+    assert (await refused(store, account)).why == "failing"
+    await store.look({("busy", MODEL): 6})
+    untils = [await store.fail(FAILED, "", MODEL, busy, DOWN) for _ in range(6)]
     assert [bool(until) for until in untils] == [False] * 5 + [True]
 
 
-async def test_failures_of_long_ago_do_not_count(ledger: AccountLedger, redis: Redis) -> None:
+async def test_failures_of_long_ago_do_not_count(store: AccountStateStore, redis: Redis) -> None:
     """The window is half a minute."""
     account = candidate()
     window = "claw:account:a:window:gemini-x"
     old = int(time.time()) // 5 - 7
     await redis.hset(window, mapping={f"bad:{old}": 40})  # type: ignore[misc]
     for _ in range(4):
-        assert not await ledger.fail(FAILED, "", MODEL, account, DOWN)
+        assert not await store.fail(FAILED, "", MODEL, account, DOWN)
     assert await redis.hexists(window, f"bad:{old}") is False  # type: ignore[misc]
 
 
 async def test_half_open_lets_one_attempt_through_for_all_workers(
-    ledger: AccountLedger, redis: Redis, valkey_url: str
+    store: AccountStateStore, redis: Redis, valkey_url: str
 ) -> None:
     """Of thirty at once one is the probe; if it fails the wait doubles, if it goes well the breaker closes."""
     account = candidate()
     other_client = connect(valkey_url)
-    other = AccountLedger(other_client, QUEUE, probe_s=60, is_counted=True)
-    await trip(ledger, account)
-    waits = [(await refused(ledger, account)).wait_ms]
+    other = AccountStateStore(other_client, QUEUE, probe_s=60, is_counted=True)
+    await trip(store, account)
+    waits = [(await refused(store, account)).wait_ms]
     for _ in range(5):
         await pass_time(redis, breaker_key("a", MODEL))
-        replies = await asyncio.gather(*(take(which, account) for _ in range(15) for which in (ledger, other)))
+        replies = await asyncio.gather(*(take(which, account) for _ in range(15) for which in (store, other)))
         assert [reply.role for reply in replies if isinstance(reply, Reservation)] == ["probe"]
-        await ledger.fail(FAILED, "probe", MODEL, account, DOWN)
-        await ledger.fail(FAILED, "", MODEL, account, DOWN)  # one that began before says nothing new
-        waits.append((await refused(ledger, account)).wait_ms)
+        await store.fail(FAILED, "probe", MODEL, account, DOWN)
+        await store.fail(FAILED, "", MODEL, account, DOWN)  # one that began before says nothing new
+        waits.append((await refused(store, account)).wait_ms)
     assert [round(wait_ms / 1000) for wait_ms in waits] == [5, 10, 20, 40, 60, 60]
     await pass_time(redis, breaker_key("a", MODEL))
-    await ledger.settle("good", await taken(ledger, account), MODEL, account)
+    await store.settle("good", await taken(store, account), MODEL, account)
     await close(other_client)
-    assert await ledger.look({}) == {}
-    assert [(await taken(ledger, account)).role for _ in range(3)] == ["", "", ""]
+    assert await store.look({}) == {}
+    assert [(await taken(store, account)).role for _ in range(3)] == ["", "", ""]
 
 
-async def test_a_probe_that_is_cancelled_makes_room_for_the_next(ledger: AccountLedger, redis: Redis) -> None:
+async def test_a_probe_that_is_cancelled_makes_room_for_the_next(store: AccountStateStore, redis: Redis) -> None:
     """The client that left said nothing of the account."""
     account = candidate()
-    await trip(ledger, account)
+    await trip(store, account)
     await pass_time(redis, breaker_key("a", MODEL))
-    probe = await taken(ledger, account)
-    await refused(ledger, account)
-    await ledger.settle("used", probe, MODEL, account)
-    assert (await taken(ledger, account)).role == "probe"
+    probe = await taken(store, account)
+    await refused(store, account)
+    await store.settle("used", probe, MODEL, account)
+    assert (await taken(store, account)).role == "probe"
 
 
 async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_it(
-    ledger: AccountLedger, redis: Redis
+    store: AccountStateStore, redis: Redis
 ) -> None:
     """Each account that may be well soon, the first to be back first; who comes within the second gets its error."""
     failing, rejected, cooling = candidate("failing"), candidate("rejected"), candidate("cooling")
-    await trip(ledger, failing)
-    await ledger.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
-    await ledger.fail(Blame("throttled"), "", MODEL, cooling, errors.Throttled("Limit."))
+    await trip(store, failing)
+    await store.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
+    await store.fail(Blame("throttled"), "", MODEL, cooling, errors.Throttled("Limit."))
     everyone = (failing, rejected, cooling)
-    replies = await asyncio.gather(*(take(ledger, *everyone, how="last") for _ in range(10)))
+    replies = await asyncio.gather(*(take(store, *everyone, how="last") for _ in range(10)))
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
     assert [(reply.account, reply.role) for reply in granted] == [(0, "forced"), (2, "forced")]
     last = [reply for reply in replies if isinstance(reply, Refusal)]
     assert {(reply.why, b"cannot be reached" in reply.error) for reply in last} == {("failing", True)}
-    assert (await taken(ledger, rejected, how="last")).role == "forced", "where there is no other"
+    assert (await taken(store, rejected, how="last")).role == "forced", "where there is no other"
     for account in everyone:
         await redis.hset(account_key(account.id), "forced", "1")  # type: ignore[misc]
-    forced = await taken(ledger, rejected, cooling, how="last")
+    forced = await taken(store, rejected, cooling, how="last")
     assert forced.account == 1
-    await ledger.settle("good", forced, MODEL, cooling)
-    assert (await taken(ledger, *everyone)).role == "", "it answered: it cools no longer"
+    await store.settle("good", forced, MODEL, cooling)
+    assert (await taken(store, *everyone)).role == "", "it answered: it cools no longer"
 
 
 @pytest.mark.parametrize("how", ["take", "last", "force"])
 @pytest.mark.parametrize("why", ["told", "day", "rejected"])
 async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_are_back_soon(
-    ledger: AccountLedger, how: str, why: str
+    store: AccountStateStore, how: str, why: str
 ) -> None:
     """Neither is it tried, nor is its error or its end the refusal's, be it the one that fails or a breaker's probe."""
     out = candidate("out", requests_per_day=int(why == "day"))
     others = [candidate(f"failing {number}") for number in range(5)]
     if why == "told":
-        await ledger.fail(Blame("throttled", "day", 625_000), "", MODEL, out, errors.Throttled("Limit."))
+        await store.fail(Blame("throttled", "day", 625_000), "", MODEL, out, errors.Throttled("Limit."))
     elif why == "rejected":
-        await ledger.fail(Blame("rejected"), "", MODEL, out, errors.Rejected("Refused."))
+        await store.fail(Blame("rejected"), "", MODEL, out, errors.Rejected("Refused."))
     else:
-        await taken(ledger, out)
+        await taken(store, out)
     for account in others:
-        await trip(ledger, account)
-    replies = await asyncio.gather(*(take(ledger, out, *others, how=how) for _ in range(10)))
+        await trip(store, account)
+    replies = await asyncio.gather(*(take(store, out, *others, how=how) for _ in range(10)))
     tried = sorted(reply.account for reply in replies if isinstance(reply, Reservation))
     assert tried == ([] if how == "take" else [1, 2, 3, 4, 5])
     refusals = [reply for reply in replies if isinstance(reply, Refusal)]
@@ -354,68 +358,68 @@ async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_ar
     assert closed_s < 6, "and so is the end that the backend announces"
 
 
-async def test_the_end_of_a_bench_is_no_return(ledger: AccountLedger, redis: Redis) -> None:
+async def test_the_end_of_a_bench_is_no_return(store: AccountStateStore, redis: Redis) -> None:
     """A refused credential that is soon to be probed does not speak for the one that fails, nor open the backend."""
     rejected, failing = candidate("rejected"), candidate("failing")
-    until = await ledger.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
+    until = await store.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
     await redis.hset(account_key("rejected"), "until", str(until - 598_000))  # type: ignore[misc]
-    await trip(ledger, failing)
-    refusal = await refused(ledger, rejected, failing)
+    await trip(store, failing)
+    refusal = await refused(store, rejected, failing)
     assert refusal.why == "failing"
-    assert await ledger.look({}) == {MODEL: refusal.closed_ms}
+    assert await store.look({}) == {MODEL: refusal.closed_ms}
     assert refusal.closed_ms > until - 598_000 + 1000
 
 
 async def test_a_credential_that_is_refused_again_stays_benched_until_the_same_moment(
-    ledger: AccountLedger, redis: Redis
+    store: AccountStateStore, redis: Redis
 ) -> None:
     """Attempts that ran beside each other are one sign; after its time a refused probe is a new one."""
     account = candidate()
     refuse = (MODEL, account, errors.Rejected("Refused."))
-    until = await ledger.fail(Blame("rejected"), "", *refuse)
+    until = await store.fail(Blame("rejected"), "", *refuse)
     await redis.hset(account_key("a"), "until", str(until - 5000))  # type: ignore[misc]
     for role in ("", "forced"):
-        assert await ledger.fail(Blame("rejected"), role, *refuse) == until - 5000
+        assert await store.fail(Blame("rejected"), role, *refuse) == until - 5000
     await pass_time(redis, account_key("a"))
-    assert await ledger.fail(Blame("rejected"), "probe", *refuse) >= until
+    assert await store.fail(Blame("rejected"), "probe", *refuse) >= until
 
 
 @pytest.mark.parametrize("role", ["", "forced"])
-async def test_a_forced_try_that_fails_does_not_lengthen_the_wait(ledger: AccountLedger, role: Role) -> None:
+async def test_a_forced_try_that_fails_does_not_lengthen_the_wait(store: AccountStateStore, role: Role) -> None:
     """Else a busy lone backend would be pushed to the longest wait within seconds."""
     account = candidate()
-    await trip(ledger, account)
-    before = (await refused(ledger, account)).wait_ms
+    await trip(store, account)
+    before = (await refused(store, account)).wait_ms
     for _ in range(5):
-        await ledger.fail(FAILED, role, MODEL, account, DOWN)
-    assert (await refused(ledger, account)).wait_ms <= before
+        await store.fail(FAILED, role, MODEL, account, DOWN)
+    assert (await refused(store, account)).wait_ms <= before
 
 
-async def test_a_lone_backend_waits_for_a_minutes_quota_unless_it_cannot(ledger: AccountLedger) -> None:
+async def test_a_lone_backend_waits_for_a_minutes_quota_unless_it_cannot(store: AccountStateStore) -> None:
     """`last` says how long; `force` tries."""
     account = candidate(requests_per_minute=1)
-    await taken(ledger, account)
-    waiting = await refused(ledger, account, how="last")
+    await taken(store, account)
+    waiting = await refused(store, account, how="last")
     assert (waiting.why, waiting.quota_wait_ms) == ("minute", waiting.wait_ms)
     failing = candidate("failing")
-    await trip(ledger, failing)
-    waiting = await refused(ledger, failing, account, how="last")
+    await trip(store, failing)
+    waiting = await refused(store, failing, account, how="last")
     assert waiting.quota_wait_ms > 50_000 > waiting.wait_ms, "a breaker's end is no promise"
-    assert (await taken(ledger, account, how="force")).role == "forced"
-    again = await refused(ledger, account, how="force")
+    assert (await taken(store, account, how="force")).role == "forced"
+    again = await refused(store, account, how="force")
     assert (again.why, again.quota_wait_ms) == ("minute", 0)
 
 
-async def test_a_backend_is_closed_as_soon_as_its_last_quota_is_taken(ledger: AccountLedger, redis: Redis) -> None:
+async def test_a_backend_is_closed_as_soon_as_its_last_quota_is_taken(store: AccountStateStore, redis: Redis) -> None:
     """Not only when the next attempt comes in vain; it is open again when an account is."""
     one, other = (candidate(name, requests_per_minute=1) for name in "ab")
-    assert (await taken(ledger, one, other)).closed_ms == 0
-    closing = await taken(ledger, one, other)
+    assert (await taken(store, one, other)).closed_ms == 0
+    closing = await taken(store, one, other)
     assert closing.closed_ms > time.time() * 1000
-    assert await ledger.look({}) == {MODEL: closing.closed_ms}
-    assert (await ledger.peek(MODEL, [one, other]))[1] == set()
+    assert await store.look({}) == {MODEL: closing.closed_ms}
+    assert (await store.peek(MODEL, [one, other]))[1] == set()
     await age(redis, one, 61)
-    assert (await ledger.peek(MODEL, [one, other]))[1] == {0}
+    assert (await store.peek(MODEL, [one, other]))[1] == {0}
     await age(redis, other, 61)
-    await taken(ledger, one, other)
-    assert await ledger.look({}) == {}
+    await taken(store, one, other)
+    assert await store.look({}) == {}
