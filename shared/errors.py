@@ -224,7 +224,7 @@ class Throttled(UpstreamError):
 
 
 class Rejected(UpstreamError):
-    """The upstream refuses the credential: the account is benched and the operator told."""
+    """The upstream refuses the credential: the account cools down and the operator is warned."""
 
     code = "upstream_credential_rejected"
 

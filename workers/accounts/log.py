@@ -32,7 +32,7 @@ class AccountLog:
         self._queue = queue
         self._said: dict[tuple[str, ...], float] = {}
 
-    def rests(
+    def cooling_down(
         self, account: Account, model: str, kind: Kind, until_ms: int, code: str | None, *, is_alone: bool
     ) -> None:
         """An account failed, and may be out of use now.
@@ -55,7 +55,12 @@ class AccountLog:
             _log.error("account %s: its credential was refused; %s", account.label, rest)
             return
         _log.log(
-            _LEVELS[kind], "account %s: %s with %s; it rests until %s", account.label, code, model, _clock(until_ms)
+            _LEVELS[kind],
+            "account %s: %s with %s; it cools down until %s",
+            account.label,
+            code,
+            model,
+            _clock(until_ms),
         )
 
     def closed(self, model: str, until_ms: int) -> None:

@@ -41,13 +41,13 @@ _LIMITS: Final = {"requests_per_minute": "rpm", "prompt_tokens_per_minute": "tpm
 Kind = Literal["rejected", "throttled", "failed"]
 
 
-class Blame(msgspec.Struct, frozen=True):
+class FailureClass(msgspec.Struct, frozen=True):
     """Why an account is to be used less.
 
     Args:
         kind: its credential was refused, it is at a limit, or it does not work.
         period: of the quota that is spent.
-        cool_ms: how long it shall rest, in milliseconds; 0 where the upstream gave no hint.
+        cool_ms: how long it cools down, in milliseconds; 0 where the upstream gave no hint.
         limits: the quotas that the upstream named, by their fields in Redis.
     """
 
@@ -76,7 +76,7 @@ class Refusal(msgspec.Struct, frozen=True):
     quota_wait_ms: int = 0
 
 
-def blame_of(error: GatewayError, now: datetime) -> Blame | None:
+def failure_class_of(error: GatewayError, now: datetime) -> FailureClass | None:
     """What an error says of the account; None where it says nothing, as when the caller is to blame.
 
     Args:
@@ -84,14 +84,14 @@ def blame_of(error: GatewayError, now: datetime) -> Blame | None:
         now: the time, for quotas that come back at a fixed one.
     """
     if isinstance(error, Rejected):
-        return Blame("rejected")
+        return FailureClass("rejected")
     if isinstance(error, Throttled):
         limits = tuple((_LIMITS[name], value) for name, value in error.limits.items())
-        return Blame("throttled", error.period, _cool_ms(error.period, error.retry_after_s, now), limits)
+        return FailureClass("throttled", error.period, _cool_ms(error.period, error.retry_after_s, now), limits)
     if isinstance(error, Unavailable) and error.code == MISSING_MODEL:
         return None
     if isinstance(error, Unavailable | FirstTokenTimeout | Malformed | StreamBroken):
-        return Blame("failed")
+        return FailureClass("failed")
     return None
 
 

@@ -23,7 +23,7 @@ from shared.process.tasks import wait_or
 from shared.redis.client import UNREACHABLE
 from workers.accounts.account import Account, Lease
 from workers.accounts.log import AccountLog
-from workers.accounts.outcome import Blame, Refusal, blame_of, refused, retry_after_s, used_nothing
+from workers.accounts.outcome import FailureClass, Refusal, failure_class_of, refused, retry_after_s, used_nothing
 from workers.accounts.state import AccountStateStore, Candidate, How, Outcome, Reservation
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 REDIS_S: Final = 1.0
 """How long a step in Redis may hold an attempt up, and how long after a failure none is tried."""
-UNWELL_S: Final = 30.0
+UNHEALTHY_S: Final = 30.0
 LONGEST_JITTER_S: Final = 0.1
 _UNLIMITED: Final = Quota()
 
@@ -65,7 +65,7 @@ class Accounts:
         self._waiting = 0
         self._marks: dict[str, int] = {}
         self._good: dict[tuple[str, str], int] = {}
-        self._unwell: dict[str, float] = {}
+        self._unhealthy: dict[str, float] = {}
         self._away_until = 0.0
         self._outage = OutageLog(_log, "Redis", "accounts")
         self._replaced = asyncio.Event()
@@ -89,7 +89,7 @@ class Accounts:
         self._marks = {}
         self._log.forget(gone)
         for account in gone:
-            self._unwell.pop(account.id, None)
+            self._unhealthy.pop(account.id, None)
             self._later(account.close())
         replaced, self._replaced = self._replaced, asyncio.Event()
         replaced.set()
@@ -107,7 +107,7 @@ class Accounts:
         Args:
             model: what is asked for.
             prompt_tokens: an estimate, where it is counted.
-            is_last: nothing else can serve: a minute's quota is waited for, and an account that is known to be unwell
+            is_last: nothing else can serve: a minute's quota is waited for, and an account that is known to be unhealthy
                 is tried, once a second.
             due: until when that wait may last, by the loop's clock.
 
@@ -137,7 +137,7 @@ class Accounts:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         (candidate,) = self._candidates("", [account])
-        await self._state.fail(Blame("rejected"), "probe", "", candidate, error)
+        await self._state.fail(FailureClass("rejected"), "probe", "", candidate, error)
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Keep up with what other workers found out, for good.
@@ -179,7 +179,7 @@ class Accounts:
             tokens = prompt_tokens() if self._catalogue is not None else 1
             chosen = await self._reserve(how, model, tokens, accounts)
             if chosen is None:
-                return Lease(min(accounts, key=self._unwell_until), model, None)
+                return Lease(min(accounts, key=self._unhealthy_until), model, None)
             if isinstance(chosen, Reservation):
                 return Lease(accounts[chosen.account], model, chosen, self._answered)
             if not chosen.quota_wait_ms or self._waiting >= self._most_waiting:
@@ -227,28 +227,28 @@ class Accounts:
 
     async def _failed(self, lease: Lease, error: GatewayError) -> None:
         """Judge the account, before anyone tries again."""
-        blame = None if lease.answers else blame_of(error, datetime.now(UTC))
-        if blame is None:
+        failure = None if lease.answers else failure_class_of(error, datetime.now(UTC))
+        if failure is None:
             if lease.answers or not used_nothing(error):
                 self._ended(lease)
             elif lease.reservation is not None:
                 await self._settle(lease, "unused", lease.reservation)
             return
         account, model = lease.account, lease.model
-        self._unwell[account.id] = time.monotonic() + UNWELL_S
+        self._unhealthy[account.id] = time.monotonic() + UNHEALTHY_S
         role = lease.reservation.role if lease.reservation else ""
         good = self._good.pop((account.id, model), 0)
         accounts = self._accounts
         try:
             async with asyncio.timeout(REDIS_S):
                 candidate = self._candidates(model, [account])[0]
-                until = await self._state.fail(blame, role, model, candidate, error, good=good)
+                until = await self._state.fail(failure, role, model, candidate, error, good=good)
                 closed_ms, open_ones = await self._state.peek(model, self._candidates(model, accounts))
                 marks = await self._state.look({})
         except UNREACHABLE as problem:
             self._is_away(problem)
             return
-        self._log.rests(account, model, blame.kind, until, error.code, is_alone=len(accounts) == 1)
+        self._log.cooling_down(account, model, failure.kind, until, error.code, is_alone=len(accounts) == 1)
         self._mark(marks)
         error.retry_here = any(accounts[position] is not account for position in open_ones)
         error.retry_after_s = retry_after_s(error, closed_ms, time.time())
@@ -272,9 +272,9 @@ class Accounts:
         except UNREACHABLE as error:
             self._is_away(error)
 
-    def _unwell_until(self, account: Account) -> float:
+    def _unhealthy_until(self, account: Account) -> float:
         """Until when an account that failed here comes last while Redis is away; 0 for one that did not."""
-        until = self._unwell.get(account.id, 0.0)
+        until = self._unhealthy.get(account.id, 0.0)
         return until if until > time.monotonic() else 0.0
 
     def _candidates(self, model: str, accounts: Sequence[Account]) -> list[Candidate]:

@@ -11,7 +11,7 @@ import msgspec
 from shared.models.quota_day import ms_until_reset, quota_day
 from shared.redis import scripts
 from shared.redis.names import account_key, breaker_key, closed_key, quota_keys, window_key
-from workers.accounts.outcome import Blame, Refusal
+from workers.accounts.outcome import FailureClass, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,12 +122,12 @@ class AccountStateStore:
         await scripts.run(self._redis, scripts.ACCOUNT_SETTLE, keys, *arguments)
 
     async def fail(
-        self, blame: Blame, role: Role, model: str, candidate: Candidate, error: GatewayError, *, good: int = 0
+        self, failure: FailureClass, role: Role, model: str, candidate: Candidate, error: GatewayError, *, good: int = 0
     ) -> int:
         """Note that an account failed; until when it is out of use for the model (ms since 1970), or 0.
 
         Args:
-            blame: what the error says of the account.
+            failure: what the error says of the account.
             role: of the attempt.
             model: what was asked for.
             candidate: the account.
@@ -136,13 +136,13 @@ class AccountStateStore:
         """
         quota, *_ = quota_keys(candidate.scope, model, "")
         account, breaker, window = _health_keys(candidate, model)
-        limits = [part for limit in blame.limits for part in limit]
-        arguments = (blame.kind, role, msgspec.json.encode(error.to_info()), candidate.fingerprint)
+        limits = [part for limit in failure.limits for part in limit]
+        arguments = (failure.kind, role, msgspec.json.encode(error.to_info()), candidate.fingerprint)
         until: int = await scripts.run(
             self._redis,
             scripts.ACCOUNT_FAIL,
             [account, breaker, quota, window],
-            *(*arguments, blame.period, blame.cool_ms, good, *limits),
+            *(*arguments, failure.period, failure.cool_ms, good, *limits),
         )
         return until
 

@@ -1,4 +1,4 @@
--- Notes that an account failed an attempt: benches it, cools it down, or opens its circuit breaker.
+-- Notes that an account failed an attempt: rejects it for a while, cools it down, or opens its circuit breaker.
 --
 -- KEYS  1 account  2 breaker  3 quota  4 window
 -- ARGV  1 rejected | throttled | failed  2 '' | 'probe' | 'forced'  3 the error as JSON
@@ -6,7 +6,7 @@
 --       6 ms to cool down for; 0: not known  7 attempts that went well and were not told yet
 --       8... names and values of limits that the upstream named
 -- returns the ms until which the account is out of use for the model, 0 where it is not
-local bench, cool_least, cool_most = 600000, 5000, 300000
+local reject_cool, cool_least, cool_most = 600000, 5000, 300000
 local failures, window, open_least, open_most = 5, 30000, 5000, 60000
 local hour, day, bucket = 3600000, 86400000, 5000
 local time = redis.call('TIME')
@@ -15,10 +15,10 @@ local kind, role, problem = ARGV[1], ARGV[2], ARGV[3]
 
 if kind == 'rejected' then
   local known = redis.call('HMGET', KEYS[1], 'rejected', 'since', 'until')
-  local since, ends = now, now + bench
+  local since, ends = now, now + reject_cool
   if known[1] == ARGV[4] then
     since = known[2]
-    -- As long as the bench lasts, another refusal says nothing new.
+    -- As long as it cools down, another refusal says nothing new.
     if (tonumber(known[3]) or 0) > now then ends = tonumber(known[3]) end
   end
   redis.call('HSET', KEYS[1], 'rejected', ARGV[4], 'since', since, 'until', ends, 'error', problem, 'probe', 0)
@@ -65,7 +65,7 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
   local step = (tonumber(redis.call('HGET', KEYS[2], 'step')) or 0) + 1
   local ends = now + math.min(open_most, open_least * 2 ^ step)
   redis.call('HSET', KEYS[2], 'until', ends, 'step', math.min(step, 10), 'probe', 0)
-  redis.call('PEXPIRE', KEYS[2], ends - now + bench)
+  redis.call('PEXPIRE', KEYS[2], ends - now + reject_cool)
   return ends
 end
 local current = math.floor(now / bucket)
@@ -86,5 +86,5 @@ end
 if bad < failures or bad < good then return 0 end
 redis.call('DEL', KEYS[4])
 redis.call('HSET', KEYS[2], 'until', now + open_least, 'step', 0, 'probe', 0, 'since', now, 'error', problem)
-redis.call('PEXPIRE', KEYS[2], open_least + bench)
+redis.call('PEXPIRE', KEYS[2], open_least + reject_cool)
 return now + open_least

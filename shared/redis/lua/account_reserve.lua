@@ -44,7 +44,7 @@ local function enough_freed(i, tokens)
 end
 
 -- Whether a hash with `until`, `probe` and `error` closes an account: then until when; else that it is to be probed.
-local function benched(hash, why)
+local function cooling(hash, why)
   local known = redis.call('HMGET', hash, 'until', 'probe', 'error')
   local ends, probed = tonumber(known[1]) or 0, tonumber(known[2]) or 0
   if ends > now then return {why = why, ends = ends, error = known[3]} end
@@ -55,11 +55,11 @@ end
 local function look(i, asked)
   local state = {room = 1}
   if redis.call('HGET', key(i, 1), 'rejected') == arg(i, 2) then
-    state = benched(key(i, 1), 'rejected')
+    state = cooling(key(i, 1), 'rejected')
     if state.why then return state end
   end
   if redis.call('EXISTS', key(i, 2)) == 1 then
-    state = benched(key(i, 2), 'failing')
+    state = cooling(key(i, 2), 'failing')
     if state.why then return state end
   end
   local quota = redis.call('HMGET', key(i, 3), 'cool', 'period', 'error', 'learned', 'rpm', 'tpm', 'rpd')

@@ -287,7 +287,7 @@ async def test_without_redis_attempts_go_on_with_what_was_known(valkey_url: str,
     bad = await use(accounts)
     while await use(accounts) != bad:
         pass
-    accounts._unwell[bad] = time.monotonic() + 30
+    accounts._unhealthy[bad] = time.monotonic() + 30
     accounts._store = away
     started = time.monotonic()
     served = {await use(accounts) for _ in range(20)}

@@ -12,7 +12,7 @@ from shared import errors
 from shared.models.catalogue import Quota
 from shared.redis.client import close, connect
 from shared.redis.names import account_key, breaker_key, quota_keys
-from workers.accounts.outcome import Blame, Refusal
+from workers.accounts.outcome import FailureClass, Refusal
 from workers.accounts.state import AccountStateStore, Candidate, Reservation, Role
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 QUEUE = "arq:queue:gemini:gemini"
 MODEL = "gemini-x"
 DOWN = errors.Unavailable("The model server cannot be reached.")
-FAILED = Blame("failed")
+FAILED = FailureClass("failed")
 
 
 def candidate(name: str = "a", scope: str | None = None, **quota: int) -> Candidate:
@@ -186,7 +186,7 @@ async def test_a_429_cools_the_project_for_this_model(store: AccountStateStore, 
     """For as long as it said, whichever of its keys is asked; the others go on, and so do other models."""
     told, same, other = candidate("a", "project:p"), candidate("b", "project:p"), candidate("c")
     error = errors.Throttled("At its limit.", retry_after_s=30)
-    await store.fail(Blame("throttled", period, 30_000), "", MODEL, told, error)  # type: ignore[arg-type]
+    await store.fail(FailureClass("throttled", period, 30_000), "", MODEL, told, error)  # type: ignore[arg-type]
     assert (await taken(store, told, same, other)).account == 2
     refusal = await refused(store, told, same)
     assert refusal.why == why
@@ -202,13 +202,13 @@ async def test_cooling_without_a_hint_doubles_with_each_429(store: AccountStateS
     waits = []
     for _ in range(9):
         for _ in range(3):
-            await store.fail(Blame("throttled"), "", MODEL, account, errors.Throttled("no"))
+            await store.fail(FailureClass("throttled"), "", MODEL, account, errors.Throttled("no"))
         waits.append(round((await refused(store, account)).wait_ms / 1000))
         await redis.hset(quota, "cool", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     reservation = await taken(store, account)
     await store.settle("good", reservation, MODEL, account)
-    await store.fail(Blame("throttled"), "", MODEL, account, errors.Throttled("no"))
+    await store.fail(FailureClass("throttled"), "", MODEL, account, errors.Throttled("no"))
     assert (await refused(store, account)).wait_ms <= 5000
 
 
@@ -219,7 +219,7 @@ async def test_a_limit_that_the_upstream_names_is_learned_if_it_is_lower(
     for name, ours, named, most in (("lower", 9, 2, 2), ("higher", 2, 9, 2), ("new", 0, 3, 3)):
         account = candidate(name, requests_per_minute=ours)
         for value in (named, named + 5):
-            blame = Blame("throttled", "minute", 1, (("rpm", value),))
+            blame = FailureClass("throttled", "minute", 1, (("rpm", value),))
             await store.fail(blame, "", MODEL, account, errors.Throttled("no"))
         quota = quota_keys(account.scope, MODEL, "")[0]
         await pass_time(redis, quota)
@@ -236,7 +236,7 @@ async def test_a_refused_credential_is_benched_until_it_is_probed_or_changed(
 ) -> None:
     """For every model; after its time one attempt finds out; another key is another credential."""
     bad, good = candidate("bad"), candidate("good")
-    await store.fail(Blame("rejected"), "", MODEL, bad, errors.Rejected("Refused."))
+    await store.fail(FailureClass("rejected"), "", MODEL, bad, errors.Rejected("Refused."))
     assert {(await taken(store, bad, good)).account for _ in range(8)} == {1}
     refusal = await refused(store, bad)
     assert (refusal.why, b"Refused." in refusal.error) == ("rejected", True)
@@ -315,8 +315,8 @@ async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_i
     """Each account that may be well soon, the first to be back first; who comes within the second gets its error."""
     failing, rejected, cooling = candidate("failing"), candidate("rejected"), candidate("cooling")
     await trip(store, failing)
-    await store.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
-    await store.fail(Blame("throttled"), "", MODEL, cooling, errors.Throttled("Limit."))
+    await store.fail(FailureClass("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
+    await store.fail(FailureClass("throttled"), "", MODEL, cooling, errors.Throttled("Limit."))
     everyone = (failing, rejected, cooling)
     replies = await asyncio.gather(*(take(store, *everyone, how="last") for _ in range(10)))
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
@@ -341,9 +341,9 @@ async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_ar
     out = candidate("out", requests_per_day=int(why == "day"))
     others = [candidate(f"failing {number}") for number in range(5)]
     if why == "told":
-        await store.fail(Blame("throttled", "day", 625_000), "", MODEL, out, errors.Throttled("Limit."))
+        await store.fail(FailureClass("throttled", "day", 625_000), "", MODEL, out, errors.Throttled("Limit."))
     elif why == "rejected":
-        await store.fail(Blame("rejected"), "", MODEL, out, errors.Rejected("Refused."))
+        await store.fail(FailureClass("rejected"), "", MODEL, out, errors.Rejected("Refused."))
     else:
         await taken(store, out)
     for account in others:
@@ -361,7 +361,7 @@ async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_ar
 async def test_the_end_of_a_bench_is_no_return(store: AccountStateStore, redis: Redis) -> None:
     """A refused credential that is soon to be probed does not speak for the one that fails, nor open the backend."""
     rejected, failing = candidate("rejected"), candidate("failing")
-    until = await store.fail(Blame("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
+    until = await store.fail(FailureClass("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
     await redis.hset(account_key("rejected"), "until", str(until - 598_000))  # type: ignore[misc]
     await trip(store, failing)
     refusal = await refused(store, rejected, failing)
@@ -376,12 +376,12 @@ async def test_a_credential_that_is_refused_again_stays_benched_until_the_same_m
     """Attempts that ran beside each other are one sign; after its time a refused probe is a new one."""
     account = candidate()
     refuse = (MODEL, account, errors.Rejected("Refused."))
-    until = await store.fail(Blame("rejected"), "", *refuse)
+    until = await store.fail(FailureClass("rejected"), "", *refuse)
     await redis.hset(account_key("a"), "until", str(until - 5000))  # type: ignore[misc]
     for role in ("", "forced"):
-        assert await store.fail(Blame("rejected"), role, *refuse) == until - 5000
+        assert await store.fail(FailureClass("rejected"), role, *refuse) == until - 5000
     await pass_time(redis, account_key("a"))
-    assert await store.fail(Blame("rejected"), "probe", *refuse) >= until
+    assert await store.fail(FailureClass("rejected"), "probe", *refuse) >= until
 
 
 @pytest.mark.parametrize("role", ["", "forced"])

@@ -44,7 +44,7 @@ def test_a_state_is_said_once_by_the_name_that_the_operator_knows(
     """As urgent as it is; a breaker that is tried again and again is no news, nor is one that is closed."""
     log = AccountLog(QUEUE)
     for seconds in (-1e12, 5, 10, 20, 40, 60, 60, 120, 180):
-        log.rests(account(), "m", kind, max(0, in_ms(seconds)), "code", is_alone=False)
+        log.cooling_down(account(), "m", kind, max(0, in_ms(seconds)), "code", is_alone=False)
     (record,) = said.records
     assert record.levelno == level
     assert "one@example.com (0f3a)" in record.message
@@ -53,9 +53,9 @@ def test_a_state_is_said_once_by_the_name_that_the_operator_knows(
 def test_an_end_that_is_much_later_is_news(said: pytest.LogCaptureFixture) -> None:
     """A minute's quota first, the day's then; and a refusal is another matter than a quota."""
     log = AccountLog(QUEUE)
-    log.rests(account(), "m", "throttled", in_ms(60), "code", is_alone=False)
-    log.rests(account(), "m", "throttled", in_ms(36_000), "code", is_alone=False)
-    log.rests(account(), "m", "rejected", in_ms(600), "code", is_alone=False)
+    log.cooling_down(account(), "m", "throttled", in_ms(60), "code", is_alone=False)
+    log.cooling_down(account(), "m", "throttled", in_ms(36_000), "code", is_alone=False)
+    log.cooling_down(account(), "m", "rejected", in_ms(600), "code", is_alone=False)
     log.closed("m", in_ms(60))
     log.closed("m", in_ms(61))
     log.closed("m", in_ms(36_000))
@@ -65,13 +65,13 @@ def test_an_end_that_is_much_later_is_news(said: pytest.LogCaptureFixture) -> No
 def test_the_end_of_a_lone_account_is_that_of_its_backend(said: pytest.LogCaptureFixture) -> None:
     """One event, one line, until the accounts are other ones."""
     log = AccountLog(QUEUE)
-    log.rests(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=True)
+    log.cooling_down(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=True)
     log.closed("m", in_ms(5))
     assert len(said.records) == 1
     log.forget([])
     log.closed("m", in_ms(5))
-    log.rests(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=False)
+    log.cooling_down(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=False)
     assert len(said.records) == 2
     log.forget([account()])
-    log.rests(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=False)
+    log.cooling_down(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=False)
     assert len(said.records) == 3

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared import errors
-from workers.accounts.outcome import Blame, blame_of, retry_after_s, used_nothing
+from workers.accounts.outcome import FailureClass, failure_class_of, retry_after_s, used_nothing
 
 NOW = datetime(2026, 1, 15, 7, 59, 50, tzinfo=UTC)
 """Ten seconds before a minute ends, and a day of US Pacific."""
@@ -38,14 +38,14 @@ def spent(
 )
 def test_a_limit_cools_the_account_for_as_long_as_it_lasts(error: errors.Throttled, cool_ms: int) -> None:
     """A minute's: what RetryInfo says, else its end; a day's: midnight, whatever that says; else a bounded hint."""
-    assert blame_of(error, NOW) == Blame("throttled", error.period, cool_ms)
+    assert failure_class_of(error, NOW) == FailureClass("throttled", error.period, cool_ms)
 
 
 def test_limits_that_the_upstream_names_are_kept() -> None:
     """By their fields in Redis."""
-    blame = blame_of(spent("day", limits={"requests_per_minute": 5, "requests_per_day": 25}), NOW)
-    assert blame is not None
-    assert blame.limits == (("rpm", 5), ("rpd", 25))
+    failure = failure_class_of(spent("day", limits={"requests_per_minute": 5, "requests_per_day": 25}), NOW)
+    assert failure is not None
+    assert failure.limits == (("rpm", 5), ("rpd", 25))
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_limits_that_the_upstream_names_are_kept() -> None:
 )
 def test_a_credential_that_is_refused_is_no_server_that_fails(error: errors.GatewayError, kind: str) -> None:
     """The operator must change the one; the other passes."""
-    blame = blame_of(error, NOW)
-    assert blame is not None
-    assert blame.kind == kind
+    failure = failure_class_of(error, NOW)
+    assert failure is not None
+    assert failure.kind == kind
 
 
 def test_what_is_back_first_says_when_to_try_again() -> None:
@@ -89,5 +89,5 @@ def test_what_is_back_first_says_when_to_try_again() -> None:
 )
 def test_what_callers_do_blames_no_account(error: errors.GatewayError, *, is_free: bool) -> None:
     """Also asking for models that do not exist; what the upstream refused to begin used no quota."""
-    assert blame_of(error, NOW) is None
+    assert failure_class_of(error, NOW) is None
     assert used_nothing(error) is is_free
