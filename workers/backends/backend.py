@@ -40,7 +40,7 @@ class ModelSource(Protocol):
         ...
 
 
-class AccountKeeper(Protocol):
+class AccountSource(Protocol):
     """Who sees to it that a backend has the accounts that it should have."""
 
     async def follow(self, on_change: Callable[[], None]) -> None:
@@ -57,7 +57,7 @@ class Backend:
         name: tells the upstream from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
         accounts: what attempts are made with.
-        keeper: changes the accounts while the backend runs.
+        account_source: changes the accounts while the backend runs.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class Backend:
         slots: int,
         *,
         accounts: Accounts,
-        keeper: AccountKeeper | None = None,
+        account_source: AccountSource | None = None,
     ) -> None:
         self.tier = tier
         self.provider = provider
         self.queue = queue_name(tier, name)
         self.slots = slots
         self.accounts = accounts
-        self._keeper = keeper
+        self._account_source = account_source
         self.models: tuple[LocalModel, ...] = ()
         self._reachable: bool | None = None
         self._service_ms = 0.0
@@ -162,8 +162,8 @@ class Backend:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._discovery.run())
             group.create_task(self.accounts.follow(on_change))
-            if self._keeper is not None:
-                group.create_task(self._keeper.follow(other_accounts))
+            if self._account_source is not None:
+                group.create_task(self._account_source.follow(other_accounts))
 
     async def close(self) -> None:
         """Close every connection."""
