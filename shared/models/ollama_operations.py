@@ -2,8 +2,8 @@
 
 The api asks for a model to be installed or removed: it writes a `ModelOperation` into the hash of a backend. One of the
 backend's workers, its leader, carries the operations out and writes there how far they are; those of a leader that dies
-are taken over by the next, since they stay in the hash until they are settled. What the server has, the leader publishes
-as a `LibraryState`.
+are taken over by the next, since they stay in the hash until they are settled. What the server has, the leader
+publishes as a `LibraryState`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exchanges that are Anthropic's own: what its API has and others lack."""
+"""Recordings that are Anthropic's own: what its API has and others lack."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 from shared.types import Usage
 from tests.upstreams import anthropic_replies as anthropic
-from tests.upstreams.anthropic_exchanges import CLOSED, WEATHER, said
-from tests.upstreams.exchanges import TOOL, Exchange
+from tests.upstreams.anthropic_recordings import CLOSED, WEATHER, said
 from tests.upstreams.outcome import HELLO, Outcome
+from tests.upstreams.recordings import TOOL, Recording
 
 OPEN = {"type": "object", "additionalProperties": {"type": "integer"}}
 _OK = Outcome(content="ok", finish="stop", usage=Usage(7, 1))
@@ -16,9 +16,9 @@ _OK = Outcome(content="ok", finish="stop", usage=Usage(7, 1))
 
 def own(
     name: str, asks: dict[str, Any], reply: bytes, outcome: Outcome = _OK, sent: dict[str, Any] | None = None
-) -> Exchange:
-    """An exchange with Anthropic alone."""
-    return Exchange(name, asks, {"anthropic": reply}, outcome, {"anthropic": sent or {}})
+) -> Recording:
+    """A recording with Anthropic alone."""
+    return Recording(name, asks, {"anthropic": reply}, outcome, {"anthropic": sent or {}})
 
 
 def _said(*messages: dict[str, Any]) -> dict[str, Any]:

@@ -107,8 +107,8 @@ class Accounts:
         Args:
             model: what is asked for.
             prompt_tokens: an estimate, where it is counted.
-            is_last: nothing else can serve: a minute's quota is waited for, and an account that is known to be unhealthy
-                is tried, once a second.
+            is_last: nothing else can serve: a minute's quota is waited for, and an unhealthy account is tried, once a
+                second.
             due: until when that wait may last, by the loop's clock.
 
         Raises:

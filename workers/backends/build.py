@@ -70,10 +70,8 @@ def _with_accounts(
     state = _state(site, row.name, redis, is_counted=True)
     accounts = Accounts(state, catalogue=site.settings.catalogue, most_waiting=slots // 2)
     stored = None if database is None else GeminiAccountStore(database)
-    account_source = GeminiAccounts(accounts, site.credentials, stored, redis, provider_for=partial(for_account, site))
-    return Backend(
-        site.tier, account_source, account_source.name, slots, accounts=accounts, account_source=account_source
-    )
+    source = GeminiAccounts(accounts, site.credentials, stored, redis, provider_for=partial(for_account, site))
+    return Backend(site.tier, source, source.name, slots, accounts=accounts, account_source=source)
 
 
 def _state(site: Site, name: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:

@@ -157,7 +157,7 @@ async def _ask_to_remove(library: Library, model: str) -> ModelOperation:
 
 
 def _leaves_nothing(last: ModelOperation) -> bool:
-    """Tell whether, after this operation, there may be nothing to remove: it was just removed, or was only on its way."""
+    """Tell whether this operation may leave nothing to remove: the model was just removed, or only on its way."""
     return last.state == "done" if last.kind == "remove" else not last.is_settled
 
 

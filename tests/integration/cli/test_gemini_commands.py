@@ -17,7 +17,7 @@ from shared.redis.names import GEMINI_SEAL
 from shared.sealing import Opener, fingerprint
 from shared.settings import Settings
 from tests.integration.api.manage.gateway_stub import management_app, served
-from workers.accounts.outcome import Blame
+from workers.accounts.outcome import FailureClass
 from workers.accounts.state import AccountStateStore, Candidate
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     store = AccountStateStore(redis, "q", probe_s=60, is_counted=True)
     candidate = Candidate(one, "key:s", "s", Quota(requests_per_minute=3))
     await store.reserve("take", "gemini-x", 7, [candidate])
-    await store.fail(Blame("throttled", "minute", 30_000), "", "gemini-x", candidate, Throttled("At its limit."))
+    await store.fail(FailureClass("throttled", "minute", 30_000), "", "gemini-x", candidate, Throttled("At its limit."))
     shown = await gemini("status")
     head, first, second = shown.stdout.splitlines()
     assert head.split()[:3] == ["Account", "Model", "State"]

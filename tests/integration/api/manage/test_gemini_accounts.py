@@ -18,7 +18,7 @@ from shared.redis.names import GEMINI_SEAL, breaker_key
 from shared.sealing import Opener
 from shared.settings import Settings
 from tests.integration.api.manage.gateway_stub import management_app
-from workers.accounts.outcome import Blame
+from workers.accounts.outcome import FailureClass
 from workers.accounts.state import AccountStateStore, Candidate, Reservation
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
         taken = await store.reserve("take", MODEL, 10, [account])
         assert isinstance(taken, Reservation)
         await store.settle("good", taken, MODEL, account, prompt_tokens=70, all_tokens=75)
-    await store.fail(Blame("throttled", "minute", 30_000), "", MODEL, stored, Throttled("At its limit."))
+    await store.fail(FailureClass("throttled", "minute", 30_000), "", MODEL, stored, Throttled("At its limit."))
     _, (first, second) = await call(client, "GET")
     assert (first["id"], first["source"], first["created_at"], first["state"]) == (
         known[0].id,
@@ -209,13 +209,13 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
         "cooling", "At its limit.", model["state_until"],
     )  # fmt: skip
     for _ in range(5):
-        await store.fail(Blame("failed"), "", MODEL, environment, Unavailable("Down."))
+        await store.fail(FailureClass("failed"), "", MODEL, environment, Unavailable("Down."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"]) == ("failing", "Down.")
     await redis.hset(breaker_key(environment.id, MODEL), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["state_until"], first["last_error"]) == ("recovering", None, "Down.")
-    await store.fail(Blame("rejected"), "", MODEL, environment, Rejected("Refused."))
+    await store.fail(FailureClass("rejected"), "", MODEL, environment, Rejected("Refused."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"], first["state_since"] < first["state_until"]) == (
         "rejected", "Refused.", True,

@@ -254,7 +254,7 @@ async def test_a_waiting_attempt_takes_an_account_that_is_added(redis: Redis, ev
     waiting = asyncio.create_task(use(accounts, is_last=True, due=due))
 
     async def refused() -> bool:
-        return MODEL in await accounts._store.look({})
+        return MODEL in await accounts._state.look({})
 
     await eventually(refused)
     await accounts.replace([full, account("new")])
@@ -288,7 +288,7 @@ async def test_without_redis_attempts_go_on_with_what_was_known(valkey_url: str,
     while await use(accounts) != bad:
         pass
     accounts._unhealthy[bad] = time.monotonic() + 30
-    accounts._store = away
+    accounts._state = away
     started = time.monotonic()
     served = {await use(accounts) for _ in range(20)}
     assert served == {"a", "b"} - {bad}

@@ -1,42 +1,42 @@
-"""Every provider against every exchange, over real sockets."""
+"""Every provider against every recording, over real sockets."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.upstreams.exchanges import EXCHANGES, Exchange
 from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, serving
+from tests.upstreams.recordings import RECORDINGS, Recording
 from tests.upstreams.scripted import ndjson, sse
 
 CASES = [
-    pytest.param(wire, exchange, id=f"{wire}-{exchange.name.replace(' ', '_')}")
-    for exchange in EXCHANGES
+    pytest.param(wire, recording, id=f"{wire}-{recording.name.replace(' ', '_')}")
+    for recording in RECORDINGS
     for wire in WIRES
-    if wire in exchange.replies
+    if wire in recording.replies
 ]
 ANSWER = {"openai": sse, "ollama": ndjson, "gemini": sse, "anthropic": sse}
 
 
 @pytest.mark.parametrize("split", [None, 1], ids=["whole", "every_byte"])
-@pytest.mark.parametrize(("wire", "exchange"), CASES)
-async def test_an_exchange_amounts_to_its_outcome(wire: str, exchange: Exchange, split: int | None) -> None:
+@pytest.mark.parametrize(("wire", "recording"), CASES)
+async def test_a_recording_amounts_to_its_outcome(wire: str, recording: Recording, split: int | None) -> None:
     """What was asked reaches the upstream in its own terms, and its reply comes back whole, however it is split."""
     async with serving(wire) as (upstream, provider):
-        upstream.add(ANSWER[wire](exchange.replies[wire], split=split))
+        upstream.add(ANSWER[wire](recording.replies[wire], split=split))
         try:
-            events = await complete(provider, exchange.body)
+            events = await complete(provider, recording.body)
         finally:
-            assert outcome_of(events) == exchange.outcome
+            assert outcome_of(events) == recording.outcome
         sent = upstream.requests[0].body
-        assert {name: sent.get(name) for name in exchange.sent.get(wire, {})} == exchange.sent.get(wire, {})
+        assert {name: sent.get(name) for name in recording.sent.get(wire, {})} == recording.sent.get(wire, {})
 
 
 @pytest.mark.parametrize("wire", WIRES)
 async def test_events_that_arrive_together_are_one_batch(wire: str) -> None:
     """The consumer can encode and relay several tokens at once."""
-    exchange = EXCHANGES[0]
+    recording = RECORDINGS[0]
     async with serving(wire) as (upstream, provider):
-        upstream.add(ANSWER[wire](exchange.replies[wire]))
+        upstream.add(ANSWER[wire](recording.replies[wire]))
         async with provider.stream(chat(), "scripted") as batches:
             sizes = [len(batch) async for batch in batches]
     # Gemini has no end mark, so that its end comes with the end of the body.

@@ -1,4 +1,4 @@
-"""The `anthropic` provider: the exchanges, its headers, its models and how its connections end."""
+"""The `anthropic` provider: the recordings, its headers, its models and how its connections end."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from shared.openai.reply import DONE, ChunkEncoder, CompletionFold
 from shared.types import LocalModel, Usage
 from tests.upstreams import anthropic_replies as anthropic
 from tests.upstreams.anthropic_own import OWN
-from tests.upstreams.exchanges import EXCHANGES, Exchange
 from tests.upstreams.outcome import HELLO, chat, complete, outcome_of, serving
+from tests.upstreams.recordings import RECORDINGS, Recording
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
 from workers.providers.anthropic.provider import AnthropicProvider
 
 CASES = [
-    pytest.param(exchange, id=exchange.name.replace(" ", "_"))
-    for exchange in [*EXCHANGES, *OWN]
-    if "anthropic" in exchange.replies
+    pytest.param(recording, id=recording.name.replace(" ", "_"))
+    for recording in [*RECORDINGS, *OWN]
+    if "anthropic" in recording.replies
 ]
 TEXT = anthropic.text("Hel", "lo")
 LISTED = "/v1/models?limit=1000"
 
 
 @pytest.mark.parametrize("split", [None, 1], ids=["whole", "every_byte"])
-@pytest.mark.parametrize("exchange", CASES)
-async def test_an_exchange_amounts_to_its_outcome(exchange: Exchange, split: int | None) -> None:
+@pytest.mark.parametrize("recording", CASES)
+async def test_a_recording_amounts_to_its_outcome(recording: Recording, split: int | None) -> None:
     """What was asked reaches Anthropic in its own terms, and its reply comes back whole, however it is split."""
     async with serving("anthropic") as (upstream, provider):
-        upstream.add(sse(exchange.replies["anthropic"], split=split))
-        events = await complete(provider, exchange.body)
-        assert outcome_of(events) == exchange.outcome
+        upstream.add(sse(recording.replies["anthropic"], split=split))
+        events = await complete(provider, recording.body)
+        assert outcome_of(events) == recording.outcome
         sent = upstream.requests[0].body
-        expected = exchange.sent["anthropic"]
+        expected = recording.sent["anthropic"]
         assert {name: sent.get(name) for name in expected} == expected
 
 
-@pytest.mark.parametrize("exchange", CASES)
-async def test_a_stream_and_a_whole_reply_say_the_same(exchange: Exchange) -> None:
+@pytest.mark.parametrize("recording", CASES)
+async def test_a_stream_and_a_whole_reply_say_the_same(recording: Recording) -> None:
     """The chunks of a stream add up to the message of the body that is not streamed."""
     async with serving("anthropic") as (upstream, provider):
-        upstream.add(sse(exchange.replies["anthropic"]))
-        events = await complete(provider, exchange.body)
+        upstream.add(sse(recording.replies["anthropic"]))
+        events = await complete(provider, recording.body)
     fold, encoder = CompletionFold(), ChunkEncoder("id", 1, "m", include_usage=True)
     stream = b""
     for event in events:

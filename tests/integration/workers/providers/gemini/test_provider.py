@@ -1,4 +1,4 @@
-"""The `gemini` provider: the exchanges that every provider must get right, and what is particular to it."""
+"""The `gemini` provider: the recordings that every provider must get right, and what is particular to it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pytest
 from shared import errors
 from shared.openai.reply import CompletionFold
 from shared.types import Delta, Event, LocalModel, Usage
-from tests.upstreams.exchanges import EXCHANGES, Exchange
 from tests.upstreams.gemini_replies import chunk, error, event, model_page, quota, text, usage
 from tests.upstreams.gemini_serving import MODEL, asking_for_images, events_of, gemini_serving
 from tests.upstreams.outcome import HELLO, chat, complete, outcome_of, serving
+from tests.upstreams.recordings import RECORDINGS, Recording
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
 from tests.upstreams.tool_call_memory import MemoryToolCallState
 from workers.providers.gemini.provider import GeminiProvider
 
 PATH = f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse"
-CASES = [pytest.param(each, id=each.name.replace(" ", "_")) for each in EXCHANGES if "gemini" in each.replies]
+CASES = [pytest.param(each, id=each.name.replace(" ", "_")) for each in RECORDINGS if "gemini" in each.replies]
 MODELS_PATH = "/v1beta/models?pageSize=1000"
 
 
@@ -32,15 +32,15 @@ async def _failure(provider: GeminiProvider, on_batch: Callable[[Any], object] |
 
 
 @pytest.mark.parametrize("split", [None, 1], ids=["whole", "every_byte"])
-@pytest.mark.parametrize("exchange", CASES)
-async def test_an_exchange_amounts_to_its_outcome(exchange: Exchange, split: int | None) -> None:
+@pytest.mark.parametrize("recording", CASES)
+async def test_a_recording_amounts_to_its_outcome(recording: Recording, split: int | None) -> None:
     """What was asked goes out in Gemini's terms, and its reply comes back whole, streamed and folded alike."""
     async with serving("gemini") as (upstream, provider):
-        upstream.add(sse(exchange.replies["gemini"], split=split))
-        events = await complete(provider, exchange.body)
-        assert outcome_of(events) == exchange.outcome
+        upstream.add(sse(recording.replies["gemini"], split=split))
+        events = await complete(provider, recording.body)
+        assert outcome_of(events) == recording.outcome
         sent = upstream.requests[0].body
-        assert {name: sent.get(name) for name in exchange.sent["gemini"]} == exchange.sent["gemini"]
+        assert {name: sent.get(name) for name in recording.sent["gemini"]} == recording.sent["gemini"]
     fold = CompletionFold()
     for each in events:
         fold.add(each)
@@ -50,7 +50,7 @@ async def test_an_exchange_amounts_to_its_outcome(exchange: Exchange, split: int
     ]
     said = (choice["message"]["content"] or "", choice["message"].get("reasoning_content", ""))
     assert (*said, calls, choice["finish_reason"]) == (
-        exchange.outcome.content, exchange.outcome.reasoning, exchange.outcome.calls, exchange.outcome.finish,
+        recording.outcome.content, recording.outcome.reasoning, recording.outcome.calls, recording.outcome.finish,
     )  # fmt: skip
 
 

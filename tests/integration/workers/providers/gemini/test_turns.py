@@ -63,13 +63,13 @@ async def test_a_signature_is_kept_before_its_call_is_handed_out() -> None:
     """The client may be back at once."""
     order: list[str] = []
 
-    class Recording(MemoryToolCallState):
+    class Watched(MemoryToolCallState):
         async def put_many(self, model: str, signatures: Any) -> None:
             await asyncio.sleep(0)
             order.append(model)
             await super().put_many(model, signatures)
 
-    async with gemini_serving(Recording()) as (upstream, provider):
+    async with gemini_serving(Watched()) as (upstream, provider):
         upstream.add(sse(chunk(call(thoughtSignature="c2ln"), finish_reason="STOP")))
         async with provider.stream(chat(), MODEL) as batches:
             order += ["batch" async for _ in batches]

@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import InvalidRequest, Unsupported
 from tests.upstreams import anthropic_strict
-from tests.upstreams.anthropic_exchanges import PIXEL, said
+from tests.upstreams.anthropic_recordings import PIXEL, said
 from tests.upstreams.outcome import HELLO, chat
 from workers.providers.anthropic.messages import OPENING
 from workers.providers.anthropic.models import facts_of

@@ -1,4 +1,4 @@
-"""How the Gemini API answers the exchanges that every provider must get right, and what it is sent."""
+"""How the Gemini API answers the recordings that every provider must get right, and what it is sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.upstreams import gemini_replies as gemini
 
 if TYPE_CHECKING:
-    from tests.upstreams.exchanges import Exchange
+    from tests.upstreams.recordings import Recording
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -111,10 +111,10 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
         _config(responseLogprobs=True, logprobs=1),
     ),
 }
-"""Each exchange's reply, and the fields that the request must have. "nothing said" is no answer here."""
+"""Each recording's reply, and the fields that the request must have. "nothing said" is no answer here."""
 
 
-def teach(exchange: Exchange) -> None:
-    """Give an exchange its Gemini side."""
-    if exchange.name in ANSWERS:
-        exchange.replies["gemini"], exchange.sent["gemini"] = ANSWERS[exchange.name]
+def teach(recording: Recording) -> None:
+    """Give a recording its Gemini side."""
+    if recording.name in ANSWERS:
+        recording.replies["gemini"], recording.sent["gemini"] = ANSWERS[recording.name]

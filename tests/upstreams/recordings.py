@@ -1,4 +1,4 @@
-"""Exchanges that every provider must get right: what the client asks, what each upstream replies, what comes of it."""
+"""Recordings that every provider must get right: what the client asks, what each upstream replies, what comes of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.types import Usage
-from tests.upstreams import anthropic_exchanges, gemini_exchanges
+from tests.upstreams import anthropic_recordings, gemini_recordings
 from tests.upstreams import ollama_replies as ollama
 from tests.upstreams import openai_replies as openai
 from tests.upstreams.outcome import HELLO, NUM_CTX, Outcome
@@ -18,8 +18,8 @@ SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "requ
 
 
 @dataclass
-class Exchange:
-    """One exchange.
+class Recording:
+    """One recording.
 
     Args:
         name: of the test.
@@ -67,8 +67,8 @@ _CALL = {"id": "call_a", "type": "function", "function": {"name": "weather", "ar
 _OTHER_CALL = {"id": "call_b", "type": "function", "function": {"name": "time", "arguments": ""}}
 _OPTIONS = {"num_ctx": NUM_CTX}
 
-EXCHANGES = [
-    Exchange(
+RECORDINGS = [
+    Recording(
         "plain",
         {},
         _say("Hel", "lo"),
@@ -78,27 +78,27 @@ EXCHANGES = [
             "ollama": {"model": "scripted", "messages": [_USER], "options": _OPTIONS},
         },
     ),
-    Exchange(
+    Recording(
         "characters of several bytes",
         {},
         _say("Grü", "ße 🌍", "日本"),
         Outcome(content="Grüße 🌍日本", finish="stop", usage=Usage(7, 3)),
     ),
-    Exchange(
+    Recording(
         "system and developer",
         _messages({"role": "system", "content": "A"}, {"role": "developer", "content": "B"}, _USER),
         _say("ok"),
         Outcome(content="ok", finish="stop", usage=Usage(7, 1)),
         {"ollama": {"messages": [{"role": "system", "content": "A"}, {"role": "system", "content": "B"}, _USER]}},
     ),
-    Exchange(
+    Recording(
         "several turns",
         _messages(_USER, {"role": "assistant", "content": "Hi", "reasoning_content": "hm"}, _USER),
         _say("again"),
         Outcome(content="again", finish="stop", usage=Usage(7, 1)),
         {"ollama": {"messages": [_USER, {"role": "assistant", "content": "Hi", "thinking": "hm"}, _USER]}},
     ),
-    Exchange(
+    Recording(
         "a tool call in pieces",
         {"tools": [TOOL], "tool_choice": "auto", "parallel_tool_calls": True},
         {
@@ -111,7 +111,7 @@ EXCHANGES = [
         Outcome(calls=[("weather", '{"city":"Rome"}')], finish="tool_calls", usage=Usage(20, 9)),
         {"openai": {"tools": [TOOL]}, "ollama": {"tools": [TOOL]}},
     ),
-    Exchange(
+    Recording(
         "text and several tool calls",
         {"tools": [TOOL]},
         {
@@ -133,7 +133,7 @@ EXCHANGES = [
             usage=Usage(20, 9),
         ),
     ),
-    Exchange(
+    Recording(
         "tool results back",
         {
             "tools": [TOOL],
@@ -164,7 +164,7 @@ EXCHANGES = [
             }
         },
     ),
-    Exchange(
+    Recording(
         "functions, as they were before tools",
         {
             "functions": [TOOL["function"]],
@@ -213,7 +213,7 @@ EXCHANGES = [
             },
         },
     ),
-    Exchange(
+    Recording(
         "an image",
         _messages(
             {
@@ -228,21 +228,21 @@ EXCHANGES = [
         Outcome(content="A pixel", finish="stop", usage=Usage(7, 1)),
         {"ollama": {"messages": [{"role": "user", "content": "What is it?", "images": [PIXEL]}]}},
     ),
-    Exchange(
+    Recording(
         "JSON mode",
         {"response_format": {"type": "json_object"}},
         _say('{"a":', "1}"),
         Outcome(content='{"a":1}', finish="stop", usage=Usage(7, 2)),
         {"openai": {"response_format": {"type": "json_object"}}, "ollama": {"format": "json"}},
     ),
-    Exchange(
+    Recording(
         "a JSON schema",
         {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA, "strict": True}}},
         _say('{"answer":42}'),
         Outcome(content='{"answer":42}', finish="stop", usage=Usage(7, 1)),
         {"ollama": {"format": SCHEMA}},
     ),
-    Exchange(
+    Recording(
         "sampling",
         {"temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": "END", "max_tokens": 9, "max_completion_tokens": 5,
          "frequency_penalty": 0.1, "presence_penalty": -0.1, "top_k": 40},
@@ -258,7 +258,7 @@ EXCHANGES = [
             },
         },
     ),
-    Exchange(
+    Recording(
         "reasoning",
         {"reasoning_effort": "high"},
         {
@@ -276,7 +276,7 @@ EXCHANGES = [
         Outcome(content="42", reasoning="Let me think", finish="stop", usage=Usage(9, 5, cached_tokens=4)),
         {"openai": {"reasoning_effort": "high"}, "ollama": {"think": "high"}},
     ),
-    Exchange(
+    Recording(
         "log probabilities",
         {"logprobs": True, "top_logprobs": 1},
         {
@@ -296,7 +296,7 @@ EXCHANGES = [
         Outcome(content="Hi", finish="stop", usage=Usage(7, 1), logprobs=["Hi"]),
         {"ollama": {"logprobs": True, "top_logprobs": 1}},
     ),
-    Exchange(
+    Recording(
         "nothing said",
         {},
         {
@@ -311,6 +311,6 @@ EXCHANGES = [
     ),
 ]  # fmt: skip
 
-for _exchange in EXCHANGES:
-    anthropic_exchanges.teach(_exchange)
-    gemini_exchanges.teach(_exchange)
+for _recording in RECORDINGS:
+    anthropic_recordings.teach(_recording)
+    gemini_recordings.teach(_recording)

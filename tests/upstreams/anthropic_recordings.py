@@ -1,4 +1,4 @@
-"""How Anthropic's API answers the exchanges that every provider must get right, and what it is sent."""
+"""How Anthropic's API answers the recordings that every provider must get right, and what it is sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tests.upstreams import anthropic_replies as anthropic
 
 if TYPE_CHECKING:
-    from tests.upstreams.exchanges import Exchange
+    from tests.upstreams.recordings import Recording
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -105,10 +105,10 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
     ),
     "nothing said": (anthropic.start() + anthropic.end(output_tokens=0), {}),
 }
-"""By the exchange's name: the reply, and fields of the request. What is missing there is refused: seeds, logprobs."""
+"""By the recording's name: the reply, and fields of the request. What is missing there is refused: seeds, logprobs."""
 
 
-def teach(exchange: Exchange) -> None:
-    """Add Anthropic's side to an exchange."""
-    if exchange.name in ANSWERS:
-        exchange.replies["anthropic"], exchange.sent["anthropic"] = ANSWERS[exchange.name]
+def teach(recording: Recording) -> None:
+    """Add Anthropic's side to a recording."""
+    if recording.name in ANSWERS:
+        recording.replies["anthropic"], recording.sent["anthropic"] = ANSWERS[recording.name]
