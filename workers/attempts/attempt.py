@@ -180,9 +180,9 @@ class Attempt:
                             if self._first_ms is not None:
                                 lease.began()
                                 self._extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
-                            await self._stream.outbox.room()
+                            await self._stream.room()
                             if may_wait:
-                                await self._stream.outbox.pace()
+                                await self._stream.pace()
             except TimeoutError:
                 raise self._timed_out() from None
             self._finish(created)

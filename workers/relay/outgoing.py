@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from shared.relay import MAX_PAYLOAD, Kind, encode_frame
 
 if TYPE_CHECKING:
-    from workers.relay.sender import Outbox
+    from collections.abc import Awaitable, Callable
+
+UNACKNOWLEDGED_BYTES: Final = 8 * 1024 * 1024
+"""Redis cuts a subscriber that is 32 MiB behind."""
 
 
 class Ending:
@@ -25,12 +29,53 @@ class Ending:
         self.arguments = arguments
 
 
-class Stream:
-    """The frames of one attempt, from the first that is not acknowledged."""
+class SendWindow:
+    """Counts what one api process has not acknowledged yet, of all its attempts together, in bytes."""
 
-    def __init__(self, key: bytes, outbox: Outbox) -> None:
+    def __init__(self) -> None:
+        self._unacknowledged = 0
+        self._has_room = asyncio.Event()
+
+    def sent(self, size: int) -> None:
+        """Note that a frame is on its way."""
+        self._unacknowledged += size
+
+    def acknowledged(self, size: int) -> None:
+        """Note that a frame has arrived, or is given up."""
+        self._unacknowledged -= size
+        if self._unacknowledged <= UNACKNOWLEDGED_BYTES:
+            self._has_room.set()
+
+    async def room(self) -> None:
+        """Wait while too much is unacknowledged: the upstream is not read meanwhile."""
+        while self._unacknowledged > UNACKNOWLEDGED_BYTES:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+
+class Stream:
+    """The frames of one attempt, from the first that is not acknowledged.
+
+    Args:
+        key: the attempt's key on the relay.
+        window: counts what is not acknowledged.
+        on_change: called with the stream when it has something to send; True: at once.
+        pace: waits a moment before more is read from the upstream, where many streams are busy.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        window: SendWindow,
+        *,
+        on_change: Callable[[Stream, bool], None],
+        pace: Callable[[], Awaitable[None]],
+    ) -> None:
         self.key = key
-        self.outbox = outbox
+        self.room = window.room
+        self.pace = pace
+        self._window = window
+        self._on_change = on_change
         self.frames: deque[bytes] = deque()
         self.first = 0
         self.next = 0
@@ -45,18 +90,18 @@ class Stream:
             self._append(kind, payload[:MAX_PAYLOAD], 0)
             payload = payload[MAX_PAYLOAD:]
         self._append(kind, payload, tokens)
-        self.outbox.changed(self, urgent=urgent)
+        self._on_change(self, urgent)
 
     def end(self, ending: Ending | None) -> None:
         """Nothing will be added; `ending`, if there is one, is carried out with the last frame."""
         self.ending = ending
         self.ended_at = time.monotonic()
-        self.outbox.changed(self, urgent=True)
+        self._on_change(self, True)
 
     def acknowledge(self, sequence: int) -> None:
         """Forget the frames before `sequence`."""
         while self.frames and self.first < sequence:
-            self.outbox.unacknowledged -= len(self.frames.popleft())
+            self._window.acknowledged(len(self.frames.popleft()))
             self.first += 1
         self.sent = max(self.sent, self.first)
         self.moved_at = time.monotonic()
@@ -80,4 +125,4 @@ class Stream:
         frame = encode_frame(self.key, kind, self.next, tokens, payload)
         self.frames.append(frame)
         self.next += 1
-        self.outbox.unacknowledged += len(frame)
+        self._window.sent(len(frame))

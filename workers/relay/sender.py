@@ -17,7 +17,7 @@ from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import relay_channel
 from shared.relay import Kind, encode_frame
-from workers.relay.outgoing import Stream
+from workers.relay.outgoing import SendWindow, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 MESSAGE_BYTES: Final = 1024 * 1024
-UNACKNOWLEDGED_BYTES: Final = 8 * 1024 * 1024
 SILENCE_S: Final = 2.0
 RETRY_S: Final = 0.1
 BUSY_STREAMS: Final = 8
@@ -61,7 +60,7 @@ class Outbox:
     ) -> None:
         self.api_id = api_id
         self.streams: dict[bytes, Stream] = {}
-        self.unacknowledged = 0
+        self._window = SendWindow()
         self._redis = redis
         self._worker_id = worker_id
         self._channel = relay_channel(api_id)
@@ -76,17 +75,15 @@ class Outbox:
         self._gathering: asyncio.TimerHandle | None = None
         self._pacing: asyncio.TimerHandle | None = None
         self._paced = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
         self._loop = asyncio.get_running_loop()
         self._task = spawn_critical(self._publish_loop(), name=f"outbox {api_id.hex()}")
 
     def open(self, key: bytes) -> Stream:
         """Begin the stream of an attempt."""
-        stream = self.streams[key] = Stream(key, self)
+        stream = self.streams[key] = Stream(key, self._window, on_change=self._changed, pace=self._pace)
         return stream
 
-    def changed(self, stream: Stream, *, urgent: bool) -> None:
+    def _changed(self, stream: Stream, urgent: bool) -> None:  # noqa: FBT001 -- a callback has no names
         """`stream` has something to send: now, or in a moment together with others when many are busy."""
         if urgent or len(self.streams) < BUSY_STREAMS:
             self._waiting.pop(stream.key, None)
@@ -98,7 +95,7 @@ class Outbox:
         if self._gathering is None:
             self._gathering = self._loop.call_later(self._gather_s(), self._gathered)
 
-    async def pace(self) -> None:
+    async def _pace(self) -> None:
         """With many streams at once, wait a moment before more is read from the upstream.
 
         Tokens gather in the connection meanwhile, and are read, encoded and sent together.
@@ -116,12 +113,6 @@ class Outbox:
         self._paced.set()
         self._paced.clear()
 
-    async def room(self) -> None:
-        """Wait while too much is unacknowledged: the upstream is not read meanwhile."""
-        if self.unacknowledged > UNACKNOWLEDGED_BYTES:
-            self._room.clear()
-            await self._room.wait()
-
     def acknowledge(self, key: bytes, sequence: int) -> None:
         """The api process has every frame of `key` before `sequence`."""
         stream = self.streams.get(key)
@@ -130,15 +121,13 @@ class Outbox:
         stream.acknowledge(sequence)
         if stream.finished:
             del self.streams[key]
-        if self.unacknowledged <= UNACKNOWLEDGED_BYTES:
-            self._room.set()
 
     def resend(self, key: bytes, sequence: int) -> None:
         """The api process misses the frames of `key` from `sequence` on."""
         stream = self.streams.get(key)
         if stream is not None and sequence < stream.sent:
             stream.rewind(sequence)
-            self.changed(stream, urgent=True)
+            self._changed(stream, urgent=True)
 
     def tick(self) -> None:
         """Once a heartbeat: beats for the attempts that run, a new try for what was met with silence."""
@@ -168,7 +157,6 @@ class Outbox:
         self._pending.pop(stream.key, None)
         self._waiting.pop(stream.key, None)
         stream.acknowledge(stream.next)
-        self._room.set()
 
     def _gathered(self) -> None:
         self._gathering = None
