@@ -21,7 +21,6 @@ from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
 from api.http.errors import openai_error, plain_error
-from api.http.sse import route_headers
 from api.hypercorn_server import Connections
 from shared.ids import new_request_id
 
@@ -101,24 +100,13 @@ def _add_headers(app: Quart, settings: Settings) -> None:
     @app.before_request
     async def before() -> Response | None:
         g.request_id = new_request_id()
-        g.rate_limit = None
-        g.exchange = None
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return cors.preflight(request.headers)
         return None
 
     @app.after_request
     async def after(response: Response) -> Response:
-        response.headers["x-request-id"] = "req_" + g.request_id.hex()
-        if g.rate_limit is not None:
-            limit, remaining, reset_s = g.rate_limit
-            response.headers["x-ratelimit-limit-requests"] = str(limit)
-            response.headers["x-ratelimit-remaining-requests"] = str(remaining)
-            response.headers["x-ratelimit-reset-requests"] = f"{reset_s:.3f}s"
-        exchange = None if g.exchange is None else g.exchange()
-        served_by = None if exchange is None else exchange.served_by
-        if served_by is not None:
-            response.headers.update(route_headers(served_by))
+        response.headers["x-request-id"] = "req_" + g.request_id
         origin = cors.allowed_origin(request.headers.get("origin"), settings.cors_origins)
         if origin is not None:
             cors.mark(response, origin)

@@ -55,7 +55,7 @@ class Enqueuer:
         """Milliseconds from before a job is enqueued until its worker's first frame is here."""
         request_id, now_ms = new_request_id(), int(time.time() * 1000)
         draft = JobDraft(
-            request_id=request_id.hex(),
+            request_id=request_id,
             attempt=1,
             api_id=self.api_id.hex(),
             endpoint="chat",

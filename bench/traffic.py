@@ -75,7 +75,7 @@ class Traffic:
         if not claimed:
             raise RuntimeError("a job that was enqueued is not there")
         job = msgspec.json.decode(claimed[1])["k"]
-        request_id = bytes.fromhex(job["request_id"])
+        request_id = job["request_id"]
         key = attempt_key(request_id, 1)
         await self._publish(encode_frame(key, Kind.START, 0, 0, b""))
         body = encode_frame(key, Kind.BODY, 1, 64, bytes(BODY_BYTES))
@@ -107,7 +107,7 @@ class Traffic:
         await self._redis.publish(self._channel, self._worker_id + frames)
 
     def _request(self) -> tuple[JobDraft, UsageRecord]:
-        request_id, now_ms = new_request_id().hex(), int(time.time() * 1000)
+        request_id, now_ms = new_request_id(), int(time.time() * 1000)
         draft = JobDraft(
             request_id=request_id,
             attempt=1,

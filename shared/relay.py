@@ -72,9 +72,9 @@ def cancelled_for(reason: int) -> Cancelled:
     return Cancelled("The client has left.")
 
 
-def attempt_key(request_id: bytes, attempt: int) -> bytes:
-    """The key of an attempt: 17 bytes."""
-    return request_id + bytes((attempt,))
+def attempt_key(request_id: str, attempt: int) -> bytes:
+    """Return the key of an attempt on the relay, 17 bytes, from its request's hex digits."""
+    return bytes.fromhex(request_id) + bytes((attempt,))
 
 
 def encode_frame(key: bytes, kind: Kind, sequence: int, tokens: int, payload: bytes) -> bytes:

@@ -115,7 +115,7 @@ class WorkerProcess:
 
     def _runner(self, backend: Backend) -> Callable[[Job], Awaitable[None]]:
         async def run(job: Job) -> None:
-            key = attempt_key(bytes.fromhex(job.request_id), job.attempt)
+            key = attempt_key(job.request_id, job.attempt)
             if not await self._is_wanted(job):
                 await self._discard(job, backend.queue)
                 return
@@ -145,7 +145,7 @@ class WorkerProcess:
             return True
 
     async def _discard(self, job: Job, queue: str) -> None:
-        name = job_id(bytes.fromhex(job.request_id), job.attempt)
+        name = job_id(job.request_id, job.attempt)
         try:
             await forget(self._redis, queue, name)
         except UNREACHABLE as error:

@@ -1,11 +1,22 @@
-"""How every endpoint of /v1 begins: with a caller who has a key."""
+"""How every endpoint of /v1 begins, with a caller who has a key, and how those answer that ask a model."""
 
 from __future__ import annotations
 
-from quart import g, request
+from typing import TYPE_CHECKING
+
+from quart import Response, g, request
 
 from api.gateway import gateway
-from api.requests.context import Call
+from api.http.body import read_body
+from api.http.errors import openai_error
+from api.http.sse import stream_response
+from api.requests.context import Call, CheckedBody
+from shared.errors import Draining, GatewayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from shared.types import Endpoint
 
 
 async def authenticated_call(endpoint: str, model: str = "") -> Call:
@@ -21,4 +32,33 @@ async def authenticated_call(endpoint: str, model: str = "") -> Call:
     """
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
-    return Call(parts, principal, endpoint, g.request_id, model)
+    return Call(parts.ledger, principal, endpoint, g.request_id, model)
+
+
+async def answered_by_model(endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
+    """Answer the current request with what a model says.
+
+    Args:
+        endpoint: what is asked of the model.
+        check: reads the body; raises what is wrong with it.
+    """
+    call = await authenticated_call(endpoint)
+    try:
+        response = await _respond(call, endpoint, check)
+    except GatewayError as error:
+        response = openai_error(error)
+    response.headers.update(call.response_headers())
+    return response
+
+
+async def _respond(call: Call, endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
+    parts = gateway()
+    with call.refusals():
+        call.body = await read_body(request)
+        checked = check(call.body)
+        if parts.draining:
+            raise Draining("This gateway process is shutting down.", retry_after_s=1)
+        exchange = await call.begin(parts.requests, endpoint, checked)
+    if checked.chat is not None and checked.chat.stream:
+        return await stream_response(exchange, parts.settings.head_wait_s)
+    return Response(await exchange.read_whole(), content_type="application/json")

@@ -31,8 +31,8 @@ def from_exception(error: Exception) -> GatewayError:
         return Overloaded("Redis is unavailable. Try again.", code="queue_unavailable", retry_after_s=2)
     if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
         return _from_framework(error)
-    _log.error("request %s failed", g.request_id.hex(), exc_info=error)
-    return errors.InternalFault(f"The gateway failed on this request (request id req_{g.request_id.hex()}).")
+    _log.error("request %s failed", g.request_id, exc_info=error)
+    return errors.InternalFault(f"The gateway failed on this request (request id req_{g.request_id}).")
 
 
 def _from_framework(error: HTTPException) -> GatewayError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
 
 from quart import Response
 
 from api.http.errors import error_object
+from api.http.headers import route_headers
 from shared.errors import GatewayError
 from shared.openai.reply import error_event
 
@@ -15,20 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.requests.lifecycle import Exchange
-    from shared.types import Target
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _HEADERS: Final = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",
 }
-
-
-def route_headers(served_by: tuple[Target, int]) -> tuple[tuple[str, str], ...]:
-    """The headers that say who answered, and at the how manieth attempt."""
-    target, attempts = served_by
-    model = target.model if target.model.isascii() and target.model.isprintable() else quote(target.model)
-    return ("x-nself-tier", target.tier), ("x-nself-model", model), ("x-nself-attempts", str(attempts))
 
 
 async def stream_response(exchange: Exchange, head_wait_s: float) -> Response:
@@ -54,7 +46,8 @@ async def _events(exchange: Exchange, words: bytes | None) -> AsyncIterator[byte
         while words is not None:
             if not is_named and (served_by := exchange.served_by) is not None:
                 is_named = True
-                yield b": %s\n\n" % "; ".join(f"{name}={value}" for name, value in route_headers(served_by)).encode()
+                named = "; ".join(f"{name}={value}" for name, value in route_headers(*served_by).items())
+                yield b": %s\n\n" % named.encode()
             yield words or KEEP_ALIVE
             words = await exchange.read()
     except GatewayError as error:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
-from quart import g, request
+from quart import request
 
 from api.admission.admit import QueueUnavailable
+from api.http.headers import PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import Exchange
 from api.routing.eligibility import Asked
-from shared.errors import Cancelled, Draining, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
+from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
 from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
@@ -26,95 +26,99 @@ from shared.types import Endpoint, JobDraft, UsageRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from api.accounting.usage_log import Ledger
     from api.admission.auth import Principal
-    from api.gateway import Gateway
+    from api.requests.services import RequestServices
     from shared.openai.request import ChatBody
 
-PRIORITY_HEADER: Final = "x-nself-priority"
+
+class CheckedBody(NamedTuple):
+    """What a request of a valid form says: the model, about how long its prompt is, and for chat all of it."""
+
+    model: str
+    prompt_tokens: int
+    chat: ChatBody | None = None
 
 
 class Call:
     """A call from its authentication on. Its `body`, once read, tells the model that a wrong request asked for.
 
     Args:
-        gateway: the parts of this process.
+        ledger: where its row goes if it is not admitted.
         principal: who calls.
         endpoint: what is called, as the usage log names it.
-        request_id: 16 bytes.
+        request_id: hex digits.
         model: the one asked for, where it is known already.
     """
 
-    def __init__(
-        self, gateway: Gateway, principal: Principal, endpoint: str, request_id: bytes, model: str = ""
-    ) -> None:
-        self._gateway = gateway
+    def __init__(self, ledger: Ledger, principal: Principal, endpoint: str, request_id: str, model: str = "") -> None:
+        self._ledger = ledger
         self._principal = principal
+        self._exchange: Exchange | None = None
+        self._rate_limit: dict[str, str] = {}
         self.body = b""
         self._record = UsageRecord(
-            request_id=request_id.hex(),
+            request_id=request_id,
             key_id=principal.key_id,
             endpoint=endpoint,
             asked_model=model,
             admitted_ms=int(time.time() * 1000),
         )
 
-    async def begin(
-        self, endpoint: Endpoint, model: str, raw: msgspec.Raw, *, prompt_tokens: int, body: ChatBody | None = None
-    ) -> Exchange:
+    def response_headers(self) -> dict[str, str]:
+        """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
+        served_by = None if self._exchange is None else self._exchange.served_by
+        return self._rate_limit | ({} if served_by is None else route_headers(*served_by))
+
+    async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> Exchange:
         """Route a checked request, admit it and enqueue it.
 
         Args:
+            services: what it uses.
             endpoint: what is asked for.
-            model: by which model.
-            raw: the client's own bytes.
-            prompt_tokens: how long the prompt is, about.
-            body: what they say, for chat.
+            checked: what its body says.
 
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
-        gateway, settings = self._gateway, self._gateway.settings
-        if gateway.draining:
-            raise Draining("This gateway process is shutting down.", retry_after_s=1)
-        self._record.asked_model = model
+        settings, body = services.settings, checked.chat
+        self._record.asked_model = checked.model
         self._record.stream = stream = body is not None and bool(body.stream)
-        purse = self._purse()
+        purse = self._purse(settings.monthly_budget_usd)
         placing = Placing(purse=purse, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
         asked = Asked(
-            model=model,
+            model=checked.model,
             endpoint=endpoint,
-            prompt_tokens=prompt_tokens,
+            prompt_tokens=checked.prompt_tokens,
             reserved_tokens=most_prompt_tokens(len(self.body), body) if purse.is_limited else 0,
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},
             purse=purse,
         )
-        candidates = gateway.router.route(asked)
+        candidates = services.router.route(asked)
         admitted_ms = self._record.admitted_ms
         draft = JobDraft(
             request_id=self._record.request_id,
             attempt=1,
-            api_id=gateway.api_id.hex(),
+            api_id=services.api_id,
             endpoint=endpoint,
-            asked_model=model,
+            asked_model=checked.model,
             stream=stream,
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             expires_ms=admitted_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
-            body=raw,
+            body=msgspec.Raw(self.body),
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
-        exchange = Exchange(gateway.requests, draft, candidates=candidates, placing=placing, abort=abort)
-        # Weakly: a connection of a pool that is opened during a request keeps the request's context, and so its `g`.
-        g.exchange = weakref.ref(exchange)
+        self._exchange = exchange = Exchange(services, draft, candidates=candidates, placing=placing, abort=abort)
         admitted = await exchange.begin(self._principal)
         if self._principal.rpm_limit:
-            g.rate_limit = (self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
+            self._rate_limit = rate_limit_headers(self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
         return exchange
 
-    def _purse(self) -> Purse:
-        limits = (self._gateway.settings.monthly_budget_usd, self._principal.monthly_budget_usd)
+    def _purse(self, all_usd: float | None) -> Purse:
+        limits = (all_usd, self._principal.monthly_budget_usd)
         return (
             NO_LIMIT if limits == (None, None) else Purse(*(None if usd is None else nano_usd(usd) for usd in limits))
         )
@@ -160,17 +164,17 @@ class Call:
     def refuse(self, error: GatewayError) -> None:
         """Log a call that did not get as far as its admission."""
         if isinstance(error, RateLimited):
-            g.rate_limit = (self._principal.rpm_limit, 0, error.retry_after_s or 0.0)
+            self._rate_limit = rate_limit_headers(self._principal.rpm_limit, 0, error.retry_after_s or 0.0)
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
         if isinstance(error, QueueUnavailable):
-            name = job_id(bytes.fromhex(record.request_id), 1)
-            self._gateway.ledger.refuse_in_doubt(self._timed(record), name)
+            name = job_id(record.request_id, 1)
+            self._ledger.refuse_in_doubt(self._timed(record), name)
         else:
-            self._gateway.ledger.add(self._timed(record))
+            self._ledger.add(self._timed(record))
 
     def answered(self) -> None:
         """Log a call that was answered without a model."""
-        self._gateway.ledger.add(self._timed(self._record))
+        self._ledger.add(self._timed(self._record))
 
     def _timed(self, record: UsageRecord) -> UsageRecord:
         duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)

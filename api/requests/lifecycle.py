@@ -162,8 +162,7 @@ class Exchange:
 
     def _expect(self, target: Target) -> Inbound:
         draft = self._draft
-        request_id = bytes.fromhex(draft.request_id)
-        key, name = attempt_key(request_id, draft.attempt), job_id(request_id, draft.attempt)
+        key, name = attempt_key(draft.request_id, draft.attempt), job_id(draft.request_id, draft.attempt)
         self._inbound = Inbound(key, name, target, whole=not draft.stream)
         self._relay.expect(self._inbound, self._overrun)
         return self._inbound

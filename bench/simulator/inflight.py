@@ -137,7 +137,7 @@ class SimulatedRequest:
 
     async def _overflow(self) -> None:
         live = acceptable_now(self._router.live(self._failover.overflow()))
-        waits_at = (self.target.queue, job_id(bytes.fromhex(self.draft.request_id), self.draft.attempt))
+        waits_at = (self.target.queue, job_id(self.draft.request_id, self.draft.attempt))
         chosen = (
             await enqueue(self._redis, self.draft, live, placing=self._placing, instead_of=waits_at) if live else -1
         )

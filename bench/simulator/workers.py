@@ -130,7 +130,7 @@ class Worker:
         """End an attempt, as `Attempt` does; whether its request was closed: not without a record."""
         self._running -= 1
         self._backend.took(served_ms, tokens)
-        name = job_id(bytes.fromhex(job.request_id), job.attempt)
+        name = job_id(job.request_id, job.attempt)
         queue = self.upstream.queue
         keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue)]
         if job.tier == "paid":

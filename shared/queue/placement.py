@@ -108,7 +108,7 @@ async def place(
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    name = job_id(bytes.fromhex(draft.request_id), draft.attempt)
+    name = job_id(draft.request_id, draft.attempt)
     keys = [job_key(name), budget_key_at(draft.admitted_ms), *own_keys]
     targets = [candidate.target for candidate in candidates]
     if only_look:

@@ -71,7 +71,6 @@ class Attempt:
         self._accounts = accounts
         self._stream = stream
         self._settings = settings
-        self._request_id = bytes.fromhex(job.request_id)
         self._request = ChatRequest(job.body)
         self._task: asyncio.Task[None] | None = None
         self._has_account = False
@@ -158,7 +157,7 @@ class Attempt:
         asked = self._request.body
         if self.job.stream:
             self._encoder = ChunkEncoder(
-                completion_id(self._request_id),
+                completion_id(self.job.request_id),
                 created,
                 self.job.model,
                 include_usage=asked.wants_usage,
@@ -226,7 +225,7 @@ class Attempt:
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
-            body = self._fold.body(completion_id(self._request_id), created, self.job.model, usage)
+            body = self._fold.body(completion_id(self.job.request_id), created, self.job.model, usage)
             self._stream.push(Kind.BODY, body, self._tokens)
 
     def _timed_out(self) -> GatewayError:
@@ -252,7 +251,7 @@ class Attempt:
         if isinstance(error, Superseded):
             self._stream.end(None)  # job, mark and record are those of the one that goes on
             return
-        job, name = self.job, job_id(self._request_id, self.job.attempt)
+        job, name = self.job, job_id(self.job.request_id, self.job.attempt)
         keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(self._queue)]
         if job.tier == "paid":
             keys.append(budget_key_at(job.admitted_ms))

@@ -40,7 +40,7 @@ def client(database: Database, redis: Redis) -> TestClientProtocol:
 async def use(database: Database, **changes: Any) -> UsageRecord:
     """A request in the usage log."""
     fields: dict[str, Any] = {
-        "request_id": new_request_id().hex(), "key_id": None, "endpoint": "chat", "asked_model": "auto",
+        "request_id": new_request_id(), "key_id": None, "endpoint": "chat", "asked_model": "auto",
         "admitted_ms": int(time.time() * 1000),
     }  # fmt: skip
     record = UsageRecord(**(fields | changes))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
 
 API, WORKER = b"a" * 16, b"w" * 16
-KEY = attempt_key(b"r" * 16, 1)
+KEY = attempt_key("72" * 16, 1)
 TARGET = Target("local", "arq:queue:local:here", "model")
 
 

@@ -58,7 +58,7 @@ async def one_waiting(redis: Redis) -> tuple[JobDraft, str, str]:
 
 def id_of(request: JobDraft) -> str:
     """Its job."""
-    return job_id(bytes.fromhex(request.request_id), request.attempt)
+    return job_id(request.request_id, request.attempt)
 
 
 async def test_who_is_free_first_takes_over_what_waits(redis: Redis) -> None:

@@ -30,7 +30,7 @@ def draft(key_id: str = KEY, **fields: Any) -> JobDraft:
     """An attempt of a request that came now."""
     now_ms = int(time.time() * 1000)
     return JobDraft(**{
-        "request_id": new_request_id().hex(), "attempt": 1, "api_id": API, "endpoint": "chat", "asked_model": "m",
+        "request_id": new_request_id(), "attempt": 1, "api_id": API, "endpoint": "chat", "asked_model": "m",
         "stream": False, "key_id": key_id, "admitted_ms": now_ms, "expires_ms": now_ms + 60_000,
         "body": msgspec.Raw(b"{}"), **fields,
     })  # fmt: skip
@@ -68,7 +68,7 @@ async def claim(redis: Redis, queue: str, count: int = 1) -> list[dict[str, Any]
 
 async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | str, state: str = "") -> int:
     """Close a request, as its worker does."""
-    name = job_id(bytes.fromhex(request.request_id), request.attempt)
+    name = job_id(request.request_id, request.attempt)
     keys = [
         open_requests(API), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue),
         budget_key_at(request.admitted_ms),
@@ -133,7 +133,7 @@ async def test_a_job_that_ends_does_not_count_as_running(redis: Redis) -> None:
     """And renewing does not bring it back."""
     _, request = await put(redis, at("home"))
     await claim(redis, "home")
-    name = job_id(bytes.fromhex(request.request_id), 1)
+    name = job_id(request.request_id, 1)
     assert await redis.zcard(running_key("home")) == 1
     await finish(redis, request, "home", 0)
     await scripts.run(redis, scripts.RENEW, [running_key("home")], 5000, name)
@@ -273,7 +273,7 @@ async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis)
 async def test_a_waiting_job_moves_in_one_step(redis: Redis) -> None:
     """It is in one queue at any time, and where nothing has room it keeps its place."""
     _, request = await put(redis, at("home"))
-    name = job_id(bytes.fromhex(request.request_id), 1)
+    name = job_id(request.request_id, 1)
     waits_at, placing = ("home", name), Placing(most_waiting=1)
     await put(redis, at("g", "gemini"))
     assert await enqueue(redis, request, [at("g", "gemini")], placing=placing, instead_of=waits_at) == -1
@@ -289,7 +289,7 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
     """Claiming and moving at the same time: one of them has it."""
     for _ in range(50):
         _, request = await put(redis, at("home"))
-        waits_at = ("home", job_id(bytes.fromhex(request.request_id), 1))
+        waits_at = ("home", job_id(request.request_id, 1))
         move = enqueue(redis, request, [at("g", "gemini")], placing=Placing(most_waiting=10), instead_of=waits_at)
         claimed, moved = await asyncio.gather(claim(redis, "home"), move)
         there = await claim(redis, "g")
@@ -300,7 +300,7 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
 async def test_looking_changes_nothing(redis: Redis) -> None:
     """It only says what would be chosen; the job itself need not be sent."""
     _, request = await put(redis, at("home"))
-    waits_at, placing = ("home", job_id(bytes.fromhex(request.request_id), 1)), Placing(most_waiting=1)
+    waits_at, placing = ("home", job_id(request.request_id, 1)), Placing(most_waiting=1)
     before = await redis.dbsize()
     look = {"placing": placing, "instead_of": waits_at, "only_look": True}
     assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
@@ -317,7 +317,7 @@ async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) ->
     for _ in range(50):
         await put(redis, at("b"))
     _, request = await put(redis, at("a"))
-    waits_at = ("a", job_id(bytes.fromhex(request.request_id), 1))
+    waits_at = ("a", job_id(request.request_id, 1))
     other = at("b", slots=1, service_ms=5000, most_wait_ms=1000)
     assert await enqueue(redis, request, [other], placing=Placing(most_waiting=1000), instead_of=waits_at) == -1
 
@@ -327,7 +327,7 @@ async def test_jobs_that_left_are_no_use_that_a_key_made(redis: Redis) -> None:
     await put(redis, at("home"), request=draft("b"))
     for _ in range(100):
         _, request = await put(redis, at("home"), request=draft("a"))
-        assert await withdraw(redis, "home", job_id(bytes.fromhex(request.request_id), 1))
+        assert await withdraw(redis, "home", job_id(request.request_id, 1))
     _, single = await put(redis, at("home"), request=draft("a"))
     for key in ("b", "c") * 10:
         await put(redis, at("home"), request=draft(key))
@@ -385,7 +385,7 @@ async def test_a_job_that_is_discarded_does_not_count_as_running(redis: Redis) -
     """Nothing of it is left: it takes no slot of the expected wait."""
     _, request = await put(redis, at("home"))
     await claim(redis, "home")
-    name = job_id(bytes.fromhex(request.request_id), 1)
+    name = job_id(request.request_id, 1)
     assert await redis.zcard(running_key("home")) == 1
     await forget(redis, "home", name)
     assert await redis.exists(running_key("home"), job_key(name), in_progress_key(name)) == 0
@@ -406,7 +406,7 @@ async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis
     """Its worker was taken for dead and comes back: the request is another attempt's, and so is the money."""
     _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
     await claim(redis, "paid")
-    name = job_id(bytes.fromhex(request.request_id), 1)
+    name = job_id(request.request_id, 1)
     await redis.delete(job_key(name), in_progress_key(name))
     second = msgspec.structs.replace(request, attempt=2)
     placing = Placing(purse=Purse(all_nano_usd=1000), most_waiting=10)

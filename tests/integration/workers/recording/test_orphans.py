@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 async def open_request(redis: Redis, api_id: str = API) -> UsageRecord:
     """A request that an api process has open, admitted three seconds ago."""
     record = UsageRecord(
-        request_id=new_request_id().hex(),
+        request_id=new_request_id(),
         key_id=None,
         endpoint="chat",
         asked_model="auto",

@@ -33,7 +33,7 @@ ALL = "SELECT * FROM np_claw_api_usage ORDER BY admitted_at, request_id"
 def a_record(**changes: Any) -> UsageRecord:
     """A finished request of now."""
     record = UsageRecord(
-        request_id=new_request_id().hex(),
+        request_id=new_request_id(),
         key_id=None,
         endpoint="chat",
         asked_model="auto",

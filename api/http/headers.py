@@ -1,0 +1,32 @@
+"""The headers of our own: what is left of a key's minute, and who served a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from shared.types import Target
+
+PRIORITY_HEADER: Final = "x-nself-priority"
+
+
+def rate_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, str]:
+    """Return OpenAI's headers about a limit of requests a minute.
+
+    Args:
+        limit: requests a minute.
+        remaining: how many are left.
+        reset_s: seconds until all are, or until one is where none is left.
+    """
+    return {
+        "x-ratelimit-limit-requests": str(limit),
+        "x-ratelimit-remaining-requests": str(remaining),
+        "x-ratelimit-reset-requests": f"{reset_s:.3f}s",
+    }
+
+
+def route_headers(target: Target, attempts: int) -> dict[str, str]:
+    """Return the headers that name who served a request, and at which attempt."""
+    model = target.model if target.model.isascii() and target.model.isprintable() else quote(target.model)
+    return {"x-nself-tier": target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
