@@ -12,14 +12,15 @@ import msgspec
 from api.admission.admit import admit
 from api.admission.auth import Principal
 from shared.ids import job_id, new_request_id
-from shared.queue.arq_queue import in_progress_key, job_key, queue_name
+from shared.queue.arq_queue import queue_name
 from shared.queue.placement import Candidate, Placing
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
-from shared.redis.names import USAGE_STREAM, open_requests, relay_channel, running_key, wake_channel
+from shared.redis.names import relay_channel, wake_channel
 from shared.relay import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.settings import MAX_RPM_LIMIT
-from shared.types import JobDraft, Target, UsageRecord
+from shared.types import JobDraft, Target
+from shared.usage import Closes, Closing, UsageRecord, finish
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -82,14 +83,8 @@ class Traffic:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.publish(self._channel, self._worker_id + body + encode_frame(key, Kind.END, 2, 0, bytes(80)))
         name = job_id(request_id, 1)
-        keys = [
-            open_requests(job["api_id"]),
-            USAGE_STREAM,
-            job_key(name),
-            in_progress_key(name),
-            running_key(self._queue),
-        ]
-        scripts.add(pipeline, scripts.FINISH, keys, job["request_id"], msgspec.json.encode(record), name, 0, "bench")
+        record = msgspec.structs.replace(record, tier="local")
+        finish(pipeline, Closing.of(record, Closes.HELD, api_id=job["api_id"], job_id=name, queue=self._queue))
         await pipeline.execute()
 
     def message_of(self, frames: int) -> Callable[[], Awaitable[None]]:

@@ -22,7 +22,7 @@ from shared.process.tasks import Following
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM, budget_key, owner_of
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,7 +9,8 @@ import msgspec
 
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai.request import decode_chat, estimate_prompt_tokens
-from shared.types import JobDraft, Usage, UsageRecord
+from shared.types import JobDraft, Usage
+from shared.usage import NOTHING_SERVED, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
     from api.relay.incoming import Inbound
@@ -38,24 +39,18 @@ def ended(
         began_at: when the request came, by the monotonic clock.
         catalogue: the prices.
     """
-    target = inbound.target
-    prompt_tokens = _prompt_tokens(draft) if inbound.committed else 0
-    is_paid = target.tier == "paid" and inbound.committed
-    return msgspec.structs.replace(
-        record,
-        tier=target.tier,
-        model=target.model,
-        cost_usd=catalogue.cost_usd(target.model, Usage(prompt_tokens, tokens)) if is_paid else 0.0,
-        status=error.status,
-        error_code=error.code,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=tokens,
-        usage_source="estimated" if inbound.committed else "none",
-        attempts=draft.attempt,
+    opened = msgspec.structs.replace(
+        record, tier=inbound.target.tier, model=inbound.target.model, attempts=draft.attempt
+    )
+    counted = NOTHING_SERVED
+    if inbound.committed:
+        counted = Counted(Usage(_prompt_tokens(draft), tokens), "estimated")
+    times = Times(
         wait_ms=_ms_between(began_at, inbound.started_at),
         first_token_ms=_ms_between(began_at, inbound.first_at),
-        duration_ms=_ms_between(began_at, time.monotonic()),
+        duration_ms=int((time.monotonic() - began_at) * 1000),
     )
+    return completed(opened, counted, error, times, catalogue)
 
 
 def _prompt_tokens(draft: JobDraft) -> int:

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.models.catalogue import nano_usd
 from shared.process.tasks import end_all, spawn_critical
-from shared.queue.arq_queue import in_progress_key, job_key
-from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import USAGE_STREAM, budget_key_at, open_requests, owner_of
+from shared.redis.names import USAGE_STREAM, in_progress_key, job_key
+from shared.usage import Closes, Closing, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from shared.types import UsageRecord
+    from shared.usage import UsageRecord
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ class Ledger:
 
     def __init__(self, redis: Redis, api_id: str) -> None:
         self._redis = redis
-        self._open = open_requests(api_id)
+        self._api_id = api_id
         self._steps: deque[Callable[[Pipeline], object]] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -67,25 +65,15 @@ class Ledger:
 
     def close(self, record: UsageRecord, job_id: str) -> None:
         """Record how an open request ended, unless somebody did so before; remove its job, settle its budget."""
-        self._finish(record, job_id, "open")
+        self._finish(record, job_id, Closes.OPEN)
 
     def refuse_in_doubt(self, record: UsageRecord, job_id: str) -> None:
         """Record a request that Redis may have opened or not: it is refused either way."""
-        self._finish(record, job_id, "new")
+        self._finish(record, job_id, Closes.NEW)
 
-    def _finish(self, record: UsageRecord, job_id: str, state: str) -> None:
-        keys = [
-            self._open,
-            USAGE_STREAM,
-            job_key(job_id),
-            in_progress_key(job_id),
-            "",
-            budget_key_at(record.admitted_ms),
-        ]
-        cost = nano_usd(record.cost_usd)
-        words = msgspec.json.encode(record)
-        arguments = (record.request_id, words, job_id, cost, owner_of(record.key_id), state)
-        self._later(lambda pipeline: scripts.add(pipeline, scripts.FINISH, keys, *arguments))
+    def _finish(self, record: UsageRecord, job_id: str, closes: Closes) -> None:
+        closing = Closing.of(record, closes, api_id=self._api_id, job_id=job_id)
+        self._later(lambda pipeline: finish(pipeline, closing))
 
     def drop(self, job_id: str) -> None:
         """Remove the job of an attempt that nobody will end; its request is left as it is."""

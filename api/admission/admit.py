@@ -12,7 +12,7 @@ from shared.queue.placement import place
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import open_requests, owner_of, rate_key, revoked_key
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,8 @@ from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
 from shared.openai.request import asked_model, most_prompt_tokens
 from shared.queue.placement import NO_LIMIT, PRIORITIES, Placing, Purse
-from shared.types import Endpoint, JobDraft, UsageRecord
+from shared.types import Endpoint, JobDraft
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

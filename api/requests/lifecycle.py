@@ -22,7 +22,8 @@ from shared.errors import GatewayError, WorkerLost
 from shared.ids import job_id
 from shared.queue.placement import Candidate, Placing
 from shared.relay import CancelReason, attempt_key, cancelled_for
-from shared.types import JobDraft, Target, UsageRecord
+from shared.types import JobDraft, Target
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable

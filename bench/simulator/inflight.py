@@ -10,7 +10,7 @@ from api.admission.admit import admit
 from api.requests.failover import Failover, acceptable_now
 from shared.ids import job_id
 from shared.queue.placement import Candidate, Placing, enqueue
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

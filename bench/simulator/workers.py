@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import msgspec
 
 from api.routing.live_backends import REFRESH_S, Capacity
 from bench.simulator.site import LOCAL_MODEL
 from shared.ids import job_id
-from shared.models.catalogue import nano_usd
-from shared.queue.arq_queue import decode_job, in_progress_key, job_key
+from shared.queue.arq_queue import decode_job
 from shared.redis import scripts
-from shared.redis.names import (
-    USAGE_STREAM,
-    WORKERS,
-    budget_key_at,
-    open_requests,
-    owner_of,
-    running_key,
-    worker_key,
-)
+from shared.redis.names import WORKERS, worker_key
 from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
+from shared.usage import Closes, Closing, finish_now
 from workers.accounts.outcome import Refusal
 from workers.accounts.state import AccountStateStore, Candidate, Reservation
 from workers.backends.backend import Backend
@@ -35,7 +27,7 @@ if TYPE_CHECKING:
     from bench.simulator.clock import Clock
     from bench.simulator.load import Request
     from bench.simulator.site import Site, Upstream
-    from shared.types import UsageRecord
+    from shared.usage import UsageRecord
     from workers.accounts.pool import Accounts
     from workers.accounts.state import How
     from workers.backends.backend import ModelSource
@@ -132,14 +124,11 @@ class Worker:
         self._backend.took(served_ms, tokens)
         name = job_id(job.request_id, job.attempt)
         queue = self.upstream.queue
-        keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue)]
-        if job.tier == "paid":
-            keys.append(budget_key_at(job.admitted_ms))
-        arguments: tuple[Any, ...] = (job.request_id, b"", name)
+        closing = Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=queue)
         if record is not None:
-            words, owner = msgspec.json.encode(record), owner_of(job.key_id)
-            arguments = (job.request_id, words, name, nano_usd(record.cost_usd), owner, "held")
-        return bool(await scripts.run(self._redis, scripts.FINISH, keys, *arguments))
+            record = msgspec.structs.replace(record, tier=job.tier)
+            closing = Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=queue)
+        return await finish_now(self._redis, closing)
 
 
 class _Named:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix
 from arq.worker import Worker, func
 
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import running_key
+from shared.redis.names import in_progress_key, job_key, running_key
 from shared.types import Job, JobDraft, Target
 
 if TYPE_CHECKING:
@@ -51,16 +50,6 @@ _encode = msgspec.json.encode
 def queue_name(tier: str, backend: str) -> str:
     """The name of the queue of one backend of a tier."""
     return f"{QUEUE_PREFIX}{tier}:{backend}"
-
-
-def job_key(job_id: str) -> str:
-    """Where the JSON of a job stands."""
-    return job_key_prefix + job_id
-
-
-def in_progress_key(job_id: str) -> str:
-    """The mark of a claimed job; its value is the worker's id in hex digits."""
-    return in_progress_key_prefix + job_id
 
 
 def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool]) -> tuple[bytes, list[bytes]]:

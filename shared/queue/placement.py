@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.ids import job_id
-from shared.queue.arq_queue import encode_job, job_key
+from shared.queue.arq_queue import encode_job
 from shared.redis import scripts
-from shared.redis.names import budget_key_at, owner_of
+from shared.redis.names import budget_key_at, job_key, owner_of
 from shared.types import Target
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Every name we use in Redis, beside arq's own (`arq:queue:...`, `arq:job:...`, `arq:in-progress:...`).
+"""Every name we use in Redis, arq's among them: a name is made here and nowhere else.
 
 Ids of processes are 16 random bytes; their hex digits stand in the names.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+_JOB: Final = "arq:job:"
+_IN_PROGRESS: Final = "arq:in-progress:"
 USAGE_STREAM: Final = "claw:usage"
 REJECTED_USAGE_STREAM: Final = "claw:usage:rejected"
 JANITOR_LOCK: Final = "claw:janitor"
@@ -58,6 +60,16 @@ def rate_key(key_id: str) -> str:
 def revoked_key(key_id: str) -> str:
     """Exists when a gateway key was revoked not long ago."""
     return "claw:revoked:" + key_id
+
+
+def job_key(job_id: str) -> str:
+    """Return the key of a job's JSON, as arq names it."""
+    return _JOB + job_id
+
+
+def in_progress_key(job_id: str) -> str:
+    """Return arq's key of a claimed job; its value is the worker's id in hex digits."""
+    return _IN_PROGRESS + job_id
 
 
 def running_key(queue: str) -> str:

@@ -29,16 +29,14 @@ from shared.errors import (
     UpstreamError,
 )
 from shared.ids import completion_id, job_id
-from shared.models.catalogue import nano_usd
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai.reply import ChunkEncoder, CompletionFold
 from shared.openai.request import ChatRequest, estimate_prompt_tokens
-from shared.queue.arq_queue import in_progress_key, job_key
-from shared.redis.names import USAGE_STREAM, budget_key_at, open_requests, owner_of, running_key
 from shared.relay import Kind
-from shared.types import Delta, Event, Job, Target, Usage, UsageRecord
+from shared.types import Delta, Event, Job, Target, Usage
+from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
 from workers.attempts.embedding import embed
-from workers.relay.outgoing import Ending, Stream
+from workers.relay.outgoing import Stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -252,15 +250,11 @@ class Attempt:
             self._stream.end(None)  # job, mark and record are those of the one that goes on
             return
         job, name = self.job, job_id(self.job.request_id, self.job.attempt)
-        keys = [open_requests(job.api_id), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(self._queue)]
-        if job.tier == "paid":
-            keys.append(budget_key_at(job.admitted_ms))
-        if not closes:
-            self._stream.end(Ending(keys, job.request_id, b"", name))
-            return
-        record = self._record(error)
-        arguments = (job.request_id, _encode(record), name, nano_usd(record.cost_usd), owner_of(job.key_id), "held")
-        self._stream.end(Ending(keys, *arguments))
+        if closes:
+            record = self._record(error)
+            self._stream.end(Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=self._queue))
+        else:
+            self._stream.end(Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=self._queue))
 
     def _counted(self) -> Usage:
         """The upstream's counts, or an estimate: a token for each piece of output."""
@@ -269,35 +263,17 @@ class Attempt:
         return Usage(prompt_tokens=estimate_prompt_tokens(self._request.body), completion_tokens=self._tokens)
 
     def _record(self, error: GatewayError | None) -> UsageRecord:
-        job, now = self.job, _now_ms()
-        served = self._first_ms is not None
-        usage = self._counted() if served else Usage(0, 0)
-        return UsageRecord(
-            request_id=job.request_id,
-            key_id=job.key_id,
-            endpoint=job.endpoint,
-            asked_model=job.asked_model,
-            admitted_ms=job.admitted_ms,
-            model=job.model,
-            tier=job.tier,
-            stream=job.stream,
-            status=200 if error is None else error.status,
-            error_code=None if error is None else error.code,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            usage_source="none"
-            if not served
-            else "estimated"
-            if self._usage is None or self._is_estimated
-            else "reported",
-            cost_usd=self._settings.catalogue.cost_usd(job.model, usage) if job.tier == "paid" else 0.0,
-            attempts=job.attempt,
+        job, counted = self.job, NOTHING_SERVED
+        opened = msgspec.structs.replace(UsageRecord.opened(job), model=job.model, tier=job.tier, attempts=job.attempt)
+        if self._first_ms is not None:
+            is_reported = self._usage is not None and not self._is_estimated
+            counted = Counted(self._counted(), "reported" if is_reported else "estimated")
+        times = Times(
             wait_ms=max(0, self._started_ms - job.admitted_ms),
             first_token_ms=None if self._first_ms is None else max(0, self._first_ms - job.admitted_ms),
-            duration_ms=max(0, now - job.admitted_ms),
+            duration_ms=max(0, _now_ms() - job.admitted_ms),
         )
+        return completed(opened, counted, error, times, self._settings.catalogue)
 
 
 def _now_ms() -> int:

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.process.tasks import wait_or
-from shared.queue.arq_queue import in_progress_key, job_key
 from shared.queue.placement import MOST_ATTEMPTS
-from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import API_SET, JANITOR_LOCK, USAGE_STREAM, api_key, budget_key_at, open_requests, owner_of
-from shared.types import UsageRecord
+from shared.redis.names import API_SET, JANITOR_LOCK, api_key, in_progress_key, job_key, open_requests
+from shared.usage import Closes, Closing, UsageRecord, finish_now
 from workers.recording.rows import ORPHANED
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ STATUS: Final = 499
 _SCAN_COUNT: Final = 200
 
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
-_encoder: Final = msgspec.json.Encoder()
 
 
 async def close_orphans(redis: Redis, stop: asyncio.Event) -> None:
@@ -107,28 +104,27 @@ class Janitor:
         return sum([await self._close_all(api_id) for api_id in dead])
 
     async def _close_all(self, api_id: str) -> int:
-        key = open_requests(api_id)
         closed = 0
-        async for request, raw in self._redis.hscan_iter(key, count=_SCAN_COUNT):
-            closed += await self._close(key, request.decode(), raw)
+        async for request, raw in self._redis.hscan_iter(open_requests(api_id), count=_SCAN_COUNT):
+            closed += await self._close(api_id, request.decode(), raw)
         await self._redis.srem(API_SET, api_id)  # type: ignore[misc]  # typed for both clients
         level = logging.WARNING if closed else logging.INFO
         log.log(level, "api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)
         return closed
 
-    async def _close(self, open_key: str, request: str, raw: bytes) -> int:
+    async def _close(self, api_id: str, request: str, raw: bytes) -> int:
         """Close one request; 1 if nobody did before. A record that cannot be read goes on as it is, to be rejected."""
         names = [f"{request}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
         record = _decoded(raw)
+        closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw)
+        if record is not None:
+            closing = Closing.of(_orphaned(record), Closes.OPEN, api_id=api_id, job_id=names[0])
         # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
-        cost = "?" if await self._redis.exists(*map(in_progress_key, names)) else "0"
-        keys = [open_key, USAGE_STREAM, job_key(names[0]), in_progress_key(names[0]), ""]
-        keys.append(budget_key_at(record.admitted_ms if record else 0))
-        words = _orphaned(record) if record else raw
-        owner = owner_of(record.key_id if record else None)
-        closed: int = await scripts.run(self._redis, scripts.FINISH, keys, request, words, names[0], cost, owner)
+        if await self._redis.exists(*map(in_progress_key, names)):
+            closing = msgspec.structs.replace(closing, cost_nano_usd=None)
+        closed = await finish_now(self._redis, closing)
         await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
-        return closed
+        return int(closed)
 
 
 def _decoded(raw: bytes) -> UsageRecord | None:
@@ -138,8 +134,7 @@ def _decoded(raw: bytes) -> UsageRecord | None:
         return None
 
 
-def _orphaned(record: UsageRecord) -> bytes:
+def _orphaned(record: UsageRecord) -> UsageRecord:
     """The record of an open request as it is closed."""
     duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)
-    closed = msgspec.structs.replace(record, status=STATUS, error_code=ORPHANED, duration_ms=duration_ms)
-    return _encoder.encode(closed)
+    return msgspec.structs.replace(record, status=STATUS, error_code=ORPHANED, duration_ms=duration_ms)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,21 +12,10 @@ from shared.relay import MAX_PAYLOAD, Kind, encode_frame
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from shared.usage import Closing
+
 UNACKNOWLEDGED_BYTES: Final = 8 * 1024 * 1024
 """Redis cuts a subscriber that is 32 MiB behind."""
-
-
-class Ending:
-    """What the last frame's pipeline does besides: removes the job, closes the usage record, settles the budget.
-
-    Args:
-        keys: those of `finish.lua`.
-        arguments: its arguments.
-    """
-
-    def __init__(self, keys: list[str], *arguments: str | bytes | int) -> None:
-        self.keys = keys
-        self.arguments = arguments
 
 
 class SendWindow:
@@ -80,7 +69,7 @@ class Stream:
         self.first = 0
         self.next = 0
         self.sent = 0
-        self.ending: Ending | None = None
+        self.closing: Closing | None = None
         self.ended_at: float | None = None
         self.moved_at = time.monotonic()
 
@@ -92,9 +81,9 @@ class Stream:
         self._append(kind, payload, tokens)
         self._on_change(self, urgent)
 
-    def end(self, ending: Ending | None) -> None:
-        """Nothing will be added; `ending`, if there is one, is carried out with the last frame."""
-        self.ending = ending
+    def end(self, closing: Closing | None) -> None:
+        """End the stream; `closing`, if there is one, is carried out in the pipeline of the last frame."""
+        self.closing = closing
         self.ended_at = time.monotonic()
         self._on_change(self, True)
 
@@ -114,12 +103,12 @@ class Stream:
     @property
     def unsent(self) -> bool:
         """Whether something waits to be published."""
-        return self.sent < self.next or self.ending is not None
+        return self.sent < self.next or self.closing is not None
 
     @property
     def finished(self) -> bool:
         """Whether nothing more has to be said."""
-        return self.ended_at is not None and not self.frames and self.ending is None
+        return self.ended_at is not None and not self.frames and self.closing is None
 
     def _append(self, kind: Kind, payload: bytes, tokens: int) -> None:
         frame = encode_frame(self.key, kind, self.next, tokens, payload)

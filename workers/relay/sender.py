@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from shared.process.tasks import end_all, spawn_critical
-from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import relay_channel
 from shared.relay import Kind, encode_frame
+from shared.usage import finish
 from workers.relay.outgoing import SendWindow, Stream
 
 if TYPE_CHECKING:
@@ -190,9 +190,9 @@ class Outbox:
         parts += self._beats()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
-        endings = [(stream, stream.ending) for stream in taken if stream.ending and stream.sent == stream.next]
-        for _, ending in endings:
-            scripts.add(pipeline, scripts.FINISH, ending.keys, *ending.arguments)
+        closings = [(stream, stream.closing) for stream in taken if stream.closing and stream.sent == stream.next]
+        for _, closing in closings:
+            finish(pipeline, closing)
         try:
             results = await pipeline.execute()
         except UNREACHABLE as error:
@@ -200,8 +200,8 @@ class Outbox:
             self._unheard_since = None
             self._rewind_all()
             return False
-        for stream, _ in endings:
-            stream.ending = None
+        for stream, _ in closings:
+            stream.closing = None
             if stream.finished:
                 self.streams.pop(stream.key, None)
         return self._heard(int(results[0]))
@@ -233,7 +233,7 @@ class Outbox:
         elif now - self._unheard_since > self._dead_s:
             self._on_dead(self.api_id)
             for stream in list(self.streams.values()):
-                if stream.ended_at is not None and stream.ending is None:
+                if stream.ended_at is not None and stream.closing is None:
                     self._drop(stream)
         self._rewind_all()
         return False

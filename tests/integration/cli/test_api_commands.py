@@ -15,7 +15,7 @@ from cli.api_commands import api_group
 from shared.ids import new_request_id
 from shared.postgres.keys import KeyStore
 from shared.settings import Settings
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 from tests.integration.api.manage.gateway_stub import management_app, served
 from workers.recording.rows import from_record
 from workers.recording.table import UsageLog

@@ -16,10 +16,9 @@ from shared.ids import new_request_id
 from shared.models.catalogue import nano_usd
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyChange, KeyStore
-from shared.redis import scripts
-from shared.redis.names import USAGE_STREAM, budget_key, open_requests, owner_of
+from shared.redis.names import USAGE_STREAM, budget_key
 from shared.settings import Settings
-from shared.types import UsageRecord
+from shared.usage import Closes, Closing, UsageRecord, finish_now
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.recording.recorder import record
 from workers.recording.rows import from_record
@@ -51,9 +50,7 @@ async def log(database: Database, *records: UsageRecord) -> None:
 
 async def settle(redis: Redis, ended: UsageRecord) -> None:
     """Let a request end."""
-    keys = [open_requests("11" * 16), USAGE_STREAM, "job", "mark", "running", BUDGET]
-    words, nano, owner = msgspec.json.encode(ended), nano_usd(ended.cost_usd), owner_of(ended.key_id)
-    await scripts.run(redis, scripts.FINISH, keys, ended.request_id, words, "job", nano, owner, "new")
+    await finish_now(redis, Closing.of(ended, Closes.NEW, api_id="11" * 16, job_id="job"))
 
 
 async def sums(redis: Redis) -> dict[str, int]:

@@ -15,7 +15,7 @@ from shared.postgres.database import Database
 from shared.postgres.keys import KeyStore, hash_secret
 from shared.redis.names import USAGE_STREAM
 from shared.settings import Settings
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.recording.rows import from_record
 from workers.recording.table import UsageLog

@@ -9,11 +9,11 @@ import pytest
 
 from shared.errors import Overloaded
 from shared.ids import job_id
-from shared.queue.arq_queue import decode_job, job_key, withdraw
+from shared.queue.arq_queue import decode_job, withdraw
 from shared.queue.placement import Candidate, Placing, enqueue
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
-from shared.redis.names import running_key, wake_channel
+from shared.redis.names import job_key, running_key, wake_channel
 from shared.types import Target
 from tests.integration.shared.queue.test_placement import at, claim, draft, put
 

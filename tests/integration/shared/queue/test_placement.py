@@ -13,11 +13,12 @@ from api.admission.admit import admit
 from api.admission.auth import Principal
 from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id, new_request_id
-from shared.queue.arq_queue import forget, in_progress_key, job_key, withdraw
+from shared.queue.arq_queue import forget, withdraw
 from shared.queue.placement import Candidate, Placing, Purse, enqueue
 from shared.redis import scripts
-from shared.redis.names import USAGE_STREAM, budget_key_at, open_requests, running_key
-from shared.types import JobDraft, Target, Tier, UsageRecord
+from shared.redis.names import budget_key_at, in_progress_key, job_key, open_requests, running_key
+from shared.types import JobDraft, Target, Tier
+from shared.usage import Closes, Closing, UsageRecord, finish_now
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -66,16 +67,12 @@ async def claim(redis: Redis, queue: str, count: int = 1) -> list[dict[str, Any]
     return [msgspec.json.decode(raw)["k"] for raw in claimed[1::3]]
 
 
-async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | str, state: str = "") -> int:
-    """Close a request, as its worker does."""
+async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | None, closes: Closes = Closes.OPEN) -> bool:
+    """Close a request of a paid API, as its worker does."""
     name = job_id(request.request_id, request.attempt)
-    keys = [
-        open_requests(API), USAGE_STREAM, job_key(name), in_progress_key(name), running_key(queue),
-        budget_key_at(request.admitted_ms),
-    ]  # fmt: skip
-    words = msgspec.json.encode(record_of(request))
-    closed: int = await scripts.run(redis, scripts.FINISH, keys, request.request_id, words, name, cost, KEY, state)
-    return closed
+    record = msgspec.structs.replace(record_of(request), tier="paid")
+    closing = Closing.of(record, closes, api_id=API, job_id=name, queue=queue)
+    return await finish_now(redis, msgspec.structs.replace(closing, cost_nano_usd=cost))
 
 
 async def budget(redis: Redis) -> dict[str, int]:
@@ -227,8 +224,8 @@ async def test_what_was_reserved_is_settled_by_what_it_cost(redis: Redis) -> Non
     _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=purse)
     with pytest.raises(BudgetSpent):
         await put(redis, at("paid", "paid", cost_nano_usd=200), purse=purse)
-    assert await finish(redis, request, "paid", 50) == 1
-    assert await finish(redis, request, "paid", 50) == 0
+    assert await finish(redis, request, "paid", 50)
+    assert not await finish(redis, request, "paid", 50)
     assert await budget(redis) == {"spent": 50, f"spent:{KEY}": 50}
     await put(redis, at("paid", "paid", cost_nano_usd=950), purse=purse)
     with pytest.raises(BudgetSpent):
@@ -238,7 +235,7 @@ async def test_what_was_reserved_is_settled_by_what_it_cost(redis: Redis) -> Non
 async def test_in_doubt_what_was_reserved_counts_as_spent(redis: Redis) -> None:
     """The worker died during the call: the money may be gone."""
     _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
-    await finish(redis, request, "paid", "?")
+    await finish(redis, request, "paid", None)
     assert await budget(redis) == {"spent": 900, f"spent:{KEY}": 900}
 
 
@@ -411,7 +408,7 @@ async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis
     second = msgspec.structs.replace(request, attempt=2)
     placing = Placing(purse=Purse(all_nano_usd=1000), most_waiting=10)
     await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], placing=placing)
-    assert await finish(redis, request, "paid", 0, "held") == 0
+    assert not await finish(redis, request, "paid", 0, Closes.HELD)
     assert (await budget(redis))["held"] == 900
-    assert await finish(redis, second, "paid", 50, "held") == 1
+    assert await finish(redis, second, "paid", 50, Closes.HELD)
     assert (await budget(redis))["spent"] == 50

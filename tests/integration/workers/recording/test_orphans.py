@@ -11,7 +11,7 @@ import pytest
 
 from shared.ids import new_request_id
 from shared.redis.names import API_SET, USAGE_STREAM, api_key, open_requests
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 from workers.recording import orphans
 from workers.recording.orphans import Janitor
 

@@ -16,7 +16,7 @@ from shared.ids import new_request_id
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyStore
 from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_STREAM
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 from workers.recording import recorder
 from workers.recording.recorder import GROUP, Recorder, record
 

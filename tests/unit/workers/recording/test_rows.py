@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from shared.types import UsageRecord
+from shared.usage import UsageRecord
 from workers.recording.rows import MalformedRecord, UsageRow, from_json, from_record, last_uses, unique
 
 

@@ -1,0 +1,205 @@
+"""What the usage log says of a request, and the one way to close a request there.
+
+A request is open from its admission, in the same step, until somebody closes it: its worker, its api process, or a
+recorder for an api process that died. `lua/finish.lua` sees to it that one of them does; nobody else calls it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Self
+
+import msgspec
+
+from shared.models.catalogue import nano_usd
+from shared.redis import scripts
+from shared.redis.names import (
+    USAGE_STREAM,
+    budget_key_at,
+    in_progress_key,
+    job_key,
+    open_requests,
+    owner_of,
+    running_key,
+)
+from shared.types import JobDraft, Usage
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from shared.errors import GatewayError
+    from shared.models.catalogue import Catalogue
+
+UsageSource = Literal["reported", "estimated", "none"]
+"""Where token counts are from: the upstream's report, our estimate, or nowhere."""
+_encode = msgspec.json.encode
+
+
+class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
+    """One request in the usage log. Times are milliseconds since 1970, durations milliseconds."""
+
+    request_id: str
+    key_id: str | None
+    endpoint: str
+    asked_model: str
+    admitted_ms: int
+    model: str = ""
+    tier: str = ""
+    stream: bool = False
+    status: int = 200
+    error_code: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    usage_source: UsageSource = "none"
+    cost_usd: float = 0.0
+    attempts: int = 0
+    wait_ms: int | None = None
+    first_token_ms: int | None = None
+    duration_ms: int = 0
+
+    @classmethod
+    def opened(cls, job: JobDraft) -> Self:
+        """Return the record of a request as its admission knows it."""
+        return cls(
+            request_id=job.request_id,
+            key_id=job.key_id,
+            endpoint=job.endpoint,
+            asked_model=job.asked_model,
+            admitted_ms=job.admitted_ms,
+            stream=job.stream,
+        )
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a request took to its start, to its first token and to its end, from its admission; milliseconds."""
+
+    wait_ms: int | None
+    first_token_ms: int | None
+    duration_ms: int
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """Token counts and where they are from."""
+
+    usage: Usage
+    source: UsageSource
+
+
+NOTHING_SERVED = Counted(Usage(0, 0), "none")
+
+
+def completed(
+    record: UsageRecord, counted: Counted, error: GatewayError | None, times: Times, catalogue: Catalogue
+) -> UsageRecord:
+    """Return the record of a request that has ended; tokens of a paid model cost what the catalogue says.
+
+    Args:
+        record: as it was opened, with the tier and the model that served and the number of attempts.
+        counted: what was answered, `NOTHING_SERVED` where nothing was.
+        error: how it failed; None where it did not.
+        times: how long it took.
+        catalogue: the prices.
+    """
+    usage = counted.usage
+    is_paid = record.tier == "paid" and counted.source != "none"
+    return msgspec.structs.replace(
+        record,
+        status=200 if error is None else error.status,
+        error_code=None if error is None else error.code,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        usage_source=counted.source,
+        cost_usd=catalogue.cost_usd(record.model, usage) if is_paid else 0.0,
+        wait_ms=times.wait_ms,
+        first_token_ms=times.first_token_ms,
+        duration_ms=times.duration_ms,
+    )
+
+
+class Closes(StrEnum):
+    """Which requests a closing may close."""
+
+    OPEN = "open"
+    """One that is open still: what an api process or a recorder says of it."""
+    HELD = "held"
+    """One that is open and whose job is there: what a worker says of an attempt that its api did not give up."""
+    NEW = "new"
+    """Any: nobody knows whether it was opened."""
+
+
+class Closing(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of an attempt, and with a record that of its request.
+
+    Args:
+        api_id: the api process that has the request open; hex digits.
+        request_id: hex digits.
+        job_id: the attempt's job, which is removed.
+        queue: where the job was claimed; empty where it is not running.
+        record: the usage record as JSON; empty to leave the request open.
+        cost_nano_usd: what it cost, in billionths of a US dollar; None for what was reserved.
+        owner: whose budget that counts for.
+        budget: the key of the month's budget; empty where nothing is reserved and nothing was paid.
+        closes: when it applies.
+    """
+
+    api_id: str
+    request_id: str
+    job_id: str
+    queue: str = ""
+    record: bytes = b""
+    cost_nano_usd: int | None = 0
+    owner: str = ""
+    budget: str = ""
+    closes: Closes = Closes.OPEN
+
+    @classmethod
+    def of(cls, record: UsageRecord, closes: Closes, *, api_id: str, job_id: str, queue: str = "") -> Self:
+        """Make the closing of a request with its usage record."""
+        # A worker knows that what it served itself reserved nothing; the others may not know where the job stood.
+        settles = closes is not Closes.HELD or record.tier == "paid"
+        return cls(
+            api_id=api_id,
+            request_id=record.request_id,
+            job_id=job_id,
+            queue=queue,
+            record=_encode(record),
+            cost_nano_usd=nano_usd(record.cost_usd),
+            owner=owner_of(record.key_id),
+            budget=budget_key_at(record.admitted_ms) if settles else "",
+            closes=closes,
+        )
+
+    def _call(self) -> tuple[list[str], list[str | bytes | int]]:
+        """Return the keys and arguments of `finish.lua`, in its order."""
+        keys = [
+            open_requests(self.api_id),
+            USAGE_STREAM,
+            job_key(self.job_id),
+            in_progress_key(self.job_id),
+            running_key(self.queue),
+        ]
+        if self.budget:
+            keys.append(self.budget)
+        cost = "?" if self.cost_nano_usd is None else self.cost_nano_usd
+        return keys, [self.request_id, self.record, self.job_id, cost, self.owner, self.closes.value]
+
+
+def finish(pipeline: Pipeline, closing: Closing) -> None:
+    """Add a closing to a pipeline; its result is 1 where the request was closed by it, else 0."""
+    keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
+    scripts.add(pipeline, scripts.FINISH, keys, *arguments)
+
+
+async def finish_now(redis: Redis, closing: Closing) -> bool:
+    """Close a request at once; returns False where somebody did before, or the closing has no record.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
+    return bool(await scripts.run(redis, scripts.FINISH, keys, *arguments))
