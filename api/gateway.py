@@ -7,6 +7,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import asyncpg
 from quart import current_app
 
 from api.accounting.budget import Budget
@@ -18,7 +19,7 @@ from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
 from api.routing.rules import RoutingTable
-from shared.postgres.database import Database, DatabaseUnavailable
+from shared.postgres.database import Database, DatabaseUnavailable, SchemaError
 from shared.postgres.keys import KeyStore
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import client as redis_client
@@ -63,7 +64,7 @@ class Gateway:
             settings, self.redis, self.api_id.hex(), self.router, self.relay, self.ledger, self.spawn
         )
         self.draining = False
-        self.database_is_set_up = False
+        self.schema_failure: str | None = "The schema has not been checked yet."
         self._listeners: Mapping[bytes, tuple[Callable[[str], None], ...]] = {
             b"workers": (self.capacity.invalidate,),
             b"routing": (self.routing_table.invalidate,),
@@ -118,16 +119,25 @@ class Gateway:
 
     async def _set_up_database(self) -> None:
         """Migrate, trying until it is done, then follow what stands in the database."""
-        while True:
-            try:
-                await self.database.migrate()
-                break
-            except DatabaseUnavailable as error:
-                _log.warning("the database's schema cannot be checked yet: %s", error)
-                await asyncio.sleep(MIGRATE_RETRY_S)
+        while (failure := await self._migrate_once()) is not None:
+            self.schema_failure = failure
+            await asyncio.sleep(MIGRATE_RETRY_S)
         await self.routing_table.start()
         await self.budget.start()
-        self.database_is_set_up = True
+        self.schema_failure = None
+
+    async def _migrate_once(self) -> str | None:
+        """Migrate; return what is in the way, None when the schema is up to date."""
+        try:
+            await self.database.migrate()
+        except DatabaseUnavailable as error:
+            return str(error)  # logged by the database
+        except (SchemaError, asyncpg.PostgresError, OSError) as error:
+            text = f"{type(error).__name__}: {error}"
+            if text != self.schema_failure:
+                _log.error("the database cannot be brought to the newest schema: %s", text)
+            return text
+        return None
 
 
 def gateway() -> Gateway:

@@ -26,9 +26,11 @@ async def ready() -> Response:
     Once all were, a missing PostgreSQL is only "degraded": cached keys go on working.
     """
     readiness: Readiness = current_app.extensions.setdefault("readiness", Readiness(gateway()))
-    status, parts = await readiness.check()
-    is_served = status in {"ready", "degraded"}
-    return json_response({"status": status, **parts}, 200 if is_served else 503)
+    status, lacks = await readiness.check()
+    parts = {name: "missing" if why is not None else "ok" for name, why in lacks.items()}
+    reasons = {name: why for name, why in lacks.items() if why}
+    body = {"status": status, **parts, **({"why": reasons} if reasons else {})}
+    return json_response(body, 200 if status in {"ready", "degraded"} else 503)
 
 
 class Readiness:
@@ -42,34 +44,34 @@ class Readiness:
         self._parts = parts
         self._was_ready = False
 
-    async def check(self) -> tuple[str, dict[str, str]]:
-        """Return `ready`, `degraded`, `not ready` or `draining`, and for each part `ok` or `missing`."""
-        is_there = {
-            "redis": await self._redis_answers(),
-            "postgres": await self._postgres_answers(),
-            "models": bool(self._parts.capacity.models()),
+    async def check(self) -> tuple[str, dict[str, str | None]]:
+        """Return `ready`, `degraded`, `not ready` or `draining`, and what each part lacks: None where it is there.
+
+        A text may be empty, where nothing is known but that the part is missing.
+        """
+        lacks = {
+            "redis": await self._redis_lacks(),
+            "postgres": await self._postgres_lacks(),
+            "models": None if self._parts.capacity.models() else "",
         }
-        missing = [name for name, there in is_there.items() if not there]
-        parts = {name: "ok" if there else "missing" for name, there in is_there.items()}
+        missing = [name for name, why in lacks.items() if why is not None]
         self._was_ready = self._was_ready or not missing
         if self._parts.draining:
-            return "draining", parts
+            return "draining", lacks
         if not missing:
-            return "ready", parts
-        return ("degraded" if missing == ["postgres"] and self._was_ready else "not ready"), parts
+            return "ready", lacks
+        return ("degraded" if missing == ["postgres"] and self._was_ready else "not ready"), lacks
 
-    async def _redis_answers(self) -> bool:
+    async def _redis_lacks(self) -> str | None:
         try:
             await self._parts.redis.ping()
         except UNREACHABLE:
-            return False
-        return self._parts.relay.connected
+            return ""
+        return None if self._parts.relay.connected else ""
 
-    async def _postgres_answers(self) -> bool:
-        if not self._parts.database_is_set_up:
-            return False
+    async def _postgres_lacks(self) -> str | None:
         try:
-            await self._parts.database.ping()
-        except DatabaseUnavailable:
-            return False
-        return True
+            await self._parts.database.check()
+        except DatabaseUnavailable as error:
+            return str(error)
+        return self._parts.schema_failure

@@ -1,12 +1,15 @@
 """PostgreSQL: a bounded pool whose every wait ends.
 
 Whatever keeps the server from answering (down, frozen, full, starting up) is `DatabaseUnavailable`, for which callers
-answer 503 or try again later. Entering the context connects to nothing, so a process starts without PostgreSQL too.
+answer 503 or try again later. So is what it refuses for its own state, not for the values it was given (a table is away
+during a restore, a right is missing): `DatabaseRefused`, whose text says what. Both are logged here, once.
+Entering the context connects to nothing, so a process starts without PostgreSQL too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -14,6 +17,7 @@ import asyncpg
 
 from shared.postgres import queries
 from shared.postgres.migrations import STEP_TIMEOUT_S, SchemaError, apply_schema, load_schema
+from shared.process.outage import OutageLog
 from shared.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
@@ -23,9 +27,16 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import Pool, PoolConnectionProxy
 
-__all__ = ["Database", "DatabaseUnavailable", "SchemaError"]
+__all__ = ["Database", "DatabaseRefused", "DatabaseUnavailable", "SchemaError"]
+
+_log = logging.getLogger(__name__)
+
+TABLES: Final = ("np_claw_api_keys", "np_claw_api_usage", "np_claw_routing", "np_claw_gemini_accounts")
+"""Those that every api process reads."""
 
 _CLOSE_TIMEOUT_S: Final = 5.0
+_MOST_REFUSALS: Final = 100
+"""Refusals of different texts that are logged until all is well again."""
 _UNAVAILABLE: Final = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
@@ -36,10 +47,19 @@ _UNAVAILABLE: Final = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
 )
+_ABOUT_VALUES: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 
 class DatabaseUnavailable(Exception):
     """PostgreSQL cannot answer now; the same call may succeed later."""
+
+
+class DatabaseRefused(DatabaseUnavailable):
+    """PostgreSQL refuses statements for the state that it is in; the text says which. The same call may succeed later.
+
+    Args:
+        text: what PostgreSQL said; without values, so that it can be logged and shown to the operator.
+    """
 
 
 class Database:
@@ -65,6 +85,8 @@ class Database:
         self._acquire_timeout_s = acquire_timeout_s
         self._command_timeout_s = command_timeout_s
         self._pool: Pool[Any] | None = None
+        self._outage = OutageLog(_log, "PostgreSQL")
+        self._refusals: set[str] = set()
 
     async def __aenter__(self) -> Self:
         self._pool = await asyncpg.create_pool(
@@ -95,6 +117,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: none can be had in time, or it broke, or a statement took too long.
+            DatabaseRefused: a statement was refused for the database's state, not for its values.
         """
         if self._pool is None:
             raise DatabaseUnavailable("The database is closed.")
@@ -107,7 +130,16 @@ class Database:
                         raise DatabaseUnavailable("The connection to PostgreSQL was lost.") from error
                     raise
         except _UNAVAILABLE as error:
+            self._outage.failed(error)
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {type(error).__name__}.") from error
+        except _ABOUT_VALUES:
+            raise
+        except asyncpg.PostgresError as error:
+            self._outage.answered()
+            self._report_refusal(str(error))
+            raise DatabaseRefused(str(error)) from error
+        else:
+            self._outage.answered()
 
     async def fetch(self, query: str, *values: object) -> list[asyncpg.Record]:
         """Return all rows of a query.
@@ -144,6 +176,24 @@ class Database:
         """
         await self.execute(queries.PING)
 
+    async def check(self) -> None:
+        """Return if PostgreSQL answers, and has tables that may be read.
+
+        Raises:
+            DatabaseUnavailable: it does not answer.
+            DatabaseRefused: it answers, and lacks something; the text names it.
+        """
+        lacking = await self.fetch(queries.LACKING_TABLES, TABLES)
+        if lacking:
+            lacks = [
+                f"the table {row['name']} {'is missing' if row['is_missing'] else 'may not be read'}" for row in lacking
+            ]
+            text = ", ".join(lacks)
+            self._report_refusal(text)
+            raise DatabaseRefused(text)
+        # What is refused again after all was well is news again.
+        self._refusals.clear()
+
     async def migrate(self, root: Path = PROJECT_ROOT) -> int:
         """Bring the schema to the newest version, whatever it is now; safe from any number of processes at once.
 
@@ -160,6 +210,11 @@ class Database:
         schema = load_schema(root)
         async with self.connection() as connection, asyncio.timeout(STEP_TIMEOUT_S):
             return await apply_schema(connection, schema)
+
+    def _report_refusal(self, text: str) -> None:
+        if text not in self._refusals and len(self._refusals) < _MOST_REFUSALS:
+            self._refusals.add(text)
+            _log.error("PostgreSQL refuses: %s", text)
 
 
 def _is_lost(connection: PoolConnectionProxy[Any]) -> bool:

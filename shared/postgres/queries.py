@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 PING: Final = "SELECT 1"
+# Asks the catalogue alone: the tables themselves may be large, locked or partitioned by the thousand.
+LACKING_TABLES: Final = """
+SELECT name, to_regclass(name) IS NULL AS is_missing FROM unnest($1::text[]) AS name
+WHERE to_regclass(name) IS NULL OR NOT has_table_privilege(to_regclass(name), 'SELECT')
+"""
 
 # --- schema ---
 LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(hashtextextended('np_claw_schema', 0))"

@@ -58,7 +58,7 @@ async def gateway(database_url: str, redis_url: str, eventually: Eventually) -> 
     started = Gateway(Settings(data_dir=Path("nowhere"), database_url=database_url, redis_url=redis_url))
     await started.start()
     try:
-        await eventually(lambda: started.database_is_set_up and started.relay.connected)
+        await eventually(lambda: started.schema_failure is None and started.relay.connected)
         yield started
     finally:
         await started.stop()

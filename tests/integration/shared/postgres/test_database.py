@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from shared.postgres.database import Database, DatabaseUnavailable
+from shared.postgres.database import Database, DatabaseRefused, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -89,10 +89,20 @@ async def test_a_wrong_database_is_unavailable(postgres_url: str) -> None:
             await database.ping()
 
 
-async def test_a_defect_of_ours_is_not_called_unavailable(database: Database) -> None:
-    """A wrong query must not look like a server that is down."""
-    with pytest.raises(asyncpg.UndefinedTableError):
+async def test_what_postgresql_refuses_is_told_apart_from_a_server_that_is_down(database: Database) -> None:
+    """With its own text; the tables that the api reads are named when they are away."""
+    with pytest.raises(DatabaseRefused, match='relation "nowhere" does not exist'):
         await database.execute("SELECT * FROM nowhere")
+    await database.check()
+    await database.execute("ALTER TABLE np_claw_routing RENAME TO away")
+    with pytest.raises(DatabaseRefused, match="the table np_claw_routing is missing"):
+        await database.check()
+
+
+async def test_a_defect_of_ours_is_not_called_unavailable(database: Database) -> None:
+    """Wrong values and wrong calls must not look like a server that is down."""
+    with pytest.raises(asyncpg.DataError):
+        await database.execute("SELECT 1 / 0")
     with pytest.raises(asyncpg.InterfaceError):
         await database.execute("SELECT $1::int", 1, 2)
 
