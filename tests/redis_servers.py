@@ -144,24 +144,19 @@ class Sentinels:
         return True
 
 
-class TLSProxy:
-    """Takes TLS connections on a free port and hands what they say to a server that has no TLS.
+class Proxy:
+    """Takes connections on a free port and hands what they say to a server of this machine.
 
     Args:
-        port: of the server behind it.
-        certificate: what it shows.
-        client_ca: if given, a client must show a certificate of this authority.
+        port: of the server behind it; `behind` may be changed, for the connections that come then.
+        context: for TLS on the side of the clients.
     """
 
-    def __init__(self, port: int, certificate: str = "server.pem", client_ca: str | None = None) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.port = 0
+        self.behind = port
         self.handshakes = 0
-        self._behind = port
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(CERTIFICATES / certificate)
-        if client_ca is not None:
-            self._context.load_verify_locations(CERTIFICATES / client_ca)
-            self._context.verify_mode = ssl.CERT_REQUIRED
+        self._context = context
         self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -186,7 +181,7 @@ class TLSProxy:
             await task
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, answers = await asyncio.open_connection("127.0.0.1", self._behind)
+        behind, answers = await asyncio.open_connection("127.0.0.1", self.behind)
         try:
             ways = [asyncio.ensure_future(_copy(reader, answers)), asyncio.ensure_future(_copy(behind, writer))]
             try:
@@ -198,6 +193,24 @@ class TLSProxy:
         finally:
             answers.close()
             writer.close()
+
+
+class TLSProxy(Proxy):
+    """Takes TLS connections on a free port and hands what they say to a server that has no TLS.
+
+    Args:
+        port: of the server behind it.
+        certificate: what it shows.
+        client_ca: if given, a client must show a certificate of this authority.
+    """
+
+    def __init__(self, port: int, certificate: str = "server.pem", client_ca: str | None = None) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATES / certificate)
+        if client_ca is not None:
+            context.load_verify_locations(CERTIFICATES / client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+        super().__init__(port, context)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""Redis connections: bounded, timed, and one error for "Redis does not answer"."""
+"""Redis connections: bounded, timed, to a master only, and one error for "Redis does not answer"."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection
+from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 
+from shared.redis.server_state import ServerState, is_no_master
 from shared.redis.url import RedisUrl, parse_redis_url
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio.client import PubSub
-    from redis.asyncio.connection import AbstractConnection
 
 CONNECT_TIMEOUT_S: Final = 1.0
 COMMAND_TIMEOUT_S: Final = 1.5
@@ -34,10 +35,64 @@ _BOUNDS: Final[dict[str, Any]] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": COMMAND_TIMEOUT_S,
     "socket_keepalive": True,
+    # Not told who we are: a round trip less at each connection, and one permission less for an ACL.
+    "lib_name": None,
+    "lib_version": None,
 }
 
 
-class _TLSConnection(SSLConnection):
+class _MasterOnly(AbstractConnection):
+    """A connection that stays only while its server is the master.
+
+    On a replica a subscription would seem to work, but nobody who publishes would know of it; commands that write
+    fail. The role is asked for once, when the connection is made, and an answer that tells of another ends it.
+    """
+
+    def __init__(self, *, server: ServerState, **options: Any) -> None:
+        super().__init__(**options)
+        self._server = server
+        self._reign = server.reign
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether another connection has found since that the server is not the master."""
+        return self._reign != self._server.reign
+
+    async def on_connect(self) -> None:
+        await super().on_connect()
+        self._reign = self._server.reign
+        await self.send_command("HELLO", 2)
+        try:
+            answer = await AbstractConnection.read_response(self)
+        except ResponseError:  # a server that does not know HELLO
+            return
+        role = dict(zip(answer[::2], answer[1::2], strict=False)).get(b"role", b"master")
+        if role != b"master":
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"the server is not the master but a {role.decode(errors='replace')}")
+
+    async def read_response(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            # Not the one of a Sentinel's connection: that would hide from the others what it found.
+            return await AbstractConnection.read_response(self, *arguments, **named)
+        except (ResponseError, BusyLoadingError, AuthenticationError) as error:
+            if is_no_master(error):
+                self._server.end_reign(self._reign)
+                await self.disconnect(nowait=True)
+                raise RedisConnectionError(f"the server cannot serve as the master now: {error}") from error
+            self._server.note_refusal(error)
+            raise
+
+
+class _PlainConnection(_MasterOnly, Connection):
+    """A connection over TCP."""
+
+
+class _SocketConnection(_MasterOnly, UnixDomainSocketConnection):
+    """A connection over a Unix socket."""
+
+
+class _SharedTLS(SSLConnection):
     """A connection with a TLS context that it shares with others: making one takes 30 ms."""
 
     def __init__(self, *, tls: ssl.SSLContext, **options: Any) -> None:
@@ -45,26 +100,15 @@ class _TLSConnection(SSLConnection):
         self.ssl_context.context = tls
 
 
-class _MasterConnection(SentinelManagedConnection):
-    """A connection to whom the Sentinels name, if that one agrees that it is the master.
-
-    On a replica a subscription would seem to work, but nobody who publishes would know of it.
-    """
-
-    async def connect_to(self, address: tuple[str, int]) -> None:
-        await super().connect_to(address)  # type: ignore[no-untyped-call]
-        await self.send_command("HELLO", 2)
-        try:
-            answer = await self.read_response()
-            role = dict(zip(answer[::2], answer[1::2], strict=False)).get(b"role", b"master")
-        except ResponseError:  # a server that does not know HELLO
-            return
-        if role != b"master":
-            await self.disconnect(nowait=True)
-            raise RedisConnectionError(f"{address[0]}:{address[1]} is not the master")
+class _TLSConnection(_MasterOnly, _SharedTLS):
+    """A connection over TLS."""
 
 
-class _TLSMasterConnection(_MasterConnection, _TLSConnection):
+class _SentinelConnection(_MasterOnly, SentinelManagedConnection):
+    """A connection to whom the Sentinels name, if that one agrees that it is the master."""
+
+
+class _TLSSentinelConnection(_SentinelConnection, _SharedTLS):
     """The same over TLS."""
 
 
@@ -101,8 +145,17 @@ class _Sentinels:
             await close(client)
 
 
-class _MasterPool(SentinelConnectionPool, BlockingConnectionPool):
+class _Pool(BlockingConnectionPool):
     """A bounded pool that waits, of connections to the current master."""
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        if isinstance(connection, _MasterOnly) and connection.is_stale:
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
+
+
+class _SentinelPool(SentinelConnectionPool, _Pool):
+    """The same, of connections to the master that Sentinels name."""
 
     sentinel_manager: _Sentinels
 
@@ -120,21 +173,21 @@ def connect(url: str) -> Redis:
     """A client of the Redis or Valkey at `url`; nothing is sent yet.
 
     Commands fail within about two seconds when the server does not answer: the pool is bounded and
-    waits for a free connection no longer than a command may take. With Sentinel, a connection that is
-    made after a fail-over is one to the new master, and those to the old one break.
+    waits for a free connection no longer than a command may take. After a fail-over, by Sentinel or
+    behind one address, new connections are to the new master, and those to the old one break.
 
     Raises:
         ValueError: the URL cannot be used; the text says why, without its password.
     """
     address = parse_redis_url(url)
     if address.sentinels:
-        return Redis(connection_pool=_master_pool(address))
+        return Redis(connection_pool=_sentinel_pool(address))
     if "path" in address.options:
-        arguments = _pool_arguments(address, UnixDomainSocketConnection)
+        arguments = _pool_arguments(address, _SocketConnection)
         del arguments["socket_keepalive"]
     else:
-        arguments = _pool_arguments(address, Connection if address.tls is None else _TLSConnection)
-    return Redis(connection_pool=BlockingConnectionPool(**arguments))
+        arguments = _pool_arguments(address, _PlainConnection if address.tls is None else _TLSConnection)
+    return Redis(connection_pool=_Pool(**arguments))
 
 
 async def close(redis: Redis) -> None:
@@ -167,25 +220,28 @@ async def next_message(pubsub: PubSub, silence_s: float) -> tuple[bytes, bytes]:
     finds a dead connection by this.
 
     Raises:
-        ConnectionError: nothing came for `silence_s` seconds.
+        ConnectionError: nothing came for `silence_s` seconds, or the server is not the master any more.
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     while True:
         message = await pubsub.get_message(timeout=silence_s)
         if message is None:
             raise ConnectionError("the subscription is silent")
+        if isinstance(pubsub.connection, _MasterOnly) and pubsub.connection.is_stale:
+            # A replica hands on what its master publishes, but who publishes there counts no receiver.
+            raise ConnectionError("the subscription is not at the master")
         if message["type"] == "message":
             return message["channel"], message["data"]
 
 
 def _pool_arguments(address: RedisUrl, connection: type[AbstractConnection]) -> dict[str, Any]:
-    arguments = {**_BOUNDS, **address.options, "connection_class": connection}
+    arguments = {**_BOUNDS, **address.options, "connection_class": connection, "server": ServerState()}
     if address.tls is not None:
         arguments["tls"] = address.tls
     return arguments
 
 
-def _master_pool(address: RedisUrl) -> _MasterPool:
+def _sentinel_pool(address: RedisUrl) -> _SentinelPool:
     options: dict[str, Any] = {
         **_BOUNDS,
         "socket_connect_timeout": SENTINEL_TIMEOUT_S,
@@ -193,10 +249,10 @@ def _master_pool(address: RedisUrl) -> _MasterPool:
         **address.sentinel_login,
     }
     if address.tls is not None:
-        options |= {"connection_class": _TLSConnection, "tls": address.tls}
+        options |= {"connection_class": _SharedTLS, "tls": address.tls}
     clients = [
         Redis(connection_pool=BlockingConnectionPool(host=host, port=port, **options))
         for host, port in address.sentinels
     ]
-    connection = _MasterConnection if address.tls is None else _TLSMasterConnection
-    return _MasterPool(address.master, _Sentinels(clients), **_pool_arguments(address, connection))  # type: ignore[no-untyped-call]
+    connection = _SentinelConnection if address.tls is None else _TLSSentinelConnection
+    return _SentinelPool(address.master, _Sentinels(clients), **_pool_arguments(address, connection))  # type: ignore[no-untyped-call]

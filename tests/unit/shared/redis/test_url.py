@@ -40,7 +40,7 @@ def test_the_login_of_the_master_is_not_shown_to_sentinels() -> None:
     """They have their own."""
     redis = redis_client.connect("redis+sentinel://user:pass%2Fword@a,b:1/main")
     pool = redis.connection_pool
-    assert isinstance(pool, redis_client._MasterPool)
+    assert isinstance(pool, redis_client._SentinelPool)
     given = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager._clients]
     assert [(one["host"], one["port"]) for one in given] == [("a", 26379), ("b", 1)]
     assert not any("password" in one for one in given)
