@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.endpoints.call import answered_by_model
+from api.endpoints.answer import answered_by_model
 from api.requests.context import CheckedBody
 from shared.openai.request import decode_chat, estimate_prompt_tokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.endpoints.call import answered_by_model
+from api.endpoints.answer import answered_by_model
 from api.requests.context import CheckedBody
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from api.endpoints.call import authenticated_call
+from api.endpoints.answer import authenticated_context
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import UnknownModel
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 async def list_models() -> Response:
     """Serve OpenAI's listModels."""
-    call = await authenticated_call("models")
-    call.answered()
+    context = await authenticated_context("models")
+    context.answered()
     return json_response({"object": "list", "data": list(_servable_now().values())})
 
 
 async def retrieve_model(model: str) -> Response:
     """Serve OpenAI's retrieveModel. Names may hold slashes and colons."""
-    call = await authenticated_call("models", model)
+    context = await authenticated_context("models", model)
     found = _servable_now().get(model)
     if found is None:
         error = UnknownModel(f"The model '{model}' does not exist or cannot be served now.", param="model")
-        call.refuse(error)
+        context.refuse(error)
         raise error
-    call.answered()
+    context.answered()
     return json_response(found)
 
 

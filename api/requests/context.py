@@ -1,4 +1,4 @@
-"""One authenticated call of a /v1 endpoint: what the usage log will say of it, refused or not."""
+"""One authenticated request to a /v1 endpoint: what the usage log will say of it, refused or not."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class CheckedBody(NamedTuple):
     chat: ChatBody | None = None
 
 
-class Call:
-    """A call from its authentication on. Its `body`, once read, tells the model that a wrong request asked for.
+class RequestContext:
+    """A request from its authentication to its admission. Its `body`, once read, tells the model that a wrong request asked for.
 
     Args:
         ledger: where its row goes if it is not admitted.
@@ -150,7 +150,7 @@ class Call:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Log the call when it fails before it is admitted."""
+        """Log the request when it fails before it is admitted."""
         try:
             yield
         except GatewayError as error:
@@ -163,7 +163,7 @@ class Call:
             raise
 
     def refuse(self, error: GatewayError) -> None:
-        """Log a call that did not get as far as its admission."""
+        """Log a request that did not get as far as its admission."""
         if isinstance(error, RateLimited):
             self._rate_limit = rate_limit_headers(self._principal.rpm_limit, 0, error.retry_after_s or 0.0)
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
@@ -174,7 +174,7 @@ class Call:
             self._ledger.add(self._timed(record))
 
     def answered(self) -> None:
-        """Log a call that was answered without a model."""
+        """Log a request that was answered without a model."""
         self._ledger.add(self._timed(self._record))
 
     def _timed(self, record: UsageRecord) -> UsageRecord:

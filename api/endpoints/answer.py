@@ -10,7 +10,7 @@ from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import openai_error
 from api.http.sse import stream_response
-from api.requests.context import Call, CheckedBody
+from api.requests.context import CheckedBody, RequestContext
 from shared.errors import Draining, GatewayError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shared.types import Endpoint
 
 
-async def authenticated_call(endpoint: str, model: str = "") -> Call:
-    """Begin the call that the current request makes; from here on the usage log has a row for it, however it ends.
+async def authenticated_context(endpoint: str, model: str = "") -> RequestContext:
+    """Authenticate the current request; from here on the usage log has a row for it, however it ends.
 
     Args:
         endpoint: as the usage log names it.
@@ -32,7 +32,7 @@ async def authenticated_call(endpoint: str, model: str = "") -> Call:
     """
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
-    return Call(parts.ledger, principal, endpoint, g.request_id, model)
+    return RequestContext(parts.ledger, principal, endpoint, g.request_id, model)
 
 
 async def answered_by_model(endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
@@ -42,23 +42,23 @@ async def answered_by_model(endpoint: Endpoint, check: Callable[[bytes], Checked
         endpoint: what is asked of the model.
         check: reads the body; raises what is wrong with it.
     """
-    call = await authenticated_call(endpoint)
+    context = await authenticated_context(endpoint)
     try:
-        response = await _respond(call, endpoint, check)
+        response = await _respond(context, endpoint, check)
     except GatewayError as error:
         response = openai_error(error)
-    response.headers.update(call.response_headers())
+    response.headers.update(context.response_headers())
     return response
 
 
-async def _respond(call: Call, endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
+async def _respond(context: RequestContext, endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
     parts = gateway()
-    with call.refusals():
-        call.body = await read_body(request)
-        checked = check(call.body)
+    with context.refusals():
+        context.body = await read_body(request)
+        checked = check(context.body)
         if parts.draining:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
-        exchange = await call.begin(parts.requests, endpoint, checked)
+        exchange = await context.begin(parts.requests, endpoint, checked)
     if checked.chat is not None and checked.chat.stream:
         return await stream_response(exchange, parts.settings.head_wait_s)
     return Response(await exchange.read_whole(), content_type="application/json")
