@@ -58,7 +58,7 @@ async def _respond(context: RequestContext, endpoint: Endpoint, check: Callable[
         checked = check(context.body)
         if parts.draining:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
-        exchange = await context.begin(parts.requests, endpoint, checked)
+        inflight = await context.begin(parts.requests, endpoint, checked)
     if checked.chat is not None and checked.chat.stream:
-        return await stream_response(exchange, parts.settings.head_wait_s)
-    return Response(await exchange.read_whole(), content_type="application/json")
+        return await stream_response(inflight, parts.settings.head_wait_s)
+    return Response(await inflight.read_whole(), content_type="application/json")

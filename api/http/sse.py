@@ -14,7 +14,7 @@ from shared.openai.reply import error_event
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from api.requests.lifecycle import Exchange
+    from api.requests.lifecycle import InflightRequest
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _HEADERS: Final = {
@@ -23,32 +23,32 @@ _HEADERS: Final = {
 }
 
 
-async def stream_response(exchange: Exchange, head_wait_s: float) -> Response:
+async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Response:
     """The response to a streaming request: its head goes out with the first content.
 
     Args:
-        exchange: an admitted request.
+        inflight: an admitted request.
         head_wait_s: how long the head waits for content, so that early failures keep their own status.
 
     Raises:
         GatewayError: the request failed before its head.
     """
-    first = await exchange.read_first(head_wait_s)
-    response = Response(_events(exchange, first), content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+    first = await inflight.read_first(head_wait_s)
+    response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
     response.timeout = None
     return response
 
 
-async def _events(exchange: Exchange, words: bytes | None) -> AsyncIterator[bytes]:
+async def _events(inflight: InflightRequest, words: bytes | None) -> AsyncIterator[bytes]:
     """The events; where the head went out before it was known who answers, a comment says so."""
-    is_named = exchange.served_by is not None
+    is_named = inflight.served_by is not None
     try:
         while words is not None:
-            if not is_named and (served_by := exchange.served_by) is not None:
+            if not is_named and (served_by := inflight.served_by) is not None:
                 is_named = True
                 named = "; ".join(f"{name}={value}" for name, value in route_headers(*served_by).items())
                 yield b": %s\n\n" % named.encode()
             yield words or KEEP_ALIVE
-            words = await exchange.read()
+            words = await inflight.read()
     except GatewayError as error:
         yield error_event(error_object(error))

@@ -13,7 +13,7 @@ from quart import request
 from api.admission.admit import QueueUnavailable
 from api.http.headers import PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.hypercorn_server import ABORT
-from api.requests.lifecycle import Exchange
+from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import Asked
 from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
@@ -42,7 +42,7 @@ class CheckedBody(NamedTuple):
 
 
 class RequestContext:
-    """A request from its authentication to its admission. Its `body`, once read, tells the model that a wrong request asked for.
+    """A request until its admission. Its `body`, once read, tells which model a wrong request asked for.
 
     Args:
         ledger: where its row goes if it is not admitted.
@@ -55,7 +55,7 @@ class RequestContext:
     def __init__(self, ledger: Ledger, principal: Principal, endpoint: str, request_id: str, model: str = "") -> None:
         self._ledger = ledger
         self._principal = principal
-        self._exchange: Exchange | None = None
+        self._inflight: InflightRequest | None = None
         self._rate_limit: dict[str, str] = {}
         self.body = b""
         self._record = UsageRecord(
@@ -68,10 +68,10 @@ class RequestContext:
 
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
-        served_by = None if self._exchange is None else self._exchange.served_by
+        served_by = None if self._inflight is None else self._inflight.served_by
         return self._rate_limit | ({} if served_by is None else route_headers(*served_by))
 
-    async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> Exchange:
+    async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
         """Route a checked request, admit it and enqueue it.
 
         Args:
@@ -112,11 +112,13 @@ class RequestContext:
             body=msgspec.Raw(self.body),
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
-        self._exchange = exchange = Exchange(services, draft, candidates=candidates, placing=placing, abort=abort)
-        admitted = await exchange.begin(self._principal)
+        self._inflight = inflight = InflightRequest(
+            services, draft, candidates=candidates, placing=placing, abort=abort
+        )
+        admitted = await inflight.begin(self._principal)
         if self._principal.rpm_limit:
             self._rate_limit = rate_limit_headers(self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
-        return exchange
+        return inflight
 
     def _purse(self, all_usd: float | None) -> Purse:
         limits = (all_usd, self._principal.monthly_budget_usd)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Exchange:
+class InflightRequest:
     """A request under way.
 
     Args:
@@ -158,7 +158,7 @@ class Exchange:
 
     def _current(self) -> Inbound:
         if self._inbound is None:
-            raise RuntimeError("the exchange has not begun")
+            raise RuntimeError("the request has not begun")
         return self._inbound
 
     def _expect(self, target: Target) -> Inbound:
