@@ -13,7 +13,7 @@ from shared.types import JobDraft, Usage
 from shared.usage import NOTHING_SERVED, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
-    from api.relay.incoming import Inbound
+    from api.relay.incoming import IncomingStream
     from shared.errors import GatewayError
     from shared.models.catalogue import Catalogue
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def ended(
     record: UsageRecord,
     draft: JobDraft,
-    inbound: Inbound,
+    stream: IncomingStream,
     error: GatewayError,
     tokens: int,
     *,
@@ -33,21 +33,21 @@ def ended(
     Args:
         record: as it was opened.
         draft: the last attempt.
-        inbound: what has come of it.
+        stream: what has come of it.
         error: how it ended.
         tokens: how many of the answer were delivered.
         began_at: when the request came, by the monotonic clock.
         catalogue: the prices.
     """
     opened = msgspec.structs.replace(
-        record, tier=inbound.target.tier, model=inbound.target.model, attempts=draft.attempt
+        record, tier=stream.target.tier, model=stream.target.model, attempts=draft.attempt
     )
     counted = NOTHING_SERVED
-    if inbound.committed:
+    if stream.committed:
         counted = Counted(Usage(_prompt_tokens(draft), tokens), "estimated")
     times = Times(
-        wait_ms=_ms_between(began_at, inbound.started_at),
-        first_token_ms=_ms_between(began_at, inbound.first_at),
+        wait_ms=_ms_between(began_at, stream.started_at),
+        first_token_ms=_ms_between(began_at, stream.first_at),
         duration_ms=int((time.monotonic() - began_at) * 1000),
     )
     return completed(opened, counted, error, times, catalogue)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from api.relay.incoming import Inbound
+    from api.relay.incoming import IncomingStream
     from shared.relay import CancelReason
 
 RESEND_S: Final = 0.2
@@ -46,7 +46,7 @@ class Delivery:
         "worker",
     )
 
-    def __init__(self, stream: Inbound, on_overrun: Callable[[], None]) -> None:
+    def __init__(self, stream: IncomingStream, on_overrun: Callable[[], None]) -> None:
         self.stream = stream
         self.on_overrun = on_overrun
         self.worker: bytes | None = None

@@ -16,7 +16,7 @@ _usage_decoder = msgspec.json.Decoder(Usage)
 _target_decoder = msgspec.json.Decoder(Target)
 
 
-class Inbound:
+class IncomingStream:
     """One attempt as its reader sees it. Its fields are read by all and written by its own methods.
 
     Args:

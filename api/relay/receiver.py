@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from api.relay.incoming import Inbound
+    from api.relay.incoming import IncomingStream
     from shared.settings import Settings
     from shared.types import Target
 
@@ -111,28 +111,28 @@ class RelayClient:
 
     # --- what requests call ---
 
-    def expect(self, stream: Inbound, on_overrun: Callable[[], None]) -> None:
+    def expect(self, stream: IncomingStream, on_overrun: Callable[[], None]) -> None:
         """Wait for the frames of an attempt from now on; `on_overrun` is called when its client reads too slowly."""
         self._deliveries[stream.key] = Delivery(stream, on_overrun)
 
-    def moved(self, stream: Inbound, target: Target) -> None:
+    def moved(self, stream: IncomingStream, target: Target) -> None:
         """Note that the attempt waits in the queue of `target` from now on."""
         stream.move(target)
         if (delivery := self._deliveries.get(stream.key)) is not None:
             delivery.moved()
 
-    def has_worker(self, stream: Inbound) -> bool:
+    def has_worker(self, stream: IncomingStream) -> bool:
         """Tell if a worker has said that it has the attempt."""
         delivery = self._deliveries.get(stream.key)
         return delivery is not None and delivery.worker is not None
 
-    def forget(self, stream: Inbound) -> None:
+    def forget(self, stream: IncomingStream) -> None:
         """Wait no longer: the attempt is superseded or over, and late frames are answered with a cancellation."""
         delivery = self._deliveries.pop(stream.key, None)
         if delivery is not None and delivery.worker is not None and not stream.over:
             self._signals.add(delivery.worker, stream.key, Signal.CANCEL, 0)
 
-    def cancel(self, stream: Inbound, reason: CancelReason, on_lost: Callable[[], None]) -> None:
+    def cancel(self, stream: IncomingStream, reason: CancelReason, on_lost: Callable[[], None]) -> None:
         """Stop the attempt, and listen until it says that it ended; call `on_lost` if its worker is found dead."""
         stream.discard()
         if (delivery := self._deliveries.get(stream.key)) is None:

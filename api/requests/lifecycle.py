@@ -15,7 +15,7 @@ import msgspec
 
 from api.accounting.failure_record import ended
 from api.admission.admit import admit
-from api.relay.incoming import Inbound
+from api.relay.incoming import IncomingStream
 from api.requests.failover import Failover, acceptable_now
 from api.requests.queued_job import QueuedJob
 from shared.errors import GatewayError, WorkerLost
@@ -62,7 +62,7 @@ class InflightRequest:
         self._placing = placing
         self._failover = Failover(candidates, local_max_wait_s=services.settings.local_max_wait_s)
         self._abort = abort
-        self._inbound: Inbound | None = None
+        self._stream: IncomingStream | None = None
         self._job = QueuedJob(services.redis, placing)
         self._overdue_timer: asyncio.TimerHandle | None = None
         self._began_at = time.monotonic()
@@ -83,14 +83,14 @@ class InflightRequest:
             self._task.add_done_callback(self.abandon)
         candidates = self._candidates
         # Known before it is enqueued, so that no frame can come too early.
-        inbound = self._expect(candidates[0].target)
+        stream = self._expect(candidates[0].target)
         try:
             admitted = await admit(
                 self._services.redis, principal, self._draft, candidates=candidates, placing=self._placing
             )
         except GatewayError:
             self._over = True
-            self._relay.forget(inbound)
+            self._relay.forget(stream)
             raise
         target = candidates[admitted.candidate].target
         self._placed(target, self._failover.placed(target))
@@ -99,10 +99,10 @@ class InflightRequest:
     @property
     def served_by(self) -> tuple[Target, int] | None:
         """Backend and attempt number that served the request; None until decided."""
-        inbound = self._inbound
-        if inbound is None or not (inbound.committed or inbound.over):
+        stream = self._stream
+        if stream is None or not (stream.committed or stream.over):
             return None
-        return inbound.target, self._draft.attempt
+        return stream.target, self._draft.attempt
 
     async def read(self) -> bytes | None:
         """Return the next bytes for the client: b"" when there is nothing to say yet, None at the end.
@@ -111,18 +111,18 @@ class InflightRequest:
             GatewayError: the request failed for good.
         """
         while True:
-            inbound = self._current()
-            words = inbound.take()
+            stream = self._current()
+            words = stream.take()
             if words:
                 return words
-            if inbound.ended:
+            if stream.ended:
                 self._finished()
                 return None
-            if inbound.error is not None:
-                await self._fail_over(inbound.error)
-            elif inbound.overdue:
-                await self._overflow(inbound)
-            elif await inbound.wait():
+            if stream.error is not None:
+                await self._fail_over(stream.error)
+            elif stream.overdue:
+                await self._overflow(stream)
+            elif await stream.wait():
                 return b""
 
     async def read_whole(self) -> bytes:
@@ -149,24 +149,24 @@ class InflightRequest:
 
     def abandon(self, _: object = None) -> None:
         """Stop what still runs: the client is gone, or was served. Safe to call at any time, any number of times."""
-        if self._over or self._inbound is None:
+        if self._over or self._stream is None:
             return
         self._end()
         self._services.spawn(self._stop(self._current()), f"abandon {self._draft.request_id}")
 
     # --- where it is ---
 
-    def _current(self) -> Inbound:
-        if self._inbound is None:
+    def _current(self) -> IncomingStream:
+        if self._stream is None:
             raise RuntimeError("the request has not begun")
-        return self._inbound
+        return self._stream
 
-    def _expect(self, target: Target) -> Inbound:
+    def _expect(self, target: Target) -> IncomingStream:
         draft = self._draft
         key, name = attempt_key(draft.request_id, draft.attempt), job_id(draft.request_id, draft.attempt)
-        self._inbound = Inbound(key, name, target, whole=not draft.stream)
-        self._relay.expect(self._inbound, self._overrun)
-        return self._inbound
+        self._stream = IncomingStream(key, name, target, whole=not draft.stream)
+        self._relay.expect(self._stream, self._overrun)
+        return self._stream
 
     def _placed(self, target: Target, recheck_s: float | None) -> None:
         """The attempt stands in the queue of `target`, or did."""
@@ -181,16 +181,16 @@ class InflightRequest:
         self._overdue_timer = asyncio.get_running_loop().call_later(wait_s, self._be_overdue)
 
     def _be_overdue(self) -> None:
-        inbound = self._current()
-        if not self._relay.has_worker(inbound):
-            inbound.be_overdue()
+        stream = self._current()
+        if not self._relay.has_worker(stream):
+            stream.be_overdue()
 
-    async def _overflow(self, inbound: Inbound) -> None:
+    async def _overflow(self, stream: IncomingStream) -> None:
         """Move a job that waits for too long to the next tier: in one step, so that it never runs twice."""
-        inbound.look_again()
+        stream.look_again()
         live = acceptable_now(self._services.router.live(self._failover.overflow()))
-        has_place = live and not inbound.over
-        chosen = await self._job.put(self._draft, live, instead_of=inbound) if has_place else -1
+        has_place = live and not stream.over
+        chosen = await self._job.put(self._draft, live, instead_of=stream) if has_place else -1
         if chosen is None:
             return
         if chosen < 0:
@@ -201,13 +201,13 @@ class InflightRequest:
 
     async def _fail_over(self, error: GatewayError) -> None:
         """Start the next attempt, or end the request with `error`."""
-        inbound = self._current()
-        await self._leave(inbound)
-        left = self._failover.failed(error, inbound.target, self._draft.attempt)
+        stream = self._current()
+        await self._leave(stream)
+        left = self._failover.failed(error, stream.target, self._draft.attempt)
         if isinstance(error, WorkerLost):
-            self._services.ledger.drop(inbound.job_id)
+            self._services.ledger.drop(stream.job_id)
         live = self._services.router.live(left)
-        if inbound.committed or self._relay.is_cut or not live:
+        if stream.committed or self._relay.is_cut or not live:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
         following = self._expect(live[0].target)
@@ -234,9 +234,9 @@ class InflightRequest:
         if self._over:
             return
         self._end()
-        inbound = self._current()
+        stream = self._current()
         _log.warning("request %s: the client reads too slowly and is cut", self._draft.request_id)
-        self._cancel(inbound, CancelReason.CLIENT_TOO_SLOW)
+        self._cancel(stream, CancelReason.CLIENT_TOO_SLOW)
         if self._task is not None:
             self._task.cancel()
         self._abort()
@@ -250,40 +250,40 @@ class InflightRequest:
         self._close(self._current(), error)
         return error
 
-    def _close(self, inbound: Inbound, error: GatewayError, tokens: int | None = None) -> None:
+    def _close(self, stream: IncomingStream, error: GatewayError, tokens: int | None = None) -> None:
         """Close the request in the usage log, unless its worker did."""
         record = ended(
             UsageRecord.opened(self._draft),
             self._draft,
-            inbound,
+            stream,
             error,
-            inbound.tokens if tokens is None else tokens,
+            stream.tokens if tokens is None else tokens,
             began_at=self._began_at,
             catalogue=self._services.settings.catalogue,
         )
-        self._services.ledger.close(record, inbound.job_id)
+        self._services.ledger.close(record, stream.job_id)
 
-    def _cancel(self, inbound: Inbound, reason: CancelReason) -> None:
+    def _cancel(self, stream: IncomingStream, reason: CancelReason) -> None:
         """Stop the attempt. Should its worker never say that it stopped, the request is closed from here."""
-        self._relay.cancel(inbound, reason, lambda: self._close(inbound, cancelled_for(reason)))
+        self._relay.cancel(stream, reason, lambda: self._close(stream, cancelled_for(reason)))
 
-    async def _leave(self, inbound: Inbound) -> None:
+    async def _leave(self, stream: IncomingStream) -> None:
         """Wait for a failed attempt no longer. One that was cut still runs: it is listened to until it has stopped."""
-        withdrawn = not self._relay.has_worker(inbound) and await self._job.withdraw(inbound)
-        if inbound.is_cut and not withdrawn:
-            self._cancel(inbound, CancelReason.DRAINING)
+        withdrawn = not self._relay.has_worker(stream) and await self._job.withdraw(stream)
+        if stream.is_cut and not withdrawn:
+            self._cancel(stream, CancelReason.DRAINING)
         else:
-            self._relay.forget(inbound)
+            self._relay.forget(stream)
 
-    async def _stop(self, inbound: Inbound) -> None:
+    async def _stop(self, stream: IncomingStream) -> None:
         """Take the attempt out of its queue, or tell its worker to stop and let it close the request."""
-        if inbound.over:
-            await self._leave(inbound)
-            if inbound.error is not None:
-                self._close(inbound, inbound.error)
+        if stream.over:
+            await self._leave(stream)
+            if stream.error is not None:
+                self._close(stream, stream.error)
             return
-        if not self._relay.has_worker(inbound) and await self._job.withdraw(inbound):
-            self._relay.forget(inbound)
-            self._close(inbound, cancelled_for(CancelReason.CLIENT_LEFT), tokens=0)
+        if not self._relay.has_worker(stream) and await self._job.withdraw(stream):
+            self._relay.forget(stream)
+            self._close(stream, cancelled_for(CancelReason.CLIENT_LEFT), tokens=0)
             return
-        self._cancel(inbound, CancelReason.CLIENT_LEFT)
+        self._cancel(stream, CancelReason.CLIENT_LEFT)

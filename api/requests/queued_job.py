@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from api.relay.incoming import Inbound
+    from api.relay.incoming import IncomingStream
     from shared.queue.placement import Candidate, Placing
     from shared.types import JobDraft
 
@@ -31,7 +31,9 @@ class QueuedJob:
         self._placing = placing
         self._maybe_at: tuple[str, ...] = ()
 
-    async def put(self, draft: JobDraft, live: Sequence[Candidate], *, instead_of: Inbound | None = None) -> int | None:
+    async def put(
+        self, draft: JobDraft, live: Sequence[Candidate], *, instead_of: IncomingStream | None = None
+    ) -> int | None:
         """Put a further attempt into a queue, or move the one that waits there; return its candidate's position.
 
         -1 when none has room or Redis is away, None when the attempt that was to move does not wait any more.
@@ -49,7 +51,7 @@ class QueuedJob:
         """Note that it is known where the job was put."""
         self._maybe_at = ()
 
-    async def withdraw(self, stream: Inbound) -> bool:
+    async def withdraw(self, stream: IncomingStream) -> bool:
         """Take the job out of its queue; return False when a worker has it already, or Redis is away."""
         try:
             for queue in {stream.target.queue, *self._maybe_at}:

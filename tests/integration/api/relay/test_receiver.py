@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.relay.incoming import Inbound
+from api.relay.incoming import IncomingStream
 from api.relay.receiver import RelayClient
 from shared.redis.client import next_message, subscription
 from shared.redis.names import control_channel, relay_channel
@@ -33,10 +33,10 @@ async def test_an_attempt_that_starts_after_it_was_cut_is_cancelled_before_the_p
     )
     await relay.start()
     await eventually(lambda: relay.connected)
-    inbound = Inbound(KEY, "job", TARGET, whole=False)
-    relay.expect(inbound, lambda: None)
+    stream = IncomingStream(KEY, "job", TARGET, whole=False)
+    relay.expect(stream, lambda: None)
     relay.cut()
-    relay.cancel(inbound, CancelReason.DRAINING, lambda: None)
+    relay.cancel(stream, CancelReason.DRAINING, lambda: None)
     async with subscription(redis, control_channel(WORKER)) as pubsub:
         settled = asyncio.create_task(relay.settle())
         await asyncio.sleep(0)

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from api.relay.incoming import Inbound
+from api.relay.incoming import IncomingStream
 from shared.errors import Draining, Unavailable, WorkerLost
 from shared.relay import Kind
 from shared.types import Target, Usage
@@ -16,9 +16,9 @@ KEY = bytes(17)
 TARGET = Target("local", "arq:queue:local:here", "model")
 
 
-def inbound(*, whole: bool = False) -> Inbound:
+def stream(*, whole: bool = False) -> IncomingStream:
     """An attempt that nothing has come of yet."""
-    return Inbound(KEY, "job", TARGET, whole=whole)
+    return IncomingStream(KEY, "job", TARGET, whole=whole)
 
 
 async def is_waiting(task: asyncio.Task[bool]) -> bool:
@@ -30,7 +30,7 @@ async def is_waiting(task: asyncio.Task[bool]) -> bool:
 
 def test_content_is_taken_once_and_in_order() -> None:
     """What came since the last look, joined."""
-    one = inbound()
+    one = stream()
     one.accept(Kind.CONTENT, 1, b"a")
     one.accept(Kind.CONTENT, 2, b"b")
     assert (one.take(), one.take(), one.tokens, one.size) == (b"ab", b"", 3, 0)
@@ -38,7 +38,7 @@ def test_content_is_taken_once_and_in_order() -> None:
 
 def test_the_first_content_commits_even_when_it_is_empty() -> None:
     """For a reply in one body the worker sends an empty content frame when the model begins."""
-    one = inbound(whole=True)
+    one = stream(whole=True)
     assert not one.committed
     one.accept(Kind.CONTENT, 1, b"")
     assert one.committed
@@ -46,7 +46,7 @@ def test_the_first_content_commits_even_when_it_is_empty() -> None:
 
 async def test_a_body_is_not_taken_before_its_end() -> None:
     """Parts neither wake the reader nor keep it from waiting."""
-    one = inbound(whole=True)
+    one = stream(whole=True)
     one.accept(Kind.BODY, 0, b'{"a":')
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
@@ -60,7 +60,7 @@ async def test_a_body_is_not_taken_before_its_end() -> None:
 
 async def test_a_nudge_wakes_the_reader_and_says_that_it_was_one() -> None:
     """So that a keep-alive comment can be sent; with content there it is no nudge."""
-    one = inbound()
+    one = stream()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
     one.nudge()
@@ -72,7 +72,7 @@ async def test_a_nudge_wakes_the_reader_and_says_that_it_was_one() -> None:
 
 async def test_an_error_frame_becomes_its_error() -> None:
     """With kind, code and Retry-After as the worker raised it."""
-    one = inbound()
+    one = stream()
     raised = Unavailable("away", code="upstream_away", retry_after_s=3)
     one.accept(Kind.ERROR, 0, msgspec.json.encode(raised.to_info()))
     assert one.over
@@ -83,7 +83,7 @@ async def test_an_error_frame_becomes_its_error() -> None:
 
 def test_the_first_ending_stays() -> None:
     """A worker that is judged lost after it ended is not."""
-    one = inbound()
+    one = stream()
     one.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
     one.fail(WorkerLost("lost"))
     assert one.error is None
@@ -92,7 +92,7 @@ def test_the_first_ending_stays() -> None:
 @pytest.mark.parametrize("kind", [Kind.START, Kind.BEAT])
 async def test_signs_of_life_are_not_content(kind: Kind) -> None:
     """They neither commit nor wake."""
-    one = inbound()
+    one = stream()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
     one.accept(kind, 0, b"")
@@ -104,7 +104,7 @@ async def test_signs_of_life_are_not_content(kind: Kind) -> None:
 
 async def test_what_is_overdue_wakes_the_reader_once() -> None:
     """So that another place is looked for."""
-    one = inbound()
+    one = stream()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
     one.be_overdue()
@@ -119,17 +119,17 @@ async def test_what_is_overdue_wakes_the_reader_once() -> None:
 
 def test_a_start_says_who_has_taken_it_over() -> None:
     """A worker of a version that does not say so has it where it was put."""
-    one, other = inbound(), inbound()
+    one, other = stream(), stream()
     target = Target("local", "arq:queue:local:other", "m")
     one.accept(Kind.START, 0, msgspec.json.encode(target))
     other.accept(Kind.START, 0, b"")
     assert one.target == target
-    assert other.target == inbound().target
+    assert other.target == stream().target
 
 
 def test_a_worker_may_have_it_before_we_know_where_it_was_put() -> None:
     """Its first frame overtakes Redis's answer to us: who has it stays known; before that, where it waits."""
-    one, target = inbound(), Target("local", "arq:queue:local:other", "m")
+    one, target = stream(), Target("local", "arq:queue:local:other", "m")
     one.move(target)
     assert one.target == target
     one.accept(Kind.START, 0, msgspec.json.encode(TARGET))
@@ -139,7 +139,7 @@ def test_a_worker_may_have_it_before_we_know_where_it_was_put() -> None:
 
 def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
     """The tokens go into the usage log."""
-    one = inbound()
+    one = stream()
     one.accept(Kind.CONTENT, 1, b"a")
     one.discard()
     one.accept(Kind.CONTENT, 1, b"b")
@@ -148,7 +148,7 @@ def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
 
 def test_only_what_still_runs_is_cut() -> None:
     """An attempt that has ended has no worker to stop."""
-    running, over = inbound(), inbound()
+    running, over = stream(), stream()
     over.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
     for one in (running, over):
         one.cut(Draining("enough"))
