@@ -36,7 +36,7 @@ from shared.relay import Kind
 from shared.types import Delta, Event, Job, Target, Usage
 from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
 from workers.attempts.embedding import embed
-from workers.relay.outgoing import Stream
+from workers.relay.outgoing import OutgoingStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -63,7 +63,7 @@ class Attempt:
         queue: where the job was claimed.
     """
 
-    def __init__(self, job: Job, accounts: Accounts, stream: Stream, settings: Settings, queue: str) -> None:
+    def __init__(self, job: Job, accounts: Accounts, stream: OutgoingStream, settings: Settings, queue: str) -> None:
         self.job = job
         self._queue = queue
         self._accounts = accounts

@@ -42,7 +42,7 @@ class SendWindow:
             await self._has_room.wait()
 
 
-class Stream:
+class OutgoingStream:
     """The frames of one attempt, from the first that is not acknowledged.
 
     Args:
@@ -57,7 +57,7 @@ class Stream:
         key: bytes,
         window: SendWindow,
         *,
-        on_change: Callable[[Stream, bool], None],
+        on_change: Callable[[OutgoingStream, bool], None],
         pace: Callable[[], Awaitable[None]],
     ) -> None:
         self.key = key

@@ -17,7 +17,7 @@ from shared.redis.client import UNREACHABLE
 from shared.redis.names import relay_channel
 from shared.relay import Kind, encode_frame
 from shared.usage import finish
-from workers.relay.outgoing import SendWindow, Stream
+from workers.relay.outgoing import OutgoingStream, SendWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Outbox:
         on_dead: Callable[[bytes], None],
     ) -> None:
         self.api_id = api_id
-        self.streams: dict[bytes, Stream] = {}
+        self.streams: dict[bytes, OutgoingStream] = {}
         self._window = SendWindow()
         self._redis = redis
         self._worker_id = worker_id
@@ -68,8 +68,8 @@ class Outbox:
         self._dead_s = dead_s
         self._on_dead = on_dead
         self._unheard_since: float | None = None
-        self._pending: dict[bytes, Stream] = {}
-        self._waiting: dict[bytes, Stream] = {}
+        self._pending: dict[bytes, OutgoingStream] = {}
+        self._waiting: dict[bytes, OutgoingStream] = {}
         self._beats_due = False
         self._wake = asyncio.Event()
         self._gathering: asyncio.TimerHandle | None = None
@@ -78,12 +78,12 @@ class Outbox:
         self._loop = asyncio.get_running_loop()
         self._task = spawn_critical(self._publish_loop(), name=f"outbox {api_id.hex()}")
 
-    def open(self, key: bytes) -> Stream:
+    def open(self, key: bytes) -> OutgoingStream:
         """Begin the stream of an attempt."""
-        stream = self.streams[key] = Stream(key, self._window, on_change=self._changed, pace=self._pace)
+        stream = self.streams[key] = OutgoingStream(key, self._window, on_change=self._changed, pace=self._pace)
         return stream
 
-    def _changed(self, stream: Stream, urgent: bool) -> None:  # noqa: FBT001 -- a callback has no names
+    def _changed(self, stream: OutgoingStream, urgent: bool) -> None:  # noqa: FBT001 -- a callback has no names
         """`stream` has something to send: now, or in a moment together with others when many are busy."""
         if urgent or len(self.streams) < BUSY_STREAMS:
             self._waiting.pop(stream.key, None)
@@ -152,7 +152,7 @@ class Outbox:
             self._gathering.cancel()
         await end_all(self._task)
 
-    def _drop(self, stream: Stream) -> None:
+    def _drop(self, stream: OutgoingStream) -> None:
         self.streams.pop(stream.key, None)
         self._pending.pop(stream.key, None)
         self._waiting.pop(stream.key, None)
@@ -206,9 +206,9 @@ class Outbox:
                 self.streams.pop(stream.key, None)
         return self._heard(int(results[0]))
 
-    def _take(self) -> tuple[list[bytes], list[Stream]]:
+    def _take(self) -> tuple[list[bytes], list[OutgoingStream]]:
         parts: list[bytes] = []
-        taken: list[Stream] = []
+        taken: list[OutgoingStream] = []
         size = 0
         for key in list(self._pending):
             stream = self._pending[key]
