@@ -20,7 +20,7 @@ from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, 
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Announcement, BackendInfo, Job, Tier
 from workers.attempts.attempt import Attempt
-from workers.relay.sender import Outbox
+from workers.relay.sender import RelaySender
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +53,7 @@ class WorkerProcess:
         self._redis = redis
         self._tier: Tier = tier
         self._backends = backends
-        self._outboxes: dict[bytes, Outbox] = {}
+        self._senders: dict[bytes, RelaySender] = {}
         self._attempts: dict[bytes, Attempt] = {}
         self._queues = {
             backend.queue: QueueWorker(
@@ -110,7 +110,7 @@ class WorkerProcess:
             _, late = await asyncio.wait(running, timeout=self._settings.drain_s)
             await end_all(*late)
         deadline = time.monotonic() + FLUSH_S
-        while any(not outbox.idle for outbox in self._outboxes.values()) and time.monotonic() < deadline:
+        while any(not sender.idle for sender in self._senders.values()) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
 
     def _runner(self, backend: Backend) -> Callable[[Job], Awaitable[None]]:
@@ -119,11 +119,11 @@ class WorkerProcess:
             if not await self._is_wanted(job):
                 await self._discard(job, backend.queue)
                 return
-            # Taken only now: an outbox without streams is closed at the next heartbeat.
-            outbox = self._outbox(job.api_id)
-            if key in outbox.streams:
+            # Taken only now: a sender without streams is closed at the next heartbeat.
+            sender = self._sender(job.api_id)
+            if key in sender.streams:
                 return
-            attempt = Attempt(job, backend.accounts, outbox.open(key), self._settings, backend.queue)
+            attempt = Attempt(job, backend.accounts, sender.open(key), self._settings, backend.queue)
             self._attempts[key] = attempt
             try:
                 await attempt.run()
@@ -151,11 +151,11 @@ class WorkerProcess:
         except UNREACHABLE as error:
             _log.warning("Redis does not answer (%s): job %s will expire", type(error).__name__, name)
 
-    def _outbox(self, api_id: str) -> Outbox:
+    def _sender(self, api_id: str) -> RelaySender:
         identity = bytes.fromhex(api_id)
-        outbox = self._outboxes.get(identity)
-        if outbox is None:
-            outbox = self._outboxes[identity] = Outbox(
+        sender = self._senders.get(identity)
+        if sender is None:
+            sender = self._senders[identity] = RelaySender(
                 self._redis,
                 self.worker_id,
                 identity,
@@ -163,7 +163,7 @@ class WorkerProcess:
                 dead_s=self._settings.heartbeat_bound_s,
                 on_dead=self._api_died,
             )
-        return outbox
+        return sender
 
     def _api_died(self, api_id: bytes) -> None:
         _log.warning("api %s is gone: its attempts are cancelled", api_id.hex())
@@ -174,11 +174,11 @@ class WorkerProcess:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_s)
-            for identity, outbox in list(self._outboxes.items()):
-                outbox.tick()
-                if outbox.idle:
-                    del self._outboxes[identity]
-                    await outbox.close()
+            for identity, sender in list(self._senders.items()):
+                sender.tick()
+                if sender.idle:
+                    del self._senders[identity]
+                    await sender.close()
 
     async def _announce(self) -> None:
         """Publish what is served; called at every change and once a heartbeat, so that silence means death."""
@@ -207,8 +207,8 @@ class WorkerProcess:
             self._outage.answered()
 
     async def _retire(self) -> None:
-        for outbox in self._outboxes.values():
-            await outbox.close()
+        for sender in self._senders.values():
+            await sender.close()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(worker_key(self.worker_id.hex()))
         pipeline.srem(WORKERS, self.worker_id.hex())
@@ -239,15 +239,15 @@ class WorkerProcess:
                 await asyncio.sleep(RETRY_S)
 
     def _heed(self, message: bytes) -> None:
-        outbox = self._outboxes.get(message[:ID_SIZE])
+        sender = self._senders.get(message[:ID_SIZE])
         for key, kind, sequence in decode_signals(message):
             if kind == Signal.CANCEL:
                 attempt = self._attempts.get(key)
                 if attempt is not None:
                     attempt.cancel(cancelled_for(sequence))
-            elif outbox is None:
+            elif sender is None:
                 continue
             elif kind == Signal.ACK:
-                outbox.acknowledge(key, sequence)
+                sender.acknowledge(key, sequence)
             else:
-                outbox.resend(key, sequence)
+                sender.resend(key, sequence)

@@ -36,7 +36,7 @@ LONGEST_GATHER_S: Final = 0.02
 often. Never the first token, never the end."""
 
 
-class Outbox:
+class RelaySender:
     """All attempts that one worker process runs for one api process.
 
     Args:
@@ -76,7 +76,7 @@ class Outbox:
         self._pacing: asyncio.TimerHandle | None = None
         self._paced = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._task = spawn_critical(self._publish_loop(), name=f"outbox {api_id.hex()}")
+        self._task = spawn_critical(self._publish_loop(), name=f"sender {api_id.hex()}")
 
     def open(self, key: bytes) -> OutgoingStream:
         """Begin the stream of an attempt."""
