@@ -14,7 +14,7 @@ from api.accounting.budget import Budget
 from api.accounting.usage_log import Ledger
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
-from api.relay.receiver import RelayClient
+from api.relay.receiver import RelayReceiver
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
@@ -57,7 +57,7 @@ class Gateway:
         self.router = Router(self.capacity, settings, self.routing_table)
         self.budget = Budget(settings.monthly_budget_usd, self.database, self.redis)
         self.ledger = Ledger(self.redis, self.api_id.hex())
-        self.relay = RelayClient(
+        self.relay = RelayReceiver(
             settings, self.redis, self.api_id, on_news=self._handle_news, is_served=self.capacity.is_served
         )
         self.requests = RequestServices(

@@ -34,7 +34,7 @@ SETTLE_S: Final = 1.0
 SETTLE_LOOK_S: Final = 0.02
 
 
-class RelayClient:
+class RelayReceiver:
     """Connects frames with the attempts that wait for them.
 
     Args:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.accounting.usage_log import Ledger
-    from api.relay.receiver import RelayClient
+    from api.relay.receiver import RelayReceiver
     from api.routing.router import Router
     from shared.settings import Settings
 
@@ -34,6 +34,6 @@ class RequestServices:
     redis: Redis
     api_id: str
     router: Router
-    relay: RelayClient
+    relay: RelayReceiver
     ledger: Ledger
     spawn: Callable[[Coroutine[Any, Any, None], str], None]

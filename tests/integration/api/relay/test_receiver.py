@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from api.relay.incoming import IncomingStream
-from api.relay.receiver import RelayClient
+from api.relay.receiver import RelayReceiver
 from shared.redis.client import next_message, subscription
 from shared.redis.names import control_channel, relay_channel
 from shared.relay import CancelReason, Kind, Signal, attempt_key, decode_signals, encode_frame
@@ -28,7 +28,7 @@ async def test_an_attempt_that_starts_after_it_was_cut_is_cancelled_before_the_p
     redis: Redis, eventually: Eventually
 ) -> None:
     """Its job was claimed in the moment of the cut: the worker's first word is waited for, and answered."""
-    relay = RelayClient(
+    relay = RelayReceiver(
         Settings(data_dir=Path("nowhere")), redis, API, on_news=lambda _: None, is_served=lambda _: True
     )
     await relay.start()
