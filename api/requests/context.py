@@ -14,7 +14,7 @@ from api.admission.admit import QueueUnavailable
 from api.http.headers import PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
-from api.routing.eligibility import Asked
+from api.routing.eligibility import RoutingRequest
 from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
 from shared.models.abilities import needs_of
@@ -87,7 +87,7 @@ class RequestContext:
         self._record.stream = stream = body is not None and bool(body.stream)
         purse = self._purse(settings.monthly_budget_usd)
         placing = Placing(purse=purse, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
-        asked = Asked(
+        wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens,
@@ -97,7 +97,7 @@ class RequestContext:
             needs=needs_of(body) if body else {},
             purse=purse,
         )
-        candidates = services.router.route(asked)
+        candidates = services.router.route(wanted)
         admitted_ms = self._record.admitted_ms
         draft = JobDraft(
             request_id=self._record.request_id,

@@ -24,7 +24,7 @@ TOO_LONG: Final = 10_000
 """Added to the rank of a model whose context the prompt probably exceeds."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What routing has to know of a request.
 
     Args:
@@ -59,28 +59,28 @@ class Fitting:
         self._settings = settings
         self._catalogue = settings.catalogue
 
-    def candidate(self, asked: Asked, backend: BackendInfo, model: LocalModel) -> Candidate:
+    def candidate(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> Candidate:
         """What places a request at this model."""
         length = self._context_length(backend, model)
         is_cold = model.loads_on_request and not model.is_loaded
         return Candidate(
             target=Target(backend.tier, backend.queue, model.id),
-            rank=TOO_LONG if length is not None and asked.prompt_tokens > length else 0,
+            rank=TOO_LONG if length is not None and request.prompt_tokens > length else 0,
             extra_ms=LOAD_MS if is_cold else 0,
-            cost_nano_usd=self._cost_nano_usd(asked, model.id)
-            if backend.tier == "paid" and asked.purse.is_limited
+            cost_nano_usd=self._cost_nano_usd(request, model.id)
+            if backend.tier == "paid" and request.purse.is_limited
             else 0,
         )
 
-    def refusal(self, asked: Asked, backend: BackendInfo, model: LocalModel) -> CallerError | None:
+    def refusal(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         """Why a model cannot serve a request, if it cannot: known before it is tried."""
-        if asked.endpoint not in model.endpoints:
+        if request.endpoint not in model.endpoints:
             return InvalidRequest(
-                f"The model '{model.id}' is not for {asked.endpoint}.", param="model", code="wrong_endpoint"
+                f"The model '{model.id}' is not for {request.endpoint}.", param="model", code="wrong_endpoint"
             )
-        if asked.needs:
+        if request.needs:
             cannot = model.cannot if backend.tier == "local" else self._catalogue.entry(model.id).cannot
-            param = unmet(asked.needs, backend.provider, cannot)
+            param = unmet(request.needs, backend.provider, cannot)
             if param is not None:
                 return cannot_do(param, model.id)
         # An estimate may be wrong by half; what is only probably too long is tried.
@@ -88,12 +88,12 @@ class Fitting:
         if length is not None and model.can_extend_context:
             # The request may ask for more context than models are loaded with by default.
             length = max(length, self._settings.ollama_max_num_ctx)
-        if length is not None and asked.prompt_tokens > 2 * length and asked.endpoint == "chat":
+        if length is not None and request.prompt_tokens > 2 * length and request.endpoint == "chat":
             return ContextTooLong(
-                f"The prompt is about {asked.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
+                f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        if backend.tier == "paid" and asked.purse.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
+        if backend.tier == "paid" and request.purse.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
             return ModelNotConfigured(
                 f"There is a budget, but no price is known for the model '{model.id}': add it to the catalogue "
                 "(CLAW_CATALOGUE).",
@@ -107,11 +107,11 @@ class Fitting:
             return model.context_length
         return self._catalogue.entry(model.id).context_length
 
-    def _cost_nano_usd(self, asked: Asked, model: str) -> int:
+    def _cost_nano_usd(self, request: RoutingRequest, model: str) -> int:
         """What the request will cost at the most, about; at least something, so that a budget of 0 allows nothing."""
         output = 0
-        if asked.endpoint == "chat":
+        if request.endpoint == "chat":
             longest = self._catalogue.entry(model).max_output_tokens or RESERVED_OUTPUT_TOKENS
-            output = min(asked.output_tokens or RESERVED_OUTPUT_TOKENS, longest) * asked.choices
-        most = Usage(max(asked.prompt_tokens, asked.reserved_tokens), output)
+            output = min(request.output_tokens or RESERVED_OUTPUT_TOKENS, longest) * request.choices
+        most = Usage(max(request.prompt_tokens, request.reserved_tokens), output)
         return max(1, nano_usd(self._catalogue.cost_usd(model, most)))

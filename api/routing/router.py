@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from api.routing.eligibility import Asked, Fitting
+from api.routing.eligibility import Fitting, RoutingRequest
 from api.routing.live_backends import rank_live
 from shared.errors import (
     CallerError,
@@ -59,7 +59,7 @@ class Router:
         self._fitting = Fitting(settings)
         self._table = table
 
-    def route(self, asked: Asked) -> list[Candidate]:
+    def route(self, request: RoutingRequest) -> list[Candidate]:
         """Return where a request may go, as `live` does: at least one. A live local model's name wins over a pattern.
 
         Raises:
@@ -69,7 +69,7 @@ class Router:
             UnknownModel: nobody has such a model.
             Overloaded: what could serve it is not there now.
         """
-        found = self.live(self._candidates(asked))
+        found = self.live(self._candidates(request))
         if not found:
             raise Overloaded("What could serve this request has just gone.", code="no_worker", retry_after_s=1)
         return found
@@ -83,33 +83,33 @@ class Router:
 
     # --- names and tiers ---
 
-    def _candidates(self, asked: Asked) -> list[Candidate]:
-        offered = self._capacity.local(asked.model)
-        name = asked.model if offered else self._catalogue.resolve(asked.model)
+    def _candidates(self, request: RoutingRequest) -> list[Candidate]:
+        offered = self._capacity.local(request.model)
+        name = request.model if offered else self._catalogue.resolve(request.model)
         if name == AUTO:
-            return self._auto(asked)
+            return self._auto(request)
         if name == LOCAL:
-            return self._local(asked)
+            return self._local(request)
         if offered or (offered := self._capacity.local(name)):
-            return self._able(asked, offered)
+            return self._able(request, offered)
         if self._capacity.was_local(name):
             # Also where it looks like another tier's: `gpt-oss:20b` stays at home.
             raise Overloaded(
-                f"The local model '{asked.model}' cannot be reached now.",
+                f"The local model '{request.model}' cannot be reached now.",
                 code="no_local_model",
                 retry_after_s=RETRY_AFTER_S,
             )
-        if name.removesuffix(":latest") == LOCAL_EMBEDDING and asked.endpoint == "embeddings":
-            return self._embedding_fallback(asked)
-        return self._forced(asked, name)
+        if name.removesuffix(":latest") == LOCAL_EMBEDDING and request.endpoint == "embeddings":
+            return self._embedding_fallback(request)
+        return self._forced(request, name)
 
-    def _auto(self, asked: Asked) -> list[Candidate]:
-        tiers = self._table.tiers(asked.endpoint)
+    def _auto(self, request: RoutingRequest) -> list[Candidate]:
+        tiers = self._table.tiers(request.endpoint)
         found: list[Candidate] = []
         refusal: CallerError | None = None
         for place, tier in enumerate(tiers):
             try:
-                of_tier = self._of_tier(asked, tier)
+                of_tier = self._of_tier(request, tier)
             except CallerError as error:
                 refusal = refusal or error
                 continue
@@ -118,7 +118,7 @@ class Router:
             return self._bounded(found) if len({candidate.target.tier for candidate in found}) > 1 else found
         if refusal is not None:
             raise refusal
-        raise self._nobody(asked, "No model can be reached now: neither a local one nor one of the other tiers.")
+        raise self._nobody(request, "No model can be reached now: neither a local one nor one of the other tiers.")
 
     def _bounded(self, found: list[Candidate]) -> list[Candidate]:
         """Local candidates with a bound on the wait that is expected, and once more without, after everything else."""
@@ -134,15 +134,15 @@ class Router:
                 bounded.append(candidate)
         return bounded
 
-    def _local(self, asked: Asked) -> list[Candidate]:
-        found = self._local_choice(asked)
+    def _local(self, request: RoutingRequest) -> list[Candidate]:
+        found = self._local_choice(request)
         if not found:
-            raise self._nobody(asked, f"No local model can be reached now, so '{asked.model}' cannot be served.")
+            raise self._nobody(request, f"No local model can be reached now, so '{request.model}' cannot be served.")
         return found
 
-    def _nobody(self, asked: Asked, message: str) -> GatewayError:
+    def _nobody(self, request: RoutingRequest, message: str) -> GatewayError:
         """The error where there is no candidate: for now, or for as long as no model is installed."""
-        if asked.endpoint == "embeddings" and any(backend.models for backend in self._capacity.backends("local")):
+        if request.endpoint == "embeddings" and any(backend.models for backend in self._capacity.backends("local")):
             return ModelNotConfigured(
                 "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
                 f"one of another tier, as {FALLBACK_EMBEDDING}.",
@@ -150,18 +150,18 @@ class Router:
             )
         return Overloaded(message, code="no_local_model", retry_after_s=RETRY_AFTER_S)
 
-    def _of_tier(self, asked: Asked, tier: Tier) -> list[Candidate]:
+    def _of_tier(self, request: RoutingRequest, tier: Tier) -> list[Candidate]:
         """What `auto` uses in a tier; nothing where the tier is not there."""
         if tier == "local":
-            return self._local_choice(asked)
-        if asked.endpoint == "embeddings":
+            return self._local_choice(request)
+        if request.endpoint == "embeddings":
             # Never by itself: vectors of two models do not compare. `nomic-embed-text` may fall back.
             return []
         named = self._settings.auto_gemini_model if tier == "gemini" else self._settings.auto_paid_model
         names = (named,) if named else getattr(self._catalogue.auto, tier)
-        return self._in_order(asked, tier, names)
+        return self._in_order(request, tier, names)
 
-    def _in_order(self, asked: Asked, tier: Tier, names: Iterable[str]) -> list[Candidate]:
+    def _in_order(self, request: RoutingRequest, tier: Tier, names: Iterable[str]) -> list[Candidate]:
         """The models of a tier that has them, one after the other; those that their API lists, if it lists any.
 
         Raises:
@@ -177,42 +177,42 @@ class Router:
         refusal: CallerError | None = None
         for place, backend, model in listed or options:
             try:
-                found += [_behind(candidate, place) for candidate in self._able(asked, [(backend, model)])]
+                found += [_behind(candidate, place) for candidate in self._able(request, [(backend, model)])]
             except CallerError as error:
                 refusal = refusal or error
         if not found and refusal is not None:
             raise refusal
         return list({candidate.target: candidate for candidate in found}.values())
 
-    def _local_choice(self, asked: Asked) -> list[Candidate]:
+    def _local_choice(self, request: RoutingRequest) -> list[Candidate]:
         """For `auto` and `local`: the model that is meant, else on each backend one that can do it, a loaded one first.
 
         Raises:
             CallerError: there are models, but none can do it.
         """
-        wanted = self._settings.auto_local_model if asked.endpoint == "chat" else LOCAL_EMBEDDING
+        wanted = self._settings.auto_local_model if request.endpoint == "chat" else LOCAL_EMBEDDING
         found: list[Candidate] = []
         try:
-            if wanted and (found := self._able(asked, self._capacity.local(wanted))):
+            if wanted and (found := self._able(request, self._capacity.local(wanted))):
                 return found
         except CallerError as error:
             refusal: CallerError | None = error
         else:
             refusal = None
         for backend in self._capacity.backends("local"):
-            models = [(backend, model) for model in backend.models if asked.endpoint in model.endpoints]
+            models = [(backend, model) for model in backend.models if request.endpoint in model.endpoints]
             models.sort(key=lambda option: not option[1].is_loaded)
             try:
-                found += self._able(asked, models)
+                found += self._able(request, models)
             except CallerError as error:
                 refusal = refusal or error
         if not found and refusal is not None:
             raise refusal
         return list({candidate.target.queue: candidate for candidate in found}.values())
 
-    def _forced(self, asked: Asked, model: str) -> list[Candidate]:
+    def _forced(self, request: RoutingRequest, model: str) -> list[Candidate]:
         """The candidates of a name that forces a tier other than the local one."""
-        family, name = family_of(model), asked.model
+        family, name = family_of(model), request.model
         if family is None:
             raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
         backends = self._backends_for(model, family.tier)
@@ -224,16 +224,16 @@ class Router:
             raise ModelNotConfigured(
                 f"The model '{name}' is not configured on this server: it needs {family.credential}.", param="model"
             )
-        return self._able(asked, [(backend, _offer(backend, model)) for backend in backends])
+        return self._able(request, [(backend, _offer(backend, model)) for backend in backends])
 
-    def _embedding_fallback(self, asked: Asked) -> list[Candidate]:
+    def _embedding_fallback(self, request: RoutingRequest) -> list[Candidate]:
         if self._settings.embeddings_fallback:
             try:
-                return self._forced(asked, FALLBACK_EMBEDDING)
+                return self._forced(request, FALLBACK_EMBEDDING)
             except ModelNotConfigured:
                 pass
         raise ModelNotConfigured(
-            f"The model '{asked.model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
+            f"The model '{request.model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
             f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. GET /v1/models lists what there is.",
             param="model",
         )
@@ -243,7 +243,7 @@ class Router:
         provider = family.name if family is not None and family.tier == tier else None
         return [backend for backend in self._capacity.backends(tier) if backend.provider == provider]
 
-    def _able(self, asked: Asked, options: Iterable[tuple[BackendInfo, LocalModel]]) -> list[Candidate]:
+    def _able(self, request: RoutingRequest, options: Iterable[tuple[BackendInfo, LocalModel]]) -> list[Candidate]:
         """A candidate for each queue whose model can do what is asked.
 
         Raises:
@@ -254,9 +254,9 @@ class Router:
         for backend, model in options:
             if backend.queue in found:
                 continue
-            refused = self._fitting.refusal(asked, backend, model)
+            refused = self._fitting.refusal(request, backend, model)
             if refused is None:
-                found[backend.queue] = self._fitting.candidate(asked, backend, model)
+                found[backend.queue] = self._fitting.candidate(request, backend, model)
             else:
                 refusal = refusal or refused
         if not found and refusal is not None:

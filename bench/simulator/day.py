@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from api.admission.auth import Principal
-from api.routing.eligibility import Asked
+from api.routing.eligibility import RoutingRequest
 from api.routing.router import Router
 from bench.simulator.inflight import SimulatedRequest
 from bench.simulator.served import Served
@@ -121,14 +121,16 @@ class Simulator:
         async def arrives() -> None:
             await self.look()
             draft = self._draft(request)
-            asked = Asked(model="auto", endpoint="chat", prompt_tokens=request.prompt_tokens, purse=self._purse)
+            wanted = RoutingRequest(
+                model="auto", endpoint="chat", prompt_tokens=request.prompt_tokens, purse=self._purse
+            )
             try:
                 inflight = SimulatedRequest(
                     self,
                     self._redis,
                     self._router,
                     draft,
-                    candidates=self._router.route(asked),
+                    candidates=self._router.route(wanted),
                     placing=self._placing,
                     request=request,
                     local_max_wait_s=self._site.wait_s,

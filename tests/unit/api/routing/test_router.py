@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from api.routing.eligibility import Asked
+from api.routing.eligibility import RoutingRequest
 from api.routing.live_backends import Load
 from api.routing.router import Router
 from shared.errors import (
@@ -81,9 +81,9 @@ def router(*backends: BackendInfo, tiers: tuple[Tier, ...] = ("local", "gemini",
     return Router(FixedCapacity(*backends), settings, FixedTable(*tiers))  # type: ignore[arg-type]
 
 
-def chat(model: str, **asked: Any) -> Asked:
+def chat(model: str, **request: Any) -> RoutingRequest:
     """A chat request."""
-    return Asked(**{"model": model, "endpoint": "chat", "prompt_tokens": 10, **asked})
+    return RoutingRequest(**{"model": model, "endpoint": "chat", "prompt_tokens": 10, **request})
 
 
 def backend(queue: str, *models: str, **fields: Any) -> BackendInfo:
@@ -324,8 +324,8 @@ def test_a_name_that_forces_a_tier_goes_to_its_provider_alone() -> None:
 
 def embeddings(model: str, *backends: BackendInfo, fallback: str = "true") -> set[Target]:
     """Where an embeddings request may go."""
-    asked = Asked(model=model, endpoint="embeddings", prompt_tokens=1)
-    return {candidate.target for candidate in router(*backends, CLAW_EMBEDDINGS_FALLBACK=fallback).route(asked)}
+    request = RoutingRequest(model=model, endpoint="embeddings", prompt_tokens=1)
+    return {candidate.target for candidate in router(*backends, CLAW_EMBEDDINGS_FALLBACK=fallback).route(request)}
 
 
 EMBEDDER = BackendInfo("local", "ollama", "o", 4, (LocalModel("nomic-embed-text:latest", endpoints=("embeddings",)),))
