@@ -48,7 +48,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     purse: Purse = NO_LIMIT
 
 
-class Fitting:
+class Eligibility:
     """Judges models.
 
     Args:

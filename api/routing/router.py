@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from api.routing.eligibility import Fitting, RoutingRequest
+from api.routing.eligibility import Eligibility, RoutingRequest
 from api.routing.live_backends import rank_live
 from shared.errors import (
     CallerError,
@@ -56,7 +56,7 @@ class Router:
         self._capacity = capacity
         self._settings = settings
         self._catalogue = settings.catalogue
-        self._fitting = Fitting(settings)
+        self._eligibility = Eligibility(settings)
         self._table = table
 
     def route(self, request: RoutingRequest) -> list[Candidate]:
@@ -254,9 +254,9 @@ class Router:
         for backend, model in options:
             if backend.queue in found:
                 continue
-            refused = self._fitting.refusal(request, backend, model)
+            refused = self._eligibility.refusal(request, backend, model)
             if refused is None:
-                found[backend.queue] = self._fitting.candidate(request, backend, model)
+                found[backend.queue] = self._eligibility.candidate(request, backend, model)
             else:
                 refusal = refusal or refused
         if not found and refusal is not None:
