@@ -29,7 +29,7 @@ class IncomingStream:
     __slots__ = (
         "_future",
         "_is_discarded",
-        "_nudged",
+        "_keep_alive_is_due",
         "_parts",
         "committed",
         "ended",
@@ -66,7 +66,7 @@ class IncomingStream:
         self.error: GatewayError | None = None
         self._parts: list[bytes] = []
         self._future: asyncio.Future[None] | None = None
-        self._nudged = False
+        self._keep_alive_is_due = False
         self._is_discarded = False
 
     @property
@@ -128,9 +128,9 @@ class IncomingStream:
             self.is_cut = True
             self.fail(error)
 
-    def nudge(self) -> None:
+    def keep_alive_tick(self) -> None:
         """Wake the reader without data, so that it can send a keep-alive."""
-        self._nudged = True
+        self._keep_alive_is_due = True
         self.taken_at = time.monotonic()
         self._wake()
 
@@ -156,15 +156,15 @@ class IncomingStream:
         return joined
 
     async def wait(self) -> bool:
-        """Wait for something new; return True when it was only a nudge."""
-        if (self.whole or not self._parts) and not self.over and not self._nudged and not self.overdue:
+        """Wait for something new; return True when it was only a keep-alive tick."""
+        if (self.whole or not self._parts) and not self.over and not self._keep_alive_is_due and not self.overdue:
             self._future = asyncio.get_running_loop().create_future()
             try:
                 await self._future
             finally:
                 self._future = None
-        nudged, self._nudged = self._nudged, False
-        return nudged and not self.over and not self.overdue and (self.whole or not self._parts)
+        is_tick, self._keep_alive_is_due = self._keep_alive_is_due, False
+        return is_tick and not self.over and not self.overdue and (self.whole or not self._parts)
 
     def _wake(self) -> None:
         if self._future is not None and not self._future.done():

@@ -242,7 +242,7 @@ class RelayReceiver:
         now = time.monotonic()
         for delivery in list(self._deliveries.values()):
             if now - delivery.stream.taken_at >= self._settings.keep_alive_s:
-                delivery.stream.nudge()
+                delivery.stream.keep_alive_tick()
 
     async def _judge(self) -> None:
         now, bound = time.monotonic(), self._settings.heartbeat_bound_s

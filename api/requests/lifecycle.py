@@ -243,7 +243,7 @@ class InflightRequest:
 
     def _head_due(self) -> None:
         self._head_is_due = True
-        self._current().nudge()
+        self._current().keep_alive_tick()
 
     def _give_up(self, error: GatewayError) -> GatewayError:
         self._end()

@@ -58,14 +58,14 @@ async def test_a_body_is_not_taken_before_its_end() -> None:
     assert (one.take(), one.usage) == (b'{"a":1}', Usage(1, 2))
 
 
-async def test_a_nudge_wakes_the_reader_and_says_that_it_was_one() -> None:
-    """So that a keep-alive comment can be sent; with content there it is no nudge."""
+async def test_a_keep_alive_tick_wakes_the_reader_and_says_that_it_was_one() -> None:
+    """So that a keep-alive comment can be sent; with content there it is none."""
     one = stream()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
-    one.nudge()
+    one.keep_alive_tick()
     assert await reader is True
-    one.nudge()
+    one.keep_alive_tick()
     one.accept(Kind.CONTENT, 1, b"a")
     assert await one.wait() is False
 
