@@ -38,13 +38,13 @@ class IncomingStream:
         "is_cut",
         "job_id",
         "key",
-        "overdue",
         "size",
         "started_at",
         "taken_at",
         "target",
         "tokens",
         "usage",
+        "wait_limit_exceeded",
         "whole",
     )
 
@@ -60,7 +60,7 @@ class IncomingStream:
         self.started_at: float | None = None
         self.first_at: float | None = None
         self.ended = False
-        self.overdue = False
+        self.wait_limit_exceeded = False
         self.is_cut = False
         self.usage: Usage | None = None
         self.error: GatewayError | None = None
@@ -136,14 +136,14 @@ class IncomingStream:
 
     # --- what the request calls ---
 
-    def be_overdue(self) -> None:
+    def exceed_wait_limit(self) -> None:
         """Wake the reader: the job has waited for so long that another place should be looked for."""
-        self.overdue = True
+        self.wait_limit_exceeded = True
         self._wake()
 
-    def look_again(self) -> None:
-        """Forget that it was overdue: another place is being looked for."""
-        self.overdue = False
+    def start_recheck(self) -> None:
+        """Note that another place is being looked for."""
+        self.wait_limit_exceeded = False
 
     def take(self) -> bytes:
         """Return everything that waits, in order; empty when nothing does."""
@@ -157,14 +157,17 @@ class IncomingStream:
 
     async def wait(self) -> bool:
         """Wait for something new; return True when it was only a keep-alive tick."""
-        if (self.whole or not self._parts) and not self.over and not self._keep_alive_is_due and not self.overdue:
+        if not self._keep_alive_is_due and not self._has_news():
             self._future = asyncio.get_running_loop().create_future()
             try:
                 await self._future
             finally:
                 self._future = None
         is_tick, self._keep_alive_is_due = self._keep_alive_is_due, False
-        return is_tick and not self.over and not self.overdue and (self.whole or not self._parts)
+        return is_tick and not self._has_news()
+
+    def _has_news(self) -> bool:
+        return self.over or self.wait_limit_exceeded or (bool(self._parts) and not self.whole)
 
     def _wake(self) -> None:
         if self._future is not None and not self._future.done():

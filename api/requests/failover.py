@@ -61,7 +61,7 @@ class Failover:
         return recheck_s
 
     def stayed(self) -> float:
-        """Note that nothing else had room; return after how many seconds to look again."""
+        """Note that nothing else had room; return after how many seconds to check again."""
         self._recheck_s = min(2 * self._recheck_s, LONGEST_RECHECK_S)
         return self._recheck_s
 

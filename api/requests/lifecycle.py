@@ -64,7 +64,7 @@ class InflightRequest:
         self._abort = abort
         self._stream: IncomingStream | None = None
         self._job = QueuedJob(services.redis, placing)
-        self._overdue_timer: asyncio.TimerHandle | None = None
+        self._recheck_timer: asyncio.TimerHandle | None = None
         self._began_at = time.monotonic()
         self._over = False
         self._head_is_due = False
@@ -120,7 +120,7 @@ class InflightRequest:
                 return None
             if stream.error is not None:
                 await self._fail_over(stream.error)
-            elif stream.overdue:
+            elif stream.wait_limit_exceeded:
                 await self._overflow(stream)
             elif await stream.wait():
                 return b""
@@ -172,29 +172,29 @@ class InflightRequest:
         """The attempt stands in the queue of `target`, or did."""
         self._relay.moved(self._current(), target)
         self._job.is_known()
-        if self._overdue_timer is not None:
-            self._overdue_timer.cancel()
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
         if recheck_s is not None:
-            self._look_again_in(recheck_s)
+            self._recheck_in(recheck_s)
 
-    def _look_again_in(self, wait_s: float) -> None:
-        self._overdue_timer = asyncio.get_running_loop().call_later(wait_s, self._be_overdue)
+    def _recheck_in(self, wait_s: float) -> None:
+        self._recheck_timer = asyncio.get_running_loop().call_later(wait_s, self._exceed_wait_limit)
 
-    def _be_overdue(self) -> None:
+    def _exceed_wait_limit(self) -> None:
         stream = self._current()
         if not self._relay.has_worker(stream):
-            stream.be_overdue()
+            stream.exceed_wait_limit()
 
     async def _overflow(self, stream: IncomingStream) -> None:
         """Move a job that waits for too long to the next tier: in one step, so that it never runs twice."""
-        stream.look_again()
+        stream.start_recheck()
         live = acceptable_now(self._services.router.live(self._failover.overflow()))
         has_place = live and not stream.over
         chosen = await self._job.put(self._draft, live, instead_of=stream) if has_place else -1
         if chosen is None:
             return
         if chosen < 0:
-            self._look_again_in(self._failover.stayed())
+            self._recheck_in(self._failover.stayed())
             return
         target = live[chosen].target
         self._placed(target, self._failover.moved(target))
@@ -222,8 +222,8 @@ class InflightRequest:
 
     def _end(self) -> None:
         self._over = True
-        if self._overdue_timer is not None:
-            self._overdue_timer.cancel()
+        if self._recheck_timer is not None:
+            self._recheck_timer.cancel()
 
     def _finished(self) -> None:
         self._end()

@@ -102,15 +102,15 @@ async def test_signs_of_life_are_not_content(kind: Kind) -> None:
     await asyncio.gather(reader, return_exceptions=True)
 
 
-async def test_what_is_overdue_wakes_the_reader_once() -> None:
+async def test_an_exceeded_wait_limit_wakes_the_reader_once() -> None:
     """So that another place is looked for."""
     one = stream()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
-    one.be_overdue()
+    one.exceed_wait_limit()
     assert await reader is False
-    assert one.overdue
-    one.look_again()
+    assert one.wait_limit_exceeded
+    one.start_recheck()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
     reader.cancel()
