@@ -32,7 +32,7 @@ BACKLOG: Final = 2048
 LAST_WORDS_S: Final = 2.0
 """How long a client may take, after the drain time, to read how its request ended."""
 CLOSING_S: Final = 1.0
-"""How long cut connections may take to close."""
+"""How long aborted connections may take to close."""
 
 
 def hypercorn_config(settings: Settings) -> ServerConfig:
@@ -58,8 +58,8 @@ async def _serve(app: Quart, settings: Settings) -> None:
         gateway: Gateway | None = app.extensions.get(EXTENSION)
         if gateway is not None and not gateway.draining:
             gateway.draining = True
-            loop.call_later(settings.drain_s, gateway.cut)
-            loop.call_later(settings.drain_s + LAST_WORDS_S, config.cut)
+            loop.call_later(settings.drain_s, gateway.abort_on_drain_timeout)
+            loop.call_later(settings.drain_s + LAST_WORDS_S, config.abort_connections)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -70,7 +70,7 @@ async def _serve(app: Quart, settings: Settings) -> None:
 
     await serve(app, config, shutdown_trigger=until_stopped)
     # Hypercorn does not wait for a connection that it accepted in the moment of the signal.
-    config.cut()
+    config.abort_connections()
     if config.connections:
         await asyncio.wait(config.connections, timeout=CLOSING_S)
 

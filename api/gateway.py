@@ -88,9 +88,9 @@ class Gateway:
         self.ledger.start()
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
-    def cut(self) -> None:
+    def abort_on_drain_timeout(self) -> None:
         """The drain time is over: every request that is still open ends now, as `Draining`."""
-        self.relay.cut()
+        self.relay.abort_on_drain_timeout()
 
     async def stop(self) -> None:
         """Say goodbye to Redis and PostgreSQL; every response has ended by now."""

@@ -1,6 +1,6 @@
 """The one file that knows Hypercorn from inside, for what ASGI and its settings have no way to say.
 
-Cutting a connection: a client that does not read would otherwise keep its connection, and what is
+Aborting a connection: a client that does not read would otherwise keep its connection, and what is
 buffered for it, for as long as it likes, since closing a transport waits until everything is written.
 
 Refusing a large body: Hypercorn closes the connection behind a response that comes before the end of the
@@ -10,7 +10,7 @@ Closing a connection: Hypercorn keeps one that its client has closed until the k
 so that many short connections use up the file descriptors.
 
 Stopping: when its graceful time-out is over, Hypercorn cancels the tasks of connections, and asyncio reports each as
-a failed callback. So they are cut before that.
+a failed callback. So we abort them before that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
 
 ABORT: Final = "claw.abort"
-"""The key in an ASGI scope under which a request finds the function that cuts its connection."""
+"""The key in an ASGI scope under which a request finds the function that aborts its connection."""
 _SMALL_BYTES: Final = 8192
 """Such a body has arrived with its head."""
 _LINGER_S: Final = 10.0
@@ -41,13 +41,13 @@ _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 
 
 class Connections:
-    """ASGI middleware that lets a request cut its connection."""
+    """ASGI middleware that lets a request abort its connection."""
 
     def __init__(self, app: Callable[..., Coroutine[Any, Any, None]]) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Call the app with the means to cut the connection in its scope."""
+        """Call the app with the means to abort the connection in its scope."""
         if scope["type"] == "http":
             scope[ABORT] = partial(_abort, send)
             if _is_large(scope["headers"]):
@@ -98,7 +98,7 @@ def _abort(send: Any) -> None:
 
 
 class PromptTCPServer(TCPServer):
-    """Hypercorn's connection, which ends when its client has ended it, and can be cut."""
+    """Hypercorn's connection, which ends when its client has ended it, and can be aborted."""
 
     config: ServerConfig
 
@@ -131,8 +131,8 @@ class ServerConfig(Config):
         self.connections: dict[asyncio.Task[Any], asyncio.WriteTransport] = {}
         super().__init__()
 
-    def cut(self) -> None:
-        """Cut every connection: a request that still has one ends as if its client had left."""
+    def abort_connections(self) -> None:
+        """Abort every connection: a request that still has one ends as if its client had left."""
         for transport in list(self.connections.values()):
             transport.abort()
 

@@ -285,12 +285,12 @@ class Cancelled(GatewayError):
 
 
 class ClientTooSlow(Cancelled):
-    """The client was cut because it did not read. Never sent to anyone; recorded in the usage log."""
+    """The connection was aborted because the client did not read. Never sent to anyone; recorded in the usage log."""
 
     code = "client_too_slow"
 
 
-class Cut(Cancelled):
+class DrainTimeout(Cancelled):
     """Its api process ended first. Never sent to anyone; recorded as what the client was told, `draining`."""
 
     status = Draining.status

@@ -17,7 +17,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import Cancelled, ClientTooSlow, Cut, Superseded
+from shared.errors import Cancelled, ClientTooSlow, DrainTimeout, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def cancelled_for(reason: int) -> Cancelled:
     if reason == CancelReason.SUPERSEDED:
         return Superseded("Another worker has this attempt.")
     if reason == CancelReason.DRAINING:
-        return Cut("The api process ends.")
+        return DrainTimeout("The api process ends.")
     return Cancelled("The client has left.")
 
 

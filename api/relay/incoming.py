@@ -35,7 +35,7 @@ class IncomingStream:
         "ended",
         "error",
         "first_at",
-        "is_cut",
+        "is_aborted",
         "job_id",
         "key",
         "size",
@@ -61,7 +61,7 @@ class IncomingStream:
         self.first_at: float | None = None
         self.ended = False
         self.wait_limit_exceeded = False
-        self.is_cut = False
+        self.is_aborted = False
         self.usage: Usage | None = None
         self.error: GatewayError | None = None
         self._parts: list[bytes] = []
@@ -122,10 +122,10 @@ class IncomingStream:
             self.error = error
             self._wake()
 
-    def cut(self, error: GatewayError) -> None:
+    def abort(self, error: GatewayError) -> None:
         """End the attempt from this side, though its worker is alive and must be stopped."""
         if not self.over:
-            self.is_cut = True
+            self.is_aborted = True
             self.fail(error)
 
     def keep_alive_tick(self) -> None:

@@ -55,7 +55,7 @@ class RelayReceiver:
         is_served: Callable[[str], bool],
     ) -> None:
         self.api_id = api_id
-        self.is_cut = False
+        self.is_aborted = False
         self._settings = settings
         self._redis = redis
         self._on_news = on_news
@@ -75,12 +75,12 @@ class RelayReceiver:
             spawn_critical(self._beat(), name="beat"),
         ]
 
-    def cut(self) -> None:
+    def abort_on_drain_timeout(self) -> None:
         """End every attempt that somebody still waits for: this process drains, and its time is up."""
-        self.is_cut = True
+        self.is_aborted = True
         for delivery in list(self._deliveries.values()):
             if delivery.cancelled is None:
-                delivery.stream.cut(Draining("This gateway process is shutting down.", retry_after_s=1))
+                delivery.stream.abort(Draining("This gateway process is shutting down.", retry_after_s=1))
 
     async def settle(self) -> None:
         """Wait for the word of the workers that what was cancelled has stopped, `SETTLE_S` seconds at most."""

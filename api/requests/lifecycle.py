@@ -43,7 +43,7 @@ class InflightRequest:
         draft: the first attempt, as it will be enqueued.
         candidates: where it may go, as the router ranked them; not empty.
         placing: budgets and priority.
-        abort: cuts the client's connection.
+        abort: aborts the client's connection.
     """
 
     def __init__(
@@ -207,7 +207,7 @@ class InflightRequest:
         if isinstance(error, WorkerLost):
             self._services.ledger.drop(stream.job_id)
         live = self._services.router.live(left)
-        if stream.committed or self._relay.is_cut or not live:
+        if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
         following = self._expect(live[0].target)
@@ -230,12 +230,12 @@ class InflightRequest:
         self._relay.forget(self._current())
 
     def _overrun(self) -> None:
-        """The client reads too slowly for what has arrived: it is cut, and the model stopped."""
+        """The client reads too slowly for what has arrived: its connection is aborted, and the model stopped."""
         if self._over:
             return
         self._end()
         stream = self._current()
-        _log.warning("request %s: the client reads too slowly and is cut", self._draft.request_id)
+        _log.warning("request %s: the client reads too slowly: its connection is aborted", self._draft.request_id)
         self._cancel(stream, CancelReason.CLIENT_TOO_SLOW)
         if self._task is not None:
             self._task.cancel()
@@ -268,9 +268,9 @@ class InflightRequest:
         self._relay.cancel(stream, reason, lambda: self._close(stream, cancelled_for(reason)))
 
     async def _leave(self, stream: IncomingStream) -> None:
-        """Wait for a failed attempt no longer. One that was cut still runs: it is listened to until it has stopped."""
+        """Wait for a failed attempt no longer. One that was aborted still runs: it is heard until it has stopped."""
         withdrawn = not self._relay.has_worker(stream) and await self._job.withdraw(stream)
-        if stream.is_cut and not withdrawn:
+        if stream.is_aborted and not withdrawn:
             self._cancel(stream, CancelReason.DRAINING)
         else:
             self._relay.forget(stream)

@@ -24,10 +24,10 @@ KEY = attempt_key("72" * 16, 1)
 TARGET = Target("local", "arq:queue:local:here", "model")
 
 
-async def test_an_attempt_that_starts_after_it_was_cut_is_cancelled_before_the_process_ends(
+async def test_an_attempt_that_starts_after_it_was_aborted_is_cancelled_before_the_process_ends(
     redis: Redis, eventually: Eventually
 ) -> None:
-    """Its job was claimed in the moment of the cut: the worker's first word is waited for, and answered."""
+    """Its job was claimed in the moment of the abort: the worker's first word is waited for, and answered."""
     relay = RelayReceiver(
         Settings(data_dir=Path("nowhere")), redis, API, on_news=lambda _: None, is_served=lambda _: True
     )
@@ -35,7 +35,7 @@ async def test_an_attempt_that_starts_after_it_was_cut_is_cancelled_before_the_p
     await eventually(lambda: relay.connected)
     stream = IncomingStream(KEY, "job", TARGET, whole=False)
     relay.expect(stream, lambda: None)
-    relay.cut()
+    relay.abort_on_drain_timeout()
     relay.cancel(stream, CancelReason.DRAINING, lambda: None)
     async with subscription(redis, control_channel(WORKER)) as pubsub:
         settled = asyncio.create_task(relay.settle())

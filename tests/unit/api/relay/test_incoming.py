@@ -146,12 +146,12 @@ def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
     assert (one.tokens, one.size, one.take()) == (2, 0, b"")
 
 
-def test_only_what_still_runs_is_cut() -> None:
+def test_only_what_still_runs_is_aborted() -> None:
     """An attempt that has ended has no worker to stop."""
     running, over = stream(), stream()
     over.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
     for one in (running, over):
-        one.cut(Draining("enough"))
-    assert (running.is_cut, over.is_cut) == (True, False)
+        one.abort(Draining("enough"))
+    assert (running.is_aborted, over.is_aborted) == (True, False)
     assert isinstance(running.error, Draining)
     assert over.error is None
