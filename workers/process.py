@@ -187,11 +187,11 @@ class WorkerProcess:
         if self._draining:
             # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
             backends = tuple(msgspec.structs.replace(backend, slots=0) for backend in backends)
-        words = msgspec.json.encode(Announcement(identity, self._tier, backends))
+        announcement = msgspec.json.encode(Announcement(identity, self._tier, backends))
         # How long attempts take is no news: it changes with every few of them, and is read with the next look.
         news = [msgspec.structs.replace(backend, service_ms=0, ms_per_token=0) for backend in backends]
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(worker_key(identity), words, px=int(self._settings.heartbeat_bound_s * 1000))
+        pipeline.set(worker_key(identity), announcement, px=int(self._settings.heartbeat_bound_s * 1000))
         pipeline.sadd(WORKERS, identity)
         pipeline.publish(control_channel(self.worker_id), self.worker_id)
         for queue in self._queues.values():
@@ -229,16 +229,16 @@ class WorkerProcess:
                     for queue in self._queues.values():
                         queue.wake()
                     while True:
-                        channel, words = await next_message(pubsub, silence_s)
+                        channel, message = await next_message(pubsub, silence_s)
                         if channel == control:
-                            self._heed(words)
+                            self._handle(message)
                         else:
                             wakes[channel].wake()
             except UNREACHABLE as error:
                 self._outage.failed(error)
                 await asyncio.sleep(RETRY_S)
 
-    def _heed(self, message: bytes) -> None:
+    def _handle(self, message: bytes) -> None:
         sender = self._senders.get(message[:ID_SIZE])
         for key, kind, sequence in decode_signals(message):
             if kind == Signal.CANCEL:

@@ -39,16 +39,16 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
     return response
 
 
-async def _events(inflight: InflightRequest, words: bytes | None) -> AsyncIterator[bytes]:
+async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterator[bytes]:
     """The events; where the head went out before it was known who answers, a comment says so."""
     is_named = inflight.served_by is not None
     try:
-        while words is not None:
+        while chunk is not None:
             if not is_named and (served_by := inflight.served_by) is not None:
                 is_named = True
                 named = "; ".join(f"{name}={value}" for name, value in route_headers(*served_by).items())
                 yield b": %s\n\n" % named.encode()
-            yield words or KEEP_ALIVE
-            words = await inflight.read()
+            yield chunk or KEEP_ALIVE
+            chunk = await inflight.read()
     except GatewayError as error:
         yield error_event(error_object(error))

@@ -83,7 +83,7 @@ class RelayReceiver:
                 delivery.stream.abort(Draining("This gateway process is shutting down.", retry_after_s=1))
 
     async def settle(self) -> None:
-        """Wait for the word of the workers that what was cancelled has stopped, `SETTLE_S` seconds at most."""
+        """Wait until the workers have said that what was cancelled has stopped, `SETTLE_S` seconds at most."""
         deadline = time.monotonic() + SETTLE_S
         while self._deliveries and time.monotonic() < deadline:
             await asyncio.sleep(SETTLE_LOOK_S)
@@ -150,11 +150,11 @@ class RelayReceiver:
                 async with subscription(self._redis, own, NEWS_CHANNEL) as pubsub:
                     self._came_back()
                     while True:
-                        channel, words = await next_message(pubsub, self._settings.heartbeat_bound_s)
+                        channel, message = await next_message(pubsub, self._settings.heartbeat_bound_s)
                         if channel == own.encode():
-                            self._feed(words)
+                            self._feed(message)
                         else:
-                            self._on_news(words)
+                            self._on_news(message)
             except UNREACHABLE as error:
                 _log.warning("relay: Redis does not answer (%s)", type(error).__name__)
             finally:

@@ -112,9 +112,9 @@ class InflightRequest:
         """
         while True:
             stream = self._current()
-            words = stream.take()
-            if words:
-                return words
+            chunk = stream.take()
+            if chunk:
+                return chunk
             if stream.ended:
                 self._finished()
                 return None
@@ -132,8 +132,8 @@ class InflightRequest:
             GatewayError: the request failed for good.
         """
         parts = []
-        while (words := await self.read()) is not None:
-            parts.append(words)
+        while (chunk := await self.read()) is not None:
+            parts.append(chunk)
         return b"".join(parts)
 
     async def read_first(self, head_wait_s: float) -> bytes | None:
@@ -141,9 +141,9 @@ class InflightRequest:
         timer = asyncio.get_running_loop().call_later(head_wait_s, self._head_due)
         try:
             while True:
-                words = await self.read()
-                if words != b"" or self._head_is_due:
-                    return words
+                chunk = await self.read()
+                if chunk != b"" or self._head_is_due:
+                    return chunk
         finally:
             timer.cancel()
 

@@ -114,13 +114,13 @@ class Capacity(Following):
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         workers = [worker.decode() for worker in await self._redis.smembers(WORKERS)]  # type: ignore[misc]
-        words = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
-        self._take(tuple(found for word in words if (found := _decoded(word)) is not None))
+        announced = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
+        self._take(tuple(found for payload in announced if (found := _decoded(payload)) is not None))
         # A tier whose workers live has what they announce; one without any may be restarting.
         living = {announcement.tier for announcement in self._announcements}
         self._seen = {seen for seen in self._seen if seen[0] not in living}
         self._seen |= {(backend.tier, backend.provider) for backend in self.backends()}
-        silent = [worker for worker, word in zip(workers, words, strict=True) if word is None]
+        silent = [worker for worker, payload in zip(workers, announced, strict=True) if payload is None]
         if silent:
             await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
 
@@ -213,12 +213,12 @@ def _mean(*weighted: tuple[int, float]) -> float:
     return sum(weight * value for weight, value in known) / weights if weights else 0.0
 
 
-def _decoded(words: bytes | None) -> Announcement | None:
-    """What a worker announced; None where it died, or is of a version that says it in other words."""
-    if words is None:
+def _decoded(payload: bytes | None) -> Announcement | None:
+    """Return what a worker announced; None where it died, or its version announces in another format."""
+    if payload is None:
         return None
     try:
-        return _decoder.decode(words)
+        return _decoder.decode(payload)
     except msgspec.MsgspecError as error:
         _log.warning("a worker's announcement cannot be read: %s", error)
         return None

@@ -93,7 +93,7 @@ class Router:
         if offered or (offered := self._capacity.local(name)):
             return self._able(request, offered)
         if self._capacity.was_local(name):
-            # Also where it looks like another tier's: `gpt-oss:20b` stays at home.
+            # Also where it looks like another tier's: `gpt-oss:20b` stays at the local tier.
             raise Overloaded(
                 f"The local model '{request.model}' cannot be reached now.",
                 code="no_local_model",
