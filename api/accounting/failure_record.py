@@ -39,9 +39,7 @@ def ended(
         began_at: when the request came, by the monotonic clock.
         catalogue: the prices.
     """
-    opened = msgspec.structs.replace(
-        record, tier=stream.target.tier, model=stream.target.model, attempts=draft.attempt
-    )
+    opened = msgspec.structs.replace(record, tier=stream.target.tier, model=stream.target.model, attempts=draft.attempt)
     counted = NOTHING_SERVED
     if stream.committed:
         counted = Counted(Usage(_prompt_tokens(draft), tokens), "estimated")
