@@ -20,7 +20,7 @@ from shared.ids import job_id
 from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
 from shared.openai.request import asked_model, most_prompt_tokens
-from shared.queue.placement import NO_LIMIT, PRIORITIES, Placing, Purse
+from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, Placing
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
@@ -85,17 +85,17 @@ class RequestContext:
         settings, body = services.settings, checked.chat
         self._record.asked_model = checked.model
         self._record.stream = stream = body is not None and bool(body.stream)
-        purse = self._purse(settings.monthly_budget_usd)
-        placing = Placing(purse=purse, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
+        limits = self._limits(settings.monthly_budget_usd)
+        placing = Placing(limits=limits, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens,
-            reserved_tokens=most_prompt_tokens(len(self.body), body) if purse.is_limited else 0,
+            reserved_tokens=most_prompt_tokens(len(self.body), body) if limits.is_limited else 0,
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},
-            purse=purse,
+            limits=limits,
         )
         candidates = services.router.route(wanted)
         admitted_ms = self._record.admitted_ms
@@ -120,11 +120,11 @@ class RequestContext:
             self._rate_limit = rate_limit_headers(self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
         return inflight
 
-    def _purse(self, all_usd: float | None) -> Purse:
-        limits = (all_usd, self._principal.monthly_budget_usd)
-        return (
-            NO_LIMIT if limits == (None, None) else Purse(*(None if usd is None else nano_usd(usd) for usd in limits))
-        )
+    def _limits(self, all_usd: float | None) -> BudgetLimits:
+        budgets_usd = (all_usd, self._principal.monthly_budget_usd)
+        if budgets_usd == (None, None):
+            return NO_BUDGET_LIMITS
+        return BudgetLimits(*(None if usd is None else nano_usd(usd) for usd in budgets_usd))
 
     def _priority(self) -> str:
         """The priority that the request asks for.

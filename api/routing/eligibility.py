@@ -9,7 +9,7 @@ import msgspec
 from shared.errors import CallerError, ContextTooLong, InvalidRequest, ModelNotConfigured
 from shared.models.abilities import Needs, cannot_do, unmet
 from shared.models.catalogue import nano_usd
-from shared.queue.placement import NO_LIMIT, Candidate, Purse
+from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
 from shared.types import Endpoint, Target, Usage
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         output_tokens: the most tokens that one choice may have, None where it does not say.
         choices: how many it wants.
         needs: what it needs a model to be able to do.
-        purse: the budgets that it counts for.
+        limits: the budgets that it counts for.
     """
 
     model: str
@@ -45,7 +45,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     choices: int = 1
     needs: Needs = {}
-    purse: Purse = NO_LIMIT
+    limits: BudgetLimits = NO_BUDGET_LIMITS
 
 
 class Eligibility:
@@ -68,7 +68,7 @@ class Eligibility:
             rank=TOO_LONG if length is not None and request.prompt_tokens > length else 0,
             extra_ms=LOAD_MS if is_cold else 0,
             cost_nano_usd=self._cost_nano_usd(request, model.id)
-            if backend.tier == "paid" and request.purse.is_limited
+            if backend.tier == "paid" and request.limits.is_limited
             else 0,
         )
 
@@ -93,7 +93,7 @@ class Eligibility:
                 f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        if backend.tier == "paid" and request.purse.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
+        if backend.tier == "paid" and request.limits.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
             return ModelNotConfigured(
                 f"There is a budget, but no price is known for the model '{model.id}': add it to the catalogue "
                 "(CLAW_CATALOGUE).",

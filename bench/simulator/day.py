@@ -21,7 +21,7 @@ from bench.simulator.site import LOCAL_MODEL
 from bench.simulator.workers import Workforce
 from shared.errors import GatewayError
 from shared.models.catalogue import nano_usd
-from shared.queue.placement import Placing, Purse
+from shared.queue.placement import BudgetLimits, Placing
 from shared.settings import load_settings
 from shared.types import JobDraft, Target
 from workers.accounts.outcome import Refusal, refused
@@ -76,8 +76,8 @@ class Simulator:
         )
         settings = msgspec.structs.replace(settings, catalogue=site.catalogue)
         self._router = Router(self._workforce.capacity, settings, cast("RoutingTable", _EveryTier()))
-        self._purse = Purse(all_nano_usd=nano_usd(budget_usd))
-        self._placing = Placing(purse=self._purse, most_waiting=settings.max_waiting_jobs)
+        self._limits = BudgetLimits(all_nano_usd=nano_usd(budget_usd))
+        self._placing = Placing(limits=self._limits, most_waiting=settings.max_waiting_jobs)
         self._open: dict[str, SimulatedRequest] = {}
         self._agenda: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
         self._number = itertools.count()
@@ -122,7 +122,7 @@ class Simulator:
             await self.look()
             draft = self._draft(request)
             wanted = RoutingRequest(
-                model="auto", endpoint="chat", prompt_tokens=request.prompt_tokens, purse=self._purse
+                model="auto", endpoint="chat", prompt_tokens=request.prompt_tokens, limits=self._limits
             )
             try:
                 inflight = SimulatedRequest(

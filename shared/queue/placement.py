@@ -51,7 +51,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     cost_nano_usd: int = 0
 
 
-class Purse(msgspec.Struct, frozen=True):
+class BudgetLimits(msgspec.Struct, frozen=True):
     """The monthly budgets that a request counts for, in billionths of a US dollar; None is no limit."""
 
     all_nano_usd: int | None = None
@@ -63,19 +63,19 @@ class Purse(msgspec.Struct, frozen=True):
         return self.all_nano_usd is not None or self.key_nano_usd is not None
 
 
-NO_LIMIT: Final = Purse()
+NO_BUDGET_LIMITS: Final = BudgetLimits()
 
 
 class Placing(msgspec.Struct, frozen=True, kw_only=True):
     """What all attempts of a request have in common.
 
     Args:
-        purse: its budgets.
+        limits: its budgets.
         priority: one of `PRIORITIES`.
         most_waiting: how many jobs may wait in a queue.
     """
 
-    purse: Purse = NO_LIMIT
+    limits: BudgetLimits = NO_BUDGET_LIMITS
     priority: str = "normal"
     most_waiting: int
 
@@ -115,7 +115,7 @@ async def place(
         rest, heads = b"", [b""] * len(targets)
     else:
         rest, heads = encode_job(draft, targets, last=[False] * len(targets) if is_move else _last(candidates))
-    purse = placing.purse
+    limits = placing.limits
     arguments: list[str | bytes | int] = [
         placing.most_waiting,
         max(1000, draft.expires_ms - int(time.time() * 1000)),
@@ -124,8 +124,8 @@ async def place(
         draft.request_id,
         owner_of(draft.key_id),
         PRIORITIES[placing.priority],
-        "" if purse.all_nano_usd is None else purse.all_nano_usd,
-        "" if purse.key_nano_usd is None else purse.key_nano_usd,
+        "" if limits.all_nano_usd is None else limits.all_nano_usd,
+        "" if limits.key_nano_usd is None else limits.key_nano_usd,
         *own_arguments,
     ]
     for candidate, head in zip(candidates, heads, strict=True):

@@ -14,7 +14,7 @@ from api.admission.auth import Principal
 from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id, new_request_id
 from shared.queue.arq_queue import forget, withdraw
-from shared.queue.placement import Candidate, Placing, Purse, enqueue
+from shared.queue.placement import BudgetLimits, Candidate, Placing, enqueue
 from shared.redis import scripts
 from shared.redis.names import budget_key_at, in_progress_key, job_key, open_requests, running_key
 from shared.types import JobDraft, Target, Tier
@@ -191,9 +191,9 @@ async def test_only_the_last_resort_is_marked_as_the_last(redis: Redis) -> None:
 
 async def test_a_budget_is_exact_however_many_ask_at_once(redis: Redis) -> None:
     """Ten fit, of fifty that ask at the same time; the others are refused and consume nothing."""
-    purse = Purse(all_nano_usd=1000)
+    limits = BudgetLimits(all_nano_usd=1000)
 
-    asking = [put(redis, at("paid", "paid", cost_nano_usd=100), purse=purse) for _ in range(50)]
+    asking = [put(redis, at("paid", "paid", cost_nano_usd=100), limits=limits) for _ in range(50)]
     answers = await asyncio.gather(*asking, return_exceptions=True)
     refused = [answer for answer in answers if isinstance(answer, BudgetSpent)]
     assert {(error.status, error.code, error.type) for error in refused} == {(429,) + ("insufficient_quota",) * 2}
@@ -206,59 +206,61 @@ async def test_a_budget_is_exact_however_many_ask_at_once(redis: Redis) -> None:
 async def test_a_budget_says_whose_it_is_and_whether_waiting_helps(redis: Redis) -> None:
     """What is only reserved may be free again in a moment; what is spent stays so this month."""
     paid = at("paid", "paid", cost_nano_usd=600)
-    _, request = await put(redis, paid, purse=Purse(all_nano_usd=1000))
-    for purse, whose in ((Purse(all_nano_usd=1000), "gateway"), (Purse(key_nano_usd=1000), "key")):
+    _, request = await put(redis, paid, limits=BudgetLimits(all_nano_usd=1000))
+    for limits, whose in ((BudgetLimits(all_nano_usd=1000), "gateway"), (BudgetLimits(key_nano_usd=1000), "key")):
         with pytest.raises(BudgetSpent, match=f"{whose}'s monthly budget .* is reserved") as raised:
-            await put(redis, paid, purse=purse)
+            await put(redis, paid, limits=limits)
         assert raised.value.retry_after_s
     await finish(redis, request, "paid", 600)
-    for purse, whose in ((Purse(all_nano_usd=1000), "gateway"), (Purse(key_nano_usd=1000), "key")):
+    for limits, whose in ((BudgetLimits(all_nano_usd=1000), "gateway"), (BudgetLimits(key_nano_usd=1000), "key")):
         with pytest.raises(BudgetSpent, match=f"{whose}'s monthly budget .* does not cover") as raised:
-            await put(redis, paid, purse=purse)
+            await put(redis, paid, limits=limits)
         assert raised.value.retry_after_s is None
 
 
 async def test_what_was_reserved_is_settled_by_what_it_cost(redis: Redis) -> None:
     """Once, by whoever closes the request; the rest is free again."""
-    purse = Purse(all_nano_usd=1000, key_nano_usd=1000)
-    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=purse)
+    limits = BudgetLimits(all_nano_usd=1000, key_nano_usd=1000)
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=limits)
     with pytest.raises(BudgetSpent):
-        await put(redis, at("paid", "paid", cost_nano_usd=200), purse=purse)
+        await put(redis, at("paid", "paid", cost_nano_usd=200), limits=limits)
     assert await finish(redis, request, "paid", 50)
     assert not await finish(redis, request, "paid", 50)
     assert await budget(redis) == {"spent": 50, f"spent:{KEY}": 50}
-    await put(redis, at("paid", "paid", cost_nano_usd=950), purse=purse)
+    await put(redis, at("paid", "paid", cost_nano_usd=950), limits=limits)
     with pytest.raises(BudgetSpent):
-        await put(redis, at("paid", "paid", cost_nano_usd=1), purse=purse)
+        await put(redis, at("paid", "paid", cost_nano_usd=1), limits=limits)
 
 
 async def test_in_doubt_what_was_reserved_counts_as_spent(redis: Redis) -> None:
     """The worker died during the call: the money may be gone."""
-    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=BudgetLimits(all_nano_usd=1000))
     await finish(redis, request, "paid", None)
     assert await budget(redis) == {"spent": 900, f"spent:{KEY}": 900}
 
 
 async def test_a_keys_own_budget_binds_it_alone(redis: Redis) -> None:
     """Another key still pays."""
-    await put(redis, at("paid", "paid", cost_nano_usd=80), purse=Purse(key_nano_usd=100))
+    await put(redis, at("paid", "paid", cost_nano_usd=80), limits=BudgetLimits(key_nano_usd=100))
     with pytest.raises(BudgetSpent):
-        await put(redis, at("paid", "paid", cost_nano_usd=80), purse=Purse(key_nano_usd=100))
-    await put(redis, at("paid", "paid", cost_nano_usd=80), purse=Purse(key_nano_usd=100), request=draft("other"))
+        await put(redis, at("paid", "paid", cost_nano_usd=80), limits=BudgetLimits(key_nano_usd=100))
+    await put(
+        redis, at("paid", "paid", cost_nano_usd=80), limits=BudgetLimits(key_nano_usd=100), request=draft("other")
+    )
 
 
 async def test_near_the_budget_auto_stays_with_what_is_free(redis: Redis) -> None:
     """What cannot be paid is passed over, as long as something else has room."""
     route = (at("paid", "paid", cost_nano_usd=600), at("home", rank=1))
-    purse = Purse(all_nano_usd=1000)
-    assert [(await put(redis, *route, purse=purse))[0] for _ in range(3)] == ["paid", "home", "home"]
+    limits = BudgetLimits(all_nano_usd=1000)
+    assert [(await put(redis, *route, limits=limits))[0] for _ in range(3)] == ["paid", "home", "home"]
 
 
 async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis) -> None:
     """From one paid API to another it is not counted twice, and at home it is given back."""
-    purse = Purse(all_nano_usd=1000)
-    placing = Placing(purse=purse, most_waiting=10)
-    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=purse)
+    limits = BudgetLimits(all_nano_usd=1000)
+    placing = Placing(limits=limits, most_waiting=10)
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=limits)
     second = msgspec.structs.replace(request, attempt=2)
     assert await enqueue(redis, second, [at("other", "paid", cost_nano_usd=700)], placing=placing) == 0
     assert (await budget(redis))["held"] == 700
@@ -372,9 +374,9 @@ async def test_a_full_queue_passes_and_a_spent_budget_does_not(redis: Redis) -> 
     """Where either would do, the client is told to come again."""
     route = (at("home"), at("paid", "paid", rank=1, cost_nano_usd=10))
     for _ in range(2):
-        await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
+        await put(redis, *route, most_waiting=2, limits=BudgetLimits(all_nano_usd=0))
     with pytest.raises(Overloaded) as raised:
-        await put(redis, *route, most_waiting=2, purse=Purse(all_nano_usd=0))
+        await put(redis, *route, most_waiting=2, limits=BudgetLimits(all_nano_usd=0))
     assert raised.value.code == "queue_full"
 
 
@@ -401,12 +403,12 @@ async def test_running_jobs_count_again_after_an_outage(redis: Redis) -> None:
 
 async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis: Redis) -> None:
     """Its worker was taken for dead and comes back: the request is another attempt's, and so is the money."""
-    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), purse=Purse(all_nano_usd=1000))
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=BudgetLimits(all_nano_usd=1000))
     await claim(redis, "paid")
     name = job_id(request.request_id, 1)
     await redis.delete(job_key(name), in_progress_key(name))
     second = msgspec.structs.replace(request, attempt=2)
-    placing = Placing(purse=Purse(all_nano_usd=1000), most_waiting=10)
+    placing = Placing(limits=BudgetLimits(all_nano_usd=1000), most_waiting=10)
     await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], placing=placing)
     assert not await finish(redis, request, "paid", 0, Closes.HELD)
     assert (await budget(redis))["held"] == 900

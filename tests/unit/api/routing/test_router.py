@@ -18,7 +18,7 @@ from shared.errors import (
     UnknownModel,
     Unsupported,
 )
-from shared.queue.placement import Candidate, Purse
+from shared.queue.placement import BudgetLimits, Candidate
 from shared.settings import load_settings
 from shared.types import BackendInfo, Endpoint, LocalModel, Target, Tier
 
@@ -253,19 +253,19 @@ def test_what_no_worker_serves_any_more_is_left_out() -> None:
 
 def test_a_budget_is_reserved_for_what_the_request_may_cost() -> None:
     """Prompt and the limit on the output, at list prices, for each choice; nothing where there is no budget."""
-    budget = Purse(all_nano_usd=10**9)
-    (candidate,) = router(OPENAI).route(chat("gpt-4o", purse=budget, prompt_tokens=1000, output_tokens=100, choices=2))
+    budget = BudgetLimits(all_nano_usd=10**9)
+    (candidate,) = router(OPENAI).route(chat("gpt-4o", limits=budget, prompt_tokens=1000, output_tokens=100, choices=2))
     assert candidate.cost_nano_usd == (1000 * 2.5 + 200 * 10) * 1000
     (unlimited,) = router(OPENAI).route(chat("gpt-4o"))
     assert unlimited.cost_nano_usd == 0
-    (undecided,) = router(OPENAI).route(chat("gpt-4o", purse=budget, prompt_tokens=0))
+    (undecided,) = router(OPENAI).route(chat("gpt-4o", limits=budget, prompt_tokens=0))
     assert undecided.cost_nano_usd == 4096 * 10 * 1000
 
 
 def test_with_a_budget_a_model_without_a_price_is_refused() -> None:
     """Since it could not be kept."""
     with pytest.raises(ModelNotConfigured) as raised:
-        router(OPENAI).route(chat("gpt-99", purse=Purse(all_nano_usd=1)))
+        router(OPENAI).route(chat("gpt-99", limits=BudgetLimits(all_nano_usd=1)))
     assert (raised.value.code, raised.value.param) == ("model_price_unknown", "model")
     assert router(OPENAI).route(chat("gpt-99"))
 
