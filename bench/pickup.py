@@ -19,7 +19,7 @@ from api.routing.live_backends import Capacity
 from bench.report import Report, table
 from bench.stack import StackFailed, running
 from shared.ids import new_request_id
-from shared.queue.placement import Candidate, Placing, enqueue
+from shared.queue.placement import Candidate, PlacementOptions, enqueue
 from shared.redis import client as redis_client
 from shared.redis.client import next_message, subscription
 from shared.redis.names import api_key, control_channel, relay_channel
@@ -66,7 +66,7 @@ class Enqueuer:
             body=_BODY,
         )
         began = time.perf_counter()
-        await enqueue(self._redis, draft, [Candidate(target=self._target)], placing=Placing(most_waiting=1000))
+        await enqueue(self._redis, draft, [Candidate(target=self._target)], options=PlacementOptions(most_waiting=1000))
         key = attempt_key(request_id, 1)
         await self._until(pubsub, key, Kind.START)
         picked_up_ms = 1000 * (time.perf_counter() - began)

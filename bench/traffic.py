@@ -13,7 +13,7 @@ from api.admission.admit import admit
 from api.admission.auth import Principal
 from shared.ids import job_id, new_request_id
 from shared.queue.arq_queue import queue_name
-from shared.queue.placement import Candidate, Placing
+from shared.queue.placement import Candidate, PlacementOptions
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
 from shared.redis.names import relay_channel, wake_channel
@@ -70,7 +70,7 @@ class Traffic:
             self._principal,
             draft,
             candidates=[Candidate(target=Target("local", self._queue, "m"))],
-            placing=Placing(most_waiting=1000),
+            options=PlacementOptions(most_waiting=1000),
         )
         claimed = await scripts.run(self._redis, scripts.CLAIM, [self._queue], 1, self._worker_id.hex(), _MARK_MS, 5000)
         if not claimed:

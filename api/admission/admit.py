@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.admission.auth import Principal
-    from shared.queue.placement import Candidate, Placing
+    from shared.queue.placement import Candidate, PlacementOptions
     from shared.types import JobDraft
 
 QUEUE_FULL_RETRY_S = 5
@@ -52,7 +52,7 @@ async def admit(
     draft: JobDraft,
     *,
     candidates: Sequence[Candidate],
-    placing: Placing,
+    options: PlacementOptions,
 ) -> Admitted:
     """Admit a request and enqueue its first attempt, or change nothing.
 
@@ -61,7 +61,7 @@ async def admit(
         principal: who asks.
         draft: the first attempt.
         candidates: where it may go, by rank.
-        placing: budgets and priority.
+        options: budgets and priority.
 
     Raises:
         Unauthenticated: the key has been revoked.
@@ -77,7 +77,7 @@ async def admit(
                 scripts.ADMIT,
                 draft,
                 candidates,
-                placing=placing,
+                options=options,
                 own_keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
                 own_arguments=(principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))),
             )

@@ -20,7 +20,7 @@ from shared.ids import job_id
 from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
 from shared.openai.request import asked_model, most_prompt_tokens
-from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, Placing
+from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
@@ -86,7 +86,7 @@ class RequestContext:
         self._record.asked_model = checked.model
         self._record.stream = stream = body is not None and bool(body.stream)
         limits = self._limits(settings.monthly_budget_usd)
-        placing = Placing(limits=limits, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
+        options = PlacementOptions(limits=limits, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
@@ -113,7 +113,7 @@ class RequestContext:
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
         self._inflight = inflight = InflightRequest(
-            services, draft, candidates=candidates, placing=placing, abort=abort
+            services, draft, candidates=candidates, options=options, abort=abort
         )
         admitted = await inflight.begin(self._principal)
         if self._principal.rpm_limit:

@@ -20,7 +20,7 @@ from api.requests.failover import Failover, acceptable_now
 from api.requests.queued_job import QueuedJob
 from shared.errors import GatewayError, WorkerLost
 from shared.ids import job_id
-from shared.queue.placement import Candidate, Placing
+from shared.queue.placement import Candidate, PlacementOptions
 from shared.relay import CancelReason, attempt_key, cancelled_for
 from shared.types import JobDraft, Target
 from shared.usage import UsageRecord
@@ -42,7 +42,7 @@ class InflightRequest:
         services: what it uses.
         draft: the first attempt, as it will be enqueued.
         candidates: where it may go, as the router ranked them; not empty.
-        placing: budgets and priority.
+        options: budgets and priority.
         abort: aborts the client's connection.
     """
 
@@ -52,18 +52,18 @@ class InflightRequest:
         draft: JobDraft,
         *,
         candidates: list[Candidate],
-        placing: Placing,
+        options: PlacementOptions,
         abort: Callable[[], None],
     ) -> None:
         self._services = services
         self._relay = services.relay
         self._draft = draft
         self._candidates = candidates
-        self._placing = placing
+        self._options = options
         self._failover = Failover(candidates, local_max_wait_s=services.settings.local_max_wait_s)
         self._abort = abort
         self._stream: IncomingStream | None = None
-        self._job = QueuedJob(services.redis, placing)
+        self._job = QueuedJob(services.redis, options)
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._began_at = time.monotonic()
         self._over = False
@@ -86,7 +86,7 @@ class InflightRequest:
         stream = self._expect(candidates[0].target)
         try:
             admitted = await admit(
-                self._services.redis, principal, self._draft, candidates=candidates, placing=self._placing
+                self._services.redis, principal, self._draft, candidates=candidates, options=self._options
             )
         except GatewayError:
             self._over = True

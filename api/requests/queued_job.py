@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.relay.incoming import IncomingStream
-    from shared.queue.placement import Candidate, Placing
+    from shared.queue.placement import Candidate, PlacementOptions
     from shared.types import JobDraft
 
 
@@ -23,12 +23,12 @@ class QueuedJob:
 
     Args:
         redis: where the queues are.
-        placing: budgets and priority.
+        options: budgets and priority.
     """
 
-    def __init__(self, redis: Redis, placing: Placing) -> None:
+    def __init__(self, redis: Redis, options: PlacementOptions) -> None:
         self._redis = redis
-        self._placing = placing
+        self._options = options
         self._maybe_at: tuple[str, ...] = ()
 
     async def put(
@@ -72,7 +72,7 @@ class QueuedJob:
         self._maybe_at = tuple(candidate.target.queue for candidate in live)
         try:
             return await enqueue(
-                self._redis, draft, live, placing=self._placing, instead_of=instead_of, only_look=only_look
+                self._redis, draft, live, options=self._options, instead_of=instead_of, only_look=only_look
             )
         except UNREACHABLE:
             return -1

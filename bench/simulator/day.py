@@ -21,7 +21,7 @@ from bench.simulator.site import LOCAL_MODEL
 from bench.simulator.workers import Workforce
 from shared.errors import GatewayError
 from shared.models.catalogue import nano_usd
-from shared.queue.placement import BudgetLimits, Placing
+from shared.queue.placement import BudgetLimits, PlacementOptions
 from shared.settings import load_settings
 from shared.types import JobDraft, Target
 from workers.accounts.outcome import Refusal, refused
@@ -77,7 +77,7 @@ class Simulator:
         settings = msgspec.structs.replace(settings, catalogue=site.catalogue)
         self._router = Router(self._workforce.capacity, settings, cast("RoutingTable", _EveryTier()))
         self._limits = BudgetLimits(all_nano_usd=nano_usd(budget_usd))
-        self._placing = Placing(limits=self._limits, most_waiting=settings.max_waiting_jobs)
+        self._options = PlacementOptions(limits=self._limits, most_waiting=settings.max_waiting_jobs)
         self._open: dict[str, SimulatedRequest] = {}
         self._agenda: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
         self._number = itertools.count()
@@ -131,7 +131,7 @@ class Simulator:
                     self._router,
                     draft,
                     candidates=self._router.route(wanted),
-                    placing=self._placing,
+                    options=self._options,
                     request=request,
                     local_max_wait_s=self._site.wait_s,
                 )

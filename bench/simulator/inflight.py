@@ -9,7 +9,7 @@ import msgspec
 from api.admission.admit import admit
 from api.requests.failover import Failover, acceptable_now
 from shared.ids import job_id
-from shared.queue.placement import Candidate, Placing, enqueue
+from shared.queue.placement import Candidate, PlacementOptions, enqueue
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class SimulatedRequest:
         router: says which candidates are live.
         draft: its first attempt.
         candidates: where it may go, as the router ranked them.
-        placing: budgets and priority.
+        options: budgets and priority.
         request: what is served.
         local_max_wait_s: how long it waits at the local tier before another place is looked for.
     """
@@ -63,7 +63,7 @@ class SimulatedRequest:
         draft: JobDraft,
         *,
         candidates: list[Candidate],
-        placing: Placing,
+        options: PlacementOptions,
         request: Request,
         local_max_wait_s: float,
     ) -> None:
@@ -74,7 +74,7 @@ class SimulatedRequest:
         self._redis = redis
         self._router = router
         self._candidates = candidates
-        self._placing = placing
+        self._options = options
         self._failover = Failover(candidates, local_max_wait_s=local_max_wait_s)
         self._has_started = False
         self._version = 0
@@ -85,7 +85,7 @@ class SimulatedRequest:
         Raises:
             GatewayError: it was refused.
         """
-        admitted = await admit(self._redis, principal, self.draft, candidates=self._candidates, placing=self._placing)
+        admitted = await admit(self._redis, principal, self.draft, candidates=self._candidates, options=self._options)
         self._placed(self._candidates[admitted.candidate].target)
 
     def started(self, target: Target) -> None:
@@ -104,7 +104,7 @@ class SimulatedRequest:
         if not live:
             raise error
         self.draft = msgspec.structs.replace(self.draft, attempt=self.draft.attempt + 1)
-        chosen = await enqueue(self._redis, self.draft, live, placing=self._placing)
+        chosen = await enqueue(self._redis, self.draft, live, options=self._options)
         if chosen is None or chosen < 0:
             raise error
         self._placed(live[chosen].target)
@@ -139,7 +139,7 @@ class SimulatedRequest:
         live = acceptable_now(self._router.live(self._failover.overflow()))
         waits_at = (self.target.queue, job_id(self.draft.request_id, self.draft.attempt))
         chosen = (
-            await enqueue(self._redis, self.draft, live, placing=self._placing, instead_of=waits_at) if live else -1
+            await enqueue(self._redis, self.draft, live, options=self._options, instead_of=waits_at) if live else -1
         )
         if chosen is None:
             return

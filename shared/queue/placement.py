@@ -66,7 +66,7 @@ class BudgetLimits(msgspec.Struct, frozen=True):
 NO_BUDGET_LIMITS: Final = BudgetLimits()
 
 
-class Placing(msgspec.Struct, frozen=True, kw_only=True):
+class PlacementOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What all attempts of a request have in common.
 
     Args:
@@ -86,7 +86,7 @@ async def place(
     draft: JobDraft,
     candidates: Sequence[Candidate],
     *,
-    placing: Placing,
+    options: PlacementOptions,
     own_keys: tuple[str, str, str],
     own_arguments: tuple[str | bytes | int, str | bytes | int],
     is_move: bool = False,
@@ -99,7 +99,7 @@ async def place(
         script: one of the two.
         draft: the attempt.
         candidates: by rank.
-        placing: budgets and priority.
+        options: budgets and priority.
         own_keys: the script's own keys.
         own_arguments: its own arguments.
         is_move: the request could also stay where it is, so none of the candidates is its last resort.
@@ -115,15 +115,15 @@ async def place(
         rest, heads = b"", [b""] * len(targets)
     else:
         rest, heads = encode_job(draft, targets, last=[False] * len(targets) if is_move else _last(candidates))
-    limits = placing.limits
+    limits = options.limits
     arguments: list[str | bytes | int] = [
-        placing.most_waiting,
+        options.most_waiting,
         max(1000, draft.expires_ms - int(time.time() * 1000)),
         name,
         rest,
         draft.request_id,
         owner_of(draft.key_id),
-        PRIORITIES[placing.priority],
+        PRIORITIES[options.priority],
         "" if limits.all_nano_usd is None else limits.all_nano_usd,
         "" if limits.key_nano_usd is None else limits.key_nano_usd,
         *own_arguments,
@@ -148,7 +148,7 @@ async def enqueue(
     draft: JobDraft,
     candidates: Sequence[Candidate],
     *,
-    placing: Placing,
+    options: PlacementOptions,
     instead_of: tuple[str, str] | None = None,
     only_look: bool = False,
 ) -> int | None:
@@ -158,7 +158,7 @@ async def enqueue(
         redis: where the queues are.
         draft: the attempt.
         candidates: by rank.
-        placing: budgets and priority.
+        options: budgets and priority.
         instead_of: the queue and job id of an attempt that waits, and is taken out in the same step.
         only_look: change nothing, and do not send the job itself.
 
@@ -175,7 +175,7 @@ async def enqueue(
         scripts.ENQUEUE,
         draft,
         candidates,
-        placing=placing,
+        options=options,
         own_keys=(queue, job_key(name), ""),
         own_arguments=(name, "look" if only_look else ""),
         is_move=instead_of is not None,

@@ -14,7 +14,7 @@ from api.admission.auth import Principal
 from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id, new_request_id
 from shared.queue.arq_queue import forget, withdraw
-from shared.queue.placement import BudgetLimits, Candidate, Placing, enqueue
+from shared.queue.placement import BudgetLimits, Candidate, PlacementOptions, enqueue
 from shared.redis import scripts
 from shared.redis.names import budget_key_at, in_progress_key, job_key, open_requests, running_key
 from shared.types import JobDraft, Target, Tier
@@ -51,13 +51,13 @@ def record_of(request: JobDraft) -> UsageRecord:
 
 
 async def put(
-    redis: Redis, *candidates: Candidate, request: JobDraft | None = None, **placing: Any
+    redis: Redis, *candidates: Candidate, request: JobDraft | None = None, **options: Any
 ) -> tuple[str, JobDraft]:
     """Admit a request; the queue that has it."""
     request = request or draft()
     principal = Principal(request.key_id, 0, admin_allowed=False)
-    placing = {"most_waiting": 1000} | placing
-    admitted = await admit(redis, principal, request, candidates=candidates, placing=Placing(**placing))
+    options = {"most_waiting": 1000} | options
+    admitted = await admit(redis, principal, request, candidates=candidates, options=PlacementOptions(**options))
     return candidates[admitted.candidate].target.queue, request
 
 
@@ -259,13 +259,13 @@ async def test_near_the_budget_auto_stays_with_what_is_free(redis: Redis) -> Non
 async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis) -> None:
     """From one paid API to another it is not counted twice, and at home it is given back."""
     limits = BudgetLimits(all_nano_usd=1000)
-    placing = Placing(limits=limits, most_waiting=10)
+    options = PlacementOptions(limits=limits, most_waiting=10)
     _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=limits)
     second = msgspec.structs.replace(request, attempt=2)
-    assert await enqueue(redis, second, [at("other", "paid", cost_nano_usd=700)], placing=placing) == 0
+    assert await enqueue(redis, second, [at("other", "paid", cost_nano_usd=700)], options=options) == 0
     assert (await budget(redis))["held"] == 700
     third = msgspec.structs.replace(request, attempt=3)
-    assert await enqueue(redis, third, [at("home")], placing=placing) == 0
+    assert await enqueue(redis, third, [at("home")], options=options) == 0
     assert await budget(redis) == {}
 
 
@@ -273,12 +273,12 @@ async def test_a_waiting_job_moves_in_one_step(redis: Redis) -> None:
     """It is in one queue at any time, and where nothing has room it keeps its place."""
     _, request = await put(redis, at("home"))
     name = job_id(request.request_id, 1)
-    waits_at, placing = ("home", name), Placing(most_waiting=1)
+    waits_at, options = ("home", name), PlacementOptions(most_waiting=1)
     await put(redis, at("g", "gemini"))
-    assert await enqueue(redis, request, [at("g", "gemini")], placing=placing, instead_of=waits_at) == -1
+    assert await enqueue(redis, request, [at("g", "gemini")], options=options, instead_of=waits_at) == -1
     assert await redis.zscore("home", name) is not None
     await claim(redis, "g")
-    assert await enqueue(redis, request, [at("g", "gemini")], placing=placing, instead_of=waits_at) == 0
+    assert await enqueue(redis, request, [at("g", "gemini")], options=options, instead_of=waits_at) == 0
     assert await redis.zscore("home", name) is None
     (job,) = await claim(redis, "g")
     assert (job["request_id"], job["tier"], job["attempt"]) == (request.request_id, "gemini", 1)
@@ -289,7 +289,9 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
     for _ in range(50):
         _, request = await put(redis, at("home"))
         waits_at = ("home", job_id(request.request_id, 1))
-        move = enqueue(redis, request, [at("g", "gemini")], placing=Placing(most_waiting=10), instead_of=waits_at)
+        move = enqueue(
+            redis, request, [at("g", "gemini")], options=PlacementOptions(most_waiting=10), instead_of=waits_at
+        )
         claimed, moved = await asyncio.gather(claim(redis, "home"), move)
         there = await claim(redis, "g")
         assert len(claimed) + len(there) == 1
@@ -299,9 +301,9 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
 async def test_looking_changes_nothing(redis: Redis) -> None:
     """It only says what would be chosen; the job itself need not be sent."""
     _, request = await put(redis, at("home"))
-    waits_at, placing = ("home", job_id(request.request_id, 1)), Placing(most_waiting=1)
+    waits_at, options = ("home", job_id(request.request_id, 1)), PlacementOptions(most_waiting=1)
     before = await redis.dbsize()
-    look = {"placing": placing, "instead_of": waits_at, "only_look": True}
+    look = {"options": options, "instead_of": waits_at, "only_look": True}
     assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
     assert await redis.dbsize() == before
     assert await redis.zcard("home") == 1
@@ -318,7 +320,9 @@ async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) ->
     _, request = await put(redis, at("a"))
     waits_at = ("a", job_id(request.request_id, 1))
     other = at("b", slots=1, service_ms=5000, most_wait_ms=1000)
-    assert await enqueue(redis, request, [other], placing=Placing(most_waiting=1000), instead_of=waits_at) == -1
+    assert (
+        await enqueue(redis, request, [other], options=PlacementOptions(most_waiting=1000), instead_of=waits_at) == -1
+    )
 
 
 async def test_jobs_that_left_are_no_use_that_a_key_made(redis: Redis) -> None:
@@ -352,7 +356,7 @@ async def test_a_further_attempt_does_not_wait_for_its_turn_again(redis: Redis) 
         await put(redis, at("home"), request=draft("a"))
     (job,) = await claim(redis, "home")
     again = draft("a", request_id=job["request_id"], attempt=2)
-    assert await enqueue(redis, again, [at("home")], placing=Placing(most_waiting=1000)) == 0
+    assert await enqueue(redis, again, [at("home")], options=PlacementOptions(most_waiting=1000)) == 0
     assert (await claim(redis, "home"))[0]["request_id"] == job["request_id"]
 
 
@@ -408,8 +412,8 @@ async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis
     name = job_id(request.request_id, 1)
     await redis.delete(job_key(name), in_progress_key(name))
     second = msgspec.structs.replace(request, attempt=2)
-    placing = Placing(limits=BudgetLimits(all_nano_usd=1000), most_waiting=10)
-    await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], placing=placing)
+    options = PlacementOptions(limits=BudgetLimits(all_nano_usd=1000), most_waiting=10)
+    await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], options=options)
     assert not await finish(redis, request, "paid", 0, Closes.HELD)
     assert (await budget(redis))["held"] == 900
     assert await finish(redis, second, "paid", 50, Closes.HELD)

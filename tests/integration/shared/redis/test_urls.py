@@ -14,7 +14,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from shared.queue.arq_queue import QueueWorker
-from shared.queue.placement import Candidate, Placing, enqueue
+from shared.queue.placement import Candidate, PlacementOptions, enqueue
 from shared.redis import client as redis_client
 from shared.types import Job, JobDraft, Target
 from tests.fleet import Fleet, chat, ready
@@ -60,7 +60,7 @@ async def serves_everything(redis: Redis) -> None:
         body=msgspec.Raw(b"{}"),
     )
     candidate = Candidate(target=Target("local", QUEUE, "m"))
-    assert await enqueue(redis, draft, [candidate], placing=Placing(most_waiting=10)) == 0
+    assert await enqueue(redis, draft, [candidate], options=PlacementOptions(most_waiting=10)) == 0
     worker.wake()
     assert (await ran.get()).request_id == draft.request_id
     worker.stop_claiming()
