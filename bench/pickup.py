@@ -59,7 +59,7 @@ class Enqueuer:
             attempt=1,
             api_id=self.api_id.hex(),
             endpoint="chat",
-            asked_model=MODEL,
+            requested_model=MODEL,
             stream=True,
             admitted_ms=now_ms,
             expires_ms=now_ms + LIFE_MS,

@@ -108,7 +108,7 @@ class Traffic:
             attempt=1,
             api_id=self._api_id.hex(),
             endpoint="chat",
-            asked_model="m",
+            requested_model="m",
             stream=False,
             key_id="bench",
             admitted_ms=now_ms,
@@ -116,7 +116,7 @@ class Traffic:
             body=_BODY,
         )
         return draft, UsageRecord(
-            request_id=request_id, key_id="bench", endpoint="chat", asked_model="m", admitted_ms=now_ms
+            request_id=request_id, key_id="bench", endpoint="chat", requested_model="m", admitted_ms=now_ms
         )
 
     async def _listen(self, channel: str) -> None:

@@ -42,7 +42,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     attempt: int
     api_id: str
     endpoint: Endpoint
-    asked_model: str
+    requested_model: str = msgspec.field(name="asked_model")
     stream: bool
     key_id: str | None = None
     admitted_ms: int

@@ -42,7 +42,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     request_id: str
     key_id: str | None
     endpoint: str
-    asked_model: str
+    requested_model: str = msgspec.field(name="asked_model")
     admitted_ms: int
     model: str = ""
     tier: str = ""
@@ -67,7 +67,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             request_id=job.request_id,
             key_id=job.key_id,
             endpoint=job.endpoint,
-            asked_model=job.asked_model,
+            requested_model=job.requested_model,
             admitted_ms=job.admitted_ms,
             stream=job.stream,
         )

@@ -19,7 +19,7 @@ from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllow
 from shared.ids import job_id
 from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
-from shared.openai.request import asked_model, most_prompt_tokens
+from shared.openai.request import most_prompt_tokens, requested_model
 from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
@@ -62,7 +62,7 @@ class RequestContext:
             request_id=request_id,
             key_id=principal.key_id,
             endpoint=endpoint,
-            asked_model=model,
+            requested_model=model,
             admitted_ms=int(time.time() * 1000),
         )
 
@@ -83,7 +83,7 @@ class RequestContext:
             GatewayError: it was refused; nothing was consumed.
         """
         settings, body = services.settings, checked.chat
-        self._record.asked_model = checked.model
+        self._record.requested_model = checked.model
         self._record.stream = stream = body is not None and bool(body.stream)
         limits = self._limits(settings.monthly_budget_usd)
         options = PlacementOptions(limits=limits, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
@@ -104,7 +104,7 @@ class RequestContext:
             attempt=1,
             api_id=services.api_id,
             endpoint=endpoint,
-            asked_model=checked.model,
+            requested_model=checked.model,
             stream=stream,
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
@@ -156,8 +156,8 @@ class RequestContext:
         try:
             yield
         except GatewayError as error:
-            if not self._record.asked_model:
-                self._record.asked_model = asked_model(self.body)
+            if not self._record.requested_model:
+                self._record.requested_model = requested_model(self.body)
             self.refuse(error)
             raise
         except asyncio.CancelledError:

@@ -151,7 +151,7 @@ class Simulator:
             attempt=1,
             api_id=_API,
             endpoint="chat",
-            asked_model="auto",
+            requested_model="auto",
             stream=False,
             key_id=f"program-{request.program}",
             admitted_ms=now_ms,

@@ -188,7 +188,7 @@ class _OnlyModel(Struct):
 _model_decoder = msgspec.json.Decoder(_OnlyModel)
 
 
-def asked_model(raw: bytes) -> str:
+def requested_model(raw: bytes) -> str:
     """Return the model that a request asks for, whatever else is wrong with it, or the start of a name too long.
 
     Empty where it names none.

@@ -72,7 +72,7 @@ def from_record(record: UsageRecord) -> UsageRow:
         request_id=UUID(record.request_id),
         key_id=UUID(record.key_id) if record.key_id else None,
         endpoint=_text(record.endpoint),
-        asked_model=_text(record.asked_model),
+        asked_model=_text(record.requested_model),
         model=_text(record.model),
         tier=_text(record.tier),
         stream=record.stream,

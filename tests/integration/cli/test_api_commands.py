@@ -159,7 +159,7 @@ async def test_the_budget_of_the_month_is_shown(nself: Nself, database: Database
 async def spend(database: Database, key_id: str | None, cost_usd: float) -> None:
     """A paid request in the usage log."""
     record = UsageRecord(
-        request_id=new_request_id(), key_id=key_id, endpoint="chat", asked_model="gpt-4o", tier="paid",
+        request_id=new_request_id(), key_id=key_id, endpoint="chat", requested_model="gpt-4o", tier="paid",
         cost_usd=cost_usd, admitted_ms=int(time.time() * 1000),
     )  # fmt: skip
     assert await UsageLog(database).write([from_record(record)]) == []
@@ -170,7 +170,7 @@ async def test_usage_lines_can_be_parsed(nself: Nself, database: Database) -> No
     key, _ = await KeyStore(database).create("myapp")
     for status, tier, error in ((200, "paid", None), (502, "", "worker_lost")):
         record = UsageRecord(
-            request_id=new_request_id(), key_id=key.id, endpoint="chat", asked_model="auto", model="m" * 100,
+            request_id=new_request_id(), key_id=key.id, endpoint="chat", requested_model="auto", model="m" * 100,
             status=status, prompt_tokens=7, completion_tokens=5, admitted_ms=int(time.time() * 1000) - status,
             tier=tier, error_code=error, cost_usd=0.000025 if tier else 0.0,
         )  # fmt: skip
@@ -193,7 +193,7 @@ async def test_calls_of_the_list_of_models_are_shown_on_demand(
     now_ms = int(time.time() * 1000)
     for age, endpoint in enumerate(("models", "models", "chat", "models", "models", "models", "models", "embeddings")):
         record = UsageRecord(
-            request_id=new_request_id(), key_id=None, endpoint=endpoint, asked_model=f"asked-{age}",
+            request_id=new_request_id(), key_id=None, endpoint=endpoint, requested_model=f"asked-{age}",
             admitted_ms=now_ms - age,
         )  # fmt: skip
         await UsageLog(database).write([from_record(record)])

@@ -37,7 +37,7 @@ BUDGET = budget_key(MONTH.name)
 def paid(cost_usd: float, key_id: str | None = None, **changes: Any) -> UsageRecord:
     """A request of now that a paid API served."""
     fields: dict[str, Any] = {
-        "request_id": new_request_id(), "key_id": key_id, "endpoint": "chat", "asked_model": "gpt-4o",
+        "request_id": new_request_id(), "key_id": key_id, "endpoint": "chat", "requested_model": "gpt-4o",
         "tier": "paid", "cost_usd": cost_usd, "admitted_ms": int(time.time() * 1000),
     }  # fmt: skip
     return UsageRecord(**(fields | changes))

@@ -40,7 +40,7 @@ def client(database: Database, redis: Redis) -> TestClientProtocol:
 async def use(database: Database, **changes: Any) -> UsageRecord:
     """A request in the usage log."""
     fields: dict[str, Any] = {
-        "request_id": new_request_id(), "key_id": None, "endpoint": "chat", "asked_model": "auto",
+        "request_id": new_request_id(), "key_id": None, "endpoint": "chat", "requested_model": "auto",
         "admitted_ms": int(time.time() * 1000),
     }  # fmt: skip
     record = UsageRecord(**(fields | changes))
@@ -147,7 +147,7 @@ async def test_usage_shows_every_request_newest_first(client: TestClientProtocol
     key, _ = await KeyStore(database).create("myapp")
     now = int(time.time() * 1000)
     old = await use(database, key_id=key.id, model="smollm2", tier="paid", cost_usd=0.5, admitted_ms=now - 1000)
-    new = await use(database, asked_model="gpt-4o", status=400, error_code="model_not_configured", admitted_ms=now)
+    new = await use(database, requested_model="gpt-4o", status=400, error_code="model_not_configured", admitted_ms=now)
     shown = (await (await client.get(USAGE, headers=TOKEN)).get_json())["usage"]
     assert [entry["request_id"] for entry in shown] == [str(UUID(record.request_id)) for record in (new, old)]
     assert [entry["key_id"] for entry in shown] == ["internal", key.id]

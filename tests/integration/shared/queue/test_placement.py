@@ -31,7 +31,7 @@ def draft(key_id: str = KEY, **fields: Any) -> JobDraft:
     """An attempt of a request that came now."""
     now_ms = int(time.time() * 1000)
     return JobDraft(**{
-        "request_id": new_request_id(), "attempt": 1, "api_id": API, "endpoint": "chat", "asked_model": "m",
+        "request_id": new_request_id(), "attempt": 1, "api_id": API, "endpoint": "chat", "requested_model": "m",
         "stream": False, "key_id": key_id, "admitted_ms": now_ms, "expires_ms": now_ms + 60_000,
         "body": msgspec.Raw(b"{}"), **fields,
     })  # fmt: skip
@@ -45,7 +45,7 @@ def at(queue: str, tier: Tier = "local", **fields: Any) -> Candidate:
 def record_of(request: JobDraft) -> UsageRecord:
     """Its usage record as it is opened."""
     return UsageRecord(
-        request_id=request.request_id, key_id=request.key_id, endpoint="chat", asked_model="m",
+        request_id=request.request_id, key_id=request.key_id, endpoint="chat", requested_model="m",
         admitted_ms=request.admitted_ms,
     )  # fmt: skip
 

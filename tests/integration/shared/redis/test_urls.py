@@ -53,7 +53,7 @@ async def serves_everything(redis: Redis) -> None:
         attempt=1,
         api_id="11" * 16,
         endpoint="chat",
-        asked_model="m",
+        requested_model="m",
         stream=False,
         admitted_ms=0,
         expires_ms=0,

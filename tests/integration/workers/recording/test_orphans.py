@@ -43,7 +43,7 @@ async def open_request(redis: Redis, api_id: str = API) -> UsageRecord:
         request_id=new_request_id(),
         key_id=None,
         endpoint="chat",
-        asked_model="auto",
+        requested_model="auto",
         admitted_ms=int(time.time() * 1000) - 3000,
     )
     await redis.sadd(API_SET, api_id)  # type: ignore[misc]

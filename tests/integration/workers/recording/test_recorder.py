@@ -36,7 +36,7 @@ def a_record(**changes: Any) -> UsageRecord:
         request_id=new_request_id(),
         key_id=None,
         endpoint="chat",
-        asked_model="auto",
+        requested_model="auto",
         admitted_ms=int(time.time() * 1000),
         model="smollm2",
         tier="local",
@@ -90,6 +90,7 @@ async def test_every_field_of_a_record_is_stored(redis: Redis, database: Databas
     (row,) = await database.fetch(ALL)
     admitted_at = datetime.fromtimestamp(sent.admitted_ms / 1000, UTC)
     expected = msgspec.structs.asdict(sent)
+    expected["asked_model"] = expected.pop("requested_model")
     del expected["admitted_ms"]
     stored = {name: row[name] for name in expected}
     stored |= {"request_id": row["request_id"].hex, "key_id": str(row["key_id"]), "cost_usd": float(row["cost_usd"])}
@@ -169,7 +170,7 @@ async def test_malformed_entries_step_aside(redis: Redis, database: Database, ev
         {"r": msgspec.json.encode(a_record(prompt_tokens=2**63))},
         {"r": msgspec.json.encode(a_record(cost_usd=1e300))},
     ]
-    good = [a_record(asked_model="nul \x00 and \U0001f600"), a_record()]
+    good = [a_record(requested_model="nul \x00 and \U0001f600"), a_record()]
     async with recording(redis, database):
         await send(redis, good[0])
         for fields in bad:

@@ -16,7 +16,7 @@ from workers.recording.rows import MalformedRecord, UsageRow, from_json, from_re
 def a_record(**changes: Any) -> UsageRecord:
     """A request admitted at the first millisecond of 2026."""
     fields: dict[str, Any] = {
-        "request_id": "0" * 31 + "1", "key_id": None, "endpoint": "chat", "asked_model": "auto",
+        "request_id": "0" * 31 + "1", "key_id": None, "endpoint": "chat", "requested_model": "auto",
         "admitted_ms": 1767225600001,
     }  # fmt: skip
     return UsageRecord(**(fields | changes))
