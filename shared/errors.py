@@ -196,7 +196,13 @@ class BudgetSpent(CallerError):
 
 
 class UpstreamError(GatewayError):
-    """The model's server failed; before any content the next tier is tried."""
+    """The model's server failed; before any content the next tier is tried.
+
+    Attributes:
+        is_overload: it said that it has too much to do (503, or Anthropic's 529). Not sent to other processes.
+    """
+
+    is_overload = False
 
     status = 502
     code = "upstream_error"
@@ -349,4 +355,6 @@ def classify(
         return Unavailable(f"The model server does not have this model: {message}", code="upstream_model_missing")
     if status == 429:
         return Throttled("The model server is at its rate limit.", retry_after_s=retry_after_s)
-    return Unavailable(f"The model server answered with status {status}.", retry_after_s=retry_after_s)
+    failure = Unavailable(f"The model server answered with status {status}.", retry_after_s=retry_after_s)
+    failure.is_overload = status in {503, 529}
+    return failure

@@ -35,7 +35,8 @@ class Target(msgspec.Struct, frozen=True):
 class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One attempt of a request before its place is chosen. Times are milliseconds since 1970.
 
-    `request_id` and `api_id` are hex digits; `body` is the client's own JSON.
+    `request_id` and `api_id` are hex digits; `body` is the client's own JSON. `patient_until_ms` bounds the wait for a
+    turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission.
     """
 
     request_id: str
@@ -47,6 +48,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     key_id: str | None = None
     admitted_ms: int
     expires_ms: int
+    patient_until_ms: int = 0
     body: msgspec.Raw
 
 

@@ -59,7 +59,7 @@ class WorkerProcess:
             backend.queue: QueueWorker(
                 redis,
                 backend.queue,
-                slots=backend.slots,
+                slots=backend.claimable,
                 worker_id=self.worker_id.hex(),
                 longest_s=settings.total_timeout_s,
                 lease_s=settings.heartbeat_bound_s,

@@ -86,7 +86,7 @@ class QueueWorker(Worker):
     Args:
         redis: its connections are shared, never closed here.
         queue: the queue's name.
-        slots: how many jobs may run at once.
+        slots: gives how many jobs may run at once, asked for at each look.
         worker_id: hex digits of the process's id, written into the marks of its jobs.
         longest_s: how long a job may run at the most, in seconds.
         lease_s: for how long a job counts as running without `renew`, in seconds.
@@ -99,7 +99,7 @@ class QueueWorker(Worker):
         redis: Redis,
         queue: str,
         *,
-        slots: int,
+        slots: Callable[[], int],
         worker_id: str,
         longest_s: float,
         lease_s: float,
@@ -114,7 +114,7 @@ class QueueWorker(Worker):
             queue_name=queue,
             redis_pool=ArqRedis(redis.connection_pool),
             handle_signals=False,
-            max_jobs=slots,
+            max_jobs=slots(),
             job_timeout=longest_s,
             max_tries=1,
             retry_jobs=False,
@@ -126,6 +126,7 @@ class QueueWorker(Worker):
         self._worker_id = worker_id
         self._lease_ms = int(lease_s * 1000)
         self._may_help = may_help
+        self._slots = slots
         self._wake = asyncio.Event()
         self._may_have_more = False
 
@@ -169,7 +170,7 @@ class QueueWorker(Worker):
             pass
 
     async def _claim(self) -> None:
-        free = self.max_jobs - len(self.tasks)
+        free = self._slots() - len(self.tasks)
         if free <= 0:
             self._may_have_more = True
             return

@@ -31,6 +31,9 @@ class NumberedUpstream:
         cut_at: the token before which the connection is broken; None for never.
         error_at: the token before which `{"error": ...}` is sent inside the stream; None for never.
         failures: statuses that the next requests are answered with, one each.
+        takes: how many it answers at once, each of the others with 429; None for any number.
+        most: how many it has answered at once so far.
+        pause_s: how long it thinks before an answer's first token.
         models: the names on offer.
     """
 
@@ -45,6 +48,10 @@ class NumberedUpstream:
         self.cut_at: int | None = None
         self.error_at: int | None = None
         self.failures: list[int] = []
+        self.takes: int | None = None
+        self.most = 0
+        self.pause_s = 0.0
+        self._answering = 0
         self.models = [MODEL]
         self.port = 0
         self._server: asyncio.Server | None = None
@@ -97,18 +104,23 @@ class NumberedUpstream:
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
         self.requests.append(body)
-        if self.failures:
-            status = self.failures.pop(0)
+        is_full = self.takes is not None and self._answering >= self.takes
+        if self.failures or is_full:
+            status = self.failures.pop(0) if self.failures else 429
             await _reply(writer, status, {"error": {"message": "scripted failure", "type": "scripted", "code": None}})
             return
         gone = asyncio.ensure_future(reader.read(1))
+        self._answering += 1
+        self.most = max(self.most, self._answering)
         try:
+            await asyncio.sleep(self.pause_s)
             await self._stream(writer, gone)
             self.completed += 1
         except ConnectionResetError:
             self.aborted += 1
             raise
         finally:
+            self._answering -= 1
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
 

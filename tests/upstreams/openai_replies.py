@@ -92,4 +92,4 @@ def model_list(
 
 def props(**abilities: bool) -> dict[str, Any]:
     """The body of llama.cpp's /props, as far as it is about the chat template."""
-    return {"total_slots": 4, "chat_template_caps": {"supports_tools": True, **abilities}}
+    return {"total_slots": 1024, "chat_template_caps": {"supports_tools": True, **abilities}}

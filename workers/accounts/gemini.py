@@ -54,6 +54,7 @@ class GeminiAccounts:
     """
 
     name = "gemini"
+    parallel: int | None = None
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ import msgspec
 
 from shared.errors import (
     CallerError,
-    ErrorInfo,
     FirstTokenTimeout,
     GatewayError,
     Malformed,
@@ -17,7 +16,6 @@ from shared.errors import (
     StreamBroken,
     Throttled,
     Unavailable,
-    from_info,
 )
 from shared.models.quota_day import ms_until_reset
 
@@ -64,14 +62,12 @@ class Refusal(msgspec.Struct, frozen=True):
         why: of the account that is back first. `minute` and `day`: our own count, or the upstream's word, of a minute's
             quota; our own count of a day's. `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
         wait_ms: after how long that may be over.
-        error: the last error of that account, as JSON; empty where it is our own count.
         closed_ms: until when the backend can serve nothing of this model, 0 where only this prompt is too long.
         quota_wait_ms: to `last` alone: after how long a minute's quota is back, worth waiting for; else 0.
     """
 
     why: str
     wait_ms: int
-    error: bytes
     closed_ms: int
     quota_wait_ms: int = 0
 
@@ -101,12 +97,18 @@ def used_nothing(error: GatewayError) -> bool:
 
 
 def refused(refusal: Refusal) -> GatewayError:
-    """The error of an attempt that no account can serve: the last one of the account that is back first."""
+    """Return the error of an attempt that no account can serve: its own, by what keeps the account that is back first.
+
+    A credential that was refused is not back by itself, so there is no time to name.
+    """
     wait_s = refusal.wait_ms / 1000
-    if refusal.error:
-        info = msgspec.json.decode(refusal.error, type=ErrorInfo)
-        return from_info(msgspec.structs.replace(info, retry_after_s=wait_s))
-    return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
+    if refusal.why == "rejected":
+        return Rejected("The model server refused the gateway's credential.")
+    if refusal.why == "failing":
+        return Unavailable("The model server has failed repeatedly and is left alone for now.", retry_after_s=wait_s)
+    if refusal.why in {"minute", "day", "told"}:
+        return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
+    return Throttled("The model server is at its rate limit.", retry_after_s=wait_s)
 
 
 def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | None:
@@ -117,6 +119,8 @@ def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | 
         closed_ms: until when the backend is closed, in ms since 1970; 0 where it is open.
         now_s: the time, in seconds since 1970.
     """
+    if isinstance(error, Rejected) and not error.retry_here:
+        return None
     if closed_ms:
         return max(0.0, closed_ms / 1000 - now_s)
     return SOON_S if error.retry_here else error.retry_after_s

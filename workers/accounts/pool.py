@@ -7,7 +7,6 @@ While Redis is away attempts go on with what was known last.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from contextlib import asynccontextmanager
@@ -16,27 +15,25 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.errors import GatewayError, Unavailable
-from shared.models.catalogue import Catalogue, Quota
-from shared.process.outage import OutageLog
+from shared.errors import GatewayError, Throttled, Unavailable, UpstreamError
+from shared.models.catalogue import Catalogue
 from shared.process.tasks import wait_or
-from shared.redis.client import UNREACHABLE
 from workers.accounts.account import Account, Lease
 from workers.accounts.log import AccountLog
 from workers.accounts.outcome import FailureClass, Refusal, failure_class_of, refused, retry_after_s, used_nothing
-from workers.accounts.state import AccountStateStore, Candidate, How, Outcome, Reservation
+from workers.accounts.shared_state import SharedState
+from workers.accounts.slots import AdaptiveSlots
+from workers.accounts.state import AccountStateStore, How, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
-_log = logging.getLogger(__name__)
-
 LOOK_S: Final = 1.0
-REDIS_S: Final = 1.0
-"""How long a step in Redis may hold an attempt up, and how long after a failure none is tried."""
+CLOSE_S: Final = 2.0
 UNHEALTHY_S: Final = 30.0
 LONGEST_JITTER_S: Final = 0.1
-_UNLIMITED: Final = Quota()
+FULL_RETRY_S: Final = 1.0
+"""When to come back to an upstream whose slots are all in use."""
 
 
 class Accounts:
@@ -46,7 +43,10 @@ class Accounts:
         state: their state.
         accounts: they may be replaced later.
         catalogue: the limits of an account that has none of its own; without it nothing is counted.
-        most_waiting: how many attempts may wait for a quota at once, since each of them holds a slot.
+        most_waiting: how many attempts may wait for a quota beside those that run.
+
+    Attributes:
+        slots: how many attempts the upstream takes at once.
     """
 
     def __init__(
@@ -57,19 +57,15 @@ class Accounts:
         *,
         most_waiting: int = 8,
     ) -> None:
-        self._state = state
         self._log = AccountLog(state.queue)
+        self._state = SharedState(state, catalogue, self._log)
         self._accounts = tuple(accounts)
-        self._catalogue = catalogue
         self._most_waiting = most_waiting
+        self.slots = AdaptiveSlots()
         self._waiting = 0
-        self._marks: dict[str, int] = {}
         self._good: dict[tuple[str, str], int] = {}
         self._unhealthy: dict[str, float] = {}
-        self._away_until = 0.0
-        self._outage = OutageLog(_log, "Redis", "accounts")
         self._replaced = asyncio.Event()
-        self._changed: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -77,58 +73,73 @@ class Accounts:
         """Those of now."""
         return self._accounts
 
+    @property
+    def claimable(self) -> int:
+        """How many attempts this process may have at once: those that run, and some that wait for a quota."""
+        return self.slots.count + min(self._waiting, self._most_waiting)
+
     def closed_ms(self) -> dict[str, int]:
         """Until when no account can serve a model, in ms since 1970; `""` stands for every model."""
-        now_ms = time.time() * 1000
-        return {model: until for model, until in sorted(self._marks.items()) if until > now_ms}
+        return self._state.closed_ms()
 
     async def replace(self, accounts: Sequence[Account]) -> None:
         """Use other accounts from now on. Those that are gone are closed when their attempts have ended."""
         gone = [account for account in self._accounts if account not in accounts]
         self._accounts = tuple(accounts)
-        self._marks = {}
         self._log.forget(gone)
         for account in gone:
             self._unhealthy.pop(account.id, None)
             self._later(account.close())
         replaced, self._replaced = self._replaced, asyncio.Event()
         replaced.set()
-        try:
-            await self._state.reopen()
-        except UNREACHABLE as error:
-            self._is_away(error)
+        await self._state.reopen()
 
     @asynccontextmanager
     async def hold(
         self, model: str, prompt_tokens: Callable[[], int], *, is_last: bool = False, due: float | None = None
     ) -> AsyncIterator[Lease]:
-        """An account for one attempt. The error that leaves the context is what the account is judged by.
+        """Lease an account for one attempt. The error that leaves the context is what the account is judged by.
 
         Args:
             model: what is asked for.
             prompt_tokens: an estimate, where it is counted.
-            is_last: nothing else can serve: a minute's quota is waited for, and an unhealthy account is tried, once a
-                second.
+            is_last: nothing else can serve: a slot and a quota are waited for, and an unhealthy account is tried.
             due: until when that wait may last, by the loop's clock.
 
         Raises:
-            Throttled, Rejected, Unavailable: no account can be used now.
+            Throttled, Rejected, Unavailable: no account can be used now, or in time.
         """
-        lease = await self._lease(model, prompt_tokens, is_last=is_last, due=due)
-        lease.account.hold()
+        if not await self.slots.enter(due if is_last else None):
+            wait_s = max(self.slots.wait_s() or FULL_RETRY_S, 0.0 if is_last else self._state.closed_s(model))
+            raise Throttled("The model server takes no more requests now.", retry_after_s=wait_s)
         try:
-            yield lease
-        except GatewayError as error:
-            await self._failed(lease, error)
-            raise
-        except BaseException:
-            self._ended(lease)
-            raise
-        else:
-            lease.began()
-            self._ended(lease)
+            lease = await self._lease(model, prompt_tokens, is_last=is_last, due=due)
+            lease.account.hold()
+            try:
+                yield lease
+            except GatewayError as error:
+                await self._failed(lease, error)
+                raise
+            except BaseException:
+                self._ended(lease)
+                raise
+            else:
+                lease.began()
+                self._ended(lease)
+            finally:
+                lease.account.release()
         finally:
-            lease.account.release()
+            self.slots.leave()
+
+    def may_ask_again(self, refusal: GatewayError) -> bool:
+        """Tell whether an attempt that nothing else can serve should wait its turn and ask again after `refusal`.
+
+        Only what took the attempt for one too many is asked again: that it failed, or that another account may serve,
+        is for the api to follow up.
+        """
+        if isinstance(refusal, Throttled):
+            return not refusal.retry_here
+        return isinstance(refusal, UpstreamError) and refusal.is_overload and self.slots.is_in_use
 
     async def refused_again(self, account: Account, error: GatewayError) -> None:
         """A credential that was refused still is.
@@ -136,8 +147,7 @@ class Accounts:
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
-        (candidate,) = self._candidates("", [account])
-        await self._state.fail(FailureClass("rejected"), "probe", "", candidate, error)
+        await self._state.refuse(account, FailureClass("rejected"), error)
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Keep up with what other workers found out, for good.
@@ -145,16 +155,10 @@ class Accounts:
         Args:
             on_change: called when `closed_ms` changed.
         """
-        self._changed = on_change
+        self._state.on_change = on_change
         while True:
             good, self._good = self._good, {}
-            try:
-                async with asyncio.timeout(REDIS_S):
-                    self._mark(await self._state.look(good))
-            except UNREACHABLE as error:
-                self._outage.failed(error)
-            else:
-                self._outage.answered()
+            await self._state.look(good)
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
@@ -162,7 +166,7 @@ class Accounts:
         for account in self._accounts:
             self._later(account.close())
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2 * REDIS_S)
+            await asyncio.wait(self._tasks, timeout=CLOSE_S)
         for task in list(self._tasks):
             task.cancel()
 
@@ -173,49 +177,50 @@ class Accounts:
             accounts, replaced = list(self._accounts), self._replaced
             if not accounts:
                 raise Unavailable("No account is configured for this model.", code="no_account")
-            if self._catalogue is None and len(accounts) == 1 and not {model, ""} & self._marks.keys():
-                return Lease(accounts[0], model, None)
+            if self._is_plain and not self._state.is_marked(model):
+                return Lease(accounts[0], model, None, self._answered)
             random.shuffle(accounts)
-            tokens = prompt_tokens() if self._catalogue is not None else 1
-            chosen = await self._reserve(how, model, tokens, accounts)
+            tokens = prompt_tokens() if self._state.is_counted else 1
+            chosen = await self._state.reserve(how, model, tokens, accounts)
             if chosen is None:
-                return Lease(min(accounts, key=self._unhealthy_until), model, None)
+                return Lease(min(accounts, key=self._unhealthy_until), model, None, self._answered)
+            if isinstance(chosen, Refusal) and chosen.why != "failing" and is_last and self._is_plain:
+                # The slots let one attempt at a time through to it; its answer clears what is known against it.
+                chosen = Reservation(0, "forced")
             if isinstance(chosen, Reservation):
                 return Lease(accounts[chosen.account], model, chosen, self._answered)
-            if not chosen.quota_wait_ms or self._waiting >= self._most_waiting:
+            wait_s = _wait_s(chosen, is_last=is_last)
+            if wait_s is None:
                 raise refused(chosen)
-            wait_s = chosen.quota_wait_ms / 1000 + random.uniform(0, LONGEST_JITTER_S)
             if due is not None and clock() + wait_s < due:
-                self._waiting += 1
-                try:
-                    await wait_or(replaced, wait_s)
-                finally:
-                    self._waiting -= 1
-            else:
+                await self._wait(replaced, wait_s)
+            elif chosen.quota_wait_ms and how != "force":
                 how = "force"
+            else:
+                raise refused(chosen)
 
-    async def _reserve(
-        self, how: How, model: str, tokens: int, accounts: Sequence[Account]
-    ) -> Reservation | Refusal | None:
-        """What the state says; None while Redis is away."""
-        if time.monotonic() < self._away_until:
-            return None
+    async def _wait(self, replaced: asyncio.Event, wait_s: float) -> None:
+        """Wait for a quota. Meanwhile others may use the slot."""
+        self._waiting += 1
+        self.slots.leave()
         try:
-            async with asyncio.timeout(REDIS_S):
-                chosen = await self._state.reserve(how, model, tokens, self._candidates(model, accounts))
-        except UNREACHABLE as error:
-            self._is_away(error)
-            return None
-        if chosen.closed_ms:
-            self._mark({**self._marks, model: chosen.closed_ms})
-        return chosen
+            await wait_or(replaced, min(wait_s, LOOK_S) + random.uniform(0, LONGEST_JITTER_S))
+        finally:
+            self._waiting -= 1
+            self.slots.take()
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether there is one account without quotas: the upstream itself is what can be tried or not."""
+        return not self._state.is_counted and len(self._accounts) == 1
 
     def _answered(self, lease: Lease) -> None:
         """A probe ends with the first word, not with the last."""
+        self.slots.answered()
         reservation = lease.reservation
         if reservation is not None and reservation.role:
             lease.reservation = msgspec.structs.replace(reservation, role="")
-            self._later(self._settle(lease, "good", msgspec.structs.replace(reservation, id="")))
+            self._later(self._state.settle(lease, "good", msgspec.structs.replace(reservation, id="")))
 
     def _ended(self, lease: Lease) -> None:
         """The attempt ended, and the account is not to blame."""
@@ -223,80 +228,51 @@ class Accounts:
         if lease.answers:
             self._good[key] = self._good.get(key, 0) + 1
         if lease.reservation is not None:
-            self._later(self._settle(lease, "good" if lease.answers else "used", lease.reservation))
+            self._later(self._state.settle(lease, "good" if lease.answers else "used", lease.reservation))
 
     async def _failed(self, lease: Lease, error: GatewayError) -> None:
         """Judge the account, before anyone tries again."""
         failure = None if lease.answers else failure_class_of(error, datetime.now(UTC))
+        if self._is_plain and failure is not None and self._is_one_too_many(error):
+            # It serves the others: no reason to close it to everybody.
+            error.retry_after_s = FULL_RETRY_S
+            self._ended(lease)
+            return
         if failure is None:
             if lease.answers or not used_nothing(error):
                 self._ended(lease)
             elif lease.reservation is not None:
-                await self._settle(lease, "unused", lease.reservation)
+                await self._state.settle(lease, "unused", lease.reservation)
             return
         account, model = lease.account, lease.model
         self._unhealthy[account.id] = time.monotonic() + UNHEALTHY_S
-        role = lease.reservation.role if lease.reservation else ""
-        good = self._good.pop((account.id, model), 0)
-        accounts = self._accounts
-        try:
-            async with asyncio.timeout(REDIS_S):
-                candidate = self._candidates(model, [account])[0]
-                until = await self._state.fail(failure, role, model, candidate, error, good=good)
-                closed_ms, open_ones = await self._state.peek(model, self._candidates(model, accounts))
-                marks = await self._state.look({})
-        except UNREACHABLE as problem:
-            self._is_away(problem)
+        good, accounts = self._good.pop((account.id, model), 0), self._accounts
+        noted = await self._state.fail(failure, lease, error, accounts, good=good)
+        if noted is None:
             return
-        self._log.cooling_down(account, model, failure.kind, until, error.code, is_alone=len(accounts) == 1)
-        self._mark(marks)
+        closed_ms, open_ones = noted
         error.retry_here = any(accounts[position] is not account for position in open_ones)
         error.retry_after_s = retry_after_s(error, closed_ms, time.time())
 
-    async def _settle(self, lease: Lease, outcome: Outcome, reservation: Reservation) -> None:
-        if not reservation.id and not reservation.role:
-            return
-        candidate = self._candidates(lease.model, [lease.account])[0]
-        try:
-            async with asyncio.timeout(REDIS_S):
-                await self._state.settle(
-                    outcome,
-                    reservation,
-                    lease.model,
-                    candidate,
-                    prompt_tokens=lease.prompt_tokens,
-                    all_tokens=lease.all_tokens,
-                )
-                if reservation.role:
-                    self._mark(await self._state.look({}))
-        except UNREACHABLE as error:
-            self._is_away(error)
+    def _is_one_too_many(self, error: GatewayError) -> bool:
+        """Fit the slots to what the upstream takes; tell whether that is all that its refusal asks for."""
+        if not self.may_ask_again(error):
+            return False
+        return self.slots.refused(error.retry_after_s)
 
     def _unhealthy_until(self, account: Account) -> float:
         """Until when an account that failed here comes last while Redis is away; 0 for one that did not."""
         until = self._unhealthy.get(account.id, 0.0)
         return until if until > time.monotonic() else 0.0
 
-    def _candidates(self, model: str, accounts: Sequence[Account]) -> list[Candidate]:
-        quota = _UNLIMITED if self._catalogue is None else self._catalogue.quota(model)
-        return [account.as_candidate(quota) for account in accounts]
-
-    def _mark(self, marks: dict[str, int]) -> None:
-        before = self.closed_ms()
-        self._marks = marks
-        after = self.closed_ms()
-        for model, until in after.items():
-            self._log.closed(model, until)
-        # While a probe is under way the end moves with every look; nobody needs to know that at once.
-        moved = any(abs(until - before.get(model, 0)) > 1000 * LOOK_S for model, until in after.items())
-        if self._changed is not None and (moved or before.keys() != after.keys()):
-            self._changed()
-
-    def _is_away(self, error: BaseException) -> None:
-        self._outage.failed(error)
-        self._away_until = time.monotonic() + REDIS_S
-
     def _later(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _wait_s(refusal: Refusal, *, is_last: bool) -> float | None:
+    """Return for how long it is worth waiting, in seconds; None where that is of no use."""
+    if not is_last or refusal.why == "rejected":
+        return None
+    return (refusal.quota_wait_ms or refusal.wait_ms) / 1000

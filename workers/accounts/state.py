@@ -93,10 +93,10 @@ class AccountStateStore:
         reply = await self._ask(how, model, prompt_tokens, candidates, use=use, now=now)
         if reply[0] == b"ok":
             return Reservation(int(reply[1]) - 1, _ROLES[reply[2]], use, day, int(reply[3]))
-        _, closed_ms, why, ends_ms, error, now_ms, quota_ms = reply
+        _, closed_ms, why, ends_ms, _, now_ms, quota_ms = reply
         wait_ms = max(1, int(ends_ms) - int(now_ms))
         quota_wait_ms = max(1, int(quota_ms) - int(now_ms)) if int(quota_ms) else 0
-        return Refusal(why.decode(), wait_ms, error, int(closed_ms), quota_wait_ms)
+        return Refusal(why.decode(), wait_ms, int(closed_ms), quota_wait_ms)
 
     async def peek(self, model: str, candidates: Sequence[Candidate]) -> tuple[int, set[int]]:
         """Return until when the backend is closed for a model (0: it is not), and the positions of open accounts."""

@@ -106,7 +106,7 @@ class Attempt:
         try:
             if self._cancelled is not None:
                 raise self._cancelled
-            await (self._embed() if self.job.endpoint == "embeddings" else self._relay())
+            await self._serve()
         except asyncio.CancelledError:
             if self._cancelled is not None:
                 self._settle(self._cancelled)
@@ -121,11 +121,34 @@ class Attempt:
         else:
             self._settle(None)
 
+    async def _serve(self) -> None:
+        """Serve, and where nothing else can, wait in line for an upstream that takes no more now.
+
+        That is no second try of what failed, which is the api's to decide: nobody has begun to answer.
+        """
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._patience_s()
+        while True:
+            self._has_account = False
+            try:
+                await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
+            except UpstreamError as refusal:
+                may_wait = self.job.is_last and self._has_account and self._first_ms is None and loop.time() < due
+                if not (may_wait and self._accounts.may_ask_again(refusal)):
+                    raise
+            else:
+                return
+
+    def _patience_s(self) -> float:
+        """Return for how many seconds the request still waits for its turn."""
+        until_ms = self.job.patient_until_ms or self.job.admitted_ms + self._settings.queue_timeout_s * 1000
+        return min(until_ms / 1000 - time.time(), self._settings.total_timeout_s)
+
     @asynccontextmanager
-    async def _lease(self, first: float) -> AsyncIterator[Lease]:
-        """An account to use; a spent quota may be waited for until `first`, by the loop's clock."""
+    async def _lease(self, due: float) -> AsyncIterator[Lease]:
+        """An account to use; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
         job = self.job
-        async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=first) as lease:
+        async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=due) as lease:
             self._has_account = True
             self._started_ms = _now_ms()
             yield lease
@@ -136,9 +159,9 @@ class Attempt:
             return estimate_embedding_tokens(decode_embeddings(self.job.body))
         return estimate_prompt_tokens(self._request.body)
 
-    async def _embed(self) -> None:
+    async def _embed(self, due: float) -> None:
         wait_s = self._settings.first_token_timeout_s
-        async with self._lease(asyncio.get_running_loop().time() + wait_s) as lease:
+        async with self._lease(due) as lease:
             try:
                 async with asyncio.timeout(wait_s):
                     body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model)
@@ -146,11 +169,12 @@ class Attempt:
                 raise self._timed_out() from None
             self._first_ms = _now_ms()
             self._usage = Usage(prompt_tokens=tokens, completion_tokens=0)
+            lease.began()
         self._is_estimated = not is_reported
         self._stream.push(Kind.CONTENT, urgent=True)
         self._stream.push(Kind.BODY, body)
 
-    async def _relay(self) -> None:
+    async def _relay(self, due: float) -> None:
         created = self.job.admitted_ms // 1000
         asked = self._request.body
         if self.job.stream:
@@ -167,7 +191,7 @@ class Attempt:
         end = loop.time() + self._settings.total_timeout_s
         wait_s = self._settings.first_token_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
-        async with self._lease(min(end, loop.time() + wait_s)) as lease:
+        async with self._lease(min(end, due)) as lease:
             first = min(end, loop.time() + wait_s)
             try:
                 async with asyncio.timeout_at(first) as bound:

@@ -30,6 +30,7 @@ class ModelSource(Protocol):
     """Who knows an upstream's models: a provider, or several accounts of one."""
 
     name: str
+    parallel: int | None
 
     async def models(self) -> Sequence[LocalModel]:
         """The models that the upstream has now.
@@ -73,7 +74,7 @@ class Backend:
         self.tier = tier
         self.provider = provider
         self.queue = queue_name(tier, name)
-        self.slots = slots
+        accounts.slots.configure(slots)
         self.accounts = accounts
         self._account_source = account_source
         self.models: tuple[LocalModel, ...] = ()
@@ -88,6 +89,15 @@ class Backend:
     def is_offered(self) -> bool:
         """Whether it can serve anything: it has an account."""
         return bool(self.accounts.all)
+
+    @property
+    def slots(self) -> int:
+        """How many attempts its upstream takes at once, as far as is known; at most as many as are configured."""
+        return self.accounts.slots.count
+
+    def claimable(self) -> int:
+        """Return how many jobs this process may have claimed at once."""
+        return self.accounts.claimable
 
     def took(self, served_ms: int | None, tokens: int) -> None:
         """An attempt has ended after this time, and so many tokens; None when its upstream said nothing."""
@@ -129,6 +139,7 @@ class Backend:
             models = ()
             self._report(reachable=False, detail=error.message)
         else:
+            self.accounts.slots.cap(self.provider.parallel)
             self._report(reachable=True, detail=", ".join(model.id for model in models) or "no models")
         changed = models != self.models
         self.models = models

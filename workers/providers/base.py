@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 
 class Provider(Protocol):
-    """The adapter of one upstream API."""
+    """The adapter of one upstream API.
+
+    Attributes:
+        name: as in its row of the table.
+        parallel: how many requests the upstream says that it serves at once; None where it does not say.
+    """
 
     name: str
+    parallel: int | None
 
     def stream(self, request: ChatRequest, model: str) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
         """Start a completion; leaving the context closes the upstream connection at once.

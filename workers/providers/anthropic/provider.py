@@ -50,6 +50,7 @@ class AnthropicProvider:
     """
 
     name = "anthropic"
+    parallel: int | None = None
 
     def __init__(
         self,

@@ -62,6 +62,7 @@ class GeminiProvider:
     """
 
     name = "gemini"
+    parallel: int | None = None
 
     def __init__(
         self,

@@ -56,6 +56,7 @@ class OllamaProvider:
     """
 
     name = "ollama"
+    parallel: int | None = None
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ class Props(msgspec.Struct):
     """The answer to llama.cpp's /props."""
 
     chat_template_caps: TemplateAbilities = TemplateAbilities()
+    total_slots: int | None = None
 
 
 class _Meta(msgspec.Struct):

@@ -12,7 +12,7 @@ from shared.errors import GatewayError
 from shared.openai.embeddings import Embedded
 from workers.providers.http.upstream import RefusedError, Reply, Upstream
 from workers.providers.images.remote import fetch_images
-from workers.providers.openai.models import ModelList, Props, TemplateAbilities
+from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.wire import ChatReader, to_body
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class OpenAIProvider:
     """
 
     name = "openai"
+    parallel: int | None = None
 
     def __init__(
         self,
@@ -115,17 +116,19 @@ class OpenAIProvider:
             UpstreamError: it cannot be asked.
         """
         found = await self._upstream.fetch("GET", "/models", None, ModelList)
-        return found.to_models(await self._template() if found.is_llama_cpp else TemplateAbilities())
+        props = await self._props() if found.is_llama_cpp else Props()
+        self.parallel = props.total_slots
+        return found.to_models(props.chat_template_caps)
 
-    async def _template(self) -> TemplateAbilities:
-        """What the chat template of llama.cpp's model can say; it drops the rest without a word."""
+    async def _props(self) -> Props:
+        """Ask llama.cpp what its model's chat template can say (it drops the rest), and how many slots there are."""
         if self._beside is None:  # llama.cpp's own calls are beside its /v1
             root = self._base_url.rstrip("/").removesuffix("/v1")
             self._beside = Upstream(root, api_key=self._api_key, connections=1)
         try:
-            return (await self._beside.fetch("GET", "/props", None, Props)).chat_template_caps
+            return await self._beside.fetch("GET", "/props", None, Props)
         except GatewayError:  # an older server, or one that keeps it to itself
-            return TemplateAbilities()
+            return Props()
 
     async def close(self) -> None:
         """Close every connection."""

@@ -45,7 +45,7 @@ async def serves_everything(redis: Redis) -> None:
         assert await redis_client.next_message(pubsub, 5) == (b"news", b"hello")
     ran: asyncio.Queue[Job] = asyncio.Queue()
     worker = QueueWorker(
-        redis, QUEUE, slots=1, worker_id="00" * 16, longest_s=10, lease_s=5, run=ran.put, may_help=bool
+        redis, QUEUE, slots=lambda: 1, worker_id="00" * 16, longest_s=10, lease_s=5, run=ran.put, may_help=bool
     )
     working = asyncio.create_task(worker.main())
     draft = JobDraft(

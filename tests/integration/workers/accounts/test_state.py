@@ -167,7 +167,7 @@ async def test_the_requests_of_a_day_count_until_it_ends(store: AccountStateStor
     await taken(store, account)
     await taken(store, account)
     refusal = await refused(store, account)
-    assert (refusal.why, refusal.error) == ("day", b"")
+    assert refusal.why == "day"
     assert 0 < refusal.wait_ms <= 25 * 3600 * 1000
     assert (await taken(store, account, how="last")).role == "forced"
     assert (await refused(store, account, how="last")).why == "day"
@@ -191,7 +191,6 @@ async def test_a_429_cools_the_project_for_this_model(store: AccountStateStore, 
     refusal = await refused(store, told, same)
     assert refusal.why == why
     assert 28_000 < refusal.wait_ms <= 30_000
-    assert b"At its limit." in refusal.error
     assert isinstance(await store.reserve("take", "another", 1, [told]), Reservation)
 
 
@@ -239,7 +238,7 @@ async def test_a_refused_credential_is_benched_until_it_is_probed_or_changed(
     await store.fail(FailureClass("rejected"), "", MODEL, bad, errors.Rejected("Refused."))
     assert {(await taken(store, bad, good)).account for _ in range(8)} == {1}
     refusal = await refused(store, bad)
-    assert (refusal.why, b"Refused." in refusal.error) == ("rejected", True)
+    assert refusal.why == "rejected"
     assert 590_000 < refusal.wait_ms <= 600_000
     assert (await store.look({}))[""] > time.time() * 1000, "closed for every model"
     assert (await taken(store, Candidate("bad", "key:new", "print-new", Quota()))).role == ""
@@ -322,7 +321,7 @@ async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_i
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
     assert [(reply.account, reply.role) for reply in granted] == [(0, "forced"), (2, "forced")]
     last = [reply for reply in replies if isinstance(reply, Refusal)]
-    assert {(reply.why, b"cannot be reached" in reply.error) for reply in last} == {("failing", True)}
+    assert {reply.why for reply in last} == {"failing"}
     assert (await taken(store, rejected, how="last")).role == "forced", "where there is no other"
     for account in everyone:
         await redis.hset(account_key(account.id), "forced", "1")  # type: ignore[misc]
@@ -352,7 +351,7 @@ async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_ar
     tried = sorted(reply.account for reply in replies if isinstance(reply, Reservation))
     assert tried == ([] if how == "take" else [1, 2, 3, 4, 5])
     refusals = [reply for reply in replies if isinstance(reply, Refusal)]
-    assert {(reply.why, b"cannot be reached" in reply.error) for reply in refusals} == {("failing", True)}
+    assert {reply.why for reply in refusals} == {"failing"}
     assert max(reply.wait_ms for reply in refusals) <= 5000
     closed_s = max(reply.closed_ms for reply in refusals) / 1000 - time.time()
     assert closed_s < 6, "and so is the end that the backend announces"

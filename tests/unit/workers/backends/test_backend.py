@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from shared.types import BackendInfo, LocalModel
+from workers.accounts.slots import AdaptiveSlots
 from workers.backends.backend import HELP_PAUSE_S, NEWEST_WEIGHT, Backend
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def backend(closed_ms: dict[str, int] | None = None) -> Backend:
     """One whose account is closed for some models, or for none."""
-    accounts = SimpleNamespace(all=["one"], closed_ms=lambda: closed_ms or {})
+    accounts = SimpleNamespace(all=["one"], closed_ms=lambda: closed_ms or {}, slots=AdaptiveSlots())
     return Backend(
         "local", cast("ModelSource", SimpleNamespace(name="openai")), "h", 4, accounts=cast("Accounts", accounts)
     )
