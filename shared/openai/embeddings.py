@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import sys
 from array import array
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -106,26 +107,28 @@ def estimate_embedding_tokens(body: EmbeddingsBody) -> int:
     return sum(max(1, len(one) // CHARS_PER_TOKEN) if isinstance(one, str) else len(one) for one in body.inputs)
 
 
-def embeddings_reply(vectors: list[list[float]], model: str, tokens: int, *, as_base64: bool) -> bytes:
-    """The finished body: a CreateEmbeddingResponse.
+def encode_embedding(index: int, vector: list[float], *, as_base64: bool) -> bytes:
+    """Encode one vector as it stands in the body.
 
     Args:
-        vectors: one for each input, in their order.
+        index: of its input.
+        vector: its numbers.
+        as_base64: give it as little-endian float32 in base64, as OpenAI's clients ask for.
+    """
+    shown = _base64(vector) if as_base64 else vector
+    return msgspec.json.encode({"object": "embedding", "index": index, "embedding": shown})
+
+
+def embeddings_reply(embeddings: Sequence[bytes], model: str, tokens: int) -> bytes:
+    """Put the finished body together: a CreateEmbeddingResponse.
+
+    Args:
+        embeddings: one for each input, in their order, as `encode_embedding` makes them.
         model: the model that made them.
         tokens: of all inputs.
-        as_base64: give each vector as little-endian float32 in base64, as OpenAI's clients ask for.
     """
-    shown = [_base64(vector) for vector in vectors] if as_base64 else vectors
-    return msgspec.json.encode(
-        {
-            "object": "list",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)
-            ],
-            "model": model,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-    )
+    rest = msgspec.json.encode({"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+    return b"".join([b'{"object":"list","data":[', b",".join(embeddings), b"],", rest[1:]])
 
 
 def _base64(vector: list[float]) -> str:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import signal
+import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 CANCEL_AGAIN_S: Final = 0.5
+WORK_S: Final = 0.005
+"""How long work that comes in pieces may hold the event loop."""
 
 
 def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
@@ -112,6 +115,19 @@ class Following(ABC):
     @abstractmethod
     async def look(self) -> None:
         """Look once; while what is followed cannot be reached, say so once and keep what is known."""
+
+
+class Pauses:
+    """Lets the event loop go on in the middle of long work. Awaiting a call costs next to nothing until one is due."""
+
+    def __init__(self) -> None:
+        self._due = time.monotonic() + WORK_S
+
+    async def __call__(self) -> None:
+        """Let others run, if this has worked for WORK_S."""
+        if time.monotonic() >= self._due:
+            await asyncio.sleep(0)
+            self._due = time.monotonic() + WORK_S
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

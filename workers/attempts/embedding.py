@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidRequest, Malformed
-from shared.openai.embeddings import EmbeddingsRequest, embeddings_reply, estimate_embedding_tokens
+from shared.openai.embeddings import EmbeddingsRequest, embeddings_reply, encode_embedding, estimate_embedding_tokens
+from shared.process.tasks import Pauses
 
 if TYPE_CHECKING:
     import msgspec
@@ -29,5 +30,9 @@ async def embed(provider: Provider, raw: msgspec.Raw, model: str) -> tuple[bytes
     if asked.dimensions is not None and size != asked.dimensions:
         raise InvalidRequest(f"The model '{model}' makes vectors of {size} dimensions only.", param="dimensions")
     tokens = estimate_embedding_tokens(asked) if made.prompt_tokens is None else made.prompt_tokens
-    body = embeddings_reply(made.vectors, model, tokens, as_base64=asked.encoding_format == "base64")
-    return body, tokens, made.prompt_tokens is not None
+    pause = Pauses()
+    encoded = []
+    for index, vector in enumerate(made.vectors):
+        encoded.append(encode_embedding(index, vector, as_base64=asked.encoding_format == "base64"))
+        await pause()
+    return embeddings_reply(encoded, model, tokens), tokens, made.prompt_tokens is not None

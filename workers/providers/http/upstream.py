@@ -15,9 +15,11 @@ import httpx
 import msgspec
 
 from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
+from shared.process.tasks import Pauses
 from workers.providers.http.client import upstream_client
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
+from workers.providers.http.pieces import ElementSplitter
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
     from shared.types import Event
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 # aiohttp's own errors come through where httpx-aiohttp has no name for them (a reply that is not HTTP).
 NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
+# The vectors of 2,048 inputs with 3,072 dimensions each, as numbers of 21 characters, and some room.
+MAX_LARGE_BODY_BYTES = 192 * 1024 * 1024
 DRAIN_S = 0.25
 FETCH_BOUND_S = 10.0
 # At least as long as workers/providers/http/client.py keeps an idle connection.
@@ -80,16 +85,24 @@ class Reply:
             Malformed: it is longer than `limit` bytes.
             Unavailable: it broke off.
         """
-        parts, size = [], 0
+        return b"".join([data async for data in self.pieces(limit)])
+
+    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
+        """The body as it arrives.
+
+        Raises:
+            Malformed: it is longer than `limit` bytes.
+            Unavailable: it broke off.
+        """
+        size = 0
         try:
             async for data in self._chunks:
-                parts.append(data)
                 size += len(data)
                 if size > limit:
                     raise Malformed("The model server's answer is too long.")
+                yield data
         except NETWORK_ERRORS as error:
             raise network_failure(error, after_content=False) from error
-        return b"".join(parts)
 
     async def drain(self) -> None:
         """Read the little that follows the end mark, so that the connection can serve again."""
@@ -177,6 +190,36 @@ class Upstream:
         try:
             async with self.request("POST", path, content) as reply:
                 return msgspec.json.decode(await reply.whole(), type=kind)
+        except RefusedError as refusal:
+            raise refusal.failure from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise Malformed("The model server's answer cannot be read.") from None
+
+    async def ask_in_pieces(
+        self, path: str, content: bytes, name: str, kind: type[T], whole: type[U]
+    ) -> tuple[list[T], U]:
+        """The reply to a client's request whose array `name` may be large, read without holding the event loop.
+
+        Args:
+            path: appended to the base URL.
+            content: a JSON body.
+            name: of the array, a field of the reply.
+            kind: of its elements.
+            whole: of the reply; its array comes empty.
+
+        Raises:
+            CallerError: the upstream refuses the request.
+            UpstreamError: no reply came, or one that cannot be read.
+        """
+        splitter, pause = ElementSplitter(name), Pauses()
+        elements: list[T] = []
+        try:
+            async with self.request("POST", path, content) as reply:
+                async for data in reply.pieces(MAX_LARGE_BODY_BYTES):
+                    for element in splitter.feed(data):
+                        elements.append(msgspec.json.decode(element, type=kind))
+                        await pause()
+                return elements, msgspec.json.decode(splitter.rest(), type=whole)
         except RefusedError as refusal:
             raise refusal.failure from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

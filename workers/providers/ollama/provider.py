@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 
 class _Vectors(msgspec.Struct):
-    embeddings: list[list[float]]
     prompt_eval_count: int | None = None
 
 
@@ -124,8 +123,11 @@ class OllamaProvider:
         body: dict[str, Any] = {"model": model, "input": asked.inputs, "truncate": False}
         if asked.dimensions is not None:
             body["dimensions"] = asked.dimensions
-        reply = await self._upstream.ask("/api/embed", msgspec.json.encode(body), _Vectors)
-        return Embedded(reply.embeddings, reply.prompt_eval_count)
+        content = msgspec.json.encode(body)
+        vectors, reply = await self._upstream.ask_in_pieces(
+            "/api/embed", content, name="embeddings", kind=list[float], whole=_Vectors
+        )
+        return Embedded(vectors, reply.prompt_eval_count)
 
     async def models(self) -> Sequence[LocalModel]:
         """The models that are pulled. What each digest can do is asked for until it is known.

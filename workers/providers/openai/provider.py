@@ -34,7 +34,6 @@ class _Counts(msgspec.Struct):
 
 
 class _Vectors(msgspec.Struct):
-    data: list[_Vector]
     usage: _Counts | None = None
 
 
@@ -105,8 +104,10 @@ class OpenAIProvider:
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors; see `workers.providers.base.Provider.embed`."""
         body = msgspec.json.encode({**request.fields, "model": model, "encoding_format": "float"})
-        reply = await self._upstream.ask("/embeddings", body, _Vectors)
-        found = sorted(reply.data, key=lambda one: one.index)
+        found, reply = await self._upstream.ask_in_pieces(
+            "/embeddings", body, name="data", kind=_Vector, whole=_Vectors
+        )
+        found.sort(key=lambda one: one.index)
         return Embedded([one.embedding for one in found], reply.usage.prompt_tokens if reply.usage else None)
 
     async def models(self) -> Sequence[LocalModel]:

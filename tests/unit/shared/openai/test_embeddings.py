@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest
-from shared.openai.embeddings import decode_embeddings, embeddings_reply, estimate_embedding_tokens
+from shared.openai.embeddings import decode_embeddings, embeddings_reply, encode_embedding, estimate_embedding_tokens
 
 
 def body(**fields: Any) -> bytes:
@@ -56,13 +56,19 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
     assert (raised.value.status, raised.value.param) == (400, param)
 
 
+def reply(vectors: list[list[float]], *, as_base64: bool) -> bytes:
+    """The body of a reply."""
+    encoded = [encode_embedding(index, vector, as_base64=as_base64) for index, vector in enumerate(vectors)]
+    return embeddings_reply(encoded, "made-by", 7)
+
+
 def test_vectors_are_floats_or_little_endian_float32_in_base64() -> None:
     """In the order of the inputs, with the model that made them."""
     vectors = [[0.5, -1.25], [1.0, 2.0]]
-    plain = json.loads(embeddings_reply(vectors, "made-by", 7, as_base64=False))
+    plain = json.loads(reply(vectors, as_base64=False))
     assert [one["embedding"] for one in plain["data"]] == vectors
     assert (plain["model"], plain["usage"]) == ("made-by", {"prompt_tokens": 7, "total_tokens": 7})
-    packed = json.loads(embeddings_reply(vectors, "made-by", 7, as_base64=True))
+    packed = json.loads(reply(vectors, as_base64=True))
     unpacked = [list(struct.unpack("<2f", base64.b64decode(one["embedding"]))) for one in packed["data"]]
     assert unpacked == vectors
     assert [one["index"] for one in packed["data"]] == [0, 1]
