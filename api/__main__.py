@@ -16,6 +16,7 @@ from api.gateway import EXTENSION
 from api.hypercorn_server import ServerConfig, install
 from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
+from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
 from shared.settings import load_settings, require
 
@@ -50,6 +51,12 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
 
 
 async def _serve(app: Quart, settings: Settings) -> None:
+    """Serve until a signal.
+
+    Raises:
+        RedisUnusable: the Redis answers, but cannot serve us as it is set up.
+    """
+    await check_at_start(settings.redis_url or "")
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     config = hypercorn_config(settings)
@@ -86,7 +93,11 @@ def main() -> int:
         return EX_CONFIG
     allow_many_files()
     install()
-    uvloop.run(_serve(create_app(settings), settings))
+    try:
+        uvloop.run(_serve(create_app(settings), settings))
+    except RedisUnusable as error:
+        print(f"python -m api: {error}", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
     return 0
 
 

@@ -16,6 +16,7 @@ from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
 from shared.process.tasks import spawn_critical
 from shared.redis import client as redis_client
+from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_credentials, load_settings, require
 from shared.types import TIERS, Tier
@@ -65,6 +66,7 @@ async def _until_signalled(settings: Settings, kind: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    await check_at_start(settings.redis_url or "")
     if kind == "recorder":
         await run_recorder(settings, stop)
     elif kind in TIERS:
@@ -88,7 +90,11 @@ def main() -> int:
         print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
     allow_many_files()
-    uvloop.run(_until_signalled(settings, kind))
+    try:
+        uvloop.run(_until_signalled(settings, kind))
+    except RedisUnusable as error:
+        print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
+        return EX_CONFIG
     return 0
 
 

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from shared.errors import BudgetSpent, Overloaded, RateLimited, Unauthenticated
 from shared.queue.placement import place
@@ -34,8 +35,17 @@ class QueueUnavailable(Overloaded):
 
     code = "queue_unavailable"
 
+    def __init__(self, message: str = "The gateway cannot reach its queue (Redis).") -> None:
+        super().__init__(message, retry_after_s=2)
+
+
+class QueueRefused(QueueUnavailable):
+    """Redis refuses what it is asked: a fault that the operator must mend."""
+
+    code = "queue_refused"
+
     def __init__(self) -> None:
-        super().__init__("The gateway cannot reach its queue (Redis).", retry_after_s=2)
+        super().__init__("The gateway's queue (Redis) refuses its commands; the operator's log and /ready say why.")
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -81,6 +91,8 @@ async def admit(
                 own_keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
                 own_arguments=(principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))),
             )
+    except ResponseError:
+        raise QueueRefused from None
     except UNREACHABLE:
         raise QueueUnavailable from None
     if answer[0] == b"ok":

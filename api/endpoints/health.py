@@ -9,7 +9,8 @@ from quart import current_app
 from api.gateway import Gateway, gateway
 from api.http.body import json_response
 from shared.postgres.database import DatabaseUnavailable
-from shared.redis.client import UNREACHABLE
+from shared.redis import probe
+from shared.redis.client import UNREACHABLE, state_of
 
 if TYPE_CHECKING:
     from quart import Response
@@ -23,7 +24,8 @@ async def health() -> Response:
 async def ready() -> Response:
     """Answer 200 when Redis, PostgreSQL and a worker with models are there, else 503.
 
-    Once all were, a missing PostgreSQL is only "degraded": cached keys go on working.
+    Once all were, a missing PostgreSQL is only "degraded": cached keys go on working. So is a Redis that does what
+    every request needs, but has refused some command within the last minute.
     """
     readiness: Readiness = current_app.extensions.setdefault("readiness", Readiness(gateway()))
     status, lacks = await readiness.check()
@@ -58,13 +60,18 @@ class Readiness:
         self._was_ready = self._was_ready or not missing
         if self._parts.draining:
             return "draining", lacks
+        if refusal := state_of(self._parts.redis).refusal:
+            lacks["redis"] = lacks["redis"] or f"Redis has refused a command: {refusal}"
+            return ("degraded" if self._was_ready and missing in ([], ["postgres"]) else "not ready"), lacks
         if not missing:
             return "ready", lacks
         return ("degraded" if missing == ["postgres"] and self._was_ready else "not ready"), lacks
 
     async def _redis_lacks(self) -> str | None:
         try:
-            await self._parts.redis.ping()
+            await probe.check(self._parts.redis)
+        except probe.RedisUnusable as error:
+            return str(error)
         except UNREACHABLE:
             return ""
         return None if self._parts.relay.connected else ""

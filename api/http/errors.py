@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from quart import g, request
+from redis.exceptions import ResponseError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from api.http.body import json_response
@@ -27,6 +28,8 @@ def from_exception(error: Exception) -> GatewayError:
         return error
     if isinstance(error, DatabaseUnavailable):
         return Overloaded("The database is unavailable. Try again.", code="database_unavailable", retry_after_s=2)
+    if isinstance(error, ResponseError):
+        return Overloaded("Redis refuses this: see the log and /ready.", code="queue_refused", retry_after_s=2)
     if isinstance(error, UNREACHABLE):
         return Overloaded("Redis is unavailable. Try again.", code="queue_unavailable", retry_after_s=2)
     if isinstance(error, HTTPException) and error.code is not None and error.code < 500:

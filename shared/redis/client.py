@@ -190,6 +190,12 @@ def connect(url: str) -> Redis:
     return Redis(connection_pool=_Pool(**arguments))
 
 
+def state_of(redis: Redis) -> ServerState:
+    """Return what the connections of a client that `connect` made have learned of their server."""
+    state: ServerState = redis.connection_pool.connection_kwargs["server"]
+    return state
+
+
 async def close(redis: Redis) -> None:
     """Close every connection of `redis`."""
     await redis.aclose(close_connection_pool=True)

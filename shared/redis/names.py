@@ -16,6 +16,8 @@ JANITOR_LOCK: Final = "claw:janitor"
 API_SET: Final = "claw:apis"
 WORKERS: Final = "claw:workers"
 NEWS_CHANNEL: Final = "claw:news"
+PROBE_KEYS: Final = ("claw:probe:zset", "claw:probe:string", "claw:probe:hash", "claw:probe:set")
+"""There for the length of one script: does the server let us do what we need?"""
 GEMINI_ACCOUNTS: Final = "claw:gemini:accounts"
 """What Gemini's workers say of the accounts that they have: a hash by id."""
 GEMINI_SEAL: Final = "claw:gemini:seal"

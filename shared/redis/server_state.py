@@ -15,6 +15,8 @@ from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, Red
 _log = logging.getLogger(__name__)
 
 LOG_AGAIN_S: Final = 60.0
+SHOWN_S: Final = 60.0
+"""For how long the last refusal is shown."""
 _IN_ORDER: Final = ("BUSYGROUP", "NOGROUP")
 """Codes of answers that their callers wait for."""
 
@@ -29,6 +31,13 @@ class ServerState:
     def __init__(self) -> None:
         self.reign = 0
         self._logged_at: dict[str, float] = {}
+        self._refusal = ""
+        self._refused_at = 0.0
+
+    @property
+    def refusal(self) -> str:
+        """The last command's refusal, if there was one within a minute; else empty."""
+        return self._refusal if time.monotonic() - self._refused_at < SHOWN_S else ""
 
     def end_reign(self, of: int) -> None:
         """Have every connection of this reign made anew."""
@@ -40,10 +49,11 @@ class ServerState:
         if isinstance(error, NoScriptError) or str(error).startswith(_IN_ORDER):
             return
         kind = f"{type(error).__name__} {str(error).partition(' ')[0]}"
-        now = time.monotonic()
+        now = self._refused_at = time.monotonic()
+        self._refusal = refusal_text(error)
         if now - self._logged_at.get(kind, -LOG_AGAIN_S) >= LOG_AGAIN_S:
             self._logged_at[kind] = now
-            _log.error("Redis refuses a command: %s", refusal_text(error))
+            _log.error("Redis refuses a command: %s", self._refusal)
 
 
 def is_no_master(error: RedisError) -> bool:
