@@ -36,6 +36,7 @@ from shared.relay import Kind
 from shared.types import Delta, Event, Job, Target, Usage
 from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
 from workers.attempts.embedding import embed
+from workers.providers.images.caller import caller
 from workers.relay.outgoing import OutgoingStream
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Attempt:
     async def run(self) -> None:
         """Run to the end and report it. Raises nothing but CancelledError, when the process shuts down."""
         self._task = asyncio.current_task()
+        caller.set(self.job.key_id or "")
         target = Target(self.job.tier, self._queue, self.job.model)
         self._stream.push(Kind.START, msgspec.json.encode(target), urgent=True)
         try:

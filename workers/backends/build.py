@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from shared.models.providers import ProviderInfo, providers_of
 from shared.postgres.gemini_accounts import GeminiAccountStore
@@ -42,7 +43,8 @@ def backends_of(
         redis: connections that every part shares.
         database: where accounts are that were added at run time.
     """
-    site = Site(tier, settings, credentials, ImageFetcher(), RedisToolCallState(redis))
+    own_host = urlsplit(settings.base_url or "").hostname or ""
+    site = Site(tier, settings, credentials, ImageFetcher(own_host=own_host), RedisToolCallState(redis))
     backends = []
     for row in providers_of(tier):
         module = import_module(f"{row.package or f'workers.providers.{row.name}'}.connect")

@@ -2,17 +2,13 @@
 
 A URL is a client's way to make this machine open connections, so nothing of it is trusted: a host is resolved once,
 every address is checked, the connection goes to an address that was checked, and each redirect starts anew.
-
-Sources: IANA's IPv4 and IPv6 Special-Purpose Address Registries; RFC 4291 (mapped addresses), RFC 3056 (6to4), RFC 6052
-and RFC 8215 (NAT64), RFC 4380 (Teredo). The lists are our own, since Python's `is_global` differs from one patch
-release to the next.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
+from contextlib import suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +17,9 @@ import httpx
 from shared.errors import InvalidRequest
 from workers.providers.http.client import upstream_client
 from workers.providers.http.upstream import NETWORK_ERRORS
+from workers.providers.images.addresses import Address, Lookups, is_foreign
+from workers.providers.images.caller import caller
+from workers.providers.images.remote import CODE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -30,59 +29,10 @@ MAX_URL_CHARS: Final = 8192
 TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
 REDIRECTS: Final = 3
-CODE: Final = "invalid_image_url"
+OWN_S: Final = 60.0
+"""How long the addresses of our own name are taken to stay."""
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_CLOSED_V4: Final = tuple(
-    ipaddress.IPv4Network(network)
-    for network in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
-        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
-        "224.0.0.0/3",
-        "168.63.129.16/32",  # Azure's metadata and health service, a public address that is not one
-    )
-)  # fmt: skip
-_OPEN_V6: Final = ipaddress.IPv6Network("2000::/3")
-_CLOSED_V6: Final = tuple(
-    ipaddress.IPv6Network(network)
-    # Protocol assignments (Teredo, ORCHID, benchmarks), documentation.
-    for network in ("2001::/23", "2001:db8::/32", "3fff::/20")
-)
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _NOT_ALLOWED = "The image's URL is not one of a public http(s) server."
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet.
-
-    Not so are private, loopback, link-local, shared, multicast, reserved and documentation addresses and those of a
-    cloud's metadata, also where an IPv6 address holds such an IPv4 one.
-    """
-    if isinstance(address, ipaddress.IPv4Address):
-        return not any(address in network for network in _CLOSED_V4)
-    embedded = _embedded(address)
-    if embedded is not None:
-        return is_public(embedded)
-    return address in _OPEN_V6 and not any(address in network for network in _CLOSED_V6)
-
-
-def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets to a mapped, 6to4 or NAT64 address end at."""
-    if address in _NAT64:
-        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
-
-
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses of a host, as the system finds them.
-
-    Raises:
-        OSError: it has none.
-    """
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class ImageFetcher:
@@ -93,7 +43,8 @@ class ImageFetcher:
         timeout_s: the most seconds that a fetch may take, redirects included.
         connections: how many may be open at once.
         is_allowed: whether an address may be connected to.
-        resolve: the addresses of a host and port.
+        resolve: the addresses of a host and port, looked up for a caller; by default as the system finds them.
+        own_host: the name by which this gateway is reached from outside, if it has one.
     """
 
     def __init__(
@@ -102,13 +53,19 @@ class ImageFetcher:
         max_bytes: int = MAX_BYTES,
         timeout_s: float = TIMEOUT_S,
         connections: int = 32,
-        is_allowed: Callable[[Address], bool] = is_public,
-        resolve: Callable[[str, int], Awaitable[Sequence[str]]] = resolve,
+        is_allowed: Callable[[Address], bool] = is_foreign,
+        resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None,
+        own_host: str = "",
     ) -> None:
+        self._lookups = Lookups()
+        self._own_host = own_host
+        self._own: frozenset[Address] = frozenset()
+        self._look_at = 0.0
+        self._one_look = asyncio.Lock()
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
         self._is_allowed = is_allowed
-        self._resolve = resolve
+        self._resolve = resolve or self._looked_up
         # No connection serves twice: a kept one would belong to an address that another host was checked for.
         headers = {"accept": "image/*", "accept-encoding": "identity", "connection": "close"}
         self._client = upstream_client("", headers=headers, connections=connections)
@@ -168,6 +125,18 @@ class ImageFetcher:
                 failure = error
         raise failure
 
+    async def _looked_up(self, host: str, port: int) -> Sequence[str]:
+        return await self._lookups.addresses(host, port, caller.get())
+
+    async def _own_addresses(self) -> frozenset[Address]:
+        """The addresses that this gateway is reached by from outside, which may be those of a router before it."""
+        async with self._one_look:
+            if self._own_host and asyncio.get_running_loop().time() >= self._look_at:
+                with suppress(OSError, ValueError):
+                    self._own = frozenset(map(ipaddress.ip_address, await self._resolve(self._own_host, 443)))
+                self._look_at = asyncio.get_running_loop().time() + OWN_S
+            return self._own
+
     async def _addresses(self, host: str, port: int) -> list[Address]:
         """Every address of a host; one that is not allowed spoils them all, as no honest host has such.
 
@@ -179,7 +148,8 @@ class ImageFetcher:
         except (OSError, ValueError):
             # The same words as for a private address: whether a name exists inside is nobody's business.
             raise _refused(_NOT_ALLOWED) from None
-        if not found or not all(self._is_allowed(address) for address in found):
+        own = await self._own_addresses()
+        if not found or not all(self._is_allowed(address) and address not in own for address in found):
             raise _refused(_NOT_ALLOWED)
         return found
 

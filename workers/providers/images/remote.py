@@ -11,10 +11,14 @@ import msgspec
 
 from shared.errors import InvalidRequest
 from shared.openai.messages import ImagePart, Message, UserMessage
+from shared.process.tasks import end_all
 
 MAX_REMOTE_IMAGES: Final = 16
 MAX_REMOTE_BYTES: Final = 64 * 1024 * 1024
 FETCHES_AT_ONCE: Final = 4
+ALL_IMAGES_S: Final = 20.0
+"""For all images of a request together."""
+CODE: Final = "invalid_image_url"
 
 FetchImage = Callable[[str], Awaitable[tuple[str, bytes]]]
 """The type and bytes of the image at a URL, or InvalidRequest: `ImageFetcher` is one."""
@@ -47,7 +51,7 @@ def remote_images(messages: list[Message]) -> Iterator[tuple[str, str]]:
 
 
 async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dict[str, Image]:
-    """Every remote image by its URL, each fetched once; none without `fetch`.
+    """Every remote image by its URL, each fetched once, all within one time; none without `fetch`.
 
     Raises:
         InvalidRequest: one cannot be fetched, or they are too many or too large; `param` names the first such place.
@@ -60,24 +64,41 @@ async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dic
     if len(wanted) > MAX_REMOTE_IMAGES:
         where = list(wanted.values())[MAX_REMOTE_IMAGES]
         raise InvalidRequest(f"At most {MAX_REMOTE_IMAGES} images are fetched for one request.", param=where)
+    found: dict[str, Image] = {}
     room = asyncio.Semaphore(FETCHES_AT_ONCE)
-    outcomes = await asyncio.gather(*(_fetched(fetch, url, where, room) for url, where in wanted.items()))
-    images: dict[str, Image] = {}
-    size = 0
-    for (url, where), outcome in zip(wanted.items(), outcomes, strict=True):
-        if isinstance(outcome, InvalidRequest):
-            raise outcome
-        size += len(outcome.data)
-        if size > MAX_REMOTE_BYTES:
-            raise InvalidRequest("The images are too large together.", param=where)
-        images[url] = outcome
-    return images
+    tasks = [asyncio.create_task(_fetched(fetch, url, where, room, found)) for url, where in wanted.items()]
+    try:
+        async with asyncio.timeout(ALL_IMAGES_S):
+            # In the order of the request, so that the first failing place is named.
+            for task in tasks:
+                if (refusal := await task) is not None:
+                    raise refusal
+    except TimeoutError:
+        where = next((where for url, where in wanted.items() if url not in found), next(iter(wanted.values())))
+        message = f"The images could not be fetched within {ALL_IMAGES_S:g} s."
+        raise InvalidRequest(message, param=where, code=CODE) from None
+    finally:
+        await end_all(*tasks)
+    return {url: found[url] for url in wanted}
 
 
-async def _fetched(fetch: FetchImage, url: str, where: str, room: asyncio.Semaphore) -> Image | InvalidRequest:
-    """The image at `url`, or why there is none: returned, so that the first failing place can be told."""
+async def _fetched(
+    fetch: FetchImage, url: str, where: str, room: asyncio.Semaphore, found: dict[str, Image]
+) -> InvalidRequest | None:
+    """Put the image at `url` beside those that were found, or return why there is none.
+
+    The next begins only as long as their sum allows it.
+    """
     async with room:
-        try:
-            return Image(*await fetch(url))
-        except InvalidRequest as error:
-            return InvalidRequest(error.message, param=where, code=error.code)
+        if _size(found) <= MAX_REMOTE_BYTES:
+            try:
+                found[url] = Image(*await fetch(url))
+            except InvalidRequest as error:
+                return InvalidRequest(error.message, param=where, code=error.code)
+        if _size(found) > MAX_REMOTE_BYTES:
+            return InvalidRequest("The images are too large together.", param=where)
+        return None
+
+
+def _size(images: dict[str, Image]) -> int:
+    return sum(len(image.data) for image in images.values())

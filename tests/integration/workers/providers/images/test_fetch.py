@@ -13,7 +13,8 @@ import pytest
 
 from shared.errors import InvalidRequest
 from tests.upstreams.scripted import BOUND_S
-from workers.providers.images.fetch import Address, ImageFetcher
+from workers.providers.images.addresses import Address
+from workers.providers.images.fetch import ImageFetcher
 
 IMAGE = b"\x89PNG" + bytes(range(256))
 PNG = {"content-type": "image/png"}

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from shared.errors import InvalidRequest
-from workers.providers.images.fetch import CODE, ImageFetcher, is_public, resolve
+from shared.openai.messages import ImagePart, ImageUrl, Message, UserMessage
+from workers.providers.images import remote
+from workers.providers.images.addresses import LOOKUPS_OF_CALLER, Lookups, is_foreign, is_public
+from workers.providers.images.fetch import ImageFetcher
+from workers.providers.images.remote import CODE
 
 PUBLIC = [
     "8.8.8.8",
@@ -117,4 +124,108 @@ async def test_a_host_that_does_not_exist_is_told_as_one_that_is_closed() -> Non
 
 async def test_the_system_resolves_each_address_once() -> None:
     """A literal is its own address."""
-    assert await resolve("127.0.0.1", 80) == ["127.0.0.1"]
+    assert await Lookups().addresses("127.0.0.1", 80, "k") == ["127.0.0.1"]
+
+
+async def test_slow_names_hold_up_only_the_caller_that_named_them() -> None:
+    """Also after it has given up waiting: its lookups go on in their threads, and count; nothing else uses those."""
+    go_on = threading.Event()
+
+    def lookup(host: str, port: int) -> list[str]:
+        del port
+        if host == "slow.example":
+            go_on.wait(60)
+        return ["93.184.216.34"]
+
+    lookups = Lookups(lookup)
+    slow = [asyncio.create_task(lookups.addresses("slow.example", 80, "hostile")) for _ in range(3 * LOOKUPS_OF_CALLER)]
+    await asyncio.sleep(0)
+    for task in slow[:2]:
+        task.cancel()
+    assert await lookups.addresses("fast.example", 80, "other") == ["93.184.216.34"]
+    assert await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 80), "nor the threads of the event loop"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await lookups.addresses("fast.example", 80, "hostile")
+    go_on.set()
+    await asyncio.gather(*slow[2:])
+    assert await lookups.addresses("fast.example", 80, "hostile") == ["93.184.216.34"]
+
+
+async def test_a_name_that_is_not_there_is_an_error_and_leaves_no_place_behind() -> None:
+    """However often."""
+
+    def lookup(host: str, port: int) -> list[str]:
+        raise OSError(host, port)
+
+    lookups = Lookups(lookup)
+    for _ in range(2 * LOOKUPS_OF_CALLER):
+        with pytest.raises(OSError, match="nowhere"):
+            await lookups.addresses("nowhere", 80, "k")
+    assert not lookups._of_caller
+
+
+def test_an_address_of_this_machine_is_not_foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it is a public one; a socket can be bound to it."""
+    ours = ipaddress.ip_address("8.8.8.8")
+    assert is_foreign(ours)
+    monkeypatch.setattr("workers.providers.images.addresses._can_bind", lambda address, _: address == str(ours))
+    assert not is_foreign(ours)
+    monkeypatch.setattr("workers.providers.images.addresses._can_bind", lambda *_: True)
+    assert is_foreign(ours), "where any address can be bound to, that says nothing"
+
+
+async def test_the_name_that_the_gateway_is_reached_by_leads_nowhere() -> None:
+    """By whatever other name its address is given, and whoever has that address: a router, perhaps."""
+
+    async def names(host: str, port: int) -> list[str]:
+        del host, port
+        return ["93.184.216.34"]
+
+    fetcher = ImageFetcher(resolve=names, own_host="claw.example.com")
+    with pytest.raises(InvalidRequest) as caught:
+        await fetcher.fetch("http://93.184.216.34.nip.example/latest")
+    assert caught.value.code == CODE
+    await fetcher.close()
+
+
+async def test_images_are_fetched_only_as_long_as_their_sum_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after is not asked for."""
+    monkeypatch.setattr(remote, "MAX_REMOTE_BYTES", 100)
+    asked: list[str] = []
+
+    async def fetch(url: str) -> tuple[str, bytes]:
+        asked.append(url)
+        return "image/png", bytes(60)
+
+    with pytest.raises(InvalidRequest, match="too large together"):
+        await remote.fetch_images(showing(16), fetch)
+    assert len(asked) <= remote.FETCHES_AT_ONCE + 1
+
+
+async def test_all_images_of_a_request_share_one_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first that is not there by then is named, and no fetch goes on."""
+    monkeypatch.setattr(remote, "ALL_IMAGES_S", 0.05)
+    begun = ended = 0
+
+    async def fetch(url: str) -> tuple[str, bytes]:
+        nonlocal begun, ended
+        if url.endswith("/0"):
+            return "image/png", b"x"
+        begun += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended += 1
+        raise AssertionError
+
+    with pytest.raises(InvalidRequest) as caught:
+        await remote.fetch_images(showing(6), fetch)
+    assert caught.value.param == "messages[0].content[1].image_url.url"
+    assert ended == begun > 0
+
+
+def showing(images: int) -> list[Message]:
+    """A conversation with so many images by address."""
+    parts: list[Any] = [ImagePart(ImageUrl(f"https://example.com/{number}")) for number in range(images)]
+    return [UserMessage(parts)]
