@@ -88,8 +88,8 @@ async def admit(
                 draft,
                 candidates,
                 options=options,
-                own_keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
-                own_arguments=(principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))),
+                keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
+                arguments=(principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))),
             )
     except ResponseError:
         raise QueueRefused from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shared.queue.arq_queue import withdraw
-from shared.queue.placement import enqueue
+from shared.queue.placement import Mode, enqueue
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class QueuedJob:
             return await self._enqueue(draft, live)
         waits_at = (instead_of.target.queue, instead_of.job_id)
         # A look first: mostly nothing has room, and a job may be large.
-        chosen = await self._enqueue(draft, live, instead_of=waits_at, only_look=True)
+        chosen = await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.LOOK)
         if chosen is None or chosen < 0:
             return chosen
-        return await self._enqueue(draft, live, instead_of=waits_at)
+        return await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.MOVE)
 
     def is_known(self) -> None:
         """Note that it is known where the job was put."""
@@ -66,13 +66,11 @@ class QueuedJob:
         draft: JobDraft,
         live: Sequence[Candidate],
         *,
-        instead_of: tuple[str, str] | None = None,
-        only_look: bool = False,
+        waits_at: tuple[str, str] | None = None,
+        mode: Mode = Mode.ADD,
     ) -> int | None:
         self._maybe_at = tuple(candidate.target.queue for candidate in live)
         try:
-            return await enqueue(
-                self._redis, draft, live, options=self._options, instead_of=instead_of, only_look=only_look
-            )
+            return await enqueue(self._redis, draft, live, options=self._options, waits_at=waits_at, mode=mode)
         except UNREACHABLE:
             return -1

@@ -9,7 +9,7 @@ import msgspec
 from api.admission.admit import admit
 from api.requests.failover import Failover, acceptable_now
 from shared.ids import job_id
-from shared.queue.placement import Candidate, PlacementOptions, enqueue
+from shared.queue.placement import Candidate, Mode, PlacementOptions, enqueue
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ class SimulatedRequest:
         live = acceptable_now(self._router.live(self._failover.overflow()))
         waits_at = (self.target.queue, job_id(self.draft.request_id, self.draft.attempt))
         chosen = (
-            await enqueue(self._redis, self.draft, live, options=self._options, instead_of=waits_at) if live else -1
+            await enqueue(self._redis, self.draft, live, options=self._options, waits_at=waits_at, mode=Mode.MOVE)
+            if live
+            else -1
         )
         if chosen is None:
             return

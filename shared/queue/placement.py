@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -80,6 +81,17 @@ class PlacementOptions(msgspec.Struct, frozen=True, kw_only=True):
     most_waiting: int
 
 
+class Mode(StrEnum):
+    """What `enqueue` does with the attempt."""
+
+    ADD = "add"
+    """It is a further one."""
+    MOVE = "move"
+    """It waits in a queue, and is taken out of that in the same step."""
+    LOOK = "look"
+    """As MOVE, but nothing is changed, and the job itself, which may be large, is not sent."""
+
+
 async def place(
     redis: Redis,
     script: str,
@@ -87,10 +99,9 @@ async def place(
     candidates: Sequence[Candidate],
     *,
     options: PlacementOptions,
-    own_keys: tuple[str, str, str],
-    own_arguments: tuple[str | bytes | int, str | bytes | int],
-    is_move: bool = False,
-    only_look: bool = False,
+    keys: Sequence[str],
+    arguments: Sequence[str | bytes | int],
+    mode: Mode = Mode.ADD,
 ) -> Any:
     """Run `admit.lua` or `enqueue.lua`; returns what the script returns.
 
@@ -100,23 +111,24 @@ async def place(
         draft: the attempt.
         candidates: by rank.
         options: budgets and priority.
-        own_keys: the script's own keys.
-        own_arguments: its own arguments.
-        is_move: the request could also stay where it is, so none of the candidates is its last resort.
-        only_look: leave the job itself out, which may be large.
+        keys: the script's own keys.
+        arguments: its own arguments.
+        mode: a job that is moved could also stay where it is, so none of the candidates is its last resort.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     name = job_id(draft.request_id, draft.attempt)
-    keys = [job_key(name), budget_key_at(draft.admitted_ms), *own_keys]
     targets = [candidate.target for candidate in candidates]
-    if only_look:
+    if mode is Mode.LOOK:
         rest, heads = b"", [b""] * len(targets)
     else:
-        rest, heads = encode_job(draft, targets, last=[False] * len(targets) if is_move else _last(candidates))
+        last = _last(candidates) if mode is Mode.ADD else [False] * len(targets)
+        rest, heads = encode_job(draft, targets, last=last)
     limits = options.limits
-    arguments: list[str | bytes | int] = [
+    all_keys = [job_key(name), budget_key_at(draft.admitted_ms), *(target.queue for target in targets), *keys]
+    all_arguments: list[str | bytes | int] = [
+        len(candidates),
         options.most_waiting,
         max(1000, draft.expires_ms - int(time.time() * 1000)),
         name,
@@ -126,11 +138,9 @@ async def place(
         PRIORITIES[options.priority],
         "" if limits.all_nano_usd is None else limits.all_nano_usd,
         "" if limits.key_nano_usd is None else limits.key_nano_usd,
-        *own_arguments,
     ]
     for candidate, head in zip(candidates, heads, strict=True):
-        keys.append(candidate.target.queue)
-        arguments += (
+        all_arguments += (
             candidate.rank,
             candidate.slots,
             candidate.service_ms,
@@ -140,7 +150,7 @@ async def place(
             head,
             candidate.target.model,
         )
-    return await scripts.run(redis, script, keys, *arguments)
+    return await scripts.run(redis, script, all_keys, *all_arguments, *arguments)
 
 
 async def enqueue(
@@ -149,37 +159,30 @@ async def enqueue(
     candidates: Sequence[Candidate],
     *,
     options: PlacementOptions,
-    instead_of: tuple[str, str] | None = None,
-    only_look: bool = False,
+    waits_at: tuple[str, str] | None = None,
+    mode: Mode = Mode.ADD,
 ) -> int | None:
-    """Put a further attempt into a queue.
+    """Put a further attempt into a queue, or move one that waits.
 
     Args:
         redis: where the queues are.
         draft: the attempt.
         candidates: by rank.
         options: budgets and priority.
-        instead_of: the queue and job id of an attempt that waits, and is taken out in the same step.
-        only_look: change nothing, and do not send the job itself.
+        waits_at: to move or look: the queue and job id of the attempt that waits.
+        mode: what is done.
 
     Returns:
-        The position of the chosen candidate, -1 when none has room or can be paid, None when the attempt that it
-        was to replace does not wait any more.
+        The position of the chosen candidate, -1 when none has room or can be paid, None when the attempt that was to
+        be moved does not wait any more.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    queue, name = instead_of or ("", "")
+    keys = [] if waits_at is None else [waits_at[0], job_key(waits_at[1])]
+    arguments = [mode.value] if waits_at is None else [mode.value, waits_at[1]]
     chosen: int = await place(
-        redis,
-        scripts.ENQUEUE,
-        draft,
-        candidates,
-        options=options,
-        own_keys=(queue, job_key(name), ""),
-        own_arguments=(name, "look" if only_look else ""),
-        is_move=instead_of is not None,
-        only_look=only_look,
+        redis, scripts.ENQUEUE, draft, candidates, options=options, keys=keys, arguments=arguments, mode=mode
     )
     return None if chosen == -1 else chosen - 1
 

@@ -1,6 +1,7 @@
 """Every name we use in Redis, arq's among them: a name is made here and nowhere else.
 
-Ids of processes are 16 random bytes; their hex digits stand in the names.
+`docs/redis.md` says what stands there, how long, and how to read it. Ids of processes are 16 random bytes; their hex
+digits stand in the names.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from typing import Final
 
 _JOB: Final = "arq:job:"
 _IN_PROGRESS: Final = "arq:in-progress:"
+_RUNNING: Final = "claw:running:"
+_SHARED: Final = "claw:shared:"
+_FAIR: Final = "claw:fair:"
+_WAKE: Final = "claw:wake:"
 USAGE_STREAM: Final = "claw:usage"
 REJECTED_USAGE_STREAM: Final = "claw:usage:rejected"
 JANITOR_LOCK: Final = "claw:janitor"
@@ -36,7 +41,7 @@ def control_channel(worker_id: bytes) -> str:
 
 def wake_channel(queue: str) -> str:
     """Where a new job in `queue` is announced."""
-    return "claw:wake:" + queue
+    return _WAKE + queue
 
 
 def api_key(api_id: str) -> str:
@@ -76,7 +81,7 @@ def in_progress_key(job_id: str) -> str:
 
 def running_key(queue: str) -> str:
     """The jobs of a queue that run: a sorted set by the millisecond up to which each counts."""
-    return "claw:running:" + queue
+    return _RUNNING + queue
 
 
 def budget_key(month: str) -> str:
@@ -152,3 +157,24 @@ def probing_key(account: str) -> str:
 def removed_account_key(name: str) -> str:
     """Exists when a Gemini account of this id or name was removed not long ago."""
     return "claw:gemini:removed:" + name
+
+
+def shared_key(queue: str) -> str:
+    """Return the key of what waits in other queues and may be taken over: a sorted set, written by `place.lua`."""
+    return _SHARED + queue
+
+
+def fair_key(queue: str, priority: int) -> str:
+    """Return the key of each owner's last turn in a queue: a hash of scores, written by `place.lua`."""
+    return f"{_FAIR}{queue}:{priority}"
+
+
+LUA_NAMES: Final = {
+    "job_key": _JOB,
+    "in_progress_key": _IN_PROGRESS,
+    "running_key": _RUNNING,
+    "shared_key": _SHARED,
+    "fair_key": _FAIR,
+    "wake_channel": _WAKE,
+}
+"""Functions that a script may use for names that only it can make, and what each puts before its argument."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoScriptError
 
+from shared.redis.names import LUA_NAMES
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,9 +24,15 @@ _FOLDER = Path(__file__).parent / "lua"
 
 
 def _script(*names: str) -> str:
-    """The text of a script, after that of those it builds on, without comments."""
+    """Return the text of a script, after the names it uses and the scripts it builds on, without comments."""
     lines = (line for name in names for line in (_FOLDER / f"{name}.lua").read_text().splitlines())
-    return "\n".join(line for line in lines if not line.startswith("--"))
+    text = "\n".join(line for line in lines if not line.startswith("--"))
+    used = (
+        f"local function {function}(name) return '{start}' .. name end"
+        for function, start in LUA_NAMES.items()
+        if function + "(" in text
+    )
+    return "\n".join((*used, text))
 
 
 ACCOUNT_FAIL: Final = _script("account_fail")

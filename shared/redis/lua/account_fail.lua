@@ -11,72 +11,74 @@ local failures, window, open_least, open_most = 5, 30000, 5000, 60000
 local hour, day, bucket = 3600000, 86400000, 5000
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local kind, role, problem = ARGV[1], ARGV[2], ARGV[3]
+local account, breaker, quota, window_counts = unpack(KEYS)
+local kind, role, problem, fingerprint, period = unpack(ARGV, 1, 5)
+local cool_ms, went_well, FIRST_LIMIT = tonumber(ARGV[6]), ARGV[7], 8
 
 if kind == 'rejected' then
-  local known = redis.call('HMGET', KEYS[1], 'rejected', 'since', 'until')
+  local known = redis.call('HMGET', account, 'rejected', 'since', 'until')
   local since, ends = now, now + reject_cool
-  if known[1] == ARGV[4] then
+  if known[1] == fingerprint then
     since = known[2]
     -- As long as it cools down, another refusal says nothing new.
     if (tonumber(known[3]) or 0) > now then ends = tonumber(known[3]) end
   end
-  redis.call('HSET', KEYS[1], 'rejected', ARGV[4], 'since', since, 'until', ends, 'error', problem, 'probe', 0)
-  redis.call('PEXPIRE', KEYS[1], day)
-  redis.call('HDEL', KEYS[2], 'probe')
+  redis.call('HSET', account, 'rejected', fingerprint, 'since', since, 'until', ends, 'error', problem, 'probe', 0)
+  redis.call('PEXPIRE', account, day)
+  redis.call('HDEL', breaker, 'probe')
   return ends
 end
-if role ~= '' then redis.call('HDEL', KEYS[1], 'probe') end
+if role ~= '' then redis.call('HDEL', account, 'probe') end
 
 if kind == 'throttled' then
   -- Whoever is throttled was let in.
-  if role ~= '' then redis.call('HDEL', KEYS[1], 'rejected', 'since', 'until', 'error') end
-  if role ~= '' then redis.call('HDEL', KEYS[2], 'probe') end
-  local known = redis.call('HMGET', KEYS[3], 'cool', 'step')
+  if role ~= '' then redis.call('HDEL', account, 'rejected', 'since', 'until', 'error') end
+  if role ~= '' then redis.call('HDEL', breaker, 'probe') end
+  local known = redis.call('HMGET', quota, 'cool', 'step')
   local ends, step = tonumber(known[1]) or 0, tonumber(known[2]) or 0
   if now - ends > 2 * cool_most then step = 0 end
-  local wait = tonumber(ARGV[6])
+  local wait = cool_ms
   if wait == 0 then
     -- Attempts that ran beside each other are one sign, not many.
     if ends > now then return ends end
     wait = math.min(cool_most, cool_least * 2 ^ step)
-    redis.call('HSET', KEYS[3], 'step', math.min(step + 1, 10))
+    redis.call('HSET', quota, 'step', math.min(step + 1, 10))
   end
   if now + wait >= ends then
-    redis.call('HSET', KEYS[3], 'cool', now + wait, 'period', ARGV[5], 'error', problem)
+    redis.call('HSET', quota, 'cool', now + wait, 'period', period, 'error', problem)
     ends = now + wait
   end
-  for n = 8, #ARGV, 2 do
-    local limit = redis.call('HGET', KEYS[3], ARGV[n])
-    local learned = (tonumber(redis.call('HGET', KEYS[3], 'learned')) or 0) > now
-    if not learned then redis.call('HDEL', KEYS[3], 'rpm', 'tpm', 'rpd') end
+  for n = FIRST_LIMIT, #ARGV, 2 do
+    local limit = redis.call('HGET', quota, ARGV[n])
+    local learned = (tonumber(redis.call('HGET', quota, 'learned')) or 0) > now
+    if not learned then redis.call('HDEL', quota, 'rpm', 'tpm', 'rpd') end
     if not (learned and limit) or tonumber(ARGV[n + 1]) < tonumber(limit) then
-      redis.call('HSET', KEYS[3], ARGV[n], ARGV[n + 1])
+      redis.call('HSET', quota, ARGV[n], ARGV[n + 1])
     end
-    redis.call('HSET', KEYS[3], 'learned', now + day)
+    redis.call('HSET', quota, 'learned', now + day)
   end
-  redis.call('PEXPIRE', KEYS[3], 2 * day)
+  redis.call('PEXPIRE', quota, 2 * day)
   return ends
 end
 
-if redis.call('EXISTS', KEYS[2]) == 1 then
-  redis.call('HSET', KEYS[2], 'error', problem)
-  if role ~= 'probe' then return tonumber(redis.call('HGET', KEYS[2], 'until')) end
-  local step = (tonumber(redis.call('HGET', KEYS[2], 'step')) or 0) + 1
+if redis.call('EXISTS', breaker) == 1 then
+  redis.call('HSET', breaker, 'error', problem)
+  if role ~= 'probe' then return tonumber(redis.call('HGET', breaker, 'until')) end
+  local step = (tonumber(redis.call('HGET', breaker, 'step')) or 0) + 1
   local ends = now + math.min(open_most, open_least * 2 ^ step)
-  redis.call('HSET', KEYS[2], 'until', ends, 'step', math.min(step, 10), 'probe', 0)
-  redis.call('PEXPIRE', KEYS[2], ends - now + reject_cool)
+  redis.call('HSET', breaker, 'until', ends, 'step', math.min(step, 10), 'probe', 0)
+  redis.call('PEXPIRE', breaker, ends - now + reject_cool)
   return ends
 end
 local current = math.floor(now / bucket)
-redis.call('HINCRBY', KEYS[4], 'bad:' .. current, 1)
-redis.call('HINCRBY', KEYS[4], 'good:' .. current, ARGV[7])
-redis.call('PEXPIRE', KEYS[4], window + bucket)
-local bad, good, counts = 0, 0, redis.call('HGETALL', KEYS[4])
+redis.call('HINCRBY', window_counts, 'bad:' .. current, 1)
+redis.call('HINCRBY', window_counts, 'good:' .. current, went_well)
+redis.call('PEXPIRE', window_counts, window + bucket)
+local bad, good, counts = 0, 0, redis.call('HGETALL', window_counts)
 for n = 1, #counts, 2 do
   local name, number = string.match(counts[n], '^(%a+):(%d+)$')
   if tonumber(number) <= current - window / bucket then
-    redis.call('HDEL', KEYS[4], counts[n])
+    redis.call('HDEL', window_counts, counts[n])
   elseif name == 'bad' then
     bad = bad + counts[n + 1]
   else
@@ -84,7 +86,7 @@ for n = 1, #counts, 2 do
   end
 end
 if bad < failures or bad < good then return 0 end
-redis.call('DEL', KEYS[4])
-redis.call('HSET', KEYS[2], 'until', now + open_least, 'step', 0, 'probe', 0, 'since', now, 'error', problem)
-redis.call('PEXPIRE', KEYS[2], open_least + reject_cool)
+redis.call('DEL', window_counts)
+redis.call('HSET', breaker, 'until', now + open_least, 'step', 0, 'probe', 0, 'since', now, 'error', problem)
+redis.call('PEXPIRE', breaker, open_least + reject_cool)
 return now + open_least

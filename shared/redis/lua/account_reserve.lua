@@ -12,12 +12,23 @@
 --          ms until which a minute's quota is worth waiting for, or 0}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local how, model, counted = ARGV[1], ARGV[2], ARGV[7] == '1'
+local closed_models = KEYS[1]
+local how, model, prompt_tokens, reservation = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local probe_ms, day_ends_ms, counted = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
 local minute, retry, life = 60000, 1000, 172800000
 local accounts = (#ARGV - 7) / 5
 
-local function key(i, part) return KEYS[6 * i - 5 + part] end
-local function arg(i, part) return ARGV[5 * i + 2 + part] end
+local function account_at(i) return KEYS[6 * i - 4] end
+local function breaker_at(i) return KEYS[6 * i - 3] end
+local function quota_at(i) return KEYS[6 * i - 2] end
+local function minute_at(i) return KEYS[6 * i - 1] end
+local function tokens_at(i) return KEYS[6 * i] end
+local function day_at(i) return KEYS[6 * i + 1] end
+local function account_id(i) return ARGV[5 * i + 3] end
+local function fingerprint(i) return ARGV[5 * i + 4] end
+local function most_rpm(i) return ARGV[5 * i + 5] end
+local function most_tpm(i) return ARGV[5 * i + 6] end
+local function most_rpd(i) return ARGV[5 * i + 7] end
 
 local function lower(one, other)
   one, other = tonumber(one) or 0, tonumber(other) or 0
@@ -26,18 +37,18 @@ local function lower(one, other)
 end
 
 local function forget_old(i)
-  for _, use in ipairs(redis.call('ZRANGEBYSCORE', key(i, 4), '-inf', now - minute)) do
-    local tokens = redis.call('HGET', key(i, 5), use) or 0
-    redis.call('HINCRBY', key(i, 5), 'total', 0 - tokens)
-    redis.call('HDEL', key(i, 5), use)
-    redis.call('ZREM', key(i, 4), use)
+  for _, use in ipairs(redis.call('ZRANGEBYSCORE', minute_at(i), '-inf', now - minute)) do
+    local tokens = redis.call('HGET', tokens_at(i), use) or 0
+    redis.call('HINCRBY', tokens_at(i), 'total', 0 - tokens)
+    redis.call('HDEL', tokens_at(i), use)
+    redis.call('ZREM', minute_at(i), use)
   end
 end
 
 local function enough_freed(i, tokens)
-  local uses = redis.call('ZRANGE', key(i, 4), 0, -1, 'WITHSCORES')
+  local uses = redis.call('ZRANGE', minute_at(i), 0, -1, 'WITHSCORES')
   for n = 1, #uses, 2 do
-    tokens = tokens - (redis.call('HGET', key(i, 5), uses[n]) or 0)
+    tokens = tokens - (redis.call('HGET', tokens_at(i), uses[n]) or 0)
     if tokens <= 0 then return uses[n + 1] + minute end
   end
   return now + minute
@@ -54,15 +65,15 @@ end
 
 local function look(i, asked)
   local state = {room = 1}
-  if redis.call('HGET', key(i, 1), 'rejected') == arg(i, 2) then
-    state = cooling(key(i, 1), 'rejected')
+  if redis.call('HGET', account_at(i), 'rejected') == fingerprint(i) then
+    state = cooling(account_at(i), 'rejected')
     if state.why then return state end
   end
-  if redis.call('EXISTS', key(i, 2)) == 1 then
-    state = cooling(key(i, 2), 'failing')
+  if redis.call('EXISTS', breaker_at(i)) == 1 then
+    state = cooling(breaker_at(i), 'failing')
     if state.why then return state end
   end
-  local quota = redis.call('HMGET', key(i, 3), 'cool', 'period', 'error', 'learned', 'rpm', 'tpm', 'rpd')
+  local quota = redis.call('HMGET', quota_at(i), 'cool', 'period', 'error', 'learned', 'rpm', 'tpm', 'rpd')
   if (tonumber(quota[1]) or 0) > now then
     return {why = quota[2] == 'minute' and 'minute' or quota[2] == 'day' and 'told' or 'cooling',
             ends = tonumber(quota[1]), error = quota[3]}
@@ -70,16 +81,16 @@ local function look(i, asked)
   if not counted then return state end
   forget_old(i)
   local learned = (tonumber(quota[4]) or 0) > now
-  local rpm = lower(arg(i, 3), learned and quota[5])
-  local tpm = lower(arg(i, 4), learned and quota[6])
-  local rpd = lower(arg(i, 5), learned and quota[7])
-  local requests = redis.call('ZCARD', key(i, 4))
-  local tokens = tonumber(redis.call('HGET', key(i, 5), 'total')) or 0
-  local today = tonumber(redis.call('HGET', key(i, 6), 'model:' .. model)) or 0
-  if rpd > 0 and today >= rpd then return {why = 'day', ends = now + tonumber(ARGV[6])} end
+  local rpm = lower(most_rpm(i), learned and quota[5])
+  local tpm = lower(most_tpm(i), learned and quota[6])
+  local rpd = lower(most_rpd(i), learned and quota[7])
+  local requests = redis.call('ZCARD', minute_at(i))
+  local tokens = tonumber(redis.call('HGET', tokens_at(i), 'total')) or 0
+  local today = tonumber(redis.call('HGET', day_at(i), 'model:' .. model)) or 0
+  if rpd > 0 and today >= rpd then return {why = 'day', ends = now + day_ends_ms} end
   if rpm > 0 and requests >= rpm then
     local nth = requests - rpm
-    return {why = 'minute', ends = redis.call('ZRANGE', key(i, 4), nth, nth, 'WITHSCORES')[2] + minute}
+    return {why = 'minute', ends = redis.call('ZRANGE', minute_at(i), nth, nth, 'WITHSCORES')[2] + minute}
   end
   -- A prompt that is larger than the whole quota is for another tier; where there is none, Google may decide.
   if tpm > 0 and tokens + asked > tpm and (tokens > 0 or how == 'take' or how == 'peek') then
@@ -107,9 +118,9 @@ local function shut()
     if state.why and (not first or sooner(state, first)) then first = state end
   end
   if #open > 0 or not first then return 0, open end
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 3600000)
-  redis.call('ZADD', KEYS[1], first.ends, all_rejected and '' or model)
-  redis.call('PEXPIRE', KEYS[1], life)
+  redis.call('ZREMRANGEBYSCORE', closed_models, '-inf', now - 3600000)
+  redis.call('ZADD', closed_models, first.ends, all_rejected and '' or model)
+  redis.call('PEXPIRE', closed_models, life)
   return first.ends, open
 end
 
@@ -119,7 +130,7 @@ if how == 'peek' then
 end
 local states, best = {}, nil
 for i = 1, accounts do
-  states[i] = look(i, tonumber(ARGV[3]))
+  states[i] = look(i, prompt_tokens)
   local state, other = states[i], best and states[best]
   if not state.why and (not other or (other.probe and not state.probe)
       or (other.probe == state.probe and state.room > other.room)) then best = i end
@@ -142,7 +153,7 @@ if not best then
   local rank = ranks[states[least].why]
   for i = 1, accounts do
     local is_hopeless = math.floor(ranks[states[i].why] / 100) > math.floor(rank / 100)
-    if not is_hopeless and (tonumber(redis.call('HGET', key(i, 1), 'forced')) or 0) + retry <= now then
+    if not is_hopeless and (tonumber(redis.call('HGET', account_at(i), 'forced')) or 0) + retry <= now then
       if not due or worse(due, i) then due = i end
     end
   end
@@ -152,25 +163,25 @@ if not best then
     return {'closed', closed, first.why, first.ends, first.error or '', now, waits}
   end
   best = due
-  redis.call('HSET', key(best, 1), 'forced', now)
-  redis.call('PEXPIRE', key(best, 1), life)
+  redis.call('HSET', account_at(best), 'forced', now)
+  redis.call('PEXPIRE', account_at(best), life)
 elseif role == 'probe' then
-  local lease = now + tonumber(ARGV[5])
-  if redis.call('HGET', key(best, 1), 'rejected') == arg(best, 2) then redis.call('HSET', key(best, 1), 'probe', lease) end
-  if redis.call('EXISTS', key(best, 2)) == 1 then redis.call('HSET', key(best, 2), 'probe', lease) end
+  local lease = now + probe_ms
+  if redis.call('HGET', account_at(best), 'rejected') == fingerprint(best) then redis.call('HSET', account_at(best), 'probe', lease) end
+  if redis.call('EXISTS', breaker_at(best)) == 1 then redis.call('HSET', breaker_at(best), 'probe', lease) end
 end
 local closed = 0
 if counted then
-  local use = arg(best, 1) .. ' ' .. ARGV[4]
-  redis.call('ZADD', key(best, 4), now, use)
-  redis.call('HSET', key(best, 5), use, ARGV[3])
-  redis.call('HINCRBY', key(best, 5), 'total', ARGV[3])
-  redis.call('PEXPIRE', key(best, 4), 2 * minute)
-  redis.call('PEXPIRE', key(best, 5), 2 * minute)
-  redis.call('HINCRBY', key(best, 6), 'model:' .. model, 1)
-  redis.call('HINCRBY', key(best, 6), 'requests:' .. arg(best, 1), 1)
-  redis.call('PEXPIRE', key(best, 6), life)
+  local use = account_id(best) .. ' ' .. reservation
+  redis.call('ZADD', minute_at(best), now, use)
+  redis.call('HSET', tokens_at(best), use, prompt_tokens)
+  redis.call('HINCRBY', tokens_at(best), 'total', prompt_tokens)
+  redis.call('PEXPIRE', minute_at(best), 2 * minute)
+  redis.call('PEXPIRE', tokens_at(best), 2 * minute)
+  redis.call('HINCRBY', day_at(best), 'model:' .. model, 1)
+  redis.call('HINCRBY', day_at(best), 'requests:' .. account_id(best), 1)
+  redis.call('PEXPIRE', day_at(best), life)
 end
-if role == '' then redis.call('ZREM', KEYS[1], model, '') end
+if role == '' then redis.call('ZREM', closed_models, model, '') end
 if counted and look(best, 1).why then closed = shut() end
 return {'ok', best, role, closed}

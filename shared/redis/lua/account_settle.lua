@@ -4,36 +4,38 @@
 -- ARGV  1 'good': the account answered  'unused': nothing was used  'used': it is not known what was
 --       2 '' | 'probe' | 'forced'  3 model  4 account  5 reservation, '' where none was made
 --       6 prompt tokens, '' where not known  7 all tokens
-local outcome, role, model = ARGV[1], ARGV[2], ARGV[3]
+-- returns 0 where nothing was reserved, else 1
+local closed_models, account, breaker, quota, minute, tokens, day, window = unpack(KEYS)
+local outcome, role, model, account_id, reservation, prompt_tokens, all_tokens = unpack(ARGV)
 if role ~= '' then
   if outcome == 'good' then
-    redis.call('DEL', KEYS[3], KEYS[8])
-    redis.call('HDEL', KEYS[2], 'rejected', 'until', 'probe', 'error', 'since')
-    redis.call('HDEL', KEYS[4], 'cool', 'period', 'error')
-    redis.call('ZREM', KEYS[1], model, '')
+    redis.call('DEL', breaker, window)
+    redis.call('HDEL', account, 'rejected', 'until', 'probe', 'error', 'since')
+    redis.call('HDEL', quota, 'cool', 'period', 'error')
+    redis.call('ZREM', closed_models, model, '')
   else
-    redis.call('HDEL', KEYS[2], 'probe')
-    redis.call('HDEL', KEYS[3], 'probe')
+    redis.call('HDEL', account, 'probe')
+    redis.call('HDEL', breaker, 'probe')
   end
 end
-if ARGV[5] == '' then return 0 end
-local use = ARGV[4] .. ' ' .. ARGV[5]
-if outcome == 'good' then redis.call('HDEL', KEYS[4], 'step') end
-local taken = redis.call('HGET', KEYS[6], use)
+if reservation == '' then return 0 end
+local use = account_id .. ' ' .. reservation
+if outcome == 'good' then redis.call('HDEL', quota, 'step') end
+local taken = redis.call('HGET', tokens, use)
 if outcome == 'unused' then
   if taken then
-    redis.call('HINCRBY', KEYS[6], 'total', 0 - taken)
-    redis.call('HDEL', KEYS[6], use)
-    redis.call('ZREM', KEYS[5], use)
+    redis.call('HINCRBY', tokens, 'total', 0 - taken)
+    redis.call('HDEL', tokens, use)
+    redis.call('ZREM', minute, use)
   end
-  for _, name in ipairs({'model:' .. model, 'requests:' .. ARGV[4]}) do
-    if redis.call('HINCRBY', KEYS[7], name, -1) <= 0 then redis.call('HDEL', KEYS[7], name) end
+  for _, name in ipairs({'model:' .. model, 'requests:' .. account_id}) do
+    if redis.call('HINCRBY', day, name, -1) <= 0 then redis.call('HDEL', day, name) end
   end
   return 1
 end
-if taken and ARGV[6] ~= '' then
-  redis.call('HINCRBY', KEYS[6], 'total', ARGV[6] - taken)
-  redis.call('HSET', KEYS[6], use, ARGV[6])
+if taken and prompt_tokens ~= '' then
+  redis.call('HINCRBY', tokens, 'total', prompt_tokens - taken)
+  redis.call('HSET', tokens, use, prompt_tokens)
 end
-if ARGV[7] ~= '0' then redis.call('HINCRBY', KEYS[7], 'tokens:' .. ARGV[4], ARGV[7]) end
+if all_tokens ~= '0' then redis.call('HINCRBY', day, 'tokens:' .. account_id, all_tokens) end
 return 1

@@ -1,16 +1,19 @@
--- Puts a further attempt of an open request into a queue. With an earlier job that still waits, it is taken out in the
--- same step, and stays where it is if nothing else has room. Stands after place.lua.
+-- Puts a further attempt of an open request into a queue, or moves one that still waits to another queue. A job that
+-- is moved is taken out in the same step, and stays where it is if nothing else has room. Stands after place.lua.
 --
--- KEYS  3 queue of the earlier job  4 the earlier job
--- ARGV  10 the earlier job's id, or ''  11 'look': only say what would be chosen
--- returns the candidate from 1, 0 when none has room or can be paid, -1 when the earlier job does not wait any more
-if ARGV[10] ~= '' and not redis.call('ZSCORE', KEYS[3], ARGV[10]) then return -1 end
-local chosen, _, rank = choose()
-if chosen == 0 or ARGV[11] == 'look' then return chosen end
-if ARGV[10] ~= '' then
-  redis.call('ZREM', KEYS[3], ARGV[10])
-  redis.call('DEL', KEYS[4])
+-- own KEYS  none to add; to move or look: 1 queue where the job waits  2 that job
+-- own ARGV  1 mode: 'add'; 'move'; 'look': as 'move', but only says what would be chosen
+--           2 to move or look: id of the job that waits
+-- returns the candidate from 1, 0 when none has room or can be paid, -1 when the job does not wait any more
+local mode, waits_at, waiting_job, waiting_id = own_argument(1), own_key(1), own_key(2), own_argument(2)
+local moves = mode ~= 'add'
+if moves and not redis.call('ZSCORE', waits_at, waiting_id) then return -1 end
+local chosen, _, rank_from_to = choose()
+if chosen == 0 or mode == 'look' then return chosen end
+if moves then
+  redis.call('ZREM', waits_at, waiting_id)
+  redis.call('DEL', waiting_job)
 end
 release()
-put(chosen, ARGV[10] == '', rank)  -- one that waited for its turn before does not wait again
+put(chosen, not moves, rank_from_to)  -- a further attempt waited for its turn before, and does not wait again
 return chosen

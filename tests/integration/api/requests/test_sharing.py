@@ -10,7 +10,7 @@ import pytest
 from shared.errors import Overloaded
 from shared.ids import job_id
 from shared.queue.arq_queue import decode_job, withdraw
-from shared.queue.placement import Candidate, PlacementOptions, enqueue
+from shared.queue.placement import Candidate, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
 from shared.redis.names import job_key, running_key, wake_channel
@@ -158,7 +158,8 @@ async def test_what_is_gone_is_not_taken_over(redis: Redis) -> None:
         moving,
         [at("free", "gemini")],
         options=PlacementOptions(most_waiting=10),
-        instead_of=(waits_at, id_of(moving)),
+        mode=Mode.MOVE,
+        waits_at=(waits_at, id_of(moving)),
     )
     assert moved == 0
     assert await taken(redis, queue) == await taken(redis, other) == []

@@ -14,7 +14,7 @@ from api.admission.auth import Principal
 from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id, new_request_id
 from shared.queue.arq_queue import forget, withdraw
-from shared.queue.placement import BudgetLimits, Candidate, PlacementOptions, enqueue
+from shared.queue.placement import BudgetLimits, Candidate, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
 from shared.redis.names import budget_key_at, in_progress_key, job_key, open_requests, running_key
 from shared.types import JobDraft, Target, Tier
@@ -275,10 +275,10 @@ async def test_a_waiting_job_moves_in_one_step(redis: Redis) -> None:
     name = job_id(request.request_id, 1)
     waits_at, options = ("home", name), PlacementOptions(most_waiting=1)
     await put(redis, at("g", "gemini"))
-    assert await enqueue(redis, request, [at("g", "gemini")], options=options, instead_of=waits_at) == -1
+    assert await enqueue(redis, request, [at("g", "gemini")], options=options, waits_at=waits_at, mode=Mode.MOVE) == -1
     assert await redis.zscore("home", name) is not None
     await claim(redis, "g")
-    assert await enqueue(redis, request, [at("g", "gemini")], options=options, instead_of=waits_at) == 0
+    assert await enqueue(redis, request, [at("g", "gemini")], options=options, waits_at=waits_at, mode=Mode.MOVE) == 0
     assert await redis.zscore("home", name) is None
     (job,) = await claim(redis, "g")
     assert (job["request_id"], job["tier"], job["attempt"]) == (request.request_id, "gemini", 1)
@@ -290,7 +290,12 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
         _, request = await put(redis, at("home"))
         waits_at = ("home", job_id(request.request_id, 1))
         move = enqueue(
-            redis, request, [at("g", "gemini")], options=PlacementOptions(most_waiting=10), instead_of=waits_at
+            redis,
+            request,
+            [at("g", "gemini")],
+            options=PlacementOptions(most_waiting=10),
+            waits_at=waits_at,
+            mode=Mode.MOVE,
         )
         claimed, moved = await asyncio.gather(claim(redis, "home"), move)
         there = await claim(redis, "g")
@@ -303,7 +308,7 @@ async def test_looking_changes_nothing(redis: Redis) -> None:
     _, request = await put(redis, at("home"))
     waits_at, options = ("home", job_id(request.request_id, 1)), PlacementOptions(most_waiting=1)
     before = await redis.dbsize()
-    look = {"options": options, "instead_of": waits_at, "only_look": True}
+    look = {"options": options, "waits_at": waits_at, "mode": Mode.LOOK}
     assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
     assert await redis.dbsize() == before
     assert await redis.zcard("home") == 1
@@ -321,7 +326,10 @@ async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) ->
     waits_at = ("a", job_id(request.request_id, 1))
     other = at("b", slots=1, service_ms=5000, most_wait_ms=1000)
     assert (
-        await enqueue(redis, request, [other], options=PlacementOptions(most_waiting=1000), instead_of=waits_at) == -1
+        await enqueue(
+            redis, request, [other], options=PlacementOptions(most_waiting=1000), waits_at=waits_at, mode=Mode.MOVE
+        )
+        == -1
     )
 
 
