@@ -11,7 +11,7 @@ import asyncpg
 from quart import current_app
 
 from api.accounting.budget import Budget
-from api.accounting.usage_log import Ledger
+from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.relay.receiver import RelayReceiver
@@ -56,12 +56,12 @@ class Gateway:
         self.routing_table = RoutingTable(self.database, self.redis)
         self.router = Router(self.capacity, settings, self.routing_table)
         self.budget = Budget(settings.monthly_budget_usd, self.database, self.redis)
-        self.ledger = Ledger(self.redis, self.api_id.hex())
+        self.usage_log = UsageLogWriter(self.redis, self.api_id.hex())
         self.relay = RelayReceiver(
             settings, self.redis, self.api_id, on_news=self._handle_news, is_served=self.capacity.is_served
         )
         self.requests = RequestServices(
-            settings, self.redis, self.api_id.hex(), self.router, self.relay, self.ledger, self.spawn
+            settings, self.redis, self.api_id.hex(), self.router, self.relay, self.usage_log, self.spawn
         )
         self.draining = False
         self.schema_failure: str | None = "The schema has not been checked yet."
@@ -85,7 +85,7 @@ class Gateway:
         await self.database.__aenter__()
         await self.relay.start()
         await self.capacity.start()
-        self.ledger.start()
+        self.usage_log.start()
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
     def abort_on_drain_timeout(self) -> None:
@@ -101,7 +101,7 @@ class Gateway:
         await self.relay.settle()
         await self.routing_table.stop()
         await self.budget.stop()
-        await self.ledger.stop()
+        await self.usage_log.stop()
         await self.relay.stop()
         await self.database.__aexit__(None, None, None)
         await redis_client.close(self.redis)

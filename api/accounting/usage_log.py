@@ -33,7 +33,7 @@ BATCH: Final = 500
 RETRY_S: Final = 0.5
 
 
-class Ledger:
+class UsageLogWriter:
     """Closes requests in the usage log, and records those that were never open.
 
     Args:
@@ -50,7 +50,7 @@ class Ledger:
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = spawn_critical(self._write_loop(), name="ledger")
+        self._task = spawn_critical(self._write_loop(), name="usage log")
 
     async def stop(self) -> None:
         """Write what is left, as far as Redis takes it."""
@@ -81,7 +81,7 @@ class Ledger:
 
     def _later(self, step: Callable[[Pipeline], object]) -> None:
         if len(self._steps) >= MOST_STEPS:
-            _log.error("usage is lost: Redis is down and the ledger is full")
+            _log.error("usage is lost: Redis is down and too much waits to be logged")
             return
         self._steps.append(step)
         self._wake.set()

@@ -32,7 +32,7 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
     """
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
-    return RequestContext(parts.ledger, principal, endpoint, g.request_id, model)
+    return RequestContext(parts.usage_log, principal, endpoint, g.request_id, model)
 
 
 async def answered_by_model(endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:

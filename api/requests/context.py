@@ -27,7 +27,7 @@ from shared.usage import UsageRecord
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from api.accounting.usage_log import Ledger
+    from api.accounting.usage_log import UsageLogWriter
     from api.admission.auth import Principal
     from api.requests.services import RequestServices
     from shared.openai.request import ChatBody
@@ -45,15 +45,17 @@ class RequestContext:
     """A request until its admission. Its `body`, once read, tells which model a wrong request asked for.
 
     Args:
-        ledger: where its row goes if it is not admitted.
+        usage_log: where its row goes if it is not admitted.
         principal: who calls.
         endpoint: what is called, as the usage log names it.
         request_id: hex digits.
         model: the one asked for, where it is known already.
     """
 
-    def __init__(self, ledger: Ledger, principal: Principal, endpoint: str, request_id: str, model: str = "") -> None:
-        self._ledger = ledger
+    def __init__(
+        self, usage_log: UsageLogWriter, principal: Principal, endpoint: str, request_id: str, model: str = ""
+    ) -> None:
+        self._usage_log = usage_log
         self._principal = principal
         self._inflight: InflightRequest | None = None
         self._rate_limit: dict[str, str] = {}
@@ -171,13 +173,13 @@ class RequestContext:
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
         if isinstance(error, QueueUnavailable):
             name = job_id(record.request_id, 1)
-            self._ledger.refuse_in_doubt(self._timed(record), name)
+            self._usage_log.refuse_in_doubt(self._timed(record), name)
         else:
-            self._ledger.add(self._timed(record))
+            self._usage_log.add(self._timed(record))
 
     def answered(self) -> None:
         """Log a request that was answered without a model."""
-        self._ledger.add(self._timed(self._record))
+        self._usage_log.add(self._timed(self._record))
 
     def _timed(self, record: UsageRecord) -> UsageRecord:
         duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)

@@ -205,7 +205,7 @@ class InflightRequest:
         await self._leave(stream)
         left = self._failover.failed(error, stream.target, self._draft.attempt)
         if isinstance(error, WorkerLost):
-            self._services.ledger.drop(stream.job_id)
+            self._services.usage_log.drop(stream.job_id)
         live = self._services.router.live(left)
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)
@@ -261,7 +261,7 @@ class InflightRequest:
             began_at=self._began_at,
             catalogue=self._services.settings.catalogue,
         )
-        self._services.ledger.close(record, stream.job_id)
+        self._services.usage_log.close(record, stream.job_id)
 
     def _cancel(self, stream: IncomingStream, reason: CancelReason) -> None:
         """Stop the attempt. Should its worker never say that it stopped, the request is closed from here."""

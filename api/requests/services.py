@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from api.accounting.usage_log import Ledger
+    from api.accounting.usage_log import UsageLogWriter
     from api.relay.receiver import RelayReceiver
     from api.routing.router import Router
     from shared.settings import Settings
@@ -26,7 +26,7 @@ class RequestServices:
         api_id: this process, in hex digits.
         router: says where requests may go.
         relay: brings what workers send.
-        ledger: closes them in the usage log.
+        usage_log: closes them in the usage log.
         spawn: does something beside them, and waits for it before the process ends.
     """
 
@@ -35,5 +35,5 @@ class RequestServices:
     api_id: str
     router: Router
     relay: RelayReceiver
-    ledger: Ledger
+    usage_log: UsageLogWriter
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
