@@ -30,7 +30,7 @@ EX_CONFIG: Final = 78
 KEEP_ALIVE_S: Final = 30.0
 """Also how long a partial request head may take."""
 BACKLOG: Final = 2048
-LAST_WORDS_S: Final = 2.0
+LAST_READ_S: Final = 2.0
 """How long a client may take, after the drain time, to read how its request ended."""
 CLOSING_S: Final = 1.0
 """How long aborted connections may take to close."""
@@ -43,7 +43,7 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     config.backlog = BACKLOG
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = 1_000_000
-    config.graceful_timeout = settings.drain_s + LAST_WORDS_S + CLOSING_S
+    config.graceful_timeout = settings.drain_s + LAST_READ_S + CLOSING_S
     config.include_server_header = False
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")
@@ -66,7 +66,7 @@ async def _serve(app: Quart, settings: Settings) -> None:
         if gateway is not None and not gateway.draining:
             gateway.draining = True
             loop.call_later(settings.drain_s, gateway.abort_on_drain_timeout)
-            loop.call_later(settings.drain_s + LAST_WORDS_S, config.abort_connections)
+            loop.call_later(settings.drain_s + LAST_READ_S, config.abort_connections)
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -75,11 +75,11 @@ async def _machine() -> str:
     """What the figures are measured on. Others on it make latency and tokens/s worse, CPU time less so."""
     measured = await cpu_while_idle({"bench": [os.getpid()]}, _LOOK_S)
     busy, steal = measured["machine_busy"], measured["machine_steal"]
-    words = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. "
-    words += f"Before the bench: {busy:.0%} busy, {steal:.1%} stolen."
+    message = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. "
+    message += f"Before the bench: {busy:.0%} busy, {steal:.1%} stolen."
     if busy + steal > _QUIET:
-        words += "\nOthers use this machine now: only the CPU times are worth comparing, not latency and speed."
-    return words + "\n"
+        message += "\nOthers use this machine now: only the CPU times are worth comparing, not latency and speed."
+    return message + "\n"
 
 
 def _allow_many_files() -> None:

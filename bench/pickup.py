@@ -71,8 +71,8 @@ class Enqueuer:
         await self._until(pubsub, key, Kind.START)
         picked_up_ms = 1000 * (time.perf_counter() - began)
         worker = await self._until(pubsub, key, Kind.END)
-        words = self.api_id + encode_signal(key, Signal.ACK, EVERYTHING)
-        await self._redis.publish(control_channel(worker), words)
+        message = self.api_id + encode_signal(key, Signal.ACK, EVERYTHING)
+        await self._redis.publish(control_channel(worker), message)
         return picked_up_ms
 
     async def hop(self, pubsub: PubSub) -> float:

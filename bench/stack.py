@@ -148,10 +148,10 @@ class Stack:
         while not await condition():
             ended = [process for process in self._processes if process.returncode is not None]
             if ended or time.monotonic() > deadline:
-                raise StackFailed(f"The stack does not come up.\n{self._words()}")
+                raise StackFailed(f"The stack does not come up.\n{self._log_ends()}")
             await asyncio.sleep(_POLL_S)
 
-    def _words(self) -> str:
+    def _log_ends(self) -> str:
         return "\n".join(f"--- {log.name}\n{log.read_text()[-2000:]}" for log in sorted(self._directory.glob("*.log")))
 
 

@@ -147,14 +147,14 @@ class _Lines:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._said: tuple[str, int] | None = None
+        self._reported: tuple[str, int] | None = None
 
     def show(self, model: dict[str, Any]) -> None:
         """Print a line if there is news."""
         news = (model["detail"], model["percent"] // STEP_PERCENT)
-        if news == self._said:
+        if news == self._reported:
             return
-        self._said = news
+        self._reported = news
         total = model["total_bytes"]
         amount = f", {model['percent']} % of {decimal(total)}" if total else ""
         click.echo(f"{self._name}: {model['detail']}{amount}")

@@ -127,17 +127,17 @@ class LowerBound:
             for minute in choice:
                 if chosen < 0 or day + minutes[minute] < lowest:
                     lowest, chosen = day + minutes[minute], minute
-            at_home = None
+            in_local_tier = None
             for place in places:
                 rate, first, begins_s, last, ends_s = place
                 price = rate * (until[last] + work[last] * ends_s - until[first] - work[first] * begins_s)
                 if price < lowest:
-                    lowest, at_home = price, place
+                    lowest, in_local_tier = price, place
             if lowest >= cost:
                 continue
             saved += cost - lowest
-            if at_home is not None:
-                self._occupy(at_home, overuse)
+            if in_local_tier is not None:
+                self._occupy(in_local_tier, overuse)
             else:
                 overuse[self._buckets + chosen] += 1
                 overuse[-1] += 1

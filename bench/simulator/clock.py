@@ -73,7 +73,7 @@ class ClockedRedis:
     def __init__(self, redis: Redis, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
-        self._told_ms = -1
+        self._sent_ms = -1
         self._digests: dict[str, str] = {}
 
     async def execute_command(self, command: str, *arguments: Any) -> Any:
@@ -88,9 +88,9 @@ class ClockedRedis:
                 # The server may know it from others, as it goes by the real time.
                 raise NoScriptError
             arguments = (self._digests[arguments[0]], *arguments[1:])
-        if self._told_ms != self._clock.now_ms:
-            self._told_ms = self._clock.now_ms
-            seconds, ms = divmod(self._told_ms, 1000)
+        if self._sent_ms != self._clock.now_ms:
+            self._sent_ms = self._clock.now_ms
+            seconds, ms = divmod(self._sent_ms, 1000)
             await self._redis.hset(_CLOCK_KEY, mapping={"s": seconds, "us": ms * 1000})  # type: ignore[misc]
         return await self._redis.execute_command(command, *arguments)  # type: ignore[no-untyped-call]
 

@@ -50,7 +50,7 @@ def best_plan(requests: Sequence[Request], site: Site, *, waits_for_quota: bool 
 
 def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota: bool = True) -> list[Served]:
     """One day, planned by a rule."""
-    homes = [_Home(upstream) for upstream in site.hosts]
+    backends = [_LocalBackend(upstream) for upstream in site.hosts]
     quotas = [
         _Free(f"project-{number}", model, site.catalogue.quota(model))
         for number in range(site.projects)
@@ -62,9 +62,9 @@ def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota
     for request in requests:
         patience_ms = int(wait_ms * rule.wait_share)
         one = (
-            _at_home(request, homes, patience_ms, by_end=rule.by_end)
+            _in_local_tier(request, backends, patience_ms, by_end=rule.by_end)
             or _for_free(request, quotas, quota_ms)
-            or _at_home(request, homes, wait_ms, by_end=rule.by_end)
+            or _in_local_tier(request, backends, wait_ms, by_end=rule.by_end)
         )
         if one is None:
             ends_ms = request.arrived_ms + PAID.service_ms(request)
@@ -74,7 +74,7 @@ def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota
     return served
 
 
-class _Home:
+class _LocalBackend:
     """When each slot of a host will be free."""
 
     def __init__(self, upstream: Upstream) -> None:
@@ -86,15 +86,15 @@ class _Home:
         return max(request.arrived_ms, self.free_ms[0])
 
 
-def _at_home(request: Request, homes: Sequence[_Home], wait_ms: int, *, by_end: bool) -> Served | None:
-    in_time = [home for home in homes if home.begins_ms(request) <= request.arrived_ms + wait_ms]
+def _in_local_tier(request: Request, backends: Sequence[_LocalBackend], wait_ms: int, *, by_end: bool) -> Served | None:
+    in_time = [backend for backend in backends if backend.begins_ms(request) <= request.arrived_ms + wait_ms]
     if not in_time:
         return None
 
-    def ends_ms(home: _Home) -> int:
-        return home.begins_ms(request) + home.upstream.service_ms(request)
+    def ends_ms(backend: _LocalBackend) -> int:
+        return backend.begins_ms(request) + backend.upstream.service_ms(request)
 
-    chosen = min(in_time, key=ends_ms if by_end else lambda home: (home.begins_ms(request), ends_ms(home)))
+    chosen = min(in_time, key=ends_ms if by_end else lambda backend: (backend.begins_ms(request), ends_ms(backend)))
     began_ms, ended_ms = chosen.begins_ms(request), ends_ms(chosen)
     heapreplace(chosen.free_ms, ended_ms)
     return Served(request, "local", chosen.upstream.queue, LOCAL_MODEL, "", began_ms, ended_ms, 0)

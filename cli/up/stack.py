@@ -15,7 +15,7 @@ from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.servers import Servers
 from cli.up.gateway import Gateway
 from cli.up.running import RunNote, remove_note, write_note
-from cli.up.welcome import Asked, welcome
+from cli.up.welcome import FirstQuestion, welcome
 from shared.models.catalogue import AUTO, LOCAL
 from shared.settings import Settings, environment_for
 
@@ -142,7 +142,7 @@ class Stack:
             return
         self._terminal.warn(f"{child.program.name} {child.ending}; starting it again")
 
-    async def _wait_until_ready(self) -> Asked:
+    async def _wait_until_ready(self) -> FirstQuestion:
         """Wait, and return who can be asked: the local model, else `auto` or nobody where the gateway is healthy."""
         gateway = self._gateway
         if why := await self._wait_for(gateway.why_unhealthy, _HEALTHY_TIMEOUT_S):
@@ -155,7 +155,7 @@ class Stack:
         embedded = self._servers.has_embedded_model
         why = await self._wait_for_local(_HEALTHY_TIMEOUT_S if embedded else _CONFIGURED_MODEL_TIMEOUT_S)
         if not why:
-            return Asked(LOCAL)
+            return FirstQuestion(LOCAL)
         asked = await self._auto_instead(f"the local model server does not answer yet ({why})")
         if embedded and not asked.model:
             raise StartFailed(self._with_log(f"The gateway is not ready: {why}", "worker-local"))
@@ -171,8 +171,8 @@ class Stack:
             partial(self._gateway.why_not_listed, LOCAL), deadline - clock(), poll_s=_LIST_POLL_S
         )
 
-    async def _auto_instead(self, why_not_local: str) -> Asked:
-        return Asked("" if await self._gateway.why_not_listed(AUTO) else AUTO, why_not_local)
+    async def _auto_instead(self, why_not_local: str) -> FirstQuestion:
+        return FirstQuestion("" if await self._gateway.why_not_listed(AUTO) else AUTO, why_not_local)
 
     async def _wait_for(self, why_not: Callable[[], Awaitable[str]], timeout_s: float, poll_s: float = _POLL_S) -> str:
         clock = asyncio.get_running_loop().time

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 _PLACEHOLDER_KEY: Final = "sk-nself-YOUR-KEY"
 
 
-class Asked(NamedTuple):
+class FirstQuestion(NamedTuple):
     """Which model gives the first answer (empty: none can), and what keeps the local one from it."""
 
     model: str
     why_not_local: str = ""
 
 
-async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, asked: Asked) -> None:
+async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, asked: FirstQuestion) -> None:
     """Show the first answer, the first key and how to use them.
 
     Args:

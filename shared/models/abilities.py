@@ -30,7 +30,7 @@ _RARE_IMAGE: Final = re.compile(r"data:image/(?!(?:jpeg|png|gif|webp)[;,])", re.
 _RARE_FILE: Final = re.compile(r"data:(?!(?:application/pdf|text/plain)[;,])", re.IGNORECASE)
 
 
-def _words(**conditions: bool) -> tuple[str, ...]:
+def _abilities(**conditions: bool) -> tuple[str, ...]:
     return tuple(ability for ability, holds in conditions.items() if holds)
 
 
@@ -40,31 +40,31 @@ def _limit(name: str) -> Callable[[int], tuple[str, ...]]:
 
 def _stops(stop: str | list[str]) -> tuple[str, ...]:
     stops = [stop] if isinstance(stop, str) else stop
-    return _words(stop=bool(stops), blank_stop=not all(one.strip() for one in stops))
+    return _abilities(stop=bool(stops), blank_stop=not all(one.strip() for one in stops))
 
 
 _PARAMETERS: Final[dict[str, Callable[[Any], tuple[str, ...]]]] = {
-    "n": lambda n: _words(n=n > 1, many_choices=n > GEMINI_CHOICES),
+    "n": lambda n: _abilities(n=n > 1, many_choices=n > GEMINI_CHOICES),
     "seed": lambda seed: ("seed",) if seed in _INT32 else ("seed", "wide_seed"),
     "max_completion_tokens": _limit("max_completion_tokens"),
     "max_tokens": _limit("max_tokens"),
-    "temperature": lambda value: _words(temperature=value != 1),
-    "top_p": lambda value: _words(top_p=value != 1),
-    "frequency_penalty": lambda value: _words(frequency_penalty=bool(value)),
-    "presence_penalty": lambda value: _words(presence_penalty=bool(value)),
-    "logprobs": lambda value: _words(logprobs=value),
-    "logit_bias": lambda value: _words(logit_bias=bool(value)),
+    "temperature": lambda value: _abilities(temperature=value != 1),
+    "top_p": lambda value: _abilities(top_p=value != 1),
+    "frequency_penalty": lambda value: _abilities(frequency_penalty=bool(value)),
+    "presence_penalty": lambda value: _abilities(presence_penalty=bool(value)),
+    "logprobs": lambda value: _abilities(logprobs=value),
+    "logit_bias": lambda value: _abilities(logit_bias=bool(value)),
     "stop": _stops,
     "audio": lambda _: ("audio_output",),
-    "modalities": lambda value: _words(audio_output="audio" in value),
+    "modalities": lambda value: _abilities(audio_output="audio" in value),
     "prediction": lambda _: ("prediction",),
     "web_search_options": lambda _: ("web_search_options",),
     "verbosity": lambda _: ("verbosity",),
-    "service_tier": lambda tier: _words(
+    "service_tier": lambda tier: _abilities(
         service_tier=tier not in {"auto", "default"}, rare_service_tier=tier not in GEMINI_TIERS
     ),
-    "reasoning_effort": lambda effort: _words(reasoning_effort=effort != "none", rare_effort=effort not in EFFORTS),
-    "response_format": lambda wanted: _words(response_format=not isinstance(wanted, TextFormat)),
+    "reasoning_effort": lambda effort: _abilities(reasoning_effort=effort != "none", rare_effort=effort not in EFFORTS),
+    "response_format": lambda wanted: _abilities(response_format=not isinstance(wanted, TextFormat)),
 }
 """The abilities that a parameter's value needs. A value that means the default needs none."""
 _given = attrgetter(*_PARAMETERS)

@@ -57,7 +57,7 @@ async def test_one_refusal_of_the_only_backend_refuses_nobody(
     assert answers(await together(client, 12), upstream.tokens) == 12
 
 
-async def test_who_is_refused_at_last_is_told_so_in_its_own_words(
+async def test_who_is_refused_at_last_is_reported_so_in_its_own_words(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """After its patience, with a Retry-After that is no longer than the next try is away."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
 
 
-async def test_a_cancellation_that_was_lost_is_said_again(
+async def test_a_cancellation_that_was_lost_is_reported_again(
     client: httpx.AsyncClient,
     fleet: Fleet,
     valkey: EmbeddedValkey,

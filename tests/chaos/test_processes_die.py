@@ -149,7 +149,7 @@ async def test_an_api_and_its_worker_killed_together_leave_no_open_request(
     assert {(row["status"], row["error_code"]) for row in rows} == {(499, "orphaned")}
 
 
-async def test_a_worker_told_to_stop_ends_what_it_has_and_takes_nothing_new(
+async def test_a_worker_reported_to_stop_ends_what_it_has_and_takes_nothing_new(
     client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """SIGTERM: running streams end whole, the process ends by itself, another worker serves meanwhile."""
@@ -168,7 +168,7 @@ async def test_a_worker_told_to_stop_ends_what_it_has_and_takes_nothing_new(
     assert await first.process.wait() == 0
 
 
-async def test_a_worker_that_must_stop_in_the_middle_says_so(
+async def test_a_worker_that_must_stop_in_the_middle_reports_it(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """Past the drain time, a stream with content ends with an error event and one without goes to another worker."""
@@ -195,7 +195,7 @@ async def test_a_worker_that_must_stop_in_the_middle_says_so(
     assert await first.process.wait() == 0
 
 
-async def test_an_api_told_to_stop_ends_its_streams_and_then_itself(
+async def test_an_api_reported_to_stop_ends_its_streams_and_then_itself(
     api: Process, client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """SIGTERM: running streams end whole, new connections are refused, the process ends with code 0."""

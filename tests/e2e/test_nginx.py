@@ -128,7 +128,7 @@ async def test_page_s_server_block_passes_each_token_on_at_once(
     """The model says each token only once the client has the one before it: nothing may wait in a buffer."""
     tokens = [f"token {number} " for number in range(5)]
     gates = [asyncio.Event() for _ in tokens]
-    steps = [step for token, gate in zip(tokens, gates, strict=True) for step in (_said(token), gate)]
+    steps = [step for token, gate in zip(tokens, gates, strict=True) for step in (_reported(token), gate)]
     upstream.add(sse(*steps, openai_replies.chunk(finish_reason="stop"), openai_replies.DONE))
     stream = await proxied.chat.completions.create(
         model="auto", messages=[{"role": "user", "content": "Hello"}], stream=True
@@ -141,7 +141,7 @@ async def test_page_s_server_block_passes_each_token_on_at_once(
     assert said == tokens
 
 
-def _said(token: str) -> bytes:
+def _reported(token: str) -> bytes:
     return openai_replies.chunk({"content": token})
 
 
@@ -162,7 +162,7 @@ async def test_a_client_that_leaves_nginx_stops_the_model(
     """Nginx closes its connection to the gateway, which closes that to the model."""
     never = asyncio.Event()
     aborted = upstream.aborted
-    upstream.add(sse(_said("first"), never))
+    upstream.add(sse(_reported("first"), never))
     stream = await proxied.chat.completions.create(
         model="auto", messages=[{"role": "user", "content": "Hello"}], stream=True
     )

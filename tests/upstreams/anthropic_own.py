@@ -21,7 +21,7 @@ def own(
     return Recording(name, asks, {"anthropic": reply}, outcome, {"anthropic": sent or {}})
 
 
-def _said(*messages: dict[str, Any]) -> dict[str, Any]:
+def _reported(*messages: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [*HELLO["messages"], *messages]}
 
 
@@ -71,7 +71,7 @@ OWN = [
         {
             "functions": [_FUNCTION],
             "function_call": {"name": "weather"},
-            **_said(
+            **_reported(
                 {"role": "assistant", "content": None, "function_call": {"name": "weather", "arguments": "{}"}},
                 {"role": "function", "name": "weather", "content": "sun"},
             ),
@@ -92,7 +92,7 @@ OWN = [
     ),
     own(
         "an image by address",
-        _said({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]}),
+        _reported({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]}),
         _TEXT,
         sent={
             "messages": [
@@ -183,7 +183,7 @@ OWN = [
     ),
     own(
         "calls of tools that are no longer offered",
-        _said(
+        _reported(
             {"role": "assistant", "tool_calls": [{"id": "a:1", "type": "function", "function": {
                 "name": "weather", "arguments": ""}}]},
             {"role": "tool", "tool_call_id": "a:1", "content": " "},

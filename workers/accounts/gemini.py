@@ -121,7 +121,7 @@ class GeminiAccounts:
         await self._use(known, on_change)
         try:
             await publish_known(self._redis, (account for account, _, _ in known))
-            await self._say_seal(known)
+            await self._publish_seal(known)
         except UNREACHABLE:
             pass  # said again in half a minute
 
@@ -183,7 +183,7 @@ class GeminiAccounts:
             _log.info("gemini: %d accounts", len(after))
             on_change()
 
-    async def _say_seal(self, known: Sequence[tuple[KnownAccount, str, Quota]]) -> None:
+    async def _publish_seal(self, known: Sequence[tuple[KnownAccount, str, Quota]]) -> None:
         """Publish our public key.
 
         Where there is another one, the worker that starts last and can open what is stored wins; one that runs never

@@ -30,7 +30,7 @@ class AccountLog:
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._said: dict[tuple[str, ...], float] = {}
+        self._reported: dict[tuple[str, ...], float] = {}
 
     def cooling_down(
         self, account: Account, model: str, kind: Kind, until_ms: int, code: str | None, *, is_alone: bool
@@ -72,16 +72,16 @@ class AccountLog:
     def forget(self, gone: Iterable[Account]) -> None:
         """The accounts are other ones now: all of the backend is news, and of those that are gone."""
         ids = {"", *(account.id for account in gone)}
-        self._said = {what: until_ms for what, until_ms in self._said.items() if what[0] not in ids}
+        self._reported = {what: until_ms for what, until_ms in self._reported.items() if what[0] not in ids}
 
     def _is_news(self, what: tuple[str, ...], until_ms: int) -> bool:
         now_ms, new_ms = time.time() * 1000, NEW_S * 1000
-        said_ms = self._said.get(what, 0.0)
-        if until_ms <= said_ms:
+        reported_ms = self._reported.get(what, 0.0)
+        if until_ms <= reported_ms:
             return False
-        self._said = {each: ms for each, ms in self._said.items() if ms + new_ms > now_ms}
-        self._said[what] = until_ms
-        return until_ms > said_ms + new_ms
+        self._reported = {each: ms for each, ms in self._reported.items() if ms + new_ms > now_ms}
+        self._reported[what] = until_ms
+        return until_ms > reported_ms + new_ms
 
 
 def _clock(ms: float) -> str:

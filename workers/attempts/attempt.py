@@ -267,8 +267,8 @@ class Attempt:
         else:
             if not isinstance(error, (CallerError, Cancelled, Draining)):
                 # That an account or a backend is closed is said once, where that is found out.
-                is_said = not self._has_account or isinstance(error, (Throttled, Rejected))
-                level = logging.DEBUG if is_said else logging.WARNING
+                is_reported = not self._has_account or isinstance(error, (Throttled, Rejected))
+                level = logging.DEBUG if is_reported else logging.WARNING
                 _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         closes = error is None or committed or isinstance(error, Cancelled)

@@ -238,7 +238,7 @@ async def test_failures_are_one_line_on_stderr(nself: Nself, arguments: tuple[st
     assert len(result.stderr.splitlines()) == 1
 
 
-async def test_a_missing_secret_is_said_clearly(nself: Nself, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_missing_secret_is_reported_clearly(nself: Nself, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the variable's name and the place that was looked in."""
     monkeypatch.delenv("PLUGIN_INTERNAL_SECRET")
     result = await nself("keys", "list")

@@ -31,7 +31,7 @@ class World(NamedTuple):
 
     client: httpx.AsyncClient
     fleet: Fleet
-    home: NumberedUpstream
+    backend: NumberedUpstream
     gemini: ScriptedUpstream
     openai: NumberedUpstream
 
@@ -105,23 +105,23 @@ def route_of(reply: httpx.Response) -> tuple[str, str, str]:
     return tuple(reply.headers[name] for name in names)  # type: ignore[return-value]
 
 
-async def busy_home(world: World, eventually: Eventually) -> Reader:
+async def busy_local_tier(world: World, eventually: Eventually) -> Reader:
     """A stream that keeps the only slot at home."""
-    world.home.hold_at = 1
+    world.backend.hold_at = 1
     reader = Reader(world.client, model="local")
-    await eventually(lambda: world.home.held == 1)
+    await eventually(lambda: world.backend.held == 1)
     return reader
 
 
 async def test_auto_goes_on_to_the_next_tier_only_when_it_is_needed(world: World, eventually: Eventually) -> None:
     """Home while there is room, then the free tier; who answered is in the headers and in the usage log."""
     assert route_of(await world.client.post("/v1/chat/completions", json=AUTO)) == ("local", MODEL, "1")
-    held = await busy_home(world, eventually)
+    held = await busy_local_tier(world, eventually)
     queued = [Reader(world.client, model="local") for _ in range(2)]
     reply = await world.client.post("/v1/chat/completions", json=AUTO)
     assert route_of(reply) == ("gemini", FREE, "1")
     assert reply.json()["choices"][0]["message"]["content"] == "free"
-    world.home.resume.set()
+    world.backend.resume.set()
     await asyncio.gather(held.task, *(reader.task for reader in queued))
     rows = await usage_rows(world.fleet, eventually, 5)
     assert sorted(row["tier_source"] for row in rows) == ["free_gemini"] + ["local"] * 4
@@ -130,12 +130,12 @@ async def test_auto_goes_on_to_the_next_tier_only_when_it_is_needed(world: World
 
 async def test_a_failure_before_content_goes_through_all_tiers(world: World, eventually: Eventually) -> None:
     """The paid one answers at the third attempt, once, and the log says so."""
-    world.home.failures = [503]
+    world.backend.failures = [503]
     world.gemini.add(json_answer(gemini_replies.error(503, "UNAVAILABLE"), 503))
     reply = await world.client.post("/v1/chat/completions", json=AUTO)
     assert route_of(reply) == ("paid", PAID, "3")
     assert reply.json()["model"] == PAID
-    assert (len(world.home.requests), len(world.gemini.requests), len(world.openai.requests)) == (1, 1, 1)
+    assert (len(world.backend.requests), len(world.gemini.requests), len(world.openai.requests)) == (1, 1, 1)
     (row,) = await usage_rows(world.fleet, eventually, 1)
     assert (row["tier_source"], row["model"], row["asked_model"], row["attempts"]) == ("api_key", PAID, "auto", 3)
     assert row["cost_usd"] > 0
@@ -143,14 +143,14 @@ async def test_a_failure_before_content_goes_through_all_tiers(world: World, eve
 
 async def test_what_the_caller_did_wrong_is_not_tried_elsewhere(world: World) -> None:
     """A model server's 400 is the caller's."""
-    world.home.failures = [400]
+    world.backend.failures = [400]
     reply = await world.client.post("/v1/chat/completions", json=AUTO)
     assert reply.status_code == 400
     assert not world.gemini.requests
     assert not world.openai.requests
 
 
-async def waiting_at_home(world: World, redis: Redis, eventually: Eventually) -> Reader:
+async def waiting_locally(world: World, redis: Redis, eventually: Eventually) -> Reader:
     """A stream of `auto` whose job stands in the queue at home, since home is known to be quick."""
     (queue,) = [name for name in await redis.keys("claw:running:*") if b"local" in name]
 
@@ -170,18 +170,18 @@ async def test_a_job_that_waits_too_long_moves_on_and_never_runs_twice(
 ) -> None:
     """Home looked free enough, but was not: the free tier answers, at the first attempt."""
     await world.client.post("/v1/chat/completions", json=AUTO)
-    held = await busy_home(world, eventually)
-    waiting = await waiting_at_home(world, redis, eventually)
+    held = await busy_local_tier(world, eventually)
+    waiting = await waiting_locally(world, redis, eventually)
     asked = len(world.gemini.requests)
     await waiting.task
     assert waiting.content == "free"
     assert len(world.gemini.requests) == asked + 1
-    world.home.resume.set()
+    world.backend.resume.set()
     await held.task
     assert held.content == words(2)
     rows = await usage_rows(world.fleet, eventually, 3 + asked)
     assert {row["attempts"] for row in rows} == {1}
-    assert len(world.home.requests) == 2, "it never ran at home"
+    assert len(world.backend.requests) == 2, "it never ran at home"
 
 
 async def test_home_takes_a_job_back_that_nothing_else_can_serve(
@@ -189,12 +189,12 @@ async def test_home_takes_a_job_back_that_nothing_else_can_serve(
 ) -> None:
     """It had moved on; the other tiers failed: it waits at home again, however long."""
     await world.client.post("/v1/chat/completions", json=AUTO)
-    held = await busy_home(world, eventually)
-    waiting = await waiting_at_home(world, redis, eventually)
+    held = await busy_local_tier(world, eventually)
+    waiting = await waiting_locally(world, redis, eventually)
     world.gemini.fallback = json_answer(gemini_replies.error(503, "UNAVAILABLE"), 503)
     world.openai.failures = [503] * 5
     await eventually(lambda: len(world.openai.requests) > 0)
-    world.home.resume.set()
+    world.backend.resume.set()
     await asyncio.gather(held.task, waiting.task)
     assert (waiting.content, waiting.done) == (words(2), True)
 
@@ -203,17 +203,17 @@ async def test_home_serves_where_nothing_else_can(world: World, eventually: Even
     """The other tiers fail at once: the request waits at home rather than be refused."""
     world.gemini.fallback = json_answer(gemini_replies.error(503, "UNAVAILABLE"), 503)
     world.openai.failures = [503] * 5
-    held = await busy_home(world, eventually)
+    held = await busy_local_tier(world, eventually)
     waiting = Reader(world.client, model="auto")
     await eventually(lambda: len(world.gemini.requests) and len(world.openai.requests))
-    world.home.resume.set()
+    world.backend.resume.set()
     await asyncio.gather(held.task, waiting.task)
     assert (waiting.content, waiting.done) == (words(2), True)
 
 
 async def test_auto_goes_past_a_worker_that_is_ending(world: World, eventually: Eventually) -> None:
     """It finishes what it has; what comes now does not wait for its end."""
-    held = await busy_home(world, eventually)
+    held = await busy_local_tier(world, eventually)
     local = next(process for process in world.fleet.processes if process.name.startswith("local"))
     local.terminate()
     await eventually(lambda: "draining" in local.log.read_text())
@@ -223,12 +223,12 @@ async def test_auto_goes_past_a_worker_that_is_ending(world: World, eventually: 
 
     await eventually(free)
     assert not held.task.done()
-    world.home.resume.set()
+    world.backend.resume.set()
     await held.task
     assert (held.content, held.done) == (words(2), True)
 
 
-async def test_a_stream_whose_head_is_out_is_told_who_answers_in_a_comment(
+async def test_a_stream_whose_head_is_out_is_reported_who_answers_in_a_comment(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """Once, right before the first event."""
@@ -257,7 +257,7 @@ async def test_a_parameter_that_a_forced_tier_cannot_do_costs_nothing(world: Wor
     assert not world.gemini.requests
     served = await world.client.post("/v1/chat/completions", json={**body, "model": "auto"})
     assert served.headers["x-nself-tier"] == "local"
-    assert world.home.requests[-1]["prediction"] == body["prediction"]
+    assert world.backend.requests[-1]["prediction"] == body["prediction"]
     assert not world.openai.requests
 
 
@@ -276,7 +276,7 @@ async def test_the_budget_stops_what_is_paid_and_nothing_else(world: World, even
         assert (refused.headers.get("x-should-retry") == "false", "retry-after" not in refused.headers) == (
             for_good,
         ) * 2
-    world.home.failures = [503]
+    world.backend.failures = [503]
     assert (await world.client.post("/v1/chat/completions", json=AUTO)).headers["x-nself-tier"] == "gemini"
     world.openai.resume.set()
     await first.task

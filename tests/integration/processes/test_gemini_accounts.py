@@ -202,7 +202,7 @@ async def test_every_key_of_the_environment_is_an_account(stage: Stage, eventual
         assert (refused.status_code, "GEMINI_API_KEY" in refused.json()["error"]) == (409, True)
 
 
-async def test_a_refused_credential_is_benched_and_shown_while_the_other_serves(
+async def test_a_refused_credential_is_cooling_down_and_shown_while_the_other_serves(
     stage: Stage, redis: Redis, eventually: Eventually
 ) -> None:
     """It is asked again when its time has come, without a client's request, and serves when it is accepted."""

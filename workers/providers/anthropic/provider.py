@@ -78,7 +78,7 @@ class AnthropicProvider:
                 yield events
                 return
         except RefusedError as refusal:
-            if not (prepared.has_thoughts and refusal.status == 400 and refusal.report.blames("`thinking`")):
+            if not (prepared.has_thoughts and refusal.status == 400 and refusal.report.is_about("`thinking`")):
                 raise from_refusal(refusal.failure, refusal.report) from None
         try:
             async with self._attempt(to_body(request, model, facts), model) as events:

@@ -148,7 +148,7 @@ class _Conversation:
     def _assistant_parts(self, message: AssistantMessage, place: str) -> list[_Part]:
         if message.audio is not None:
             raise cannot_do(f"{place}.audio")
-        parts = _said(message)
+        parts = _reported(message)
         calls: list[_Part] = []
         for number, call in enumerate(message.tool_calls or ()):
             calls.append(self._call_part(call, f"{place}.tool_calls[{number}]"))
@@ -185,7 +185,7 @@ def _joined(content: str | list[TextPart]) -> str:
     return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
-def _said(message: AssistantMessage) -> list[_Part]:
+def _reported(message: AssistantMessage) -> list[_Part]:
     content = message.content
     if content is None or isinstance(content, str):
         return _text_parts(content or message.refusal or "")

@@ -42,7 +42,7 @@ class Report(msgspec.Struct, frozen=True):
     param: str | None = None
     status: int | None = None
 
-    def blames(self, parameter: str) -> bool:
+    def is_about(self, parameter: str) -> bool:
         """Whether the failure is about `parameter`: by its structured place, else by its name in the text."""
         return parameter in (self.param or "") or parameter in self.message
 

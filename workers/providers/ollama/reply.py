@@ -24,7 +24,7 @@ NEARLY_ALL: Final = 0.9
 # Ollama has no code for it: server/routes.go says `"name" does not support tools`, and of thinking either that or
 # `think value "high" is not supported for this model`.
 _UNSUPPORTED = re.compile(r"does not support \w+|think value")
-_BLAMED: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "reasoning_effort"}
+_FIELDS: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "reasoning_effort"}
 
 
 class _Function(Struct):
@@ -159,7 +159,7 @@ def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
     if isinstance(failure, InvalidRequest | Unavailable) and is_context_error(report):
         return ContextTooLong(report.message)
     if isinstance(failure, InvalidRequest) and (found := _UNSUPPORTED.search(report.message)):
-        return Unsupported(report.message, param=_BLAMED.get(found[0].rpartition(" ")[2]))
+        return Unsupported(report.message, param=_FIELDS.get(found[0].rpartition(" ")[2]))
     return failure
 
 

@@ -83,7 +83,7 @@ class OpenAIProvider:
                 yield events
                 return
         except RefusedError as refusal:
-            if not (ask_usage and refusal.status in {400, 422} and refusal.report.blames("stream_options")):
+            if not (ask_usage and refusal.status in {400, 422} and refusal.report.is_about("stream_options")):
                 raise refusal.failure from None
         try:
             async with self._attempt(prepare(ask_usage=False)) as events:

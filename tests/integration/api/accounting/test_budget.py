@@ -266,7 +266,7 @@ async def test_postgres_down_is_503(redis: Redis) -> None:
     assert isinstance((await response.get_json())["error"], str)
 
 
-async def test_the_operator_is_told_when_the_budget_goes_to_its_end(
+async def test_the_operator_is_reported_when_the_budget_goes_to_its_end(
     database: Database, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """At four fifths and at its end, once each."""

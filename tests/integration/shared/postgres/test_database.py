@@ -89,7 +89,7 @@ async def test_a_wrong_database_is_unavailable(postgres_url: str) -> None:
             await database.ping()
 
 
-async def test_what_postgresql_refuses_is_told_apart_from_a_server_that_is_down(database: Database) -> None:
+async def test_what_postgresql_refuses_is_reported_apart_from_a_server_that_is_down(database: Database) -> None:
     """With its own text; the tables that the api reads are named when they are away."""
     with pytest.raises(DatabaseRefused, match='relation "nowhere" does not exist'):
         await database.execute("SELECT * FROM nowhere")

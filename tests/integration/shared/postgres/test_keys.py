@@ -60,7 +60,7 @@ async def test_revoking_twice_keeps_the_first_time(keys: KeyStore) -> None:
 
 
 @pytest.mark.parametrize("key_id", [str(UUID(int=1)), "no uuid", ""])
-async def test_revoking_an_unknown_key_says_so(keys: KeyStore, key_id: str) -> None:
+async def test_revoking_an_unknown_key_reports_it(keys: KeyStore, key_id: str) -> None:
     """False, not an error, whatever the id looks like."""
     assert not await keys.revoke(key_id)
 

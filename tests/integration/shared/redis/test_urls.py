@@ -98,7 +98,7 @@ async def test_tls_with_the_wrong_authority_is_refused(valkey_url: str, tls: TLS
     assert tls.handshakes == 0
 
 
-async def test_tls_checks_the_name_unless_told_otherwise(valkey_url: str) -> None:
+async def test_tls_checks_the_name_unless_reported_otherwise(valkey_url: str) -> None:
     """A certificate for another host is refused by default; each check can be switched off in the URL."""
     async with TLSProxy(urlsplit(valkey_url).port or 0, "elsewhere.pem") as proxy:
         redis = redis_client.connect(over_tls(valkey_url, proxy, CA))

@@ -28,7 +28,7 @@ async def test_a_backend_that_closes_says_so_once(redis: Redis, caplog: pytest.L
     assert line == f"arq:queue:gemini:gemini: no account can serve {MODEL} until {until}"
 
 
-async def test_a_refused_credential_is_said_once_while_it_is_benched(
+async def test_a_refused_credential_is_reported_once_while_it_is_cooling_down(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However many attempts find it out at once, or are made in spite of it; a lone one has no others."""
@@ -49,7 +49,7 @@ async def test_a_refused_credential_is_said_once_while_it_is_benched(
     assert caplog.messages[2].startswith("arq:queue:gemini:gemini: no account can serve any model until")
 
 
-async def test_a_refused_credential_is_said_in_the_log_without_it(
+async def test_a_refused_credential_is_reported_in_the_log_without_it(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By the account's name; it stays benched with the time since when."""

@@ -230,7 +230,7 @@ async def test_a_limit_that_the_upstream_names_is_learned_if_it_is_lower(
             await taken(store, account)
 
 
-async def test_a_refused_credential_is_benched_until_it_is_probed_or_changed(
+async def test_a_refused_credential_is_cooling_down_until_it_is_probed_or_changed(
     store: AccountStateStore, redis: Redis
 ) -> None:
     """For every model; after its time one attempt finds out; another key is another credential."""
@@ -369,7 +369,7 @@ async def test_the_end_of_a_bench_is_no_return(store: AccountStateStore, redis: 
     assert refusal.closed_ms > until - 598_000 + 1000
 
 
-async def test_a_credential_that_is_refused_again_stays_benched_until_the_same_moment(
+async def test_a_credential_that_is_refused_again_stays_cooling_down_until_the_same_moment(
     store: AccountStateStore, redis: Redis
 ) -> None:
     """Attempts that ran beside each other are one sign; after its time a refused probe is a new one."""

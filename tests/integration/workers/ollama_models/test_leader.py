@@ -224,7 +224,7 @@ async def test_pulls_beyond_two_wait_their_turn(redis: Redis, ollama: OllamaServ
     assert (ollama.pulled[2], ollama.most_pulling) == ("third:1b", 2)
 
 
-async def test_a_server_that_does_not_answer_is_said_to_be_away(redis: Redis, eventually: Eventually) -> None:
+async def test_a_server_that_does_not_answer_is_reported_to_be_away(redis: Redis, eventually: Eventually) -> None:
     """It has no models then, and is looked at again."""
     async with OllamaServer(disk={MODEL: SIZE}) as ollama:
         leader = Leader(redis, ollama, "aa")

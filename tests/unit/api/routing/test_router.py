@@ -101,7 +101,7 @@ def free(*models: str, closed_ms: dict[str, int] | None = None) -> BackendInfo:
     return BackendInfo("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
 
 
-HOME, GEMINI, OPENAI = backend("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-5-mini")
+LOCAL, GEMINI, OPENAI = backend("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-5-mini")
 
 
 def order(found: list[Candidate]) -> list[tuple[str, str]]:
@@ -124,22 +124,22 @@ def test_auto_and_local_take_what_is_there(name: str) -> None:
 
 def test_auto_goes_through_the_tiers_and_comes_back_home() -> None:
     """Home while the wait is short, then the free tier, then the paid one, then home however long it takes."""
-    found = router(HOME, GEMINI, OPENAI, CLAW_LOCAL_MAX_WAIT_S="7").route(chat("auto"))
+    found = router(LOCAL, GEMINI, OPENAI, CLAW_LOCAL_MAX_WAIT_S="7").route(chat("auto"))
     assert order(found) == [
         ("home", "x"), ("g", "gemini-3.8-flash"), ("openai", "gpt-5-mini"), ("home", "x"),
     ]  # fmt: skip
     assert [candidate.most_wait_ms for candidate in sorted(found, key=lambda each: each.rank)] == [7000, 0, 0, 0]
 
 
-def test_auto_alone_at_home_waits_for_as_long_as_it_takes() -> None:
+def test_auto_alone_in_the_local_tier_waits_for_as_long_as_it_takes() -> None:
     """Without another tier there is no bound on the wait."""
-    (candidate,) = router(HOME).route(chat("auto"))
+    (candidate,) = router(LOCAL).route(chat("auto"))
     assert (candidate.target, candidate.most_wait_ms) == (Target("local", "home", "x"), 0)
 
 
 def test_the_operator_decides_on_the_tiers_of_auto_and_their_order() -> None:
     """A tier that is not enabled is not used."""
-    assert order(router(HOME, GEMINI, OPENAI, tiers=("paid", "gemini")).route(chat("auto"))) == [
+    assert order(router(LOCAL, GEMINI, OPENAI, tiers=("paid", "gemini")).route(chat("auto"))) == [
         ("openai", "gpt-5-mini"), ("g", "gemini-3.8-flash"),
     ]  # fmt: skip
 
@@ -176,7 +176,7 @@ def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
         router(blind).route(chat("auto", needs=needs))
 
 
-def test_another_model_at_home_that_can_do_it_goes_before_the_next_tier() -> None:
+def test_another_model_in_the_local_tier_that_can_do_it_goes_before_the_next_tier() -> None:
     """Even where one that cannot is the operator's choice: free before paid."""
     models = (LocalModel("x", cannot=("images",)), LocalModel("seer"))
     both = BackendInfo("local", "ollama", "home", 4, models)
@@ -247,8 +247,8 @@ def test_what_has_no_open_account_comes_last_but_stays() -> None:
 
 def test_what_no_worker_serves_any_more_is_left_out() -> None:
     """Its worker may have gone since the request came."""
-    candidates = router(HOME, GEMINI).route(chat("auto"))
-    assert {each.target.queue for each in router(HOME).live(candidates)} == {"home"}
+    candidates = router(LOCAL, GEMINI).route(chat("auto"))
+    assert {each.target.queue for each in router(LOCAL).live(candidates)} == {"home"}
 
 
 def test_a_budget_is_reserved_for_what_the_request_may_cost() -> None:
@@ -294,7 +294,7 @@ def test_an_alias_may_lead_anywhere(tmp_path: Any) -> None:
     """To a local model, to `auto`; a live local name wins over it."""
     catalogue = tmp_path / "catalogue.toml"
     catalogue.write_text('[aliases]\n"gpt-4" = "x"\n"gpt-3.5-turbo" = "auto"\n')
-    found = router(HOME, GEMINI, CLAW_CATALOGUE=str(catalogue))
+    found = router(LOCAL, GEMINI, CLAW_CATALOGUE=str(catalogue))
     assert order(found.route(chat("gpt-4"))) == [("home", "x")]
     assert order(found.route(chat("gpt-3.5-turbo"))) == [("home", "x"), ("g", "gemini-3.8-flash"), ("home", "x")]
 

@@ -21,7 +21,7 @@ def request(number: int, prompt_tokens: int = 10) -> Request:
     return Request(number, 0, 0, prompt_tokens, 10)
 
 
-def at_home(asked: Request, began_ms: int, ended_ms: int) -> Served:
+def locally(asked: Request, began_ms: int, ended_ms: int) -> Served:
     """Served by the host's only slot."""
     return Served(asked, "local", SITE.hosts[0].queue, LOCAL_MODEL, "", began_ms, ended_ms, 0)
 
@@ -33,7 +33,12 @@ def for_free(asked: Request, began_ms: int) -> Served:
 
 def test_a_day_that_was_possible_has_no_fault() -> None:
     """A slot is free again at the very moment that a request ends; a minute's quota after a minute."""
-    served = [at_home(request(0), 0, 10), at_home(request(1), 10, 20), for_free(request(2), 0), for_free(request(3), 0)]
+    served = [
+        locally(request(0), 0, 10),
+        locally(request(1), 10, 20),
+        for_free(request(2), 0),
+        for_free(request(3), 0),
+    ]
     served.append(for_free(request(4), MINUTE_MS))
     assert faults_of([one.request for one in served], served, SITE) == []
 
@@ -42,9 +47,9 @@ def test_a_day_that_was_possible_has_no_fault() -> None:
     ("served", "fault"),
     [
         ([], "served 0 times"),
-        ([at_home(request(0), 0, 1), at_home(request(0), 1, 2)], "served 2 times"),
-        ([at_home(Request(0, 0, 5, 1, 1), 4, 6)], "began before it came"),
-        ([at_home(request(0), 0, 10), at_home(request(1), 9, 20)], "2 at once in 1 slots"),
+        ([locally(request(0), 0, 1), locally(request(0), 1, 2)], "served 2 times"),
+        ([locally(Request(0, 0, 5, 1, 1), 4, 6)], "began before it came"),
+        ([locally(request(0), 0, 10), locally(request(1), 9, 20)], "2 at once in 1 slots"),
         ([for_free(request(number), number) for number in range(3)], "3 requests in a minute"),
         ([for_free(request(number, 60), number) for number in range(2)], "120 prompt tokens in a minute"),
         ([for_free(request(number), number * MINUTE_MS) for number in range(4)], "4 requests in a day"),

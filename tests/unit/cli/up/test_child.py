@@ -114,7 +114,7 @@ async def test_what_a_dead_child_leaves_behind_is_killed(tmp_path: Path) -> None
         await child.stop()
 
 
-async def test_a_program_that_is_not_there_says_so(tmp_path: Path) -> None:
+async def test_a_program_that_is_not_there_reports_it(tmp_path: Path) -> None:
     """In its log, where the supervisor shows it from."""
     program = Program(name="script", command=("/no/such/program",), directory=tmp_path, environment={})
     child = Child(program, ChildLog(tmp_path, "script", None))

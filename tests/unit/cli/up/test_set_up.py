@@ -78,7 +78,7 @@ def test_the_command_is_linked_once_and_found_again(tmp_path: Path) -> None:
     assert (folder / "nself").readlink() == command
 
 
-def test_a_folder_off_the_path_is_said_to_be(tmp_path: Path) -> None:
+def test_a_folder_off_the_path_is_reported_to_be(tmp_path: Path) -> None:
     """Else the user types `nself` in vain."""
     assert "not on your PATH" in link_command(_command(tmp_path / "tree"), tmp_path / "bin", "/usr/bin")
 

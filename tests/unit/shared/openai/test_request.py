@@ -72,7 +72,7 @@ def test_a_missing_field_is_named(missing: str) -> None:
 
 
 @pytest.mark.parametrize("raw", [b"", b"{", b"[]", b'"x"', b"null", b'{"model": "\xff"}', b"[" * 100_000])
-def test_what_is_no_json_object_is_said_to_be_none(raw: bytes) -> None:
+def test_what_is_no_json_object_is_reported_to_be_none(raw: bytes) -> None:
     """Whatever the bytes are."""
     with pytest.raises(InvalidRequest) as raised:
         decode_chat(raw)

@@ -7,7 +7,7 @@ import asyncio
 from shared.process.tasks import Follower, end_all, wait_or
 
 
-async def test_a_cancellation_that_gets_lost_is_said_again() -> None:
+async def test_a_cancellation_that_gets_lost_is_reported_again() -> None:
     """A task that goes on after the first one ends all the same; one that fails or has ended is no trouble."""
     lost = 0
 

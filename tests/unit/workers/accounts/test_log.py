@@ -38,7 +38,7 @@ def in_ms(seconds: float) -> int:
 @pytest.mark.parametrize(
     ("kind", "level"), [("rejected", logging.ERROR), ("failed", logging.WARNING), ("throttled", logging.INFO)]
 )
-def test_a_state_is_said_once_by_the_name_that_the_operator_knows(
+def test_a_state_is_reported_once_by_the_name_that_the_operator_knows(
     said: pytest.LogCaptureFixture, kind: Kind, level: int
 ) -> None:
     """As urgent as it is; a breaker that is tried again and again is no news, nor is one that is closed."""

@@ -109,7 +109,7 @@ async def test_pauses_grow_with_refusals_and_end_with_an_answer() -> None:
     assert slots.wait_s() == 0
 
 
-async def test_who_has_no_patience_for_the_pause_is_told_at_once() -> None:
+async def test_who_has_no_patience_for_the_pause_is_reported_at_once() -> None:
     """The upstream said when: beyond that bound nobody waits in vain, before it one is let through in time."""
     slots = adaptive(4)
     slots.take()

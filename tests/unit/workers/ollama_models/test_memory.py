@@ -17,7 +17,7 @@ def test_what_is_available_is_read_in_bytes(tmp_path: Path) -> None:
     assert available_bytes(meminfo) == 1500 * 1024
 
 
-def test_where_it_cannot_be_told_nothing_is_claimed(tmp_path: Path) -> None:
+def test_where_it_cannot_be_reported_nothing_is_claimed(tmp_path: Path) -> None:
     """No such file, or an old kernel's."""
     assert available_bytes(tmp_path / "missing") is None
     (tmp_path / "old").write_text("MemFree: 100 kB\n")

@@ -200,7 +200,7 @@ async def test_a_server_that_goes_on_forever_is_left_in_time() -> None:
         await server.until_left(1)
 
 
-async def test_a_server_that_is_not_there_is_told_without_its_address() -> None:
+async def test_a_server_that_is_not_there_is_reported_without_its_address() -> None:
     """The caller learns that it failed, not how this machine sees the network."""
     names = Names(images=[["127.0.0.1"]] * 2)
     async with _serving() as server:

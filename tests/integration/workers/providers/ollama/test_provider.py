@@ -57,7 +57,7 @@ async def test_what_a_model_cannot_do_is_what_its_capabilities_lack(
     assert (model.endpoints, model.cannot) == (endpoints, cannot)
 
 
-async def test_a_model_in_memory_is_told_from_one_that_must_be_loaded() -> None:
+async def test_a_model_in_memory_is_reported_from_one_that_must_be_loaded() -> None:
     """A server that does not say has none in memory, and goes on serving."""
     async with ScriptedUpstream(["cold", "warm"]) as upstream:
         provider = provider_for("ollama", upstream.url)
@@ -133,7 +133,7 @@ async def test_an_answer_to_a_cut_prompt_is_an_error() -> None:
         assert outcome_of(await complete(provider, long)).content == "Hello"
 
 
-async def test_a_model_without_levels_of_thinking_is_told_to_think() -> None:
+async def test_a_model_without_levels_of_thinking_is_reported_to_think() -> None:
     """Asked once more, and from then on at once; what the client itself says of `think` stays."""
     refusal = json_answer({"error": 'think value "high" is not supported for this model'}, 400)
     asked = {**HELLO, "reasoning_effort": "high"}

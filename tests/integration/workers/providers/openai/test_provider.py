@@ -108,7 +108,7 @@ async def test_a_context_length_error_is_the_callers() -> None:
             await complete(provider)
 
 
-async def test_models_are_listed_with_what_is_said_of_them() -> None:
+async def test_models_are_listed_with_what_is_reported_of_them() -> None:
     """llama.cpp says `meta.n_ctx`, of which each slot has that much, vLLM `max_model_len`, others nothing."""
     text_only = {"architecture": {"input_modalities": ["text"], "output_modalities": ["text"]}}
     async with serving("openai") as (upstream, provider):

@@ -65,7 +65,7 @@ def test_a_call_that_comes_whole_at_its_start_keeps_its_input() -> None:
     assert outcome_of(events).calls == [("f", '{"a": 1}')]
 
 
-def test_only_what_was_told_replaces_a_count() -> None:
+def test_only_what_was_reported_replaces_a_count() -> None:
     """The last event counts from the beginning again, and leaves out or nulls what has not changed."""
     stream = anthropic.start(input_tokens=10, cache_read_input_tokens=5) + anthropic.text_block(0, "a")
     events, _ = _read(stream + anthropic.end(output_tokens=3, input_tokens=None, cache_read_input_tokens=6))

@@ -29,7 +29,7 @@ def _sent(asks: dict[str, Any], model: str = OLD) -> dict[str, Any]:
     return body
 
 
-def _said(*messages: dict[str, Any]) -> dict[str, Any]:
+def _reported(*messages: dict[str, Any]) -> dict[str, Any]:
     return {"messages": list(messages)}
 
 
@@ -43,7 +43,7 @@ def _result(call_id: str, text: str = "ok") -> dict[str, Any]:
 
 
 def _part(part: dict[str, Any]) -> dict[str, Any]:
-    return _said({"role": "user", "content": [{"type": "text", "text": "x"}, part]})
+    return _reported({"role": "user", "content": [{"type": "text", "text": "x"}, part]})
 
 
 def _image(url: str) -> dict[str, Any]:
@@ -89,10 +89,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"response_format": OPEN_FORMAT}, "response_format", NEW),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}},
      "response_format.json_schema.schema", "claude-opus-4-1"),
-    (_said(USER, {"role": "assistant", "content": "Well,"}), "messages[1].role", NEW),
-    (_said(USER, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}),
+    (_reported(USER, {"role": "assistant", "content": "Well,"}), "messages[1].role", NEW),
+    (_reported(USER, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}),
      "messages[1].tool_calls[0].type", OLD),
-    (_said(USER, {"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio", OLD),
+    (_reported(USER, {"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio", OLD),
     (_part({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}), "messages[0].content[1]", OLD),
     (_image("data:image/bmp;base64,AAAA"), IMAGE_URL, OLD),
     (_file(file_id="file-1"), FILE, OLD),
@@ -102,16 +102,16 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", OLD),
     ({"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}}]},
      "tools[0].function.parameters", OLD),
-    (_said({"role": "user", "content": " \n"}), "messages", OLD),
-    (_said(USER, _call("a", "b"), _result("a")), "messages[1].tool_calls", OLD),
-    (_said(USER, _call("a"), USER, {"role": "assistant", "content": "x"}), "messages[1].tool_calls", OLD),
-    (_said(USER, _call("a")), "messages[1].tool_calls", OLD),
-    (_said(USER, _result("a")), "messages[1].tool_call_id", OLD),
-    (_said(USER, _call("a"), _result("a"), _result("a")), "messages[3].tool_call_id", OLD),
-    (_said(USER, _call("a"), _result("a"), _call("b"), _result("a")), "messages[4].tool_call_id", OLD),
-    (_said(USER, {"role": "function", "name": "f", "content": "x"}), "messages[1].name", OLD),
-    (_said(USER, _call("a", arguments="[1]"), _result("a")), "messages[1].tool_calls[0].function.arguments", OLD),
-    (_said(USER, _call("a", arguments="{"), _result("a")), "messages[1].tool_calls[0].function.arguments", OLD),
+    (_reported({"role": "user", "content": " \n"}), "messages", OLD),
+    (_reported(USER, _call("a", "b"), _result("a")), "messages[1].tool_calls", OLD),
+    (_reported(USER, _call("a"), USER, {"role": "assistant", "content": "x"}), "messages[1].tool_calls", OLD),
+    (_reported(USER, _call("a")), "messages[1].tool_calls", OLD),
+    (_reported(USER, _result("a")), "messages[1].tool_call_id", OLD),
+    (_reported(USER, _call("a"), _result("a"), _result("a")), "messages[3].tool_call_id", OLD),
+    (_reported(USER, _call("a"), _result("a"), _call("b"), _result("a")), "messages[4].tool_call_id", OLD),
+    (_reported(USER, {"role": "function", "name": "f", "content": "x"}), "messages[1].name", OLD),
+    (_reported(USER, _call("a", arguments="[1]"), _result("a")), "messages[1].tool_calls[0].function.arguments", OLD),
+    (_reported(USER, _call("a", arguments="{"), _result("a")), "messages[1].tool_calls[0].function.arguments", OLD),
     (_image("ftp://x/y.png"), IMAGE_URL, OLD),
     (_image("data:image/png,abc"), IMAGE_URL, OLD),
     (_image("data:image/png;base64,%%%"), IMAGE_URL, OLD),
@@ -183,7 +183,7 @@ def test_the_default_tier_and_anthropics_own_fields_are_passed_on() -> None:
 def test_turns_alternate_and_blank_text_is_left_out() -> None:
     """Turns of one role are one turn; a message without any text is none."""
     sent = _sent(
-        _said({"role": "system", "content": " "}, USER, {"role": "assistant", "content": "\n"},
+        _reported({"role": "system", "content": " "}, USER, {"role": "assistant", "content": "\n"},
               {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": " "}]},
               {"role": "assistant", "content": "b"}, {"role": "assistant", "content": None, "refusal": "No."},
               {"role": "system", "content": [{"type": "text", "text": "S"}]}, USER)
@@ -194,22 +194,22 @@ def test_turns_alternate_and_blank_text_is_left_out() -> None:
 
 def test_a_conversation_begins_with_the_user() -> None:
     """A greeting of the assistant's has something before it; instructions alone are what the user says."""
-    greeting = _sent(_said({"role": "assistant", "content": "Hello"}, USER))
+    greeting = _sent(_reported({"role": "assistant", "content": "Hello"}, USER))
     assert greeting["messages"] == [said("user", OPENING), said("assistant", "Hello"), said("user", "Hi")]
-    alone = _sent(_said({"role": "system", "content": "Say hi."}))
+    alone = _sent(_reported({"role": "system", "content": "Say hi."}))
     assert (alone["messages"], "system" in alone) == ([said("user", "Say hi.")], False)
 
 
 def test_a_last_assistant_message_is_continued_where_the_model_can() -> None:
     """It must not end in white space."""
-    assert _sent(_said(USER, {"role": "assistant", "content": "Well, \n"}))["messages"][-1] == said(
+    assert _sent(_reported(USER, {"role": "assistant", "content": "Well, \n"}))["messages"][-1] == said(
         "assistant", "Well,"
     )
 
 
 def test_results_come_first_in_the_turn_after_their_calls() -> None:
     """What the user says between a call and its result follows the result."""
-    sent = _sent({**_said(USER, _call("a", "b"), USER, _result("b", "2"), _result("a", "1"), USER), "tools": TOOLS})
+    sent = _sent({**_reported(USER, _call("a", "b"), USER, _result("b", "2"), _result("a", "1"), USER), "tools": TOOLS})
     assert [block["type"] for block in sent["messages"][2]["content"]] == ["tool_result"] * 2 + ["text"] * 2
     assert [block["content"] for block in sent["messages"][2]["content"][:2]] == ["2", "1"]
 
@@ -217,7 +217,7 @@ def test_results_come_first_in_the_turn_after_their_calls() -> None:
 def test_call_ids_are_unique_and_of_allowed_characters() -> None:
     """Other upstreams repeat their ids from turn to turn, and use any characters."""
     turns = [_call("f:0"), _result("f:0"), _call("f:0"), _result("f:0"), _call(""), _result("")]
-    messages = _sent({**_said(USER, *turns), "tools": TOOLS})["messages"]
+    messages = _sent({**_reported(USER, *turns), "tools": TOOLS})["messages"]
     assert [turn["content"][0]["id"] for turn in messages[1::2]] == ["f_0", "f_0_2", "call"]
     assert [turn["content"][0]["tool_use_id"] for turn in messages[2::2]] == ["f_0", "f_0_2", "call"]
 

@@ -142,7 +142,7 @@ def test_faults_are_failures_and_never_finish_reasons(reason: str) -> None:
     assert type(reader.failure) is errors.StreamBroken
 
 
-def test_a_limited_account_is_benched() -> None:
+def test_a_limited_account_is_cooling_down() -> None:
     """The reason blames the account, not the request."""
     assert type(_read(_raw("PUP_LIMITED_DISABLED"))[1].failure) is errors.Rejected
     assert type(_read(_raw("PUP_LIMITED_DISABLED", SAY))[1].failure) is errors.StreamBroken

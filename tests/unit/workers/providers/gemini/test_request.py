@@ -210,7 +210,7 @@ def test_media_become_inline_data(part: dict[str, Any], data: dict[str, Any]) ->
     assert _sent(part, images=images)["contents"][0]["parts"] == [{"text": "x"}, {"inlineData": data}]
 
 
-def test_remote_images_are_told_with_their_places() -> None:
+def test_remote_images_are_reported_with_their_places() -> None:
     """Data URLs need no fetching."""
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in ("data:x", "https://a", "http://b")]
     body = chat(

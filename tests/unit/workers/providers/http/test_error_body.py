@@ -61,7 +61,7 @@ def test_every_form_of_error_body_is_read(body: Any, report: Report) -> None:
     assert from_error_body(json.dumps(body).encode()) == report
 
 
-def test_a_caller_is_told_which_parameter_was_refused() -> None:
+def test_a_caller_is_reported_which_parameter_was_refused() -> None:
     """The upstream's param reaches the client."""
     failure = http_failure(400, Report("m", "c", "stop"), None)
     assert (type(failure), failure.param, failure.code, failure.message) == (errors.InvalidRequest, "stop", "c", "m")

@@ -110,7 +110,7 @@ async def test_one_closed_address_spoils_a_host(found: list[str]) -> None:
     await fetcher.close()
 
 
-async def test_a_host_that_does_not_exist_is_told_as_one_that_is_closed() -> None:
+async def test_a_host_that_does_not_exist_is_reported_as_one_that_is_closed() -> None:
     """Nobody learns which names exist inside."""
 
     async def fails(_: str, __: int) -> Sequence[str]:

@@ -27,7 +27,7 @@ def _sent(
     return decoded
 
 
-def _said(*messages: dict[str, Any]) -> dict[str, Any]:
+def _reported(*messages: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "Hi"}, *messages]}
 
 
@@ -66,9 +66,9 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (_part({"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}), "messages[0].content[1]"),
     (_part({"type": "file", "file": {"file_id": "x"}}), "messages[0].content[1]"),
     (_image("https://example.org/a.png"), "messages[0].content[1].image_url.url"),
-    (_said({"role": "assistant", "audio": {"id": "x"}}), "messages[1].audio"),
+    (_reported({"role": "assistant", "audio": {"id": "x"}}), "messages[1].audio"),
     (
-        _said({"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "x"}}]}),
+        _reported({"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "x"}}]}),
         "messages[1].tool_calls[0].type",
     ),
 ]
@@ -79,9 +79,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (_image("data:image/png,abc"), "messages[0].content[1].image_url.url"),
     (_image("data:image/png;base64,a b"), "messages[0].content[1].image_url.url"),
     (_image("data:image/png;base64"), "messages[0].content[1].image_url.url"),
-    (_said(_called("{")), "messages[1].tool_calls[0].function.arguments"),
-    (_said(_called("[1]")), "messages[1].tool_calls[0].function.arguments"),
-    (_said({"role": "tool", "tool_call_id": "c", "content": "x"}), "messages[1].tool_call_id"),
+    (_reported(_called("{")), "messages[1].tool_calls[0].function.arguments"),
+    (_reported(_called("[1]")), "messages[1].tool_calls[0].function.arguments"),
+    (_reported({"role": "tool", "tool_call_id": "c", "content": "x"}), "messages[1].tool_call_id"),
 ]
 
 
@@ -221,7 +221,7 @@ def test_tools_and_legacy_functions_are_the_same() -> None:
 def test_legacy_function_messages_become_tool_messages() -> None:
     """The call has no id there, and its result names the function itself."""
     call = {"role": "assistant", "function_call": {"name": "f", "arguments": '{"x":1}'}}
-    sent = _sent(_said(call, {"role": "function", "name": "f", "content": "ok"}))
+    sent = _sent(_reported(call, {"role": "function", "name": "f", "content": "ok"}))
     assert sent["messages"][1:] == [
         {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"x": 1}}}]},
         {"role": "tool", "content": "ok", "tool_name": "f"},
@@ -231,7 +231,7 @@ def test_legacy_function_messages_become_tool_messages() -> None:
 def test_a_refusal_said_before_is_a_text() -> None:
     """The model sees what it said, in whichever form the client kept it."""
     parts = [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "b"}]
-    sent = _sent(_said({"role": "assistant", "refusal": "No."}, {"role": "assistant", "content": parts}))
+    sent = _sent(_reported({"role": "assistant", "refusal": "No."}, {"role": "assistant", "content": parts}))
     assert [message["content"] for message in sent["messages"]] == ["Hi", "No.", "a\nb"]
 
 
