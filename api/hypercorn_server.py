@@ -93,7 +93,8 @@ def _abort(send: Any) -> None:
         server = getattr(protocol.send, "__self__", None)
         if isinstance(server, TCPServer):
             connection = server.writer.get_extra_info("socket")
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
+            with suppress(OSError):  # it is closed already
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
             server.writer.transport.abort()
 
 

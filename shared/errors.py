@@ -315,6 +315,13 @@ class InternalFault(GatewayError):
     code = "internal_error"
 
 
+class RelayFault(Cancelled):
+    """Its api process could not read what came of it. Recorded as what the client was told, `internal_error`."""
+
+    status = InternalFault.status
+    code = InternalFault.code
+
+
 def _all_kinds(base: type[GatewayError]) -> dict[str, type[GatewayError]]:
     kinds = {base.__name__: base}
     for kind in base.__subclasses__():

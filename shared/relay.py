@@ -17,7 +17,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import Cancelled, ClientTooSlow, DrainTimeout, Superseded
+from shared.errors import Cancelled, ClientTooSlow, DrainTimeout, RelayFault, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ID_SIZE: Final = 16
 KEY_SIZE: Final = 17
 MAX_PAYLOAD: Final = 256 * 1024
+"""Of one frame, in bytes. Content and bodies are split; what else a frame may say is bounded where it comes from."""
 EVERYTHING: Final = 0xFFFF_FFFF
 """As an acknowledged sequence number: nothing of this attempt is wanted any more."""
 
@@ -59,6 +60,7 @@ class CancelReason(IntEnum):
     CLIENT_TOO_SLOW = 1
     SUPERSEDED = 2
     DRAINING = 3
+    FAULT = 4
 
 
 def cancelled_for(reason: int) -> Cancelled:
@@ -69,6 +71,8 @@ def cancelled_for(reason: int) -> Cancelled:
         return Superseded("Another worker has this attempt.")
     if reason == CancelReason.DRAINING:
         return DrainTimeout("The api process ends.")
+    if reason == CancelReason.FAULT:
+        return RelayFault("A frame could not be read.")
     return Cancelled("The client has left.")
 
 
@@ -77,18 +81,30 @@ def attempt_key(request_id: str, attempt: int) -> bytes:
     return bytes.fromhex(request_id) + bytes((attempt,))
 
 
-def encode_frame(key: bytes, kind: Kind, sequence: int, tokens: int, payload: bytes) -> bytes:
-    """One frame."""
-    return key + _frame_head.pack(kind, sequence, tokens, len(payload)) + payload
+def encode_frame(key: bytes, kind: Kind, sequence: int, tokens: int, payload: bytes | memoryview) -> bytes:
+    """Return one frame."""
+    return b"".join((key, _frame_head.pack(kind, sequence, tokens, len(payload)), payload))
+
+
+class MalformedMessage(Exception):
+    """A message on a channel of the relay cannot be read."""
 
 
 def decode_frames(message: bytes) -> Iterator[tuple[bytes, int, int, int, bytes]]:
-    """The frames of a message after its worker id: key, kind, sequence, tokens, payload."""
+    """Yield the frames of a message after its worker id: key, kind, sequence, tokens, payload.
+
+    Raises:
+        MalformedMessage: it ends in the middle of a frame; those before have been given.
+    """
     position, end = ID_SIZE, len(message)
     while position < end:
+        if end - position < _FRAME_HEAD_SIZE:
+            raise MalformedMessage("a frame's head is cut off")
         key = message[position : position + KEY_SIZE]
         kind, sequence, tokens, length = _frame_head.unpack_from(message, position + KEY_SIZE)
         position += _FRAME_HEAD_SIZE
+        if end - position < length:
+            raise MalformedMessage("a frame's payload is cut off")
         yield key, kind, sequence, tokens, message[position : position + length]
         position += length
 
@@ -99,5 +115,11 @@ def encode_signal(key: bytes, signal: Signal, sequence: int) -> bytes:
 
 
 def decode_signals(message: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The signals of a message after its api id: key, kind, sequence."""
+    """Return the signals of a message after its api id: key, kind, sequence.
+
+    Raises:
+        MalformedMessage: it holds no whole number of signals.
+    """
+    if len(message) < ID_SIZE or (len(message) - ID_SIZE) % _signal.size:
+        raise MalformedMessage("a signal is cut off")
     return _signal.iter_unpack(message[ID_SIZE:])

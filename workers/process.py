@@ -239,6 +239,13 @@ class WorkerProcess:
                 await asyncio.sleep(RETRY_S)
 
     def _handle(self, message: bytes) -> None:
+        """Handle an api process's signals; those that cannot be read are dropped, since they are sent again."""
+        try:
+            self._carry_out(message)
+        except Exception:  # noqa: BLE001 -- what others send must not end the process
+            _log.exception("signals of %d bytes cannot be handled and are dropped", len(message))
+
+    def _carry_out(self, message: bytes) -> None:
         sender = self._senders.get(message[:ID_SIZE])
         for key, kind, sequence in decode_signals(message):
             if kind == Signal.CANCEL:

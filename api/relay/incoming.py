@@ -77,7 +77,11 @@ class IncomingStream:
     # --- what the relay's receiver calls ---
 
     def accept(self, kind: int, tokens: int, payload: bytes) -> None:
-        """Take the next frame in order."""
+        """Take the next frame in order.
+
+        Raises:
+            ValueError, msgspec.MsgspecError: it cannot be read.
+        """
         self.tokens += tokens
         if self._is_discarded and kind in {Kind.CONTENT, Kind.BODY}:
             payload = b""
@@ -98,11 +102,13 @@ class IncomingStream:
             self.ended = True
         elif kind == Kind.ERROR:
             self.error = from_info(_error_decoder.decode(payload))
-        else:
+        elif kind == Kind.START:
             self.started_at = time.monotonic()
             if payload:
                 self.target = _target_decoder.decode(payload)
             return
+        else:
+            raise ValueError(f"there are no such frames as those of kind {kind}")
         self._wake()
 
     def move(self, target: Target) -> None:

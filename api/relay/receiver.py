@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.relay.delivery import Delivery
 from api.relay.signals import RETRY_S, SignalSender
-from shared.errors import Draining, Overloaded, StreamBroken, WorkerLost
+from shared.errors import Draining, InternalFault, Overloaded, StreamBroken, WorkerLost
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel
@@ -151,10 +151,7 @@ class RelayReceiver:
                     self._came_back()
                     while True:
                         channel, message = await next_message(pubsub, self._settings.heartbeat_bound_s)
-                        if channel == own.encode():
-                            self._feed(message)
-                        else:
-                            self._on_news(message)
+                        self._handle(message, is_own=channel == own.encode())
             except UNREACHABLE as error:
                 _log.warning("relay: Redis does not answer (%s)", type(error).__name__)
             finally:
@@ -167,6 +164,16 @@ class RelayReceiver:
         self._on_news(b"reconnected")
         for delivery in self._deliveries.values():
             self._ask_again(delivery, time.monotonic())
+
+    def _handle(self, message: bytes, *, is_own: bool) -> None:
+        """Handle a message such that one which cannot be handled harms nothing but what it is about."""
+        try:
+            if is_own:
+                self._feed(message)
+            else:
+                self._on_news(message)
+        except Exception:  # noqa: BLE001 -- what others send must not end the process
+            _log.exception("a message of %d bytes cannot be handled and is dropped", len(message))
 
     def _feed(self, message: bytes) -> None:
         worker, now = message[:ID_SIZE], time.monotonic()
@@ -197,13 +204,24 @@ class RelayReceiver:
         stream = delivery.stream
         if sequence == delivery.expected:
             delivery.arrived(len(payload))
-            stream.accept(kind, tokens, payload)
+            try:
+                stream.accept(kind, tokens, payload)
+            except Exception:  # noqa: BLE001 -- whatever is wrong with it, it is about this attempt
+                self._fail(delivery)
             is_overrun = stream.size > self._settings.client_buffer_bytes and not stream.whole
             if is_overrun and delivery.cancelled is None:
                 delivery.on_overrun()
         if stream.over and delivery.cancelled is not None:
             self._deliveries.pop(stream.key, None)
         self._signals.acknowledge(delivery)
+
+    def _fail(self, delivery: Delivery) -> None:
+        """End an attempt of which a frame cannot be read: that one, and no other."""
+        stream = delivery.stream
+        _log.exception("attempt %s: a frame cannot be read", stream.job_id)
+        stream.fail(InternalFault("The gateway failed on this request."))
+        if delivery.worker is not None:
+            self._signals.add(delivery.worker, stream.key, Signal.CANCEL, CancelReason.FAULT)
 
     # --- time ---
 

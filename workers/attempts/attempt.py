@@ -103,9 +103,9 @@ class Attempt:
         """Run to the end and report it. Raises nothing but CancelledError, when the process shuts down."""
         self._task = asyncio.current_task()
         caller.set(self.job.key_id or "")
-        target = Target(self.job.tier, self._queue, self.job.model)
-        self._stream.push(Kind.START, msgspec.json.encode(target), urgent=True)
         try:
+            target = Target(self.job.tier, self._queue, self.job.model)
+            self._stream.push(Kind.START, msgspec.json.encode(target), urgent=True)
             if self._cancelled is not None:
                 raise self._cancelled
             await self._serve()
@@ -174,7 +174,7 @@ class Attempt:
             lease.began()
         self._is_estimated = not is_reported
         self._stream.push(Kind.CONTENT, urgent=True)
-        self._stream.push(Kind.BODY, body)
+        await self._push_body(body, 0)
 
     async def _relay(self, due: float) -> None:
         created = self.job.admitted_ms // 1000
@@ -208,7 +208,9 @@ class Attempt:
                                 await self._stream.pace()
             except TimeoutError:
                 raise self._timed_out() from None
-            self._finish(created)
+            if self._first_ms is None:
+                raise Malformed("The model server sent an empty answer.")
+        await self._finish(created)
 
     def _extend(self, bound: asyncio.Timeout, due: float, slack_s: float) -> None:
         """Move the bound behind `due`, with some slack so that most tokens need not move it."""
@@ -242,15 +244,20 @@ class Attempt:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
         return said and not is_first and not ends
 
-    def _finish(self, created: int) -> None:
-        if self._first_ms is None:
-            raise Malformed("The model server sent an empty answer.")
+    async def _finish(self, created: int) -> None:
         usage = self._counted()
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
             body = self._fold.body(completion_id(self.job.request_id), created, self.job.model, usage)
-            self._stream.push(Kind.BODY, body, self._tokens)
+            await self._push_body(body, self._tokens)
+
+    async def _push_body(self, body: bytes, tokens: int) -> None:
+        try:
+            async with asyncio.timeout(self._settings.total_timeout_s):
+                await self._stream.push_body(body, tokens)
+        except TimeoutError:
+            raise StreamBroken("The gateway could not deliver the answer in time.") from None
 
     def _timed_out(self) -> GatewayError:
         if self._first_ms is None:
@@ -260,6 +267,16 @@ class Attempt:
         return StreamBroken("The model stopped answering in the middle of its answer.")
 
     def _settle(self, error: GatewayError | None) -> None:
+        """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
+        try:
+            self._report(error)
+        except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
+            _log.exception("request %s: how it ended cannot be reported", self.job.request_id)
+            fault = InternalFault("The gateway failed on this request.")
+            self._stream.push(Kind.ERROR, _encode(fault.to_info()), urgent=True)
+            self._stream.end(None)
+
+    def _report(self, error: GatewayError | None) -> None:
         committed = self._first_ms is not None
         self.has_failed = isinstance(error, UpstreamError) and not committed
         if error is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from shared.relay import MAX_PAYLOAD, Kind, encode_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from shared.usage import Closing
 
@@ -74,12 +74,28 @@ class OutgoingStream:
         self.moved_at = time.monotonic()
 
     def push(self, kind: Kind, payload: bytes = b"", tokens: int = 0, *, urgent: bool = False) -> None:
-        """Add a frame; a payload over 256 KiB becomes several."""
-        while len(payload) > MAX_PAYLOAD:
-            self._append(kind, payload[:MAX_PAYLOAD], 0)
-            payload = payload[MAX_PAYLOAD:]
+        """Add a frame; content over 256 KiB becomes several.
+
+        Raises:
+            ValueError: it is of another kind, and larger than a frame may be: a part of it says nothing.
+        """
+        if len(payload) > MAX_PAYLOAD:
+            if kind is not Kind.CONTENT:
+                raise ValueError(f"{len(payload)} bytes do not fit into a {kind.name} frame")
+            *before, payload = map(bytes, _parts(payload))
+            for part in before:
+                self._append(kind, part, 0)
         self._append(kind, payload, tokens)
         self._on_change(self, urgent)
+
+    async def push_body(self, body: bytes, tokens: int) -> None:
+        """Add a finished body in frames of at most 256 KiB, waiting for room between them."""
+        left = len(body)
+        for part in _parts(body):
+            await self.room()
+            left -= len(part)
+            self._append(Kind.BODY, part, 0 if left else tokens)
+            self._on_change(self, False)
 
     def end(self, closing: Closing | None) -> None:
         """End the stream; `closing`, if there is one, is carried out in the pipeline of the last frame."""
@@ -110,8 +126,13 @@ class OutgoingStream:
         """Whether nothing more has to be said."""
         return self.ended_at is not None and not self.frames and self.closing is None
 
-    def _append(self, kind: Kind, payload: bytes, tokens: int) -> None:
+    def _append(self, kind: Kind, payload: bytes | memoryview, tokens: int) -> None:
         frame = encode_frame(self.key, kind, self.next, tokens, payload)
         self.frames.append(frame)
         self.next += 1
         self._window.sent(len(frame))
+
+
+def _parts(payload: bytes) -> Iterator[memoryview]:
+    whole = memoryview(payload)
+    return (whole[start : start + MAX_PAYLOAD] for start in range(0, len(payload), MAX_PAYLOAD))
