@@ -89,13 +89,12 @@ def test_the_first_ending_stays() -> None:
     assert one.error is None
 
 
-@pytest.mark.parametrize("kind", [Kind.START, Kind.BEAT])
-async def test_signs_of_life_are_not_content(kind: Kind) -> None:
-    """They neither commit nor wake."""
+async def test_a_start_is_not_content() -> None:
+    """It neither commits nor wakes."""
     one = stream()
     reader = asyncio.ensure_future(one.wait())
     assert await is_waiting(reader)
-    one.accept(kind, 0, b"")
+    one.accept(Kind.START, 0, b"")
     assert await is_waiting(reader)
     assert not one.committed
     reader.cancel()
@@ -144,6 +143,13 @@ def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
     one.discard()
     one.accept(Kind.CONTENT, 1, b"b")
     assert (one.tokens, one.size, one.take()) == (2, 0, b"")
+
+
+@pytest.mark.parametrize("kind", [Kind.BEAT, 0, 99])
+def test_frames_of_no_known_kind_are_an_error(kind: int) -> None:
+    """A beat carries nothing that could be accepted; the others are of a version that we do not know."""
+    with pytest.raises(ValueError, match="no such frames"):
+        stream().accept(kind, 0, b"")
 
 
 def test_only_what_still_runs_is_aborted() -> None:
