@@ -8,7 +8,7 @@
         Conflict 409
       UpstreamError              the model's server failed: its class says what follows for it
         Throttled 429            Rejected 502            Unavailable 502          FirstTokenTimeout 504
-        Malformed 502              StreamBroken 502
+        Malformed 502            StreamBroken 502         ModelMissing 404         ModelDenied 404
       WorkerLost 502             the worker died: the same tier may be tried again
       Overloaded 503             Draining 503            InternalFault 500        Cancelled 499
 
@@ -235,6 +235,18 @@ class Rejected(UpstreamError):
     code = "upstream_credential_rejected"
 
 
+class ModelMissing(UpstreamError):
+    """The upstream has no such model. The caller named it, but another candidate may have one: that is tried."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "model_not_found"
+
+
+class ModelDenied(ModelMissing):
+    """The account may not use this model; it may use others, and other accounts this one."""
+
+
 class Unavailable(UpstreamError):
     """The upstream cannot be reached or answers with a server error."""
 
@@ -340,6 +352,9 @@ def from_info(info: ErrorInfo) -> GatewayError:
     return error
 
 
+_MODEL_CODES: Final = frozenset({"model_not_found", "model_not_available", "model_access_denied"})
+
+
 def classify(
     status: int, code: str | None, message: str, *, param: str | None = None, retry_after_s: float | None = None
 ) -> GatewayError:
@@ -356,12 +371,18 @@ def classify(
         return ContextTooLong(message, param=param)
     if status in {400, 413, 415, 422}:
         return InvalidRequest(message, param=param, code=code)
+    if status == 404 or (status == 403 and (code in _MODEL_CODES or param == "model")):
+        return _of_model(status, message)
     if status in {401, 402, 403}:
         return Rejected("The model server refused the gateway's credential.")
-    if status == 404:
-        return Unavailable(f"The model server does not have this model: {message}", code="upstream_model_missing")
     if status == 429:
         return Throttled("The model server is at its rate limit.", retry_after_s=retry_after_s)
     failure = Unavailable(f"The model server answered with status {status}.", retry_after_s=retry_after_s)
     failure.is_overload = status in {503, 529}
     return failure
+
+
+def _of_model(status: int, message: str) -> ModelMissing:
+    if status == 403:
+        return ModelDenied("The model server does not let the gateway use this model.", param="model")
+    return ModelMissing(f"The model server does not have this model: {message}", param="model")

@@ -74,6 +74,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     client_buffer_mib: float = 4.0
     queue_timeout_s: float = 300.0
     first_token_timeout_s: float = 120.0
+    reasoning_timeout_s: float = 600.0
     between_tokens_timeout_s: float = 60.0
     total_timeout_s: float = 3600.0
     heartbeat_s: float = 1.0
@@ -167,6 +168,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "client_buffer_mib": ("CLAW_CLIENT_BUFFER_MIB",),
     "queue_timeout_s": ("CLAW_QUEUE_TIMEOUT_S",),
     "first_token_timeout_s": ("CLAW_FIRST_TOKEN_TIMEOUT_S",),
+    "reasoning_timeout_s": ("CLAW_REASONING_TIMEOUT_S",),
     "between_tokens_timeout_s": ("CLAW_BETWEEN_TOKENS_TIMEOUT_S",),
     "total_timeout_s": ("CLAW_TOTAL_TIMEOUT_S",),
     "heartbeat_s": ("CLAW_HEARTBEAT_S",),

@@ -41,8 +41,9 @@ def endpoints_of(model: str) -> tuple[Endpoint, ...]:
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the catalogue. Prices are US dollars per million tokens, lengths tokens; None is not known.
 
-    `cannot` holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`,
-    `tools` for what its messages cannot hold.
+    `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not fit. `cannot`
+    holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`, `tools` for
+    what its messages cannot hold.
     """
 
     prompt_usd: float | None = None
@@ -50,6 +51,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     completion_usd: float = 0.0
     context_length: int | None = None
     max_output_tokens: int | None = None
+    first_token_timeout_s: float | None = None
     cannot: tuple[str, ...] = ()
 
 

@@ -49,7 +49,7 @@ AFTER_CONTENT: dict[str, Answer] = {
 @pytest.fixture
 async def scripted() -> AsyncIterator[ScriptedUpstream]:
     """A scripted model server."""
-    async with ScriptedUpstream() as server:
+    async with ScriptedUpstream(["scripted", "other"]) as server:
         yield server
 
 
@@ -149,3 +149,35 @@ async def test_a_model_server_that_fails_is_asked_once_a_second_and_used_again_w
     await eventually(answers)
     for _ in range(3):
         assert await answers()
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_a_model_that_the_upstream_does_not_give_is_a_404_and_closes_nothing_else(
+    status: int, asked: httpx.AsyncClient, scripted: ScriptedUpstream
+) -> None:
+    """Whether it has no such model or the account may not use it: other models are served at once, and it is asked."""
+    error = {"message": "no access", "type": "invalid_request_error", "param": None, "code": "model_not_found"}
+    for _ in range(2):
+        scripted.add(json_answer({"error": error}, status))
+        refused = await asked.post("/v1/chat/completions", json=body(stream=False))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "model_not_found")
+        scripted.add(sse(openai.text("Hel", "lo")))
+        served = await asked.post("/v1/chat/completions", json={**body(stream=False), "model": "other"})
+        assert served.status_code == 200
+    scripted.add(sse(openai.text("Hel", "lo")))
+    assert (await asked.post("/v1/chat/completions", json=body(stream=False))).status_code == 200
+
+
+async def test_a_usage_of_zeros_beside_text_is_no_report(
+    asked: httpx.AsyncClient, scripted: ScriptedUpstream, fleet: Fleet, eventually: Eventually
+) -> None:
+    """The tokens are estimated, and marked so; a count that stands is kept."""
+    text = openai.chunk({"content": "Hel"}) + openai.chunk({"content": "lo"}) + openai.chunk(finish_reason="stop")
+    for prompt, completion in ((0, 0), (7, 0), (7, 3)):
+        scripted.add(sse(text + openai.chunk(usage=openai.usage(prompt, completion)) + openai.DONE))
+        assert (await asked.post("/v1/chat/completions", json=body(stream=False))).status_code == 200
+    rows = await usage_rows(fleet, eventually, 3)
+    assert [row["usage_source"] for row in rows] == ["estimated", "estimated", "reported"]
+    assert [row["completion_tokens"] for row in rows] == [2, 2, 3]
+    assert rows[0]["prompt_tokens"] > 0
+    assert [row["prompt_tokens"] for row in rows[1:]] == [7, 7]

@@ -177,7 +177,8 @@ OWN = [
         _TEXT,
         sent={
             "tools": [
-                {"name": "weather", "input_schema": {**WEATHER, "additionalProperties": False}, "strict": True}
+                {"name": "weather", "input_schema": {**WEATHER, "additionalProperties": False}, "strict": True,
+                 "eager_input_streaming": True}
             ]
         },
     ),

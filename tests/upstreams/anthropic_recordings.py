@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-TOOL = {"name": "weather", "description": "The weather", "input_schema": WEATHER}
+TOOL = {"name": "weather", "description": "The weather", "input_schema": WEATHER, "eager_input_streaming": True}
 CLOSED = {
     "type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"],
     "additionalProperties": False,

@@ -11,6 +11,8 @@ from shared.errors import (
     FirstTokenTimeout,
     GatewayError,
     Malformed,
+    ModelDenied,
+    ModelMissing,
     QuotaPeriod,
     Rejected,
     StreamBroken,
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-MISSING_MODEL: Final = "upstream_model_missing"
+DENIED_MODEL_MS: Final = 600_000
+"""How long an account that may not use a model is left alone with that model."""
 MINUTE_MS: Final = 60_000
 LATE_MS: Final = 1000
 """Google's clock may be behind ours."""
@@ -43,7 +46,7 @@ class FailureClass(msgspec.Struct, frozen=True):
     """Why an account is to be used less.
 
     Args:
-        kind: its credential was refused, it is at a limit, or it does not work.
+        kind: its credential was refused, it is at a limit (or may not use the model), or it does not work.
         period: of the quota that is spent.
         cool_ms: how long it cools down, in milliseconds; 0 where the upstream gave no hint.
         limits: the quotas that the upstream named, by their fields in Redis.
@@ -84,8 +87,8 @@ def failure_class_of(error: GatewayError, now: datetime) -> FailureClass | None:
     if isinstance(error, Throttled):
         limits = tuple((_LIMITS[name], value) for name, value in error.limits.items())
         return FailureClass("throttled", error.period, _cool_ms(error.period, error.retry_after_s, now), limits)
-    if isinstance(error, Unavailable) and error.code == MISSING_MODEL:
-        return None
+    if isinstance(error, ModelDenied):
+        return FailureClass("throttled", cool_ms=DENIED_MODEL_MS)
     if isinstance(error, Unavailable | FirstTokenTimeout | Malformed | StreamBroken):
         return FailureClass("failed")
     return None
@@ -93,7 +96,7 @@ def failure_class_of(error: GatewayError, now: datetime) -> FailureClass | None:
 
 def used_nothing(error: GatewayError) -> bool:
     """Whether an attempt that ended so took nothing of a quota."""
-    return isinstance(error, CallerError) or error.code == MISSING_MODEL
+    return isinstance(error, CallerError | ModelMissing)
 
 
 def refused(refusal: Refusal) -> GatewayError:

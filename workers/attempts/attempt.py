@@ -191,7 +191,7 @@ class Attempt:
             self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
-        wait_s = self._settings.first_token_timeout_s
+        wait_s = self._first_token_s()
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
             first = min(end, loop.time() + wait_s)
@@ -212,6 +212,16 @@ class Attempt:
                 raise Malformed("The model server sent an empty answer.")
         await self._finish(created)
 
+    def _first_token_s(self) -> float:
+        """Return for how many seconds the model may be silent before its first token: longer where it may reason."""
+        entry, bound_s = self._settings.catalogue.entry(self.job.model), self._settings.first_token_timeout_s
+        if entry.first_token_timeout_s is not None:
+            return entry.first_token_timeout_s
+        effort = None if self.job.endpoint == "embeddings" else self._request.body.reasoning_effort
+        is_known = self.job.tier == "paid" and entry.prompt_usd is not None
+        may_reason = effort not in {None, "none"} or (is_known and "reasoning_effort" not in entry.cannot)
+        return max(bound_s, self._settings.reasoning_timeout_s) if may_reason else bound_s
+
     def _extend(self, bound: asyncio.Timeout, due: float, slack_s: float) -> None:
         """Move the bound behind `due`, with some slack so that most tokens need not move it."""
         when = bound.when()
@@ -225,7 +235,7 @@ class Attempt:
         said = ends = False
         for event in batch:
             if isinstance(event, Usage):
-                self._usage = event
+                self._take_usage(event, self._tokens + tokens)
                 continue
             said = True
             if isinstance(event, Delta):
@@ -244,6 +254,15 @@ class Attempt:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
         return said and not is_first and not ends
 
+    def _take_usage(self, usage: Usage, pieces: int) -> None:
+        """Keep what the upstream reports. Zeros beside `pieces` of output are no report: those are estimated."""
+        if pieces and not (usage.prompt_tokens and usage.completion_tokens):
+            prompt_tokens = usage.prompt_tokens or estimate_prompt_tokens(self._request.body)
+            completion_tokens = usage.completion_tokens or pieces
+            usage = msgspec.structs.replace(usage, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+            self._is_estimated = True
+        self._usage = usage
+
     async def _finish(self, created: int) -> None:
         usage = self._counted()
         if self._encoder is not None:
@@ -261,9 +280,7 @@ class Attempt:
 
     def _timed_out(self) -> GatewayError:
         if self._first_ms is None:
-            return FirstTokenTimeout(
-                f"The model did not begin to answer within {self._settings.first_token_timeout_s:g} s."
-            )
+            return FirstTokenTimeout(f"The model did not begin to answer within {self._first_token_s():g} s.")
         return StreamBroken("The model stopped answering in the middle of its answer.")
 
     def _settle(self, error: GatewayError | None) -> None:

@@ -35,9 +35,9 @@ class Provider(Protocol):
     def stream(self, request: ChatRequest, model: str) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
         """Start a completion; leaving the context closes the upstream connection at once.
 
-        The iterator yields the events that arrived together as one batch, never an empty one: `Delta`s, one
-        `Finish` per choice after its last `Delta`, at most one `Usage` as the very last. It ends after the
-        upstream's own end mark, and raises `StreamBroken` when that never comes. It sets no time limit:
+        The iterator yields the events that arrived together as one batch: `Delta`s, one `Finish` per choice after its
+        last `Delta`, at most one `Usage` as the very last. An empty batch says that the upstream lives. It ends after
+        the upstream's own end mark, and raises `StreamBroken` when that never comes. It sets no time limit:
         bound each wait with `asyncio.timeout`.
 
         Raises:

@@ -80,6 +80,10 @@ def _to_tools(body: ChatBody, facts: ModelFacts) -> list[dict[str, Any]]:
             strict += _make_strict(tools[-1])
     for number, function in enumerate(body.functions or ()):
         tools.append(_to_tool(function, f"functions[{number}].parameters"))
+    if facts.structured:
+        # Else a parameter is held back until it is whole: minutes of silence for a long one.
+        for given in tools:
+            given["eager_input_streaming"] = True
     return tools
 
 

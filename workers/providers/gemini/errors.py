@@ -11,7 +11,16 @@ from typing import Any
 
 import msgspec
 
-from shared.errors import ContextTooLong, GatewayError, QuotaPeriod, Rejected, StreamBroken, Throttled, Unavailable
+from shared.errors import (
+    ContextTooLong,
+    GatewayError,
+    ModelDenied,
+    QuotaPeriod,
+    Rejected,
+    StreamBroken,
+    Throttled,
+    Unavailable,
+)
 from workers.providers.http.error_body import MAX_MESSAGE_CHARS, Report, http_failure
 
 # Fields that google.rpc.BadRequest blames, by the parameter of ours that sets them.
@@ -104,6 +113,9 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
     if failure.reason.startswith("API_KEY_") or failure.status == "FAILED_PRECONDITION":
         # FAILED_PRECONDITION: the free tier is not offered where this account is.
         return Rejected("The model server refused the gateway's credential.")
+    if http_status == 403 and failure.status == "PERMISSION_DENIED" and not failure.reason:
+        # What closes an account or its key has a reason (CONSUMER_SUSPENDED, SERVICE_DISABLED, ...); this names none.
+        return ModelDenied("The model server does not let this account use this model.", param="model")
     waits = [wait_s for wait_s in (retry_after_s, failure.retry_delay_s) if wait_s is not None]
     wait_s = max(waits, default=None)
     if http_status == 429 and failure.is_quota:

@@ -36,6 +36,8 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 # The vectors of 2,048 inputs with 3,072 dimensions each, as numbers of 21 characters, and some room.
 MAX_LARGE_BODY_BYTES = 192 * 1024 * 1024
 DRAIN_S = 0.25
+# How often a silent reader is asked whether the upstream lives: far below any bound between tokens.
+ALIVE_S = 0.2
 FETCH_BOUND_S = 10.0
 # At least as long as workers/providers/http/client.py keeps an idle connection.
 IDLE_S = 20.0
@@ -56,11 +58,14 @@ class Reply:
 
     def __init__(self, response: httpx.Response) -> None:
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self._heard_at = time.monotonic()
         encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
         self._chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
 
     async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
         """What `reader` makes of the body: one batch for what one read from the network completed.
+
+        An empty batch, at most one a second, tells of bytes that make no event: pings, comments, parts of a long line.
 
         Raises:
             UpstreamError: the reply failed; the events before the failure have been yielded.
@@ -69,7 +74,8 @@ class Reply:
             while not reader.done:
                 data = await anext(self._chunks, None)
                 events = reader.end() if data is None else reader.feed(data)
-                if events:
+                if events or time.monotonic() - self._heard_at >= ALIVE_S:
+                    self._heard_at = time.monotonic()
                     yield events
                 if reader.failure is not None:
                     raise reader.failure

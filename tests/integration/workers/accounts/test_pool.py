@@ -146,9 +146,7 @@ async def test_an_account_is_closed_for_its_model_only_while_the_time_lasts(redi
     assert accounts.closed_ms() == {}
 
 
-@pytest.mark.parametrize(
-    "error", [errors.InvalidRequest("no"), errors.Unavailable("no", code="upstream_model_missing")]
-)
+@pytest.mark.parametrize("error", [errors.InvalidRequest("no"), errors.ModelMissing("no")])
 async def test_a_caller_closes_no_account(redis: Redis, error: errors.GatewayError) -> None:
     """However often, and what it did not use is not counted."""
     accounts = counted(redis, account("a", requests_per_minute=1))

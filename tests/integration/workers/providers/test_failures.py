@@ -64,7 +64,7 @@ STATUSES: list[tuple[int, type[errors.GatewayError]]] = [
     (400, errors.InvalidRequest),
     (401, errors.Rejected),
     (403, errors.Rejected),
-    (404, errors.Unavailable),
+    (404, errors.ModelMissing),
     (408, errors.Unavailable),
     (413, errors.InvalidRequest),
     (422, errors.InvalidRequest),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from shared import errors
-from workers.accounts.outcome import FailureClass, failure_class_of, retry_after_s, used_nothing
+from workers.accounts.outcome import DENIED_MODEL_MS, FailureClass, failure_class_of, retry_after_s, used_nothing
 
 NOW = datetime(2026, 1, 15, 7, 59, 50, tzinfo=UTC)
 """Ten seconds before a minute ends, and a day of US Pacific."""
@@ -81,7 +81,7 @@ def test_what_is_back_first_says_when_to_try_again() -> None:
     [
         (errors.InvalidRequest("no"), True),
         (errors.ContextTooLong("no"), True),
-        (errors.Unavailable("no", code="upstream_model_missing"), True),
+        (errors.ModelMissing("no"), True),
         (errors.Cancelled("no"), False),
         (errors.ClientTooSlow("no"), False),
         (errors.InternalFault("no"), False),
@@ -91,3 +91,10 @@ def test_what_callers_do_blames_no_account(error: errors.GatewayError, *, is_fre
     """Also asking for models that do not exist; what the upstream refused to begin used no quota."""
     assert failure_class_of(error, NOW) is None
     assert used_nothing(error) is is_free
+
+
+def test_a_model_that_the_account_may_not_use_closes_that_model_alone() -> None:
+    """Like a limit of it, for a while; one that is not there closes nothing."""
+    denied = failure_class_of(errors.ModelDenied("no"), NOW)
+    assert denied == FailureClass("throttled", cool_ms=DENIED_MODEL_MS)
+    assert failure_class_of(errors.ModelMissing("no"), NOW) is None

@@ -117,7 +117,7 @@ async def test_leaving_a_stream_early_closes_its_connection_at_once() -> None:
     ("status", "kind"),
     [
         (301, errors.Unavailable), (400, errors.InvalidRequest), (401, errors.Rejected), (403, errors.Rejected),
-        (404, errors.Unavailable), (408, errors.Unavailable), (413, errors.InvalidRequest),
+        (404, errors.ModelMissing), (408, errors.Unavailable), (413, errors.InvalidRequest),
         (422, errors.InvalidRequest), (429, errors.Throttled), (499, errors.Unavailable),
         (500, errors.Unavailable), (502, errors.Unavailable),
         (503, errors.Unavailable), (504, errors.Unavailable),

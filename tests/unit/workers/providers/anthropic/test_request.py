@@ -225,7 +225,7 @@ def test_call_ids_are_unique_and_of_allowed_characters() -> None:
 def test_tools_have_an_object_schema() -> None:
     """Also those without parameters, or whose schema does not say its type."""
     bare = _sent({"tools": [{"type": "function", "function": {"name": "f"}}]})["tools"]
-    assert bare == [{"name": "f", "input_schema": {"type": "object", "properties": {}}}]
+    assert bare == [{"name": "f", "input_schema": {"type": "object", "properties": {}}, "eager_input_streaming": True}]
     untyped = {"name": "f", "parameters": {"properties": {"a": {}}}}
     tools = _sent({"tools": [{"type": "function", "function": untyped}]})["tools"]
     assert tools[0]["input_schema"] == {"type": "object", "properties": {"a": {}}}

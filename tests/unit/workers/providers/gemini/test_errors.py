@@ -100,7 +100,7 @@ def test_a_429_without_quotas_is_plainly_throttled() -> None:
         error(400, "INVALID_ARGUMENT", "API key not valid.", [{**INFO, "reason": "API_KEY_INVALID"}]),
         error(403, "PERMISSION_DENIED", "no", [{**INFO, "reason": "API_KEY_SERVICE_BLOCKED"}]),
         error(401, "UNAUTHENTICATED"),
-        error(403, "PERMISSION_DENIED"),
+        error(403, "PERMISSION_DENIED", "no", [{**INFO, "reason": "CONSUMER_SUSPENDED"}]),
         error(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_blamed_field_is_named_as_the_caller_knows_it(field: Any, param: str |
 
 @pytest.mark.parametrize(
     ("code", "kind"),
-    [(404, errors.Unavailable), (408, errors.Unavailable), (413, errors.InvalidRequest), (499, errors.Unavailable),
+    [(404, errors.ModelMissing), (408, errors.Unavailable), (413, errors.InvalidRequest), (499, errors.Unavailable),
      (500, errors.Unavailable), (503, errors.Unavailable), (504, errors.Unavailable)],
 )  # fmt: skip
 def test_other_statuses_have_the_class_they_have_everywhere(code: int, kind: type[errors.GatewayError]) -> None:
@@ -174,3 +174,11 @@ def test_a_long_message_is_cut() -> None:
 def test_an_error_in_a_stream_without_a_code_is_a_failed_attempt() -> None:
     """There is no status to class it by."""
     assert type(to_stream_error(Failure(message="no"), after_content=False)) is errors.Unavailable
+
+
+def test_a_403_without_a_reason_is_about_the_model_alone() -> None:
+    """As Google answers for a preview that the project may not use; what is about the key has a reason."""
+    error = {"code": 403, "message": "The caller does not have permission", "status": "PERMISSION_DENIED"}
+    assert type(_error({"error": error})) is errors.ModelDenied
+    suspended = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "CONSUMER_SUSPENDED"}
+    assert type(_error({"error": {**error, "details": [suspended]}})) is errors.Rejected

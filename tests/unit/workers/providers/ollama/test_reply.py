@@ -119,7 +119,7 @@ def test_a_prompt_that_is_too_long_is_known_by_ollamas_texts(words: str) -> None
 
 def test_other_refusals_stay_what_they_are() -> None:
     """Only requests that failed may be about the prompt's length."""
-    for status, kind in ((400, errors.InvalidRequest), (429, errors.Throttled), (404, errors.Unavailable)):
+    for status, kind in ((400, errors.InvalidRequest), (429, errors.Throttled), (404, errors.ModelMissing)):
         report = Report("no")
         assert type(from_refusal(http_failure(status, report, None), report)) is kind
     report = Report(TEXTS[0])
