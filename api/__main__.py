@@ -30,6 +30,8 @@ EX_CONFIG: Final = 78
 KEEP_ALIVE_S: Final = 30.0
 """Also how long a partial request head may take."""
 BACKLOG: Final = 2048
+QUEUED_CHUNKS: Final = 2
+"""Pieces of a body, of 64 KiB at most, that wait for a handler: what a connection without a key may cost."""
 LAST_READ_S: Final = 2.0
 """How long a client may take, after the drain time, to read how its request ended."""
 CLOSING_S: Final = 1.0
@@ -41,6 +43,7 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     config = ServerConfig()
     config.bind = [f"{settings.host}:{settings.port}"]
     config.backlog = BACKLOG
+    config.max_app_queue_size = QUEUED_CHUNKS
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.keep_alive_max_requests = 1_000_000
     config.graceful_timeout = settings.drain_s + LAST_READ_S + CLOSING_S

@@ -21,6 +21,7 @@ from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
 from api.http.errors import openai_error, plain_error
+from api.http.intake import BodyBudget, Intakes
 from api.hypercorn_server import Connections
 from shared.ids import new_request_id
 
@@ -62,7 +63,8 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
 def create_app(settings: Settings) -> Quart:
     """Return the api as an ASGI application; its gateway is made and started with it."""
     app = Quart("api", static_folder=None)
-    app.asgi_app = Connections(app.asgi_app)  # type: ignore[method-assign]
+    intakes = Intakes(app.asgi_app, BodyBudget(settings.max_bodies_bytes), settings.max_body_bytes)
+    app.asgi_app = Connections(intakes)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
     app.config["RESPONSE_TIMEOUT"] = None

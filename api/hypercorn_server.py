@@ -3,9 +3,6 @@
 Aborting a connection: a client that does not read would otherwise keep its connection, and what is
 buffered for it, for as long as it likes, since closing a transport waits until everything is written.
 
-Refusing a large body: Hypercorn closes the connection behind a response that comes before the end of the
-request, and the client, still sending, is reset before it has read why.
-
 Closing a connection: Hypercorn keeps one that its client has closed until the keep-alive time is over,
 so that many short connections use up the file descriptors.
 
@@ -23,67 +20,48 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import hypercorn.asyncio.run
+import msgspec
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.config import Config, Sockets
 from hypercorn.protocol.h11 import H11Protocol
 
+from api.http.errors import error_object
+from shared.errors import NotFound
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine
 
 ABORT: Final = "claw.abort"
 """The key in an ASGI scope under which a request finds the function that aborts its connection."""
-_SMALL_BYTES: Final = 8192
-"""Such a body has arrived with its head."""
-_LINGER_S: Final = 10.0
+_SHOWN_CHARACTERS: Final = 200
 _UNACKNOWLEDGED_MS: Final = 30_000
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 s: the kernel drops what was not sent, too."""
 
 
 class Connections:
-    """ASGI middleware that lets a request abort its connection."""
+    """ASGI middleware that lets a request abort its connection, and refuses WebSockets."""
 
     def __init__(self, app: Callable[..., Coroutine[Any, Any, None]]) -> None:
         self._app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Call the app with the means to abort the connection in its scope."""
+        """Call the app with the means to abort the connection in its scope; a WebSocket does not get that far."""
+        if scope["type"] == "websocket":
+            await _refuse_websocket(scope, send)
+            return
         if scope["type"] == "http":
             scope[ABORT] = partial(_abort, send)
-            if _is_large(scope["headers"]):
-                receive, send = _lingering(receive, send)
         await self._app(scope, receive, send)
 
 
-def _is_large(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Tell whether a body may still be under way when the response is ready."""
-    for name, value in headers:
-        if name == b"transfer-encoding" or (name == b"content-length" and int(value) > _SMALL_BYTES):
-            return True
-    return False
-
-
-def _lingering(receive: Any, send: Any) -> tuple[Any, Any]:
-    """Wrap `receive` and `send` so that the response ends only when the request has: Quart reads and drops the rest."""
-    arrived = asyncio.Event()
-
-    async def receiving() -> Any:
-        message = await receive()
-        if message["type"] == "http.disconnect" or not message.get("more_body", False):
-            arrived.set()
-        return message
-
-    async def sending(message: Any) -> None:
-        is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if is_last and not arrived.is_set():
-            await send({**message, "more_body": True})
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LINGER_S):
-                    await arrived.wait()
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
-        await send(message)
-
-    return receiving, sending
+async def _refuse_websocket(scope: Any, send: Any) -> None:
+    """Answer a WebSocket upgrade with a 404: no URL of ours has one."""
+    error = NotFound(f"There is no WebSocket at {scope['path'][:_SHOWN_CHARACTERS]}.")
+    headers = [(b"content-type", b"application/json")]
+    await send({"type": "websocket.http.response.start", "status": error.status, "headers": headers})
+    body = msgspec.json.encode({"error": error_object(error)})
+    await send({"type": "websocket.http.response.body", "body": body, "more_body": False})
 
 
 def _abort(send: Any) -> None:

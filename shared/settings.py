@@ -68,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     discovery_interval_s: float = 5.0
 
     max_body_mib: int = 20
+    max_bodies_mib: int = 512
     max_waiting_jobs: int = 1000
     head_wait_s: float = 10.0
     keep_alive_s: float = 15.0
@@ -90,6 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def max_body_bytes(self) -> int:
         """The largest request body that is accepted, in bytes."""
         return self.max_body_mib * 1024 * 1024
+
+    @property
+    def max_bodies_bytes(self) -> int:
+        """The request bodies that an api process may hold at a time, in bytes; one of each size always fits."""
+        return max(self.max_bodies_mib, self.max_body_mib) * 1024 * 1024
 
     @property
     def client_buffer_bytes(self) -> int:
@@ -162,6 +168,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),
     "max_body_mib": ("CLAW_MAX_BODY_MIB",),
+    "max_bodies_mib": ("CLAW_MAX_BODIES_MIB",),
     "max_waiting_jobs": ("CLAW_MAX_WAITING_JOBS",),
     "head_wait_s": ("CLAW_HEAD_WAIT_S",),
     "keep_alive_s": ("CLAW_KEEP_ALIVE_S",),

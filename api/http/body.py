@@ -8,29 +8,44 @@ import msgspec
 from quart import Response
 from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
+from api.http.intake import INTAKE
 from shared.errors import BodyTooLarge, InvalidRequest
 
 if TYPE_CHECKING:
     from quart import Request
 
+    from api.http.intake import Intake
+
 BODY_TIMEOUT_S: Final = 300
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the whole body of a request.
+    """Read the whole body of a request. Of a large one nothing is read before this is called.
 
     Raises:
         BodyTooLarge: it is over the limit.
+        Overloaded: the process holds as many bytes of bodies as it may.
         InvalidRequest: it did not arrive in time.
     """
+    intake: Intake | None = request.scope.get(INTAKE)  # type: ignore[assignment]
     try:
-        body: bytes = await request.get_data(cache=False, as_text=False)  # type: ignore[assignment]
+        if intake is None:
+            return await _received(request)
+        if request.max_content_length is not None and (request.content_length or 0) > request.max_content_length:
+            raise RequestEntityTooLarge
+        intake.admit()
+        body = await _received(request)
+        intake.arrived(len(body))
         return body
     except RequestEntityTooLarge:
         limit_mib = (request.max_content_length or 0) // (1024 * 1024)
         raise BodyTooLarge(f"The request body is larger than {limit_mib} MiB.") from None
     except RequestTimeout:
         raise InvalidRequest(f"The request body did not arrive within {BODY_TIMEOUT_S} s.") from None
+
+
+async def _received(request: Request) -> bytes:
+    return await request.get_data(cache=False, as_text=False)  # type: ignore[return-value]
 
 
 def json_response(body: object, status: int = 200) -> Response:

@@ -171,7 +171,8 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
         InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
     """
     try:
-        return decoder.decode(raw)
+        found = decoder.decode(raw)
+        _check_unknown_fields(raw)
     except msgspec.ValidationError as error:
         raise invalid_field(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -179,6 +180,22 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
             "We could not parse the JSON body of your request. The body must be a JSON object in UTF-8.",
             code="invalid_json",
         ) from None
+    return found
+
+
+_UNUSUAL_NUMBER = re.compile(rb"(?<![0-9])[0-9]{300}|[0-9][eE]\+?[0-9]{3}")
+
+
+def _check_unknown_fields(raw: bytes | msgspec.Raw) -> None:
+    """Refuse texts and numbers that msgspec skips unseen in fields it does not know, and that nobody can read."""
+    view = memoryview(raw)
+    str(view, "utf-8")
+    # Decoding everything costs memory, so it is left to bodies in which something looks like such a number.
+    if _UNUSUAL_NUMBER.search(view):
+        try:
+            msgspec.json.decode(view)
+        except msgspec.ValidationError:
+            raise InvalidRequest("The request body has a number that is out of range.", code="invalid_json") from None
 
 
 class _OnlyModel(Struct):

@@ -9,6 +9,7 @@ from quart import Blueprint, request
 
 from api.admission.auth import is_internal
 from api.gateway import gateway
+from api.http.body import read_body
 from api.http.errors import plain_error
 from shared.errors import InvalidRequest, Unauthenticated
 
@@ -52,7 +53,7 @@ async def body_as(kind: type[_Body]) -> _Body:
         InvalidRequest: a field is unknown, missing or wrong; the text names it.
     """
     try:
-        return msgspec.json.decode(await request.get_data() or b"{}", type=kind)
+        return msgspec.json.decode(await read_body(request) or b"{}", type=kind)
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
