@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     ollama_url: str | None = None
     ollama_detect: bool = True
+    ollama_cloud: bool = False
     ollama_slots: int = 4
     ollama_num_ctx: int = 8192
     ollama_max_num_ctx: int = 32_768
@@ -149,6 +150,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "internal_secret": ("PLUGIN_INTERNAL_SECRET",),
     "ollama_url": ("PLUGIN_OLLAMA_URL", "OLLAMA_HOST"),
     "ollama_detect": ("CLAW_OLLAMA_DETECT",),
+    "ollama_cloud": ("CLAW_OLLAMA_CLOUD",),
     "ollama_slots": ("CLAW_OLLAMA_SLOTS",),
     "ollama_num_ctx": ("CLAW_OLLAMA_NUM_CTX",),
     "ollama_max_num_ctx": ("CLAW_OLLAMA_MAX_NUM_CTX",),

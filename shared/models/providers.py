@@ -59,6 +59,10 @@ GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number
 EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
 """What no reply of the gateway can carry, whoever made it."""
 
+_OLLAMA_LACKS: Final = EVERYWHERE | {
+    "n", "logit_bias", "prediction", "web_search_options", "verbosity", "parallel_tool_calls", "tool_choice",
+    "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
+}  # fmt: skip
 _ROWS: Final = (
     ProviderInfo(
         name="openai",
@@ -75,11 +79,16 @@ _ROWS: Final = (
         name="ollama",
         tiers=("local",),
         endpoints=("chat", "embeddings"),
-        lacks=EVERYWHERE
-        | {
-            "n", "logit_bias", "prediction", "web_search_options", "verbosity", "parallel_tool_calls", "tool_choice",
-            "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
-        },
+        lacks=_OLLAMA_LACKS,
+    ),
+    ProviderInfo(
+        # Served by the workers of the local tier, which reach the Ollama; a model of it is a paid one all the same.
+        name="ollama-cloud",
+        tiers=("local", "paid"),
+        families=re.compile(r"ollama-cloud/"),
+        credential="CLAW_OLLAMA_CLOUD=true, and an Ollama that is signed in",
+        lacks=_OLLAMA_LACKS,
+        package="workers.providers.ollama.cloud",
     ),
     ProviderInfo(
         name="gemini",

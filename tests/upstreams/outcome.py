@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from workers.providers.base import Provider
 
-WIRES = tuple(PROVIDERS)
+WIRES = tuple(name for name, row in PROVIDERS.items() if not row.package)
 HELLO: dict[str, Any] = {"model": "asked", "messages": [{"role": "user", "content": "Hello"}]}
 NUM_CTX = 4096
 

@@ -58,10 +58,11 @@ def backends_of(
 
 def _with_one_account(connection: Connection, site: Site, redis: Redis) -> Backend:
     """Build a backend with one account without quotas."""
-    provider, name, slots, credential = connection
-    account = Account(f"{site.tier}:{name}", provider, fingerprint=fingerprint(credential or ""))
-    accounts = Accounts(_state(site, name, redis), [account])
-    return Backend(site.tier, provider, name, slots, accounts=accounts)
+    provider, name, slots, credential, own_tier = connection
+    tier = own_tier or site.tier
+    account = Account(f"{tier}:{name}", provider, fingerprint=fingerprint(credential or ""))
+    accounts = Accounts(_state(site, queue_name(tier, name), redis), [account])
+    return Backend(tier, provider, name, slots, accounts=accounts)
 
 
 def _with_accounts(
@@ -69,14 +70,14 @@ def _with_accounts(
 ) -> Backend:
     """Build a backend that is always there, since accounts may be added later; not offered while there is none."""
     slots = site.settings.gemini_slots
-    state = _state(site, row.name, redis, is_counted=True)
+    state = _state(site, queue_name(site.tier, row.name), redis, is_counted=True)
     accounts = Accounts(state, catalogue=site.settings.catalogue, most_waiting=slots // 2)
     stored = None if database is None else GeminiAccountStore(database)
     source = GeminiAccounts(accounts, site.credentials, stored, redis, provider_for=partial(for_account, site))
     return Backend(site.tier, source, source.name, slots, accounts=accounts, account_source=source)
 
 
-def _state(site: Site, name: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
+def _state(site: Site, queue: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
     """The state of a backend's accounts."""
     probe_s = site.settings.first_token_timeout_s
-    return AccountStateStore(redis, queue_name(site.tier, name), probe_s=probe_s, is_counted=is_counted)
+    return AccountStateStore(redis, queue, probe_s=probe_s, is_counted=is_counted)

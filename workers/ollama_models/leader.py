@@ -266,7 +266,7 @@ def operation_leaders(
             on_change=rediscovery(backend),
         )
         for backend in backends
-        if isinstance(backend.provider, OllamaProvider)
+        if isinstance(backend.provider, OllamaProvider) and backend.tier == "local"
     ]
 
 

@@ -94,12 +94,14 @@ class Connection(NamedTuple):
         name: tells it from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
         credential: what it uses, so that a new one is not taken for one that was refused.
+        tier: whose jobs it takes; that of the process if None.
     """
 
     provider: Provider
     name: str
     slots: int
     credential: str | None = None
+    tier: Tier | None = None
 
 
 class Connect(Protocol):

@@ -9,17 +9,25 @@ from workers.providers.http.address import backend_name
 from workers.providers.ollama.provider import OllamaProvider
 
 if TYPE_CHECKING:
+    from shared.settings import Settings
     from workers.providers.base import Site
 
 DEFAULT_URL: Final = "http://127.0.0.1:11434"
 
 
-def connect(site: Site) -> list[Connection]:
-    """Return the Ollama that is named; where no local server is, the one on its usual port."""
-    settings = site.settings
+def url_of(settings: Settings) -> str | None:
+    """Return the URL that is named; where no local server is, that of the usual port; else None."""
     if not settings.ollama_url and settings.local_openai_url:
+        return None
+    return settings.ollama_url or DEFAULT_URL
+
+
+def connect(site: Site) -> list[Connection]:
+    """Return the Ollama of the local tier."""
+    settings, url = site.settings, url_of(site.settings)
+    if url is None:
         return []
-    url, slots = settings.ollama_url or DEFAULT_URL, settings.ollama_slots
+    slots = settings.ollama_slots
     provider = OllamaProvider(
         url,
         num_ctx=settings.ollama_num_ctx,

@@ -19,17 +19,24 @@ from shared.types import LocalModel
 
 FIRST_THAT_REFUSES: Final = (0, 12, 6)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+_CLOUD: Final = re.compile(r":([^:/]*-)?cloud$")
 _DEVELOPMENT: Final = (0, 0, 0)
 _NEEDED_FOR: Final = {"tools": "tools", "vision": "images", "thinking": "reasoning_effort"}
 """The capability without which a model cannot do something, and what that is."""
 
 
 class Tag(msgspec.Struct):
-    """A model that is pulled."""
+    """A model that is pulled; one with a `remote_host` is a name for a model that runs there."""
 
     name: str
     digest: str = ""
     modified_at: str = ""
+    remote_host: str = ""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether prompts to it leave the machine: its entry says so, or its tag, as those of Ollama's own do."""
+        return bool(self.remote_host) or _CLOUD.search(self.name) is not None
 
 
 class Tags(msgspec.Struct):

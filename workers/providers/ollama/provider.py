@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
@@ -56,6 +56,10 @@ class OllamaProvider:
 
     name = "ollama"
     parallel: int | None = None
+    serves_remote: ClassVar[bool] = False
+    """Whether its models are those that run elsewhere: prompts to them leave the machine."""
+    prefix: ClassVar[str] = ""
+    """Stands before the names of its models here, and not at the server."""
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class OllamaProvider:
         A model that thinks, but not by levels, is told only to think, from the second request on at once.
         """
         check_supported(request.body, self.name)
+        model = model.removeprefix(self.prefix)
         images = await fetch_images(request.body.messages, self._fetch_image)
         prepare = partial(to_body, request, model, self._room(model), images)
         prepared = prepare(takes_levels=model not in self._without_levels)
@@ -130,13 +135,13 @@ class OllamaProvider:
         return Embedded(vectors, reply.prompt_eval_count)
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that are pulled. What each digest can do is asked for until it is known.
+        """The models that are pulled and run here. What each digest can do is asked for until it is known.
 
         Raises:
             UpstreamError: it cannot be asked.
         """
         tags = await self._upstream.fetch("GET", "/api/tags", None, Tags)
-        found = tags.models or []
+        found = [model for model in tags.models or () if model.is_remote == self.serves_remote]
         await self._ask_version()
         running = await self._running()
         known = {model.digest: self._facts[model.digest] for model in found if model.digest in self._facts}

@@ -1,0 +1,1 @@
+"""Models that an Ollama has run elsewhere: no local ones, though they are in its list."""
