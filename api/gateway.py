@@ -58,7 +58,7 @@ class Gateway:
         self.budget = Budget(settings.monthly_budget_usd, self.database, self.redis)
         self.usage_log = UsageLogWriter(self.redis, self.api_id.hex())
         self.relay = RelayReceiver(
-            settings, self.redis, self.api_id, on_news=self._handle_news, is_served=self.capacity.is_served
+            settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )
         self.requests = RequestServices(
             settings, self.redis, self.api_id.hex(), self.router, self.relay, self.usage_log, self.spawn

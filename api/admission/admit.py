@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from shared.queue.placement import Candidate, PlacementOptions
     from shared.types import JobDraft
 
-QUEUE_FULL_RETRY_S = 5
 BUDGET_HELD_RETRY_S = 5
 ADMIT_TIMEOUT_S = 1.8
 """For a free connection and the answer together: a frozen Redis means 503 within two seconds."""
@@ -106,7 +105,9 @@ async def admit(
         raise Unauthenticated("This API key has been revoked.")
     if answer[0] != b"full":
         raise _spent(answer[0])
-    raise Overloaded("Too many requests are waiting already.", code="queue_full", retry_after_s=QUEUE_FULL_RETRY_S)
+    # Room for one more is there when the next attempt begins.
+    retry_after_s = min(candidate.service_ms / max(1, candidate.slots) for candidate in candidates) / 1000
+    raise Overloaded("Too many requests are waiting already.", code="queue_full", retry_after_s=retry_after_s)
 
 
 def _spent(answer: bytes) -> BudgetSpent:

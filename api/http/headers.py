@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from shared.types import Target
 
 PRIORITY_HEADER: Final = "x-nself-priority"
+MAX_WAIT_HEADER: Final = "x-nself-max-wait-s"
 
 
 def rate_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, str]:

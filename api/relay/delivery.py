@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -26,7 +27,7 @@ class Delivery:
         worker: who has it, as far as a frame has said so.
         expected: the number of the next frame in order.
         unacknowledged: bytes that arrived since the last acknowledgement.
-        enqueued_at: when it came into its queue.
+        patient_until: until when it may wait for a worker.
         seen_at: when there was the last sign of life.
         asked_at: when missing frames were last asked for.
         doubted_at: since when it neither waits nor has a worker.
@@ -37,9 +38,9 @@ class Delivery:
         "asked_at",
         "cancelled",
         "doubted_at",
-        "enqueued_at",
         "expected",
         "on_overrun",
+        "patient_until",
         "seen_at",
         "stream",
         "unacknowledged",
@@ -52,7 +53,8 @@ class Delivery:
         self.worker: bytes | None = None
         self.expected = 0
         self.unacknowledged = 0
-        self.enqueued_at = self.seen_at = time.monotonic()
+        self.patient_until = math.inf
+        self.seen_at = time.monotonic()
         self.asked_at = 0.0
         self.doubted_at: float | None = None
         self.cancelled: tuple[CancelReason, Callable[[], None]] | None = None
@@ -82,9 +84,9 @@ class Delivery:
         self.asked_at = now
         return True
 
-    def moved(self) -> None:
-        """Note that it waits in a queue from now on."""
-        self.enqueued_at = time.monotonic()
+    def moved(self, patience_s: float) -> None:
+        """Note that it waits in a queue from now on, for so many seconds at most."""
+        self.patient_until = time.monotonic() + patience_s
 
     def waits(self, now: float) -> None:
         """Note that it was seen waiting in a queue that is served."""

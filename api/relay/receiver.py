@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from api.relay.delivery import Delivery
+from api.relay.liveness import LivenessJudge
 from api.relay.signals import RETRY_S, SignalSender
-from shared.errors import Draining, InternalFault, Overloaded, StreamBroken, WorkerLost
+from shared.errors import Draining, InternalFault, StreamBroken
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.relay.incoming import IncomingStream
+    from api.routing.live_backends import Load
     from shared.settings import Settings
     from shared.types import Target
 
@@ -42,7 +44,7 @@ class RelayReceiver:
         redis: connections that every part shares.
         api_id: this process, 16 bytes.
         on_news: called with each message of the news channel, and with b"reconnected" after an outage.
-        is_served: tells if some live worker takes the jobs of a queue.
+        load_of: tells what the live workers of a queue can do; None where there is none.
     """
 
     def __init__(
@@ -52,16 +54,16 @@ class RelayReceiver:
         api_id: bytes,
         *,
         on_news: Callable[[bytes], None],
-        is_served: Callable[[str], bool],
+        load_of: Callable[[str], Load | None],
     ) -> None:
         self.api_id = api_id
         self.is_aborted = False
         self._settings = settings
         self._redis = redis
         self._on_news = on_news
-        self._is_served = is_served
         self._deliveries: dict[bytes, Delivery] = {}
         self._signals = SignalSender(redis, api_id)
+        self._judge = LivenessJudge(settings, redis, self._deliveries, load_of)
         self._ready = asyncio.Event()
         self._judging_from = 0.0
         self._connected_at = time.monotonic()
@@ -115,11 +117,11 @@ class RelayReceiver:
         """Wait for the frames of an attempt from now on; `on_overrun` is called when its client reads too slowly."""
         self._deliveries[stream.key] = Delivery(stream, on_overrun)
 
-    def moved(self, stream: IncomingStream, target: Target) -> None:
-        """Note that the attempt waits in the queue of `target` from now on."""
+    def moved(self, stream: IncomingStream, target: Target, patience_s: float) -> None:
+        """Note that the attempt waits in the queue of `target` from now on, for so many seconds at most."""
         stream.move(target)
         if (delivery := self._deliveries.get(stream.key)) is not None:
-            delivery.moved()
+            delivery.moved(patience_s)
 
     def has_worker(self, stream: IncomingStream) -> bool:
         """Tell if a worker has said that it has the attempt."""
@@ -237,7 +239,7 @@ class RelayReceiver:
             try:
                 await pipeline.execute()
                 if self.connected and time.monotonic() > self._judging_from:
-                    await self._judge()
+                    await self._judge.judge()
             except UNREACHABLE as error:
                 _log.warning("Redis does not answer (%s)", type(error).__name__)
                 self._judging_from = time.monotonic() + self._settings.heartbeat_bound_s
@@ -261,39 +263,3 @@ class RelayReceiver:
         for delivery in list(self._deliveries.values()):
             if now - delivery.stream.taken_at >= self._settings.keep_alive_s:
                 delivery.stream.keep_alive_tick()
-
-    async def _judge(self) -> None:
-        now, bound = time.monotonic(), self._settings.heartbeat_bound_s
-        doubtful = []
-        for delivery in list(self._deliveries.values()):
-            if delivery.stream.over or now - delivery.seen_at <= bound:
-                continue
-            if delivery.worker is None:
-                doubtful.append(delivery)
-            else:
-                self._lose(delivery)
-        if not doubtful:
-            return
-        pipeline = self._redis.pipeline(transaction=False)
-        for delivery in doubtful:
-            pipeline.zscore(delivery.stream.target.queue, delivery.stream.job_id)
-        answers = await pipeline.execute()
-        for position, delivery in enumerate(doubtful):
-            self._judge_unstarted(delivery, now, waiting=answers[position] is not None)
-
-    def _judge_unstarted(self, delivery: Delivery, now: float, *, waiting: bool) -> None:
-        """A job that neither waits nor was started within the bound was claimed by one that died."""
-        if waiting and now - delivery.enqueued_at > self._settings.queue_timeout_s:
-            delivery.stream.fail(Overloaded("The request waited too long for a free model.", retry_after_s=10))
-        elif waiting and self._is_served(delivery.stream.target.queue):
-            delivery.waits(now)
-        elif delivery.doubted_s(now) > self._settings.heartbeat_bound_s:
-            self._lose(delivery)
-
-    def _lose(self, delivery: Delivery) -> None:
-        stream = delivery.stream
-        _log.warning("attempt %s: its worker went silent", stream.job_id)
-        stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))
-        if delivery.cancelled is not None:
-            self._deliveries.pop(stream.key, None)
-            delivery.cancelled[1]()

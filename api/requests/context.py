@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from quart import request
 
 from api.admission.admit import QueueUnavailable
-from api.http.headers import PRIORITY_HEADER, rate_limit_headers, route_headers
+from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import RoutingRequest
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from api.admission.auth import Principal
     from api.requests.services import RequestServices
     from shared.openai.request import ChatBody
+
+
+MOST_WAIT_S: Final = 86_400
+"""The longest patience that a client can name: a day."""
 
 
 class CheckedBody(NamedTuple):
@@ -99,6 +103,7 @@ class RequestContext:
             needs=needs_of(body) if body else {},
             limits=limits,
         )
+        max_wait_s = self._max_wait_s()
         candidates = services.router.route(wanted)
         admitted_ms = self._record.admitted_ms
         draft = JobDraft(
@@ -111,6 +116,9 @@ class RequestContext:
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             expires_ms=admitted_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
+            patient_until_ms=0
+            if max_wait_s is None
+            else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
             body=msgspec.Raw(self.body),
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
@@ -151,6 +159,27 @@ class RequestContext:
                 code="priority_not_allowed",
             )
         return priority.lower()
+
+    def _max_wait_s(self) -> float | None:
+        """Return for how many seconds the client is willing to wait for a turn; None where it does not say.
+
+        Raises:
+            InvalidRequest: that is no number of seconds.
+        """
+        text = request.headers.get(MAX_WAIT_HEADER)
+        if text is None:
+            return None
+        try:
+            max_wait_s = float(text)
+        except ValueError:
+            max_wait_s = -1.0
+        if not 0 <= max_wait_s <= MOST_WAIT_S:
+            raise InvalidRequest(
+                f"{MAX_WAIT_HEADER} must be a number of seconds from 0 to {MOST_WAIT_S}.",
+                param=MAX_WAIT_HEADER,
+                code="invalid_value",
+            )
+        return max_wait_s
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

@@ -170,12 +170,19 @@ class InflightRequest:
 
     def _placed(self, target: Target, recheck_s: float | None) -> None:
         """The attempt stands in the queue of `target`, or did."""
-        self._relay.moved(self._current(), target)
+        self._relay.moved(self._current(), target, self._patience_s())
         self._job.is_known()
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
         if recheck_s is not None:
             self._recheck_in(recheck_s)
+
+    def _patience_s(self) -> float:
+        """Return for how many seconds the job may wait from now on."""
+        longest_s = self._services.settings.queue_timeout_s
+        if not self._draft.patient_until_ms:
+            return longest_s
+        return min(longest_s, self._draft.patient_until_ms / 1000 - time.time())
 
     def _recheck_in(self, wait_s: float) -> None:
         self._recheck_timer = asyncio.get_running_loop().call_later(wait_s, self._exceed_wait_limit)

@@ -47,7 +47,14 @@ class Load(msgspec.Struct):
 
     def is_closed(self, model: str, now_ms: float) -> bool:
         """Whether no account of any worker can serve a model now."""
-        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0)) > now_ms
+        return self._closed_until_ms(model) > now_ms
+
+    def next_start_s(self, model: str, now_ms: float) -> float:
+        """Return after about how many seconds another attempt begins: when it opens, or when a slot is free."""
+        return max(self._closed_until_ms(model) - now_ms, self.service_ms / max(1, self.slots)) / 1000
+
+    def _closed_until_ms(self, model: str) -> int:
+        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0))
 
 
 class Capacity(Following):

@@ -29,7 +29,7 @@ async def test_an_attempt_that_starts_after_it_was_aborted_is_cancelled_before_t
 ) -> None:
     """Its job was claimed in the moment of the abort: the worker's first word is waited for, and answered."""
     relay = RelayReceiver(
-        Settings(data_dir=Path("nowhere")), redis, API, on_news=lambda _: None, is_served=lambda _: True
+        Settings(data_dir=Path("nowhere")), redis, API, on_news=lambda _: None, load_of=lambda _: None
     )
     await relay.start()
     await eventually(lambda: relay.connected)

@@ -1,0 +1,95 @@
+"""Judges attempts: whose worker is silent, whose job is gone, who has waited for too long."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from shared.errors import Overloaded, WorkerLost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis.asyncio import Redis
+
+    from api.relay.delivery import Delivery
+    from api.routing.live_backends import Load
+    from shared.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+class LivenessJudge:
+    """Ends the attempts that nobody will end.
+
+    Args:
+        settings: the heartbeat bound.
+        redis: where the queues are.
+        deliveries: what is waited for; those that were cancelled are removed with their worker.
+        load_of: tells what the live workers of a queue can do; None where there is none.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        deliveries: dict[bytes, Delivery],
+        load_of: Callable[[str], Load | None],
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._deliveries = deliveries
+        self._load_of = load_of
+
+    async def judge(self) -> None:
+        """Look at every attempt that is waited for.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+        """
+        now, bound = time.monotonic(), self._settings.heartbeat_bound_s
+        doubtful = []
+        for delivery in list(self._deliveries.values()):
+            is_silent = now - delivery.seen_at > bound
+            if delivery.stream.over:
+                continue
+            if delivery.worker is None and (is_silent or now > delivery.patient_until):
+                doubtful.append(delivery)
+            elif delivery.worker is not None and is_silent:
+                self._lose(delivery)
+        if not doubtful:
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for delivery in doubtful:
+            pipeline.zscore(delivery.stream.target.queue, delivery.stream.job_id)
+        answers = await pipeline.execute()
+        for position, delivery in enumerate(doubtful):
+            self._judge_unstarted(delivery, now, waiting=answers[position] is not None)
+
+    def _judge_unstarted(self, delivery: Delivery, now: float, *, waiting: bool) -> None:
+        """A job that neither waits nor was started within the bound was claimed by one that died."""
+        load = self._load_of(delivery.stream.target.queue)
+        if waiting and now > delivery.patient_until:
+            model = delivery.stream.target.model
+            retry_after_s = None if load is None else load.next_start_s(model, time.time() * 1000)
+            delivery.stream.fail(
+                Overloaded(
+                    "The request waited too long for its turn.", code="queue_timeout", retry_after_s=retry_after_s
+                )
+            )
+        elif waiting and load is not None:
+            delivery.waits(now)
+        elif (
+            now - delivery.seen_at > self._settings.heartbeat_bound_s
+            and delivery.doubted_s(now) > self._settings.heartbeat_bound_s
+        ):
+            self._lose(delivery)
+
+    def _lose(self, delivery: Delivery) -> None:
+        stream = delivery.stream
+        _log.warning("attempt %s: its worker went silent", stream.job_id)
+        stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))
+        if delivery.cancelled is not None:
+            self._deliveries.pop(stream.key, None)
+            delivery.cancelled[1]()
