@@ -6,6 +6,9 @@ buffered for it, for as long as it likes, since closing a transport waits until 
 Closing a connection: Hypercorn keeps one that its client has closed until the keep-alive time is over,
 so that many short connections use up the file descriptors.
 
+Noticing who leaves: Hypercorn reads nothing more from a client that has sent more than its request, and does not see it
+go.
+
 Stopping: when its graceful time-out is over, Hypercorn cancels the tasks of connections, and asyncio reports each as
 a failed callback. So we abort them before that.
 """
@@ -17,12 +20,14 @@ import socket
 import struct
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
+import h11
 import hypercorn.asyncio.run
 import msgspec
-from hypercorn.asyncio.tcp_server import TCPServer
+from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.config import Config, Sockets
+from hypercorn.events import Closed
 from hypercorn.protocol.h11 import H11Protocol
 
 from api.http.errors import error_object
@@ -34,6 +39,8 @@ if TYPE_CHECKING:
 ABORT: Final = "claw.abort"
 """The key in an ASGI scope under which a request finds the function that aborts its connection."""
 _SHOWN_CHARACTERS: Final = 200
+_PIPELINED_BYTES: Final = 1024 * 1024
+"""How much a client may send behind a request that is being answered."""
 _UNACKNOWLEDGED_MS: Final = 30_000
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 s: the kernel drops what was not sent, too."""
@@ -76,6 +83,72 @@ def _abort(send: Any) -> None:
             server.writer.transport.abort()
 
 
+class _EndedConnection:
+    """The h11 connection of a client that has left: nothing more comes of it."""
+
+    they_are_waiting_for_100_continue = False
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def next_event(self) -> Any:
+        """Return that there is no event."""
+        return h11.NEED_DATA
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+class _PipelinedReading:
+    """Stands for the event that Hypercorn waits for, with more bytes at hand, until a response has ended.
+
+    It reads on meanwhile, so that the request ends when its client leaves, and lets nobody send without bound.
+
+    Args:
+        server: the connection.
+        protocol: its protocol.
+    """
+
+    def __init__(self, server: TCPServer, protocol: H11Protocol) -> None:
+        self._server = server
+        self._protocol = protocol
+        self._event = asyncio.Event()
+
+    async def set(self) -> None:
+        """Let the wait end: the response has."""
+        self._event.set()
+
+    async def clear(self) -> None:
+        """Have the next wait wait."""
+        self._event.clear()
+
+    def is_set(self) -> bool:
+        """Tell if the response has ended."""
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the response has ended, or its client has left."""
+        waiting = asyncio.ensure_future(self._event.wait())
+        reading = asyncio.ensure_future(self._read())
+        try:
+            await asyncio.wait({waiting, reading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            reading.cancel()
+        if not self._event.is_set():
+            self._server.writer.transport.abort()
+            await self._protocol.handle(Closed())
+            self._protocol.connection = cast("h11.Connection", _EndedConnection(self._protocol.connection))
+
+    async def _read(self) -> None:
+        """Keep what comes; return when the client has left, or has sent too much."""
+        kept = 0
+        with suppress(OSError):
+            while kept <= _PIPELINED_BYTES and (received := await self._server.reader.read(MAX_RECV)):
+                self._protocol.connection.receive_data(received)
+                kept += len(received)
+
+
 class PromptTCPServer(TCPServer):
     """Hypercorn's connection, which ends when its client has ended it, and can be aborted."""
 
@@ -90,6 +163,9 @@ class PromptTCPServer(TCPServer):
         await super().run()
 
     async def _read_data(self) -> None:
+        protocol = self.protocol.protocol
+        if isinstance(protocol, H11Protocol):
+            protocol.can_read = _PipelinedReading(self, protocol)
         await super()._read_data()
         await self.idle_task.stop()
 
