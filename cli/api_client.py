@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
+from cli.tables import printable
 from cli.up.running import read_note
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_settings
@@ -129,9 +130,8 @@ def _answer(response: httpx.Response, base: str, kind: type[_Answer]) -> _Answer
         return answer
     if response.is_success:
         raise click.ClickException(f"The server at {base} does not answer as the gateway does.")
-    raise click.ClickException(
-        f"The gateway answered {response.status_code}: {_reason(answer) or response.reason_phrase}"
-    )
+    reason = printable(_reason(answer) or response.reason_phrase)
+    raise click.ClickException(f"The gateway answered {response.status_code}: {reason}")
 
 
 def _reason(answer: Any) -> str:

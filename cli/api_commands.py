@@ -6,11 +6,11 @@ from typing import Any, Final
 
 import click
 
-from cli.api_client import call, gateway_url, internal_headers
+from cli.api_client import call, gateway_url, internal_headers, settings
 from cli.cells import seconds, usd
 from cli.key_commands import keys_group
-from cli.options import as_json
-from cli.tables import print_json, print_table
+from cli.options import as_json, secret_from
+from cli.tables import print_json, print_table, printable
 
 USAGE_PATH: Final = "/claw/v1/usage"
 BUDGET_PATH: Final = "/claw/v1/budget"
@@ -70,11 +70,18 @@ def show_budget(*, as_json: bool) -> None:
 
 @api_group.command("test")
 @click.option("--url", help="The gateway's, with or without /v1.")
-@click.option("--key", "secret", help="The gateway key to use; without it, the internal token.")
+@click.option(
+    "--key",
+    "given",
+    metavar="-|KEY",
+    help="The gateway key to use; - asks for it, or reads it from standard input, where nobody else sees it. "
+    "Without it NSELF_CLAW_KEY, else the internal token.",
+)
 @click.option("--verbose", is_flag=True, help="List the models.")
 @as_json
-def test_gateway(*, url: str | None, secret: str | None, verbose: bool, as_json: bool) -> None:
+def test_gateway(*, url: str | None, given: str | None, verbose: bool, as_json: bool) -> None:
     """Check that the gateway answers and accepts the key."""
+    secret = settings().cli_key if given is None else secret_from(given, "Gateway key")
     headers = {"authorization": f"Bearer {secret}"} if secret else internal_headers()
     models = [model["id"] for model in call("GET", "/v1/models", url=url, headers=headers).get("data", [])]
     if as_json:
@@ -83,7 +90,7 @@ def test_gateway(*, url: str | None, secret: str | None, verbose: bool, as_json:
     click.echo(f"Gateway is reachable. {len(models)} models available.")
     if verbose:
         for model in models:
-            click.echo(f"  {model}")
+            click.echo(f"  {printable(model)}")
 
 
 def _requests_to_models(query: dict[str, str | int], limit: int) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -10,7 +9,7 @@ import click
 
 from cli.api_client import ai_url, call, call_for_array
 from cli.cells import seconds, yes_no
-from cli.options import NONE, account_name, as_json, limit_or_none, on_or_off
+from cli.options import ASK, NONE, account_name, as_json, limit_or_none, on_or_off, secret_from
 from cli.tables import print_json, print_table
 from shared.postgres.gemini_accounts import MAX_LIMIT
 
@@ -25,8 +24,6 @@ CHANGES: Final = {
 }
 """The field of each option of `update`."""
 NONE_YET: Final = "No Gemini accounts. Add one: nself claw gemini add EMAIL"
-ASK: Final = "-"
-"""In place of a key: ask for it, or read it from standard input, where nobody else sees it."""
 limit: Final = click.IntRange(1, MAX_LIMIT)
 
 
@@ -56,7 +53,7 @@ def add_account(
     """Add an account; EMAIL names it. Its key comes from --key, a hidden prompt, or standard input."""
     wanted = {
         "account_email": email,
-        "api_key": _key_of(api_key),
+        "api_key": secret_from(api_key, "API key"),
         "project": project,
         "requests_per_minute": rpm,
         "prompt_tokens_per_minute": tpm,
@@ -93,7 +90,7 @@ def update_account(*, account: str, as_json: bool, **options: Any) -> None:
             "Nothing to change: give --key, --project, --rpm, --tpm, --rpd, --enable or --disable."
         )
     if "api_key" in change:
-        change["api_key"] = _key_of(options["api_key"])
+        change["api_key"] = secret_from(options["api_key"], "API key")
     answer = call("PATCH", f"{ACCOUNTS_PATH}/{quote(account, safe='@')}", url=ai_url(), body=change)
     if as_json:
         print_json(answer)
@@ -161,22 +158,6 @@ def _warn_of_same_key(account: dict[str, Any]) -> bool:
     if others:
         click.echo(f"Its key is that of {others} too: to Google they are one project, so it adds no quota.")
     return bool(others)
-
-
-def _key_of(given: str) -> str:
-    """Get the key as it was given, from a hidden prompt, or, without a terminal, from standard input's first line.
-
-    Raises:
-        ClickException: there is none.
-    """
-    if given.strip() not in {"", ASK}:
-        return given.strip()
-    if sys.stdin.isatty():
-        return str(click.prompt("API key", hide_input=True)).strip()
-    key = sys.stdin.readline().strip()
-    if not key:
-        raise click.ClickException("No API key: give --key, or pipe it in.")
-    return key
 
 
 def _account_row(account: dict[str, Any]) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,8 +14,10 @@ from shared.postgres.keys import MAX_BUDGET_USD
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+ASK: Final = "-"
+"""In place of a key: ask for it, or read it from standard input, where nobody else sees it."""
 NONE: Final = "none"
-"""the value that takes a bound or a project away."""
+"""The value that takes a bound or a project away."""
 MAX_NAME_CHARACTERS: Final = 200
 
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -96,3 +99,23 @@ def limit_or_none(text: str) -> int | str:
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
         raise click.BadParameter(f"{text!r} is neither a whole number from 1 to {MAX_LIMIT} nor {NONE}.")
     return int(text)
+
+
+def secret_from(given: str, name: str) -> str:
+    """Get a secret as it was given, from a hidden prompt, or, without a terminal, from standard input's first line.
+
+    Args:
+        given: the value of `--key`; empty or `ASK`: not in the command line, which every user of the machine can read.
+        name: for people.
+
+    Raises:
+        ClickException: there is none.
+    """
+    if given.strip() not in {"", ASK}:
+        return given.strip()
+    if sys.stdin.isatty():
+        return str(click.prompt(name, hide_input=True)).strip()
+    secret = sys.stdin.readline().strip()
+    if not secret:
+        raise click.ClickException(f"No {name}: give --key, or pipe it in.")
+    return secret

@@ -41,5 +41,9 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 def _printable(value: object) -> str:
-    text = "-" if value is None or value == "" else str(value)
+    return printable("-" if value is None or value == "" else str(value))
+
+
+def printable(text: str) -> str:
+    """Return a text from outside as it may be shown: what is not printable is replaced."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -42,6 +42,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str | None = None
     cli_url: str | None = None
     ai_url: str | None = None
+    cli_key: str | None = None
     database_url: str | None = None
     redis_url: str | None = None
     internal_secret: str | None = None
@@ -95,8 +96,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_bodies_bytes(self) -> int:
-        """The request bodies that an api process may hold at a time, in bytes; one of each size always fits."""
-        return max(self.max_bodies_mib, self.max_body_mib) * 1024 * 1024
+        """The request bodies that an api process may hold at a time, in bytes."""
+        return self.max_bodies_mib * 1024 * 1024
 
     @property
     def client_buffer_bytes(self) -> int:
@@ -145,6 +146,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "base_url": ("CLAW_BASE_URL",),
     "cli_url": ("NSELF_CLAW_URL",),
     "ai_url": ("NSELF_AI_URL",),
+    "cli_key": ("NSELF_CLAW_KEY",),
     "database_url": ("DATABASE_URL",),
     "redis_url": ("REDIS_URL",),
     "internal_secret": ("PLUGIN_INTERNAL_SECRET",),
@@ -198,16 +200,47 @@ _URL_SCHEMES: Final = {
     "cli_url": ("http", "https"),
     "ai_url": ("http", "https"),
 }
+_ORDERED: Final = (
+    ("heartbeat_s", 2, "heartbeat_bound_s"),
+    ("first_token_timeout_s", 1, "total_timeout_s"),
+    ("between_tokens_timeout_s", 1, "total_timeout_s"),
+    ("ollama_num_ctx", 1, "ollama_max_num_ctx"),
+    ("max_body_mib", 1, "max_bodies_mib"),
+)
+"""Settings of which the second must be so many times the first: one late heartbeat, say, is no death."""
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
-    """Where data lives: CLAW_DATA_DIR, else `.claw` here if it is there, else `.claw` beside the Procfile."""
-    named = (os.environ if environ is None else environ).get("CLAW_DATA_DIR")
+    """Find where data lives: CLAW_DATA_DIR, else `.claw` here if it is there, else `.claw` beside the Procfile.
+
+    Raises:
+        SettingsError: the `.claw` that is here is another user's, or others may write to it. Its secrets and addresses
+            are not to be trusted: whoever runs a command in a shared folder would send a secret where its owner says.
+    """
+    environ = os.environ if environ is None else environ
+    named = environ.get("CLAW_DATA_DIR")
     if named:
         return Path(named).expanduser().absolute()
     here = Path.cwd() / ".claw"
-    return here if here.is_dir() else PROJECT_ROOT / ".claw"
+    if not here.is_dir():
+        return PROJECT_ROOT / ".claw"
+    if here != PROJECT_ROOT / ".claw":
+        _check_trusted(here, environ)
+    return here
+
+
+def _check_trusted(folder: Path, environ: Mapping[str, str]) -> None:
+    """Check owner and mode of a folder that nobody named, as git does with a repository (safe.directory)."""
+    trusted = {os.geteuid()}
+    if os.geteuid() == 0 and environ.get("SUDO_UID", "").isdigit():
+        trusted.add(int(environ["SUDO_UID"]))
+    named = f"If it is meant, name it: CLAW_DATA_DIR={folder}"
+    for found in (folder.lstat(), folder.stat()):
+        if found.st_uid not in trusted:
+            raise SettingsError(f"{folder} belongs to another user and is not trusted. {named}")
+    if folder.stat().st_mode & 0o022:
+        raise SettingsError(f"Others may write to {folder}, so it is not trusted: chmod go-w it. {named}")
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -224,10 +257,26 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
                 found[field] = _parsed(field, name, environ[name].strip())
                 break
     settings = Settings(**found)  # type: ignore[arg-type]
+    _check_together(settings)
     return msgspec.structs.replace(
         settings,
         internal_secret=settings.internal_secret or _read_secret(settings.data_dir, "internal_secret"),
     )
+
+
+def _check_together(settings: Settings) -> None:
+    """Refuse settings that contradict each other.
+
+    Raises:
+        SettingsError: the text names both, and what they must be.
+    """
+    for smaller, factor, larger in _ORDERED:
+        low, high = getattr(settings, smaller), getattr(settings, larger)
+        if low * factor > high:
+            times = f"{factor} times " if factor > 1 else ""
+            raise SettingsError(
+                f"{VARIABLES[larger][0]} ({high:g}) must be at least {times}{VARIABLES[smaller][0]} ({low:g})"
+            )
 
 
 def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Credentials:

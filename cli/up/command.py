@@ -53,14 +53,14 @@ def up(*, verbose: bool, procfile: Path) -> None:
 @click.command()
 def env() -> None:
     """Print the running gateway's settings for a shell: eval "$(nself claw env)"."""
-    data_dir = default_data_dir()
-    note = read_note(data_dir)
-    if note is None:
-        _fail(f"No gateway runs on {data_dir}. Start it with: nself claw up")
     try:
+        data_dir = default_data_dir()
         secret = load_settings().internal_secret or ""
     except SettingsError as error:
         _fail(str(error), os.EX_CONFIG)
+    note = read_note(data_dir)
+    if note is None:
+        _fail(f"No gateway runs on {data_dir}. Start it with: nself claw up")
     variables = {
         "REDIS_URL": note.redis_url,
         "DATABASE_URL": note.database_url,

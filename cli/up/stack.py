@@ -14,6 +14,7 @@ from cli.up.child_log import ChildLog
 from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.servers import Servers
 from cli.up.gateway import Gateway
+from cli.up.preconditions import StartFailed, check_database, check_space
 from cli.up.running import RunNote, remove_note, write_note
 from cli.up.welcome import FirstQuestion, welcome
 from shared.models.catalogue import AUTO, LOCAL
@@ -32,10 +33,6 @@ _POLL_S: Final = 0.1
 _LIST_POLL_S: Final = 0.5
 _STOP_RESERVE_S: Final = 5.0
 _SHOWN_LOG_LINES: Final = 10
-
-
-class StartFailed(Exception):
-    """The stack cannot run; the text says why."""
 
 
 class Stack:
@@ -97,11 +94,14 @@ class Stack:
         self._stop_requested.set()
 
     async def _start(self) -> None:
+        check_space(self._settings.data_dir)
         if self._servers.embedded:
             with self._terminal.step(f"Starting {self._servers.embedded}"):
                 await self._servers.start()
         if self._servers.no_model:
             self._terminal.warn(f"There is no local model: {self._servers.no_model}")
+        if self._settings.database_url is not None and (later := await check_database(self._settings.database_url)):
+            self._terminal.warn(later)
         self._start_processes()
         note = RunNote(
             pid=os.getpid(),

@@ -90,6 +90,16 @@ async def test_json_is_what_the_api_said(nself: Nself) -> None:
     assert json.loads((await nself("keys", "revoke", made["id"], "--json")).stdout)["revoked"] is True
 
 
+async def test_a_key_to_test_need_not_stand_in_the_command_line(nself: Nself, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard input or NSELF_CLAW_KEY give it; a wrong one there is refused, so it is what was used."""
+    key = json.loads((await nself("keys", "create", "--name", "a", "--json")).stdout)["key"]
+    for given, code in ((key, 0), ("sk-nself-wrong", 1)):
+        piped = await asyncio.to_thread(CliRunner().invoke, api_group, ["test", "--key", "-"], input=f"{given}\n")
+        assert piped.exit_code == code
+        monkeypatch.setenv("NSELF_CLAW_KEY", given)
+        assert (await nself("test")).exit_code == code
+
+
 async def test_a_key_can_be_changed(nself: Nself) -> None:
     """Its name, its limits, and its budget that then has a column of its own."""
     key_id = json.loads((await nself("keys", "create", "--name", "a", "--json")).stdout)["id"]

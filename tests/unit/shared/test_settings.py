@@ -146,3 +146,44 @@ def test_only_geminis_workers_read_the_encryption_key(tmp_path: Path) -> None:
     assert load_credentials("gemini", {**environment, "CLAW_ENCRYPTION_KEY": "named"}).encryption_key == "named"
     assert load_credentials("paid", {**environment, "CLAW_ENCRYPTION_KEY": "named"}).encryption_key is None
     assert "encryption_key" not in Settings.__struct_fields__
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [
+        (("CLAW_HEARTBEAT_S", "10"), ("CLAW_HEARTBEAT_BOUND_S", "0.5")),
+        (("CLAW_HEARTBEAT_S", "1"), ("CLAW_HEARTBEAT_BOUND_S", "1.9")),
+        (("CLAW_FIRST_TOKEN_TIMEOUT_S", "100"), ("CLAW_TOTAL_TIMEOUT_S", "60")),
+        (("CLAW_BETWEEN_TOKENS_TIMEOUT_S", "5000"), ("CLAW_TOTAL_TIMEOUT_S", "3600")),
+        (("CLAW_OLLAMA_NUM_CTX", "9000"), ("CLAW_OLLAMA_MAX_NUM_CTX", "8192")),
+        (("CLAW_MAX_BODY_MIB", "600"), ("CLAW_MAX_BODIES_MIB", "512")),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_by_both_names(
+    smaller: tuple[str, str], larger: tuple[str, str]
+) -> None:
+    """With their values."""
+    with pytest.raises(SettingsError) as refused:
+        load(**dict([smaller, larger]))
+    for name, value in (smaller, larger):
+        assert f"{name} ({value})" in str(refused.value)
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o770, None), (0o702, None), (0o700, 12345)])
+def test_a_data_folder_that_others_rule_is_not_trusted_unless_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, owner: int | None
+) -> None:
+    """A `.claw` of the current folder that others may write to, or that is another user's: its secret is not read."""
+    folder = tmp_path / ".claw"
+    (folder / "secrets").mkdir(parents=True)
+    (folder / "secrets" / "internal_secret").write_text("theirs")
+    folder.chmod(0o700)
+    monkeypatch.chdir(tmp_path)
+    assert load_settings({}).internal_secret == "theirs"
+    folder.chmod(mode)
+    if owner is not None:
+        monkeypatch.setattr("os.geteuid", lambda: owner)
+    for read in (load_settings, lambda environment: load_credentials("gemini", environment)):
+        with pytest.raises(SettingsError, match=f"CLAW_DATA_DIR={folder}"):
+            read({})
+    assert load_settings({"CLAW_DATA_DIR": str(folder)}).internal_secret == "theirs"

@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from cli.up.ports import free_port
+from cli.up.preconditions import LEAST_FREE_MIB, StartFailed, check_space
 from tests.integration.cli.up.up_stack import Up, printed_environment, up_in
 
 
@@ -160,3 +163,30 @@ async def test_env_prints_what_a_shell_needs_and_fails_when_nothing_runs(up: Up)
     after = await Up(up.folder, 1).run("env")
     assert await after.exit_code() == 1
     assert "No gateway runs" in after.shown
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [("password", "password authentication failed"), ("database", 'database "nowhere" does not exist')],
+)
+async def test_a_database_that_refuses_us_ends_the_start_with_its_variable(
+    up: Up, postgres_url: str, wrong: str, reason: str
+) -> None:
+    """Before any process of the gateway is started."""
+    parts = urlsplit(postgres_url)
+    change = {"path": "/nowhere"}
+    if wrong == "password":
+        change = {"netloc": f"{parts.username}:wrong@{parts.netloc.rpartition('@')[2]}"}
+    await up.run(DATABASE_URL=urlunsplit(parts._replace(**change)))
+    assert await up.exit_code() == 1
+    assert f"DATABASE_URL cannot be used: {reason}" in up.shown
+    assert not (up.folder / "data" / "log" / "web.log").exists()
+
+
+def test_a_full_disk_is_named_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is free, and the variable that puts the data elsewhere."""
+    check_space(tmp_path)
+    usage = shutil.disk_usage(tmp_path)._replace(free=(LEAST_FREE_MIB - 1) * 1024 * 1024)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(StartFailed, match=f"{LEAST_FREE_MIB - 1} MiB are free.*CLAW_DATA_DIR"):
+        check_space(tmp_path)
