@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cli.api_commands import api_group
+from cli.catalogue_commands import catalogue_group
 from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
 from cli.routing_commands import routing_group
@@ -25,5 +26,6 @@ claw.add_command(up)
 claw.add_command(env)
 claw.add_command(api_group)
 claw.add_command(gemini_group)
+models_group.add_command(catalogue_group)
 claw.add_command(models_group)
 claw.add_command(routing_group)

@@ -96,12 +96,19 @@ class Finish(msgspec.Struct):
 
 
 class Usage(msgspec.Struct):
-    """Token counts that the upstream reported."""
+    """Token counts that the upstream reported.
+
+    `prompt_tokens` includes the cached and those written to a cache, `cache_write_1h_tokens` being those of the latter
+    that stay for an hour. `service_tier` is the one that served, where the upstream says.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    service_tier: str = ""
 
 
 Event = Delta | Finish | Usage

@@ -101,6 +101,8 @@ class RequestContext:
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},
+            effort=body.reasoning_effort if body else None,
+            service_tier=(body.service_tier or "auto") if body else "",
             limits=limits,
         )
         max_wait_s = self._max_wait_s()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.errors import CallerError, ContextTooLong, InvalidRequest, ModelNotConfigured
-from shared.models.abilities import Needs, cannot_do, unmet
-from shared.models.catalogue import nano_usd
+from shared.models.abilities import Needs, cannot_do, takes_tools_elsewhere, unmet
+from shared.models.catalogue import ModelEntry, nano_usd
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
-from shared.types import Endpoint, Target, Usage
+from shared.types import Endpoint, Target
 
 if TYPE_CHECKING:
     from shared.settings import Settings
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOAD_MS: Final = 8_000
 """What it takes Ollama to read a model into memory, about."""
 RESERVED_OUTPUT_TOKENS: Final = 4_096
-"""For how much output a request reserves of the budget if it sets no limit itself."""
+"""For how much output a request reserves of the budget if nothing limits it: neither it nor the catalogue."""
 TOO_LONG: Final = 10_000
 """Added to the rank of a model whose context the prompt probably exceeds."""
 
@@ -35,6 +35,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         output_tokens: the most tokens that one choice may have, None where it does not say.
         choices: how many it wants.
         needs: what it needs a model to be able to do.
+        effort: its `reasoning_effort`.
+        service_tier: the one that it asks for.
         limits: the budgets that it counts for.
     """
 
@@ -45,6 +47,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     choices: int = 1
     needs: Needs = {}
+    effort: str | None = None
+    service_tier: str = ""
     limits: BudgetLimits = NO_BUDGET_LIMITS
 
 
@@ -79,10 +83,9 @@ class Eligibility:
                 f"The model '{model.id}' is not for {request.endpoint}.", param="model", code="wrong_endpoint"
             )
         if request.needs:
-            cannot = model.cannot if backend.tier == "local" else self._catalogue.entry(model.id).cannot
-            param = unmet(request.needs, backend.provider, cannot)
-            if param is not None:
-                return cannot_do(param, model.id)
+            refused = self._unmet(request, backend, model)
+            if refused is not None:
+                return refused
         # An estimate may be wrong by half; what is only probably too long is tried.
         length = self._context_length(backend, model)
         if length is not None and model.can_extend_context:
@@ -93,14 +96,24 @@ class Eligibility:
                 f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        if backend.tier == "paid" and request.limits.is_limited and self._catalogue.entry(model.id).prompt_usd is None:
+        if backend.tier == "paid" and self._catalogue.entry(model.id).prompt_usd is None:
+            # Served at a guess, or at nothing, it would walk around every budget, and around what is shown as spent.
             return ModelNotConfigured(
-                f"There is a budget, but no price is known for the model '{model.id}': add it to the catalogue "
-                "(CLAW_CATALOGUE).",
+                f"No price is known for the model '{model.id}': add it to the catalogue (CLAW_CATALOGUE).",
                 param="model",
                 code="model_price_unknown",
             )
         return None
+
+    def _unmet(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
+        entry = ModelEntry() if backend.tier == "local" else self._catalogue.entry(model.id)
+        cannot = (*model.cannot, *entry.lacks(request.effort))
+        param = unmet(request.needs, backend.provider, cannot)
+        if param is None:
+            return None
+        if param == request.needs.get("tools") and "tools" in cannot and backend.provider == "openai" and entry.sources:
+            return takes_tools_elsewhere(param, model.id, without_reasoning="tools" in entry.cannot_reasoning)
+        return cannot_do(param, model.id)
 
     def _context_length(self, backend: BackendInfo, model: LocalModel) -> int | None:
         if model.context_length is not None or backend.tier == "local":
@@ -108,10 +121,12 @@ class Eligibility:
         return self._catalogue.entry(model.id).context_length
 
     def _cost_nano_usd(self, request: RoutingRequest, model: str) -> int:
-        """What the request will cost at the most, about; at least something, so that a budget of 0 allows nothing."""
-        output = 0
+        """What the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
+        entry, output = self._catalogue.entry(model), 0
         if request.endpoint == "chat":
-            longest = self._catalogue.entry(model).max_output_tokens or RESERVED_OUTPUT_TOKENS
-            output = min(request.output_tokens or RESERVED_OUTPUT_TOKENS, longest) * request.choices
-        most = Usage(max(request.prompt_tokens, request.reserved_tokens), output)
-        return max(1, nano_usd(self._catalogue.cost_usd(model, most)))
+            longest = entry.max_output_tokens or request.output_tokens or RESERVED_OUTPUT_TOKENS
+            output = min(request.output_tokens or longest, longest) * request.choices
+        prompt = max(request.prompt_tokens, request.reserved_tokens)
+        if entry.context_length is not None:
+            prompt = min(prompt, entry.context_length)
+        return max(1, nano_usd(entry.most_cost_usd(prompt, output, request.service_tier)))

@@ -120,6 +120,16 @@ def cannot_do(param: str, model: str | None = None) -> Unsupported:
     return Unsupported(f"{which} cannot do what '{param}' asks for.", param=param, code="unsupported_parameter")
 
 
+def takes_tools_elsewhere(param: str, model: str, *, without_reasoning: bool) -> Unsupported:
+    """Return the error for tools of a model that takes them over OpenAI's Responses API only."""
+    also = ", or with reasoning_effort 'none'" if without_reasoning else ""
+    return Unsupported(
+        f"The model '{model}' takes '{param}' over OpenAI's Responses API only, which is not spoken here{also}.",
+        param=param,
+        code="unsupported_parameter",
+    )
+
+
 def unknown_parameter(name: str) -> Unsupported:
     """The error for a field that neither OpenAI nor this upstream names; another kind of server may know it."""
     return Unsupported(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")

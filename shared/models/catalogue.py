@@ -6,6 +6,7 @@ The defaults are in `catalogue.toml`; the operator's file (CLAW_CATALOGUE) is pu
 from __future__ import annotations
 
 import re
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -38,21 +39,89 @@ def endpoints_of(model: str) -> tuple[Endpoint, ...]:
     return ("embeddings",) if _EMBEDS.search(model) else ("chat",)
 
 
+class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By what the prices of a request are multiplied, all of it, whose prompt has more than `over_tokens` tokens."""
+
+    over_tokens: int
+    prompt: float
+    completion: float
+
+
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the catalogue. Prices are US dollars per million tokens, lengths tokens; None is not known.
 
     `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not fit. `cannot`
     holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`, `tools` for
-    what its messages cannot hold.
+    what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
     """
 
     prompt_usd: float | None = None
     cached_usd: float | None = None
+    cache_write_usd: float | None = None
+    cache_write_1h_usd: float | None = None
     completion_usd: float = 0.0
+    long_prompt: LongPrompt | None = None
+    service_tiers: dict[str, float] = {}
     context_length: int | None = None
     max_output_tokens: int | None = None
     first_token_timeout_s: float | None = None
+    default_effort: str = ""
     cannot: tuple[str, ...] = ()
+    cannot_reasoning: tuple[str, ...] = ()
+    shutdown: date | None = None
+    replacement: str = ""
+    checked: date | None = None
+    sources: tuple[str, ...] = ()
+
+    def lacks(self, effort: str | None = None) -> tuple[str, ...]:
+        """Return what the model does not take at this `reasoning_effort`; None is its default one."""
+        return self.cannot if (effort or self.default_effort) == "none" else self.cannot + self.cannot_reasoning
+
+    def cost_usd(self, usage: Usage) -> float:
+        """Return what the maker asks for these tokens, in US dollars; 0 where its prices are not known.
+
+        Counts that contradict each other are taken as what they can be at the most, so that no cost is negative.
+        """
+        if self.prompt_usd is None:
+            return 0.0
+        prompt_tokens = max(0, usage.prompt_tokens)
+        cached = min(max(0, usage.cached_tokens), prompt_tokens)
+        written = min(max(0, usage.cache_write_tokens), prompt_tokens - cached)
+        written_1h = min(max(0, usage.cache_write_1h_tokens), written)
+        write_usd = _or(self.cache_write_usd, self.prompt_usd)
+        prompt_usd = (
+            (prompt_tokens - cached - written) * self.prompt_usd
+            + cached * _or(self.cached_usd, self.prompt_usd)
+            + (written - written_1h) * write_usd
+            + written_1h * _or(self.cache_write_1h_usd, write_usd)
+        )
+        completion_usd = max(0, usage.completion_tokens) * self.completion_usd
+        if self.long_prompt is not None and prompt_tokens > self.long_prompt.over_tokens:
+            prompt_usd *= self.long_prompt.prompt
+            completion_usd *= self.long_prompt.completion
+        return (prompt_usd + completion_usd) * self.service_tiers.get(usage.service_tier, 1.0) / 1e6
+
+    def most_cost_usd(self, prompt_tokens: int, completion_tokens: int, service_tier: str = "") -> float:
+        """Return the most that a request can cost within these bounds, wherever its prompt is cached or written to."""
+        bounds = (
+            Usage(prompt_tokens, completion_tokens, cached, cache_write_tokens=written, cache_write_1h_tokens=hour)
+            for cached, written, hour in (
+                (0, 0, 0),
+                (prompt_tokens, 0, 0),
+                (0, prompt_tokens, 0),
+                (0, *2 * (prompt_tokens,)),
+            )
+        )
+        # A tier of the project's own setting, or one that the maker falls back to, may be another than the one named.
+        factor = max(1.0, self.service_tiers.get(service_tier, 1.0) if service_tier != "auto" else self._dearest_tier())
+        return max(map(self.cost_usd, bounds)) * factor
+
+    def _dearest_tier(self) -> float:
+        return max(self.service_tiers.values(), default=1.0)
+
+
+def _or(usd: float | None, otherwise_usd: float) -> float:
+    return otherwise_usd if usd is None else usd
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +141,10 @@ class AutoModels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 _UNKNOWN: Final = ModelEntry()
 _DATE: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
+_FINE_TUNED: Final = re.compile(r"(ft:[^:]+):.*", re.DOTALL)
+_VENDOR: Final = re.compile(r"(openai|google|anthropic|models)/(.+)", re.DOTALL)
+_VENDORS: Final = {"openai": "openai", "google": "gemini", "models": "gemini", "anthropic": "anthropic"}
+"""What stands before the names of these providers' models elsewhere: at routers, and in Gemini's own list."""
 NANO_USD: Final = 1e9
 """Billionths of a US dollar in one: what budgets are counted in, since whole numbers add up exactly."""
 
@@ -82,16 +155,24 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     auto: AutoModels = AutoModels()
     aliases: dict[str, str] = {}
     quotas: dict[str, Quota] = {}
+    sources: dict[str, str] = {}
     models: dict[str, ModelEntry] = {}
 
     def resolve(self, name: str) -> str:
-        """The model that is served for a name: its alias, or itself."""
+        """Return the model that is served for a name: its alias, its name without the maker's before it, or itself."""
+        if name not in self.aliases and (prefixed := _VENDOR.fullmatch(name)):
+            vendor, rest = prefixed.groups()
+            family = family_of(rest)
+            if family is not None and family.name == _VENDORS[vendor]:
+                name = rest
         return self.aliases.get(name, name)
 
     def entry(self, model: str) -> ModelEntry:
         """What is known of a model; an empty entry for one that is not in the catalogue."""
-        found = self.models.get(model)
-        return found if found is not None else self.models.get(_DATE.sub("", model), _UNKNOWN)
+        if (found := self.models.get(model)) is not None:
+            return found
+        made_of = _FINE_TUNED.fullmatch(model)
+        return self.models.get(_DATE.sub("", made_of.group(1) if made_of else model), _UNKNOWN)
 
     def quota(self, model: str) -> Quota:
         """What a free project may use of a Gemini model."""
@@ -100,13 +181,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def cost_usd(self, model: str, usage: Usage) -> float:
         """What a request at a paid API costs, in US dollars; 0 for a model whose price is not known."""
-        entry = self.entry(model)
-        if entry.prompt_usd is None:
-            return 0.0
-        cached_usd = entry.prompt_usd if entry.cached_usd is None else entry.cached_usd
-        fresh = usage.prompt_tokens - usage.cached_tokens
-        spent = fresh * entry.prompt_usd + usage.cached_tokens * cached_usd
-        return (spent + usage.completion_tokens * entry.completion_usd) / 1e6
+        return self.entry(model).cost_usd(usage)
 
 
 def nano_usd(cost_usd: float) -> int:

@@ -67,7 +67,7 @@ _ROWS: Final = (
     ProviderInfo(
         name="openai",
         tiers=("local", "paid"),
-        families=re.compile(r"gpt-|chatgpt-|o[0-9]|text-embedding-"),
+        families=re.compile(r"gpt-|chatgpt-|chat-latest$|codex-mini-|ft:|o[0-9]|text-embedding-"),
         key_variables=("OPENAI_API_KEY",),
         url_variable="OPENAI_BASE_URL",
         base_url="https://api.openai.com/v1",
@@ -93,7 +93,7 @@ _ROWS: Final = (
     ProviderInfo(
         name="gemini",
         tiers=("gemini",),
-        families=re.compile(r"gemini-"),
+        families=re.compile(r"gem(ini|ma)-"),
         key_variables=GEMINI_KEYS,
         has_accounts=True,
         url_variable="GEMINI_BASE_URL",

@@ -275,10 +275,12 @@ def estimate_prompt_tokens(body: ChatBody) -> int:
 
 
 def most_prompt_tokens(size: int, body: ChatBody | None) -> int:
-    """About how many tokens a request may be at the most, for budgets: tools, schemas and media too.
+    """How many tokens a request may be at the most, for budgets: tools, schemas and media too.
+
+    No token is less than a byte, whatever the tokenizer.
 
     Args:
-        size: of the client's own body, in bytes; characters outside ASCII are several, as they are more tokens.
+        size: of the client's own body, in bytes.
         body: what it says, for chat; media in it are no text.
     """
     media = 0
@@ -287,7 +289,7 @@ def most_prompt_tokens(size: int, body: ChatBody | None) -> int:
             if not isinstance(part, str) and not hasattr(part, "text"):
                 media += 1
                 size -= len(msgspec.json.encode(part))
-    return max(1, max(0, size) // CHARS_PER_TOKEN + media * MEDIA_TOKENS)
+    return max(1, max(0, size) + media * MEDIA_TOKENS)
 
 
 def _size(text: str) -> int:

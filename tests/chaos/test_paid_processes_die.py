@@ -25,7 +25,7 @@ TOKEN = {"x-internal-token": INTERNAL_SECRET}
 @pytest.fixture
 async def api(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> Process:
     """A gateway with a budget, a paid worker and no local one."""
-    upstream.models = ["gpt-4o"]
+    upstream.models = ["gpt-4.1"]
     started = await fleet.api(PLUGIN_AI_MONTHLY_BUDGET_USD="1")
     await paid_worker(fleet, upstream)
     await fleet.recorder()
@@ -69,7 +69,7 @@ async def test_a_killed_workers_answer_is_paid_for_as_far_as_it_came(
 ) -> None:
     """By the estimate in the usage log; nothing stays reserved, and no second call is made."""
     upstream.hold_at = 7
-    reader = Reader(client, model="gpt-4o", max_tokens=100)
+    reader = Reader(client, model="gpt-4.1", max_tokens=100)
     await eventually(lambda: reader.content == words(7))
     assert (await budget(api.url))["held_usd"] > 0
     await another_paid_worker(fleet, upstream, eventually)
@@ -77,7 +77,7 @@ async def test_a_killed_workers_answer_is_paid_for_as_far_as_it_came(
     await reader.task
     assert reader.error["code"] == "worker_lost"
     (row,) = await usage_rows(fleet, eventually, 1)
-    cost = default_catalogue().cost_usd("gpt-4o", Usage(row["prompt_tokens"], 7))
+    cost = default_catalogue().cost_usd("gpt-4.1", Usage(row["prompt_tokens"], 7))
     assert float(row["cost_usd"]) == pytest.approx(cost)
 
     async def settled() -> bool:
@@ -93,7 +93,7 @@ async def test_a_paid_attempt_that_is_made_again_is_reserved_once(
 ) -> None:
     """Its worker died before the first word; the second one's answer is what is paid for."""
     upstream.hold_at = 0
-    reader = Reader(client, model="gpt-4o", max_tokens=100)
+    reader = Reader(client, model="gpt-4.1", max_tokens=100)
     await eventually(lambda: upstream.held == 1)
     held = (await budget(api.url))["held_usd"]
     await another_paid_worker(fleet, upstream, eventually)
@@ -117,7 +117,7 @@ async def test_what_a_dead_api_had_reserved_is_given_back(
 ) -> None:
     """Its worker cancels the call and closes the request with what it had made; another api shows it."""
     upstream.hold_at = 7
-    reader = Reader(client, model="gpt-4o", max_tokens=100)
+    reader = Reader(client, model="gpt-4.1", max_tokens=100)
     await eventually(lambda: reader.content == words(7))
     other = await fleet.api()
     await ready(other, eventually)
@@ -140,7 +140,7 @@ async def test_a_worker_that_was_frozen_does_not_end_what_another_one_serves(
 ) -> None:
     """It was taken for dead, and is told to stop when it wakes: log and budget know the answer that was given."""
     upstream.hold_at = 0
-    reader = Reader(client, model="gpt-4o", max_tokens=100)
+    reader = Reader(client, model="gpt-4.1", max_tokens=100)
     await eventually(lambda: upstream.held == 1)
     held = (await budget(api.url))["held_usd"]
     frozen = paid(fleet)

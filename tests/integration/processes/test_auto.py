@@ -36,7 +36,7 @@ class World(NamedTuple):
     openai: NumberedUpstream
 
 
-FREE, PAID = "gemini-3.8-flash", "gpt-5-mini"
+FREE, PAID = "gemini-3.8-flash", "gpt-6-luna"
 AUTO = chat(model="auto")
 
 
@@ -52,7 +52,7 @@ async def gemini() -> AsyncIterator[ScriptedUpstream]:
 async def openai() -> AsyncIterator[NumberedUpstream]:
     """OpenAI's API; it counts."""
     async with NumberedUpstream(tokens=3) as server:
-        server.models = [PAID, "gpt-4o"]
+        server.models = [PAID, "gpt-4.1"]
         yield server
 
 
@@ -69,7 +69,7 @@ async def api(
     """Three tiers; home has one slot, and a wait of more than a second there is too long."""
     gemini, openai = apis
     upstream.tokens = 2
-    started = await fleet.api(CLAW_LOCAL_MAX_WAIT_S="1", PLUGIN_AI_MONTHLY_BUDGET_USD="0.02")
+    started = await fleet.api(CLAW_LOCAL_MAX_WAIT_S="1", PLUGIN_AI_MONTHLY_BUDGET_USD="0.20")
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
     catalogue = fleet.directory / "catalogue.toml"
     catalogue.write_text("[quotas.default]\nrequests_per_minute = 1000\n")
@@ -263,13 +263,13 @@ async def test_a_parameter_that_a_forced_tier_cannot_do_costs_nothing(world: Wor
 
 async def test_the_budget_stops_what_is_paid_and_nothing_else(world: World, eventually: Eventually) -> None:
     """A forced paid model gets 429 insufficient_quota, told not to try again; `auto` goes on with what is free."""
-    # Two cents: 1,000 tokens of gpt-4o at 10 dollars a million are half of it.
-    paid = {**AUTO, "model": "gpt-4o", "max_tokens": 1000}
+    # Twenty cents: 14,000 tokens of gpt-4.1 at 8 dollars a million are more than half of it.
+    paid = {**AUTO, "model": "gpt-4.1", "max_tokens": 14_000}
     assert (await world.client.post("/v1/chat/completions", json=paid)).status_code == 200
     world.openai.hold_at = 1
-    first = Reader(world.client, model="gpt-4o", max_tokens=1000)
+    first = Reader(world.client, model="gpt-4.1", max_tokens=14_000)
     await eventually(lambda: world.openai.held == 1)
-    for for_good, body in ((False, paid), (True, {**paid, "max_tokens": 5000})):
+    for for_good, body in ((False, paid), (True, {**paid, "max_tokens": 30_000})):
         refused = await world.client.post("/v1/chat/completions", json=body)
         error = refused.json()["error"]
         assert (refused.status_code, error["code"], error["type"]) == (429, "insufficient_quota", "insufficient_quota")

@@ -22,7 +22,7 @@ __all__ = ["api", "client", "fleet", "upstream"]
 TIERS = {
     "gemini": ("gemini", "gemini-1.5-flash", "gemini-3.8-flash", gemini_replies.text("Hel", "lo"), "free_gemini"),
     "anthropic": ("paid", "claude-3-5-sonnet", "claude-sonnet-5", anthropic_replies.text("Hel", "lo"), "api_key"),
-    "openai": ("paid", "gpt-4o", "gpt-4o", openai_replies.text("Hel", "lo"), "api_key"),
+    "openai": ("paid", "gpt-4o", "gpt-5.4-mini", openai_replies.text("Hel", "lo"), "api_key"),
 }
 
 
@@ -73,17 +73,17 @@ async def test_a_paid_model_is_served_by_the_paid_tier_and_costs(
     client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """With a key on its worker alone: the name forces the tier, and the log says what it cost."""
-    refused = await client.post("/v1/chat/completions", json=chat(model="gpt-4o"))
+    refused = await client.post("/v1/chat/completions", json=chat(model="gpt-4.1"))
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "model_not_configured")
     await fleet.worker("paid", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=upstream.url)
 
     async def served() -> httpx.Response | None:
-        reply = await client.post("/v1/chat/completions", json=chat(model="gpt-4o"))
+        reply = await client.post("/v1/chat/completions", json=chat(model="gpt-4.1"))
         return reply if reply.status_code == 200 else None
 
     reply = await eventually(served)
-    assert reply.json()["model"] == "gpt-4o"
-    assert upstream.requests[-1]["model"] == "gpt-4o"
+    assert reply.json()["model"] == "gpt-4.1"
+    assert upstream.requests[-1]["model"] == "gpt-4.1"
     assert (await client.post("/v1/chat/completions", json=chat(model="auto"))).json()["model"] == MODEL
 
     async def logged() -> list[dict[str, Any]]:
@@ -91,4 +91,4 @@ async def test_a_paid_model_is_served_by_the_paid_tier_and_costs(
 
     (row,) = await eventually(logged)
     assert row["tier_source"] == "api_key"
-    assert float(row["cost_usd"]) == pytest.approx((3 * 2.5 + 20 * 10) / 1e6)
+    assert float(row["cost_usd"]) == pytest.approx((3 * 2 + 20 * 8) / 1e6)

@@ -33,9 +33,14 @@ class _OutputDetails(Struct):
     thinking_tokens: int | None = None
 
 
+class _CacheCreation(Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Usage(Struct):
     input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: _CacheCreation | None = None
     cache_read_input_tokens: int | None = None
     output_tokens: int | None = None
     output_tokens_details: _OutputDetails | None = None
@@ -220,11 +225,15 @@ class ChatReader(LineReader):
             return
         cached = usage.cache_read_input_tokens or 0
         details = usage.output_tokens_details
+        written = usage.cache_creation_input_tokens or 0
+        creation = usage.cache_creation
         events.append(
             Usage(
-                prompt_tokens=usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0),
+                prompt_tokens=usage.input_tokens + cached + written,
                 completion_tokens=usage.output_tokens,
                 cached_tokens=cached,
                 reasoning_tokens=(details and details.thinking_tokens) or 0,
+                cache_write_tokens=written,
+                cache_write_1h_tokens=(creation and creation.ephemeral_1h_input_tokens) or 0,
             )
         )

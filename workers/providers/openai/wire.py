@@ -60,6 +60,7 @@ class _Choice(Struct):
 
 class _PromptDetails(Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
 
 
 class _CompletionDetails(Struct):
@@ -79,6 +80,7 @@ class _Usage(Struct):
             completion_tokens=self.completion_tokens or 0,
             cached_tokens=(prompt and prompt.cached_tokens) or 0,
             reasoning_tokens=(completion and completion.reasoning_tokens) or 0,
+            cache_write_tokens=(prompt and prompt.cache_write_tokens) or 0,
         )
 
 

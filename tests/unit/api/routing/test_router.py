@@ -101,7 +101,7 @@ def free(*models: str, closed_ms: dict[str, int] | None = None) -> BackendInfo:
     return BackendInfo("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
 
 
-LOCAL, GEMINI, OPENAI = backend("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-5-mini")
+LOCAL, GEMINI, OPENAI = backend("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-6-luna")
 
 
 def order(found: list[Candidate]) -> list[tuple[str, str]]:
@@ -126,7 +126,7 @@ def test_auto_goes_through_the_tiers_and_comes_back_home() -> None:
     """Home while the wait is short, then the free tier, then the paid one, then home however long it takes."""
     found = router(LOCAL, GEMINI, OPENAI, CLAW_LOCAL_MAX_WAIT_S="7").route(chat("auto"))
     assert order(found) == [
-        ("home", "x"), ("g", "gemini-3.8-flash"), ("openai", "gpt-5-mini"), ("home", "x"),
+        ("home", "x"), ("g", "gemini-3.8-flash"), ("openai", "gpt-6-luna"), ("home", "x"),
     ]  # fmt: skip
     assert [candidate.most_wait_ms for candidate in sorted(found, key=lambda each: each.rank)] == [7000, 0, 0, 0]
 
@@ -140,7 +140,7 @@ def test_auto_alone_in_the_local_tier_waits_for_as_long_as_it_takes() -> None:
 def test_the_operator_decides_on_the_tiers_of_auto_and_their_order() -> None:
     """A tier that is not enabled is not used."""
     assert order(router(LOCAL, GEMINI, OPENAI, tiers=("paid", "gemini")).route(chat("auto"))) == [
-        ("openai", "gpt-5-mini"), ("g", "gemini-3.8-flash"),
+        ("openai", "gpt-6-luna"), ("g", "gemini-3.8-flash"),
     ]  # fmt: skip
 
 
@@ -155,12 +155,12 @@ def test_the_operator_decides_on_the_models_of_auto() -> None:
 
 def test_auto_prefers_a_paid_model_that_its_api_lists() -> None:
     """Of the catalogue's defaults; two that are listed come one after the other, as their quotas are their own."""
-    backends = (paid("openai", "openai", "gpt-4o"), paid("anthropic", "anthropic", "claude-haiku-4-5"))
+    backends = (paid("openai", "openai", "gpt-4.1"), paid("anthropic", "anthropic", "claude-haiku-4-5"))
     assert order(router(*backends).route(chat("auto"))) == [("anthropic", "claude-haiku-4-5")]
-    both = free("gemini-2.5-flash", "gemini-3.8-flash")
-    assert order(router(both).route(chat("auto"))) == [("g", "gemini-3.8-flash"), ("g", "gemini-2.5-flash")]
+    both = free("gemini-3.5-flash-lite", "gemini-3.8-flash")
+    assert order(router(both).route(chat("auto"))) == [("g", "gemini-3.8-flash"), ("g", "gemini-3.5-flash-lite")]
     unlisted = router(paid("openai", "openai")).route(chat("auto"))
-    assert order(unlisted) == [("openai", "gpt-5-mini"), ("openai", "gpt-4.1-mini")]
+    assert order(unlisted) == [("openai", "gpt-6-luna"), ("openai", "gpt-5.4-nano")]
 
 
 def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
@@ -185,13 +185,13 @@ def test_another_model_in_the_local_tier_that_can_do_it_goes_before_the_next_tie
 
 
 def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
-    """`logit_bias` exists at OpenAI's API only, and not with models that reason."""
+    """`verbosity` exists at OpenAI's API only."""
     ollama, openai = (
         BackendInfo("local", "ollama", "home", 4, (LocalModel("x"),)),
-        paid("openai", "openai", "gpt-5-mini", "gpt-4.1-mini"),
+        paid("openai", "openai", "gpt-6-luna", "gpt-5.4-nano"),
     )
-    found = router(ollama, GEMINI, openai).route(chat("auto", needs={"logit_bias": "logit_bias"}))
-    assert order(found) == [("openai", "gpt-4.1-mini")]
+    found = router(ollama, GEMINI, openai).route(chat("auto", needs={"verbosity": "verbosity"}))
+    assert order(found) == [("openai", "gpt-6-luna"), ("openai", "gpt-5.4-nano")]
 
 
 def test_a_prompt_that_is_probably_too_long_goes_elsewhere_first() -> None:
@@ -252,22 +252,67 @@ def test_what_no_worker_serves_any_more_is_left_out() -> None:
 
 
 def test_a_budget_is_reserved_for_what_the_request_may_cost() -> None:
-    """Prompt and the limit on the output, at list prices, for each choice; nothing where there is no budget."""
+    """Prompt and the most output, at list prices, for each choice; nothing where there is no budget."""
     budget = BudgetLimits(all_nano_usd=10**9)
-    (candidate,) = router(OPENAI).route(chat("gpt-4o", limits=budget, prompt_tokens=1000, output_tokens=100, choices=2))
-    assert candidate.cost_nano_usd == (1000 * 2.5 + 200 * 10) * 1000
-    (unlimited,) = router(OPENAI).route(chat("gpt-4o"))
+    (candidate,) = router(OPENAI).route(
+        chat("gpt-4.1", limits=budget, prompt_tokens=1000, output_tokens=100, choices=2)
+    )
+    assert candidate.cost_nano_usd == (1000 * 2 + 200 * 8) * 1000
+    (unlimited,) = router(OPENAI).route(chat("gpt-4.1"))
     assert unlimited.cost_nano_usd == 0
-    (undecided,) = router(OPENAI).route(chat("gpt-4o", limits=budget, prompt_tokens=0))
-    assert undecided.cost_nano_usd == 4096 * 10 * 1000
+    (undecided,) = router(OPENAI).route(chat("gpt-4.1", limits=budget, prompt_tokens=0))
+    assert undecided.cost_nano_usd == 32_768 * 8 * 1000
 
 
-def test_with_a_budget_a_model_without_a_price_is_refused() -> None:
-    """Since it could not be kept."""
-    with pytest.raises(ModelNotConfigured) as raised:
-        router(OPENAI).route(chat("gpt-99", limits=BudgetLimits(all_nano_usd=1)))
-    assert (raised.value.code, raised.value.param) == ("model_price_unknown", "model")
-    assert router(OPENAI).route(chat("gpt-99"))
+def test_a_paid_model_without_a_price_is_refused(tmp_path: Any) -> None:
+    """With a budget or without, since its cost would be a guess; the operator's price lets it through."""
+    for limits in (BudgetLimits(all_nano_usd=1), BudgetLimits()):
+        with pytest.raises(ModelNotConfigured, match="CLAW_CATALOGUE") as raised:
+            router(OPENAI).route(chat("gpt-99", limits=limits))
+        assert (raised.value.code, raised.value.param) == ("model_price_unknown", "model")
+    file = tmp_path / "catalogue.toml"
+    file.write_text("[models.gpt-99]\nprompt_usd = 1.0")
+    assert router(OPENAI, CLAW_CATALOGUE=str(file)).route(chat("gpt-99"))
+
+
+@pytest.mark.parametrize(
+    ("name", "served"),
+    [
+        ("gpt-4o", "gpt-5.4-mini"),
+        ("openai/gpt-4.1", "gpt-4.1"),
+        ("openai/gpt-4o", "gpt-5.4-mini"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::x", "ft:gpt-4o-mini-2024-07-18:acme::x"),
+        ("models/gemini-3.8-flash", "gemini-3.8-flash"),
+        ("google/gemini-1.5-flash", "gemini-3.8-flash"),
+        ("gemma-4-31b-it", "gemma-4-31b-it"),
+        ("anthropic/claude-opus-5-5", "claude-opus-5-5"),
+    ],
+)
+def test_every_way_to_name_a_model_reaches_it(name: str, served: str) -> None:
+    """With its maker before it, as Google's list has it, tuned or open."""
+    backends = (OPENAI, GEMINI, paid("anthropic", "anthropic"))
+    assert {target.model for target in targets(name, *backends)} == {served}
+
+
+def test_chat_latest_is_known_but_has_no_price() -> None:
+    """It may be any model, so the operator says what it costs."""
+    with pytest.raises(ModelNotConfigured, match="No price"):
+        targets("chat-latest", OPENAI)
+    for name in ("google/gpt-4.1", "acme/gpt-4.1"):
+        with pytest.raises(UnknownModel):
+            targets(name, OPENAI)
+
+
+def test_a_model_that_takes_tools_over_responses_only_is_passed_over_for_them() -> None:
+    """For `auto`; asked for by name it is a 400 that says why, unless it does not reason."""
+    openai = paid("openai", "openai", "gpt-6-luna", "gpt-5.4-nano")
+    tools = {"tools": "tools"}
+    assert order(router(openai).route(chat("auto", needs=tools))) == [("openai", "gpt-5.4-nano")]
+    for name in ("gpt-6-luna", "gpt-6.2-sol"):
+        with pytest.raises(Unsupported, match="Responses") as raised:
+            router(openai).route(chat(name, needs=tools))
+        assert raised.value.param == "tools"
+    assert router(openai).route(chat("gpt-6-luna", needs=tools, effort="none"))
 
 
 def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
@@ -280,7 +325,7 @@ def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
 def test_a_live_local_name_wins_over_a_pattern() -> None:
     """`gpt-oss:20b` and `o1-local` stay at home when a local server has them."""
     assert targets("gpt-oss:20b", backend("a", "gpt-oss:20b")) == {Target("local", "a", "gpt-oss:20b")}
-    assert targets("gpt-4o", backend("a", "gpt-4o"), OPENAI) == {Target("local", "a", "gpt-4o")}
+    assert targets("gpt-4.1", backend("a", "gpt-4.1"), OPENAI) == {Target("local", "a", "gpt-4.1")}
 
 
 def test_a_local_name_whose_server_restarts_goes_to_nobody_else() -> None:
@@ -302,7 +347,7 @@ def test_an_alias_may_lead_anywhere(tmp_path: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "variable"),
     [
-        ("gpt-4o", "OPENAI_API_KEY"),
+        ("gpt-4.1", "OPENAI_API_KEY"),
         ("o3-mini", "OPENAI_API_KEY"),
         ("claude-3-5-sonnet", "ANTHROPIC_API_KEY"),
         ("gemini-1.5-flash", "GEMINI_API_KEY"),
@@ -318,7 +363,7 @@ def test_a_name_without_its_credential_says_which_variable_is_missing(name: str,
 def test_a_name_that_forces_a_tier_goes_to_its_provider_alone() -> None:
     """Listed there or not, by its present name where it is an alias; other providers' queues are left alone."""
     backends = (backend("a", "x"), paid("openai", "openai"), paid("anthropic", "anthropic"))
-    assert targets("gpt-4o", *backends) == {Target("paid", "openai", "gpt-4o")}
+    assert targets("gpt-4.1", *backends) == {Target("paid", "openai", "gpt-4.1")}
     assert targets("claude-3-5-sonnet", *backends) == {Target("paid", "anthropic", "claude-sonnet-5")}
 
 
@@ -355,7 +400,7 @@ def test_a_model_that_embeds_does_not_chat() -> None:
     chats = BackendInfo("local", "openai", "a", 4, (LocalModel("x", endpoints=("chat",)),))
     with pytest.raises(InvalidRequest):
         embeddings("x", chats)
-    for name, served in (("gpt-4o", paid("openai", "openai")), ("gemini-embedding-001", GEMINI)):
+    for name, served in (("gpt-4.1", paid("openai", "openai")), ("gemini-embedding-001", GEMINI)):
         with pytest.raises(InvalidRequest) as raised:
             embeddings(name, served)
         assert raised.value.code == "wrong_endpoint"
@@ -391,5 +436,5 @@ def test_a_provider_whose_worker_is_away_is_configured_all_the_same() -> None:
     capacity = FixedCapacity(gone=("paid", "openai"))
     settings = load_settings({"CLAW_DATA_DIR": "/nowhere"})
     with pytest.raises(Overloaded) as raised:
-        Router(capacity, settings, FixedTable()).route(chat("gpt-4o"))  # type: ignore[arg-type]
+        Router(capacity, settings, FixedTable()).route(chat("gpt-4.1"))  # type: ignore[arg-type]
     assert raised.value.code == "no_worker"

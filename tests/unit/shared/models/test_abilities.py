@@ -175,7 +175,9 @@ def test_the_catalogue_says_what_requests_can_need() -> None:
         needs_of(body(temperature=0, top_p=0, tools=TOOLS, stop="x", reasoning_effort="low")),
     ]
     words = {ability for needs in asked for ability in needs}
-    assert {word for entry in default_catalogue().models.values() for word in entry.cannot} <= words
+    assert {
+        word for entry in default_catalogue().models.values() for word in entry.cannot + entry.cannot_reasoning
+    } <= words
 
 
 def test_the_catalogue_agrees_with_the_facts_of_claude() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.models.catalogue import Quota, default_catalogue, load_catalogue, nano_usd
 from shared.models.providers import family_of
@@ -44,6 +46,64 @@ def test_cached_tokens_have_their_own_price() -> None:
     assert catalogue.cost_usd("gpt-4o", usage) == pytest.approx((600 * 2.5 + 400 * 1.25 + 100 * 10) / 1e6)
     assert catalogue.cost_usd("gpt-99", usage) == 0
     assert nano_usd(catalogue.cost_usd("text-embedding-3-small", Usage(10, 0))) == 200
+
+
+counts = st.integers(min_value=-(2**40), max_value=2**40)
+priced = st.sampled_from(sorted(name for name, entry in default_catalogue().models.items() if entry.prompt_usd))
+tiers = st.sampled_from(["", "default", "flex", "priority", "scale", "standard_only"])
+
+
+@given(priced, st.builds(Usage, counts, counts, counts, counts, counts, counts, tiers))
+def test_no_report_of_an_upstream_makes_a_cost_negative(model: str, usage: Usage) -> None:
+    """Whatever it counts, and however the counts contradict each other."""
+    assert default_catalogue().cost_usd(model, usage) >= 0
+
+
+@given(priced, st.builds(Usage, counts, counts, counts, counts, counts, counts, tiers))
+def test_no_report_within_a_requests_limits_costs_more_than_was_reserved(model: str, usage: Usage) -> None:
+    """Whatever was cached or written, and in which tier the upstream served it."""
+    cost = default_catalogue().cost_usd(model, usage)
+    most = (
+        default_catalogue()
+        .entry(model)
+        .most_cost_usd(max(0, usage.prompt_tokens), max(0, usage.completion_tokens), "auto")
+    )
+    assert nano_usd(cost) <= nano_usd(most) + 1
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "usd"),
+    [
+        ("claude-opus-5", Usage(1_000_000, 0, 0, cache_write_tokens=1_000_000), 6.25),
+        ("claude-opus-5", Usage(1_000_000, 0, 0, cache_write_tokens=1_000_000, cache_write_1h_tokens=400_000), 7.75),
+        ("claude-opus-5", Usage(1_000_000, 0, 500_000, cache_write_tokens=500_000), 3.375),
+        ("claude-haiku-5-5", Usage(100_000, 1_000_000), 0.51),
+        ("claude-haiku-5-5", Usage(100_001, 1_000_000), 2.5500005),
+        ("gpt-5.5", Usage(300_000, 100_000), 3.0 + 4.5),
+        ("gpt-5.4", Usage(100_000, 100_000, service_tier="priority"), 0.5 + 3.0),
+        ("gpt-5.4", Usage(100_000, 100_000, service_tier="flex"), 0.125 + 0.75),
+        ("gpt-6-luna", Usage(100_000, 0, 0, cache_write_tokens=100_000), 0.0125),
+        ("gpt-4o", Usage(100, 0, cached_tokens=1_000_000), 100 * 1.25e-6),
+    ],
+)
+def test_a_cost_is_what_the_maker_bills(model: str, usage: Usage, usd: float) -> None:
+    """Cache writes for five minutes and an hour, long prompts, service tiers, and no more cached than there was."""
+    assert default_catalogue().cost_usd(model, usage) == pytest.approx(usd)
+
+
+def test_every_entry_says_when_and_where_it_was_looked_up() -> None:
+    """Its sources are in the table of sources, all of which are used."""
+    catalogue = default_catalogue()
+    assert all(entry.checked and entry.sources for entry in catalogue.models.values())
+    assert {source for entry in catalogue.models.values() for source in entry.sources} == set(catalogue.sources)
+
+
+def test_what_auto_and_the_aliases_rest_on_is_not_being_shut_down() -> None:
+    """So that it works on the day after a shutdown."""
+    catalogue = default_catalogue()
+    for name in (*catalogue.auto.paid, *catalogue.auto.gemini, *catalogue.aliases.values()):
+        assert name in catalogue.models
+        assert catalogue.entry(name).shutdown is None, name
 
 
 def test_the_operators_file_is_put_over_the_defaults_field_by_field(tmp_path: Path) -> None:

@@ -1,0 +1,41 @@
+"""`nself claw models catalogue`: whether what is known of models is still true."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from cli.tables import print_table
+from shared.models.catalogue import load_catalogue
+from shared.models.freshness import findings_of
+from shared.setting_values import SettingsError
+from shared.settings import load_settings
+
+
+@click.group("catalogue")
+def catalogue_group() -> None:
+    """What the gateway knows of paid and free models: prices, abilities, when they are shut down."""
+
+
+@catalogue_group.command("check")
+@click.option(
+    "--file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Instead of CLAW_CATALOGUE's."
+)
+def check_catalogue(*, file: Path | None) -> None:
+    """Name the models that are shut down soon, not known or not looked up for long.
+
+    Exits with 1 if `auto` or an alias rests on one of them.
+    """
+    try:
+        catalogue = load_settings().catalogue if file is None else load_catalogue(file)
+    except (SettingsError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    findings = findings_of(catalogue, datetime.now(UTC).date())
+    if not findings:
+        click.echo("The catalogue is up to date.")
+        return
+    print_table(("Model", "What"), [(finding.model, finding.text) for finding in findings])
+    if any(finding.is_urgent for finding in findings):
+        raise SystemExit(1)

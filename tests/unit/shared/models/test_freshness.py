@@ -1,0 +1,45 @@
+"""What of the catalogue is out of date."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import msgspec
+
+from shared.models.catalogue import AutoModels, Catalogue, ModelEntry, default_catalogue
+from shared.models.freshness import findings_of
+
+TODAY = date(2026, 11, 26)
+
+
+def test_nothing_that_auto_or_an_alias_rests_on_is_stale() -> None:
+    """On the day that the catalogue was written; other models that end soon are named with what replaces them."""
+    findings = findings_of(default_catalogue(), TODAY)
+    assert not any(finding.is_urgent for finding in findings)
+    named = {finding.model: finding.text for finding in findings}
+    assert named["gpt-5-mini"] == "is shut down on 2026-12-11; gpt-6.1-terra replaces it"
+    assert {"gpt-4o", "gemini-2.5-flash", "gpt-5", "o3"} <= named.keys()
+
+
+def test_what_auto_or_an_alias_rests_on_is_urgent() -> None:
+    """A model that ends, one that is not known, one without a price."""
+    known = ModelEntry(prompt_usd=1.0, checked=TODAY, sources=("s",))
+    replace = msgspec.structs.replace
+    catalogue = Catalogue(
+        auto=AutoModels(paid=("gpt-good", "gpt-ends", "gpt-unknown", "gpt-free")),
+        aliases={"old": "gpt-ends", "mine": "llama3"},
+        models={
+            "gpt-good": known,
+            "gpt-ends": replace(known, shutdown=date(2026, 12, 1)),
+            "gpt-free": replace(known, prompt_usd=None),
+        },
+    )
+    urgent = [finding for finding in findings_of(catalogue, TODAY) if finding.is_urgent]
+    assert [finding.model for finding in urgent] == ["gpt-ends", "gpt-unknown", "gpt-free", "gpt-ends"]
+
+
+def test_an_entry_that_nobody_looked_up_for_long_is_named() -> None:
+    """After ninety days, and where it does not say when."""
+    entries = {"a": ModelEntry(checked=date(2026, 8, 1)), "b": ModelEntry(), "c": ModelEntry(checked=TODAY)}
+    findings = findings_of(Catalogue(models=entries), TODAY)
+    assert [finding.model for finding in findings] == ["a", "b"]
