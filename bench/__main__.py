@@ -1,4 +1,7 @@
-"""`python -m bench`: measure what the gateway costs. Exits 1 where a reply was not whole; no timing is asserted."""
+"""`python -m bench`: measure what the gateway costs. Exits 1 where a reply was not whole; no timing is asserted.
+
+`--against REV` and `peers` compare, and exit 3 where the machine was busy with other things meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ import platform
 import resource
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bench.capacity import capacity
+from bench.compare.against import against
+from bench.compare.measure import Sizes
 from bench.costs import costs
 from bench.idle import idle
 from bench.load import cpu_while_idle
@@ -25,7 +30,7 @@ from bench.stack import StackFailed
 from bench.wires import wires
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
 MEASURES: Final[dict[str, Callable[[Options], Awaitable[Report]]]] = {
     "costs": costs,
@@ -52,6 +57,8 @@ def main() -> int:
         if arguments.serve:
             asyncio.run(serve())
             return 0
+        if arguments.against:
+            return _compare(against(arguments.against, rounds=options.rounds, sizes=_sizes(arguments)), arguments.json)
         reports = asyncio.run(_measure(arguments.only or list(MEASURES), options))
     except StackFailed as error:
         print(f"python -m bench: {error}", file=sys.stderr)
@@ -61,6 +68,18 @@ def main() -> int:
     if arguments.json:
         arguments.json.write_text(json.dumps({name: report.raw for name, report in reports.items()}, indent=1))
     return 1 if any(report.failures for report in reports.values()) else 0
+
+
+def _compare(comparing: Coroutine[Any, Any, tuple[Report, int]], json_file: Path | None) -> int:
+    report, code = asyncio.run(comparing)
+    print(report.text(), flush=True)
+    if json_file:
+        json_file.write_text(json.dumps(report.raw, indent=1))
+    return code
+
+
+def _sizes(arguments: argparse.Namespace) -> Sizes:
+    return Sizes(arguments.requests, arguments.streams, arguments.first_tokens)
 
 
 async def _measure(names: list[str], options: Options) -> dict[str, Report]:
@@ -88,12 +107,28 @@ def _allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", choices=MEASURES, action="append", help="this measure; may be given several times")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each load is run (default 5)")
+    parser.add_argument("--rounds", type=_positive, default=5, help="how often each load is run (default 5)")
     parser.add_argument("--quick", action="store_true", help="one round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured there, too")
+    parser.add_argument("--against", metavar="REV", help="compare this tree with another commit, in turn")
+    for name, default in (
+        ("requests", Sizes.requests),
+        ("streams", Sizes.streams),
+        ("first-tokens", Sizes.first_tokens),
+    ):
+        parser.add_argument(
+            f"--{name}", type=_positive, default=default, help=f"a round of a comparison (default {default})"
+        )
     parser.add_argument(
         "--serve", action="store_true", help="only start the stack, say where it is, and wait: to profile"
     )

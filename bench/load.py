@@ -25,10 +25,11 @@ class Load:
     stream: bool = False
     usage: bool = False
 
-    def command(self, url: str, key: str | None = None) -> list[str]:
-        """The command line of the load generator."""
+    def command(self, url: str, key: str | None = None, headers: Sequence[str] = ()) -> list[str]:
+        """The command line of the load generator; `headers` are `Name: value`."""
         counts = ["-c", str(self.at_once), "-n", str(self.requests)]
         flags = [*(["--stream"] if self.stream else []), *(["--usage"] if self.usage else [])]
+        flags += [part for header in headers for part in ("--header", header)]
         return [*_tool("loadgen"), "--url", url, "--model", self.model, *counts, *flags, *_key(key), "--json"]
 
 
@@ -66,9 +67,11 @@ class Spread:
         return f"{self.middle:,.{digits}f} ({self.low:,.{digits}f}-{self.high:,.{digits}f})"
 
 
-async def run(load: Load, url: str, *, key: str | None = None, groups: Mapping[str, Sequence[int]]) -> Run:
+async def run(
+    load: Load, url: str, *, key: str | None = None, headers: Sequence[str] = (), groups: Mapping[str, Sequence[int]]
+) -> Run:
     """Run a load; `groups` are the processes whose CPU time is counted."""
-    measured = await _json(*_tool("cpu"), *_group_arguments(groups), "--", *load.command(url, key))
+    measured = await _json(*_tool("cpu"), *_group_arguments(groups), "--", *load.command(url, key, headers))
     reply = measured.get("load", {})
     return Run(
         reply=reply,

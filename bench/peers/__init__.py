@@ -1,0 +1,1 @@
+"""Measure other gateways and this one in turn: `python -m bench peers`."""
