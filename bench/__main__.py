@@ -22,6 +22,8 @@ from bench.costs import costs
 from bench.idle import idle
 from bench.load import cpu_while_idle
 from bench.memory import memory
+from bench.peers.compare import peers
+from bench.peers.gateways import PEERS
 from bench.pickup import pickup
 from bench.report import Options, Report
 from bench.scaling import scaling
@@ -57,6 +59,9 @@ def main() -> int:
         if arguments.serve:
             asyncio.run(serve())
             return 0
+        if arguments.what == "peers":
+            comparing = peers(arguments.peer or (), rounds=options.rounds, sizes=_sizes(arguments))
+            return _compare(comparing, arguments.json)
         if arguments.against:
             return _compare(against(arguments.against, rounds=options.rounds, sizes=_sizes(arguments)), arguments.json)
         reports = asyncio.run(_measure(arguments.only or list(MEASURES), options))
@@ -116,6 +121,10 @@ def _positive(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "what", nargs="?", choices=["peers"], help="compare with other gateways, installed where needed"
+    )
+    parser.add_argument("--peer", choices=PEERS, action="append", help="this peer; may be given several times")
     parser.add_argument("--only", choices=MEASURES, action="append", help="this measure; may be given several times")
     parser.add_argument("--rounds", type=_positive, default=5, help="how often each load is run (default 5)")
     parser.add_argument("--quick", action="store_true", help="one round")

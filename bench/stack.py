@@ -75,8 +75,8 @@ class Stack:
 
     async def start_upstreams(self) -> None:
         """Start the mock upstreams: one for each wire format, since a queue belongs to a host and port."""
-        self.openai_url = f"{await self._upstream(OPENAI_MODELS)}/v1"
-        self.ollama_url = await self._upstream(OLLAMA_MODELS)
+        self.openai_url = f"{await self.upstream(OPENAI_MODELS)}/v1"
+        self.ollama_url = await self.upstream(OLLAMA_MODELS)
         self.environment |= {"CLAW_LOCAL_OPENAI_URL": self.openai_url, "PLUGIN_OLLAMA_URL": self.ollama_url}
 
     async def start(self, *, apis: int = 0, workers: int = 0, recorders: int = 0) -> None:
@@ -110,7 +110,8 @@ class Stack:
                 process.kill()
         await asyncio.gather(*ends)
 
-    async def _upstream(self, models: tuple[str, ...]) -> str:
+    async def upstream(self, models: tuple[str, ...]) -> str:
+        """Start a mock upstream that announces these models; its base URL."""
         port = free_port()
         arguments = ["--port", str(port), "--models", ",".join(models)]
         await self._spawn("upstream", [str(TOOLS / "mock_upstream.py"), *arguments], {})
