@@ -107,6 +107,8 @@ def _requests_to_models(query: dict[str, str | int], limit: int) -> list[dict[st
 
 def _usage_row(entry: dict[str, Any]) -> tuple[object, ...]:
     status = f"{entry['status']} {entry.get('error_code') or ''}".strip()
+    if entry.get("count", 1) > 1:
+        status += f" x{entry['count']}"
     return (
         *(entry["key_id"], entry["prompt_tokens"], entry["completion_tokens"], entry["model"]),
         *(seconds(entry["created_at"]), entry.get("tier_source"), usd(entry.get("cost_usd") or 0), status),

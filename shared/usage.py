@@ -22,7 +22,7 @@ from shared.redis.names import (
     owner_of,
     running_key,
 )
-from shared.types import JobDraft, Usage
+from shared.types import MOST_NAME_CHARS, JobDraft, Usage
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 UsageSource = Literal["reported", "estimated", "none"]
 """Where token counts are from: the upstream's report, our estimate, or nowhere."""
-_encode = msgspec.json.encode
+RECORD_BYTES = 16 * 1024
+"""Larger than any record of ours: what is longer can never become a row."""
+_TEXTS = ("endpoint", "requested_model", "model", "error_code")
 
 
 class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -59,6 +61,8 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     wait_ms: int | None = None
     first_token_ms: int | None = None
     duration_ms: int = 0
+    count: int = 1
+    """How many requests the row stands for: more than one where a key was refused more often than has rows."""
 
     @classmethod
     def opened(cls, job: JobDraft) -> Self:
@@ -71,6 +75,16 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             admitted_ms=job.admitted_ms,
             stream=job.stream,
         )
+
+
+def encode_record(record: UsageRecord) -> bytes:
+    """Return a record as JSON, its texts bounded whoever chose them: less than `RECORD_BYTES`."""
+    long = {
+        name: text[:MOST_NAME_CHARS]
+        for name in _TEXTS
+        if (text := getattr(record, name)) is not None and len(text) > MOST_NAME_CHARS
+    }
+    return msgspec.json.encode(msgspec.structs.replace(record, **long) if long else record)
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +181,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             request_id=record.request_id,
             job_id=job_id,
             queue=queue,
-            record=_encode(record),
+            record=encode_record(record),
             cost_nano_usd=nano_usd(record.cost_usd),
             owner=owner_of(record.key_id),
             budget=budget_key_at(record.admitted_ms) if settles else "",

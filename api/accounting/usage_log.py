@@ -6,17 +6,22 @@ Steps wait here while Redis is down and go out together, in their order, when it
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import time
 from collections import deque
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from api.accounting.refusals import MINUTE_MS, MOST_OWNERS, Refusals, most_refusals
 from shared.process.tasks import end_all, spawn_critical
+from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import USAGE_STREAM, in_progress_key, job_key
-from shared.usage import Closes, Closing, finish
+from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, owner_of, rows_key
+from shared.usage import Closes, Closing, encode_record, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,11 +31,15 @@ if TYPE_CHECKING:
 
     from shared.usage import UsageRecord
 
+    _Step = Callable[[Pipeline], object]
+
 _log = logging.getLogger(__name__)
 
 MOST_STEPS: Final = 100_000
 BATCH: Final = 500
 RETRY_S: Final = 0.5
+COUNT_S: Final = 0.5
+"""How often a row that stands for many is written again."""
 
 
 class UsageLogWriter:
@@ -44,7 +53,10 @@ class UsageLogWriter:
     def __init__(self, redis: Redis, api_id: str) -> None:
         self._redis = redis
         self._api_id = api_id
-        self._steps: deque[Callable[[Pipeline], object]] = deque()
+        self._steps: deque[tuple[_Step, Callable[[int], None] | None]] = deque()
+        self._rows: dict[tuple[str, int, str], int] = {}
+        self._counting: dict[_Row, tuple[UsageRecord, int]] = {}
+        self._refusals = Refusals()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -55,13 +67,46 @@ class UsageLogWriter:
     async def stop(self) -> None:
         """Write what is left, as far as Redis takes it."""
         await end_all(self._task)
+        self._count_now()
         while self._steps and await self._write():
             pass
 
-    def add(self, record: UsageRecord) -> None:
-        """Record a request that was never open: refused, or answered without a model."""
-        words = msgspec.json.encode(record)
-        self._later(lambda pipeline: pipeline.xadd(USAGE_STREAM, {b"r": words}))
+    def add(self, record: UsageRecord, rpm_limit: int) -> None:
+        """Record a request that was never open: refused, or answered without a model.
+
+        Args:
+            record: it, as it ended.
+            rpm_limit: of its key; refusals beyond its window, and as many others, are counted in one row.
+        """
+        owner, minute = owner_of(record.key_id), record.admitted_ms // MINUTE_MS
+        row = _Row(
+            owner, minute, "refused" if 400 <= record.status < 499 else "other", record.status, record.error_code
+        )
+        most = most_refusals(rpm_limit)
+        if row in self._counting or (most and self._rows.get((owner, minute, row.kind), 0) >= most):
+            counted, number = self._counting.get(row, (record, 0))
+            self._counting[row] = (counted, number + 1)
+            self._wake.set()
+            return
+        self._later(self._row_step(row, record, most, 1), partial(self._counted, row))
+
+    def is_refused_too_often(self, key_id: str | None, rpm_limit: int) -> bool:
+        """Whether a key has to wait for the next minute, since it was refused too often in this one."""
+        return self._refusals.is_over(owner_of(key_id), rpm_limit, int(time.time() * 1000))
+
+    def _row_step(self, row: _Row, record: UsageRecord, most: int, number: int) -> _Step:
+        keys = [rows_key(row.owner, row.minute), USAGE_STREAM]
+        single = encode_record(record) if number == 1 else b""
+        start = encode_record(msgspec.structs.replace(record, request_id=row.request_id()))[:-1]
+        arguments = (row.kind, most, number, f"{row.status} {row.code or ''}", single, start)
+        return lambda pipeline: scripts.add(pipeline, scripts.COUNT_ROW, keys, *arguments)
+
+    def _counted(self, row: _Row, total: int) -> None:
+        if len(self._rows) >= MOST_OWNERS:
+            self._rows = {known: count for known, count in self._rows.items() if known[1] >= row.minute}
+        self._rows[row.owner, row.minute, row.kind] = total
+        if row.kind == "refused":
+            self._refusals.counted(row.owner, row.minute, total)
 
     def close(self, record: UsageRecord, job_id: str) -> None:
         """Record how an open request ended, unless somebody did so before; remove its job, settle its budget."""
@@ -79,30 +124,56 @@ class UsageLogWriter:
         """Remove the job of an attempt that nobody will end; its request is left as it is."""
         self._later(lambda pipeline: pipeline.delete(job_key(job_id), in_progress_key(job_id)))
 
-    def _later(self, step: Callable[[Pipeline], object]) -> None:
+    def _later(self, step: _Step, done: Callable[[int], None] | None = None) -> None:
         if len(self._steps) >= MOST_STEPS:
             _log.error("usage is lost: Redis is down and too much waits to be logged")
             return
-        self._steps.append(step)
+        self._steps.append((step, done))
         self._wake.set()
+
+    def _count_now(self) -> None:
+        """Make the counted rows steps: one each, however many requests they stand for."""
+        counting, self._counting = self._counting, {}
+        for row, (record, number) in counting.items():
+            self._later(self._row_step(row, record, 1, number), partial(self._counted, row))
 
     async def _write_loop(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._count_now()
             while self._steps:
                 if not await self._write():
                     await asyncio.sleep(RETRY_S)
+            if self._counting:
+                await asyncio.sleep(COUNT_S)
+                self._wake.set()
 
     async def _write(self) -> bool:
         batch = list(islice(self._steps, BATCH))
         pipeline = self._redis.pipeline(transaction=False)
-        for step in batch:
+        for step, _ in batch:
             step(pipeline)
         try:
-            await pipeline.execute()
+            results = await pipeline.execute()
         except UNREACHABLE:
             return False
-        for _ in batch:
+        for (_, done), result in zip(batch, results, strict=True):
             self._steps.popleft()
+            if done is not None:
+                done(int(result))
         return True
+
+
+class _Row(NamedTuple):
+    """A row that may stand for many requests: of one owner, minute, status and code."""
+
+    owner: str
+    minute: int
+    kind: str
+    status: int
+    code: str | None
+
+    def request_id(self) -> str:
+        """Return the id of the row, the same in every api process; 32 hex digits."""
+        return hashlib.blake2b(repr(self).encode(), digest_size=16).hexdigest()

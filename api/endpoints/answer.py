@@ -9,9 +9,10 @@ from quart import Response, g, request
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import openai_error
+from api.http.intake import SMALL_BYTES
 from api.http.sse import stream_response
 from api.requests.context import CheckedBody, RequestContext
-from shared.errors import Draining, GatewayError
+from shared.errors import Draining, GatewayError, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +29,20 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
 
     Raises:
         Unauthenticated: there is no key, or none that is valid.
+        RateLimited: it was refused too often in this minute; its body is not read.
         Overloaded: whether the key is valid cannot be found out now.
     """
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
-    return RequestContext(parts.usage_log, principal, endpoint, g.request_id, model)
+    context = RequestContext(parts.usage_log, principal, endpoint, g.request_id, model)
+    try:
+        context.check_refusals()
+    except RateLimited:
+        if (request.content_length or 0) <= SMALL_BYTES:
+            # Small bodies have no intake that drops them, and what is left unread closes the connection.
+            await read_body(request)
+        raise
+    return context
 
 
 async def answered_by_model(endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:

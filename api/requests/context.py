@@ -206,11 +206,26 @@ class RequestContext:
             name = job_id(record.request_id, 1)
             self._usage_log.refuse_in_doubt(self._timed(record), name)
         else:
-            self._usage_log.add(self._timed(record))
+            self._usage_log.add(self._timed(record), self._principal.rpm_limit)
+
+    def check_refusals(self) -> None:
+        """Refuse the request at once where its key was refused too often in this minute.
+
+        Raises:
+            RateLimited: it was; the request is logged.
+        """
+        if self._usage_log.is_refused_too_often(self._principal.key_id, self._principal.rpm_limit):
+            error = RateLimited(
+                "Too many requests of this key were refused in this minute. Mend what they ask for, then try again.",
+                code="too_many_refusals",
+                retry_after_s=60 - time.time() % 60,
+            )
+            self.refuse(error)
+            raise error
 
     def answered(self) -> None:
         """Log a request that was answered without a model."""
-        self._usage_log.add(self._timed(self._record))
+        self._usage_log.add(self._timed(self._record), self._principal.rpm_limit)
 
     def _timed(self, record: UsageRecord) -> UsageRecord:
         duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)

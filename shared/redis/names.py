@@ -64,6 +64,11 @@ def rate_key(key_id: str) -> str:
     return "claw:rate:" + key_id
 
 
+def rows_key(owner: str, minute: int) -> str:
+    """Return the key of how many rows an owner's refused requests had in a minute since 1970: a hash, two minutes."""
+    return f"claw:rows:{owner}:{minute}"
+
+
 def revoked_key(key_id: str) -> str:
     """Exists when a gateway key was revoked not long ago."""
     return "claw:revoked:" + key_id

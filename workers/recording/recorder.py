@@ -20,9 +20,11 @@ from redis.exceptions import ResponseError
 
 from shared.postgres.database import DatabaseUnavailable
 from shared.process.tasks import wait_or
+from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_STREAM
 from shared.settings import host_name
+from shared.usage import RECORD_BYTES
 from workers.recording.rows import MalformedRecord, UsageRow, from_json
 from workers.recording.table import UsageLog
 
@@ -35,6 +37,8 @@ log: Final = logging.getLogger(__name__)
 
 GROUP: Final = "recorder"
 REJECTED_KEPT: Final = 10_000
+REJECTED_BYTES: Final = 1024
+"""Of a record that is too large, how much is kept."""
 BATCH: Final = 500
 BLOCK_MS: Final = 1000  # below the client's socket timeout
 GATHER_S: Final = 0.1
@@ -69,6 +73,7 @@ class Recorder:
         self._unsettled = False
         self._claimed_at = float("-inf")
         self._failures = 0
+        self._batch = BATCH
 
     async def run(self, stop: asyncio.Event) -> None:
         """Record until `stop` is set, then what is left in the stream, for `DRAIN_S` at most."""
@@ -94,6 +99,7 @@ class Recorder:
         if self._failures:
             log.info("usage is being recorded again")
         self._failures = 0
+        self._batch = min(BATCH, 2 * self._batch)
         return follow
 
     async def _round(self, block_ms: int | None) -> bool:
@@ -103,17 +109,21 @@ class Recorder:
         if time.monotonic() - self._claimed_at > CLAIM_INTERVAL_S:
             await self._take_over()
         again = self._unsettled
+        if again:
+            await self._reject_large()
         entries = await self._read("0" if again else ">", block_ms)
         self._unsettled = again and bool(entries)
         if entries:
             await self._settle(entries)
-        return again or len(entries) == BATCH or (not entries and block_ms is not None)
+        return again or len(entries) == self._batch or (not entries and block_ms is not None)
 
     def _failed(self, error: Exception) -> bool:
         self._unsettled = True  # something may have been delivered to us: the reply itself may have got lost
         if not self._failures:
             log.warning("usage cannot be recorded now and waits in Redis: %s: %s", type(error).__name__, error)
         self._failures += 1
+        # What is too much for one step may fit into smaller ones.
+        self._batch = max(1, self._batch // 4)
         return False
 
     def _pause_s(self) -> float:
@@ -133,16 +143,24 @@ class Recorder:
 
     async def _read(self, after: str, block_ms: int | None) -> list[Entry]:
         reply: list[tuple[bytes, list[Entry]]] = await self._redis.xreadgroup(
-            GROUP, self._consumer, {USAGE_STREAM: after}, count=BATCH, block=block_ms
+            GROUP, self._consumer, {USAGE_STREAM: after}, count=self._batch, block=block_ms
         )
         return reply[0][1] if reply else []
+
+    async def _reject_large(self) -> None:
+        """Put aside what was given to us and is too large to be read."""
+        keys = [USAGE_STREAM, REJECTED_USAGE_STREAM]
+        arguments = (GROUP, self._consumer, RECORD_BYTES, REJECTED_BYTES, REJECTED_KEPT)
+        taken = await scripts.run(self._redis, scripts.REJECT_LARGE, keys, *arguments)
+        if taken:
+            log.error("%d usage records are too large and go to %s", taken, REJECTED_USAGE_STREAM)
 
     async def _take_over(self) -> None:
         """Settle what other consumers have held for too long, and forget the consumers that are long gone."""
         start: Any = "0-0"
         while True:
             start, entries, *_ = await self._redis.xautoclaim(
-                USAGE_STREAM, GROUP, self._consumer, min_idle_time=CLAIM_IDLE_MS, start_id=start, count=BATCH
+                USAGE_STREAM, GROUP, self._consumer, min_idle_time=CLAIM_IDLE_MS, start_id=start, count=self._batch
             )
             if entries:
                 await self._settle(entries)
@@ -160,6 +178,9 @@ class Recorder:
             if fields is None:  # deleted before it was acknowledged
                 continue
             raw = fields.get(b"r", b"")
+            if len(raw) > RECORD_BYTES:
+                rejected.append((raw[:REJECTED_BYTES], f"the record has {len(raw)} bytes"))
+                continue
             try:
                 raw_of[from_json(raw)] = raw
             except MalformedRecord as error:

@@ -46,6 +46,7 @@ class UsageRow(NamedTuple):
     first_token_ms: int | None
     duration_ms: int
     admitted_at: datetime
+    stands_for: int
 
 
 def from_json(raw: bytes) -> UsageRow:
@@ -89,18 +90,19 @@ def from_record(record: UsageRecord) -> UsageRow:
         first_token_ms=record.first_token_ms,
         duration_ms=record.duration_ms,
         admitted_at=admitted_at,
+        stands_for=record.count,
     )
 
 
 def unique(rows: Iterable[UsageRow]) -> list[UsageRow]:
     """One row for each (day, request id), in that order: what one upsert takes, and in which two cannot deadlock.
 
-    Of rows with the same id one that is not orphaned wins, else the first.
+    Of rows with the same id one that is not orphaned wins, one that stands for more requests, else the first.
     """
     kept: dict[tuple[date, UUID], UsageRow] = {}
     for row in rows:
         key = (row.day, row.request_id)
-        if key not in kept or kept[key].error_code == ORPHANED:
+        if key not in kept or kept[key].error_code == ORPHANED or row.stands_for > kept[key].stands_for:
             kept[key] = row
     return [kept[key] for key in sorted(kept)]
 

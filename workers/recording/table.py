@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 _FARTHEST_PARTITION: Final = timedelta(days=31)  # a wrong clock must not make a table for every day it shows
 _ASK_AGAIN_S: Final = 600.0
-_REFUSED: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.InterfaceError)
+_REFUSED: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    asyncpg.InterfaceError,
+)
 
 
 class UsageLog:

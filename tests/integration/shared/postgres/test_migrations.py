@@ -80,6 +80,7 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
         await database.execute("""
             DROP TABLE np_claw_gemini_accounts, np_claw_routing;
             ALTER TABLE np_claw_api_keys DROP COLUMN monthly_budget_usd;
+            ALTER TABLE np_claw_api_usage DROP COLUMN count;
             UPDATE np_claw_schema_version SET version = 1;
         """)
         assert await database.fetch(columns) != fresh
@@ -107,8 +108,10 @@ async def test_a_failing_migration_leaves_nothing_behind(empty_database_url: str
 async def test_a_newer_database_is_left_alone(empty_database_url: str, tmp_path: Path) -> None:
     """While a new version rolls out, processes of the old one start too."""
     async with Database(empty_database_url) as database:
-        await database.migrate(write_schema(tmp_path, 2, {2: "SELECT 1"}))
-        assert await database.migrate(PROJECT_ROOT) == 2
+        newer = load_schema(PROJECT_ROOT).version + 1
+        steps = dict.fromkeys(range(2, newer + 1), "SELECT 1")
+        await database.migrate(write_schema(tmp_path, newer, steps))
+        assert await database.migrate(PROJECT_ROOT) == newer
 
 
 async def test_another_programs_tables_are_not_touched(empty_database_url: str) -> None:
