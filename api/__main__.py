@@ -18,13 +18,15 @@ from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
 from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
-from shared.settings import load_settings, require
+from shared.settings import load_settings, require, unknown_variables
 
 if TYPE_CHECKING:
     from quart import Quart
 
     from api.gateway import Gateway
     from shared.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 EX_CONFIG: Final = 78
 KEEP_ALIVE_S: Final = 30.0
@@ -94,6 +96,8 @@ def main() -> int:
     except SettingsError as error:
         print(f"python -m api: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
+    for unknown in unknown_variables():
+        _log.warning("%s", unknown)
     allow_many_files()
     install()
     try:

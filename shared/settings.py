@@ -6,6 +6,7 @@ and raises `SettingsError` naming the first that is wrong.
 
 from __future__ import annotations
 
+import difflib
 import os
 import secrets
 import socket
@@ -88,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_outage_s: float = 30.0
     cors_origins: str = "*"
     log_level: str = "INFO"
+    strict_settings: bool = False
 
     @property
     def max_body_bytes(self) -> int:
@@ -190,6 +192,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "redis_outage_s": ("CLAW_REDIS_OUTAGE_S",),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
     "log_level": ("CLAW_LOG_LEVEL",),
+    "strict_settings": ("CLAW_STRICT_SETTINGS",),
 }
 _URL_SCHEMES: Final = {
     "database_url": ("postgresql", "postgres"),
@@ -208,6 +211,9 @@ _ORDERED: Final = (
     ("max_body_mib", 1, "max_bodies_mib"),
 )
 """Settings of which the second must be so many times the first: one late heartbeat, say, is no death."""
+_PREFIX: Final = "CLAW_"
+_OTHER_VARIABLES: Final = ("CLAW_DATA_DIR", "CLAW_ENCRYPTION_KEY")
+"""With our prefix, and no fields of `Settings`."""
 _LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -258,10 +264,23 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
                 break
     settings = Settings(**found)  # type: ignore[arg-type]
     _check_together(settings)
+    if settings.strict_settings and (unknown := unknown_variables(environ)):
+        raise SettingsError("; ".join(unknown))
     return msgspec.structs.replace(
         settings,
         internal_secret=settings.internal_secret or _read_secret(settings.data_dir, "internal_secret"),
     )
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return a sentence for each variable that begins with CLAW_ and is no setting, with the nearest name."""
+    known = {name for names in VARIABLES.values() for name in names if name.startswith(_PREFIX)} | {*_OTHER_VARIABLES}
+    found = []
+    for name in sorted(os.environ if environ is None else environ):
+        if name.startswith(_PREFIX) and name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+            found.append(f"{name} is not a setting" + (f"; {nearest[0]} is" if nearest else ""))
+    return found
 
 
 def _check_together(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from shared.settings import (
     load_credentials,
     load_settings,
     require,
+    unknown_variables,
 )
 
 if TYPE_CHECKING:
@@ -187,3 +188,16 @@ def test_a_data_folder_that_others_rule_is_not_trusted_unless_it_is_named(
         with pytest.raises(SettingsError, match=f"CLAW_DATA_DIR={folder}"):
             read({})
     assert load_settings({"CLAW_DATA_DIR": str(folder)}).internal_secret == "theirs"
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("CLAW_PROT", "CLAW_PORT"), ("CLAW_LOCAL_MAXWAIT_S", "CLAW_LOCAL_MAX_WAIT_S"), ("CLAW_QQQ", None)],
+)
+def test_a_name_that_is_no_setting_is_said_with_the_nearest_one(name: str, nearest: str | None) -> None:
+    """And refused where settings are strict. Right names, and those of others, say nothing."""
+    text = f"{name} is not a setting" + (f"; {nearest} is" if nearest else "")
+    assert unknown_variables({name: "1", "CLAW_PORT": "1", "CLAW_DATA_DIR": "a", "PLUGIN_X": "1"}) == [text]
+    load(**{name: "1"})
+    with pytest.raises(SettingsError, match=text):
+        load(**{name: "1", "CLAW_STRICT_SETTINGS": "true"})
