@@ -1,7 +1,8 @@
-# make up: everything. make test, make lint: what CI runs. make bench: what a request and a token cost. Choose another interpreter with PYTHON=python3.12.
+# make up: everything. make test, make lint: what CI runs. make test-long: soaks. make bench: what a request and a token
+# cost. Choose another interpreter with PYTHON=python3.12.
 SHELL := /bin/sh
 .DEFAULT_GOAL := up
-.PHONY: up install test lint lock bench clean
+.PHONY: up install test test-long lint lock bench clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
@@ -32,6 +33,10 @@ install: .venv/run.stamp
 
 test: .venv/dev.stamp
 	.venv/bin/python -m pytest -n auto --dist loadgroup -m "not debian and not npm and not soak" $(PYTEST_ARGS)
+
+# The same tests as those marked soak in .ci/run, with numbers that take an hour.
+test-long: .venv/dev.stamp
+	.venv/bin/python -m pytest -m soak --long $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp
 	.venv/bin/ruff check .

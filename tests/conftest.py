@@ -1,7 +1,9 @@
 """Real servers for the tests: one PostgreSQL and one Valkey for each pytest process (each worker of pytest-xdist).
 
 `valkey_url` and `postgres_url` are the servers, `redis` an emptied Valkey, `database` a fresh migrated database,
-`database_url` its address. Servers start when a test first asks for one.
+`database_url` its address. Servers start when a test first asks for one. `fleet`, `api` and `client` are the gateway's
+processes on a counting model server (`fleet_fixtures.py`), `ollama_fleet` and its like those on a scripted Ollama
+(`ollama_fixtures.py`).
 """
 
 from __future__ import annotations
@@ -21,14 +23,28 @@ from cli.up.embedded.postgres import EmbeddedPostgres
 from cli.up.embedded.valkey import EmbeddedValkey
 from shared.postgres.database import Database
 from shared.redis import client as redis_client
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from redis.asyncio import Redis
 
+pytest_plugins = ["tests.hang_detector", "tests.fleet_fixtures", "tests.ollama_fixtures"]
+
 _TEMPLATE = "claw_template"
 _numbers = itertools.count(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what `make test-long` says."""
+    parser.addoption("--long", action="store_true", help="tests that take a number take the large one")
+
+
+@pytest.fixture(scope="session")
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Tell a test that is marked `soak` to take its large numbers."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +74,7 @@ async def redis(valkey_url: str) -> AsyncIterator[Redis]:
 
 async def _execute(url: str, statement: str) -> None:
     """Run one statement outside any database of a test."""
-    connection = await asyncpg.connect(url, timeout=10)
+    connection = await asyncpg.connect(url, timeout=PATIENCE_S)
     try:
         await connection.execute(statement)
     finally:
@@ -112,7 +128,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 class Eventually(Protocol):
     """Waits for what another process or task brings about."""
 
-    async def __call__(self, condition: Callable[[], object], *, bound_s: float = 10.0) -> Any:
+    async def __call__(self, condition: Callable[[], object], *, bound_s: float = PATIENCE_S) -> Any:
         """What `condition` (a function or coroutine function) returns, once that is true; fails after `bound_s`."""
 
 
@@ -120,7 +136,7 @@ class Eventually(Protocol):
 def eventually() -> Eventually:
     """Polls a condition, with a deadline."""
 
-    async def poll(condition: Callable[[], object], *, bound_s: float = 10.0) -> Any:
+    async def poll(condition: Callable[[], object], *, bound_s: float = PATIENCE_S) -> Any:
         deadline = time.monotonic() + bound_s
         while True:
             outcome = condition()

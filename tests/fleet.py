@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
-import sys
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -14,6 +11,7 @@ import httpx
 from cli.up.ports import free_port
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyStore
+from tests.forked import Forked
 from tests.upstreams.numbered import MODEL
 
 if TYPE_CHECKING:
@@ -22,13 +20,16 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
+PATIENCE_S = 60.0
+"""How long a test waits for an event: as long as the slowest machine may need. Only a test that fails waits so long."""
+
 INTERNAL_SECRET = "internal-secret-of-the-tests"
 
 
 class Process:
     """One process of the fleet."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path, port: int) -> None:
+    def __init__(self, name: str, process: Forked, log: Path, port: int) -> None:
         self.name = name
         self.process = process
         self.log = log
@@ -40,7 +41,7 @@ class Process:
 
     def terminate(self) -> None:
         """Ask it to end in order."""
-        self.process.send_signal(signal.SIGTERM)
+        self.process.terminate()
 
 
 class Fleet:
@@ -74,8 +75,7 @@ class Fleet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self.processes:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            process.kill()
         await asyncio.gather(*(process.process.wait() for process in self.processes))
         for process in self.processes:
             print(f"--- {process.name}\n{process.log.read_text()[-3000:]}")  # noqa: T201 -- shown where a test fails
@@ -83,15 +83,15 @@ class Fleet:
     async def api(self, **environment: str) -> Process:
         """Start an api process on a free port."""
         port = free_port()
-        return await self._start("api", ["-m", "api"], port, {"CLAW_PORT": str(port), **environment})
+        return self.start("api", ["api"], port, {"CLAW_PORT": str(port), **environment})
 
     async def worker(self, tier: str = "local", **environment: str) -> Process:
         """Start a worker of a tier."""
-        return await self._start(tier, ["-m", "workers", tier], 0, environment)
+        return self.start(tier, ["workers", tier], 0, environment)
 
     async def recorder(self) -> Process:
         """Start a recorder."""
-        return await self._start("recorder", ["-m", "workers", "recorder"], 0, {})
+        return self.start("recorder", ["workers", "recorder"], 0, {})
 
     async def key(self, *, rpm_limit: int = 1_000_000, admin_allowed: bool = False) -> str:
         """A new gateway key."""
@@ -106,14 +106,11 @@ class Fleet:
             rows = await database.fetch(query, list(endpoints or ("chat",)))
         return [dict(row) for row in rows]
 
-    async def _start(self, kind: str, command: list[str], port: int, environment: dict[str, str]) -> Process:
+    def start(self, kind: str, command: list[str], port: int, environment: dict[str, str]) -> Process:
+        """Start `python -m` of a command."""
         name = f"{kind}-{len(self.processes)}"
         log = self.directory / f"{name}.log"
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *command, env={**self._environment, **environment}, stdout=output, stderr=output
-            )
-        started = Process(name, process, log, port)
+        started = Process(name, Forked(command, {**self._environment, **environment}, log), log, port)
         self.processes.append(started)
         return started
 
@@ -128,7 +125,7 @@ async def ready(api: Process, eventually: Eventually) -> None:
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, bound_s=20)
+        await eventually(answers)
 
 
 def chat(**fields: Any) -> dict[str, Any]:

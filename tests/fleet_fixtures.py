@@ -1,4 +1,7 @@
-"""Fixtures of a running fleet: api, local worker and recorder, on a counting upstream."""
+"""A pytest plugin: a running fleet (api, local worker and recorder) on a counting upstream.
+
+A folder whose tests kill servers overrides `fleet_redis_url` in its conftest.py with a Valkey of the test's own.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.fleet import Fleet, Process, ready
+from cli.up.embedded.valkey import EmbeddedValkey
+from tests.fleet import PATIENCE_S, Fleet, Process, ready
 from tests.upstreams.numbered import NumberedUpstream
 
 if TYPE_CHECKING:
@@ -27,13 +31,27 @@ async def upstream() -> AsyncIterator[NumberedUpstream]:
 
 
 @pytest.fixture
+def fleet_redis_url(redis: Redis, valkey_url: str) -> str:
+    """The Valkey of the fleet: the emptied one that all tests of a pytest process share."""
+    del redis  # only to have it emptied
+    return valkey_url
+
+
+@pytest.fixture
+async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
+    """A Valkey of the test's own, with its data on disk; it is started again when it dies."""
+    server = EmbeddedValkey(tmp_path)
+    async with server:
+        yield server
+
+
+@pytest.fixture
 async def fleet(
-    tmp_path: Path, redis: Redis, valkey_url: str, database_url: str, upstream: NumberedUpstream
+    tmp_path: Path, fleet_redis_url: str, database_url: str, upstream: NumberedUpstream
 ) -> AsyncIterator[Fleet]:
     """No process yet; bounds short enough for tests."""
-    del redis  # only to have it emptied
     environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
-    async with Fleet(tmp_path, valkey_url, database_url, environment) as empty:
+    async with Fleet(tmp_path, fleet_redis_url, database_url, environment) as empty:
         yield empty
 
 
@@ -51,5 +69,6 @@ async def api(fleet: Fleet, eventually: Eventually) -> Process:
 async def client(fleet: Fleet, api: Process) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the api with a key without a limit that matters."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as opened:
+    limits = httpx.Limits(max_connections=200)
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S, limits=limits) as opened:
         yield opened

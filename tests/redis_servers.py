@@ -108,10 +108,10 @@ class Sentinels:
             await self.master.start()
             await self.replica.start()
             # Sentinels ask every ten seconds: in sync before they do so first.
-            await self._eventually(self._in_sync, bound_s=30)
+            await self._eventually(self._in_sync)
             for server in self.sentinels:
                 await server.start()
-            await self._eventually(self._know_each_other, bound_s=30)
+            await self._eventually(self._know_each_other)
         except BaseException:
             await self.__aexit__(None, None, None)
             raise

@@ -71,7 +71,7 @@ async def usage_rows(fleet: Fleet, eventually: Eventually, count: int) -> list[d
         rows = await fleet.usage()
         return rows if len(rows) >= count else []
 
-    rows: list[dict[str, Any]] = await eventually(enough, bound_s=30)
+    rows: list[dict[str, Any]] = await eventually(enough)
     assert len(rows) == count
     assert len({row["request_id"] for row in rows}) == count
     return rows

@@ -1,8 +1,27 @@
-"""Processes and servers of the test's own, that a hostile client may do its worst to."""
+"""A fleet with servers of the test's own, that a hostile client may do its worst to."""
 
 from __future__ import annotations
 
-from tests.chaos.conftest import client, fleet, upstream, valkey
-from tests.fleet_fixtures import api
+from typing import TYPE_CHECKING
 
-__all__ = ["api", "client", "fleet", "upstream", "valkey"]
+import pytest
+
+from tests.upstreams.numbered import NumberedUpstream
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from cli.up.embedded.valkey import EmbeddedValkey
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[NumberedUpstream]:
+    """A counting upstream with answers long enough to be struck in the middle."""
+    async with NumberedUpstream(tokens=40) as server:
+        yield server
+
+
+@pytest.fixture
+def fleet_redis_url(valkey: EmbeddedValkey) -> str:
+    """The Valkey of the test's own."""
+    return valkey.url()

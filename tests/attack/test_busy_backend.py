@@ -68,7 +68,7 @@ async def test_who_is_refused_at_last_is_reported_so_in_its_own_words(
     await ready(api, eventually)
     upstream.failures = [429] * 1000
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
         for response in await together(client, 3):
             assert response.status_code == 429
             assert int(response.headers["retry-after"]) <= 6

@@ -65,7 +65,7 @@ async def pair(tmp_path: Path, eventually: Eventually) -> AsyncIterator[Pair]:
     try:
         async with Proxy(master.port) as proxy:
             pair = Pair(master, replica, proxy)
-            await eventually(pair.in_sync, bound_s=30)
+            await eventually(pair.in_sync)
             yield pair
     finally:
         await master.kill()
@@ -102,8 +102,8 @@ async def test_every_process_follows_the_address_to_the_new_master(
                 upstream.resume.set()
                 await asyncio.gather(*(reader.task for reader in readers))
                 assert [reader.content for reader in readers] == [words(40)] * 10
-                await eventually(served, bound_s=20)
-                await eventually(lambda: _logged(fleet, 11 * turn), bound_s=30)  # noqa: B023 -- at once
+                await eventually(served)
+                await eventually(lambda: _logged(fleet, 11 * turn))  # noqa: B023 -- at once
 
 
 async def _logged(fleet: Fleet, count: int) -> bool:

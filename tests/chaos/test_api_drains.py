@@ -53,7 +53,7 @@ async def started(fleet: Fleet, eventually: Eventually, *, slots: int, **environ
 async def clients(fleet: Fleet, api: Process) -> httpx.AsyncClient:
     """A client with a key of its own."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    return httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30)
+    return httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60)
 
 
 def whole(client: httpx.AsyncClient, *, stream: bool = False) -> asyncio.Task[httpx.Response]:
@@ -197,7 +197,7 @@ async def test_clients_that_neither_read_nor_send_hold_nothing_up(
     upstream.tokens, upstream.hold_at = 26_000, 25_000
     body = json.dumps(chat(stream=True)).encode()
     with raw_request(api, key, body, len(body)), raw_request(api, key, b"{", 100):
-        await eventually(lambda: upstream.held == 1, bound_s=40)
+        await eventually(lambda: upstream.held == 1)
         api.terminate()
         await ended_in_order(api)
     await eventually(lambda: upstream.aborted == 1)

@@ -53,7 +53,7 @@ async def test_known_keys_work_and_all_usage_is_there_afterwards(
     await fleet.recorder()
     await ready(process, eventually)
     known, unknown = await fleet.key(), await fleet.key()
-    async with httpx.AsyncClient(base_url=process.url, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=process.url, timeout=60) as client:
 
         async def ask(key: str) -> httpx.Response:
             headers = {"authorization": f"Bearer {key}"}

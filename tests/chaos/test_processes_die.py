@@ -92,7 +92,7 @@ async def test_jobs_that_wait_are_taken_by_another_worker(
     await ready(process, eventually)
     upstream.hold_at = 0
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60) as client:
         readers = [Reader(client) for _ in range(11)]
         await eventually(lambda: upstream.held == 1)
         worker_of(fleet).kill()
@@ -176,7 +176,7 @@ async def test_a_worker_that_must_stop_in_the_middle_reports_it(
     first = await fleet.worker(CLAW_DRAIN_S="0.2")
     await ready(process, eventually)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60) as client:
         upstream.hold_at = 7
         begun = Reader(client)
         await eventually(lambda: begun.content == words(7))

@@ -67,7 +67,7 @@ async def test_while_redis_is_away_new_requests_get_503_and_streams_go_on_afterw
     await valkey.stop()
     upstream.resume.set()
     for stream in (True, False):
-        refused = await client.post("/v1/chat/completions", json=chat(stream=stream), timeout=2)
+        refused = await client.post("/v1/chat/completions", json=chat(stream=stream))
         assert refused.status_code == 503
         assert refused.json()["error"]["code"] == "queue_unavailable"
         assert int(refused.headers["retry-after"]) > 0
@@ -92,9 +92,7 @@ async def test_a_frozen_redis_hangs_nobody(
     assert valkey.child.pid is not None
     os.kill(valkey.child.pid, signal.SIGSTOP)
     try:
-        refused = await asyncio.gather(
-            *(client.post("/v1/chat/completions", json=chat(), timeout=5) for _ in range(50))
-        )
+        refused = await asyncio.gather(*(client.post("/v1/chat/completions", json=chat()) for _ in range(50)))
         assert {reply.status_code for reply in refused} == {503}
         assert (await client.get("/health")).status_code == 200
     finally:
@@ -112,7 +110,7 @@ async def test_a_redis_that_stays_away_too_long_ends_streams_with_one_clear_erro
     await fleet.worker()
     await ready(process, eventually)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60) as client:
         upstream.hold_at = 7
         reader = Reader(client)
         await eventually(lambda: reader.content == words(7))

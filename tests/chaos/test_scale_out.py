@@ -112,12 +112,12 @@ async def farm(
                 (identity,) = await eventually(partial(_newcomers, redis, known))
                 farm.workers[model][identity] = process
         for tier in ("gemini", "paid"):
-            await fleet._start(tier, ["-m", "workers", tier], 0, {})
+            fleet.start(tier, ["workers", tier], 0, {})
         await fleet.recorder()
         async with farm.client:
             await asyncio.gather(*(ready(api, eventually) for api in farm.apis))
             _, secret = await farm.key(1_000)
-            await eventually(lambda: _complete(farm, secret), bound_s=20)
+            await eventually(lambda: _complete(farm, secret))
             yield farm
 
 
@@ -237,7 +237,7 @@ async def test_an_api_and_a_worker_killed_under_load_leave_no_one_waiting(farm: 
     # Left are those of the dead api process: orphaned, or served before anyone could know.
     assert {(row["status"], row["error_code"]) for row in rows.values()} <= {(499, "orphaned"), (200, None)}
     assert len(upstream.requests) + len(other.requests) <= len(asked) + SLOTS  # no more than the worker held, again
-    await eventually(lambda: _nothing_is_left(farm, apis=APIS - 1, workers=5), bound_s=30)
+    await eventually(lambda: _nothing_is_left(farm, apis=APIS - 1, workers=5))
 
 
 async def _waiting(farm: Farm, count: int) -> bool:

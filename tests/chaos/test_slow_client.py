@@ -52,11 +52,11 @@ async def test_a_client_that_does_not_read_is_cut_and_others_are_served(
         await eventually(lambda: len(upstream.requests) == 1)
         upstream.tokens = 40
         headers = {"authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60) as client:
             reader = Reader(client)
             await reader.task
             assert reader.content == words(40)
-        await eventually(lambda: upstream.aborted == 1, bound_s=30)
+        await eventually(lambda: upstream.aborted == 1)
         await eventually(lambda: connections_of(process) == 0)
     rows = await usage_rows(fleet, eventually, 2)
     assert sorted((row["status"], row["error_code"] or "") for row in rows) == [(200, ""), (499, "client_too_slow")]

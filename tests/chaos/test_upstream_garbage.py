@@ -69,7 +69,7 @@ async def asked(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventually
     await fleet.recorder()
     await ready(process, eventually)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=process.url, headers=headers, timeout=60) as client:
         yield client
 
 

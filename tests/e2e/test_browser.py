@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.xdist_group("scripted"), pytest.mark.debian]
 
-BROWSER_BOUND_S = 60
+BROWSER_BOUND_S = 180
 CHROMIUM = shutil.which("chromium") or "chromium"
 _OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.xdist_group("scripted")
 
 CHAT = "/v1/chat/completions"
 MOST_BYTES = 20 * 1024 * 1024
-SOCKET_BOUND_S = 30.0
+SOCKET_BOUND_S = 60.0
 
 
 @pytest.fixture

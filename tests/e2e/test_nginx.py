@@ -115,7 +115,7 @@ async def proxied(
             base_url=f"{request.param}://127.0.0.1:{port}/v1",
             api_key=scripted_key.secret,
             max_retries=0,
-            timeout=30,
+            timeout=60,
             http_client=http,
         ) as client,
     ):

@@ -143,7 +143,7 @@ async def test_a_client_that_leaves_stops_the_model_and_is_logged_as_499(
     upstream.add(sse(*([FIRST] if begun else []), Act.HANG))
     body = {"model": "auto", "messages": HELLO, "stream": stream}
     headers = {"authorization": f"Bearer {key.secret}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=30) as http:
+    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=60) as http:
         call = asyncio.ensure_future(http.post(f"{scripted.url}/v1/chat/completions", json=body))
         await upstream.until(lambda: len(upstream.requests) == 1)
         call.cancel()

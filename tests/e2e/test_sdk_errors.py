@@ -11,6 +11,7 @@ import pytest
 
 from tests.e2e.checked_client import checked_client
 from tests.e2e.stack import Stack
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -43,14 +44,14 @@ def test_no_bearer_token_is_an_authentication_error(stack: Stack, header: str) -
     assert caught.value.response.headers["www-authenticate"] == "Bearer"
 
 
-def test_a_revoked_key_is_refused_within_a_second(stack: Stack) -> None:
+def test_a_revoked_key_is_refused_though_it_was_cached(stack: Stack) -> None:
     """It worked, and was cached; the command line revokes it."""
     key = stack.new_key("to be revoked")
     with checked_client(stack.base_url, key.secret) as client:
         ask(client)
         client.models.list()
         stack.said("claw", "api", "keys", "revoke", key.id)
-        deadline = time.monotonic() + 1
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
                 client.models.list()

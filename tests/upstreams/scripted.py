@@ -15,7 +15,7 @@ from tests.upstreams.strict import violation
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 class Act(Enum):

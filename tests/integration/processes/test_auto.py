@@ -10,7 +10,6 @@ import pytest
 
 from shared.models.catalogue import nano_usd
 from tests.fleet import INTERNAL_SECRET, Fleet, Process, chat, ready
-from tests.fleet_fixtures import fleet, upstream
 from tests.streams import Reader, content, events, usage_rows
 from tests.upstreams import gemini_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from tests.conftest import Eventually
-
-__all__ = ["fleet", "upstream"]
 
 
 class World(NamedTuple):
@@ -95,7 +92,7 @@ async def world(
 ) -> AsyncIterator[World]:
     """All of it, with a key without a limit that matters."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
         yield World(client, fleet, upstream, *apis)
 
 
@@ -236,7 +233,7 @@ async def test_a_stream_whose_head_is_out_is_reported_who_answers_in_a_comment(
     await fleet.worker()
     await ready(api, eventually)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
         upstream.hold_at = 0
         reader = Reader(client, model="auto")
         await eventually(lambda: upstream.held == 1 and reader.status == 200)
@@ -303,7 +300,7 @@ async def test_only_an_admins_key_sets_a_priority(
     """Anyone else is told so; a priority that does not exist is named."""
     admin, priority = asked
     headers = {"authorization": f"Bearer {await fleet.key(admin_allowed=admin)}", "x-nself-priority": priority}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
         reply = await client.post("/v1/chat/completions", json=AUTO)
     error: dict[str, Any] = reply.json().get("error", {})
     assert (reply.status_code, error.get("code")) == answer

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.fleet_fixtures import api, client, fleet, upstream
 from tests.streams import events
 from tests.upstreams import anthropic_replies, openai_replies
 from tests.upstreams.scripted import ScriptedUpstream, sse
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.fleet import Fleet
 
-__all__ = ["api", "client", "fleet", "upstream"]
 
 FUNCTION = {"name": "weather", "parameters": {"type": "object", "properties": {}}}
 CALL = {"name": "weather", "arguments": '{"city":"Rome"}'}

@@ -15,7 +15,6 @@ from shared.postgres.database import Database
 from shared.redis.names import GEMINI_SEAL, account_key
 from shared.sealing import Opener
 from tests.fleet import INTERNAL_SECRET, Fleet, Process
-from tests.fleet_fixtures import api, client, fleet, upstream
 from tests.upstreams import gemini_replies
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.upstreams.scripted import Answer, Received
 
-__all__ = ["api", "client", "fleet", "upstream"]
 
 MODEL = "gemini-3.8-flash"
 ACCOUNTS = "/ai/gemini/accounts"
@@ -113,7 +111,7 @@ class Stage:
 @pytest.fixture
 async def stage(fleet: Fleet, gemini: ByKey, api: Process, client: httpx.AsyncClient) -> AsyncIterator[Stage]:
     """No worker of the Gemini tier yet."""
-    async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=30) as manage:
+    async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=60) as manage:
         yield Stage(fleet, gemini, client, manage)
 
 

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from tests.fleet import Fleet, Process, chat
-from tests.fleet_fixtures import api, client, fleet, upstream
 from tests.streams import content, events
 from tests.upstreams import anthropic_replies, gemini_replies, openai_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream
@@ -17,7 +16,6 @@ from tests.upstreams.scripted import ScriptedUpstream, sse
 if TYPE_CHECKING:
     from tests.conftest import Eventually
 
-__all__ = ["api", "client", "fleet", "upstream"]
 
 TIERS = {
     "gemini": ("gemini", "gemini-1.5-flash", "gemini-3.8-flash", gemini_replies.text("Hel", "lo"), "free_gemini"),

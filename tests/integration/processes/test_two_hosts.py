@@ -10,7 +10,6 @@ import pytest
 
 from shared.redis.names import running_key
 from tests.fleet import Fleet, ready
-from tests.fleet_fixtures import fleet, upstream
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
-__all__ = ["fleet", "upstream"]
 
 FIRST, SECOND = "model-of-the-first", "model-of-the-second"
 
@@ -55,7 +53,7 @@ async def client(
     await fleet.recorder()
     await ready(api, eventually)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
-    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as opened:
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as opened:
 
         async def both() -> bool:
             listed = (await opened.get("/v1/models")).json()["data"]

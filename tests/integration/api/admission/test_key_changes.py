@@ -15,7 +15,6 @@ from shared.postgres.database import Database
 from shared.postgres.keys import ApiKey, KeyChange, KeyStore
 from shared.settings import Settings
 from tests.fleet import INTERNAL_SECRET, Fleet, Process, chat, ready
-from tests.fleet_fixtures import api, client, fleet, upstream
 from tests.integration.api.manage.gateway_stub import management_app
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
-__all__ = ["api", "client", "fleet", "upstream"]
 
 TOKEN = {"x-internal-token": "geheim"}
 KEYS = "/claw/v1/api-keys"
@@ -178,7 +176,7 @@ async def test_a_change_reaches_every_api_process_at_once(fleet: Fleet, eventual
     await fleet.worker()
     secret = await fleet.key(rpm_limit=1000)
     internal = {"x-internal-token": INTERNAL_SECRET}
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=30) as client:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=60) as client:
 
         async def limit_at(process: Process) -> str:
             reply = await client.post(f"{process.url}/v1/chat/completions", json=chat())

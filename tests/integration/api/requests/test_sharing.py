@@ -15,7 +15,7 @@ from shared.redis import scripts
 from shared.redis.client import next_message, subscription
 from shared.redis.names import job_key, running_key, wake_channel
 from shared.types import Target
-from tests.integration.shared.queue.test_placement import at, claim, draft, put
+from tests.integration.shared.queue.sample_jobs import at, claim, draft, put
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

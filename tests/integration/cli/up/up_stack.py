@@ -17,7 +17,7 @@ from cli.up.embedded.postgres_home import SYSTEM_DIR
 from cli.up.ports import free_port
 from shared.settings import PROJECT_ROOT
 
-DEADLINE_S = 40.0
+DEADLINE_S = 150.0
 _SCRIPTS = Path(__file__).with_name("up_scripts")
 
 

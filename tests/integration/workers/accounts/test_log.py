@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared import errors
 from shared.redis.names import account_key
-from tests.integration.workers.accounts.test_pool import MODEL, account, counted, fail, lone, use
+from tests.integration.workers.accounts.sample_accounts import MODEL, account, counted, fail, lone, use
 
 if TYPE_CHECKING:
     import pytest

@@ -265,7 +265,7 @@ async def test_several_recorders_share_the_stream(redis: Redis, database: Databa
             await stack.enter_async_context(recording(redis, database))
         for start in range(0, len(sent), 50):
             await send(redis, *sent[start : start + 50])
-        await eventually(drained(redis), bound_s=30)
+        await eventually(drained(redis))
     assert {row["request_id"].hex for row in await database.fetch(ALL)} == {entry.request_id for entry in sent}
 
 

@@ -13,7 +13,7 @@ import pytest
 from cli.up.child import Child, Program, describe_exit, launch_command
 from cli.up.child_log import ChildLog
 
-_DEADLINE_S = 15.0
+_DEADLINE_S = 60.0
 
 
 def _child(folder: Path, code: str, on_exit: Callable[[Child], None] | None = None, **options: float) -> Child:

@@ -23,7 +23,7 @@ from cli.up.embedded.postgres import EmbeddedPostgres
 from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.valkey import EmbeddedValkey
 
-_DEADLINE_S = 30.0
+_DEADLINE_S = 120.0
 _IS_ROOT = os.geteuid() == 0
 
 

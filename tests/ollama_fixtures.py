@@ -1,13 +1,13 @@
-"""Api and local worker processes on a scripted Ollama, for the tests of local models: fixtures, and what they ask."""
+"""A pytest plugin: api and local worker processes on a scripted Ollama, for the tests of local models."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.fleet import INTERNAL_SECRET, Fleet, Process
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process
 from tests.upstreams.ollama_server import OllamaServer
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ async def ollama() -> AsyncIterator[OllamaServer]:
 
 
 @pytest.fixture
-async def fleet(
+async def ollama_fleet(
     tmp_path: Path, redis: Redis, valkey_url: str, database_url: str, ollama: OllamaServer
 ) -> AsyncIterator[Fleet]:
     """No process yet; its local workers have the scripted Ollama."""
@@ -43,9 +43,9 @@ async def fleet(
 
 
 @pytest.fixture
-async def api(fleet: Fleet, eventually: Eventually) -> Process:
+async def ollama_api(ollama_fleet: Fleet, eventually: Eventually) -> Process:
     """An api process that answers."""
-    process = await fleet.api()
+    process = await ollama_fleet.api()
 
     async def answers() -> bool:
         try:
@@ -54,48 +54,25 @@ async def api(fleet: Fleet, eventually: Eventually) -> Process:
         except httpx.TransportError:
             return False
 
-    await eventually(answers, bound_s=20)
+    await eventually(answers)
     return process
 
 
 @pytest.fixture
-async def client(api: Process) -> AsyncIterator[httpx.AsyncClient]:
+async def ollama_client(ollama_api: Process) -> AsyncIterator[httpx.AsyncClient]:
     """A client with the internal token."""
-    async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=30) as opened:
+    async with httpx.AsyncClient(base_url=ollama_api.url, headers=TOKEN, timeout=PATIENCE_S) as opened:
         yield opened
 
 
 @pytest.fixture
-async def worker(fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually) -> Process:
+async def ollama_worker(ollama_fleet: Fleet, ollama_client: httpx.AsyncClient, eventually: Eventually) -> Process:
     """A local worker whose Ollama has been looked at."""
-    process = await fleet.worker()
-    await eventually(lambda: reachable(client), bound_s=20)
+    process = await ollama_fleet.worker()
+    await eventually(lambda: reachable(ollama_client))
     return process
 
 
-async def overview(client: httpx.AsyncClient, **query: str) -> dict[str, Any]:
-    """What is shown of the models."""
-    reply = await client.get(MODELS, params=query)
-    assert reply.status_code == 200, reply.text
-    shown: dict[str, Any] = reply.json()
-    return shown
-
-
 async def reachable(client: httpx.AsyncClient) -> bool:
-    """Whether an Ollama can be asked."""
-    return bool((await overview(client))["ollama_reachable"])
-
-
-async def status_of(client: httpx.AsyncClient, model: str = MODEL) -> str | None:
-    """How far a model is."""
-    models = (await overview(client))["models"]
-    return next((shown["status"] for shown in models if shown["model_name"] == model), None)
-
-
-async def becomes(client: httpx.AsyncClient, eventually: Eventually, status: str | None, model: str = MODEL) -> None:
-    """Wait until a model is that far."""
-
-    async def so_far() -> bool:
-        return await status_of(client, model) == status
-
-    await eventually(so_far)
+    """Return whether an Ollama can be asked."""
+    return bool((await client.get(MODELS)).json()["ollama_reachable"])
