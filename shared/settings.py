@@ -66,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     monthly_budget_usd: float | None = None
     catalogue: Catalogue = msgspec.field(default_factory=default_catalogue)
     embeddings_fallback: bool = True
+    strict_parameters: bool = False
     gemini_slots: int = 16
     paid_slots: int = 64
     discovery_interval_s: float = 5.0
@@ -170,6 +171,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "monthly_budget_usd": ("PLUGIN_AI_MONTHLY_BUDGET_USD",),
     "catalogue": ("CLAW_CATALOGUE",),
     "embeddings_fallback": ("CLAW_EMBEDDINGS_FALLBACK",),
+    "strict_parameters": ("CLAW_STRICT_PARAMETERS",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),

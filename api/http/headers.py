@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.types import Target
 
 PRIORITY_HEADER: Final = "x-nself-priority"
+OMITTED_HEADER: Final = "x-nself-omitted"
 MAX_WAIT_HEADER: Final = "x-nself-max-wait-s"
 
 
@@ -27,7 +30,8 @@ def rate_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, 
     }
 
 
-def route_headers(target: Target, attempts: int) -> dict[str, str]:
-    """Return the headers that name who served a request, and at which attempt."""
+def route_headers(target: Target, attempts: int, omitted: Sequence[str] = ()) -> dict[str, str]:
+    """Return the headers that name who served a request, at which attempt, and without which of its parameters."""
     model = target.model if target.model.isascii() and target.model.isprintable() else quote(target.model)
-    return {"x-nself-tier": target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
+    headers = {"x-nself-tier": target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
+    return headers | ({OMITTED_HEADER: ", ".join(omitted)} if omitted else {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -25,12 +26,13 @@ from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from api.accounting.usage_log import UsageLogWriter
     from api.admission.auth import Principal
     from api.requests.services import RequestServices
     from shared.openai.request import ChatBody
+    from shared.types import Target
 
 
 MOST_WAIT_S: Final = 86_400
@@ -63,6 +65,7 @@ class RequestContext:
         self._principal = principal
         self._inflight: InflightRequest | None = None
         self._rate_limit: dict[str, str] = {}
+        self._omitted: Callable[[Target], Sequence[str]] = lambda _: ()
         self.body = b""
         self._record = UsageRecord(
             request_id=request_id,
@@ -75,7 +78,9 @@ class RequestContext:
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
         served_by = None if self._inflight is None else self._inflight.served_by
-        return self._rate_limit | ({} if served_by is None else route_headers(*served_by))
+        if served_by is None:
+            return self._rate_limit
+        return self._rate_limit | route_headers(*served_by, self._omitted(served_by[0]))
 
     async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
         """Route a checked request, admit it and enqueue it.
@@ -107,6 +112,8 @@ class RequestContext:
         )
         max_wait_s = self._max_wait_s()
         candidates = services.router.route(wanted)
+        if body is not None:
+            self._omitted = partial(services.router.omitted, body)
         admitted_ms = self._record.admitted_ms
         draft = JobDraft(
             request_id=self._record.request_id,

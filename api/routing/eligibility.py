@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.errors import CallerError, ContextTooLong, InvalidRequest, ModelNotConfigured
-from shared.models.abilities import Needs, cannot_do, takes_tools_elsewhere, unmet
+from shared.models.abilities import Needs, cannot_do, omitted, takes_tools_elsewhere, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
 from shared.types import Endpoint, Target
 
 if TYPE_CHECKING:
+    from shared.openai.request import ChatBody
     from shared.settings import Settings
     from shared.types import BackendInfo, LocalModel
 
@@ -105,10 +106,17 @@ class Eligibility:
             )
         return None
 
+    def omitted(self, body: ChatBody, backend: BackendInfo, model: str) -> tuple[str, ...]:
+        """Return the parameters of a request that are left out where a model serves it."""
+        if backend.tier == "local":
+            offered = next((offer for offer in backend.models if offer.id == model), None)
+            return omitted(body, backend.provider, offered.cannot if offered else ())
+        return omitted(body, backend.provider, self._catalogue.entry(model).lacks(body.reasoning_effort))
+
     def _unmet(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         entry = ModelEntry() if backend.tier == "local" else self._catalogue.entry(model.id)
         cannot = (*model.cannot, *entry.lacks(request.effort))
-        param = unmet(request.needs, backend.provider, cannot)
+        param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
         if param is None:
             return None
         if param == request.needs.get("tools") and "tools" in cannot and backend.provider == "openai" and entry.sources:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
     from api.routing.live_backends import Capacity
     from api.routing.rules import RoutingTable
+    from shared.openai.request import ChatBody
     from shared.settings import Settings
+    from shared.types import Target
 
 RETRY_AFTER_S: Final = 5
 TIER_STEP: Final = 100
@@ -80,6 +82,13 @@ class Router:
         They may come from an earlier call: only what does not change is taken from them.
         """
         return rank_live(candidates, self._capacity.load)
+
+    def omitted(self, body: ChatBody, target: Target) -> tuple[str, ...]:
+        """Return the parameters of a request that its backend was not told, since the model does not take them."""
+        for backend in self._capacity.backends(target.tier):
+            if backend.queue == target.queue:
+                return self._eligibility.omitted(body, backend, target.model)
+        return ()
 
     # --- names and tiers ---
 

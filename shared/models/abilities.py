@@ -71,6 +71,18 @@ _given = attrgetter(*_PARAMETERS)
 _NONE_GIVEN: Final = (None,) * len(_PARAMETERS)
 
 
+HINTS: Final = {
+    "temperature": ("temperature", "reasoned_temperature"),
+    "top_p": ("top_p", "reasoned_top_p", "both_samplings"),
+    "frequency_penalty": ("frequency_penalty",),
+    "presence_penalty": ("presence_penalty",),
+    "seed": ("seed",),
+}
+"""The parameters that an answer may go without, and the abilities that they need: left out where a model lacks one."""
+_HINTED: Final = frozenset(ability for abilities in HINTS.values() for ability in abilities)
+MIN_TOP_P_REASONING: Final = 0.95
+
+
 def needs_of(body: ChatBody) -> Needs:
     """What a request needs; of plain text nothing. To be made once for all candidates."""
     needs: Needs = {}
@@ -80,6 +92,7 @@ def needs_of(body: ChatBody) -> Needs:
             if value is not None:
                 for ability in abilities(value):
                     needs.setdefault(ability, name)
+        _add_sampling(body, needs)
     if body.tools or body.functions:
         _add_tools(body, needs)
     for number, message in enumerate(body.messages):
@@ -90,17 +103,49 @@ def needs_of(body: ChatBody) -> Needs:
     return needs
 
 
-def unmet(needs: Needs, provider: str, cannot: Collection[str] = ()) -> str | None:
-    """The parameter that asks for what a provider, or a model with this `cannot`, does not do; None if all is well."""
+def unmet(needs: Needs, provider: str, cannot: Collection[str] = (), *, strict: bool = False) -> str | None:
+    """The parameter that asks for what a provider, or a model with this `cannot`, does not do; None if all is well.
+
+    Args:
+        needs: what a request needs.
+        provider: whose API it is.
+        cannot: what the model does not do besides.
+        strict: whether hints count too, which are otherwise left out (`omitted`).
+    """
     if not needs:
         return None
     lacks = lacks_of(provider)
-    return next((param for ability, param in needs.items() if ability in lacks or ability in cannot), None)
+    return next(
+        (
+            param
+            for ability, param in needs.items()
+            if (ability in lacks or ability in cannot) and (strict or ability not in _HINTED)
+        ),
+        None,
+    )
 
 
-def unsupported(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> str | None:
+def omitted(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the hints of a request that do not go to a model, since it does not take them.
+
+    Also values that are the default anyway: models whose sampling is fixed refuse to be told so.
+    """
+    lacks = lacks_of(provider) | set(cannot)
+    needs = needs_of(body)
+    found = [
+        name
+        for name, abilities in HINTS.items()
+        if getattr(body, name) is not None
+        and (name in lacks or any(ability in lacks for ability in abilities if ability in needs))
+    ]
+    if "logprobs" in lacks:
+        found += [name for name in ("logprobs", "top_logprobs") if getattr(body, name) in (False, 0)]
+    return tuple(found)
+
+
+def unsupported(body: ChatBody, provider: str, cannot: Collection[str] = (), *, strict: bool = False) -> str | None:
     """As `unmet`, for a single candidate."""
-    return unmet(needs_of(body), provider, cannot)
+    return unmet(needs_of(body), provider, cannot, strict=strict)
 
 
 def check_supported(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> None:
@@ -133,6 +178,16 @@ def takes_tools_elsewhere(param: str, model: str, *, without_reasoning: bool) ->
 def unknown_parameter(name: str) -> Unsupported:
     """The error for a field that neither OpenAI nor this upstream names; another kind of server may know it."""
     return Unsupported(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+
+
+def _add_sampling(body: ChatBody, needs: Needs) -> None:
+    """Add what only the combination of sampling parameters asks for."""
+    if "temperature" in needs and "top_p" in needs:
+        needs["both_samplings"] = "top_p"
+    if "reasoning_effort" in needs and "temperature" in needs:
+        needs["reasoned_temperature"] = "temperature"
+    if "reasoning_effort" in needs and "top_p" in needs and (body.top_p or 0) < MIN_TOP_P_REASONING:
+        needs["reasoned_top_p"] = "top_p"
 
 
 def _add_tools(body: ChatBody, needs: Needs) -> None:

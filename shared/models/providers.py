@@ -116,7 +116,8 @@ _ROWS: Final = (
         credential="ANTHROPIC_API_KEY",
         lacks=EVERYWHERE
         | {
-            "n", "seed", "logprobs", "logit_bias", "frequency_penalty", "presence_penalty", "prediction",
+            "n", "seed", "logprobs", "logit_bias", "both_samplings", "reasoned_temperature", "reasoned_top_p",
+            "frequency_penalty", "presence_penalty", "prediction",
             "web_search_options", "verbosity", "service_tier", "rare_effort", "blank_stop", "allowed_tools", "audio",
             "rare_images", "file_ids", "rare_files", "earlier_audio", "custom_calls",
         },

@@ -219,7 +219,7 @@ def requested_model(raw: bytes) -> str:
 def _check_combinations(body: ChatBody) -> None:
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise InvalidRequest("top_logprobs is only allowed when logprobs is true.", param="top_logprobs")
     for number, message in enumerate(body.messages):
         if (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.errors import Unsupported
-from shared.models.abilities import check_supported, unknown_parameter
+from shared.models.abilities import check_supported, omitted, unknown_parameter
 from shared.openai.request import ChatBody
 from workers.providers.anthropic.messages import to_conversation
 from workers.providers.anthropic.thinking import to_thinking
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 # Anthropic's fields that OpenAI does not name, passed on as they are.
 OWN_FIELDS = frozenset({"top_k", "thinking", "cache_control"})
 MAX_USER_ID_CHARS = 256
-MIN_TOP_P_THINKING = 0.95
 _KNOWN = frozenset(ChatBody.__struct_fields__)
 
 
@@ -82,7 +81,7 @@ def to_body(
         "stream": True,
         "system": conversation.system,
         "thinking": thinking,
-        **_sampling(body, facts, thinks=thinking is not None and body.reasoning_effort not in {None, "none"}),
+        **_sampling(body, facts),
         **_tool_fields(tooling, effort),
         "stop_sequences": [body.stop] if isinstance(body.stop, str) else body.stop,
         "metadata": _metadata(body),
@@ -94,21 +93,12 @@ def to_body(
     return Prepared(content, tooling.json_tool, conversation.has_thoughts)
 
 
-def _sampling(body: ChatBody, facts: ModelFacts, *, thinks: bool) -> dict[str, float]:
+def _sampling(body: ChatBody, facts: ModelFacts) -> dict[str, float]:
     """Temperature or `top_p`; a value that is the default anyway is left out, since some models refuse even that."""
-    temperature = None if body.temperature is None else min(body.temperature, 1.0)
-    if body.temperature == 1:
-        temperature = None
-    top_p = None if body.top_p == 1 else body.top_p
-    if temperature is not None and (thinks or not facts.sampling):
-        why = "while it reasons" if facts.sampling else ""
-        raise Unsupported(f"This model takes no temperature but 1 {why}".strip() + ".", param="temperature")
-    if top_p is not None and (not facts.sampling or (thinks and top_p < MIN_TOP_P_THINKING)):
-        raise Unsupported("This model does not take this top_p.", param="top_p")
-    if temperature is not None and top_p is not None:
-        raise Unsupported("This model takes either temperature or top_p, not both.", param="top_p")
-    sampling = {"temperature": temperature, "top_p": top_p}
-    return {name: value for name, value in sampling.items() if value is not None}
+    left_out = {"temperature", "top_p"} if not facts.sampling else set(omitted(body, "anthropic"))
+    temperature = None if body.temperature in (None, 1) else min(body.temperature or 0.0, 1.0)
+    sampling = {"temperature": temperature, "top_p": None if body.top_p == 1 else body.top_p}
+    return {name: value for name, value in sampling.items() if value is not None and name not in left_out}
 
 
 def _tool_fields(tooling: Tooling, effort: str | None) -> dict[str, Any]:

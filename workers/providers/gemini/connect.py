@@ -13,4 +13,6 @@ if TYPE_CHECKING:
 def for_account(site: Site, api_key: str) -> Provider:
     """Return a provider for one account."""
     url, connections = site.credentials.base_urls[GeminiProvider.name], site.settings.gemini_slots + 1
-    return GeminiProvider(url, api_key, connections, site.tool_calls, fetch_image=site.fetch_image)
+    return GeminiProvider(
+        url, api_key, connections, site.tool_calls, fetch_image=site.fetch_image, catalogue=site.settings.catalogue
+    )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from shared.models.catalogue import Catalogue
     from shared.openai.embeddings import Embedded, EmbeddingsRequest
     from shared.openai.request import ChatRequest
     from shared.types import Event
@@ -59,6 +60,7 @@ class GeminiProvider:
         connections: how many connections may be open at once.
         signatures: keeps thought signatures from one turn to the next.
         fetch_image: the type and bytes of a remote image, or InvalidRequest; without it those are refused.
+        catalogue: what is known of the models; without it they are told all that the client says.
     """
 
     name = "gemini"
@@ -72,10 +74,12 @@ class GeminiProvider:
         signatures: ToolCallState,
         *,
         fetch_image: FetchImage | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self._upstream = _GoogleUpstream(base_url, api_key, connections)
         self._signatures = signatures
         self._fetch_image = fetch_image
+        self._catalogue = catalogue
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
@@ -85,7 +89,8 @@ class GeminiProvider:
             Throttled: with the period of the quota that is spent.
         """
         model = model.removeprefix("models/")
-        body = to_body(request, model, await self._known(request, model))
+        cannot = () if self._catalogue is None else self._catalogue.entry(model).lacks(request.body.reasoning_effort)
+        body = to_body(request, model, await self._known(request, model), cannot)
         reader = ChatReader(request.body.n or 1)
         path = f"/v1beta/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
         async with self._upstream.request("POST", path, body, reader) as reply:

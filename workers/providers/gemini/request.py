@@ -6,21 +6,24 @@ the types of google-genai, and ai.google.dev, "Function calling" and "Structured
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.models.abilities import check_supported, unknown_parameter
+from shared.models.abilities import check_supported, omitted, unknown_parameter
 from shared.openai.request import ChatBody, ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from workers.providers.gemini.messages import Known, to_contents
 from workers.providers.gemini.thinking import to_thinking_config
 from workers.providers.gemini.tools import to_tool_config, to_tools
 
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _KNOWN = frozenset(ChatBody.__struct_fields__)
 _OWN_TIERS = frozenset({"flex", "priority"})
 
 
-def to_body(request: ChatRequest, model: str, known: Known) -> bytes:
+def to_body(request: ChatRequest, model: str, known: Known, cannot: Collection[str] = ()) -> bytes:
     """The body to send. What Gemini cannot do is refused, never dropped.
 
     Accepted and without effect, since they change no answer: `user`, `metadata`, `store`, `prompt_cache_key`,
@@ -31,6 +34,7 @@ def to_body(request: ChatRequest, model: str, known: Known) -> bytes:
         request: the client's request.
         model: the model's name at Gemini.
         known: what its messages refer to.
+        cannot: what the model does not take; hints among it are left out.
 
     Raises:
         Unsupported: Gemini cannot meet a parameter; `param` names it.
@@ -38,6 +42,7 @@ def to_body(request: ChatRequest, model: str, known: Known) -> bytes:
     """
     body = request.body
     check_supported(body, "gemini")
+    body = msgspec.structs.replace(body, **dict.fromkeys(omitted(body, "gemini", cannot)))
     own = _own_fields(request.fields)
     system, contents = to_contents(body.messages, known)
     fields: dict[str, Any] = {"contents": contents}

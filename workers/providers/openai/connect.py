@@ -19,7 +19,8 @@ def connect(site: Site) -> list[Connection]:
         api_key, slots = site.credentials.api_keys.get(OpenAIProvider.name), settings.paid_slots
         if not api_key:
             return []
-        provider = OpenAIProvider(site.credentials.base_urls[OpenAIProvider.name], api_key, connections=slots + 1)
+        url = site.credentials.base_urls[OpenAIProvider.name]
+        provider = OpenAIProvider(url, api_key, connections=slots + 1, catalogue=settings.catalogue)
         return [Connection(provider, OpenAIProvider.name, slots, api_key)]
     connections = []
     if settings.local_openai_url:

@@ -18,6 +18,7 @@ from workers.providers.openai.wire import ChatReader, to_body
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from shared.models.catalogue import Catalogue
     from shared.openai.embeddings import EmbeddingsRequest
     from shared.openai.request import ChatRequest
     from shared.types import Event, LocalModel
@@ -49,6 +50,7 @@ class OpenAIProvider:
         connections: how many connections may be open at once.
         fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
             opens a connection to wherever a client says.
+        catalogue: what is known of the server's models; without it they are told all that the client says.
     """
 
     name = "openai"
@@ -61,9 +63,11 @@ class OpenAIProvider:
         connections: int = 64,
         *,
         fetch_image: FetchImage | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         self._upstream = Upstream(base_url, api_key=api_key, connections=connections)
         self._fetch_image = fetch_image
+        self._catalogue = catalogue
         self._refuses_stream_options = False
         self._base_url = base_url
         self._api_key = api_key
@@ -77,7 +81,9 @@ class OpenAIProvider:
         """
         ask_usage = not self._refuses_stream_options
         images = await fetch_images(request.body.messages, self._fetch_image)
-        prepare = partial(to_body, request, model, images=images)
+        entry = None if self._catalogue is None else self._catalogue.entry(model)
+        cannot = () if entry is None else entry.lacks(request.body.reasoning_effort)
+        prepare = partial(to_body, request, model, images=images, cannot=cannot)
         try:
             async with self._attempt(prepare(ask_usage=ask_usage)) as events:
                 yield events

@@ -14,14 +14,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from shared.errors import StreamBroken
-from shared.models.abilities import check_supported
+from shared.models.abilities import check_supported, omitted
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
 from workers.providers.openai.legacy import to_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from shared.openai.request import ChatRequest
     from workers.providers.images.remote import Image
@@ -95,7 +95,14 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 _REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
 
 
-def to_body(request: ChatRequest, model: str, *, ask_usage: bool, images: Mapping[str, Image] | None = None) -> bytes:
+def to_body(
+    request: ChatRequest,
+    model: str,
+    *,
+    ask_usage: bool,
+    images: Mapping[str, Image] | None = None,
+    cannot: Collection[str] = (),
+) -> bytes:
     """The body to send: the client's own fields, streamed, with the upstream's model name and tools for functions.
 
     Args:
@@ -103,6 +110,7 @@ def to_body(request: ChatRequest, model: str, *, ask_usage: bool, images: Mappin
         model: the model's name at the upstream.
         ask_usage: whether to ask for usage with `stream_options`.
         images: those that go out as data, by the URL that the client named them by.
+        cannot: what the model does not take; hints among it are left out.
 
     Raises:
         Unsupported: the answer would hold what events cannot carry: audio, or calls of custom tools.
@@ -111,6 +119,8 @@ def to_body(request: ChatRequest, model: str, *, ask_usage: bool, images: Mappin
     body = request.body
     check_supported(body, "openai")
     fields: dict[str, Any] = {**request.fields, "model": model, "stream": True}
+    for name in omitted(body, "openai", cannot):
+        del fields[name]
     to_tools(body, fields)
     if images:
         fields["messages"] = [_with_data(message, images) for message in fields["messages"]]

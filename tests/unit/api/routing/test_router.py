@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from api.http.headers import route_headers
 from api.routing.eligibility import RoutingRequest
 from api.routing.live_backends import Load
 from api.routing.router import Router
@@ -18,6 +19,7 @@ from shared.errors import (
     UnknownModel,
     Unsupported,
 )
+from shared.openai.request import decode_chat
 from shared.queue.placement import BudgetLimits, Candidate
 from shared.settings import load_settings
 from shared.types import BackendInfo, Endpoint, LocalModel, Target, Tier
@@ -438,3 +440,20 @@ def test_a_provider_whose_worker_is_away_is_configured_all_the_same() -> None:
     with pytest.raises(Overloaded) as raised:
         Router(capacity, settings, FixedTable()).route(chat("gpt-4.1"))  # type: ignore[arg-type]
     assert raised.value.code == "no_worker"
+
+
+def test_what_was_left_out_is_told_by_who_served() -> None:
+    """A Claude whose sampling is fixed is not told a temperature; an operator who is strict has it refused."""
+    asked = decode_chat(b'{"model":"x","messages":[{"role":"user","content":"y"}],"temperature":0.7,"stop":"z"}')
+    claude = paid("anthropic", "anthropic")
+    found = router(claude, OPENAI)
+    assert found.omitted(asked, Target("paid", "anthropic", "claude-sonnet-5")) == ("temperature",)
+    assert found.omitted(asked, Target("paid", "anthropic", "claude-haiku-4-5")) == ()
+    assert found.omitted(asked, Target("paid", "openai", "gpt-4.1")) == ()
+    assert route_headers(Target("paid", "q", "m"), 1, ("seed", "top_p"))["x-nself-omitted"] == "seed, top_p"
+    assert "x-nself-omitted" not in route_headers(Target("paid", "q", "m"), 1)
+    needs = {"temperature": "temperature"}
+    assert router(claude).route(chat("claude-3-5-sonnet", needs=needs))
+    with pytest.raises(Unsupported) as raised:
+        router(claude, CLAW_STRICT_PARAMETERS="true").route(chat("claude-3-5-sonnet", needs=needs))
+    assert raised.value.param == "temperature"

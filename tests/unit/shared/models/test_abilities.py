@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import Unsupported
-from shared.models.abilities import Needs, check_supported, needs_of, unmet, unsupported
+from shared.models.abilities import Needs, check_supported, needs_of, omitted, unmet, unsupported
 from shared.models.catalogue import default_catalogue
 from shared.models.providers import family_of
 from shared.openai.request import ChatBody, decode_chat
@@ -99,7 +99,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
 )
 def test_what_a_provider_cannot_do_is_named_before_it_is_tried(asks: dict[str, Any], param: str, unable: str) -> None:
     """By the parameter that asks for it; the other providers can."""
-    assert [name for name in PROVIDERS if unsupported(body(**asks), name) == param] == unable.split()
+    assert [name for name in PROVIDERS if unsupported(body(**asks), name, strict=True) == param] == unable.split()
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
@@ -138,7 +138,7 @@ def test_plain_text_and_defaults_need_nothing(provider: str) -> None:
 )
 def test_a_model_that_lacks_an_ability_is_passed_over(asks: dict[str, Any], ability: str, param: str) -> None:
     """By the words of the catalogue's `cannot`; a model without that word can."""
-    assert unsupported(body(**asks), "openai", (ability,)) == param
+    assert unsupported(body(**asks), "openai", (ability,), strict=True) == param
     assert unsupported(body(**asks), "openai", ("seed",)) is None
 
 
@@ -167,6 +167,41 @@ def test_a_provider_refuses_by_the_same_table() -> None:
         check_supported(body(n=2), "ollama")
     assert (caught.value.param, caught.value.status, caught.value.fails_over) == ("n", 400, True)
     check_supported(body(n=2), "gemini")
+
+
+MOST_CLIENTS_SEND: dict[str, Any] = {
+    "temperature": 0.7, "top_p": 1, "presence_penalty": 0, "n": 1, "user": "u", "stream": True,
+    "stream_options": {"include_usage": True}, "logprobs": False, "top_logprobs": 0, "seed": 7,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "left_out"),
+    [
+        ("anthropic", "claude-sonnet-5", "temperature top_p presence_penalty seed logprobs top_logprobs"),
+        ("anthropic", "claude-haiku-4-5", "presence_penalty seed logprobs top_logprobs"),
+        ("openai", "gpt-6-luna", "temperature top_p presence_penalty logprobs top_logprobs"),
+        ("openai", "gpt-5.4-mini", ""),
+        ("openai", "gpt-4.1", ""),
+        ("gemini", "gemini-3.8-flash", "presence_penalty logprobs top_logprobs"),
+    ],
+)
+def test_hints_are_left_out_where_a_model_does_not_take_them(provider: str, model: str, left_out: str) -> None:
+    """And refuse nobody, unless the operator is strict: what most clients send is served by every model."""
+    asked = body(**MOST_CLIENTS_SEND)
+    cannot = default_catalogue().entry(model).lacks()
+    assert omitted(asked, provider, cannot) == tuple(left_out.split())
+    assert unsupported(asked, provider, cannot) is None
+    refused = {"temperature", "seed"} & set(left_out.split())
+    strictly = unsupported(asked, provider, cannot, strict=True)
+    assert (strictly in refused) if refused else (strictly is None)
+
+
+def test_log_probabilities_that_are_wanted_are_no_hint() -> None:
+    """An answer without them would not be what was asked for."""
+    asked = body(logprobs=True, top_logprobs=2)
+    assert unsupported(asked, "anthropic") == "logprobs"
+    assert omitted(asked, "anthropic") == ()
 
 
 def test_the_catalogue_says_what_requests_can_need() -> None:

@@ -66,4 +66,4 @@ def test_its_names_lead_to_it_and_what_its_api_lacks_is_known() -> None:
     assert is_served_by("sooth-2", "made-up")
     assert endpoints_at("made-up") == ("chat",)
     asked = ChatRequest(b'{"model":"sooth-2","messages":[{"role":"user","content":"hi"}],"seed":5,"n":2}')
-    assert unmet(needs_of(asked.body), "made-up") == "seed"
+    assert unmet(needs_of(asked.body), "made-up", strict=True) == "seed"

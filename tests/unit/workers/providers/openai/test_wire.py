@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared import errors
+from shared.openai.request import ChatRequest
 from shared.types import Delta, Event, Finish, Usage
 from tests.upstreams.openai_replies import DONE, chunk, completion, event, text, usage
 from tests.upstreams.outcome import HELLO, Outcome, chat, outcome_of
@@ -302,3 +303,17 @@ def test_a_functions_result_without_a_call_is_refused_by_its_place() -> None:
         with pytest.raises(errors.InvalidRequest) as caught:
             to_body(chat({**HELLO, "messages": [*HELLO["messages"], *turns]}), "m", ask_usage=True)
         assert (caught.value.param, caught.value.fails_over) == (f"messages[{place}].name", False)
+
+
+HINTED = {
+    "model": "x", "messages": [{"role": "user", "content": "y"}],
+    "temperature": 0.7, "logprobs": False, "stop": "z", "top_k": 1,
+}  # fmt: skip
+
+
+def test_what_a_model_does_not_take_is_left_out_where_it_is_a_hint() -> None:
+    """Everything else goes out as it came."""
+    asked = ChatRequest(json.dumps(HINTED).encode())
+    sent = json.loads(to_body(asked, "m", ask_usage=False, cannot=("temperature", "logprobs", "seed")))
+    assert {"stop", "top_k"} < sent.keys()
+    assert not {"temperature", "logprobs"} & sent.keys()
