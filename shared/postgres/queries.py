@@ -109,6 +109,7 @@ FROM np_claw_api_usage AS usage LEFT JOIN np_claw_api_keys AS keys ON keys.id = 
 WHERE ($1::uuid IS NULL OR usage.key_id = $1)
     AND (NOT $2 OR usage.key_id IS NULL)
     AND ($3::timestamptz IS NULL OR (usage.admitted_at, usage.request_id) < ($3, $4::uuid))
+    AND ($6::uuid IS NULL OR usage.request_id = $6)
 ORDER BY usage.admitted_at DESC, usage.request_id DESC
 LIMIT $5
 """

@@ -37,9 +37,10 @@ async def list_usage() -> Response:
     state = gateway()
     key_id, internal = _key_argument()
     before = _before_argument()
+    request_id = _request_argument()
     limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
     await _wait_until_recorded(state.redis)
-    rows = await state.database.fetch(queries.LIST_USAGE, key_id, internal, *before, limit)
+    rows = await state.database.fetch(queries.LIST_USAGE, key_id, internal, *before, limit, request_id)
     usage = [_shown(row) for row in rows]
     next_before = f"{usage[-1]['created_at']},{usage[-1]['request_id']}" if len(usage) == limit else None
     return json_response({"usage": usage, "next_before": next_before})
@@ -54,6 +55,15 @@ def _key_argument() -> tuple[UUID | None, bool]:
         return UUID(text), False
     except ValueError:
         raise InvalidRequest(f"key_id must be the id of a key, or {INTERNAL_KEY_ID}.") from None
+
+
+def _request_argument() -> UUID | None:
+    """Return the request asked for: as the header x-request-id, the log, or an entry writes it."""
+    text = request.args.get("request_id") or None
+    try:
+        return None if text is None else UUID(text.removeprefix("req_"))
+    except ValueError:
+        raise InvalidRequest("request_id must be the id of a request, as in the header x-request-id.") from None
 
 
 def _before_argument() -> tuple[datetime | None, UUID]:

@@ -169,6 +169,16 @@ async def test_usage_of_one_key(client: TestClientProtocol, database: Database) 
         assert [entry["key_id"] for entry in shown] == [key_id]
 
 
+async def test_usage_of_one_request_in_every_form_of_its_id(client: TestClientProtocol, database: Database) -> None:
+    """As the header says it, as the log does, and as an entry does."""
+    record = await use(database)
+    await use(database)
+    dashed = str(UUID(record.request_id))
+    for form in ("req_" + record.request_id, record.request_id, dashed):
+        shown = (await (await client.get(f"{USAGE}?request_id={form}", headers=TOKEN)).get_json())["usage"]
+        assert [entry["request_id"] for entry in shown] == [dashed]
+
+
 async def test_pages_of_usage_neither_skip_nor_repeat(client: TestClientProtocol, database: Database) -> None:
     """Also where many requests were admitted in the same millisecond."""
     now = int(time.time() * 1000)
@@ -192,7 +202,17 @@ async def test_before_takes_a_plain_time(client: TestClientProtocol, database: D
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=10001", "limit=x", "limit=-1", "key_id=x", "before=x", "before=2020-01-01T00:00:00"]
+    "query",
+    [
+        "limit=0",
+        "limit=10001",
+        "limit=x",
+        "limit=-1",
+        "key_id=x",
+        "request_id=x",
+        "before=x",
+        "before=2020-01-01T00:00:00",
+    ],
 )
 async def test_a_wrong_query_is_refused(client: TestClientProtocol, query: str) -> None:
     """400, naming the argument."""
