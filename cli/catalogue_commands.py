@@ -16,7 +16,7 @@ from shared.settings import load_settings
 
 @click.group("catalogue")
 def catalogue_group() -> None:
-    """What the gateway knows of paid and free models: prices, abilities, when they are shut down."""
+    """Return what the gateway knows of paid and free models: prices, abilities, when they are shut down."""
 
 
 @catalogue_group.command("check")

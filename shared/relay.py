@@ -64,7 +64,7 @@ class CancelReason(IntEnum):
 
 
 def cancelled_for(reason: int) -> Cancelled:
-    """How a cancellation stands in the usage log."""
+    """Return how a cancellation stands in the usage log."""
     if reason == CancelReason.CLIENT_TOO_SLOW:
         return ClientTooSlow("The client reads too slowly.")
     if reason == CancelReason.SUPERSEDED:

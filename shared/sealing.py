@@ -36,7 +36,7 @@ class Opener:
         self.public_key = bytes(private.public_key)
 
     def open(self, sealed: bytes) -> str:
-        """What was sealed.
+        """Return what was sealed.
 
         Raises:
             CannotOpen: it was sealed for another key, or is damaged.

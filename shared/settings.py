@@ -104,7 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def client_buffer_bytes(self) -> int:
-        """What may wait for a client that reads slowly, in bytes; one that is further behind is disconnected."""
+        """Return what may wait for a client that reads slowly, in bytes; one that is further behind is disconnected."""
         return int(self.client_buffer_mib * 1024 * 1024)
 
     @property

@@ -136,7 +136,7 @@ class WorkerProcess:
         return run
 
     async def _is_wanted(self, job: Job) -> bool:
-        """Whether the api process of a job that waited for long still lives; its recorder closes the request."""
+        """Return whether the api process of a job that waited for long still lives; its recorder closes the request."""
         if time.time() * 1000 - job.admitted_ms < self._settings.heartbeat_bound_s * 1000:
             return True
         try:

@@ -227,7 +227,7 @@ def _paid(raw: bytes, month: Month) -> UsageRecord | None:
 
 
 def _owners(keys: Iterable[ApiKey], sums: Mapping[str, int]) -> tuple[OwnerBudget, ...]:
-    """Who has a limit or a part in the sums (billionths of US dollars), whoever spent most first."""
+    """Return who has a limit or a part in the sums (billionths of US dollars), whoever spent most first."""
     active = {key.id: key for key in keys if key.is_active}
     names = {owner_of(None): owner_of(None), **{key.id: key.name for key in keys}}
     with_sums = {field.partition(":")[2] for field, nano in sums.items() if ":" in field and nano}

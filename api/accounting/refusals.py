@@ -32,7 +32,7 @@ class Refusals:
         self._totals[owner] = (minute, total)
 
     def is_over(self, owner: str, rpm_limit: int, now_ms: int) -> bool:
-        """Whether an owner was refused too often in the current minute."""
+        """Return whether an owner was refused too often in the current minute."""
         minute, total = self._totals.get(owner, (0, 0))
         most = most_refusals(rpm_limit)
         return bool(most) and minute == now_ms // MINUTE_MS and total >= most

@@ -61,7 +61,6 @@ class UsageLogWriter:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin to write."""
         self._task = spawn_critical(self._write_loop(), name="usage log")
 
     async def stop(self) -> None:
@@ -91,7 +90,7 @@ class UsageLogWriter:
         self._later(self._row_step(row, record, most, 1), partial(self._counted, row))
 
     def is_refused_too_often(self, key_id: str | None, rpm_limit: int) -> bool:
-        """Whether a key has to wait for the next minute, since it was refused too often in this one."""
+        """Return whether a key has to wait for the next minute, since it was refused too often in this one."""
         return self._refusals.is_over(owner_of(key_id), rpm_limit, int(time.time() * 1000))
 
     def _row_step(self, row: _Row, record: UsageRecord, most: int, number: int) -> _Step:

@@ -41,7 +41,7 @@ INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
 
 
 def is_internal(headers: Headers, settings: Settings) -> bool:
-    """Whether a request carries the server's internal token."""
+    """Return whether a request carries the server's internal token."""
     for name in INTERNAL_HEADERS:
         token = headers.get(name)
         if token and settings.internal_secret:

@@ -65,7 +65,7 @@ class Eligibility:
         self._catalogue = settings.catalogue
 
     def candidate(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> Candidate:
-        """What places a request at this model."""
+        """Return what places a request at this model."""
         length = self._context_length(backend, model)
         is_cold = model.loads_on_request and not model.is_loaded
         return Candidate(
@@ -129,7 +129,7 @@ class Eligibility:
         return self._catalogue.entry(model.id).context_length
 
     def _cost_nano_usd(self, request: RoutingRequest, model: str) -> int:
-        """What the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
+        """Return what the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
         entry, output = self._catalogue.entry(model), 0
         if request.endpoint == "chat":
             longest = entry.max_output_tokens or request.output_tokens or RESERVED_OUTPUT_TOKENS

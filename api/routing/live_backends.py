@@ -46,7 +46,7 @@ class Load(msgspec.Struct):
     ms_per_token: float = 0.0
 
     def is_closed(self, model: str, now_ms: float) -> bool:
-        """Whether no account of any worker can serve a model now."""
+        """Return whether no account of any worker can serve a model now."""
         return self._closed_until_ms(model) > now_ms
 
     def next_start_s(self, model: str, now_ms: float) -> float:
@@ -86,7 +86,7 @@ class Capacity(Following):
         return {model.id: model for backend in self.backends(tier) for model in backend.models}
 
     def was_served(self, tier: Tier, provider: str) -> bool:
-        """Whether the last live workers of a tier had this provider: it is configured, then, and may be restarting."""
+        """Return whether the last live workers of a tier had this provider: then it may be restarting."""
         return (tier, provider) in self._seen
 
     def local(self, name: str) -> list[tuple[BackendInfo, LocalModel]]:
@@ -94,15 +94,15 @@ class Capacity(Following):
         return self._local.get(name, [])
 
     def was_local(self, name: str) -> bool:
-        """Whether a local backend had a model of this name a few minutes ago: its server may be restarting."""
+        """Return whether a local backend had a model of this name a few minutes ago: its server may be restarting."""
         return name in self._offered_at
 
     def load(self, queue: str) -> Load | None:
-        """What a queue's live workers can do together; None where there is none."""
+        """Return what a queue's live workers can do together; None where there is none."""
         return self._loads.get(queue)
 
     def is_served(self, queue: str) -> bool:
-        """Whether a live worker takes the jobs of a queue."""
+        """Return whether a live worker takes the jobs of a queue."""
         return queue in self._loads
 
     async def look(self) -> None:

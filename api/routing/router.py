@@ -160,7 +160,7 @@ class Router:
         return Overloaded(message, code="no_local_model", retry_after_s=RETRY_AFTER_S)
 
     def _of_tier(self, request: RoutingRequest, tier: Tier) -> list[Candidate]:
-        """What `auto` uses in a tier; nothing where the tier is not there."""
+        """Return what `auto` uses in a tier; nothing where the tier is not there."""
         if tier == "local":
             return self._local_choice(request)
         if request.endpoint == "embeddings":
@@ -278,7 +278,7 @@ def _behind(candidate: Candidate, places: int) -> Candidate:
 
 
 def _offer(backend: BackendInfo, model: str) -> LocalModel:
-    """What is known of a model at an API of others: what it lists, and what its name says it is for."""
+    """Return what is known of a model at an API of others: what it lists, and what its name says it is for."""
     listed = next((offer for offer in backend.models if offer.id == model), LocalModel(model))
     able = endpoints_at(backend.provider)
     endpoints = tuple(endpoint for endpoint in endpoints_of(model) if endpoint in able)

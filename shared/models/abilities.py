@@ -84,7 +84,7 @@ MIN_TOP_P_REASONING: Final = 0.95
 
 
 def needs_of(body: ChatBody) -> Needs:
-    """What a request needs; of plain text nothing. To be made once for all candidates."""
+    """Return what a request needs; of plain text nothing. To be made once for all candidates."""
     needs: Needs = {}
     values = _given(body)
     if values != _NONE_GIVEN:

@@ -25,7 +25,7 @@ _DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 
 
 def is_served_by(model: str, provider: str) -> bool:
-    """Whether a name forces the tier of this provider. Its other models (images, speech) are not ours to serve."""
+    """Return whether a name forces this provider's tier; its other models (images, speech) are not served."""
     family = family_of(model)
     return family is not None and family.name == provider and not _OTHER_KINDS.search(model)
 
@@ -35,7 +35,7 @@ _EMBEDS = re.compile(r"embed|(^|[-_/])(bge|e5|gte|minilm)([-_.:/]|$)", re.IGNORE
 
 
 def endpoints_of(model: str) -> tuple[Endpoint, ...]:
-    """What a model that its server says nothing about is for, by its name: one that embeds does not chat."""
+    """Return what a model that its server says nothing about is for, by its name: one that embeds does not chat."""
     return ("embeddings",) if _EMBEDS.search(model) else ("chat",)
 
 
@@ -168,19 +168,19 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return self.aliases.get(name, name)
 
     def entry(self, model: str) -> ModelEntry:
-        """What is known of a model; an empty entry for one that is not in the catalogue."""
+        """Return what is known of a model; an empty entry for one that is not in the catalogue."""
         if (found := self.models.get(model)) is not None:
             return found
         made_of = _FINE_TUNED.fullmatch(model)
         return self.models.get(_DATE.sub("", made_of.group(1) if made_of else model), _UNKNOWN)
 
     def quota(self, model: str) -> Quota:
-        """What a free project may use of a Gemini model."""
+        """Return what a free project may use of a Gemini model."""
         found = self.quotas.get(model)
         return found if found is not None else self.quotas.get("default", Quota())
 
     def cost_usd(self, model: str, usage: Usage) -> float:
-        """What a request at a paid API costs, in US dollars; 0 for a model whose price is not known."""
+        """Return what a request at a paid API costs, in US dollars; 0 for a model whose price is not known."""
         return self.entry(model).cost_usd(usage)
 
 

@@ -67,12 +67,12 @@ class ModelOperation(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_settled(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Return whether there is nothing left to do."""
         return self.state in {"done", "failed"}
 
     @property
     def field(self) -> str:
-        """Where it stands in the hash: Ollama ignores upper and lower case."""
+        """Return where it stands in the hash: Ollama ignores upper and lower case."""
         return self.model.casefold()
 
 
@@ -85,12 +85,12 @@ class Library(msgspec.Struct, frozen=True):
 
     @property
     def host(self) -> str:
-        """What the server is called: the backend's name, a host and a port."""
+        """Return what the server is called: the backend's name, a host and a port."""
         return self.queue.removeprefix(LOCAL_QUEUES)
 
     @property
     def is_reachable(self) -> bool:
-        """Whether it answered when its leader looked."""
+        """Return whether it answered when its leader looked."""
         return self.state is not None and self.state.is_reachable
 
 

@@ -138,12 +138,12 @@ def family_of(model: str) -> ProviderInfo | None:
 
 
 def endpoints_at(provider: str) -> tuple[Endpoint, ...]:
-    """What the models of a provider can be asked for; one that this version does not know is taken to do all."""
+    """Return what the models of a provider can be asked for; one that this version does not know is taken to do all."""
     row = PROVIDERS.get(provider)
     return ("chat", "embeddings") if row is None else row.endpoints
 
 
 def lacks_of(provider: str) -> frozenset[str]:
-    """What a provider's API cannot do; of one that this version does not know only what none can."""
+    """Return what a provider's API cannot do; of one that this version does not know only what none can."""
     row = PROVIDERS.get(provider)
     return EVERYWHERE if row is None else row.lacks

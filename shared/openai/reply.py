@@ -53,7 +53,7 @@ def tool_call_object(call: ToolCallDelta) -> dict[str, Any]:
 
 
 def extra_content(signature: str | None) -> dict[str, Any]:
-    """Where Google's own OpenAI-compatible API puts a call's thought signature, for clients that bring it back."""
+    """Put a call's thought signature where Google's own OpenAI-compatible API does, for clients that bring it back."""
     return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
@@ -102,7 +102,7 @@ class ChunkEncoder:
         return begin + self._chunk(event.index, delta, event.logprobs, None)
 
     def end(self, usage: Usage) -> bytes:
-        """What closes the stream: the usage chunk where it was asked for, and the end mark."""
+        """Return what closes the stream: the usage chunk where it was asked for, and the end mark."""
         if not self._include_usage:
             return DONE
         return self._head + b'],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE

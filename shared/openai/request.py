@@ -119,12 +119,12 @@ class ChatBody(Struct, kw_only=True):
 
     @property
     def has_legacy_calls(self) -> bool:
-        """Whether calls are answered as the deprecated `function_call`: the request has functions, and no tools."""
+        """Return whether calls are answered as the deprecated `function_call`: there are functions, and no tools."""
         return bool(self.functions) and not self.tools
 
     @property
     def wants_usage(self) -> bool:
-        """Whether a stream ends with a usage chunk."""
+        """Return whether a stream ends with a usage chunk."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
@@ -275,7 +275,7 @@ def estimate_prompt_tokens(body: ChatBody) -> int:
 
 
 def most_prompt_tokens(size: int, body: ChatBody | None) -> int:
-    """How many tokens a request may be at the most, for budgets: tools, schemas and media too.
+    """Return how many tokens a request may be at the most, for budgets: tools, schemas and media too.
 
     No token is less than a byte, whatever the tokenizer.
 

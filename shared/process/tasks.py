@@ -105,7 +105,6 @@ class Following(ABC):
         self._task = spawn_critical(self._follower.follow(), name=self._name)
 
     async def stop(self) -> None:
-        """Stop following."""
         await end_all(self._task)
 
     def invalidate(self, _subject: str = "") -> None:

@@ -132,7 +132,7 @@ class QueueWorker(Worker):
 
     @property
     def running(self) -> int:
-        """How many jobs run now."""
+        """Return how many jobs run now."""
         return len(self.tasks)
 
     def wake(self) -> None:

@@ -60,7 +60,7 @@ class BudgetLimits(msgspec.Struct, frozen=True):
 
     @property
     def is_limited(self) -> bool:
-        """Whether anything has to be reserved."""
+        """Return whether anything has to be reserved."""
         return self.all_nano_usd is not None or self.key_nano_usd is not None
 
 

@@ -55,7 +55,7 @@ class _MasterOnly(AbstractConnection):
 
     @property
     def is_stale(self) -> bool:
-        """Whether another connection has found since that the server is not the master."""
+        """Return whether another connection has found since that the server is not the master."""
         return self._reign != self._server.reign
 
     async def on_connect(self) -> None:

@@ -30,17 +30,17 @@ GEMINI_SEAL: Final = "claw:gemini:seal"
 
 
 def relay_channel(api_id: bytes) -> str:
-    """Where workers publish frames for one api process."""
+    """Name the channel where workers publish frames for one api process."""
     return "claw:relay:" + api_id.hex()
 
 
 def control_channel(worker_id: bytes) -> str:
-    """Where api processes publish acknowledgements and cancellations for one worker process."""
+    """Name the channel where api processes publish acknowledgements and cancellations for one worker process."""
     return "claw:control:" + worker_id.hex()
 
 
 def wake_channel(queue: str) -> str:
-    """Where a new job in `queue` is announced."""
+    """Name the channel where a new job in `queue` is announced."""
     return _WAKE + queue
 
 
@@ -55,7 +55,7 @@ def open_requests(api_id: str) -> str:
 
 
 def worker_key(worker_id: str) -> str:
-    """What a live worker announces. `worker_id` in hex digits."""
+    """Name the key of what a live worker announces. `worker_id` in hex digits."""
     return "claw:worker:" + worker_id
 
 
@@ -90,7 +90,7 @@ def running_key(queue: str) -> str:
 
 
 def budget_key(month: str) -> str:
-    """What was spent and is reserved in a month of UTC, as in `2026-11`: a hash of billionths of US dollars."""
+    """Name the hash of a month of UTC, as in `2026-11`: what was spent and is reserved, in billionths of US dollars."""
     return "claw:budget:" + month
 
 
@@ -105,7 +105,7 @@ def owner_of(key_id: str | None) -> str:
 
 
 def library_state(queue: str) -> str:
-    """What the Ollama server of a local backend has on its disk."""
+    """Name the key of what the Ollama server of a local backend has on its disk."""
     return "claw:store:state:" + queue
 
 
@@ -120,7 +120,7 @@ def library_leader(queue: str) -> str:
 
 
 def account_key(account: str) -> str:
-    """What all models of an upstream account share: a hash, there only after its credential was refused."""
+    """Name what all models of an upstream account share: a hash, there only after its credential was refused."""
     return "claw:account:" + account
 
 
@@ -130,12 +130,12 @@ def breaker_key(account: str, model: str) -> str:
 
 
 def window_key(account: str, model: str) -> str:
-    """What an account's attempts at a model lately came to: a hash of counts by five seconds."""
+    """Name the key of what an account's attempts at a model lately came to: a hash of counts by five seconds."""
     return f"claw:account:{account}:window:{model}"
 
 
 def quota_keys(scope: str, model: str, day: str) -> tuple[str, str, str, str]:
-    """What is known and used of the quota that the accounts of a scope share for a model.
+    """Name the key of what is known and used of the quota that the accounts of a scope share for a model.
 
     A hash of cool-downs and learned limits, the log of the last minute (a sorted set by millisecond) with the prompt
     tokens of its entries (a hash), and the counts of a day, of all models (a hash).
@@ -145,7 +145,7 @@ def quota_keys(scope: str, model: str, day: str) -> tuple[str, str, str, str]:
 
 
 def quota_day_key(scope: str, day: str) -> str:
-    """What the accounts of a scope used on a day of US Pacific: a hash of counts by model and by account."""
+    """Name what a scope used on a day of US Pacific: a hash of counts by model and by account."""
     return f"claw:account:day:{day}:{scope}"
 
 

@@ -112,7 +112,7 @@ class Lease:
                 self._on_answer(self)
 
     def used(self, usage: Usage | None) -> None:
-        """What the upstream says that the attempt used, if it says that."""
+        """Return what the upstream says that the attempt used, if it says that."""
         if usage is not None:
             self.prompt_tokens = usage.prompt_tokens
             self.all_tokens = usage.prompt_tokens + usage.completion_tokens

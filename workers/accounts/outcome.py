@@ -76,7 +76,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 def failure_class_of(error: GatewayError, now: datetime) -> FailureClass | None:
-    """What an error says of the account; None where it says nothing, as when the caller is to blame.
+    """Return what an error says of the account; None where it says nothing, as when the caller is to blame.
 
     Args:
         error: how the attempt ended, before the account had answered anything.
@@ -95,7 +95,7 @@ def failure_class_of(error: GatewayError, now: datetime) -> FailureClass | None:
 
 
 def used_nothing(error: GatewayError) -> bool:
-    """Whether an attempt that ended so took nothing of a quota."""
+    """Return whether an attempt that ended so took nothing of a quota."""
     return isinstance(error, CallerError | ModelMissing)
 
 

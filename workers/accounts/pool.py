@@ -75,7 +75,7 @@ class Accounts:
 
     @property
     def claimable(self) -> int:
-        """How many attempts this process may have at once: those that run, and some that wait for a quota."""
+        """Return how many attempts this process may have at once: those that run, and some that wait for a quota."""
         return self.slots.count + min(self._waiting, self._most_waiting)
 
     def closed_ms(self) -> dict[str, int]:
@@ -211,7 +211,7 @@ class Accounts:
 
     @property
     def _is_plain(self) -> bool:
-        """Whether there is one account without quotas: the upstream itself is what can be tried or not."""
+        """Return whether there is one account without quotas: the upstream itself is what can be tried or not."""
         return not self._state.is_counted and len(self._accounts) == 1
 
     def _answered(self, lease: Lease) -> None:

@@ -49,7 +49,7 @@ class SharedState:
 
     @property
     def is_counted(self) -> bool:
-        """Whether uses are counted."""
+        """Return whether uses are counted."""
         return self._catalogue is not None
 
     def is_marked(self, model: str) -> bool:

@@ -40,12 +40,12 @@ class AdaptiveSlots:
 
     @property
     def count(self) -> int:
-        """How many attempts may run now; at least one, so that the upstream is always tried."""
+        """Return how many attempts may run now; at least one, so that the upstream is always tried."""
         return max(1, min(self._most, int(self._limit)))
 
     @property
     def waiting(self) -> int:
-        """How many attempts wait to be let through."""
+        """Return how many attempts wait to be let through."""
         return len(self._waiting)
 
     def cap(self, most: int | None) -> None:
@@ -104,7 +104,7 @@ class AdaptiveSlots:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether the upstream runs more than one attempt, or has answered lately: it lives, and may be busy."""
+        """Return whether the upstream runs more than one attempt, or has answered lately: it lives, and may be busy."""
         return self._running > 1 or self._now() - self._answered_at < BUSY_S
 
     def refused(self, retry_after_s: float | None) -> bool:

@@ -85,12 +85,12 @@ class Attempt:
 
     @property
     def served_ms(self) -> int | None:
-        """How long the upstream was busy with it so far, None while it has said nothing."""
+        """Return how long the upstream was busy with it so far, None while it has said nothing."""
         return None if self._first_ms is None else _now_ms() - self._started_ms
 
     @property
     def served_tokens(self) -> int:
-        """How many tokens it answered."""
+        """Return how many tokens it answered."""
         return self._usage.completion_tokens if self._usage is not None else self._tokens
 
     def cancel(self, reason: Cancelled) -> None:

@@ -87,12 +87,12 @@ class Backend:
 
     @property
     def is_offered(self) -> bool:
-        """Whether it can serve anything: it has an account."""
+        """Return whether it can serve anything: it has an account."""
         return bool(self.accounts.all)
 
     @property
     def slots(self) -> int:
-        """How many attempts its upstream takes at once, as far as is known; at most as many as are configured."""
+        """Return how many attempts its upstream takes at once, as far as is known; at most what is configured."""
         return self.accounts.slots.count
 
     def claimable(self) -> int:
@@ -114,12 +114,12 @@ class Backend:
         self._failed_at = time.monotonic()
 
     def may_help(self) -> bool:
-        """Whether jobs that wait for another backend may be taken over: who fails at once would soon have them all."""
+        """Return whether it may take over jobs of other queues: one that fails fast would drain them all."""
         is_well = time.monotonic() - self._failed_at >= HELP_PAUSE_S
         return is_well and bool(self.models) and not self.accounts.closed_ms()
 
     def info(self) -> BackendInfo:
-        """What is announced of this backend."""
+        """Return what is announced of this backend."""
         # Two digits, so that the announcement does not change with every attempt.
         service_ms = int(float(f"{self._service_ms:.2g}"))
         ms_per_token = float(f"{self._answer_ms / self._answer_tokens:.2g}") if self._answer_tokens else 0.0
@@ -177,7 +177,6 @@ class Backend:
                 group.create_task(self._account_source.follow(other_accounts))
 
     async def close(self) -> None:
-        """Close every connection."""
         await self.accounts.close()
 
     def _report(self, *, reachable: bool, detail: str) -> None:

@@ -73,12 +73,12 @@ class PullProgress:
 
     @property
     def completed_bytes(self) -> int:
-        """What is there."""
+        """Return what is there."""
         return sum(completed for completed, _ in self._layers.values())
 
     @property
     def total_bytes(self) -> int:
-        """What there is to be."""
+        """Return what there is to be."""
         return sum(total for _, total in self._layers.values())
 
     def layer(self, digest: str, completed: int, total: int) -> None:
@@ -128,7 +128,7 @@ class OllamaLibrary:
         self._upstream = Upstream(base_url, connections=_CONNECTIONS)
 
     async def models(self) -> tuple[InstalledModel, ...]:
-        """What is on the disk, and whether it is in memory.
+        """Return what is on the disk, and whether it is in memory.
 
         Raises:
             UpstreamError: the server cannot be asked.
@@ -178,7 +178,6 @@ class OllamaLibrary:
         return True
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._upstream.close()
 
 

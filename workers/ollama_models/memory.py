@@ -11,7 +11,7 @@ _AVAILABLE: Final = re.compile(r"^MemAvailable:\s+(\d+) kB$", re.MULTILINE)
 
 
 def available_bytes(meminfo: Path = _MEMINFO) -> int | None:
-    """What programs could still take without swapping (proc(5), `MemAvailable`); None where it cannot be told."""
+    """Return the bytes free without swapping (proc(5), `MemAvailable`); None where that is unknown."""
     try:
         found = _AVAILABLE.search(meminfo.read_text())
     except OSError:

@@ -63,9 +63,7 @@ class Provider(Protocol):
         """
         ...
 
-    async def close(self) -> None:
-        """Close every connection."""
-        ...
+    async def close(self) -> None: ...
 
 
 class Site(NamedTuple):

@@ -127,7 +127,7 @@ class Recorder:
         return False
 
     def _pause_s(self) -> float:
-        """How long to wait before the next round: a moment for more to gather, or longer after each failure."""
+        """Return how long to wait before the next round: a moment for more to gather, or longer after each failure."""
         if not self._failures:
             return GATHER_S
         return min(LONGEST_BACK_OFF_S, FIRST_BACK_OFF_S * (1 << min(self._failures - 1, 10)))

@@ -118,12 +118,12 @@ class OutgoingStream:
 
     @property
     def unsent(self) -> bool:
-        """Whether something waits to be published."""
+        """Return whether something waits to be published."""
         return self.sent < self.next or self.closing is not None
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more has to be said."""
+        """Return whether nothing more has to be said."""
         return self.ended_at is not None and not self.frames and self.closing is None
 
     def _append(self, kind: Kind, payload: bytes | memoryview, tokens: int) -> None:

@@ -143,7 +143,7 @@ class RelaySender:
 
     @property
     def idle(self) -> bool:
-        """Whether this api process is owed nothing."""
+        """Return whether this api process is owed nothing."""
         return not self.streams
 
     async def close(self) -> None:

@@ -66,7 +66,7 @@ _UNKNOWN: Final = ModelFacts(max_output=32_000, thinking="adaptive", efforts=_AL
 
 
 def facts_of(model: str) -> ModelFacts:
-    """What a model takes, by its name at Anthropic (or at a cloud that sells it)."""
+    """Return what a model takes, by its name at Anthropic (or at a cloud that sells it)."""
     name = model.lower()
     return next((facts for pattern, facts in _PATTERNS if pattern.search(name)), _UNKNOWN)
 

@@ -149,7 +149,6 @@ class AnthropicProvider:
         return found
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._upstream.close()
 
 

@@ -127,7 +127,7 @@ class ChatReader(LineReader):
 
     @property
     def has_thoughts(self) -> bool:
-        """Whether the model thought before it called tools, and will want its thoughts back."""
+        """Return whether the model thought before it called tools, and will want its thoughts back."""
         return self.first_call_id is not None and any(is_thought(piece) for piece in self.pieces)
 
     def take(self, line: bytes, events: list[Event]) -> None:

@@ -46,7 +46,7 @@ class _Kept(msgspec.Struct):
 
 
 def is_thought(piece: Piece) -> bool:
-    """Whether a piece is a thinking block."""
+    """Return whether a piece is a thinking block."""
     return piece.type in {"thinking", "redacted_thinking"}
 
 
@@ -92,7 +92,7 @@ def _texts(text: str) -> list[dict[str, Any]]:
 
 
 def may_think(facts: ModelFacts, effort: str | None) -> bool:
-    """Whether the model may think about a request, so that its earlier thoughts are of use."""
+    """Return whether the model may think about a request, so that its earlier thoughts are of use."""
     return effort != "none" and (effort is not None or facts.default != "off")
 
 

@@ -36,7 +36,7 @@ class Tooling(msgspec.Struct):
 
     @property
     def is_forced(self) -> bool:
-        """Whether the model must call a tool."""
+        """Return whether the model must call a tool."""
         return self.choice is not None and self.choice["type"] in {"any", "tool"}
 
 

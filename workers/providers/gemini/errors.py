@@ -70,7 +70,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def from_body(body: bytes) -> Failure:
-    """What the body of a failed reply says; an empty failure if it is not google.rpc's."""
+    """Return what the body of a failed reply says; an empty failure if it is not google.rpc's."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -79,7 +79,7 @@ def from_body(body: bytes) -> Failure:
 
 
 def from_json(value: Any) -> Failure:
-    """What `{"error": {...}}` says, also inside a list as the API sends it without `alt=sse`."""
+    """Return what `{"error": {...}}` says, also inside a list as the API sends it without `alt=sse`."""
     if isinstance(value, list) and value:
         value = value[0]
     error = value.get("error") if isinstance(value, dict) else None
@@ -138,7 +138,7 @@ def to_stream_error(failure: Failure, *, after_content: bool) -> GatewayError:
 
 
 def is_context_error(failure: Failure) -> bool:
-    """Whether Gemini says that the prompt is too long.
+    """Return whether Gemini says that the prompt is too long.
 
     It has no code for it: the status is INVALID_ARGUMENT, as for any bad request, and there are no details. This is
     the one place that knows the text; a new wording makes it a plain InvalidRequest.

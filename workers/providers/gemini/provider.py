@@ -129,7 +129,6 @@ class GeminiProvider:
         ]
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._upstream.close()
 
     async def _batches(self, model: str, reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:

@@ -43,12 +43,12 @@ class Report(msgspec.Struct, frozen=True):
     status: int | None = None
 
     def is_about(self, parameter: str) -> bool:
-        """Whether the failure is about `parameter`: by its structured place, else by its name in the text."""
+        """Return whether the failure is about `parameter`: by its structured place, else by its name in the text."""
         return parameter in (self.param or "") or parameter in self.message
 
 
 def from_error_body(body: bytes) -> Report:
-    """What the body of a failed reply says; an empty report if it is not JSON."""
+    """Return what the body of a failed reply says; an empty report if it is not JSON."""
     try:
         decoded = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -57,7 +57,7 @@ def from_error_body(body: bytes) -> Report:
 
 
 def from_error(error: Any) -> Report:
-    """What an error value says: an object, or a bare text."""
+    """Return what an error value says: an object, or a bare text."""
     if isinstance(error, str):
         return Report(message=error[:MAX_MESSAGE_CHARS])
     if not isinstance(error, dict):

@@ -44,7 +44,7 @@ class LineSplitter:
         return lines
 
     def rest(self) -> bytes:
-        """What stands after the last line end; it is handed out once."""
+        """Return what stands after the last line end; it is handed out once."""
         rest = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
@@ -52,7 +52,7 @@ class LineSplitter:
 
 
 def decode_line(decode: Callable[[bytes], T], text: bytes) -> T:
-    """What `decode` makes of a line of JSON.
+    """Return what `decode` makes of a line of JSON.
 
     Raises:
         Malformed: it cannot be read.

@@ -63,7 +63,7 @@ class Reply:
         self._chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
 
     async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
-        """What `reader` makes of the body: one batch for what one read from the network completed.
+        """Yield what `reader` makes of the body: one batch for what one read from the network completed.
 
         An empty batch, at most one a second, tells of bytes that make no event: pings, comments, parts of a long line.
 
@@ -232,7 +232,6 @@ class Upstream:
             raise Malformed("The model server's answer cannot be read.") from None
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._client.aclose()
         if self._fresh_client is not None:
             await self._fresh_client.aclose()
@@ -252,7 +251,7 @@ class Upstream:
             raise network_failure(error, after_content=False) from error
 
     def _was_stale(self, error: Exception) -> bool:
-        """Whether a request may have met a connection that the upstream had closed while it was idle.
+        """Return whether a request may have met a connection that the upstream had closed while it was idle.
 
         Neither httpx nor aiohttp sends a POST again by itself. The connection was closed before the first byte
         of a reply, and an idle one may have been taken: only then the request is sent once more.

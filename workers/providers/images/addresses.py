@@ -46,7 +46,7 @@ _ELSEWHERE: Final = {4: "192.0.2.1", 6: "2001:db8::1"}
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address belongs to the public internet.
+    """Return whether an address belongs to the public internet.
 
     Not so are private, loopback, link-local, shared, multicast, reserved and documentation addresses and those of a
     cloud's metadata, also where an IPv6 address holds such an IPv4 one.

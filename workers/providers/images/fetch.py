@@ -90,7 +90,6 @@ class ImageFetcher:
             raise _refused("The image could not be fetched.") from None
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._client.aclose()
 
     async def _follow(self, url: str) -> tuple[str, bytes]:

@@ -35,7 +35,7 @@ class Tag(msgspec.Struct):
 
     @property
     def is_remote(self) -> bool:
-        """Whether prompts to it leave the machine: its entry says so, or its tag, as those of Ollama's own do."""
+        """Return whether prompts to it leave the machine: its entry or its tag says so, as with Ollama's own."""
         return bool(self.remote_host) or _CLOUD.search(self.name) is not None
 
 
@@ -78,7 +78,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
     @property
     def cannot(self) -> tuple[str, ...]:
-        """What the model cannot do, in the words of `shared.models.abilities`."""
+        """Return what the model cannot do, in the words of `shared.models.abilities`."""
         had = self.capabilities
         if not had or "completion" not in had:
             return ()
@@ -86,7 +86,7 @@ class ModelFacts(msgspec.Struct, frozen=True):
 
 
 def to_facts(show: Show) -> ModelFacts:
-    """What a model's /api/show says: its `<architecture>.context_length`, if it has one, and its capabilities."""
+    """Return what /api/show says: the `<architecture>.context_length`, if any, and the capabilities."""
     info = show.model_info or {}
     length = info.get(f"{info.get('general.architecture')}.context_length")
     capabilities = None if show.capabilities is None else frozenset(show.capabilities)
@@ -118,7 +118,7 @@ def to_local_model(tag: Tag, facts: ModelFacts, num_ctx: int, running: Collectio
 
 
 def cuts_prompts(version: str) -> bool:
-    """Whether a server of this version cuts a prompt that is too long, as it does not know `truncate` yet.
+    """Return whether a server of this version cuts a prompt that is too long, as it does not know `truncate` yet.
 
     One that does not say its version is taken to; a build of a developer's (0.0.0) is taken for the newest.
     """

@@ -155,7 +155,6 @@ class OllamaProvider:
         return [to_local_model(model, self._facts_by_name[model.name], self._num_ctx, running) for model in found]
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._upstream.close()
 
     async def _ask_version(self) -> None:

@@ -164,12 +164,12 @@ def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
 
 
 def refuses_level(report: Report) -> bool:
-    """Whether Ollama says that the model thinks, but not by levels: `think value "high" is not supported ...`."""
+    """Return whether Ollama says that a model thinks, but not by levels (`think value "high" is not supported`)."""
     return report.message.startswith("think value ")
 
 
 def is_context_error(report: Report) -> bool:
-    """Whether Ollama says that the prompt is too long.
+    """Return whether Ollama says that the prompt is too long.
 
     It has no code for it: the error is a bare text, with status 400 (llm/llama_server.go and the runners'
     errorInputTooLong). This is the one place that knows those texts; a new wording makes it a plain InvalidRequest.

@@ -25,7 +25,7 @@ class TemplateAbilities(msgspec.Struct, frozen=True):
 
     @property
     def cannot(self) -> tuple[str, ...]:
-        """What it leaves out, in the words of `shared.models.abilities`."""
+        """Return what it leaves out, in the words of `shared.models.abilities`."""
         tools = () if self.supports_tools else ("tools",)
         return tools if self.supports_reasoning_effort else (*tools, "reasoning_effort")
 
@@ -60,12 +60,12 @@ class _Model(msgspec.Struct):
 
     @property
     def is_loaded(self) -> bool:
-        """Whether it is in memory; llama.cpp in front of many models tells of each."""
+        """Return whether it is in memory; llama.cpp in front of many models tells of each."""
         return self.owned_by in _LOADED_BY and (self.status is None or self.status.value == "loaded")
 
     @property
     def cannot(self) -> tuple[str, ...]:
-        """What its architecture does not take. llama.cpp has no files at all."""
+        """Return what its architecture does not take. llama.cpp has no files at all."""
         inputs = self.architecture and self.architecture.input_modalities
         if not inputs:
             return ()
@@ -80,7 +80,7 @@ class ModelList(msgspec.Struct):
 
     @property
     def is_llama_cpp(self) -> bool:
-        """Whether this is llama.cpp with one model, so that /props is about that."""
+        """Return whether this is llama.cpp with one model, so that /props is about that."""
         return len(self.data) == 1 and self.data[0].owned_by == "llamacpp"
 
     def to_models(self, template: TemplateAbilities) -> list[LocalModel]:

@@ -138,7 +138,6 @@ class OpenAIProvider:
             return Props()
 
     async def close(self) -> None:
-        """Close every connection."""
         await self._upstream.close()
         if self._beside is not None:
             await self._beside.close()
