@@ -16,6 +16,7 @@ from shared.redis.names import WORKERS, worker_key
 from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
 from shared.usage import Closes, Closing, finish_now
 from workers.accounts.outcome import Refusal
+from workers.accounts.slots import AdaptiveSlots
 from workers.accounts.state import AccountStateStore, Candidate, Reservation
 from workers.backends.backend import Backend
 
@@ -63,6 +64,7 @@ class Worker:
         self._running = 0
         self._closed: dict[str, int] = {}
         self._store = AccountStateStore(redis, upstream.queue, probe_s=120, is_counted=True)
+        self.slots = AdaptiveSlots()
         source = cast("ModelSource", _Named(upstream.provider))
         accounts = cast("Accounts", self)  # as far as an announcement goes
         self._backend = Backend(upstream.tier, source, upstream.name, upstream.slots, accounts=accounts)

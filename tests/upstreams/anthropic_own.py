@@ -140,7 +140,7 @@ OWN = [
         anthropic.start(**_COUNTS)
         + anthropic.text_block(0, "ok")
         + anthropic.end(output_tokens=9, output_tokens_details={"thinking_tokens": 4}, **_COUNTS),
-        Outcome(content="ok", finish="stop", usage=Usage(123, 9, cached_tokens=100, reasoning_tokens=4)),
+        Outcome(content="ok", finish="stop", usage=Usage(123, 9, 100, 4, cache_write_tokens=20)),
     ),
     own(
         "a schema of an open object",

@@ -31,7 +31,7 @@ MODEL = "gemini-3.8-flash"
 ACCOUNTS = "/ai/gemini/accounts"
 TOKEN = {"x-internal-token": INTERNAL_SECRET}
 SECRET = "passphrase of the tests"
-REFUSED = {**gemini_replies.error(403, "PERMISSION_DENIED", "no")}
+REFUSED = {**gemini_replies.error(403, "PERMISSION_DENIED", "Your API key was reported as leaked.")}
 
 
 class ByKey(ScriptedUpstream):

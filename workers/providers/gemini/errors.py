@@ -113,8 +113,12 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
     if failure.reason.startswith("API_KEY_") or failure.status == "FAILED_PRECONDITION":
         # FAILED_PRECONDITION: the free tier is not offered where this account is.
         return Rejected("The model server refused the gateway's credential.")
-    if http_status == 403 and failure.status == "PERMISSION_DENIED" and not failure.reason:
-        # What closes an account or its key has a reason (CONSUMER_SUSPENDED, SERVICE_DISABLED, ...); this names none.
+    if (
+        http_status == 403
+        and failure.status == "PERMISSION_DENIED"
+        and not failure.reason
+        and not _is_of_account(failure)
+    ):
         return ModelDenied("The model server does not let this account use this model.", param="model")
     waits = [wait_s for wait_s in (retry_after_s, failure.retry_delay_s) if wait_s is not None]
     wait_s = max(waits, default=None)
@@ -146,6 +150,15 @@ def is_context_error(failure: Failure) -> bool:
     return failure.status == "INVALID_ARGUMENT" and (
         "input token count" in failure.message and "exceeds the maximum number of tokens" in failure.message
     )
+
+
+def _is_of_account(failure: Failure) -> bool:
+    """Return whether a refusal without a reason is about the whole account.
+
+    What closes an account has a reason (CONSUMER_SUSPENDED, SERVICE_DISABLED, ...) but for two that have only words:
+    "Your API key was reported as leaked", "Your project has been denied access".
+    """
+    return any(words in failure.message.lower() for words in ("api key", "project has been denied"))
 
 
 def _by_kind(details: Any) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,6 @@ import socket
 from typing import TYPE_CHECKING
 
 from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from quart import Quart, Response, request
 
 from api.accounting.budget import Budget
@@ -16,6 +15,7 @@ from api.admission.key_changes import KeyChanges
 from api.app import MANAGEMENT_URLS
 from api.endpoints.manage.guard import guarded_blueprint
 from api.gateway import EXTENSION
+from api.hypercorn_server import ServerConfig
 from api.routing.rules import RoutingTable
 from shared.postgres.keys import KeyStore, hash_secret
 
@@ -62,7 +62,7 @@ def management_app(settings: Settings, database: Database, redis: Redis) -> Quar
 async def served(app: Quart) -> AsyncIterator[str]:
     """The app on Hypercorn; yields its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = Config()
+    config = ServerConfig()
     config.bind = [f"fd://{listener.fileno()}"]
     config.errorlog = None
     stop = asyncio.Event()

@@ -119,7 +119,7 @@ async def test_a_request_that_cannot_be_translated_never_leaves() -> None:
     """The upstream does not see what would be refused."""
     async with serving("anthropic") as (upstream, provider):
         with pytest.raises(errors.InvalidRequest):
-            await complete(provider, {**HELLO, "seed": 1})
+            await complete(provider, {**HELLO, "logit_bias": {"1": 1}})
         assert not upstream.requests
 
 

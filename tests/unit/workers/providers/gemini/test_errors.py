@@ -180,5 +180,10 @@ def test_a_403_without_a_reason_is_about_the_model_alone() -> None:
     """As Google answers for a preview that the project may not use; what is about the key has a reason."""
     error = {"code": 403, "message": "The caller does not have permission", "status": "PERMISSION_DENIED"}
     assert type(_error({"error": error})) is errors.ModelDenied
+    for words in (
+        "Your API key was reported as leaked. Please use another API key.",
+        "Your project has been denied access.",
+    ):
+        assert type(_error({"error": {**error, "message": words}})) is errors.Rejected
     suspended = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "CONSUMER_SUSPENDED"}
     assert type(_error({"error": {**error, "details": [suspended]}})) is errors.Rejected
