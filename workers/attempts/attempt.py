@@ -35,6 +35,7 @@ from shared.openai.request import ChatRequest, estimate_prompt_tokens
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Target, Usage
 from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
+from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.embedding import embed
 from workers.providers.images.caller import caller
 from workers.relay.outgoing import OutgoingStream
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
-
-SLACK = 0.1
-"""How much later than its bound a silence between tokens may be noticed, as a share of it."""
 
 
 class Attempt:
@@ -71,6 +69,7 @@ class Attempt:
         self._stream = stream
         self._settings = settings
         self._request = ChatRequest(job.body)
+        self._bounds = Bounds(job, self._request, settings)
         self._task: asyncio.Task[None] | None = None
         self._has_account = False
         self._cancelled: Cancelled | None = None
@@ -129,7 +128,7 @@ class Attempt:
         That is no second try of what failed, which is the api's to decide: nobody has begun to answer.
         """
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._patience_s()
+        due = loop.time() + self._bounds.patience_s()
         while True:
             self._has_account = False
             try:
@@ -140,11 +139,6 @@ class Attempt:
                     raise
             else:
                 return
-
-    def _patience_s(self) -> float:
-        """Return for how many seconds the request still waits for its turn."""
-        until_ms = self.job.patient_until_ms or self.job.admitted_ms + self._settings.queue_timeout_s * 1000
-        return min(until_ms / 1000 - time.time(), self._settings.total_timeout_s)
 
     @asynccontextmanager
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
@@ -191,7 +185,7 @@ class Attempt:
             self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
-        wait_s = self._first_token_s()
+        wait_s = self._bounds.first_token_s()
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
             first = min(end, loop.time() + wait_s)
@@ -202,7 +196,7 @@ class Attempt:
                             may_wait = self._take(batch)
                             if self._first_ms is not None:
                                 lease.began()
-                                self._extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
+                                extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
                             await self._stream.room()
                             if may_wait:
                                 await self._stream.pace()
@@ -211,22 +205,6 @@ class Attempt:
             if self._first_ms is None:
                 raise Malformed("The model server sent an empty answer.")
         await self._finish(created)
-
-    def _first_token_s(self) -> float:
-        """Return for how many seconds the model may be silent before its first token: longer where it may reason."""
-        entry, bound_s = self._settings.catalogue.entry(self.job.model), self._settings.first_token_timeout_s
-        if entry.first_token_timeout_s is not None:
-            return entry.first_token_timeout_s
-        effort = None if self.job.endpoint == "embeddings" else self._request.body.reasoning_effort
-        is_known = self.job.tier == "paid" and entry.prompt_usd is not None
-        may_reason = effort not in {None, "none"} or (is_known and "reasoning_effort" not in entry.cannot)
-        return max(bound_s, self._settings.reasoning_timeout_s) if may_reason else bound_s
-
-    def _extend(self, bound: asyncio.Timeout, due: float, slack_s: float) -> None:
-        """Move the bound behind `due`, with some slack so that most tokens need not move it."""
-        when = bound.when()
-        if when is None or when < due or when > due + slack_s:
-            bound.reschedule(due + slack_s)
 
     def _take(self, batch: Sequence[Event]) -> bool:
         """Relay a batch; whether the next may be read a moment later: not after the first, not before the end."""
@@ -280,7 +258,7 @@ class Attempt:
 
     def _timed_out(self) -> GatewayError:
         if self._first_ms is None:
-            return FirstTokenTimeout(f"The model did not begin to answer within {self._first_token_s():g} s.")
+            return FirstTokenTimeout(f"The model did not begin to answer within {self._bounds.first_token_s():g} s.")
         return StreamBroken("The model stopped answering in the middle of its answer.")
 
     def _settle(self, error: GatewayError | None) -> None:
