@@ -65,6 +65,18 @@ local function turn(queue_key, again)
   return math.max(first, math.min(own, tonumber(tail[2])) + 1), true
 end
 
+-- How many jobs wait. Where that is as many as may, some of them are looked at, in no order: one whose JSON is gone
+-- waits for nobody (its api died, or nobody came for it in time) and loses its place.
+local LOOKED_AT = 16
+local function count_waiting(queue_key)
+  local waiting = redis.call('ZCARD', queue_key)
+  if waiting < most_waiting then return waiting end
+  for _, id in ipairs(redis.call('ZRANDMEMBER', queue_key, LOOKED_AT)) do
+    if redis.call('EXISTS', job_key(id)) == 0 then waiting = waiting - redis.call('ZREM', queue_key, id) end
+  end
+  return waiting
+end
+
 local function is_first(queue_key)
   local score, others = turn(queue_key)
   return not others or redis.call('ZCOUNT', queue_key, NORMAL + priority, '(' .. whole(score)) == 0
@@ -107,7 +119,7 @@ local function best(from, to, why)
   end
   local chosen, chosen_begins_ms, chosen_takes_ms = 0, 0, 0
   for i = from, to do
-    local waiting = redis.call('ZCARD', queue(i))
+    local waiting = count_waiting(queue(i))
     -- Nobody fills a queue for all others: the first waiting job of a key has room in twice as long a one.
     if waiting < most_waiting or (waiting < 2 * most_waiting and is_first(queue(i))) then
       local begins_ms = alone[i] + extra_ms(i)

@@ -31,6 +31,23 @@ async def test_the_best_rank_with_room_is_taken(redis: Redis) -> None:
     assert raised.value.code == "queue_full"
 
 
+@pytest.mark.parametrize("dead", [1, 20])
+async def test_jobs_that_nobody_waits_for_keep_no_place(redis: Redis, dead: int) -> None:
+    """A full queue, of whose jobs some have lost their JSON: it is full again once so many more wait."""
+    waiting = [await put(redis, at("a"), most_waiting=20) for _ in range(20)]
+    for _, request in waiting[:dead]:
+        await redis.delete(job_key(job_id(request.request_id, 1)))
+    taken = 0
+    for _ in range(400):
+        try:
+            await put(redis, at("a"), most_waiting=20)
+        except Overloaded:
+            continue
+        taken += 1
+    assert taken == dead
+    assert await redis.zcard("a") == 20
+
+
 async def test_in_a_rank_what_begins_first_is_taken(redis: Redis) -> None:
     """By slots, jobs ahead and how long they take: not simply the shortest queue."""
     fast, slow = at("fast", slots=4, service_ms=1000), at("slow", slots=1, service_ms=1000)
