@@ -88,7 +88,7 @@ async def _serve(app: Quart, settings: Settings) -> None:
 
 
 def main() -> int:
-    """Serve until a signal; the exit code."""
+    """Serve until a signal; return the exit code."""
     try:
         settings = load_settings()
         configure_logging(settings.log_level)

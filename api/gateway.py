@@ -89,11 +89,11 @@ class Gateway:
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
     def abort_on_drain_timeout(self) -> None:
-        """The drain time is over: every request that is still open ends now, as `Draining`."""
+        """End every request that is still open as `Draining`: the drain time is over."""
         self.relay.abort_on_drain_timeout()
 
     async def stop(self) -> None:
-        """Say goodbye to Redis and PostgreSQL; every response has ended by now."""
+        """Close the connections to Redis and PostgreSQL; every response has ended by now."""
         await self.capacity.stop()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
@@ -107,7 +107,7 @@ class Gateway:
         await redis_client.close(self.redis)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Do something beside the requests; it is waited for at the end."""
+        """Start a task beside the requests; it is waited for at the end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -115,15 +115,15 @@ class _PipelinedReading:
         self._event = asyncio.Event()
 
     async def set(self) -> None:
-        """Let the wait end: the response has."""
+        """Wake whoever waits: the response has ended."""
         self._event.set()
 
     async def clear(self) -> None:
-        """Have the next wait wait."""
+        """Make the next wait wait."""
         self._event.clear()
 
     def is_set(self) -> bool:
-        """Tell if the response has ended."""
+        """Return whether the response has ended."""
         return self._event.is_set()
 
     async def wait(self) -> None:

@@ -50,7 +50,7 @@ _QUIET: Final = 0.1
 
 
 def main() -> int:
-    """Run the measures that are asked for; the exit code."""
+    """Run the measures that are asked for; return the exit code."""
     arguments = _parser().parse_args()
     _allow_many_files()
     options = Options(rounds=1 if arguments.quick else arguments.rounds)
@@ -96,7 +96,7 @@ async def _measure(names: list[str], options: Options) -> dict[str, Report]:
 
 
 async def _machine() -> str:
-    """What the figures are measured on. Others on it make latency and tokens/s worse, CPU time less so."""
+    """Describe the machine. Other load on it makes latency and tokens/s worse, CPU time less so."""
     measured = await cpu_while_idle({"bench": [os.getpid()]}, _LOOK_S)
     busy, steal = measured["machine_busy"], measured["machine_steal"]
     message = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. "
@@ -107,7 +107,7 @@ async def _machine() -> str:
 
 
 def _allow_many_files() -> None:
-    """A thousand streams are thousands of connections; the processes of the stack inherit the limit."""
+    """Raise the limit of open files, also for the stack's processes: a stream needs several connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -27,7 +27,7 @@ GATHERED: Final = (1, 10, 50)
 
 
 async def capacity(options: Options) -> Report:
-    """Valkey's CPU per job and per message, and what one core of it would carry."""
+    """Measure Valkey's CPU per job and per message, and what one core of it would carry."""
     report = Report("Valkey: CPU of one server, driven directly")
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as folder:
         valkey = EmbeddedValkey(Path(folder))

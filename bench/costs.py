@@ -52,7 +52,7 @@ class Pair:
     through: Run
 
     def cost(self, load: Load) -> dict[str, float]:
-        """CPU of each group: microseconds a token for streams, else milliseconds a request."""
+        """Return the CPU of each group: microseconds a token for streams, else milliseconds a request."""
         count, scale = ("tokens", 1e6) if load.stream else ("ok", 1e3)
         return {group: scale * part for group, part in self.through.cpu_per(self.through.reply[count]).items()}
 
@@ -74,7 +74,7 @@ async def warm_up(stack: Stack, *loads: Load) -> None:
 
 
 async def costs(options: Options) -> Report:
-    """The table of the hot paths."""
+    """Measure the hot paths, side by side with their baselines."""
     report = Report("Hot paths: one api, one worker, everything on (authentication, limits, queue, usage log)")
     loads = [row.load for row in (*ROWS, FIRST_ROW)]
     pairs: dict[Load, list[Pair]] = {load: [] for load in loads}
@@ -110,7 +110,7 @@ def _tables(pairs: dict[Load, list[Pair]]) -> list[str]:
 
 
 def _direct(row: Row, pairs: list[Pair]) -> str:
-    """The baseline of the same pass, in the unit that says most."""
+    """Return the baseline of the same pass, in the unit that says most."""
     if row is FIRST_ROW:
         return f"{Spread.of(pair.direct.reply['ttft_ms']['p50'] for pair in pairs).middle:.2f} ms"
     field, unit = ("tokens_per_s", "tokens/s") if row.load.stream else ("rps", "requests/s")

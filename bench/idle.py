@@ -17,7 +17,7 @@ SETTLE_S: Final = 3.0
 
 
 async def idle(options: Options) -> Report:
-    """CPU over 20 s without load, as a share of one core."""
+    """Measure the CPU over 20 s without load, as a share of one core."""
     del options  # one long look
     report = Report(f"Idle: CPU over {SECONDS} s without load, % of one core")
     async with running() as stack:

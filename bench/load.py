@@ -26,7 +26,7 @@ class Load:
     usage: bool = False
 
     def command(self, url: str, key: str | None = None, headers: Sequence[str] = ()) -> list[str]:
-        """The command line of the load generator; `headers` are `Name: value`."""
+        """Return the command line of the load generator; `headers` are `Name: value`."""
         counts = ["-c", str(self.at_once), "-n", str(self.requests)]
         flags = [*(["--stream"] if self.stream else []), *(["--usage"] if self.usage else [])]
         flags += [part for header in headers for part in ("--header", header)]
@@ -44,7 +44,7 @@ class Run:
     failure: str
 
     def cpu_per(self, count: int) -> dict[str, float]:
-        """CPU seconds of each group for one of `count`."""
+        """Return the CPU seconds of each group for one of `count`."""
         return {group: seconds / max(1, count) for group, seconds in self.cpu_s.items()}
 
 
@@ -58,12 +58,12 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Spread:
-        """Of at least one value."""
+        """Return the spread of at least one value."""
         found = sorted(values)
         return cls(median(found), found[0], found[-1])
 
     def text(self, digits: int) -> str:
-        """As a table shows it."""
+        """Return the spread as a table shows it."""
         return f"{self.middle:,.{digits}f} ({self.low:,.{digits}f}-{self.high:,.{digits}f})"
 
 
@@ -89,19 +89,19 @@ async def run_alone(load: Load, url: str, *, key: str | None = None) -> Run:
 
 
 async def cpu_so_far(groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """CPU seconds that each group has used."""
+    """Return the CPU seconds that each group has used."""
     measured: dict[str, float] = (await _json(*_tool("cpu"), *_group_arguments(groups)))["cpu_s_so_far"]
     return measured
 
 
 async def memory_mib(groups: Mapping[str, Sequence[int]]) -> dict[str, tuple[float, float]]:
-    """RSS and PSS of each group, in MiB. PSS counts what processes share once."""
+    """Measure RSS and PSS of each group, in MiB. PSS counts what processes share once."""
     measured = await _json(*_tool("cpu"), *_group_arguments(groups))
     return {group: (rss, pss) for group, (rss, pss, _) in measured["rss_pss_mib_procs"].items()}
 
 
 async def cpu_while_idle(groups: Mapping[str, Sequence[int]], seconds: int) -> dict[str, Any]:
-    """CPU seconds of each group over a time without load, and how busy the machine was."""
+    """Measure the CPU seconds of each group over a time without load, and how busy the machine was."""
     return await _json(*_tool("cpu"), *_group_arguments(groups), "--", "sleep", str(seconds))
 
 

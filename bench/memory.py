@@ -24,7 +24,7 @@ SETTLE_S: Final = 5.0
 
 
 async def memory(options: Options) -> Report:
-    """RSS and PSS with 1,000 open streams minus those before, after a warm-up."""
+    """Measure RSS and PSS with 1,000 open streams minus those before, after a warm-up."""
     del options  # the streams are many enough for one round
     report = Report(f"Memory of {STREAMS:,} open streams (MiB)")
     async with running(CLAW_LOCAL_OPENAI_SLOTS=str(STREAMS + 24)) as stack:

@@ -52,7 +52,7 @@ class Enqueuer:
         self._target = target
 
     async def job(self, pubsub: PubSub) -> float:
-        """Milliseconds from before a job is enqueued until its worker's first frame is here."""
+        """Measure the milliseconds from before a job is enqueued until its worker's first frame is here."""
         request_id, now_ms = new_request_id(), int(time.time() * 1000)
         draft = JobDraft(
             request_id=request_id,
@@ -76,7 +76,7 @@ class Enqueuer:
         return picked_up_ms
 
     async def hop(self, pubsub: PubSub) -> float:
-        """Milliseconds of one message to ourselves: what the way of the first frame costs by itself."""
+        """Measure the milliseconds of one message to ourselves: what the first frame's way costs by itself."""
         began = time.perf_counter()
         await self._redis.publish(relay_channel(self.api_id), bytes(ID_SIZE))
         await next_message(pubsub, SILENCE_S)
@@ -94,7 +94,7 @@ class Enqueuer:
 
 
 async def pickup(options: Options) -> Report:
-    """p50 and p99 from enqueue to pick-up, one job at a time, at random moments."""
+    """Measure p50 and p99 from enqueue to pick-up, one job at a time, at random moments."""
     report = Report("Pick-up: from enqueue to a worker's first frame, one job at a time (ms)")
     async with running() as stack:
         redis = redis_client.connect(stack.redis_url)
@@ -123,7 +123,7 @@ async def pickup(options: Options) -> Report:
 
 @asynccontextmanager
 async def _claims(redis: Redis, queue: str) -> AsyncIterator[list[float]]:
-    """The milliseconds that each job waits in a queue, as they are claimed; one job at a time."""
+    """Yield a list of the milliseconds that each job waits in a queue, filled as they are claimed one at a time."""
     waits: list[float] = []
 
     async def watch(monitor: Monitor) -> None:

@@ -32,17 +32,17 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
     def check(self, *runs: Run) -> None:
-        """Note the runs whose replies were not all whole."""
+        """Record the runs whose replies were not all whole."""
         self.failures += [run.failure for run in runs if run.failure]
 
     def text(self) -> str:
-        """As it is printed."""
+        """Return the report as it is printed."""
         failures = [f"NOT WHOLE: {failure}" for failure in self.failures]
         return "\n".join([f"== {self.title}", *self.lines, *failures, ""])
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines with columns one below the other; the first column to the left, the others to the right."""
+    """Return lines with columns one below the other; the first column to the left, the others to the right."""
     cells = [list(head), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in cells]
@@ -50,7 +50,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def machine_line(runs: Sequence[Run]) -> str:
-    """How busy the machine was during the runs."""
+    """Describe how busy the machine was during the runs."""
     busy, steal = max(run.busy for run in runs), max(run.steal for run in runs)
     lowest = min(run.busy for run in runs)
     return f"Machine, load generator included: {lowest:.0%}-{busy:.0%} busy, stolen up to {steal:.1%}."

@@ -21,7 +21,7 @@ REQUESTS: Final = 2400
 
 
 async def scaling(options: Options) -> Report:
-    """The same load spread over more and more processes; one load generator for each api process."""
+    """Spread the same load over more and more processes, with one load generator for each api process."""
     report = Report(f"Scaling: requests/s, not streamed, {AT_ONCE} at once, over n api and n worker processes")
     rows = []
     async with running(apis=0, workers=0) as stack:

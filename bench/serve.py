@@ -9,7 +9,7 @@ from bench.stack import running
 
 
 async def serve() -> None:
-    """Say where everything is, and wait for Ctrl-C."""
+    """Serve a stack: print where everything is, and wait for Ctrl-C."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -98,7 +98,7 @@ class Stack:
             _, self.key = await KeyStore(database).create("bench", rpm_limit=MAX_RPM_LIMIT)
 
     async def stop(self) -> None:
-        """End every process, the last started first."""
+        """Stop every process, the last started first."""
         for process in reversed(self._processes):
             if process.returncode is None:
                 process.send_signal(signal.SIGTERM)
@@ -158,7 +158,7 @@ class Stack:
 
 @asynccontextmanager
 async def running(*, apis: int = 1, workers: int = 1, **environment: str) -> AsyncIterator[Stack]:
-    """A stack that serves.
+    """Yield a stack that serves.
 
     Args:
         apis: how many api processes.
@@ -184,7 +184,7 @@ async def running(*, apis: int = 1, workers: int = 1, **environment: str) -> Asy
 
 
 def pid_of(valkey: EmbeddedValkey) -> int:
-    """The process number of a Valkey that runs."""
+    """Return the process number of a Valkey that runs."""
     if valkey.child is None or valkey.child.pid is None:
         raise StackFailed("Valkey does not run.")
     return valkey.child.pid

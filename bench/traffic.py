@@ -63,7 +63,7 @@ class Traffic:
         await asyncio.gather(*self._listeners, return_exceptions=True)
 
     async def job(self) -> None:
-        """Everything of one request that is not streamed: from its admission to its usage record."""
+        """Carry out one request that is not streamed, from its admission to its usage record."""
         draft, record = self._request()
         await admit(
             self._redis,
@@ -88,7 +88,7 @@ class Traffic:
         await pipeline.execute()
 
     def message_of(self, frames: int) -> Callable[[], Awaitable[None]]:
-        """What publishes a message of `frames` tokens."""
+        """Return a function that publishes a message of `frames` tokens."""
         key = attempt_key(new_request_id(), 1)
         empty = encode_frame(key, Kind.CONTENT, 1, 1, b"")
         frame = encode_frame(key, Kind.CONTENT, 1, 1, bytes(FRAME_BYTES - len(empty)))

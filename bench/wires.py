@@ -18,7 +18,7 @@ _NAMES = {"256 tokens at 5 ms, 50 at once": CHAT, "64 tokens without delay, 32 a
 
 
 async def wires(options: Options) -> Report:
-    """CPU per token over both wire formats, interleaved."""
+    """Measure the CPU per token over both wire formats, interleaved."""
     report = Report("Wire formats: CPU per token by the upstream's API (us)")
     runs: dict[Load, list[Run]] = {}
     for load in _NAMES.values():

@@ -117,7 +117,7 @@ def _call(
 
 
 def _is_here(base: str) -> bool:
-    """Tell whether the gateway is on this machine: then no proxy is to be used."""
+    """Return whether the gateway is on this machine: then no proxy is to be used."""
     return urlsplit(base).hostname in {"localhost", "127.0.0.1", "::1"}
 
 

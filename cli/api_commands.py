@@ -22,7 +22,7 @@ _SMALLEST_PAGE: Final = 1000
 
 @click.group("api")
 def api_group() -> None:
-    """Keys, usage and the budget of the gateway."""
+    """Manage keys; see usage and the budget of the gateway."""
 
 
 api_group.add_command(keys_group)

@@ -29,7 +29,7 @@ limit: Final = click.IntRange(1, MAX_LIMIT)
 
 @click.group("gemini")
 def gemini_group() -> None:
-    """The accounts of the Gemini tier: their quotas add up."""
+    """Manage the accounts of the Gemini tier: their quotas add up."""
 
 
 @gemini_group.command("add")

@@ -21,7 +21,7 @@ _NOT_IN_AN_ID: Final = re.compile(r"[^a-fA-F0-9-]")
 
 @click.group("keys")
 def keys_group() -> None:
-    """Gateway keys: list, create, change, revoke."""
+    """List, create, change and revoke gateway keys."""
 
 
 @keys_group.command("list")

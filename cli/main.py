@@ -19,7 +19,7 @@ def main() -> None:
 
 @main.group()
 def claw() -> None:
-    """The gateway: run it, manage its keys, read its usage."""
+    """Run the gateway, manage its keys, read its usage."""
 
 
 claw.add_command(up)

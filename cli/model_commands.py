@@ -26,7 +26,7 @@ on_host: Callable[[Any], Any] = click.option(
 
 @click.group("models")
 def models_group() -> None:
-    """Models on your own Ollama servers: list, install, status, remove."""
+    """List, install and remove models on your own Ollama servers."""
 
 
 @models_group.command("list")

@@ -81,11 +81,11 @@ class _Patience:
         self._since: float | None = None
 
     def restore(self) -> None:
-        """Note that it is there."""
+        """Record that the model's server answers again."""
         self._since = None
 
     def lose(self, why: str) -> None:
-        """Note that it is away.
+        """Record that it does not answer.
 
         Raises:
             ClickException: for too long.
@@ -97,7 +97,7 @@ class _Patience:
 
 
 def _look(fetch: Callable[[], dict[str, Any]], name: str, host: str, patience: _Patience) -> dict[str, Any] | None:
-    """Look at the model as it is now; None while nobody can say."""
+    """Return the model as it is now; None while nobody can say."""
     try:
         answer = fetch()
     except click.ClickException as error:

@@ -15,7 +15,7 @@ ROUTING_PATH: Final = "/ai/routing/config"
 
 @click.group("routing")
 def routing_group() -> None:
-    """The tiers that the model `auto` may use, and their order."""
+    """Choose the tiers that the model `auto` may use, and their order."""
 
 
 @routing_group.command("show")

@@ -7,7 +7,7 @@ import time
 
 
 def new_request_id() -> str:
-    """Make a request's id: the hex digits of a UUID of version 7 (RFC 9562), so that ids sort by time."""
+    """Return a new request id: the hex digits of a UUID of version 7 (RFC 9562), so that ids sort by time."""
     stamp = time.time_ns() // 1_000_000
     number = (stamp << 80) | int.from_bytes(os.urandom(10), "big")
     number &= ~(0xF000 << 64) & ~(0xC000 << 48)

@@ -110,7 +110,7 @@ def decode_frames(message: bytes) -> Iterator[tuple[bytes, int, int, int, bytes]
 
 
 def encode_signal(key: bytes, signal: Signal, sequence: int) -> bytes:
-    """One signal."""
+    """Encode one signal."""
     return _signal.pack(key, signal, sequence)
 
 

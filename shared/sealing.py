@@ -49,7 +49,7 @@ class Opener:
 
 
 def seal(public_key: bytes, text: str) -> bytes:
-    """`text`, to be read by the owner of the private key only. The same text never looks the same twice.
+    """Encrypt `text` for the owner of the private key. The same text never looks the same twice.
 
     Raises:
         ValueError: `public_key` is not 32 bytes long.
@@ -60,7 +60,7 @@ def seal(public_key: bytes, text: str) -> bytes:
 
 
 def fingerprint(credential: str) -> str:
-    """16 hex digits that tell a credential from others and do not lead back to it, for keys of high entropy."""
+    """Return 16 hex digits that tell a credential from others and do not lead back to it; for keys of high entropy."""
     return hashlib.sha256(b"nself-claw account " + credential.encode()).hexdigest()[:16]
 
 

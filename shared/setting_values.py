@@ -61,7 +61,7 @@ def check_redis_url(name: str, text: str) -> None:
 
 
 def as_ollama_url(text: str) -> str:
-    """OLLAMA_HOST may be `host`, `host:port` or a URL, as Ollama's own client takes it (envconfig.Host)."""
+    """Parse OLLAMA_HOST as Ollama's own client does (envconfig.Host): `host`, `host:port` or a URL."""
     default_port = {"http": 80, "https": 443}.get(text.partition("://")[0], 11434)
     if "://" not in text:
         text = "http://" + text

@@ -94,12 +94,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_body_bytes(self) -> int:
-        """The largest request body that is accepted, in bytes."""
+        """Return the largest request body that is accepted, in bytes."""
         return self.max_body_mib * 1024 * 1024
 
     @property
     def max_bodies_bytes(self) -> int:
-        """The request bodies that an api process may hold at a time, in bytes."""
+        """Return the request bodies that an api process may hold at a time, in bytes."""
         return self.max_bodies_mib * 1024 * 1024
 
     @property
@@ -109,7 +109,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def public_url(self) -> str:
-        """The base URL that clients are told, ending in /v1."""
+        """Return the base URL that clients are told, ending in /v1."""
         if self.base_url:
             return self.base_url.rstrip("/").removesuffix("/v1") + "/v1"
         return f"http://localhost:{self.port}/v1"
@@ -328,7 +328,7 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
 
 
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment with the credentials of one tier only, or of none."""
+    """Return an environment with the credentials of one tier only, or of none."""
     withheld = {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
     return {name: value for name, value in environ.items() if name not in withheld}
 
@@ -362,7 +362,7 @@ def require(settings: Settings, *fields: str) -> None:
 
 
 def host_name() -> str:
-    """The name of this machine, for queues and logs."""
+    """Return the name of this machine, for queues and logs."""
     return socket.gethostname()
 
 
@@ -378,7 +378,7 @@ def _secret_variables(row: ProviderInfo) -> tuple[str, ...]:
 
 
 def _accounts(row: ProviderInfo, environ: Mapping[str, str]) -> tuple[GeminiKey, ...]:
-    """The accounts that are named, each key once."""
+    """Return the accounts that are named, each key once."""
     found: dict[str, GeminiKey] = {}
     for name in row.key_variables:
         key = environ.get(name, "").strip()

@@ -210,7 +210,7 @@ def finish(pipeline: Pipeline, closing: Closing) -> None:
 
 
 async def finish_now(redis: Redis, closing: Closing) -> bool:
-    """Close a request at once; returns False where somebody did before, or the closing has no record.
+    """Close a request at once; return False where somebody did before, or the closing has no record.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).

@@ -74,7 +74,7 @@ async def _until_signalled(settings: Settings, kind: str) -> None:
 
 
 def main() -> int:
-    """Run the process that the command line names; the exit code."""
+    """Run the process that the command line names; return the exit code."""
     kinds = (*TIERS, "recorder")
     if len(sys.argv) != 2 or sys.argv[1] not in kinds:
         print(f"usage: python -m workers {'|'.join(kinds)}", file=sys.stderr)  # noqa: T201

@@ -95,7 +95,7 @@ class WorkerProcess:
             await backend.close()
 
     def announce(self) -> None:
-        """Say at once what is served now."""
+        """Publish at once what is served now."""
         self._announcer.wake()
 
     async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
@@ -219,7 +219,7 @@ class WorkerProcess:
             _log.warning("Redis does not answer (%s): the announcement will expire", type(error).__name__)
 
     async def _listen(self) -> None:
-        """Wakes and signals. A lost connection loses nothing that is not said again."""
+        """Handle wake-ups and signals. What a lost connection loses is sent again."""
         control = control_channel(self.worker_id).encode()
         wakes = {wake_channel(name).encode(): queue for name, queue in self._queues.items()}
         silence_s = self._settings.heartbeat_bound_s

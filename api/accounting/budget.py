@@ -62,7 +62,7 @@ class Month(NamedTuple):
         return f"{self.end.isoformat()}T00:00:00Z"
 
     def has(self, time_ms: int) -> bool:
-        """Tell whether a moment is in it. Milliseconds since 1970."""
+        """Return whether a moment is in it. Milliseconds since 1970."""
         start, end = (datetime(day.year, day.month, 1, tzinfo=UTC).timestamp() for day in self)
         return start * 1000 <= time_ms < end * 1000
 
@@ -113,7 +113,7 @@ class Budget(Following):
         self._warned = ("", 0.0)
 
     async def seed(self, month: Month) -> bool:
-        """Add what the usage log knows of a month to its budget, unless that was done before; whether it was done here.
+        """Add what the usage log knows of a month to its budget, once; return whether it was added now.
 
         Whoever calls this at the same time, it is done once, and every request counts once: those on their way to the
         log, those in the log, and those that were settled in Redis since it lost its data. Hence the order: a request

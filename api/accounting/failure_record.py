@@ -28,7 +28,7 @@ def ended(
     began_at: float,
     catalogue: Catalogue,
 ) -> UsageRecord:
-    """The record of a request that ended with an error. Tokens are an estimate, and cost what a paid API asks for them.
+    """Return the record of a request that ended with an error. Tokens are estimated, and priced as a paid API would.
 
     Args:
         record: as it was opened.

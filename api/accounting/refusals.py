@@ -26,7 +26,7 @@ class Refusals:
         self._totals: dict[str, tuple[int, int]] = {}
 
     def counted(self, owner: str, minute: int, total: int) -> None:
-        """Note how many refusals of an owner there were in a minute."""
+        """Record how many refusals of an owner there were in a minute."""
         if len(self._totals) >= MOST_OWNERS:
             self._totals = {name: known for name, known in self._totals.items() if known[0] >= minute}
         self._totals[owner] = (minute, total)

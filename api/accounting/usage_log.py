@@ -131,7 +131,7 @@ class UsageLogWriter:
         self._wake.set()
 
     def _count_now(self) -> None:
-        """Make the counted rows steps: one each, however many requests they stand for."""
+        """Build the counted rows: one each, however many requests they stand for."""
         counting, self._counting = self._counting, {}
         for row, (record, number) in counting.items():
             self._later(self._row_step(row, record, 1, number), partial(self._counted, row))

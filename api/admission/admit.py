@@ -111,7 +111,7 @@ async def admit(
 
 
 def _spent(answer: bytes) -> BudgetSpent:
-    """The error for a budget that does not cover a request: the key's or the gateway's, for good or for now."""
+    """Return the error for a budget that does not cover a request: the key's or the gateway's, for good or for now."""
     whose = "this key's" if answer.startswith(b"key") else "the gateway's"
     if answer.endswith(b"held"):
         return BudgetSpent(

@@ -64,7 +64,7 @@ class Authenticator:
         self._news = 0
 
     async def authenticate(self, headers: Headers) -> Principal:
-        """The principal of a request.
+        """Return the principal of a request.
 
         Raises:
             Unauthenticated: there is no key, or none that is valid.

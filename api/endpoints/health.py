@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 async def health() -> Response:
-    """Say that this process answers; always 200."""
+    """Answer 200 always: this process is alive."""
     return json_response({"status": "ok", "base_url": gateway().settings.public_url})
 
 

@@ -44,7 +44,7 @@ def preflight(asked: Headers) -> Response:
 
 
 def mark(response: Response, origin: str) -> None:
-    """Let a browser of `origin` read the response."""
+    """Allow a browser of `origin` to read the response."""
     response.headers["access-control-allow-origin"] = origin
     response.headers["access-control-expose-headers"] = _EXPOSED
     if origin != "*":

@@ -62,7 +62,7 @@ class Intake:
         self._is_dropped = False
 
     def admit(self) -> None:
-        """Let the body in.
+        """Admit the body.
 
         Raises:
             Overloaded: the process holds as many bytes of bodies as it may.
@@ -73,12 +73,12 @@ class Intake:
         self._is_wanted.set()
 
     def arrived(self, size: int) -> None:
-        """Give back what was reserved beyond the body's true size."""
+        """Release what was reserved beyond the body's true size."""
         self._budget.take(size - self._taken)
         self._taken = size
 
     def close(self) -> None:
-        """Give back what is reserved; the request is over."""
+        """Release what is reserved; the request is over."""
         self.arrived(0)
 
     async def receive(self) -> Any:

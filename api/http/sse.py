@@ -24,7 +24,7 @@ _HEADERS: Final = {
 
 
 async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Response:
-    """The response to a streaming request: its head goes out with the first content.
+    """Return the response to a streaming request: its head goes out with the first content.
 
     Args:
         inflight: an admitted request.
@@ -40,7 +40,7 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
 
 
 async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterator[bytes]:
-    """The events; where the head went out before it was known who answers, a comment says so."""
+    """Yield the events; a comment names who answers where the head went out before that was known."""
     is_named = inflight.served_by is not None
     try:
         while chunk is not None:

@@ -69,12 +69,12 @@ class Delivery:
         return True
 
     def arrived(self, size: int) -> None:
-        """Note that the next frame in order is here."""
+        """Record that the next frame in order is here."""
         self.expected += 1
         self.unacknowledged += size
 
     def acknowledged(self) -> None:
-        """Note that the worker is being told how far its frames have come."""
+        """Record that an acknowledgement is on its way to the worker."""
         self.unacknowledged = 0
 
     def may_ask(self, now: float) -> bool:
@@ -85,20 +85,20 @@ class Delivery:
         return True
 
     def moved(self, patience_s: float) -> None:
-        """Note that it waits in a queue from now on, for so many seconds at most."""
+        """Record that it waits in a queue from now on, for so many seconds at most."""
         self.patient_until = time.monotonic() + patience_s
 
     def waits(self, now: float) -> None:
-        """Note that it was seen waiting in a queue that is served."""
+        """Record that it was seen waiting in a queue that is served."""
         self.seen_at = now
         self.doubted_at = None
 
     def doubted_s(self, now: float) -> float:
-        """Note that it neither waits nor has a worker; return for how many seconds that has been so."""
+        """Record that it neither waits nor has a worker; return for how many seconds that has been so."""
         if self.doubted_at is None:
             self.doubted_at = now
         return now - self.doubted_at
 
     def cancel(self, reason: CancelReason, on_lost: Callable[[], None]) -> None:
-        """Note that it is to stop."""
+        """Record that it is to stop."""
         self.cancelled = (reason, on_lost)

@@ -71,7 +71,7 @@ class IncomingStream:
 
     @property
     def over(self) -> bool:
-        """True once the attempt has ended, well or not."""
+        """Return whether the attempt has ended, well or not."""
         return self.ended or self.error is not None
 
     # --- what the relay's receiver calls ---
@@ -112,7 +112,7 @@ class IncomingStream:
         self._wake()
 
     def move(self, target: Target) -> None:
-        """Note that the attempt waits at `target`, unless a worker has said by now who has it."""
+        """Record that the attempt waits at `target`, unless a worker has said by now who has it."""
         if self.started_at is None:
             self.target = target
 
@@ -148,7 +148,7 @@ class IncomingStream:
         self._wake()
 
     def start_recheck(self) -> None:
-        """Note that another place is being looked for."""
+        """Record that another place is being looked for."""
         self.wait_limit_exceeded = False
 
     def take(self) -> bytes:

@@ -43,7 +43,7 @@ class LivenessJudge:
         self._load_of = load_of
 
     async def judge(self) -> None:
-        """Look at every attempt that is waited for.
+        """Judge every attempt that is waited for.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
@@ -68,7 +68,7 @@ class LivenessJudge:
             self._judge_unstarted(delivery, now, waiting=answers[position] is not None)
 
     def _judge_unstarted(self, delivery: Delivery, now: float, *, waiting: bool) -> None:
-        """A job that neither waits nor was started within the bound was claimed by one that died."""
+        """Fail a job that waited too long, or that was claimed by a worker that died before it said so."""
         load = self._load_of(delivery.stream.target.queue)
         if waiting and now > delivery.patient_until:
             model = delivery.stream.target.model

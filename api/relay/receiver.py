@@ -104,7 +104,7 @@ class RelayReceiver:
 
     @property
     def connected(self) -> bool:
-        """True while frames can arrive."""
+        """Return whether frames can arrive."""
         return self._ready.is_set()
 
     def __len__(self) -> int:
@@ -118,13 +118,13 @@ class RelayReceiver:
         self._deliveries[stream.key] = Delivery(stream, on_overrun)
 
     def moved(self, stream: IncomingStream, target: Target, patience_s: float) -> None:
-        """Note that the attempt waits in the queue of `target` from now on, for so many seconds at most."""
+        """Record that the attempt waits in the queue of `target` from now on, for so many seconds at most."""
         stream.move(target)
         if (delivery := self._deliveries.get(stream.key)) is not None:
             delivery.moved(patience_s)
 
     def has_worker(self, stream: IncomingStream) -> bool:
-        """Tell if a worker has said that it has the attempt."""
+        """Return whether a worker has said that it has the attempt."""
         delivery = self._deliveries.get(stream.key)
         return delivery is not None and delivery.worker is not None
 
@@ -228,7 +228,7 @@ class RelayReceiver:
     # --- time ---
 
     async def _beat(self) -> None:
-        """Once a heartbeat: say that this process lives, and judge who is silent."""
+        """Publish at each heartbeat that this process lives, and judge the silent workers."""
         life_ms = int(self._settings.heartbeat_bound_s * 1000)
         identity = self.api_id.hex()
         while True:
@@ -248,7 +248,7 @@ class RelayReceiver:
             await asyncio.sleep(self._settings.heartbeat_s)
 
     def _end_outage(self) -> None:
-        """When Redis stays away too long, whoever waits for frames is told so."""
+        """Fail every attempt that somebody waits for when Redis stays away too long."""
         now = time.monotonic()
         if self.connected:
             self._connected_at = now

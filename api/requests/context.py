@@ -146,7 +146,7 @@ class RequestContext:
         return BudgetLimits(*(None if usd is None else nano_usd(usd) for usd in budgets_usd))
 
     def _priority(self) -> str:
-        """The priority that the request asks for.
+        """Return the priority that the request asks for.
 
         Raises:
             InvalidRequest: there is no such priority.

@@ -44,14 +44,14 @@ class Failover:
         self._retries = 0
 
     def placed(self, target: Target) -> float | None:
-        """Note where the attempt waits; return after how many seconds to look for another place, None for never."""
+        """Record where the attempt waits; return after how many seconds to look for another place, None for never."""
         self._choose(target)
         if target.tier == "local" and any(map(_takes_overflow, self._left)):
             return self._local_max_wait_s
         return None
 
     def moved(self, target: Target) -> float | None:
-        """As `placed`, for a job that waited too long somewhere else.
+        """Record where a job waits now that waited too long somewhere else; the result is as of `placed`.
 
         It may come back to the local tier, however long the wait, where what it moves to cannot serve.
         """
@@ -61,7 +61,7 @@ class Failover:
         return recheck_s
 
     def stayed(self) -> float:
-        """Note that nothing else had room; return after how many seconds to check again."""
+        """Record that nothing else had room; return after how many seconds to check again."""
         self._recheck_s = min(2 * self._recheck_s, LONGEST_RECHECK_S)
         return self._recheck_s
 
@@ -70,7 +70,7 @@ class Failover:
         return [candidate for candidate in self._left if _takes_overflow(candidate)]
 
     def failed(self, error: GatewayError, served_by: Target, attempt: int) -> list[Candidate]:
-        """Note that an attempt failed before its first content; return what may be tried next, should it be live.
+        """Record that an attempt failed before its first content; return what may be tried next, should it be live.
 
         Args:
             error: how it failed.
@@ -91,7 +91,7 @@ class Failover:
         self._left = [candidate for candidate in everything if candidate.target != target]
 
     def _may_retry(self, error: GatewayError) -> bool:
-        """Tell if the same target may serve after all: by another worker, or with another of its accounts."""
+        """Return whether the same target may serve after all: by another worker, or with another of its accounts."""
         if isinstance(error, WorkerLost | Draining):
             return self._retries < EXTRA_ATTEMPTS
         return error.retry_here and self._retries < EXTRA_ACCOUNTS
@@ -107,5 +107,5 @@ def acceptable_now(live: Iterable[Candidate]) -> list[Candidate]:
 
 
 def _takes_overflow(candidate: Candidate) -> bool:
-    """Tell if a job that waits too long may move there: to another tier, or where the wait is bounded."""
+    """Return whether a job that waits too long may move there: to another tier, or where the wait is bounded."""
     return candidate.target.tier != "local" or candidate.most_wait_ms > 0

@@ -98,7 +98,7 @@ class InflightRequest:
 
     @property
     def served_by(self) -> tuple[Target, int] | None:
-        """Backend and attempt number that served the request; None until decided."""
+        """Return the backend and attempt number that served the request; None until decided."""
         stream = self._stream
         if stream is None or not (stream.committed or stream.over):
             return None
@@ -137,7 +137,7 @@ class InflightRequest:
         return b"".join(parts)
 
     async def read_first(self, head_wait_s: float) -> bytes | None:
-        """As `read`, but b"" comes only after `head_wait_s` seconds without content."""
+        """Read like `read`, but return b"" only after `head_wait_s` seconds without content."""
         timer = asyncio.get_running_loop().call_later(head_wait_s, self._head_due)
         try:
             while True:
@@ -169,7 +169,7 @@ class InflightRequest:
         return self._stream
 
     def _placed(self, target: Target, recheck_s: float | None) -> None:
-        """The attempt stands in the queue of `target`, or did."""
+        """Follow the attempt that was put into the queue of `target`, and plan the next recheck."""
         self._relay.moved(self._current(), target, self._patience_s())
         self._job.is_known()
         if self._recheck_timer is not None:
@@ -237,7 +237,7 @@ class InflightRequest:
         self._relay.forget(self._current())
 
     def _overrun(self) -> None:
-        """The client reads too slowly for what has arrived: its connection is aborted, and the model stopped."""
+        """Abort the client's connection and stop the model: the client reads too slowly for what has arrived."""
         if self._over:
             return
         self._end()
@@ -275,7 +275,7 @@ class InflightRequest:
         self._relay.cancel(stream, reason, lambda: self._close(stream, cancelled_for(reason)))
 
     async def _leave(self, stream: IncomingStream) -> None:
-        """Wait for a failed attempt no longer. One that was aborted still runs: it is heard until it has stopped."""
+        """Stop waiting for a failed attempt. One that was aborted still runs: it is heard until it has stopped."""
         withdrawn = not self._relay.has_worker(stream) and await self._job.withdraw(stream)
         if stream.is_aborted and not withdrawn:
             self._cancel(stream, CancelReason.DRAINING)

@@ -48,7 +48,7 @@ class QueuedJob:
         return await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.MOVE)
 
     def is_known(self) -> None:
-        """Note that it is known where the job was put."""
+        """Record that it is known where the job was put."""
         self._maybe_at = ()
 
     async def withdraw(self, stream: IncomingStream) -> bool:

@@ -78,7 +78,7 @@ class Eligibility:
         )
 
     def refusal(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
-        """Why a model cannot serve a request, if it cannot: known before it is tried."""
+        """Return the error of a model that cannot serve a request, known before it is tried; None if it can."""
         if request.endpoint not in model.endpoints:
             return InvalidRequest(
                 f"The model '{model.id}' is not for {request.endpoint}.", param="model", code="wrong_endpoint"

@@ -75,14 +75,14 @@ class Capacity(Following):
         self._outage = OutageLog(_log, "Redis")
 
     def backends(self, tier: Tier | None = None) -> Iterator[BackendInfo]:
-        """The live backends, of one tier or of all; several workers may serve the same queue."""
+        """Yield the live backends, of one tier or of all; several workers may serve the same queue."""
         for announcement in self._announcements:
             for backend in announcement.backends:
                 if tier is None or backend.tier == tier:
                     yield backend
 
     def models(self, tier: Tier | None = None) -> dict[str, LocalModel]:
-        """The models on offer, by name."""
+        """Return the models on offer, by name."""
         return {model.id: model for backend in self.backends(tier) for model in backend.models}
 
     def was_served(self, tier: Tier, provider: str) -> bool:
@@ -90,7 +90,7 @@ class Capacity(Following):
         return (tier, provider) in self._seen
 
     def local(self, name: str) -> list[tuple[BackendInfo, LocalModel]]:
-        """The live local backends that have a model of this name. Ollama's tag `:latest` may be left out."""
+        """Return the live local backends that have a model of this name. Ollama's tag `:latest` may be left out."""
         return self._local.get(name, [])
 
     def was_local(self, name: str) -> bool:
@@ -106,7 +106,7 @@ class Capacity(Following):
         return queue in self._loads
 
     async def look(self) -> None:
-        """Read the announcements; while Redis does not answer, what was last read holds."""
+        """Refresh from the announcements; while Redis does not answer, what was last read holds."""
         try:
             await self.refresh()
         except UNREACHABLE as error:
@@ -214,7 +214,7 @@ def _loads(backends: Iterable[BackendInfo]) -> dict[str, Load]:
 
 
 def _mean(*weighted: tuple[int, float]) -> float:
-    """The mean of what is known; 0 where nothing is."""
+    """Return the mean of what is known; 0 where nothing is."""
     known = [(weight, value) for weight, value in weighted if value]
     weights = sum(weight for weight, _ in known)
     return sum(weight * value for weight, value in known) / weights if weights else 0.0

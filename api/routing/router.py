@@ -130,7 +130,7 @@ class Router:
         raise self._nobody(request, "No model can be reached now: neither a local one nor one of the other tiers.")
 
     def _bounded(self, found: list[Candidate]) -> list[Candidate]:
-        """Local candidates with a bound on the wait that is expected, and once more without, after everything else."""
+        """Bound the expected wait of the local candidates, and add each once more without a bound, after all others."""
         most_wait_ms = int(self._settings.local_max_wait_s * 1000)
         bounded: list[Candidate] = []
         for candidate in found:
@@ -150,7 +150,7 @@ class Router:
         return found
 
     def _nobody(self, request: RoutingRequest, message: str) -> GatewayError:
-        """The error where there is no candidate: for now, or for as long as no model is installed."""
+        """Return the error where there is no candidate: for now, or for as long as no model is installed."""
         if request.endpoint == "embeddings" and any(backend.models for backend in self._capacity.backends("local")):
             return ModelNotConfigured(
                 "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
@@ -171,7 +171,7 @@ class Router:
         return self._in_order(request, tier, names)
 
     def _in_order(self, request: RoutingRequest, tier: Tier, names: Iterable[str]) -> list[Candidate]:
-        """The models of a tier that has them, one after the other; those that their API lists, if it lists any.
+        """Return the models of a tier that has them, one after the other; those that their API lists, if it lists any.
 
         Raises:
             CallerError: the tier is there, but none of them can do what is asked.
@@ -194,7 +194,7 @@ class Router:
         return list({candidate.target: candidate for candidate in found}.values())
 
     def _local_choice(self, request: RoutingRequest) -> list[Candidate]:
-        """For `auto` and `local`: the model that is meant, else on each backend one that can do it, a loaded one first.
+        """Choose the local model that is meant, else on each backend one that can serve, a loaded one first.
 
         Raises:
             CallerError: there are models, but none can do it.
@@ -220,7 +220,7 @@ class Router:
         return list({candidate.target.queue: candidate for candidate in found}.values())
 
     def _forced(self, request: RoutingRequest, model: str) -> list[Candidate]:
-        """The candidates of a name that forces a tier other than the local one."""
+        """Return the candidates of a name that forces a tier other than the local one."""
         family, name = family_of(model), request.model
         if family is None:
             raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
@@ -253,7 +253,7 @@ class Router:
         return [backend for backend in self._capacity.backends(tier) if backend.provider == provider]
 
     def _able(self, request: RoutingRequest, options: Iterable[tuple[BackendInfo, LocalModel]]) -> list[Candidate]:
-        """A candidate for each queue whose model can do what is asked.
+        """Return a candidate for each queue whose model can do what is asked.
 
         Raises:
             CallerError: there is none; why the first cannot.

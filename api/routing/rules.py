@@ -77,11 +77,11 @@ class RoutingTable(Following):
         self.is_behind = False
 
     def tiers(self, task_class: Endpoint) -> tuple[Tier, ...]:
-        """The enabled tiers of `auto`, the first to try first."""
+        """Return the enabled tiers of `auto`, the first to try first."""
         return self._tiers[task_class]
 
     async def rules(self) -> list[Rule]:
-        """All rules as they are in the database, the defaults among them.
+        """Return all rules as they are in the database, the defaults among them.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now.
@@ -89,7 +89,7 @@ class RoutingTable(Following):
         return list(_rules_of(await self._database.fetch(queries.LIST_ROUTING)).values())
 
     async def change(self, changes: Sequence[RuleChange]) -> list[Rule]:
-        """Change rules, all or none, here and in every process; returns all rules as they then are.
+        """Change rules, all or none, here and in every process; return all rules as they then are.
 
         Raises:
             WrongRules: a rule is named twice or changed in nothing, or a class would be left without a tier.
@@ -112,7 +112,7 @@ class RoutingTable(Following):
         return list(rules.values())
 
     async def look(self) -> None:
-        """Read the rules. One look at a time: an older one must not overwrite what a newer one saw."""
+        """Refresh the rules. One read at a time: an older one must not overwrite what a newer one saw."""
         try:
             async with self._one_look:
                 self._tiers = _tiers_of(_rules_of(await self._database.fetch(queries.LIST_ROUTING)))
@@ -125,7 +125,7 @@ class RoutingTable(Following):
 
 
 def names_of(change: RuleChange) -> tuple[Endpoint, SourceTier]:
-    """The class and the tier of the rule that is meant."""
+    """Return the class and the tier of the rule that is meant."""
     return change.task_class, _SOURCE_TIER_OF[change.source_tier]
 
 
@@ -149,7 +149,7 @@ def _changed(rule: Rule, change: RuleChange) -> Rule:
 
 
 def _rules_of(rows: Iterable[asyncpg.Record]) -> dict[tuple[Endpoint, SourceTier], Rule]:
-    """Every rule; rows of classes and tiers that are not known (of a newer version) are left out."""
+    """Return every rule; rows of unknown classes and tiers (of a newer version) are left out."""
     rules = {
         (task_class, source_tier): Rule(task_class, source_tier, priority, enabled=True)
         for task_class in TASK_CLASSES
@@ -160,7 +160,7 @@ def _rules_of(rows: Iterable[asyncpg.Record]) -> dict[tuple[Endpoint, SourceTier
 
 
 def _tiers_of(rules: Mapping[tuple[Endpoint, SourceTier], Rule]) -> dict[Endpoint, tuple[Tier, ...]]:
-    """The enabled tiers of each class by priority; those of one priority in the order local, gemini, paid."""
+    """Return the enabled tiers of each class by priority; those of one priority in the order local, gemini, paid."""
     return {
         task_class: tuple(
             sorted(

@@ -128,7 +128,7 @@ async def _check_imports(tree: Tree) -> None:
 
 
 def _check_folders(tree: Tree, target: Target) -> None:
-    """`python -m` imports from the working directory first, so that must be the tree."""
+    """Check that every process runs in its tree: `python -m` imports from the working directory first."""
     for pid in (pid for group, pids in target.groups.items() if group != "valkey" for pid in pids):
         if Path(f"/proc/{pid}/cwd").resolve() != tree.folder:
             raise StackFailed(f"process {pid} does not run in {tree.folder}")

@@ -62,17 +62,17 @@ class Usage:
 
     @property
     def others(self) -> float:
-        """The share of the machine that other processes used."""
+        """Return the share of the machine that other processes used."""
         return self.others_s / self.capacity if self.capacity else 0.0
 
     @property
     def steal(self) -> float:
-        """The share of the machine that the hypervisor took."""
+        """Return the share of the machine that the hypervisor took."""
         return self.steal_s / self.capacity if self.capacity else 0.0
 
     @property
     def is_busy(self) -> bool:
-        """Tell if figures measured over this time are not to be trusted."""
+        """Return whether figures measured over this time are not to be trusted."""
         return self.others > OTHERS_LIMIT or self.steal > STEAL_LIMIT
 
 

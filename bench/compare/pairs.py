@@ -69,12 +69,12 @@ class Rounds:
 
     @property
     def failures(self) -> list[str]:
-        """Replies that were not whole."""
+        """Return the number of replies that were not whole."""
         return [text for found in self.samples for runs in found.values() for one in runs for text in one.failures]
 
     @property
     def is_busy(self) -> bool:
-        """Tell if the machine was busy with other things for any of the figures."""
+        """Return whether the machine was busy with other things for any of the figures."""
         return any(self.usage(figure).is_busy for figure in FIGURES)
 
 

@@ -84,12 +84,12 @@ class LowerBound:
         self._capacities = [work] * self._buckets + [of_minute] * self._minutes + [of_day]
 
     def usd(self, steps: int = STEPS) -> float:
-        """The bound: what any router pays for the day at least, in US dollars."""
+        """Return the bound: what any router pays for the day at least, in US dollars."""
         saved = min((outcome.saved for outcome in self._descent(steps)), default=self._all_nano_usd)
         return max(0.0, self._all_nano_usd - self._always_saved - saved) / 1e9
 
     def _descent(self, steps: int) -> Iterator[_Outcome]:
-        """Prices that come closer and closer to the best ones (Adam, on prices in units of what is usual)."""
+        """Yield the outcomes of prices ever closer to the best ones (Adam, on prices in units of what is usual)."""
         units = self._units()
         prices = [0.0] * len(units)
         mean, square = [0.0] * len(units), [0.0] * len(units)
@@ -106,7 +106,7 @@ class LowerBound:
                     prices[place] = max(0.0, prices[place] + size * mean[place] / (1 - _MEMORY ** (step + 1)) / scale)
 
     def _units(self) -> list[float]:
-        """Usual prices: of a token at home, of a request."""
+        """Return usual prices: of a token of the local tier, of a request."""
         count = max(1, len(self._asking))
         of_request = self._all_nano_usd / count
         work = sum(place.rate * self._length_s(place) for asking in self._asking for place in asking.places[:1])
@@ -117,7 +117,7 @@ class LowerBound:
         return (place.last - place.first) * self._bucket_s + place.ends_s - place.begins_s
 
     def _outcome(self, prices: list[float]) -> _Outcome:
-        """What these prices prove."""
+        """Return the bound that these prices prove."""
         work, minutes, day = prices[: self._buckets], prices[self._buckets : -1], prices[-1]
         until = [0.0, *accumulate(price * self._bucket_s for price in work)]
         overuse = [-capacity for capacity in self._capacities]

@@ -20,7 +20,7 @@ _DAY_MS = 86_400_000
 
 
 def faults_of(requests: Sequence[Request], served: Sequence[Served], site: Site) -> list[str]:
-    """What is wrong with a day, in words; nothing where it was possible. Days of quotas begin with the day."""
+    """Describe what is impossible about a day; nothing where it was possible. Days of quotas begin with the day."""
     faults = list(_not_once(requests, served))
     by_queue: dict[str, list[Served]] = defaultdict(list)
     by_quota: dict[tuple[str, str], list[Served]] = defaultdict(list)
@@ -46,7 +46,7 @@ def _not_once(requests: Sequence[Request], served: Sequence[Served]) -> Iterator
 
 
 def _crowded(upstream: Upstream, served: Iterable[Served]) -> Iterator[str]:
-    """At a moment, what ends goes before what begins."""
+    """Yield a fault where more run at once than there are slots. At a moment, what ends goes before what begins."""
     steps = sorted(step for one in served for step in ((one.began_ms, 1), (one.ended_ms, -1)))
     running = most = 0
     for _, change in steps:

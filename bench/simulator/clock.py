@@ -43,18 +43,18 @@ class Clock:
         self.now_ms = began_ms
 
     def time(self) -> float:
-        """Seconds since 1970."""
+        """Return the seconds since 1970."""
         return self.now_ms / 1000
 
     monotonic = time
 
     def now(self, zone: tzinfo | None = UTC) -> datetime:
-        """The same as a moment."""
+        """Return the same as a moment."""
         return datetime.fromtimestamp(self.now_ms / 1000, zone)
 
     @contextmanager
     def in_charge(self) -> Iterator[None]:
-        """The gateway's modules that the simulator runs go by this clock."""
+        """Let the gateway's modules that the simulator runs go by this clock."""
         with ExitStack() as stack:
             for module in (api.routing.live_backends, shared.queue.placement, shared.queue.arq_queue):
                 stack.enter_context(patch.object(module, "time", self))
@@ -95,7 +95,7 @@ class ClockedRedis:
         return await self._redis.execute_command(command, *arguments)  # type: ignore[no-untyped-call]
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
-        """A pipeline, for commands that do not ask for the time."""
+        """Return a pipeline, for commands that do not ask for the time."""
         return self._redis.pipeline(transaction=transaction)
 
     def __getattr__(self, name: str) -> Any:

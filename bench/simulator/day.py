@@ -101,20 +101,20 @@ class Simulator:
 
     @property
     def now_ms(self) -> int:
-        """Milliseconds since the day began."""
+        """Return the milliseconds since the day began."""
         return self._clock.now_ms - self._clock.began_ms
 
     def at(self, moment_ms: int, happens: Callable[[], Awaitable[None]]) -> None:
-        """Have something happen at a moment of the day."""
+        """Schedule something for a moment of the day."""
         heappush(self._agenda, (moment_ms, next(self._number), happens))
 
     async def placed(self, target: Target, *, moved: bool = False) -> None:
-        """A job was put into a queue: its worker is woken."""
+        """Wake the worker of the queue that a job was put into."""
         self.day.moved += moved
         await self._work(self._workforce[target.queue])
 
     async def look(self) -> None:
-        """Know of the workers what an api process knows by now."""
+        """Refresh what an api process knows of the workers by now."""
         await self._workforce.look()
 
     def _arrival(self, request: Request) -> Callable[[], Awaitable[None]]:

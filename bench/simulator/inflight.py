@@ -32,13 +32,13 @@ class Agenda(Protocol):
         """Return the milliseconds since the day began."""
 
     def at(self, moment_ms: int, happens: Callable[[], Awaitable[None]]) -> None:
-        """Have something happen at a moment of the day."""
+        """Schedule something for a moment of the day."""
 
     async def placed(self, target: Target, *, moved: bool = False) -> None:
-        """Note that a job was put into a queue."""
+        """Record that a job was put into a queue."""
 
     async def look(self) -> None:
-        """Learn of the workers what an api process knows by now."""
+        """Refresh what an api process knows of the workers by now."""
 
 
 class SimulatedRequest:
@@ -80,7 +80,7 @@ class SimulatedRequest:
         self._version = 0
 
     async def begin(self, principal: Principal) -> None:
-        """Be admitted.
+        """Admit the request.
 
         Raises:
             GatewayError: it was refused.
@@ -89,7 +89,7 @@ class SimulatedRequest:
         self._placed(self._candidates[admitted.candidate].target)
 
     def started(self, target: Target) -> None:
-        """Note that a worker has claimed it."""
+        """Record that a worker has claimed it."""
         self._has_started = True
         self.target = target
 
@@ -110,7 +110,7 @@ class SimulatedRequest:
         self._placed(live[chosen].target)
 
     def finished(self) -> None:
-        """Note that it was answered."""
+        """Record that it was answered."""
         self._version += 1
 
     def record(self, cost_usd: float) -> UsageRecord:

@@ -71,7 +71,7 @@ class _Program:
 
 
 def requests_of(load: Load) -> list[Request]:
-    """The requests of a day, in the order in which they come."""
+    """Return the requests of a day, in the order in which they come."""
     chance = random.Random(load.seed)
     programs = [_program(load, place, chance) for place in range(load.programs)]
     weights = [program.weight for program in programs]
@@ -89,7 +89,7 @@ def requests_of(load: Load) -> list[Request]:
 
 
 def _program(load: Load, place: int, chance: random.Random) -> _Program:
-    """The busiest sends most: weights as 1, 1/2, 1/3, ..."""
+    """Return the program at a place of the ranking; the busiest sends most: weights as 1, 1/2, 1/3, ..."""
     return _Program(
         1 / (place + 1),
         load.prompt_median * chance.lognormvariate(0, load.between),
@@ -98,7 +98,7 @@ def _program(load: Load, place: int, chance: random.Random) -> _Program:
 
 
 def _moments(load: Load, weights: list[float], chance: random.Random) -> list[tuple[float, int]]:
-    """When the requests come, in seconds, and from which program."""
+    """Return the moments at which the requests come, in seconds, and from which program."""
     curve = list(accumulate(_busyness(minute / 60) for minute in range(_MINUTES)))
 
     def moment() -> float:
@@ -118,7 +118,7 @@ def _moments(load: Load, weights: list[float], chance: random.Random) -> list[tu
 
 
 def _busyness(hour: float) -> float:
-    """The daily curve: little at night, a working day, a peak in the evening."""
+    """Return the daily curve at an hour: little at night, a working day, a peak in the evening."""
     day = 0.6 * math.exp(-(((hour - 13) / 4) ** 2))
     evening = math.exp(-(((hour - 20) / 1.5) ** 2))
     return 0.1 + day + evening

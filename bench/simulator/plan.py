@@ -37,7 +37,7 @@ RULES: Final = tuple(Rule(*choice) for choice in product(_WAIT_SHARES, (False, T
 
 
 def best_plan(requests: Sequence[Request], site: Site, *, waits_for_quota: bool = True) -> list[Served]:
-    """The cheapest of the plans that serve in the order of arrival and pay only where nothing free is left in time.
+    """Return the cheapest plan that serves in the order of arrival and pays only where nothing free is left in time.
 
     Args:
         requests: the day.
@@ -49,7 +49,7 @@ def best_plan(requests: Sequence[Request], site: Site, *, waits_for_quota: bool 
 
 
 def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota: bool = True) -> list[Served]:
-    """One day, planned by a rule."""
+    """Plan one day by a rule."""
     backends = [_LocalBackend(upstream) for upstream in site.hosts]
     quotas = [
         _Free(f"project-{number}", model, site.catalogue.quota(model))
@@ -112,7 +112,7 @@ class _Free:
         self._today = 0
 
     def begins_ms(self, request: Request) -> int | None:
-        """The first moment that its quotas allow; None where they never do today."""
+        """Return the first moment that its quotas allow; None where they never do today."""
         quota = self._quota
         if quota.requests_per_day is not None and self._today >= quota.requests_per_day:
             return None

@@ -70,17 +70,17 @@ class Outcome:
 
     @property
     def paid_usd(self) -> float:
-        """What `auto` paid."""
+        """Return the US dollars that `auto` paid."""
         return _usd(self.day.served)
 
     @property
     def planned_usd(self) -> float:
-        """What the all-knowing router paid."""
+        """Return the US dollars that the all-knowing router paid."""
         return _usd(self.planned)
 
     @property
     def is_within(self) -> bool:
-        """Whether `auto` paid at most 5 % more than the all-knowing router, and everything was possible."""
+        """Return whether `auto` paid at most 5 % more than the all-knowing router, and everything was possible."""
         return not self.faults and self.paid_usd <= (1 + MOST_EXTRA) * self.planned_usd
 
 
@@ -112,7 +112,7 @@ async def simulate(redis: Redis, load: Load, site: Site) -> Outcome:
 
 
 async def _budget_faults(redis: Redis, clock: Clock, day: Day) -> list[str]:
-    """Whether the month's budget says what was paid, and nothing is reserved any more."""
+    """Yield the faults of the month's budget: it must match what was paid, with nothing reserved any more."""
     raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(clock.began_ms))  # type: ignore[misc]
     spent, held = int(raw.get(b"spent", 0)), int(raw.get(b"held", 0))
     paid = sum(one.cost_nano_usd for one in day.served)
@@ -120,7 +120,7 @@ async def _budget_faults(redis: Redis, clock: Clock, day: Day) -> list[str]:
 
 
 def report_of(outcome: Outcome) -> Report:
-    """As it is printed."""
+    """Return the report of a simulated day."""
     report = Report("Routing: what auto pays for a day")
     rows = [
         _row("auto", outcome, outcome.day.served),
@@ -186,7 +186,7 @@ def _row(name: str, outcome: Outcome, served: Sequence[Served]) -> tuple[str, ..
 
 
 async def simulate_alone(load: Load, site: Site) -> Outcome:
-    """As `simulate`, in a Valkey of its own."""
+    """Run `simulate` in a Valkey of its own."""
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as folder:
         async with EmbeddedValkey(Path(folder)) as url:
             redis = redis_client.connect(url)
@@ -199,7 +199,7 @@ async def simulate_alone(load: Load, site: Site) -> Outcome:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate the day that is asked for; the exit code."""
+    """Simulate the day that is asked for; return the exit code."""
     asked = _parser().parse_args(arguments)
     given = {name: value for name, value in vars(asked).items() if name in Load.__dataclass_fields__}
     load = Load(**given)

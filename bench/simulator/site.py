@@ -37,17 +37,17 @@ class Upstream:
 
     @property
     def queue(self) -> str:
-        """The name of its queue."""
+        """Return the name of its queue."""
         return queue_name(self.tier, self.name)
 
     def service_ms(self, request: Request) -> int:
-        """How long it is busy with a request."""
+        """Return for how many milliseconds it is busy with a request."""
         seconds = request.prompt_tokens / self.prompt_per_s + request.output_tokens / self.output_per_s
         return max(1, round(1000 * seconds))
 
 
 def host(number: int, slots: int, output_per_s: float) -> Upstream:
-    """A host at home; it reads prompts thirty times as fast as it writes."""
+    """Return a host of the local tier; it reads prompts thirty times as fast as it writes."""
     return Upstream("local", "openai", f"host-{number}:8000", slots, output_per_s, 30 * output_per_s)
 
 
@@ -73,15 +73,15 @@ class Site:
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
-        """All of them."""
+        """Return every upstream, the local hosts first."""
         return (*self.hosts, *((GEMINI,) if self.projects else ()), PAID)
 
     @property
     def paid_model(self) -> str:
-        """What `auto` uses where it has to pay."""
+        """Return the model that `auto` uses where it has to pay."""
         return self.catalogue.auto.paid[0]
 
     def cost_nano_usd(self, request: Request) -> int:
-        """What a request costs if it is paid for, in billionths of a US dollar."""
+        """Return the price of a request if it is paid for, in billionths of a US dollar."""
         usage = Usage(request.prompt_tokens, request.output_tokens)
         return nano_usd(self.catalogue.cost_usd(self.paid_model, usage))

@@ -71,16 +71,16 @@ class Worker:
         self._backend.models = _models(site, upstream)
 
     def closed_ms(self) -> dict[str, int]:
-        """Until when no account can serve a model."""
+        """Return until when no account can serve a model."""
         return {model: until for model, until in self._closed.items() if until > self._clock.now_ms}
 
     def info(self) -> BackendInfo:
-        """What is announced of its backend."""
+        """Return the backend's announcement."""
         self.has_news = False
         return self._backend.info()
 
     async def claim(self) -> list[Job]:
-        """The next jobs, as many as there are free slots."""
+        """Claim the next jobs, as many as there are free slots."""
         free = self.upstream.slots - self._running
         if free <= 0:
             return []
@@ -92,7 +92,7 @@ class Worker:
         return jobs
 
     async def hold(self, job: Job, prompt_tokens: int) -> Hold | Refusal | None:
-        """What an attempt needs of a free project, as `Accounts` takes it; None at other tiers."""
+        """Lease the quota that an attempt needs of a free project, as `Accounts` does; return None at other tiers."""
         if job.tier != "gemini":
             return None
         quota = self._site.catalogue.quota(job.model)
@@ -107,7 +107,7 @@ class Worker:
         return taken if isinstance(taken, Refusal) else Hold(taken, accounts[taken.account])
 
     async def settle(self, hold: Hold, model: str, request: Request) -> None:
-        """The attempt went well."""
+        """Settle an attempt that went well."""
         all_tokens = request.prompt_tokens + request.output_tokens
         await self._store.settle(
             "good",
@@ -121,7 +121,7 @@ class Worker:
     async def finish(
         self, job: Job, record: UsageRecord | None, *, served_ms: int | None = None, tokens: int = 0
     ) -> bool:
-        """End an attempt, as `Attempt` does; whether its request was closed: not without a record."""
+        """End an attempt, as `Attempt` does; return whether its request was closed: not without a record."""
         self._running -= 1
         self._backend.took(served_ms, tokens)
         name = job_id(job.request_id, job.attempt)
@@ -163,14 +163,14 @@ class Workforce:
         return iter(self._workers.values())
 
     async def look(self, *, news: bool = False) -> None:
-        """Know what is announced, as late as an api process does: news at once, the rest with the next poll."""
+        """Refresh what is announced, as late as an api process does: news at once, the rest with the next poll."""
         if news or self._clock.now_ms - self._looked_ms >= REFRESH_S * 1000:
             self._looked_ms = self._clock.now_ms
             await self._announce()
             await self.capacity.refresh()
 
     async def _announce(self) -> None:
-        """Say what is served, as heartbeats do: one worker process for each tier, whose backends keep their order."""
+        """Announce what is served, as heartbeats do: one worker for each tier, whose backends keep their order."""
         for number, tier in enumerate(TIERS):
             backends = tuple(worker.info() for worker in self if worker.upstream.tier == tier)
             identity = f"{number:032x}"

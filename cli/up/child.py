@@ -76,7 +76,7 @@ class Child:
         self._task = asyncio.create_task(self._keep_running(), name=f"child {self.program.name}")
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
-        """End it: its stop signal, then SIGKILL after its time or as soon as `hurry` is set."""
+        """Stop it: its stop signal, then SIGKILL after its time or as soon as `hurry` is set."""
         self._stopping.set()
         if self._task is None:
             return

@@ -65,7 +65,7 @@ class ChildLog:
                 self._terminal.child_line(self._name, text)
 
     def _is_shown(self, text: str) -> bool:
-        """Tell whether a line is shown: one without our head belongs to the one before it, as a traceback's do."""
+        """Return whether a line is shown: one without our head belongs to the one before it, as a traceback's do."""
         if not self._warns:
             return False
         head = _OURS.match(text)

@@ -84,7 +84,7 @@ async def _run(settings: Settings, commands: dict[str, tuple[str, ...]], directo
 
 
 async def _is_ours(settings: Settings) -> bool:
-    """Tell whether the api can listen where it shall; not if another program does.
+    """Return whether the api can listen where it shall; not if another program does.
 
     Raises:
         SettingsError: nobody can listen there: no such address, or a port for root alone.

@@ -84,7 +84,7 @@ class Gateway:
         return _reason(response), response.content
 
     async def create_first_key(self, name: str = "default", rpm_limit: int = 60) -> str | None:
-        """Make an API key if the gateway never had one; none if it has.
+        """Create an API key if the gateway never had one; return None if it has.
 
         Raises:
             GatewayCallFailed: the management API did not answer as expected.

@@ -18,7 +18,7 @@ _CANNOT_EXECUTE = 126
 
 
 def main(death_signal: int, parent_pid: int, user: str, *command: str) -> None:
-    """Become `command`; exits with 126 and a line on stderr if that is not possible."""
+    """Replace this process by `command`; exits with 126 and a line on stderr if that is not possible."""
     try:
         if user != "-":
             _become(user)

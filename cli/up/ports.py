@@ -15,7 +15,7 @@ _POLL_S: Final = 0.05
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether a server could listen there now.
+    """Return whether a server could listen there now.
 
     Raises:
         OSError: it cannot, but not because the port is taken (no such address, a privileged port).
@@ -34,7 +34,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 async def becomes_free(host: str, port: int, timeout_s: float) -> bool:
-    """Tell whether the port is free, or becomes so: what a killed predecessor held goes a moment after it.
+    """Return whether the port is free, or becomes so: what a killed predecessor held goes a moment after it.
 
     Raises:
         OSError: as `is_free`.

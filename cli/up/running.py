@@ -29,7 +29,7 @@ class RunNote(msgspec.Struct, frozen=True):
 
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
-    """Hold the data dir; the kernel lets go of it however this process ends.
+    """Lock the data dir; the kernel releases the lock however this process ends.
 
     Raises:
         AlreadyRuns: another process holds it.

@@ -61,7 +61,7 @@ class Stack:
         self._hurry = asyncio.Event()
 
     async def run(self) -> int:
-        """Start everything, run until SIGINT, SIGTERM or SIGHUP, stop everything; the exit code."""
+        """Start everything, run until SIGINT, SIGTERM or SIGHUP, stop everything; return the exit code."""
         self._handle_signals()
         starting = asyncio.create_task(self._start())
         stop_requested = asyncio.create_task(self._stop_requested.wait())

@@ -17,7 +17,7 @@ _COLORS = ("cyan", "green", "magenta", "blue", "bright_cyan", "bright_green", "b
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Go on in silence: that nobody reads any more is no reason to leave the children without a stop."""
+        """Stop writing: that nobody reads any more is no reason to leave the children without a stop."""
         self.quiet = True
 
 

@@ -64,7 +64,7 @@ async def _show_first_answer(gateway: Gateway, terminal: Terminal, model: str) -
 
 
 def _speed(started: float, first_at: float | None, ended: float, pieces: int) -> str:
-    """Say how fast an answer came, as far as so few tokens show it. Times are of the monotonic clock, in seconds."""
+    """Describe how fast an answer came, as far as so few tokens show it. Times are monotonic, in seconds."""
     if first_at is None:
         return ""
     after_first_s = ended - first_at

@@ -104,7 +104,7 @@ def needs_of(body: ChatBody) -> Needs:
 
 
 def unmet(needs: Needs, provider: str, cannot: Collection[str] = (), *, strict: bool = False) -> str | None:
-    """The parameter that asks for what a provider, or a model with this `cannot`, does not do; None if all is well.
+    """Name the parameter that a provider, or a model with this `cannot`, does not support; None if all are.
 
     Args:
         needs: what a request needs.
@@ -144,7 +144,7 @@ def omitted(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> tupl
 
 
 def unsupported(body: ChatBody, provider: str, cannot: Collection[str] = (), *, strict: bool = False) -> str | None:
-    """As `unmet`, for a single candidate."""
+    """Name the parameter of a body that a single candidate does not support, as `unmet` does."""
     return unmet(needs_of(body), provider, cannot, strict=strict)
 
 
@@ -160,7 +160,7 @@ def check_supported(body: ChatBody, provider: str, cannot: Collection[str] = ())
 
 
 def cannot_do(param: str, model: str | None = None) -> Unsupported:
-    """The error for a parameter that a model, or its server, does not do."""
+    """Return the error for a parameter that a model, or its server, does not do."""
     which = "This model" if model is None else f"The model '{model}'"
     return Unsupported(f"{which} cannot do what '{param}' asks for.", param=param, code="unsupported_parameter")
 
@@ -176,7 +176,7 @@ def takes_tools_elsewhere(param: str, model: str, *, without_reasoning: bool) ->
 
 
 def unknown_parameter(name: str) -> Unsupported:
-    """The error for a field that neither OpenAI nor this upstream names; another kind of server may know it."""
+    """Return the error for a field that neither OpenAI nor this upstream names; another kind of server may know it."""
     return Unsupported(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
 
 

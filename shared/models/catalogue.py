@@ -185,12 +185,12 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def nano_usd(cost_usd: float) -> int:
-    """US dollars as whole billionths."""
+    """Convert US dollars to whole billionths."""
     return round(cost_usd * NANO_USD)
 
 
 def load_catalogue(path: Path | None = None) -> Catalogue:
-    """The defaults, with the operator's file over them.
+    """Return the defaults, with the operator's file over them.
 
     Raises:
         ValueError: the file cannot be read, or something in it has no meaning; the text says what.
@@ -218,7 +218,7 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
 
 @cache
 def default_catalogue() -> Catalogue:
-    """The catalogue without an operator's file."""
+    """Return the catalogue without an operator's file."""
     return msgspec.convert(_read(_DEFAULT), Catalogue)
 
 
@@ -227,7 +227,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _check_entries(own: dict[str, Any]) -> None:
-    """Name the model that is wrong, which the whole's own error does not."""
+    """Check each entry, so that the error names the model that is wrong, which the whole's own error does not."""
     kinds: dict[str, type[msgspec.Struct]] = {"models": ModelEntry, "quotas": Quota}
     for table, kind in kinds.items():
         entries = own.get(table)

@@ -99,7 +99,7 @@ _state_decoder: Final = msgspec.json.Decoder(LibraryState)
 
 
 def new_operation(kind: Literal["install", "remove"], model: str, *, may_be_absent: bool = False) -> ModelOperation:
-    """An operation of now."""
+    """Return a new operation, asked for now."""
     identity = secrets.token_hex(16)
     return ModelOperation(
         id=identity, kind=kind, model=model, asked_ms=int(time.time() * 1000), may_be_absent=may_be_absent
@@ -107,7 +107,7 @@ def new_operation(kind: Literal["install", "remove"], model: str, *, may_be_abse
 
 
 async def libraries(redis: Redis, queues: Sequence[str]) -> list[Library]:
-    """The libraries of these backends.
+    """Return the libraries of these backends.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`); so do all that follow.
@@ -134,7 +134,7 @@ async def ask(redis: Redis, queue: str, operation: ModelOperation) -> ModelOpera
 
 
 async def operation_for(redis: Redis, queue: str, model: str) -> ModelOperation | None:
-    """The last operation for a model, by its canonical name."""
+    """Return the last operation for a model, by its canonical name."""
     words = await redis.hget(library_operations(queue), model.casefold())  # type: ignore[misc]
     return next(iter(_decoded_operations([words] if words else [])), None)
 
@@ -150,12 +150,12 @@ async def lead(redis: Redis, queue: str, worker_id: str, life_s: float) -> list[
 
 
 async def leave(redis: Redis, queue: str, worker_id: str) -> None:
-    """Be its leader no more, so that another worker need not wait."""
+    """Release the leadership, so that another worker need not wait."""
     await scripts.run(redis, scripts.OPERATIONS_LEAD, [library_leader(queue), library_operations(queue)], worker_id, 0)
 
 
 async def note(redis: Redis, queue: str, operation: ModelOperation) -> bool:
-    """Write how far an operation is; whether it still stands, or a newer one for its model has come."""
+    """Write how far an operation is; return whether it still stands, or a newer one for its model has come."""
     operation = msgspec.structs.replace(operation, changed_ms=int(time.time() * 1000))
     arguments = (operation.field, operation.id, msgspec.json.encode(operation), OPERATIONS_LIFE_MS)
     return bool(await scripts.run(redis, scripts.OPERATION_NOTE, [library_operations(queue)], *arguments))
@@ -175,12 +175,12 @@ async def forget(redis: Redis, queue: str, operation: ModelOperation) -> None:
 
 
 async def publish(redis: Redis, queue: str, state: LibraryState, life_s: float) -> None:
-    """Say what a server has; it holds for `life_s` seconds."""
+    """Publish what a server has; it holds for `life_s` seconds."""
     await redis.set(library_state(queue), msgspec.json.encode(state), px=int(life_s * 1000))
 
 
 def _decoded_state(words: bytes | None) -> LibraryState | None:
-    """None too for words of another version: its leader says it again."""
+    """Decode a library's state; return None for one of another version too: its leader publishes it again."""
     try:
         return None if words is None else _state_decoder.decode(words)
     except msgspec.MsgspecError:
@@ -188,7 +188,7 @@ def _decoded_state(words: bytes | None) -> LibraryState | None:
 
 
 def _decoded_operations(words: Sequence[bytes]) -> list[ModelOperation]:
-    """Without those of another version, which expire."""
+    """Decode the operations, without those of another version, which expire."""
     operations = []
     for word in words:
         try:

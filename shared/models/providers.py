@@ -45,12 +45,12 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tier(self) -> Tier:
-        """The tier that a name of its families forces."""
+        """Return the tier that a name of its families forces."""
         return self.tiers[-1]
 
     @property
     def secret_variables(self) -> tuple[str, ...]:
-        """The environment variables that only the workers of its tier may see."""
+        """Return the environment variables that only the workers of its tier may see."""
         projects = (f"{name}_PROJECT" for name in self.key_variables) if self.has_accounts else ()
         return (*self.key_variables, *projects, *((self.url_variable,) if self.url_variable else ()))
 
@@ -128,12 +128,12 @@ PROVIDERS: Final[dict[str, ProviderInfo]] = {row.name: row for row in _ROWS}
 
 
 def providers_of(tier: str | None) -> tuple[ProviderInfo, ...]:
-    """The providers that serve a tier."""
+    """Return the providers that serve a tier."""
     return tuple(row for row in PROVIDERS.values() if tier in row.tiers)
 
 
 def family_of(model: str) -> ProviderInfo | None:
-    """The provider to which a model's name belongs, if it forces a tier."""
+    """Return the provider to which a model's name belongs, if it forces a tier."""
     return next((row for row in PROVIDERS.values() if row.families and row.families.match(model)), None)
 
 

@@ -11,18 +11,18 @@ from zoneinfo import ZoneInfo
 
 
 def quota_day(now: datetime) -> str:
-    """The day of a moment, as in `2026-11-23`."""
+    """Return the day of a moment, as in `2026-11-23`."""
     return now.astimezone(_pacific()).date().isoformat()
 
 
 def next_reset(now: datetime) -> datetime:
-    """When the day of a moment ends, in UTC: 23, 24 or 25 hours after it began."""
+    """Return the end of a moment's day, in UTC: 23, 24 or 25 hours after it began."""
     tomorrow = now.astimezone(_pacific()).date() + timedelta(days=1)
     return datetime(tomorrow.year, tomorrow.month, tomorrow.day, tzinfo=_pacific()).astimezone(UTC)
 
 
 def ms_until_reset(now: datetime) -> int:
-    """Milliseconds from a moment to the end of its day, at least 1."""
+    """Return the milliseconds from a moment to the end of its day, at least 1."""
     return max(1, int((next_reset(now) - now).total_seconds() * 1000))
 
 

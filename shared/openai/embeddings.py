@@ -38,7 +38,7 @@ class EmbeddingsBody(Struct, kw_only=True):
 
     @property
     def inputs(self) -> list[str | list[int]]:
-        """One entry for each vector that is wanted."""
+        """Return one entry for each vector that is wanted."""
         if isinstance(self.input, str):
             return [self.input]
         token_ids = [one for one in self.input if isinstance(one, int)]
@@ -56,7 +56,7 @@ class EmbeddingsRequest:
 
     @cached_property
     def body(self) -> EmbeddingsBody:
-        """The fields that OpenAI names.
+        """Return the fields that OpenAI names.
 
         Raises:
             InvalidRequest: the body is not an embeddings request; `param` names the field.
@@ -65,7 +65,7 @@ class EmbeddingsRequest:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """Every field as the client sent it, also those that OpenAI does not name."""
+        """Return every field as the client sent it, also those that OpenAI does not name."""
         fields: dict[str, Any] = msgspec.json.decode(self.raw)
         return fields
 
@@ -78,7 +78,7 @@ class Embedded(Struct, frozen=True):
 
 
 def decode_embeddings(raw: bytes | msgspec.Raw) -> EmbeddingsBody:
-    """The body of an embeddings request, checked.
+    """Return the body of an embeddings request, checked.
 
     Raises:
         InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
@@ -103,7 +103,7 @@ def _check_list(inputs: list[Any]) -> None:
 
 
 def estimate_embedding_tokens(body: EmbeddingsBody) -> int:
-    """About how many tokens the inputs are: a quarter of the characters, or the token ids that were given."""
+    """Estimate the tokens of the inputs: a quarter of the characters, or the token ids that were given."""
     return sum(max(1, len(one) // CHARS_PER_TOKEN) if isinstance(one, str) else len(one) for one in body.inputs)
 
 
@@ -120,7 +120,7 @@ def encode_embedding(index: int, vector: list[float], *, as_base64: bool) -> byt
 
 
 def embeddings_reply(embeddings: Sequence[bytes], model: str, tokens: int) -> bytes:
-    """Put the finished body together: a CreateEmbeddingResponse.
+    """Build the finished body: a CreateEmbeddingResponse.
 
     Args:
         embeddings: one for each input, in their order, as `encode_embedding` makes them.

@@ -18,12 +18,12 @@ _encode = msgspec.json.encode
 
 
 def error_event(error: dict[str, Any]) -> bytes:
-    """An error inside a stream that has begun: a data event with OpenAI's error object."""
+    """Return an error inside a stream that has begun: a data event with OpenAI's error object."""
     return b"data: " + _encode({"error": error}) + b"\n\n"
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
-    """OpenAI's CompletionUsage."""
+    """Return OpenAI's CompletionUsage."""
     return {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -39,7 +39,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 
 def tool_call_object(call: ToolCallDelta) -> dict[str, Any]:
-    """One piece of a tool call in a stream (ChatCompletionMessageToolCallChunk)."""
+    """Return one piece of a tool call in a stream (ChatCompletionMessageToolCallChunk)."""
     function: dict[str, Any] = {"arguments": call.arguments}
     if call.id is None:
         return {"index": call.index, "function": function}
@@ -53,7 +53,7 @@ def tool_call_object(call: ToolCallDelta) -> dict[str, Any]:
 
 
 def extra_content(signature: str | None) -> dict[str, Any]:
-    """Put a call's thought signature where Google's own OpenAI-compatible API does, for clients that bring it back."""
+    """Return a call's thought signature where Google's OpenAI-compatible API puts it, for clients that send it back."""
     return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
@@ -83,7 +83,7 @@ class ChunkEncoder:
         self._begun: set[int] = set()
 
     def encode(self, event: Delta | Finish) -> bytes:
-        """The chunk or chunks of an event."""
+        """Return the chunk or chunks of an event."""
         begin = b"" if event.index in self._begun else self._begin(event)
         if isinstance(event, Finish):
             return begin + self._chunk(event.index, {}, None, finish_reason(event.reason, self._legacy_calls))
@@ -119,14 +119,14 @@ class ChunkEncoder:
 
 
 def finish_reason(reason: FinishReason, legacy_calls: bool) -> FinishReason:  # noqa: FBT001 - its only switch
-    """The reason as the client knows it: a call has one name among tools and another among functions."""
+    """Return the reason as the client knows it: a call has one name among tools and another among functions."""
     if reason in {"tool_calls", "function_call"}:
         return "function_call" if legacy_calls else "tool_calls"
     return reason
 
 
 def function_call_object(calls: Iterable[ToolCallDelta]) -> dict[str, Any]:
-    """The piece of a `function_call` in a stream. There is one in a reply: the model's first; its name comes once."""
+    """Return the piece of a `function_call` in a stream. A reply has one, the model's first; its name comes once."""
     call = next((call for call in calls if call.index == 0), None)
     if call is None:
         return {}
@@ -135,7 +135,7 @@ def function_call_object(calls: Iterable[ToolCallDelta]) -> dict[str, Any]:
 
 
 def delta_object(delta: Delta, *, legacy_calls: bool = False) -> dict[str, Any]:
-    """The `delta` of a chunk: only what is new in it."""
+    """Return the `delta` of a chunk: only what is new in it."""
     fields: dict[str, Any] = {}
     if delta.content is not None:
         fields["content"] = delta.content
@@ -217,7 +217,7 @@ class CompletionFold:
         self._legacy_calls = legacy_calls
 
     def add(self, event: Event) -> None:
-        """Take one event; `Usage` is the caller's to keep."""
+        """Add one event; `Usage` is the caller's to keep."""
         if isinstance(event, Usage):
             return
         choice = self._choices.setdefault(event.index, _Choice())
@@ -227,7 +227,7 @@ class CompletionFold:
             choice.add(event)
 
     def body(self, completion_id: str, created: int, model: str, usage: Usage) -> bytes:
-        """The finished body: a CreateChatCompletionResponse."""
+        """Return the finished body: a CreateChatCompletionResponse."""
         legacy = self._legacy_calls
         choices = [choice.to_object(index, legacy_calls=legacy) for index, choice in sorted(self._choices.items())]
         return _encode(

@@ -114,7 +114,7 @@ class ChatBody(Struct, kw_only=True):
 
     @property
     def output_limit(self) -> int | None:
-        """The most tokens to make: `max_completion_tokens`, else the older `max_tokens`."""
+        """Return the most tokens to make: `max_completion_tokens`, else the older `max_tokens`."""
         return self.max_completion_tokens or self.max_tokens
 
     @property
@@ -139,7 +139,7 @@ class ChatRequest:
 
     @cached_property
     def body(self) -> ChatBody:
-        """The fields that OpenAI names.
+        """Return the fields that OpenAI names.
 
         Raises:
             InvalidRequest: the body is not a chat request; `param` names the field.
@@ -148,13 +148,13 @@ class ChatRequest:
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """Every field as the client sent it, also those that OpenAI does not name."""
+        """Return every field as the client sent it, also those that OpenAI does not name."""
         decoded: dict[str, Any] = msgspec.json.decode(self.raw)
         return decoded
 
 
 def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
-    """The body of a chat completion request, checked.
+    """Return the body of a chat completion request, checked.
 
     Raises:
         InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
@@ -165,7 +165,7 @@ def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
 
 
 def decoded(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw) -> T:
-    """A request body as `decoder` reads it.
+    """Return a request body as `decoder` reads it.
 
     Raises:
         InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
@@ -240,7 +240,7 @@ _MISSING = re.compile(r"missing required field `(.+?)`")
 
 
 def invalid_field(text: str) -> InvalidRequest:
-    """The error for msgspec's text of a validation error, with the field in OpenAI's notation."""
+    """Return the error for msgspec's text of a validation error, with the field in OpenAI's notation."""
     where = _WHERE.search(text)
     param = where.group(1) if where else ""
     message = text[: where.start()] if where else text
@@ -260,7 +260,7 @@ MEDIA_TOKENS = 1_500
 
 
 def estimate_prompt_tokens(body: ChatBody) -> int:
-    """About how many tokens a request's messages are, images left out.
+    """Estimate the tokens of a request's messages, images left out.
 
     A quarter of their characters, half of those outside ASCII, of which tokens hold fewer.
     """

@@ -110,7 +110,7 @@ class GeminiAccountStore:
         return None if row is None else _from_row(row)
 
     async def change(self, account_id: str, change: AccountChange) -> StoredAccount | None:
-        """Change an account; returns it as it then is, None if it is gone."""
+        """Change an account; return it as it then is, None if it is gone."""
         values: list[Any] = []
         for field in AccountChange.__struct_fields__:
             value = getattr(change, field)
@@ -124,7 +124,7 @@ class GeminiAccountStore:
 
 
 async def publish_known(redis: Redis, accounts: Iterable[KnownAccount]) -> None:
-    """Name the accounts that this worker has. One that it cannot open does not hide that another worker can.
+    """Publish the accounts that this worker has. One that it cannot open does not hide that another worker can.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).

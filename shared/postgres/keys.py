@@ -51,7 +51,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_active(self) -> bool:
-        """Tell whether requests with it are accepted."""
+        """Return whether requests with it are accepted."""
         return self.revoked_at is None
 
 
@@ -65,7 +65,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     @property
     def is_any(self) -> bool:
-        """Tell whether anything is given."""
+        """Return whether anything is given."""
         return any(value is not msgspec.UNSET for value in msgspec.structs.astuple(self))
 
 
@@ -93,7 +93,7 @@ class KeyStore:
         admin_allowed: bool = False,
         monthly_budget_usd: float | None = None,
     ) -> tuple[ApiKey, str]:
-        """Make a key; returns it and its secret, which is stored nowhere."""
+        """Create a key; return it and its secret, which is stored nowhere."""
         secret = new_secret()
         row = await self._database.fetchrow(
             queries.CREATE_KEY,
@@ -118,7 +118,7 @@ class KeyStore:
         return None if row is None else _from_row(row)
 
     async def update(self, key_id: str, change: KeyChange) -> ApiKey | None:
-        """Change a key; returns it as it then is, None if there is no active key with this id."""
+        """Change a key; return it as it then is, None if there is no active key with this id."""
         try:
             uuid = UUID(key_id)
         except ValueError:

@@ -63,7 +63,7 @@ def load_schema(root: Path) -> Schema:
 
 
 async def apply_schema(connection: PoolConnectionProxy[Any], schema: Schema) -> int:
-    """Take every step that is missing; returns the version the database then has.
+    """Apply every step that is missing; return the version the database then has.
 
     Raises:
         SchemaError: the tables are another program's.

@@ -66,7 +66,7 @@ class Follower:
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
-        """Have `refresh` called now, and once more after a call that is under way."""
+        """Wake the task to call `refresh` now, and once more after a call that is under way."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -100,7 +100,7 @@ class Following(ABC):
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Take a first look and go on following."""
+        """Refresh once, then start to follow."""
         await self.look()
         self._task = spawn_critical(self._follower.follow(), name=self._name)
 
@@ -108,12 +108,12 @@ class Following(ABC):
         await end_all(self._task)
 
     def invalidate(self, _subject: str = "") -> None:
-        """Look soon: there is news, or some may have been missed."""
+        """Refresh soon: something changed, or a message may have been missed."""
         self._follower.wake()
 
     @abstractmethod
     async def look(self) -> None:
-        """Look once; while what is followed cannot be reached, say so once and keep what is known."""
+        """Refresh once; while what is followed cannot be reached, warn once and keep what is known."""
 
 
 class Pauses:
@@ -123,7 +123,7 @@ class Pauses:
         self._due = time.monotonic() + WORK_S
 
     async def __call__(self) -> None:
-        """Let others run, if this has worked for WORK_S."""
+        """Yield to other tasks, if this one has worked for WORK_S."""
         if time.monotonic() >= self._due:
             await asyncio.sleep(0)
             self._due = time.monotonic() + WORK_S

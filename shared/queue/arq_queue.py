@@ -48,12 +48,12 @@ _encode = msgspec.json.encode
 
 
 def queue_name(tier: str, backend: str) -> str:
-    """The name of the queue of one backend of a tier."""
+    """Return the name of the queue of one backend of a tier."""
     return f"{QUEUE_PREFIX}{tier}:{backend}"
 
 
 def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool]) -> tuple[bytes, list[bytes]]:
-    """The job JSON in two parts: what is common, and its head for each target.
+    """Return the job JSON in two parts: what is common, and its head for each target.
 
     A script puts together the head of the target it chooses and the common rest.
 
@@ -72,7 +72,7 @@ def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool])
 
 
 def decode_job(raw: bytes) -> Job:
-    """The job in arq's JSON.
+    """Return the job in arq's JSON.
 
     Raises:
         msgspec.DecodeError: it is not one of ours.
@@ -136,16 +136,16 @@ class QueueWorker(Worker):
         return len(self.tasks)
 
     def wake(self) -> None:
-        """Look for jobs now: one was announced, or a slot is free."""
+        """Wake the loop to look for jobs now: one was announced, or a slot is free."""
         self._wake.set()
 
     def renew(self, pipeline: Pipeline) -> None:
-        """Say that the jobs that run still do, so that expected waits count them."""
+        """Extend the running marks of the jobs that run, so that expected waits count them."""
         if self.tasks:
             scripts.add(pipeline, scripts.RENEW, [running_key(self.queue_name)], self._lease_ms, *self.tasks)
 
     def stop_claiming(self) -> None:
-        """Take no further job; those that run go on."""
+        """Stop claiming; jobs that run go on."""
         self.allow_pick_jobs = False
         self._wake.set()
 

@@ -103,7 +103,7 @@ async def place(
     arguments: Sequence[str | bytes | int],
     mode: Mode = Mode.ADD,
 ) -> Any:
-    """Run `admit.lua` or `enqueue.lua`; returns what the script returns.
+    """Run `admit.lua` or `enqueue.lua`; return what the script returns.
 
     Args:
         redis: where the queues are.
@@ -188,7 +188,7 @@ async def enqueue(
 
 
 def _last(candidates: Sequence[Candidate]) -> list[bool]:
-    """For each candidate, whether it is the last resort: no other queue comes after it."""
+    """Return for each candidate whether it is the last resort: no other queue comes after it."""
     found: list[bool] = []
     later: set[str] = set()
     for candidate in reversed(candidates):

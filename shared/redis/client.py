@@ -123,7 +123,7 @@ class _Sentinels:
         self._clients = clients
 
     async def discover_master(self, name: str) -> tuple[str, int]:
-        """The address of the master `name`, from the Sentinel that answered last time if it still does.
+        """Return the address of the master `name`, from the Sentinel that answered last time if it still does.
 
         Raises:
             ConnectionError: none of them knows a master of this name that is up.
@@ -170,7 +170,7 @@ class _SentinelPool(SentinelConnectionPool, _Pool):
 
 
 def connect(url: str) -> Redis:
-    """A client of the Redis or Valkey at `url`; nothing is sent yet.
+    """Return a client of the Redis or Valkey at `url`; nothing is sent yet.
 
     Commands fail within about two seconds when the server does not answer: the pool is bounded and
     waits for a free connection no longer than a command may take. After a fail-over, by Sentinel or
@@ -203,7 +203,7 @@ async def close(redis: Redis) -> None:
 
 @asynccontextmanager
 async def subscription(redis: Redis, *channels: str) -> AsyncIterator[PubSub]:
-    """A subscription to `channels`, made when this is entered; its connection is closed at the end.
+    """Yield a subscription to `channels`, made when this is entered; its connection is closed at the end.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
@@ -220,7 +220,7 @@ async def subscription(redis: Redis, *channels: str) -> AsyncIterator[PubSub]:
 
 
 async def next_message(pubsub: PubSub, silence_s: float) -> tuple[bytes, bytes]:
-    """The next message: its channel and its bytes.
+    """Return the next message: its channel and its bytes.
 
     A subscriber that is never silent for long (each of ours sends itself a message every heartbeat)
     finds a dead connection by this.

@@ -45,12 +45,12 @@ def wake_channel(queue: str) -> str:
 
 
 def api_key(api_id: str) -> str:
-    """The key that a live api process holds. `api_id` in hex digits."""
+    """Name the key that a live api process holds. `api_id` in hex digits."""
     return "claw:api:" + api_id
 
 
 def open_requests(api_id: str) -> str:
-    """The hash of the requests that an api process has open. `api_id` in hex digits."""
+    """Name the hash of the requests that an api process has open. `api_id` in hex digits."""
     return "claw:open:" + api_id
 
 
@@ -60,7 +60,7 @@ def worker_key(worker_id: str) -> str:
 
 
 def rate_key(key_id: str) -> str:
-    """The admissions of the last minute of a gateway key: a sorted set by microsecond."""
+    """Name the admissions of the last minute of a gateway key: a sorted set by microsecond."""
     return "claw:rate:" + key_id
 
 
@@ -70,7 +70,7 @@ def rows_key(owner: str, minute: int) -> str:
 
 
 def revoked_key(key_id: str) -> str:
-    """Exists when a gateway key was revoked not long ago."""
+    """Name the key that exists when a gateway key was revoked not long ago."""
     return "claw:revoked:" + key_id
 
 
@@ -85,7 +85,7 @@ def in_progress_key(job_id: str) -> str:
 
 
 def running_key(queue: str) -> str:
-    """The jobs of a queue that run: a sorted set by the millisecond up to which each counts."""
+    """Name the sorted set of a queue's jobs that run, by the millisecond up to which each counts."""
     return _RUNNING + queue
 
 
@@ -95,12 +95,12 @@ def budget_key(month: str) -> str:
 
 
 def budget_key_at(time_ms: int) -> str:
-    """The budget that a request of this moment counts for. Milliseconds since 1970."""
+    """Name the budget that a request of this moment counts for. Milliseconds since 1970."""
     return budget_key(datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m"))
 
 
 def owner_of(key_id: str | None) -> str:
-    """Whose limits, share and budget a request counts for: its key, or the internal token."""
+    """Name the owner of the limits, share and budget that a request counts for: its key, or the internal token."""
     return key_id or "internal"
 
 
@@ -110,22 +110,22 @@ def library_state(queue: str) -> str:
 
 
 def library_operations(queue: str) -> str:
-    """The models that shall be installed on a local backend or removed, and how far that is: a hash by model."""
+    """Name the hash, by model, of the operations asked of a local backend and how far they are."""
     return "claw:store:wishes:" + queue
 
 
 def library_leader(queue: str) -> str:
-    """The worker that sees to the operations of a local backend. Its id in hex digits."""
+    """Name the key of the worker that leads the operations of a local backend: its id in hex digits."""
     return "claw:store:keeper:" + queue
 
 
 def account_key(account: str) -> str:
-    """Name what all models of an upstream account share: a hash, there only after its credential was refused."""
+    """Name the hash that all models of an upstream account share, there only after its credential was refused."""
     return "claw:account:" + account
 
 
 def breaker_key(account: str, model: str) -> str:
-    """The circuit breaker of an account for a model: a hash, there only while it is not closed."""
+    """Name the circuit breaker of an account for a model: a hash, there only while it is not closed."""
     return f"claw:account:{account}:breaker:{model}"
 
 
@@ -145,22 +145,22 @@ def quota_keys(scope: str, model: str, day: str) -> tuple[str, str, str, str]:
 
 
 def quota_day_key(scope: str, day: str) -> str:
-    """Name what a scope used on a day of US Pacific: a hash of counts by model and by account."""
+    """Name the hash of what a scope used on a day of US Pacific: counts by model and by account."""
     return f"claw:account:day:{day}:{scope}"
 
 
 def closed_key(queue: str) -> str:
-    """The models that no account of a backend can serve: a sorted set by the millisecond until which that is so."""
+    """Name the sorted set of the models that no account of a backend can serve, by the millisecond until then."""
     return "claw:account:closed:" + queue
 
 
 def probing_key(account: str) -> str:
-    """Held by the worker that asks whether a refused credential is good again."""
+    """Name the key held by the worker that asks whether a refused credential is good again."""
     return f"claw:account:{account}:probing"
 
 
 def removed_account_key(name: str) -> str:
-    """Exists when a Gemini account of this id or name was removed not long ago."""
+    """Name the key that exists when a Gemini account of this id or name was removed not long ago."""
     return "claw:gemini:removed:" + name
 
 

@@ -47,7 +47,7 @@ class RedisUnusable(Exception):
 
 
 async def check(redis: Redis) -> None:
-    """Do once what requests do.
+    """Run once what requests run.
 
     Raises:
         RedisUnusable: the server refuses some of it.

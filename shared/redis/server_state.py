@@ -36,11 +36,11 @@ class ServerState:
 
     @property
     def refusal(self) -> str:
-        """The last command's refusal, if there was one within a minute; else empty."""
+        """Return the last command's refusal, if there was one within a minute; else empty."""
         return self._refusal if time.monotonic() - self._refused_at < SHOWN_S else ""
 
     def end_reign(self, of: int) -> None:
-        """Have every connection of this reign made anew."""
+        """Make every connection of this reign connect anew."""
         if of == self.reign:
             self.reign += 1
 

@@ -145,7 +145,7 @@ def _database(names: list[str]) -> int:
 
 
 def _tls(query: dict[str, Any]) -> ssl.SSLContext:
-    """A CA that is named is the only one; certificate and host name are checked unless the URL says otherwise."""
+    """Return the TLS context of a URL; a CA that it names is the only one, and host names are checked by default."""
     if "ssl_keyfile" in query and "ssl_certfile" not in query:
         raise ValueError("has ssl_keyfile without ssl_certfile")
     try:

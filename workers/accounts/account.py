@@ -48,7 +48,7 @@ class Account:
         self._idle.set()
 
     def as_candidate(self, of_model: Quota) -> Candidate:
-        """The account as the scripts see it, with its limits for a model.
+        """Return the account as the scripts see it, with its limits for a model.
 
         Args:
             of_model: the limits of a model for every account.
@@ -62,12 +62,12 @@ class Account:
         return Candidate(self.id, self.scope, self.fingerprint, quota)
 
     def hold(self) -> None:
-        """An attempt uses it."""
+        """Count an attempt that uses the account."""
         self._holds += 1
         self._idle.clear()
 
     def release(self) -> None:
-        """An attempt has ended."""
+        """Count an attempt that has ended."""
         self._holds -= 1
         if not self._holds:
             self._idle.set()
@@ -105,7 +105,7 @@ class Lease:
         self.answers = False
 
     def began(self) -> None:
-        """The account has begun to answer."""
+        """Record that the account has begun to answer."""
         if not self.answers:
             self.answers = True
             if self._on_answer is not None:

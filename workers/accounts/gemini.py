@@ -78,7 +78,7 @@ class GeminiAccounts:
         self._outage = OutageLog(_log, "Redis", "stored accounts")
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models of the first account that answers.
+        """Return the models of the first account that answers.
 
         Raises:
             UpstreamError: none does.
@@ -94,7 +94,7 @@ class GeminiAccounts:
         return []
 
     async def follow(self, on_change: Callable[[], None]) -> None:
-        """Keep up with changes, for good; `on_change` is called when the accounts have changed."""
+        """Follow the accounts for good; `on_change` is called when they have changed."""
         if self._store is None:
             _log.warning("DATABASE_URL is not set: only the Gemini accounts of the environment are used")
         elif self._opener is None:
@@ -135,7 +135,7 @@ class GeminiAccounts:
             _log.warning("the stored Gemini accounts cannot be read (%s); going on", type(error).__name__)
 
     def _known(self) -> list[tuple[KnownAccount, str, Quota]]:
-        """Every account that is there, with its key, empty where that cannot be opened or used, and its own limits."""
+        """Return every account with its key (empty where that cannot be opened or used) and its own limits."""
         known = [
             (_known(f"env-{key.variable}", key.variable, key.project, key.api_key), key.api_key, Quota())
             for key in self._credentials.gemini_accounts

@@ -35,7 +35,7 @@ class AccountLog:
     def cooling_down(
         self, account: Account, model: str, kind: Kind, until_ms: int, code: str | None, *, is_alone: bool
     ) -> None:
-        """An account failed, and may be out of use now.
+        """Log that an account failed, and until when it is out of use.
 
         Args:
             account: which.
@@ -64,13 +64,13 @@ class AccountLog:
         )
 
     def closed(self, model: str, until_ms: int) -> None:
-        """No account can serve a model, `""` for every one, until then (ms since 1970)."""
+        """Log until when (ms since 1970) no account can serve a model, `""` for every one."""
         if self._is_news(("", model), until_ms):
             name = model or "any model"
             _log.info("%s: no account can serve %s until %s", self._queue, name, _clock(until_ms))
 
     def forget(self, gone: Iterable[Account]) -> None:
-        """The accounts are other ones now: all of the backend is news, and of those that are gone."""
+        """Report the backend's state afresh, and that of the accounts that are gone: the account list was replaced."""
         ids = {"", *(account.id for account in gone)}
         self._reported = {what: until_ms for what, until_ms in self._reported.items() if what[0] not in ids}
 

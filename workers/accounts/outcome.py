@@ -115,7 +115,7 @@ def refused(refusal: Refusal) -> GatewayError:
 
 
 def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | None:
-    """When to try again after an attempt failed, in seconds: when the first account is back, as `refused` says it.
+    """Return in how many seconds to try again: when the first account is back, as `refused` says it.
 
     Args:
         error: how it ended; the upstream's own word counts only as long as the backend is open by this account alone.

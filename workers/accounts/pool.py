@@ -70,7 +70,7 @@ class Accounts:
 
     @property
     def all(self) -> tuple[Account, ...]:
-        """Those of now."""
+        """Return the current accounts."""
         return self._accounts
 
     @property
@@ -79,7 +79,7 @@ class Accounts:
         return self.slots.count + min(self._waiting, self._most_waiting)
 
     def closed_ms(self) -> dict[str, int]:
-        """Until when no account can serve a model, in ms since 1970; `""` stands for every model."""
+        """Return until when no account can serve a model, in ms since 1970; `""` stands for every model."""
         return self._state.closed_ms()
 
     async def replace(self, accounts: Sequence[Account]) -> None:
@@ -132,7 +132,7 @@ class Accounts:
             self.slots.leave()
 
     def may_ask_again(self, refusal: GatewayError) -> bool:
-        """Tell whether an attempt that nothing else can serve should wait its turn and ask again after `refusal`.
+        """Return whether an attempt that nothing else can serve should wait its turn and ask again after `refusal`.
 
         Only what took the attempt for one too many is asked again: that it failed, or that another account may serve,
         is for the api to follow up.
@@ -142,7 +142,7 @@ class Accounts:
         return isinstance(refusal, UpstreamError) and refusal.is_overload and self.slots.is_in_use
 
     async def refused_again(self, account: Account, error: GatewayError) -> None:
-        """A credential that was refused still is.
+        """Record that a credential that was refused is refused still.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
@@ -150,7 +150,7 @@ class Accounts:
         await self._state.refuse(account, FailureClass("rejected"), error)
 
     async def follow(self, on_change: Callable[[], None]) -> None:
-        """Keep up with what other workers found out, for good.
+        """Follow what other workers found out, for good.
 
         Args:
             on_change: called when `closed_ms` changed.
@@ -162,7 +162,7 @@ class Accounts:
             await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
-        """Say what is still to be said of ended attempts, and close every connection."""
+        """Write what is left to record of ended attempts, and close every connection."""
         for account in self._accounts:
             self._later(account.close())
         if self._tasks:
@@ -215,7 +215,7 @@ class Accounts:
         return not self._state.is_counted and len(self._accounts) == 1
 
     def _answered(self, lease: Lease) -> None:
-        """A probe ends with the first word, not with the last."""
+        """Settle a probe with the first content of its answer, not with the last."""
         self.slots.answered()
         reservation = lease.reservation
         if reservation is not None and reservation.role:
@@ -223,7 +223,7 @@ class Accounts:
             self._later(self._state.settle(lease, "good", msgspec.structs.replace(reservation, id="")))
 
     def _ended(self, lease: Lease) -> None:
-        """The attempt ended, and the account is not to blame."""
+        """Settle an attempt for which no account is to blame."""
         key = (lease.account.id, lease.model)
         if lease.answers:
             self._good[key] = self._good.get(key, 0) + 1
@@ -261,7 +261,7 @@ class Accounts:
         return self.slots.refused(error.retry_after_s)
 
     def _unhealthy_until(self, account: Account) -> float:
-        """Until when an account that failed here comes last while Redis is away; 0 for one that did not."""
+        """Return until when an account that failed here comes last while Redis is away; 0 for one that did not."""
         until = self._unhealthy.get(account.id, 0.0)
         return until if until > time.monotonic() else 0.0
 

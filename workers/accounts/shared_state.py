@@ -53,7 +53,7 @@ class SharedState:
         return self._catalogue is not None
 
     def is_marked(self, model: str) -> bool:
-        """Tell whether something was known against a model, or against all, at the last look."""
+        """Return whether something was known against a model, or against all, at the last look."""
         return not {model, ""}.isdisjoint(self._marks)
 
     def closed_ms(self) -> dict[str, int]:
@@ -75,7 +75,7 @@ class SharedState:
             self._is_away(error)
 
     async def look(self, good: Mapping[tuple[str, str], int]) -> None:
-        """Learn what other workers found out; `good` are the attempts that went well since, by account and model."""
+        """Refresh what other workers found out; `good` are the attempts that went well since, by account and model."""
         try:
             async with asyncio.timeout(REDIS_S):
                 self.mark(await self._store.look(good))
@@ -117,7 +117,7 @@ class SharedState:
     async def fail(
         self, failure: FailureClass, lease: Lease, error: GatewayError, accounts: Sequence[Account], *, good: int
     ) -> tuple[int, set[int]] | None:
-        """Note that the account of an attempt failed; None while Redis is away.
+        """Record that the account of an attempt failed; None while Redis is away.
 
         Args:
             failure: what the error says of the account.
@@ -148,7 +148,7 @@ class SharedState:
         return closed_ms, open_ones
 
     async def refuse(self, account: Account, failure: FailureClass, error: GatewayError) -> None:
-        """Note that an account's credential is refused still.
+        """Record that an account's credential is refused still.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
@@ -162,7 +162,7 @@ class SharedState:
         return [account.as_candidate(quota) for account in accounts]
 
     def mark(self, marks: dict[str, int]) -> None:
-        """Take what is or was closed, each model with its end in ms since 1970; a change is passed on."""
+        """Replace what is or was closed, each model with its end in ms since 1970; a change is passed on."""
         before = self.closed_ms()
         self._marks = marks
         after = self.closed_ms()

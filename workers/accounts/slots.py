@@ -54,7 +54,7 @@ class AdaptiveSlots:
         self._let_through()
 
     def wait_s(self) -> float:
-        """Seconds until the upstream may be asked again by its own word or after our pause; 0 where it may now."""
+        """Return in how many seconds the upstream may be asked again by its own word or after our pause; 0 for now."""
         return max(0.0, self._closed_until - self._now())
 
     async def enter(self, due: float | None) -> bool:
@@ -85,16 +85,16 @@ class AdaptiveSlots:
         return True
 
     def take(self) -> None:
-        """Take a slot at once, also one too many: an attempt that had let others use its own goes on."""
+        """Take a slot at once, even one too many: an attempt that had let others use its own goes on."""
         self._running += 1
 
     def leave(self) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         self._running -= 1
         self._let_through()
 
     def answered(self) -> None:
-        """Note that the upstream began to answer an attempt."""
+        """Record that the upstream began to answer an attempt."""
         self._refusals = 0
         self._closed_until = 0.0
         self._answered_at = self._now()
@@ -108,7 +108,7 @@ class AdaptiveSlots:
         return self._running > 1 or self._now() - self._answered_at < BUSY_S
 
     def refused(self, retry_after_s: float | None) -> bool:
-        """Note that the upstream took an attempt for one too many; return whether it said no more than that.
+        """Record that the upstream took an attempt for one too many; return whether it said no more than that.
 
         That is so where it runs others and did not say when to come back. The attempt still holds its slot.
 

@@ -124,7 +124,7 @@ class AccountStateStore:
     async def fail(
         self, failure: FailureClass, role: Role, model: str, candidate: Candidate, error: GatewayError, *, good: int = 0
     ) -> int:
-        """Note that an account failed; until when it is out of use for the model (ms since 1970), or 0.
+        """Record that an account failed; return until when it is out of use for the model (ms since 1970), or 0.
 
         Args:
             failure: what the error says of the account.
@@ -147,7 +147,7 @@ class AccountStateStore:
         return until
 
     async def look(self, good: Mapping[tuple[str, str], int]) -> dict[str, int]:
-        """The models that are or were closed, each with its end in ms since 1970; `""` stands for all.
+        """Publish what went well; return the models that are or were closed, by their ends in ms; `""` is all.
 
         Args:
             good: how many attempts of an account (its id) at a model went well since this was last said.

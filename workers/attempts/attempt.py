@@ -142,7 +142,7 @@ class Attempt:
 
     @asynccontextmanager
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
-        """An account to use; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
+        """Yield a lease of an account; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
         job = self.job
         async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=due) as lease:
             self._has_account = True
@@ -207,7 +207,7 @@ class Attempt:
         await self._finish(created)
 
     def _take(self, batch: Sequence[Event]) -> bool:
-        """Relay a batch; whether the next may be read a moment later: not after the first, not before the end."""
+        """Relay a batch; return whether the next may be read a moment later: not after the first or near the end."""
         out: list[bytes] = []
         tokens = 0
         said = ends = False
@@ -233,7 +233,7 @@ class Attempt:
         return said and not is_first and not ends
 
     def _take_usage(self, usage: Usage, pieces: int) -> None:
-        """Keep what the upstream reports. Zeros beside `pieces` of output are no report: those are estimated."""
+        """Record what the upstream reports. Zeros beside `pieces` of output are no report: those are estimated."""
         if pieces and not (usage.prompt_tokens and usage.completion_tokens):
             prompt_tokens = usage.prompt_tokens or estimate_prompt_tokens(self._request.body)
             completion_tokens = usage.completion_tokens or pieces
@@ -295,7 +295,7 @@ class Attempt:
             self._stream.end(Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=self._queue))
 
     def _counted(self) -> Usage:
-        """The upstream's counts, or an estimate: a token for each piece of output."""
+        """Return the upstream's counts, or an estimate: a token for each piece of output."""
         if self._usage is not None:
             return self._usage
         return Usage(prompt_tokens=estimate_prompt_tokens(self._request.body), completion_tokens=self._tokens)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 async def embed(provider: Provider, raw: msgspec.Raw, model: str) -> tuple[bytes, int, bool]:
-    """The finished body of an embeddings reply, its token count, and whether the upstream reported that.
+    """Return the finished body of an embeddings reply, its token count, and whether the upstream reported that.
 
     Raises:
         CallerError: the request cannot be served by this upstream; `param` says why.

@@ -33,7 +33,7 @@ class ModelSource(Protocol):
     parallel: int | None
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that the upstream has now.
+        """Return the models that the upstream has now.
 
         Raises:
             UpstreamError: it cannot be asked.
@@ -45,7 +45,7 @@ class AccountSource(Protocol):
     """Who sees to it that a backend has the accounts that it should have."""
 
     async def follow(self, on_change: Callable[[], None]) -> None:
-        """Do so for good; `on_change` is called when the accounts have changed."""
+        """Follow changes of the accounts for good; `on_change` is called when they have changed."""
         ...
 
 
@@ -100,7 +100,7 @@ class Backend:
         return self.accounts.claimable
 
     def took(self, served_ms: int | None, tokens: int) -> None:
-        """An attempt has ended after this time, and so many tokens; None when its upstream said nothing."""
+        """Record the time and the tokens of an attempt that ended; None when its upstream sent nothing."""
         if served_ms is None:
             return
         self._service_ms = _mean(self._service_ms, served_ms)
@@ -110,7 +110,7 @@ class Backend:
             self._answer_tokens = _mean(self._answer_tokens, tokens)
 
     def failed(self) -> None:
-        """An attempt has failed before its upstream said anything."""
+        """Record that an attempt failed before its upstream sent anything."""
         self._failed_at = time.monotonic()
 
     def may_help(self) -> bool:
@@ -129,7 +129,7 @@ class Backend:
         )
 
     async def discover(self) -> bool:
-        """Ask the upstream for its models; whether they changed."""
+        """Ask the upstream for its models; return whether they changed."""
         if not self.is_offered:
             changed, self.models = bool(self.models), ()
             return changed
@@ -146,7 +146,7 @@ class Backend:
         return changed
 
     def _keeping_ages(self, found: Sequence[LocalModel]) -> tuple[LocalModel, ...]:
-        """The models found, each as old as when it was first seen: llama.cpp says "created now" each time."""
+        """Return the models found, each as old as when it was first seen: llama.cpp says "created now" each time."""
         ages = {model.id: model.created for model in self.models}
         return tuple(
             msgspec.structs.replace(model, created=ages.get(model.id, model.created or int(time.time())))
@@ -154,12 +154,12 @@ class Backend:
         )
 
     def look_soon(self) -> None:
-        """Ask the upstream for its models now, not only after the interval."""
+        """Ask the upstream for its models soon, not only after the interval."""
         if self._discovery is not None:
             self._discovery.wake()
 
     async def follow(self, interval_s: float, on_change: Callable[[], None]) -> None:
-        """Keep up with the upstream's models, asked for every `interval_s` seconds, and its accounts, for good."""
+        """Follow the upstream's models, asked for every `interval_s` seconds, and its accounts, for good."""
 
         def other_accounts() -> None:
             on_change()

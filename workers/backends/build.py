@@ -78,6 +78,6 @@ def _with_accounts(
 
 
 def _state(site: Site, queue: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
-    """The state of a backend's accounts."""
+    """Return the state of a backend's accounts."""
     probe_s = site.settings.first_token_timeout_s
     return AccountStateStore(redis, queue, probe_s=probe_s, is_counted=is_counted)

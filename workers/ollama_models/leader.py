@@ -88,7 +88,7 @@ class OperationsLeader:
         self._outage = OutageLog(_log, "Redis", f"models of {queue}")
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Keep the models until `stop`; pulls that are under way then are left to the next leader."""
+        """Carry out operations until `stop`; pulls that are under way then are left to the next leader."""
         try:
             while not stop.is_set():
                 await self._turn()
@@ -144,7 +144,7 @@ class OperationsLeader:
         self._ended.add(operation.id)
 
     async def _carry_out(self, operation: ModelOperation) -> None:
-        """Do what is asked for, and say how it ended."""
+        """Carry out an operation, and publish how it ended."""
         _log.info("%s: %s %s", self._queue, operation.kind, operation.model)
         try:
             ended = await (self._install(operation) if operation.kind == "install" else self._remove(operation))
@@ -247,7 +247,7 @@ class OperationsLeader:
 def operation_leaders(
     settings: Settings, redis: Redis, worker_id: str, backends: list[Backend], announce: Callable[[], None]
 ) -> list[OperationsLeader]:
-    """Make one for each backend whose server is an Ollama. `worker_id` in hex digits; `announce` publishes offers."""
+    """Build a leader for each backend whose server is an Ollama. `worker_id` in hex digits."""
 
     def rediscovery(backend: Backend) -> Callable[[], Awaitable[None]]:
         async def rediscover() -> None:
@@ -271,6 +271,6 @@ def operation_leaders(
 
 
 def _so_far(operation: ModelOperation, progress: PullProgress) -> ModelOperation:
-    """A pull under way."""
+    """Return a pull under way with its progress."""
     completed, total = progress.completed_bytes, progress.total_bytes
     return replace(operation, state="running", detail=progress.status, completed_bytes=completed, total_bytes=total)

@@ -82,7 +82,7 @@ class PullProgress:
         return sum(total for _, total in self._layers.values())
 
     def layer(self, digest: str, completed: int, total: int) -> None:
-        """A layer is so far."""
+        """Record how many bytes of a layer are here."""
         self._layers[digest] = (min(completed, total), total)
 
 
@@ -100,7 +100,7 @@ class PullReader(LineReader):
         self._on_line = on_line
 
     def take(self, line: bytes, events: list[Event]) -> None:  # noqa: ARG002 -- a pull makes no events
-        """Note what a line says."""
+        """Record the progress that a line reports."""
         if not line.strip():
             return
         self._on_line()
@@ -113,7 +113,7 @@ class PullReader(LineReader):
         self.done = said.status == "success"
 
     def complete(self, events: list[Event]) -> None:  # noqa: ARG002 -- nothing can be made of such a reply
-        """Fail: `success` is the only end mark."""
+        """Raise StreamBroken: `success` is the only end mark."""
         raise StreamBroken("Ollama broke off before the model was complete.")
 
 
@@ -161,7 +161,7 @@ class OllamaLibrary:
             raise StreamBroken(f"Ollama has said nothing for {SILENCE_S:g} seconds.") from None
 
     async def remove(self, model: str) -> bool:
-        """Remove a model; whether there was one.
+        """Remove a model; return whether there was one.
 
         Raises:
             OperationRefused: Ollama says that it cannot be done.
@@ -182,7 +182,7 @@ class OllamaLibrary:
 
 
 def shown(text: str) -> str:
-    """A text of Ollama's on one line, without the queries of addresses: those of downloads are signed."""
+    """Return a text of Ollama's on one line, without the queries of addresses: those of downloads are signed."""
     line = "".join(character for character in " ".join(text.split()) if character.isprintable())
     return _QUERY.sub(r"\1", line)[:MAX_ERROR_CHARS]
 

@@ -56,7 +56,7 @@ class Provider(Protocol):
         ...
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that the upstream has now.
+        """Return the models that the upstream has now.
 
         Raises:
             UpstreamError: it cannot be asked.

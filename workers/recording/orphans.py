@@ -39,7 +39,7 @@ _decoder: Final = msgspec.json.Decoder(UsageRecord)
 
 
 async def close_orphans(redis: Redis, stop: asyncio.Event) -> None:
-    """Look every `INTERVAL_S` seconds until `stop` is set."""
+    """Close orphans every `INTERVAL_S` seconds until `stop` is set."""
     janitor = Janitor(redis)
     while not stop.is_set():
         await janitor.look()
@@ -63,7 +63,7 @@ class Janitor:
         self._looked_at = float("-inf")
 
     async def look(self) -> int:
-        """Look once; returns how many requests were closed. Redis being down is no error here."""
+        """Close the orphans of now; return how many. Redis being down is no error here."""
         now = time.monotonic()
         if now - self._looked_at > LONGEST_GAP_S:
             self._missed.clear()
@@ -77,7 +77,7 @@ class Janitor:
         return 0
 
     async def leave(self) -> None:
-        """Let another process look."""
+        """Release the lock, so that another process can look."""
         with suppress(*UNREACHABLE):
             if await self._redis.get(JANITOR_LOCK) == self._token:
                 await self._redis.delete(JANITOR_LOCK)
@@ -135,6 +135,6 @@ def _decoded(raw: bytes) -> UsageRecord | None:
 
 
 def _orphaned(record: UsageRecord) -> UsageRecord:
-    """The record of an open request as it is closed."""
+    """Return the record of an open request as it is closed."""
     duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)
     return msgspec.structs.replace(record, status=STATUS, error_code=ORPHANED, duration_ms=duration_ms)

@@ -87,7 +87,7 @@ class Recorder:
         await self._leave()
 
     async def _attempt(self, block_ms: int | None) -> bool:
-        """Do one round; says whether the next should follow at once. Failures are logged when they begin and end."""
+        """Run one round; return whether the next should follow at once. Failures are logged when they begin and end."""
         try:
             follow = await self._round(block_ms)
         except ResponseError as error:
@@ -148,7 +148,7 @@ class Recorder:
         return reply[0][1] if reply else []
 
     async def _reject_large(self) -> None:
-        """Put aside what was given to us and is too large to be read."""
+        """Move a batch that was too large to be read to a list of its own."""
         keys = [USAGE_STREAM, REJECTED_USAGE_STREAM]
         arguments = (GROUP, self._consumer, RECORD_BYTES, REJECTED_BYTES, REJECTED_KEPT)
         taken = await scripts.run(self._redis, scripts.REJECT_LARGE, keys, *arguments)

@@ -50,7 +50,7 @@ class UsageRow(NamedTuple):
 
 
 def from_json(raw: bytes) -> UsageRow:
-    """The row of a record as it stands in the usage stream.
+    """Return the row of a record as it stands in the usage stream.
 
     Raises:
         MalformedRecord: it is no record, or its ids or its time make no sense.
@@ -62,7 +62,7 @@ def from_json(raw: bytes) -> UsageRow:
 
 
 def from_record(record: UsageRecord) -> UsageRow:
-    """The row of a record.
+    """Return the row of a record.
 
     Raises:
         ValueError, OverflowError: an id is no UUID, or the time is out of range.
@@ -95,7 +95,7 @@ def from_record(record: UsageRecord) -> UsageRow:
 
 
 def unique(rows: Iterable[UsageRow]) -> list[UsageRow]:
-    """One row for each (day, request id), in that order: what one upsert takes, and in which two cannot deadlock.
+    """Return one row for each (day, request id), in that order: one upsert takes them, and two cannot deadlock.
 
     Of rows with the same id one that is not orphaned wins, one that stands for more requests, else the first.
     """
@@ -108,7 +108,7 @@ def unique(rows: Iterable[UsageRow]) -> list[UsageRow]:
 
 
 def last_uses(rows: Iterable[UsageRow]) -> dict[str, datetime]:
-    """When each key among `rows` was last used."""
+    """Return when each key among `rows` was last used."""
     uses: dict[str, datetime] = {}
     for row in rows:
         if row.key_id is not None:
@@ -118,5 +118,5 @@ def last_uses(rows: Iterable[UsageRow]) -> dict[str, datetime]:
 
 
 def _text(text: str) -> str:
-    """PostgreSQL's text holds every character but NUL, and clients choose the names of models."""
+    """Return a text without NUL, the one character that PostgreSQL's text does not hold: clients name models."""
     return text.replace("\x00", "\ufffd")

@@ -68,7 +68,7 @@ class UsageLog:
         return refused
 
     async def _ensure_partitions(self, days: set[date]) -> None:
-        """Tomorrow's is made today, so that at midnight nobody waits for it."""
+        """Make the partitions of these days, and of tomorrow, so that at midnight nobody waits for it."""
         if time.monotonic() - self._days_since > _ASK_AGAIN_S:
             self._days.clear()
             self._days_since = time.monotonic()

@@ -26,11 +26,11 @@ class SendWindow:
         self._has_room = asyncio.Event()
 
     def sent(self, size: int) -> None:
-        """Note that a frame is on its way."""
+        """Record that a frame is on its way."""
         self._unacknowledged += size
 
     def acknowledged(self, size: int) -> None:
-        """Note that a frame has arrived, or is given up."""
+        """Record that a frame has arrived, or is given up."""
         self._unacknowledged -= size
         if self._unacknowledged <= UNACKNOWLEDGED_BYTES:
             self._has_room.set()

@@ -84,7 +84,7 @@ class RelaySender:
         return stream
 
     def _changed(self, stream: OutgoingStream, urgent: bool) -> None:  # noqa: FBT001 -- a callback has no names
-        """`stream` has something to send: now, or in a moment together with others when many are busy."""
+        """Schedule `stream` for sending: now, or in a moment together with others when many are busy."""
         if urgent or len(self.streams) < BUSY_STREAMS:
             self._waiting.pop(stream.key, None)
             self._pending[stream.key] = stream
@@ -96,7 +96,7 @@ class RelaySender:
             self._gathering = self._loop.call_later(self._gather_s(), self._gathered)
 
     async def _pace(self) -> None:
-        """With many streams at once, wait a moment before more is read from the upstream.
+        """Wait a moment before more is read from the upstream, where many streams run at once.
 
         Tokens gather in the connection meanwhile, and are read, encoded and sent together.
         """
@@ -114,7 +114,7 @@ class RelaySender:
         self._paced.clear()
 
     def acknowledge(self, key: bytes, sequence: int) -> None:
-        """The api process has every frame of `key` before `sequence`."""
+        """Drop the frames of `key` before `sequence`: the api process has them."""
         stream = self.streams.get(key)
         if stream is None:
             return
@@ -123,14 +123,14 @@ class RelaySender:
             del self.streams[key]
 
     def resend(self, key: bytes, sequence: int) -> None:
-        """The api process misses the frames of `key` from `sequence` on."""
+        """Send the frames of `key` again from `sequence` on: the api process misses them."""
         stream = self.streams.get(key)
         if stream is not None and sequence < stream.sent:
             stream.rewind(sequence)
             self._changed(stream, urgent=True)
 
     def tick(self) -> None:
-        """Once a heartbeat: beats for the attempts that run, a new try for what was met with silence."""
+        """Send heartbeats for the attempts that run, and resend what was not acknowledged; called once a heartbeat."""
         now = time.monotonic()
         for stream in list(self.streams.values()):
             if stream.ended_at is not None and now - stream.ended_at > self._retain_s:

@@ -35,7 +35,7 @@ async def list_keys() -> Response:
 
 
 async def create_key() -> Response:
-    """Make a key. The reply is the only place where it is ever shown."""
+    """Create a key. The reply is the only place where it is ever shown."""
     wanted = await body_as(NewKey)
     key, secret = await gateway().keys.create(
         _checked(wanted.name),

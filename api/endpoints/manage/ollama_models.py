@@ -55,7 +55,7 @@ async def list_local_models() -> Response:
 
 
 async def install_model() -> Response:
-    """Have a model pulled. One that is being pulled or is there is no error."""
+    """Install a model: its server pulls it. One that is being pulled or is there is no error."""
     wanted = await body_as(Installation)
     if wanted.auto == (wanted.model is not None):
         raise InvalidRequest('Either {"auto": true} or {"model": "NAME"} must be given.')
@@ -157,7 +157,7 @@ async def _ask_to_remove(library: Library, model: str) -> ModelOperation:
 
 
 def _leaves_nothing(last: ModelOperation) -> bool:
-    """Tell whether this operation may leave nothing to remove: the model was just removed, or only on its way."""
+    """Return whether this operation may leave nothing to remove: the model was just removed, or only on its way."""
     return last.state == "done" if last.kind == "remove" else not last.is_settled
 
 

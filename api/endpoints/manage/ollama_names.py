@@ -37,5 +37,5 @@ def canonical_name(name: str) -> str:
 
 
 def same_model(one: str, other: str) -> bool:
-    """Tell whether two canonical names mean one model: Ollama ignores upper and lower case."""
+    """Return whether two canonical names mean one model: Ollama ignores upper and lower case."""
     return one.casefold() == other.casefold()

@@ -56,12 +56,12 @@ def free_ram_gb(libraries: Sequence[Library]) -> float | None:
 
 
 def pulling(library: Library, model: str) -> bool:
-    """Tell whether a model is being installed there, by its canonical name."""
+    """Return whether a model is being installed there, by its canonical name."""
     return any(_is_pull(operation) and same_model(operation.model, model) for operation in library.operations)
 
 
 def installed(library: Library, model: str) -> bool:
-    """Tell whether a model is there, by its canonical name."""
+    """Return whether a model is there, by its canonical name."""
     return library.state is not None and any(same_model(found.name, model) for found in library.state.models)
 
 

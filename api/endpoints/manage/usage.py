@@ -84,7 +84,7 @@ def _before_argument() -> tuple[datetime | None, UUID]:
 
 
 async def _wait_until_recorded(redis: Redis) -> None:
-    """Let the recorder catch up, so that a script sees the request that it just made; not for long."""
+    """Wait briefly for the recorder, so that a script sees the request that it just made."""
     with suppress(TimeoutError, *UNREACHABLE):
         async with asyncio.timeout(DRAIN_WAIT_S):
             while await redis.xlen(USAGE_STREAM):

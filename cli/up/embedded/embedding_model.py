@@ -23,7 +23,7 @@ class EmbeddedEmbedder(EmbeddedOpenAIServer):
     name = "embeddings"
 
     async def program(self) -> Program:
-        """Say what to run.
+        """Return what to run.
 
         Raises:
             ServerFailed: the package is not there for this platform.

@@ -31,7 +31,7 @@ class EmbeddedOpenAIServer(EmbeddedServer):
         self.port = await remembered_port(directory / "port")
 
     async def is_ready(self) -> bool:
-        """Tell whether the model is loaded and served."""
+        """Return whether the model is loaded and served."""
         try:
             async with httpx.AsyncClient(trust_env=False, timeout=_ANSWER_TIMEOUT_S) as client:
                 return (await client.get(f"http://{LOOPBACK}:{self.port}/health")).status_code == 200

@@ -88,7 +88,7 @@ class EmbeddedPostgres(EmbeddedServer):
         )
 
     async def is_ready(self) -> bool:
-        """Tell whether it runs a query; makes the database the first time."""
+        """Return whether it runs a query; makes the database the first time."""
         try:
             await self._query(_DATABASE, "SELECT 1")
         except asyncpg.InvalidCatalogNameError:
@@ -108,7 +108,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return self._url(_DATABASE)
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
-        """End it; a throwaway one takes its data along."""
+        """Stop it; a throwaway one takes its data along."""
         await super().stop(hurry)
         if self._throwaway and self._home is not None:
             for folder in (self.home.base, self.home.socket_dir):
@@ -184,7 +184,7 @@ class EmbeddedPostgres(EmbeddedServer):
             raise ServerFailed(f"initdb failed: {output.decode(errors='replace').strip()}")
 
     async def _clear_leftover(self) -> None:
-        """See to it that no PostgreSQL of a killed predecessor is in the way.
+        """Stop a PostgreSQL that a killed predecessor left in the way.
 
         It dies with its parent, a moment later. Once all of it is gone so may be its note: a restarted
         container may have given the number in it to another process, for which PostgreSQL would wait in vain.

@@ -66,7 +66,7 @@ class EmbeddedServer(ABC):
         return self.url()
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
-        """End it; `hurry`, once set, cuts the wait short."""
+        """Stop it; `hurry`, once set, cuts the wait short."""
         if self.child is not None:
             await self.child.stop(hurry)
 
@@ -76,7 +76,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     async def is_ready(self) -> bool:
-        """Tell whether it answers now; false or OSError where it does not."""
+        """Return whether it answers now; false or OSError where it does not."""
 
     @abstractmethod
     def url(self) -> str:

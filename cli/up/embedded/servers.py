@@ -55,7 +55,7 @@ class Servers:
 
     @property
     def has_embedded_model(self) -> bool:
-        """Tell whether the local model is the embedded one."""
+        """Return whether the local model is the embedded one."""
         return "CLAW_LOCAL_OPENAI_URL" in self.environment
 
     @property

@@ -69,7 +69,7 @@ class EmbeddedValkey(EmbeddedServer):
         )
 
     async def is_ready(self) -> bool:
-        """Tell whether it answers PING; it does not while it loads its data."""
+        """Return whether it answers PING; it does not while it loads its data."""
         reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
         try:
             writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())

@@ -17,14 +17,14 @@ _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 def to_text(content: str | list[TextPart] | list[TextPart | RefusalPart] | None) -> str:
-    """All the text of a message, refusals included."""
+    """Return all the text of a message, refusals included."""
     if content is None or isinstance(content, str):
         return content or ""
     return "".join(part.refusal if isinstance(part, RefusalPart) else part.text for part in content)
 
 
 def to_blocks(content: str | list[TextPart | ImagePart | AudioPart | FilePart], place: str) -> list[dict[str, Any]]:
-    """A user message's blocks. Text without anything but white space is left out: Anthropic refuses it.
+    """Return a user message's blocks. Text without anything but white space is left out: Anthropic refuses it.
 
     Args:
         content: the message's content.
@@ -50,12 +50,12 @@ def to_blocks(content: str | list[TextPart | ImagePart | AudioPart | FilePart], 
 
 
 def text_blocks(text: str) -> list[dict[str, Any]]:
-    """A text as a block, or none if it is blank."""
+    """Return a text as a block, or none if it is blank."""
     return [{"type": "text", "text": text}] if text.strip() else []
 
 
 def _image_source(url: str, where: str) -> dict[str, Any]:
-    """An image's source; one by address is fetched by Anthropic itself."""
+    """Return an image's source; one by address is fetched by Anthropic itself."""
     if url.startswith(("http://", "https://")):
         return {"type": "url", "url": url}
     media_type, data = _from_data_url(url, where)
@@ -65,7 +65,7 @@ def _image_source(url: str, where: str) -> dict[str, Any]:
 
 
 def _to_document(file: dict[str, Any], where: str) -> dict[str, Any]:
-    """A PDF or plain text as a document; a file's id would be OpenAI's, and means nothing here."""
+    """Return a PDF or plain text as a document; a file's id would be OpenAI's, and means nothing here."""
     encoded = file.get("file_data")
     if not isinstance(encoded, str):
         raise Unsupported("This model takes files as file_data only.", param=where)
@@ -88,7 +88,7 @@ def _to_document(file: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def _from_data_url(url: str, where: str) -> tuple[str, str]:
-    """The media type and the base64 text of a data URL."""
+    """Return the media type and the base64 text of a data URL."""
     head, comma, encoded = url.partition(",")
     if not head.startswith("data:") or not comma or not head.endswith(";base64"):
         raise InvalidRequest("It must be a base64 data URL, or for images an http(s) address.", param=where)

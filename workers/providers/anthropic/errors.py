@@ -28,7 +28,7 @@ _STATUS_OF: Final = {
 
 
 def from_event(error: Any, *, after_content: bool) -> GatewayError:
-    """The error for an `error` event: before any content as its HTTP status would be classed."""
+    """Return the error for an `error` event: before any content as its HTTP status would be classed."""
     report = from_error(error)
     kind = error.get("type") if isinstance(error, dict) else None
     report = msgspec.structs.replace(report, status=_STATUS_OF.get(kind) if isinstance(kind, str) else None)
@@ -37,7 +37,7 @@ def from_event(error: Any, *, after_content: bool) -> GatewayError:
 
 
 def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
-    """The error for a failure status: as classified, but for what Anthropic has no code of its own for.
+    """Return the error for a failure status: as classified, but for what Anthropic has no code of its own for.
 
     A prompt that is too long and an account that may not spend are `invalid_request_error` like any mistake of the
     caller; only the text tells them apart. This is the one place that knows those texts; a new wording makes it a

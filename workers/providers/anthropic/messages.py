@@ -55,14 +55,14 @@ class Conversation(msgspec.Struct):
 
 
 def first_call_ids(messages: Sequence[Message]) -> list[str]:
-    """The id of each assistant message's first call: what its thinking is kept under."""
+    """Return the id of each assistant message's first call: what its thinking is kept under."""
     return [
         message.tool_calls[0].id for message in messages if isinstance(message, AssistantMessage) and message.tool_calls
     ]
 
 
 def to_conversation(messages: Sequence[Message], kept: Mapping[str, Sequence[Piece]]) -> Conversation:
-    """The conversation in Anthropic's form.
+    """Return the conversation in Anthropic's form.
 
     A participant's `name`, an image's `detail` and `reasoning_content` (unsigned, so of no use) have no place there.
 
@@ -144,7 +144,7 @@ class _Turns:
         return {"type": "tool_use", "id": sent_id, "name": function.name, "input": to_object(function.arguments, where)}
 
     def _unique(self, call_id: str) -> str:
-        """The id as Anthropic takes it: of few characters, and once in a conversation."""
+        """Return the id as Anthropic takes it: of few characters, and once in a conversation."""
         base = _NOT_IN_IDS.sub("_", call_id) or "call"
         sent_id, number = base, 1
         while sent_id in self._used:
@@ -171,7 +171,7 @@ class _Turns:
             )
 
     def finished(self, system: str) -> Conversation:
-        """The whole conversation. Instructions alone are what the user says."""
+        """Return the whole conversation. Instructions alone are what the user says."""
         self._check_answered()
         turns = self._turns
         if not turns:

@@ -89,7 +89,7 @@ class ModelInfo(msgspec.Struct):
     capabilities: _Capabilities | None = None
 
     def to_facts(self) -> ModelFacts:
-        """The table's facts, corrected by what the API says of the model."""
+        """Return the table's facts, corrected by what the API says of the model."""
         facts = facts_of(self.id)
         structured = self.capabilities and self.capabilities.structured_outputs
         return _replace(

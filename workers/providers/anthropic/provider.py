@@ -93,7 +93,7 @@ class AnthropicProvider:
             yield self._events(reply, reader, model)
 
     async def _events(self, reply: Reply, reader: ChatReader, model: str) -> AsyncIterator[Sequence[Event]]:
-        """The reply's batches. Its thinking is kept before the last one, so that the next turn will find it."""
+        """Yield the reply's batches. Its thinking is kept before the last one, so that the next turn will find it."""
         async for batch in reply.batches(reader):
             if reader.done and reader.has_thoughts:
                 await self._keep(reader, model)
@@ -109,7 +109,7 @@ class AnthropicProvider:
             _log.warning("Claude's thinking could not be kept for the next turn.", exc_info=True)
 
     async def _recall(self, request: ChatRequest, model: str, facts: ModelFacts) -> dict[str, list[Piece]]:
-        """The blocks of the request's earlier turns, by the id of each one's first call."""
+        """Return the blocks of the request's earlier turns, by the id of each one's first call."""
         body = request.body
         ids = first_call_ids(body.messages)
         if self._thinking is None or not ids or not may_think(facts, body.reasoning_effort):
@@ -131,7 +131,7 @@ class AnthropicProvider:
         raise InvalidRequest("Anthropic makes no embeddings.", param="model", code="wrong_endpoint")
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that the account may use. What the API says of them corrects the table of facts.
+        """Return the models that the account may use. What the API says of them corrects the table of facts.
 
         Raises:
             UpstreamError: it cannot be asked.
@@ -153,7 +153,7 @@ class AnthropicProvider:
 
 
 def _seconds(timestamp: str) -> int:
-    """Seconds since 1970 of an RFC 3339 time; 0 if it is none."""
+    """Convert an RFC 3339 time to seconds since 1970; return 0 if it is none."""
     try:
         return int(datetime.fromisoformat(timestamp).timestamp())
     except ValueError:

@@ -96,7 +96,7 @@ class _Call:
         self.has_input = False
 
     def to_delta(self, text: str) -> Delta:
-        """A piece of the call's input."""
+        """Return a piece of the call's input."""
         self.has_input = True
         if self.index is None:
             return Delta(content=text)
@@ -204,7 +204,7 @@ class ChatReader(LineReader):
         self._reason = reason
 
     def _count(self, usage: _Usage | None) -> None:
-        """Take the counts that are told: each is the total so far."""
+        """Record the counts that are reported: each is the total so far."""
         for name in _Usage.__struct_fields__:
             count = getattr(usage, name, None)
             if count is not None:

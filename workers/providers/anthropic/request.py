@@ -51,7 +51,7 @@ class Prepared(msgspec.Struct):
 def to_body(
     request: ChatRequest, model: str, facts: ModelFacts, kept: Mapping[str, Sequence[Piece]] | None = None
 ) -> Prepared:
-    """The body to send, and what its reply needs to be read.
+    """Return the body to send, and what its reply needs to be read.
 
     Args:
         request: the client's request.
@@ -94,7 +94,7 @@ def to_body(
 
 
 def _sampling(body: ChatBody, facts: ModelFacts) -> dict[str, float]:
-    """Temperature or `top_p`; a value that is the default anyway is left out, since some models refuse even that."""
+    """Return temperature or `top_p`; a default value is left out, since some models refuse even that."""
     left_out = {"temperature", "top_p"} if not facts.sampling else set(omitted(body, "anthropic"))
     temperature = None if body.temperature in (None, 1) else min(body.temperature or 0.0, 1.0)
     sampling = {"temperature": temperature, "top_p": None if body.top_p == 1 else body.top_p}

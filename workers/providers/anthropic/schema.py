@@ -25,7 +25,7 @@ class Inexpressible(Exception):
 
 
 def to_strict_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with every object closed; what answers to it answers to `schema`, but for untellable constraints.
+    """Return the schema with every object closed: what it accepts `schema` accepts, but for inexpressible constraints.
 
     Raises:
         Inexpressible: there is no such schema.

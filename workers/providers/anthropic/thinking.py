@@ -35,7 +35,7 @@ class Piece(msgspec.Struct, omit_defaults=True):
     chars: int = 0
 
     def to_block(self) -> dict[str, Any]:
-        """The thinking block, verbatim."""
+        """Return the thinking block, verbatim."""
         if self.type == "redacted_thinking":
             return {"type": self.type, "data": self.data or ""}
         return {"type": self.type, "thinking": self.thinking or "", "signature": self.signature or ""}
@@ -51,12 +51,12 @@ def is_thought(piece: Piece) -> bool:
 
 
 def to_kept(pieces: list[Piece]) -> str:
-    """A turn's blocks as a text."""
+    """Return a turn's blocks as a text."""
     return msgspec.json.encode(_Kept(pieces)).decode()
 
 
 def from_kept(text: str) -> list[Piece]:
-    """A turn's blocks; none if the text is not ours."""
+    """Return a turn's blocks; none if the text is not ours."""
     try:
         return msgspec.json.decode(text, type=_Kept).anthropic
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -64,7 +64,7 @@ def from_kept(text: str) -> list[Piece]:
 
 
 def arrange(pieces: Sequence[Piece], text: str, calls: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """An assistant turn's blocks in their original order, made of kept thinking and the client's text and calls.
+    """Return an assistant turn's blocks in their original order, made of kept thinking and the client's text and calls.
 
     Where the client changed the text or the calls, the thinking comes first.
     """
@@ -99,7 +99,7 @@ def may_think(facts: ModelFacts, effort: str | None) -> bool:
 def to_thinking(
     effort: str | None, facts: ModelFacts, *, max_tokens: int, forced: bool, is_open: bool
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """The `thinking` field and the `output_config.effort` of a request, either of them None for none.
+    """Return the `thinking` field and the `output_config.effort` of a request, either of them None for none.
 
     Thinking excludes a forced tool call, which wins. Where thinking is always on or on by default its summary is
     asked for, so that the stream does not stay silent meanwhile.
@@ -128,7 +128,7 @@ def to_thinking(
 
 
 def _budget(effort: str, max_tokens: int) -> int:
-    """The level's budget, but no more than half of the answer's tokens."""
+    """Return the level's budget, but no more than half of the answer's tokens."""
     if max_tokens <= MIN_BUDGET:
         raise Unsupported(
             f"This model reasons with at least {MIN_BUDGET} tokens: allow more than that for the whole answer.",
@@ -153,7 +153,7 @@ def _adaptive(effort: str | None, facts: ModelFacts, *, forced: bool) -> tuple[d
 
 
 def _nearest(level: str, efforts: tuple[str, ...]) -> str:
-    """The level itself, else the highest below it that the model has."""
+    """Return the level itself, else the highest below it that the model has."""
     order = list(_LEVELS.values())
     at_most = [known for known in efforts if order.index(known) <= order.index(level)]
     return at_most[-1] if at_most else efforts[0]

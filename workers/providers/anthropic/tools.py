@@ -41,7 +41,7 @@ class Tooling(msgspec.Struct):
 
 
 def to_tooling(body: ChatBody, called: list[str], facts: ModelFacts) -> Tooling:
-    """The request's tools and format.
+    """Return the request's tools and format.
 
     Args:
         body: the client's request.

@@ -103,7 +103,7 @@ def from_json(value: Any) -> Failure:
 
 
 def to_error(http_status: int, failure: Failure, retry_after_s: float | None = None) -> GatewayError:
-    """The error for a failure.
+    """Return the error for a failure.
 
     Args:
         http_status: the reply's status.
@@ -133,7 +133,7 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
 
 
 def to_stream_error(failure: Failure, *, after_content: bool) -> GatewayError:
-    """The error for an error inside a reply with status 200."""
+    """Return the error for an error inside a reply with status 200."""
     if after_content:
         return StreamBroken("The model server reported an error in the middle of its answer.")
     if failure.http_status is not None:
@@ -162,7 +162,7 @@ def _is_of_account(failure: Failure) -> bool:
 
 
 def _by_kind(details: Any) -> dict[str, dict[str, Any]]:
-    """The details by the last part of their type, as in `type.googleapis.com/google.rpc.RetryInfo`."""
+    """Return the details by the last part of their type, as in `type.googleapis.com/google.rpc.RetryInfo`."""
     return {_text(detail.get("@type")).rpartition(".")[2]: detail for detail in _objects(details)}
 
 
@@ -175,7 +175,7 @@ def _text(value: Any) -> str:
 
 
 def _seconds(duration: Any) -> float | None:
-    """The seconds of a google.protobuf.Duration in JSON, as in `33.5s`."""
+    """Return the seconds of a google.protobuf.Duration in JSON, as in `33.5s`."""
     try:
         seconds = float(_text(duration).removesuffix("s"))
     except ValueError:
@@ -191,7 +191,7 @@ def _period(violations: list[dict[str, Any]]) -> QuotaPeriod:
 
 
 def _limits(violations: list[dict[str, Any]]) -> dict[str, int]:
-    """The lowest value of each quota that the violations name, as in `"quotaValue": "10"` (an int64 in JSON)."""
+    """Return the lowest value of each quota that the violations name, as in `"quotaValue": "10"` (an int64 in JSON)."""
     found: dict[str, int] = {}
     for each in violations:
         name = (_text(each.get("quotaId")) or _text(each.get("quotaMetric"))).replace("_", "").lower()
@@ -203,13 +203,13 @@ def _limits(violations: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _limit_of(name: str) -> str | None:
-    """Which of our limits a quota is; None for one that is not counted here, such as tokens per day."""
+    """Return which of our limits a quota is; None for one that is not counted here, such as tokens per day."""
     if "perminute" in name:
         return "prompt_tokens_per_minute" if "token" in name else "requests_per_minute" if "request" in name else None
     return "requests_per_day" if "perday" in name and "request" in name else None
 
 
 def _count(value: Any) -> int:
-    """A whole number that JSON gives as text or as a number; 0 if it is neither."""
+    """Return a whole number that JSON gives as text or as a number; 0 if it is neither."""
     text = str(value)
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

@@ -49,7 +49,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], list[dict[str, Any]]]:
-    """The parts of the system instruction, and the contents: alternating turns of `user` and `model`.
+    """Return the parts of the system instruction, and the contents: alternating turns of `user` and `model`.
 
     A participant's `name`, an image's `detail` and the reasoning of earlier turns have no place there. Empty texts are
     left out, since Gemini refuses them. A conversation of instructions only becomes the user's.
@@ -194,7 +194,7 @@ def _reported(message: AssistantMessage) -> list[_Part]:
 
 
 def _to_response(text: str) -> dict[str, Any]:
-    """A result as the object that Gemini wants: itself if it is one, else its text as the output.
+    """Return a result as the object that Gemini wants: itself if it is one, else its text as the output.
 
     `output` and `error` mean something of their own there, so that an object which has them is wrapped too.
     """

@@ -17,7 +17,7 @@ from workers.providers.images.remote import Image
 
 
 def to_part(part: ImagePart | AudioPart | FilePart, where: str, images: Mapping[str, Image]) -> dict[str, Any]:
-    """A part with inline data.
+    """Return a part with inline data.
 
     Args:
         part: the message's part.
@@ -61,7 +61,7 @@ def _file(part: FilePart, where: str) -> dict[str, Any]:
 
 
 def _from_data_url(url: str, where: str, kind: str) -> tuple[str, str]:
-    """The type and the bare base64 text of a data URL."""
+    """Return the type and the bare base64 text of a data URL."""
     head, comma, encoded = url.partition(",")
     mime_type, *options = head.removeprefix("data:").split(";")
     if not head.startswith("data:") or not comma or options[-1:] != ["base64"] or "/" not in mime_type:

@@ -105,7 +105,7 @@ class GeminiProvider:
         raise InvalidRequest("The gateway makes no embeddings with Gemini.", param="model", code="wrong_endpoint")
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that can complete chats, with the most tokens that their prompts can have.
+        """Return the models that can complete chats, with the most tokens that their prompts can have.
 
         Raises:
             UpstreamError: it cannot be asked.
@@ -132,7 +132,7 @@ class GeminiProvider:
         await self._upstream.close()
 
     async def _batches(self, model: str, reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:
-        """The reply's batches. A call's signature is kept before the call is handed out: the client may be quick."""
+        """Yield the reply's batches. A call's signature is stored before the call is yielded: clients may be quick."""
         async for batch in reply.batches(reader):
             if reader.signatures:
                 kept, reader.signatures = reader.signatures, {}

@@ -223,7 +223,7 @@ class ChatReader(LineReader):
             events.append(Delta(content or None, reasoning or None, None, calls or None, logprobs, candidate.index))
 
     def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
-        """A call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""
+        """Return a call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""
         call_id = call.id if call.id and call.id not in self._call_ids else f"call_{secrets.token_hex(12)}"
         self._call_ids.add(call_id)
         if signature:
@@ -245,7 +245,7 @@ class ChatReader(LineReader):
 
 
 def _to_logprobs(result: _Logprobs) -> Raw | None:
-    """Gemini's log probabilities as OpenAI's `logprobs` of a choice."""
+    """Convert Gemini's log probabilities to OpenAI's `logprobs` of a choice."""
     chosen, top = result.chosen_candidates or [], result.top_candidates or []
     if not chosen:
         return None

@@ -24,7 +24,7 @@ _OWN_TIERS = frozenset({"flex", "priority"})
 
 
 def to_body(request: ChatRequest, model: str, known: Known, cannot: Collection[str] = ()) -> bytes:
-    """The body to send. What Gemini cannot do is refused, never dropped.
+    """Return the body to send. What Gemini cannot do is refused, never dropped.
 
     Accepted and without effect, since they change no answer: `user`, `metadata`, `store`, `prompt_cache_key`,
     `safety_identifier`, `parallel_tool_calls: true`, a tool's `strict`. Of the fields that OpenAI does not name, these
@@ -87,7 +87,7 @@ def _to_generation_config(body: ChatBody, model: str, own: dict[str, Any]) -> di
 
 
 def _own_fields(given: dict[str, Any]) -> dict[str, Any]:
-    """The fields that OpenAI does not name: Gemini's own, and no others."""
+    """Return the fields that OpenAI does not name: Gemini's own, and no others."""
     own: dict[str, Any] = {}
     for name, value in given.items():
         if name in _KNOWN or value is None:

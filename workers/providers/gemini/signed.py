@@ -13,7 +13,7 @@ from shared.openai.request import ChatRequest
 
 
 def call_ids(messages: list[Message]) -> list[str]:
-    """The ids of all tool calls in the conversation, each once."""
+    """Return the ids of all tool calls in the conversation, each once."""
     ids: dict[str, None] = {}
     for message in messages:
         if isinstance(message, AssistantMessage):
@@ -22,7 +22,7 @@ def call_ids(messages: list[Message]) -> list[str]:
 
 
 def signatures_in(request: ChatRequest) -> dict[str, str]:
-    """The signatures that stand in the request, by call id."""
+    """Return the signatures that stand in the request, by call id."""
     if b"thought_signature" not in bytes(request.raw):
         return {}
     found: dict[str, str] = {}
@@ -34,7 +34,7 @@ def signatures_in(request: ChatRequest) -> dict[str, str]:
 
 
 def _calls(request: ChatRequest) -> Iterator[Any]:
-    """The assistant's tool calls as the client sent them, with the fields that OpenAI does not name."""
+    """Yield the assistant's tool calls as the client sent them, with the fields that OpenAI does not name."""
     for message, given in zip(request.body.messages, request.fields["messages"], strict=True):
         if isinstance(message, AssistantMessage):
             yield from given.get("tool_calls") or ()

@@ -19,13 +19,13 @@ _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 245
 
 
 def generation_of(model: str) -> tuple[int, int]:
-    """The version in a model's name; a name without one (`gemini-flash-latest`) is taken for the newest."""
+    """Return the version in a model's name; a name without one (`gemini-flash-latest`) is taken for the newest."""
     found = _NAME.match(model)
     return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
 
 
 def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
-    """The `thinkingConfig` for a `reasoning_effort`; None if the model shall not get one.
+    """Return the `thinkingConfig` for a `reasoning_effort`; None if the model shall not get one.
 
     A level that a model lacks becomes its nearest: `minimal` is LOW where there is no MINIMAL, `xhigh` and `max` are
     HIGH. Thoughts are asked for with every effort but `none`.

@@ -20,7 +20,7 @@ _CHOICES: dict[Any, dict[str, Any] | None] = {
 
 
 def to_tools(body: ChatBody) -> list[dict[str, Any]]:
-    """The function declarations of a request's tools and legacy functions.
+    """Return the function declarations of a request's tools and legacy functions.
 
     Raises:
         Unsupported: a tool is no function; `param` names it.
@@ -44,7 +44,7 @@ def _to_declaration(function: FunctionDefinition) -> dict[str, Any]:
 
 
 def to_tool_config(body: ChatBody, names: list[str]) -> dict[str, Any] | None:
-    """The calling mode that a request chooses; None leaves it to the model.
+    """Return the calling mode that a request chooses; None leaves it to the model.
 
     Args:
         body: the request.
@@ -64,7 +64,7 @@ def to_tool_config(body: ChatBody, names: list[str]) -> dict[str, Any] | None:
 
 
 def _chosen(choice: dict[str, Any], param: str) -> tuple[str, list[Any]]:
-    """The mode and the names of a choice that is an object: OpenAI's named function, or its `allowed_tools`."""
+    """Return the mode and the names of a choice that is an object: OpenAI's named function, or its `allowed_tools`."""
     try:
         if param == "function_call":
             return "ANY", [choice["name"]]

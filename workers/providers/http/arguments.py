@@ -10,7 +10,7 @@ from shared.errors import InvalidRequest
 
 
 def to_object(text: str, where: str) -> dict[str, Any]:
-    """The arguments of a call as an object; no text at all is a call without arguments.
+    """Return the arguments of a call as an object; no text at all is a call without arguments.
 
     Args:
         text: as the client sent it.

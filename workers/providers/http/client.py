@@ -12,7 +12,7 @@ CONNECT_TIMEOUT_S = 10.0
 
 
 def upstream_client(base_url: str, *, headers: dict[str, str] | None = None, connections: int) -> httpx.AsyncClient:
-    """A client for one upstream. Redirects are not followed; there is no read timeout: callers bound their waits.
+    """Return a client for one upstream. Redirects are not followed; no read timeout: callers bound their waits.
 
     Args:
         base_url: what relative request paths are joined to.

@@ -89,7 +89,7 @@ def _from_validation(detail: Any, param: Any) -> tuple[str, Any]:
 
 
 def http_failure(status: int, report: Report, retry_after_s: float | None) -> GatewayError:
-    """The error for a reply with a status other than 2xx."""
+    """Return the error for a reply with a status other than 2xx."""
     message = report.message or "The model server refused the request."
     if report.code in _SPENT:
         return Rejected("The model server refused the gateway's credential: its account may not spend more.")
@@ -99,7 +99,7 @@ def http_failure(status: int, report: Report, retry_after_s: float | None) -> Ga
 
 
 def stream_failure(report: Report, *, after_content: bool) -> GatewayError:
-    """The error for an error event inside a reply with status 200."""
+    """Return the error for an error event inside a reply with status 200."""
     if after_content:
         return StreamBroken("The model server reported an error in the middle of its answer.")
     if report.status is not None or report.code in {"context_length_exceeded", "exceed_context_size_error"}:
@@ -108,7 +108,7 @@ def stream_failure(report: Report, *, after_content: bool) -> GatewayError:
 
 
 def retry_after_s(value: str | None) -> float | None:
-    """The seconds that a Retry-After header asks for, given as seconds or as an HTTP date; None if unreadable."""
+    """Return the seconds that a Retry-After header (seconds or an HTTP date) asks for; None if unreadable."""
     if value is None:
         return None
     try:

@@ -27,7 +27,7 @@ class LineSplitter:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that `data` completes, without their line ends.
+        """Return the lines that `data` completes, without their line ends.
 
         Raises:
             Malformed: a line is longer than MAX_LINE_BYTES.
@@ -79,7 +79,7 @@ class LineReader(ABC):
         self._lines = LineSplitter()
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes."""
+        """Return the events that `data` completes."""
         events: list[Event] = []
         try:
             for line in self._lines.feed(data):
@@ -91,7 +91,7 @@ class LineReader(ABC):
         return events
 
     def end(self) -> list[Event]:
-        """The last events of a reply whose connection ended cleanly; `failure` is set if it is not complete."""
+        """Return the last events of a reply whose connection ended cleanly; `failure` is set if it is not complete."""
         events: list[Event] = []
         try:
             self.take(self._lines.rest(), events)

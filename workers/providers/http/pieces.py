@@ -78,7 +78,7 @@ class ElementSplitter:
         return b"".join(self._rest)
 
     def _pass_string(self, data: bytes, at: int) -> int:
-        """Go to the end of a string, or of `data`; return the position behind it."""
+        """Skip to the end of a string, or of `data`; return the position behind it."""
         found = _IN_STRING.search(data, at)
         is_key = self._depth == 1
         if is_key:

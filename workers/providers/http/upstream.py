@@ -85,7 +85,7 @@ class Reply:
             raise network_failure(error, after_content=reader.has_content) from error
 
     async def whole(self, limit: int = MAX_BODY_BYTES) -> bytes:
-        """The whole body.
+        """Return the whole body.
 
         Raises:
             Malformed: it is longer than `limit` bytes.
@@ -94,7 +94,7 @@ class Reply:
         return b"".join([data async for data in self.pieces(limit)])
 
     async def pieces(self, limit: int) -> AsyncIterator[bytes]:
-        """The body as it arrives.
+        """Yield the body as it arrives.
 
         Raises:
             Malformed: it is longer than `limit` bytes.
@@ -169,7 +169,7 @@ class Upstream:
             await response.aclose()
 
     async def fetch(self, method: str, path: str, content: bytes | None, kind: type[T]) -> T:
-        """The reply to a small request, decoded as `kind`; within FETCH_BOUND_S seconds.
+        """Return the reply to a small request, decoded as `kind`; within FETCH_BOUND_S seconds.
 
         Raises:
             UpstreamError: no reply came, or one that is not what was asked for.
@@ -187,7 +187,7 @@ class Upstream:
             raise Malformed(f"The model server's answer to {path} cannot be read.") from None
 
     async def ask(self, path: str, content: bytes, kind: type[T]) -> T:
-        """The reply to a client's request that is not streamed, decoded as `kind`.
+        """Return the reply to a client's request that is not streamed, decoded as `kind`.
 
         Raises:
             CallerError: the upstream refuses the request.
@@ -204,7 +204,7 @@ class Upstream:
     async def ask_in_pieces(
         self, path: str, content: bytes, name: str, kind: type[T], whole: type[U]
     ) -> tuple[list[T], U]:
-        """The reply to a client's request whose array `name` may be large, read without holding the event loop.
+        """Return the reply to a client's request whose array `name` may be large, read without holding the event loop.
 
         Args:
             path: appended to the base URL.
@@ -261,7 +261,7 @@ class Upstream:
         return closed and not connecting and time.monotonic() < self._idle_until
 
     def _unpooled(self) -> httpx.AsyncClient:
-        """A client that asks for each connection to be closed, so that its next one is fresh.
+        """Return a client that asks for each connection to be closed, so that its next one is fresh.
 
         The pool of the other one may hold more connections that are stale. It is kept, since building a client
         reads the certificates (about 10 ms).
@@ -282,7 +282,7 @@ async def _refusal(response: httpx.Response, reply: Reply) -> RefusedError:
 
 
 def network_failure(error: Exception, *, after_content: bool) -> GatewayError:
-    """The error for a connection that failed. Its text may name hosts, so it is not shown."""
+    """Return the error for a connection that failed. Its text may name hosts, so it is not shown."""
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
         return Unavailable("The model server's address is not valid.")
     if after_content:

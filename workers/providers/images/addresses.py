@@ -60,19 +60,19 @@ def is_public(address: Address) -> bool:
 
 
 def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets to a mapped, 6to4 or NAT64 address end at."""
+    """Return the IPv4 address that packets to a mapped, 6to4 or NAT64 address end at."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
 
 
 def is_foreign(address: Address) -> bool:
-    """Tell whether an address belongs to the public internet, and not to this machine."""
+    """Return whether an address belongs to the public internet, and not to this machine."""
     return is_public(address) and not _is_own(address)
 
 
 def _is_own(address: Address) -> bool:
-    """Tell whether this machine has an address: only then a socket can be bound to it.
+    """Return whether this machine has an address: only then a socket can be bound to it.
 
     Where the system lets sockets be bound to any address (`ip_nonlocal_bind`), this says nothing.
     """

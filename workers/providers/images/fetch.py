@@ -76,7 +76,7 @@ class ImageFetcher:
         return await self.fetch(url)
 
     async def fetch(self, url: str) -> tuple[str, bytes]:
-        """The type and the bytes of the image at `url`.
+        """Return the type and the bytes of the image at `url`.
 
         Raises:
             InvalidRequest: it cannot be fetched, is no image or is too large; the caller adds `param`.
@@ -105,7 +105,7 @@ class ImageFetcher:
         raise _refused("The image's URL redirects too often.")
 
     async def _open(self, target: httpx.URL) -> httpx.Response:
-        """The reply's head, from the first address that can be connected to."""
+        """Return the reply's head, from the first address that can be connected to."""
         host = target.raw_host.decode("ascii")
         failure: Exception = OSError("the host has no address")
         for address in await self._addresses(host, target.port or (443 if target.scheme == "https" else 80)):
@@ -128,7 +128,7 @@ class ImageFetcher:
         return await self._lookups.addresses(host, port, caller.get())
 
     async def _own_addresses(self) -> frozenset[Address]:
-        """The addresses that this gateway is reached by from outside, which may be those of a router before it."""
+        """Return the addresses by which this gateway is reached from outside: maybe those of a router before it."""
         async with self._one_look:
             if self._own_host and asyncio.get_running_loop().time() >= self._look_at:
                 with suppress(OSError, ValueError):
@@ -137,7 +137,7 @@ class ImageFetcher:
             return self._own
 
     async def _addresses(self, host: str, port: int) -> list[Address]:
-        """Every address of a host; one that is not allowed spoils them all, as no honest host has such.
+        """Return every address of a host; one that is not allowed spoils them all, as no honest host has such.
 
         Raises:
             InvalidRequest: one is not allowed, or there is none.
@@ -174,7 +174,7 @@ class ImageFetcher:
 
 
 def _checked_url(url: str) -> httpx.URL:
-    """A URL that may be followed.
+    """Return a URL that may be followed.
 
     Raises:
         InvalidRequest: it is not http(s), names no host, or carries a password.

@@ -32,17 +32,17 @@ class Image(msgspec.Struct, frozen=True):
 
     @property
     def base64(self) -> str:
-        """The bytes as text."""
+        """Return the bytes as text."""
         return b64encode(self.data).decode()
 
     @property
     def data_url(self) -> str:
-        """Type and bytes as a data URL."""
+        """Return type and bytes as a data URL."""
         return f"data:{self.mime_type};base64,{self.base64}"
 
 
 def remote_images(messages: list[Message]) -> Iterator[tuple[str, str]]:
-    """The URL of each image that is not a data URL, with its place."""
+    """Yield the URL of each image that is not a data URL, with its place."""
     for number, message in enumerate(messages):
         if isinstance(message, UserMessage) and not isinstance(message.content, str):
             for index, part in enumerate(message.content):
@@ -51,7 +51,7 @@ def remote_images(messages: list[Message]) -> Iterator[tuple[str, str]]:
 
 
 async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dict[str, Image]:
-    """Every remote image by its URL, each fetched once, all within one time; none without `fetch`.
+    """Fetch every remote image once, all within one time; return them by URL, none without `fetch`.
 
     Raises:
         InvalidRequest: one cannot be fetched, or they are too many or too large; `param` names the first such place.
@@ -85,7 +85,7 @@ async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dic
 async def _fetched(
     fetch: FetchImage, url: str, where: str, room: asyncio.Semaphore, found: dict[str, Image]
 ) -> InvalidRequest | None:
-    """Put the image at `url` beside those that were found, or return why there is none.
+    """Fetch the image at `url` into those that were found, or return why there is none.
 
     The next begins only as long as their sum allows it.
     """

@@ -32,7 +32,7 @@ class ContextRoom(msgspec.Struct, frozen=True, kw_only=True):
     cuts: bool = False
 
     def num_ctx(self, asked: Any) -> int:
-        """The context to load the model with; `asked` is the client's own `num_ctx`, or None.
+        """Return the context to load the model with; `asked` is the client's own `num_ctx`, or None.
 
         Raises:
             InvalidRequest: `asked` is no length.

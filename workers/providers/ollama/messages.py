@@ -29,7 +29,7 @@ from workers.providers.images.remote import Image
 
 
 def to_messages(messages: list[Message], images: Mapping[str, Image]) -> list[dict[str, Any]]:
-    """The conversation in Ollama's form. A participant's `name` and an image's `detail` have no place there.
+    """Return the conversation in Ollama's form. A participant's `name` and an image's `detail` have no place there.
 
     Args:
         messages: the client's.
@@ -85,7 +85,7 @@ def _to_user(message: UserMessage, place: str, fetched: Mapping[str, Image]) -> 
 
 
 def _to_image(url: str, where: str, fetched: Mapping[str, Image]) -> str:
-    """The bare base64 text of an image."""
+    """Return the bare base64 text of an image."""
     if url in fetched:
         return fetched[url].base64
     head, comma, encoded = url.partition(",")

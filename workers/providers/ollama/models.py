@@ -94,7 +94,7 @@ def to_facts(show: Show) -> ModelFacts:
 
 
 def to_local_model(tag: Tag, facts: ModelFacts, num_ctx: int, running: Collection[str]) -> LocalModel:
-    """A pulled model as it is announced.
+    """Return a pulled model as it is announced.
 
     Args:
         tag: its entry in the list.
@@ -130,7 +130,7 @@ def cuts_prompts(version: str) -> bool:
 
 
 def _seconds(timestamp: str) -> int:
-    """Seconds since 1970 of an RFC 3339 time; 0 if it is none."""
+    """Convert an RFC 3339 time to seconds since 1970; return 0 if it is none."""
     try:
         return int(datetime.fromisoformat(timestamp).timestamp())
     except ValueError:

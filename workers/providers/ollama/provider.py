@@ -135,7 +135,7 @@ class OllamaProvider:
         return Embedded(vectors, reply.prompt_eval_count)
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that are pulled and run here. What each digest can do is asked for until it is known.
+        """Return the models that are pulled and run here. What each digest can do is asked for until it is known.
 
         Raises:
             UpstreamError: it cannot be asked.
@@ -158,7 +158,7 @@ class OllamaProvider:
         await self._upstream.close()
 
     async def _ask_version(self) -> None:
-        """Learn the server's version, which may be another one after an update; of an old one prompts are checked."""
+        """Ask for the server's version, which may change with an update; prompts are checked where it is an old one."""
         try:
             version = (await self._upstream.fetch("GET", "/api/version", None, Version)).version
         except GatewayError:  # the version that was told before still counts
@@ -168,7 +168,7 @@ class OllamaProvider:
             self._without_levels.clear()
 
     async def _running(self) -> set[str]:
-        """The models in memory; none where the server does not say."""
+        """Return the models in memory; none where the server does not say."""
         try:
             running = await self._upstream.fetch("GET", "/api/ps", None, RunningModels)
         except GatewayError:

@@ -95,7 +95,7 @@ class ChatReader(LineReader):
             self._take_reply(line, events)
 
     def complete(self, events: list[Event]) -> None:  # noqa: ARG002 - nothing can be made of such a reply
-        """Fail: the last line is the only end mark."""
+        """Raise StreamBroken: the last line is the only end mark."""
         raise StreamBroken("The model server's answer ended before its last line.")
 
     def _take_reply(self, text: bytes, events: list[Event]) -> None:
@@ -134,7 +134,7 @@ class ChatReader(LineReader):
 
 
 def _to_logprobs(tokens: list[_Logprob]) -> Raw:
-    """Ollama's log probabilities as OpenAI's `logprobs` of a choice."""
+    """Convert Ollama's log probabilities to OpenAI's `logprobs` of a choice."""
     content = [
         {**token.to_object(), "top_logprobs": [other.to_object() for other in token.top_logprobs or ()]}
         for token in tokens
@@ -143,7 +143,7 @@ def _to_logprobs(tokens: list[_Logprob]) -> Raw:
 
 
 def from_line_error(report: Report, *, after_content: bool) -> GatewayError:
-    """The error for an `{"error": ...}` line inside a reply with status 200."""
+    """Return the error for an `{"error": ...}` line inside a reply with status 200."""
     if not after_content and is_context_error(report):
         return ContextTooLong(report.message)
     return stream_failure(report, after_content=after_content)
@@ -155,7 +155,7 @@ def _was_cut(*, after_content: bool) -> GatewayError:
 
 
 def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
-    """The error for a failure status: as classified, but for a prompt that is too long and what a model cannot do."""
+    """Return the error for a failure status: as classified, but for prompts too long and what a model cannot do."""
     if isinstance(failure, InvalidRequest | Unavailable) and is_context_error(report):
         return ContextTooLong(report.message)
     if isinstance(failure, InvalidRequest) and (found := _UNSUPPORTED.search(report.message)):

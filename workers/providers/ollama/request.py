@@ -62,7 +62,7 @@ def to_body(
     *,
     takes_levels: bool = True,
 ) -> Prepared:
-    """The body to send. What Ollama cannot do is refused, never dropped.
+    """Return the body to send. What Ollama cannot do is refused, never dropped.
 
     Accepted and without effect, since they change no answer: `user`, `metadata`, `store`, `service_tier`,
     `prompt_cache_key`, `safety_identifier`, `parallel_tool_calls: true`, a tool's `strict`. `reasoning_effort`

@@ -43,7 +43,7 @@ def _is_legacy(message: object) -> bool:
 
 
 def _to_messages(body: ChatBody, given: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The messages, where each function's result gets the id of the last call of that function."""
+    """Return the messages, where each function's result gets the id of the last call of that function."""
     messages: list[dict[str, Any]] = []
     called: dict[str, str] = {}
     for number, (message, fields) in enumerate(zip(body.messages, given, strict=True)):

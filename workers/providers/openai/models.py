@@ -84,7 +84,7 @@ class ModelList(msgspec.Struct):
         return len(self.data) == 1 and self.data[0].owned_by == "llamacpp"
 
     def to_models(self, template: TemplateAbilities) -> list[LocalModel]:
-        """The models as they are announced; the context length is llama.cpp's of one slot or vLLM's."""
+        """Return the models as they are announced; the context length is llama.cpp's of one slot or vLLM's."""
         return [
             LocalModel(
                 id=model.id,

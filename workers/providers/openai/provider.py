@@ -117,7 +117,7 @@ class OpenAIProvider:
         return Embedded([one.embedding for one in found], reply.usage.prompt_tokens if reply.usage else None)
 
     async def models(self) -> Sequence[LocalModel]:
-        """The server's models, with what llama.cpp and vLLM say of them; of other servers' nothing is known.
+        """Return the server's models, with what llama.cpp and vLLM say of them; of other servers' nothing is known.
 
         Raises:
             UpstreamError: it cannot be asked.
@@ -144,5 +144,5 @@ class OpenAIProvider:
 
 
 async def _whole(reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:
-    """One batch: the completion of a server that ignores `stream`."""
+    """Yield one batch: the completion of a server that ignores `stream`."""
     yield reader.whole(await reply.whole())

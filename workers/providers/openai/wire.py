@@ -103,7 +103,7 @@ def to_body(
     images: Mapping[str, Image] | None = None,
     cannot: Collection[str] = (),
 ) -> bytes:
-    """The body to send: the client's own fields, streamed, with the upstream's model name and tools for functions.
+    """Return the body to send: the client's fields, streamed, with the upstream's model name and tools for functions.
 
     Args:
         request: the client's request.
@@ -135,7 +135,7 @@ def to_body(
 
 
 def _with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str, Any]:
-    """A message as the client sent it, with data URLs in the place of addresses."""
+    """Return a message as the client sent it, with data URLs in the place of addresses."""
     if not isinstance(message.get("content"), list):
         return message
     parts = []
@@ -161,7 +161,7 @@ class ChatReader(LineReader):
         self._calls: dict[int, set[int]] = {}
 
     def whole(self, body: bytes) -> list[Event]:
-        """The events of a completion that came as one JSON body: some servers ignore `stream`.
+        """Return the events of a completion that came as one JSON body: some servers ignore `stream`.
 
         Raises:
             UpstreamError: it is not a completion.
@@ -183,7 +183,7 @@ class ChatReader(LineReader):
             self._fail(line[6:])
 
     def _take_usage(self, usage: _Usage, *, is_alone: bool) -> None:
-        """Keep the counts.
+        """Record the usage of a chunk.
 
         llama.cpp sends a chunk of them for each of `n` choices; counts beside choices are cumulative (vLLM).
         """

@@ -23,7 +23,7 @@ class OllamaCloudProvider(OllamaProvider):
     prefix = "ollama-cloud/"
 
     async def models(self) -> Sequence[LocalModel]:
-        """The models that run elsewhere.
+        """Return the models that run elsewhere.
 
         Raises:
             UpstreamError: it cannot be asked.
@@ -36,7 +36,7 @@ class OllamaCloudProvider(OllamaProvider):
         ]
 
     def _room(self, model: str) -> ContextRoom:
-        """The whole context of the model: no memory of this machine is spent on it."""
+        """Return the whole context of the model: no memory of this machine is spent on it."""
         room = super()._room(model)
         usual = room.of_model or room.most
         return msgspec.structs.replace(room, usual=usual, most=max(usual, room.most))
