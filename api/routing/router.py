@@ -12,6 +12,7 @@ import msgspec
 
 from api.routing.eligibility import Eligibility, RoutingRequest
 from api.routing.live_backends import rank_live
+from api.routing.offers import embedding_models, offer_of
 from shared.errors import (
     CallerError,
     GatewayError,
@@ -24,9 +25,8 @@ from shared.models.catalogue import (
     FALLBACK_EMBEDDING,
     LOCAL,
     LOCAL_EMBEDDING,
-    endpoints_of,
 )
-from shared.models.providers import endpoints_at, family_of
+from shared.models.providers import family_of
 from shared.queue.placement import Candidate
 from shared.types import BackendInfo, LocalModel, Tier
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from shared.types import Target
 
 RETRY_AFTER_S: Final = 5
+_LISTED: Final = "GET /v1/models lists what there is."
 TIER_STEP: Final = 100
 LAST_RESORT: Final = 20_000
 """Added to a rank: a tier's place in the order, what is taken only for want of anything else."""
@@ -177,7 +178,7 @@ class Router:
             CallerError: the tier is there, but none of them can do what is asked.
         """
         options = [
-            (place, backend, _offer(backend, model))
+            (place, backend, offer_of(backend, model))
             for place, model in enumerate(map(self._catalogue.resolve, names))
             for backend in self._backends_for(model, tier)
         ]
@@ -223,17 +224,20 @@ class Router:
         """Return the candidates of a name that forces a tier other than the local one."""
         family, name = family_of(model), request.model
         if family is None:
-            raise UnknownModel(f"The model '{name}' does not exist. GET /v1/models lists what there is.", param="model")
+            here = self._embedding_models() if request.endpoint == "embeddings" else _LISTED
+            raise UnknownModel(f"The model '{name}' does not exist. {here}", param="model")
         backends = self._backends_for(model, family.tier)
         if not backends and self._capacity.was_served(family.tier, family.name):
             raise Overloaded(
                 f"No worker for the model '{name}' is there now.", code="no_worker", retry_after_s=RETRY_AFTER_S
             )
         if not backends:
+            here = f" {self._embedding_models()}" if request.endpoint == "embeddings" else ""
             raise ModelNotConfigured(
-                f"The model '{name}' is not configured on this server: it needs {family.credential}.", param="model"
+                f"The model '{name}' is not configured on this server: it needs {family.credential}.{here}",
+                param="model",
             )
-        return self._able(request, [(backend, _offer(backend, model)) for backend in backends])
+        return self._able(request, [(backend, offer_of(backend, model)) for backend in backends])
 
     def _embedding_fallback(self, request: RoutingRequest) -> list[Candidate]:
         if self._settings.embeddings_fallback:
@@ -243,9 +247,15 @@ class Router:
                 pass
         raise ModelNotConfigured(
             f"The model '{request.model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
-            f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. GET /v1/models lists what there is.",
+            f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. {self._embedding_models()}",
             param="model",
         )
+
+    def _embedding_models(self) -> str:
+        """Return a sentence that names the models that embed here now, and says which of them is `local`."""
+        request = RoutingRequest(model=LOCAL, endpoint="embeddings", prompt_tokens=1)
+        local = [candidate.target.model for candidate in self._local_choice(request)]
+        return embedding_models(self._capacity.backends(), local)
 
     def _backends_for(self, model: str, tier: Tier) -> list[BackendInfo]:
         family = family_of(model)
@@ -275,11 +285,3 @@ class Router:
 
 def _behind(candidate: Candidate, places: int) -> Candidate:
     return msgspec.structs.replace(candidate, rank=candidate.rank + places)
-
-
-def _offer(backend: BackendInfo, model: str) -> LocalModel:
-    """Return what is known of a model at an API of others: what it lists, and what its name says it is for."""
-    listed = next((offer for offer in backend.models if offer.id == model), LocalModel(model))
-    able = endpoints_at(backend.provider)
-    endpoints = tuple(endpoint for endpoint in endpoints_of(model) if endpoint in able)
-    return msgspec.structs.replace(listed, endpoints=endpoints)

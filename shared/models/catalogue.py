@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.models.embedding_models import EmbeddingEntry, embedding_entry
 from shared.models.providers import family_of
 from shared.types import Endpoint, Usage
 
@@ -157,6 +158,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     quotas: dict[str, Quota] = {}
     sources: dict[str, str] = {}
     models: dict[str, ModelEntry] = {}
+    embeddings: dict[str, EmbeddingEntry] = {}
 
     def resolve(self, name: str) -> str:
         """Return the model that is served for a name: its alias, its name without the maker's before it, or itself."""
@@ -173,6 +175,10 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return found
         made_of = _FINE_TUNED.fullmatch(model)
         return self.models.get(_DATE.sub("", made_of.group(1) if made_of else model), _UNKNOWN)
+
+    def embedding(self, model: str) -> EmbeddingEntry:
+        """Return what is known of a model that embeds."""
+        return embedding_entry(self.embeddings, model)
 
     def quota(self, model: str) -> Quota:
         """Return what a free project may use of a Gemini model."""
@@ -228,7 +234,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _check_entries(own: dict[str, Any]) -> None:
     """Check each entry, so that the error names the model that is wrong, which the whole's own error does not."""
-    kinds: dict[str, type[msgspec.Struct]] = {"models": ModelEntry, "quotas": Quota}
+    kinds: dict[str, type[msgspec.Struct]] = {"models": ModelEntry, "quotas": Quota, "embeddings": EmbeddingEntry}
     for table, kind in kinds.items():
         entries = own.get(table)
         for name, entry in entries.items() if isinstance(entries, dict) else ():

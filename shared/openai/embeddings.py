@@ -23,18 +23,24 @@ MOST_INPUTS = 2048
 MOST_CHARS = 300_000 * CHARS_PER_TOKEN
 """OpenAI's bound of 300,000 tokens for all inputs of a request, in characters."""
 
-Tokens = Annotated[list[int], Meta(min_length=1)]
+TokenId = Annotated[int, Meta(ge=0)]
+Tokens = Annotated[list[TokenId], Meta(min_length=1)]
 
 
 class EmbeddingsBody(Struct, kw_only=True):
     """The body of POST /v1/embeddings, as far as OpenAI names its fields."""
 
     model: ModelName
-    input: str | Annotated[list[str | int | Tokens], Meta(min_length=1, max_length=MOST_INPUTS)]
+    input: str | Annotated[list[str | TokenId | Tokens], Meta(min_length=1, max_length=MOST_INPUTS)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Meta(ge=1)] | None = None
     user: str | None = None
     stream: bool | None = None
+
+    @property
+    def is_nested(self) -> bool:
+        """Return whether inputs of token ids are lists in a list."""
+        return isinstance(self.input, list) and isinstance(self.input[0], list)
 
     @property
     def inputs(self) -> list[str | list[int]]:
@@ -68,6 +74,11 @@ class EmbeddingsRequest:
         """Return every field as the client sent it, also those that OpenAI does not name."""
         fields: dict[str, Any] = msgspec.json.decode(self.raw)
         return fields
+
+    def for_inputs(self, inputs: Sequence[str | list[int]]) -> EmbeddingsRequest:
+        """Return the same request with these inputs, for vectors as long as the model makes them."""
+        fields = {name: value for name, value in self.fields.items() if name != "dimensions"}
+        return EmbeddingsRequest(msgspec.json.encode({**fields, "input": inputs}))
 
 
 class Embedded(Struct, frozen=True):

@@ -50,20 +50,31 @@ def test_local_means_the_local_embedding_model(client: OpenAI) -> None:
 
 
 def test_the_documented_model_is_only_served_where_it_is_there(client: OpenAI) -> None:
-    """Another model does not pass for it: the error says what it needs."""
+    """Another model does not pass for it: the error says what it needs, and what works instead."""
     with pytest.raises(BadRequestError) as raised:
         client.embeddings.create(model="nomic-embed-text", input="hello")
     assert raised.value.code == "model_not_configured"
     assert "OPENAI_API_KEY" in raised.value.message
+    assert f"'local' works here: it is {MODEL}" in raised.value.message
+
+
+def test_token_ids_are_the_text_that_they_stand_for(client: OpenAI) -> None:
+    """LangChain sends them by default, of the vocabulary cl100k: `hello world` is 15339, 1917."""
+    by_text, by_ids, by_nested = (
+        client.embeddings.create(model=MODEL, input=given).data[0].embedding
+        for given in ("hello world", [15339, 1917], [[15339, 1917]])
+    )
+    assert by_text == by_ids == by_nested
 
 
 def test_what_the_model_cannot_do_is_refused_by_name(client: OpenAI) -> None:
-    """Dimensions it does not make, token ids it does not read, chatting."""
+    """Dimensions it does not make, token ids that are none, chatting."""
     with pytest.raises(BadRequestError) as raised:
         client.embeddings.create(model=MODEL, input="hello", dimensions=100)
     assert raised.value.param == "dimensions"
-    with pytest.raises(BadRequestError):
-        client.embeddings.create(model=MODEL, input=[[1, 2, 3]])
+    with pytest.raises(BadRequestError) as raised:
+        client.embeddings.create(model=MODEL, input=[[1, 2, 300_000]])
+    assert raised.value.param == "input[0][2]"
     with pytest.raises(BadRequestError) as raised:
         client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "hello"}])
     assert raised.value.param == "model"

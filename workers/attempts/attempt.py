@@ -160,7 +160,8 @@ class Attempt:
         async with self._lease(due) as lease:
             try:
                 async with asyncio.timeout(wait_s):
-                    body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model)
+                    known = self._settings.catalogue.embedding(self.job.model)
+                    body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model, known)
             except TimeoutError:
                 raise self._timed_out() from None
             self._first_ms = _now_ms()

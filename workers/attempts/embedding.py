@@ -1,21 +1,36 @@
-"""An embeddings attempt's work: ask the provider for vectors, check them, encode the reply."""
+"""An embeddings attempt's work: ask the provider for vectors, check them, encode the reply.
+
+Only an API that is OpenAI's takes token ids and `dimensions` itself. For all others ids become text, and vectors are
+cut here: servers that cut any model's (Ollama) or ignore the wish would answer with what means nothing, or is too long.
+"""
 
 from __future__ import annotations
 
+import math
+from itertools import islice
+from operator import mul
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidRequest, Malformed
 from shared.openai.embeddings import EmbeddingsRequest, embeddings_reply, encode_embedding, estimate_embedding_tokens
 from shared.process.tasks import Pauses
+from workers.providers.token_ids import to_texts
 
 if TYPE_CHECKING:
     import msgspec
 
+    from shared.models.embedding_models import EmbeddingEntry
     from workers.providers.base import Provider
 
 
-async def embed(provider: Provider, raw: msgspec.Raw, model: str) -> tuple[bytes, int, bool]:
+async def embed(provider: Provider, raw: msgspec.Raw, model: str, known: EmbeddingEntry) -> tuple[bytes, int, bool]:
     """Return the finished body of an embeddings reply, its token count, and whether the upstream reported that.
+
+    Args:
+        provider: whom to ask.
+        raw: the client's own body.
+        model: the upstream's name of the model.
+        known: what the catalogue knows of it.
 
     Raises:
         CallerError: the request cannot be served by this upstream; `param` says why.
@@ -23,16 +38,47 @@ async def embed(provider: Provider, raw: msgspec.Raw, model: str) -> tuple[bytes
     """
     request = EmbeddingsRequest(raw)
     asked = request.body
-    made = await provider.embed(request, model)
+    made = await provider.embed(await _translated(request, provider, known), model)
     if len(made.vectors) != len(asked.inputs) or not all(made.vectors):
         raise Malformed("The model server did not send a vector for each input.")
-    size = len(made.vectors[0])
-    if asked.dimensions is not None and size != asked.dimensions:
-        raise InvalidRequest(f"The model '{model}' makes vectors of {size} dimensions only.", param="dimensions")
+    cut_to = _cut_to(asked.dimensions, len(made.vectors[0]), model, known)
     tokens = estimate_embedding_tokens(asked) if made.prompt_tokens is None else made.prompt_tokens
     pause = Pauses()
     encoded = []
     for index, vector in enumerate(made.vectors):
-        encoded.append(encode_embedding(index, vector, as_base64=asked.encoding_format == "base64"))
+        wanted = vector if cut_to is None else _cut(vector, cut_to)
+        encoded.append(encode_embedding(index, wanted, as_base64=asked.encoding_format == "base64"))
         await pause()
     return embeddings_reply(encoded, model, tokens), tokens, made.prompt_tokens is not None
+
+
+async def _translated(request: EmbeddingsRequest, provider: Provider, known: EmbeddingEntry) -> EmbeddingsRequest:
+    """Return the request as a server takes it that knows neither OpenAI's token ids nor `dimensions`."""
+    asked = request.body
+    has_ids = not all(isinstance(one, str) for one in asked.inputs)
+    if provider.embeds_as_openai or not (has_ids or asked.dimensions is not None):
+        return request
+    if known.vocabulary == "own":
+        return request.for_inputs(asked.inputs)
+    return request.for_inputs(await to_texts(asked.inputs, known.vocabulary, is_nested=asked.is_nested))
+
+
+def _cut_to(wanted: int | None, size: int, model: str, known: EmbeddingEntry) -> int | None:
+    """Return to how many numbers vectors of this size are to be cut; None where they stay as they are.
+
+    Raises:
+        InvalidRequest: they cannot have the size that is wanted.
+    """
+    if wanted is None or wanted == size:
+        return None
+    least = known.min_dimensions
+    if least is not None and least <= wanted < size:
+        return wanted
+    sizes = f"of {size} dimensions only" if least is None else f"of {least} to {size} dimensions"
+    raise InvalidRequest(f"The model '{model}' makes vectors {sizes}.", param="dimensions")
+
+
+def _cut(vector: list[float], size: int) -> list[float]:
+    """Return the first numbers of a vector, as a vector of length 1."""
+    length = math.sqrt(sum(map(mul, islice(vector, size), vector)))
+    return [number / length for number in islice(vector, size)] if length else vector[:size]

@@ -27,10 +27,12 @@ class Provider(Protocol):
     Attributes:
         name: as in its row of the table.
         parallel: how many requests the upstream says that it serves at once; None where it does not say.
+        embeds_as_openai: whether it takes token ids of OpenAI's vocabulary for embeddings, and `dimensions`.
     """
 
     name: str
     parallel: int | None
+    embeds_as_openai: bool
 
     def stream(self, request: ChatRequest, model: str) -> AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]:
         """Start a completion; leaving the context closes the upstream connection at once.

@@ -51,6 +51,7 @@ class AnthropicProvider:
 
     name = "anthropic"
     parallel: int | None = None
+    embeds_as_openai = False
 
     def __init__(
         self,

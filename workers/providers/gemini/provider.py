@@ -65,6 +65,7 @@ class GeminiProvider:
 
     name = "gemini"
     parallel: int | None = None
+    embeds_as_openai = False
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
@@ -56,6 +56,7 @@ class OllamaProvider:
 
     name = "ollama"
     parallel: int | None = None
+    embeds_as_openai = False
     serves_remote: ClassVar[bool] = False
     """Whether its models are those that run elsewhere: prompts to them leave the machine."""
     prefix: ClassVar[str] = ""
@@ -122,13 +123,10 @@ class OllamaProvider:
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors by /api/embed; see `workers.providers.base.Provider.embed`. It takes no token ids."""
-        asked = request.body
-        if any(not isinstance(one, str) for one in asked.inputs):
+        inputs = request.body.inputs
+        if any(not isinstance(one, str) for one in inputs):
             raise Unsupported("Ollama embeds strings only: input must not hold token ids.", param="input")
-        body: dict[str, Any] = {"model": model, "input": asked.inputs, "truncate": False}
-        if asked.dimensions is not None:
-            body["dimensions"] = asked.dimensions
-        content = msgspec.json.encode(body)
+        content = msgspec.json.encode({"model": model, "input": inputs, "truncate": False})
         vectors, reply = await self._upstream.ask_in_pieces(
             "/api/embed", content, name="embeddings", kind=list[float], whole=_Vectors
         )

@@ -20,7 +20,9 @@ def connect(site: Site) -> list[Connection]:
         if not api_key:
             return []
         url = site.credentials.base_urls[OpenAIProvider.name]
-        provider = OpenAIProvider(url, api_key, connections=slots + 1, catalogue=settings.catalogue)
+        provider = OpenAIProvider(
+            url, api_key, connections=slots + 1, catalogue=settings.catalogue, embeds_as_openai=True
+        )
         return [Connection(provider, OpenAIProvider.name, slots, api_key)]
     connections = []
     if settings.local_openai_url:

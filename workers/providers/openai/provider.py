@@ -51,6 +51,7 @@ class OpenAIProvider:
         fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
             opens a connection to wherever a client says.
         catalogue: what is known of the server's models; without it they are told all that the client says.
+        embeds_as_openai: see `workers.providers.base.Provider`.
     """
 
     name = "openai"
@@ -64,10 +65,12 @@ class OpenAIProvider:
         *,
         fetch_image: FetchImage | None = None,
         catalogue: Catalogue | None = None,
+        embeds_as_openai: bool = False,
     ) -> None:
         self._upstream = Upstream(base_url, api_key=api_key, connections=connections)
         self._fetch_image = fetch_image
         self._catalogue = catalogue
+        self.embeds_as_openai = embeds_as_openai
         self._refuses_stream_options = False
         self._base_url = base_url
         self._api_key = api_key

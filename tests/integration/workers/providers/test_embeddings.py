@@ -25,10 +25,10 @@ async def test_ollama_is_asked_never_to_cut() -> None:
     async with serving("ollama") as (upstream, provider):
         for counted in ({"prompt_eval_count": 4}, {}):
             upstream.routes["/api/embed"] = json_answer({"embeddings": VECTORS, **counted})
-            made = await provider.embed(asking(dimensions=2), "theirs")
+            made = await provider.embed(asking(), "theirs")
             assert (made.vectors, made.prompt_tokens) == (VECTORS, counted.get("prompt_eval_count"))
         assert upstream.route_requests[0].body == {
-            "model": "theirs", "input": ["a", "b"], "truncate": False, "dimensions": 2,
+            "model": "theirs", "input": ["a", "b"], "truncate": False,
         }  # fmt: skip
 
 

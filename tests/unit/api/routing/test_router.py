@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -392,6 +393,26 @@ def test_the_documented_embedding_model_falls_back_to_openais() -> None:
     for backends, fallback in (((openai,), "false"), ((), "true")):
         with pytest.raises(ModelNotConfigured, match="OPENAI_API_KEY"):
             embeddings("nomic-embed-text", *backends, fallback=fallback)
+
+
+E5 = BackendInfo("local", "openai", "e", 4, (LocalModel("e5-small", endpoints=("embeddings",)),))
+
+
+def test_an_embedding_model_that_is_not_here_is_refused_with_those_that_are() -> None:
+    """Whatever the name: the page's on a new machine, one of a family without a key, a word."""
+    openai = paid("openai", "openai", "text-embedding-3-small", "gpt-6-luna")
+    sayings = (
+        ((), "No model embeds here now"),
+        ((E5,), "'local' works here: it is e5-small."),
+        ((E5, openai), "'local' works here: it is e5-small; so do text-embedding-3-small."),
+        ((openai,), "These embed here: text-embedding-3-small."),
+    )
+    for backends, saying in sayings:
+        for name, error in (("nomic-embed-text", ModelNotConfigured), ("word", UnknownModel)):
+            with pytest.raises(error, match=re.escape(saying)):
+                embeddings(name, *backends, fallback="false")
+    with pytest.raises(ModelNotConfigured, match=re.escape("'local' works here: it is e5-small.")):
+        embeddings("text-embedding-3-small", E5)
 
 
 def test_a_model_that_embeds_does_not_chat() -> None:

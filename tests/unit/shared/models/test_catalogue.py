@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.models.catalogue import Quota, default_catalogue, load_catalogue, nano_usd
+from shared.models.catalogue import ModelEntry, Quota, default_catalogue, load_catalogue, nano_usd
+from shared.models.embedding_models import EmbeddingEntry
 from shared.models.providers import family_of
 from shared.setting_values import SettingsError
 from shared.settings import load_settings
@@ -94,8 +95,9 @@ def test_a_cost_is_what_the_maker_bills(model: str, usage: Usage, usd: float) ->
 def test_every_entry_says_when_and_where_it_was_looked_up() -> None:
     """Its sources are in the table of sources, all of which are used."""
     catalogue = default_catalogue()
-    assert all(entry.checked and entry.sources for entry in catalogue.models.values())
-    assert {source for entry in catalogue.models.values() for source in entry.sources} == set(catalogue.sources)
+    entries: list[ModelEntry | EmbeddingEntry] = [*catalogue.models.values(), *catalogue.embeddings.values()]
+    assert all(entry.checked and entry.sources for entry in entries)
+    assert {source for entry in entries for source in entry.sources} == set(catalogue.sources)
 
 
 def test_what_auto_and_the_aliases_rest_on_is_not_being_shut_down() -> None:

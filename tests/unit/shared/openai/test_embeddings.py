@@ -40,6 +40,8 @@ def test_every_form_of_input_is_taken(given: Any, inputs: list[Any]) -> None:
         ({"input": ["a", ""]}, "input"),
         ({"input": ["a", 1]}, "input"),
         ({"input": [[]]}, "input[0]"),
+        ({"input": [1, -1]}, "input[1]"),
+        ({"input": [[1], [2, -1]]}, "input[1][1]"),
         ({"input": {"a": 1}}, "input"),
         ({"input": ["a"] * 2049}, "input"),
         ({"input": "x" * 1_200_001}, "input"),
