@@ -221,19 +221,20 @@ class WorkerProcess:
     async def _listen(self) -> None:
         """Handle wake-ups and signals. What a lost connection loses is sent again."""
         control = control_channel(self.worker_id).encode()
-        wakes = {wake_channel(name).encode(): queue for name, queue in self._queues.items()}
+        wakes = wake_channel(self.worker_id.hex()).encode()
+        queues = {name.encode(): queue for name, queue in self._queues.items()}
         silence_s = self._settings.heartbeat_bound_s
         while True:
             try:
-                async with subscription(self._redis, *(name.decode() for name in (control, *wakes))) as pubsub:
+                async with subscription(self._redis, control.decode(), wakes.decode()) as pubsub:
                     for queue in self._queues.values():
                         queue.wake()
                     while True:
                         channel, message = await next_message(pubsub, silence_s)
                         if channel == control:
                             self._handle(message)
-                        else:
-                            wakes[channel].wake()
+                        elif message in queues:
+                            queues[message].wake()
             except UNREACHABLE as error:
                 self._outage.failed(error)
                 await asyncio.sleep(RETRY_S)

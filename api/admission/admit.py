@@ -76,6 +76,7 @@ async def admit(
         Unauthenticated: the key has been revoked.
         RateLimited: the key's minute is used up.
         BudgetSpent: what has room would cost more than what is left of a budget.
+        MoreNeeded: candidates were left out, and those that are here do not do.
         Overloaded: every queue is full, or Redis does not answer within `ADMIT_TIMEOUT_S` (`QueueUnavailable`).
     """
     owner = owner_of(principal.key_id)

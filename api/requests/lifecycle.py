@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.accounting.failure_record import ended
-from api.admission.admit import admit
 from api.relay.incoming import IncomingStream
 from api.requests.failover import Failover, acceptable_now
 from api.requests.queued_job import QueuedJob
@@ -59,11 +58,10 @@ class InflightRequest:
         self._relay = services.relay
         self._draft = draft
         self._candidates = candidates
-        self._options = options
         self._failover = Failover(candidates, local_max_wait_s=services.settings.local_max_wait_s)
         self._abort = abort
         self._stream: IncomingStream | None = None
-        self._job = QueuedJob(services.redis, options)
+        self._job = QueuedJob(services.redis, services.router, options)
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._began_at = time.monotonic()
         self._over = False
@@ -85,14 +83,11 @@ class InflightRequest:
         # Known before it is enqueued, so that no frame can come too early.
         stream = self._expect(candidates[0].target)
         try:
-            admitted = await admit(
-                self._services.redis, principal, self._draft, candidates=candidates, options=self._options
-            )
+            admitted, target = await self._job.admit(principal, self._draft, candidates)
         except GatewayError:
             self._over = True
             self._relay.forget(stream)
             raise
-        target = candidates[admitted.candidate].target
         self._placed(target, self._failover.placed(target))
         return admitted
 
@@ -197,13 +192,12 @@ class InflightRequest:
         stream.start_recheck()
         live = acceptable_now(self._services.router.live(self._failover.overflow()))
         has_place = live and not stream.over
-        chosen = await self._job.put(self._draft, live, instead_of=stream) if has_place else -1
-        if chosen is None:
+        target = await self._job.put(self._draft, live, instead_of=stream) if has_place else False
+        if target is None:
             return
-        if chosen < 0:
+        if not target:
             self._recheck_in(self._failover.stayed())
             return
-        target = live[chosen].target
         self._placed(target, self._failover.moved(target))
 
     async def _fail_over(self, error: GatewayError) -> None:
@@ -218,11 +212,10 @@ class InflightRequest:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
         following = self._expect(live[0].target)
-        chosen = await self._job.put(self._draft, live)
-        if chosen is None or chosen < 0:
+        target = await self._job.put(self._draft, live)
+        if not target:
             self._relay.forget(following)
             raise self._give_up(error)
-        target = live[chosen].target
         self._placed(target, self._failover.placed(target))
 
     # --- how it ends ---

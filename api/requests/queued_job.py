@@ -1,21 +1,35 @@
-"""The job of a request's present attempt in the queues: put in, moved, taken out again. Redis may be away meanwhile."""
+"""The job of a request's present attempt in the queues: put in, moved, taken out again. Redis may be away meanwhile.
+
+Of many candidates a handful is asked first (`api/routing/shortlist.py`).
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import msgspec
+
+from api.admission.admit import admit
+from api.routing.shortlist import SHORTLIST
 from shared.queue.arq_queue import withdraw
-from shared.queue.placement import Mode, enqueue
+from shared.queue.placement import Mode, MoreNeeded, enqueue
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
 
+    from api.admission.admit import Admitted
+    from api.admission.auth import Principal
     from api.relay.incoming import IncomingStream
+    from api.routing.router import Router
     from shared.queue.placement import Candidate, PlacementOptions
-    from shared.types import JobDraft
+    from shared.types import JobDraft, Target
+
+    _Ask = Callable[[Sequence[Candidate], PlacementOptions], Awaitable["_Answer"]]
+
+_Answer = TypeVar("_Answer")
 
 
 class QueuedJob:
@@ -23,27 +37,44 @@ class QueuedJob:
 
     Args:
         redis: where the queues are.
+        router: knows which of many candidates to ask.
         options: budgets and priority.
     """
 
-    def __init__(self, redis: Redis, options: PlacementOptions) -> None:
+    def __init__(self, redis: Redis, router: Router, options: PlacementOptions) -> None:
         self._redis = redis
+        self._router = router
         self._options = options
         self._maybe_at: tuple[str, ...] = ()
 
+    async def admit(
+        self, principal: Principal, draft: JobDraft, candidates: Sequence[Candidate]
+    ) -> tuple[Admitted, Target]:
+        """Admit the request and put its first attempt into a queue; return where.
+
+        Raises:
+            GatewayError: it was refused; nothing was consumed.
+        """
+
+        async def ask(asked: Sequence[Candidate], options: PlacementOptions) -> tuple[Admitted, Target]:
+            admitted = await admit(self._redis, principal, draft, candidates=asked, options=options)
+            return admitted, asked[admitted.candidate].target
+
+        return await self._with_few(candidates, ask)
+
     async def put(
         self, draft: JobDraft, live: Sequence[Candidate], *, instead_of: IncomingStream | None = None
-    ) -> int | None:
-        """Put a further attempt into a queue, or move the one that waits there; return its candidate's position.
+    ) -> Target | Literal[False] | None:
+        """Put a further attempt into a queue, or move the one that waits there; return where.
 
-        -1 when none has room or Redis is away, None when the attempt that was to move does not wait any more.
+        False when none has room or Redis is away, None when the attempt that was to move does not wait any more.
         """
         if instead_of is None:
             return await self._enqueue(draft, live)
         waits_at = (instead_of.target.queue, instead_of.job_id)
         # A look first: mostly nothing has room, and a job may be large.
         chosen = await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.LOOK)
-        if chosen is None or chosen < 0:
+        if not chosen:
             return chosen
         return await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.MOVE)
 
@@ -68,9 +99,26 @@ class QueuedJob:
         *,
         waits_at: tuple[str, str] | None = None,
         mode: Mode = Mode.ADD,
-    ) -> int | None:
+    ) -> Target | Literal[False] | None:
         self._maybe_at = tuple(candidate.target.queue for candidate in live)
+
+        async def ask(asked: Sequence[Candidate], options: PlacementOptions) -> Target | Literal[False] | None:
+            chosen = await enqueue(self._redis, draft, asked, options=options, waits_at=waits_at, mode=mode)
+            return None if chosen is None else chosen >= 0 and asked[chosen].target
+
         try:
-            return await enqueue(self._redis, draft, live, options=self._options, waits_at=waits_at, mode=mode)
+            return await self._with_few(live, ask)
         except UNREACHABLE:
-            return -1
+            return False
+
+    async def _with_few(self, candidates: Sequence[Candidate], ask: _Ask[_Answer]) -> _Answer:
+        """Ask with the most promising of many candidates, and with all where those do not do."""
+        few = self._router.shortlist(candidates)
+        if few is not None:
+            options = msgspec.structs.replace(self._options, shortened=SHORTLIST, must_begin=few.must_begin)
+            try:
+                return await ask(few.candidates, options)
+            except MoreNeeded:
+                if few.must_begin:
+                    self._router.note_busy(few.candidates)
+        return await ask(candidates, self._options)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import random
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from api.routing.shortlist import SHORTLIST
 from shared.process.outage import OutageLog
 from shared.process.tasks import Following
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import WORKERS, worker_key
+from shared.redis.names import WORKERS, running_key, worker_key
 from shared.types import Announcement, BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from redis.asyncio import Redis
 
@@ -37,13 +39,15 @@ _decoder = msgspec.json.Decoder(Announcement)
 class Load(msgspec.Struct):
     """A queue as all its live workers announce it.
 
-    Slots, ms that an attempt takes, until when which models are closed, ms that a token of an answer takes.
+    Slots, ms that an attempt takes, until when which models are closed, ms that a token of an answer takes, and how
+    many jobs ran or waited there at the last look, where there are many queues.
     """
 
     slots: int
     service_ms: int
     closed_ms: dict[str, int]
     ms_per_token: float = 0.0
+    busy: int = 0
 
     def is_closed(self, model: str, now_ms: float) -> bool:
         """Return whether no account of any worker can serve a model now."""
@@ -101,6 +105,17 @@ class Capacity(Following):
         """Return what a queue's live workers can do together; None where there is none."""
         return self._loads.get(queue)
 
+    def busy(self, queue: str) -> int:
+        """Return how many jobs ran or waited in a queue at the last look, where there are many queues; else 0."""
+        load = self._loads.get(queue)
+        return 0 if load is None else load.busy
+
+    def note_busy(self, candidates: Iterable[Candidate]) -> None:
+        """Note that no slot of the candidates is free, until the next look."""
+        for candidate in candidates:
+            if load := self._loads.get(candidate.target.queue):
+                load.busy = max(load.busy, load.slots)
+
     def is_served(self, queue: str) -> bool:
         """Return whether a live worker takes the jobs of a queue."""
         return queue in self._loads
@@ -122,7 +137,8 @@ class Capacity(Following):
         """
         workers = [worker.decode() for worker in await self._redis.smembers(WORKERS)]  # type: ignore[misc]
         announced = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
-        self._take(tuple(found for payload in announced if (found := _decoded(payload)) is not None))
+        announcements = tuple(found for payload in announced if (found := _decoded(payload)) is not None)
+        self._take(announcements, await self._busy(announcements))
         # A tier whose workers live has what they announce; one without any may be restarting.
         living = {announcement.tier for announcement in self._announcements}
         self._seen = {seen for seen in self._seen if seen[0] not in living}
@@ -131,9 +147,23 @@ class Capacity(Following):
         if silent:
             await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
 
-    def _take(self, announcements: tuple[Announcement, ...]) -> None:
+    async def _busy(self, announcements: Iterable[Announcement]) -> dict[str, int]:
+        """Return how many jobs run or wait in each queue, where there are too many to ask all at each admission."""
+        queues = list({backend.queue for announcement in announcements for backend in announcement.backends})
+        if len(queues) <= SHORTLIST:
+            return {}
+        pipeline = self._redis.pipeline(transaction=False)
+        for queue in queues:
+            pipeline.zcard(queue)
+            pipeline.zcard(running_key(queue))
+        counts = await pipeline.execute()
+        return {queue: counts[2 * place] + counts[2 * place + 1] for place, queue in enumerate(queues)}
+
+    def _take(self, announcements: tuple[Announcement, ...], busy: Mapping[str, int] = MappingProxyType({})) -> None:
         self._announcements = announcements
         self._loads = _loads(self.backends())
+        for queue, jobs in busy.items():
+            self._loads[queue].busy = jobs
         self._local = {}
         for backend in self.backends("local"):
             for model in backend.models:

@@ -13,6 +13,7 @@ import msgspec
 from api.routing.eligibility import Eligibility, RoutingRequest
 from api.routing.live_backends import rank_live
 from api.routing.offers import embedding_models, offer_of
+from api.routing.shortlist import shortlist
 from shared.errors import (
     CallerError,
     GatewayError,
@@ -31,10 +32,11 @@ from shared.queue.placement import Candidate
 from shared.types import BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from api.routing.live_backends import Capacity
     from api.routing.rules import RoutingTable
+    from api.routing.shortlist import Shortlist
     from shared.openai.request import ChatBody
     from shared.settings import Settings
     from shared.types import Target
@@ -83,6 +85,14 @@ class Router:
         They may come from an earlier call: only what does not change is taken from them.
         """
         return rank_live(candidates, self._capacity.load)
+
+    def shortlist(self, candidates: Sequence[Candidate]) -> Shortlist | None:
+        """Return the live candidates that are expected to begin first; None where they are few."""
+        return shortlist(candidates, self._capacity.busy)
+
+    def note_busy(self, candidates: Iterable[Candidate]) -> None:
+        """Note that none of the candidates can begin at once now."""
+        self._capacity.note_busy(candidates)
 
     def omitted(self, body: ChatBody, target: Target) -> tuple[str, ...]:
         """Return the parameters of a request that its backend was not told, since the model does not take them."""

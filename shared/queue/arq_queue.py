@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0
+"""How late a job is claimed at most whose wake-up was lost, where a slot is free."""
 RETRY_S: Final = 0.25
 IN_PROGRESS_MARGIN_MS: Final = 60_000
 QUEUE_PREFIX: Final = "arq:queue:"
@@ -161,6 +163,12 @@ class QueueWorker(Worker):
                 await asyncio.sleep(RETRY_S)
                 continue
             await self._wait()
+        with suppress(*UNREACHABLE):
+            await self._pass_on()
+
+    async def _pass_on(self) -> None:
+        """Wake another worker for what this one was woken for and does not take."""
+        await scripts.run(self.pool, scripts.PASS_ON, [self.queue_name], self._worker_id)
 
     async def _wait(self) -> None:
         try:
@@ -173,6 +181,7 @@ class QueueWorker(Worker):
         free = self._slots() - len(self.tasks)
         if free <= 0:
             self._may_have_more = True
+            await self._pass_on()
             return
         mark_ms = IN_PROGRESS_MARGIN_MS + int(self.in_progress_timeout_s * 1000)
         claimed: list[bytes] = await scripts.run(

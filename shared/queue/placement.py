@@ -74,11 +74,19 @@ class PlacementOptions(msgspec.Struct, frozen=True, kw_only=True):
         limits: its budgets.
         priority: one of `PRIORITIES`.
         most_waiting: how many jobs may wait in a queue.
+        shortened: how many candidates a rank has of which some were left out; 0 where none was.
+        must_begin: whether the attempt must begin at once in such a rank; else that must have room for it.
     """
 
     limits: BudgetLimits = NO_BUDGET_LIMITS
     priority: str = "normal"
     most_waiting: int
+    shortened: int = 0
+    must_begin: bool = False
+
+
+class MoreNeeded(Exception):
+    """Nothing was done: the candidates that were left out may serve better."""
 
 
 class Mode(StrEnum):
@@ -116,6 +124,7 @@ async def place(
         mode: a job that is moved could also stay where it is, so none of the candidates is its last resort.
 
     Raises:
+        MoreNeeded: candidates were left out, and those that are here do not do.
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     name = job_id(draft.request_id, draft.attempt)
@@ -138,6 +147,8 @@ async def place(
         PRIORITIES[options.priority],
         "" if limits.all_nano_usd is None else limits.all_nano_usd,
         "" if limits.key_nano_usd is None else limits.key_nano_usd,
+        options.shortened,
+        "now" if options.must_begin else "",
     ]
     for candidate, head in zip(candidates, heads, strict=True):
         all_arguments += (
@@ -150,7 +161,10 @@ async def place(
             head,
             candidate.target.model,
         )
-    return await scripts.run(redis, script, all_keys, *all_arguments, *arguments)
+    answer = await scripts.run(redis, script, all_keys, *all_arguments, *arguments)
+    if answer in ([b"more"], -2):
+        raise MoreNeeded
+    return answer
 
 
 async def enqueue(
@@ -177,6 +191,7 @@ async def enqueue(
         be moved does not wait any more.
 
     Raises:
+        MoreNeeded: candidates were left out, and those that are here do not do.
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     keys = [] if waits_at is None else [waits_at[0], job_key(waits_at[1])]

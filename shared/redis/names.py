@@ -15,6 +15,7 @@ _RUNNING: Final = "claw:running:"
 _SHARED: Final = "claw:shared:"
 _FAIR: Final = "claw:fair:"
 _WAKE: Final = "claw:wake:"
+_IDLE: Final = "claw:idle:"
 USAGE_STREAM: Final = "claw:usage"
 REJECTED_USAGE_STREAM: Final = "claw:usage:rejected"
 JANITOR_LOCK: Final = "claw:janitor"
@@ -39,9 +40,14 @@ def control_channel(worker_id: bytes) -> str:
     return "claw:control:" + worker_id.hex()
 
 
-def wake_channel(queue: str) -> str:
-    """Name the channel where a new job in `queue` is announced."""
-    return _WAKE + queue
+def wake_channel(worker_id: str) -> str:
+    """Name the channel where a worker is told a queue in which a job waits for it. `worker_id` in hex digits."""
+    return _WAKE + worker_id
+
+
+def idle_key(queue: str) -> str:
+    """Return the key of the workers with a free slot that nobody has woken: a set of ids, written by `claim.lua`."""
+    return _IDLE + queue
 
 
 def api_key(api_id: str) -> str:
@@ -181,5 +187,6 @@ LUA_NAMES: Final = {
     "shared_key": _SHARED,
     "fair_key": _FAIR,
     "wake_channel": _WAKE,
+    "idle_key": _IDLE,
 }
 """Functions that a script may use for names that only it can make, and what each puts before its argument."""

@@ -1,10 +1,10 @@
 -- Admits a request: checks its key, limits and budget, consumes them, records the request as open and puts its first
--- attempt into a queue. One step: a rejected request consumes nothing. Stands after place.lua.
+-- attempt into a queue. One step: a rejected request consumes nothing. Stands after wake.lua and place.lua.
 --
 -- own KEYS  1 rate of the key  2 revocation of the key  3 open requests of the api
 -- own ARGV  1 rpm (0: no limit)  2 open record
 -- returns {'ok', candidate from 1, requests left, us until all are back}
---         {'revoked'} | {'limited', us until one is back} | {'full'}
+--         {'revoked'} | {'limited', us until one is back} | {'full'} | {'more'}: asked with more candidates
 --         {'key'}, {'all'}: what has room costs more than what is left of this budget
 --         {'key held'}, {'all held'}: than what is left for now
 local rate, revocation, open_requests = own_key(1), own_key(2), own_key(3)

@@ -1,5 +1,6 @@
 -- Takes the next waiting jobs out of a queue, marks them as in progress, as arq does, and notes that they run. If that
--- leaves slots free, it takes over jobs that wait in other queues and can be done here too (place.lua).
+-- leaves slots free, it takes over jobs that wait in other queues and can be done here too (place.lua), and says that a
+-- slot is free here still, for wake.lua.
 --
 -- KEYS  1 queue
 -- ARGV  1 how many at most  2 worker hex  3 life of the mark in ms  4 for how many ms a running job counts as one
@@ -7,26 +8,25 @@
 -- returns {job id, job JSON, '' or for one taken over the model here, ...}; a job whose JSON has expired is dropped
 local queue, free, worker, mark_ms, lease_ms = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local helps = ARGV[5] == 'help'
-local shared, running = shared_key(queue), running_key(queue)
+local shared, running, idle = shared_key(queue), running_key(queue), idle_key(queue)
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed = {}
 
 local function take(id, model)
   local job = redis.call('GET', job_key(id))
   if not job then return end
-  local time = redis.call('TIME')
-  local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
   redis.call('SET', in_progress_key(id), worker, 'PX', mark_ms)
-  redis.call('ZREMRANGEBYSCORE', running, '-inf', now_ms - mark_ms)
   redis.call('ZADD', running, now_ms + lease_ms, id)
-  redis.call('PEXPIRE', running, mark_ms)
   for _, part in ipairs({ id, job, model }) do claimed[#claimed + 1] = part end
   free = free - 1
 end
 
 while free > 0 do
-  local ids = redis.call('ZPOPMIN', queue, free)
-  if #ids == 0 then break end
+  local asked = free
+  local ids = redis.call('ZPOPMIN', queue, asked)
   for i = 1, #ids, 2 do take(ids[i], '') end
+  if #ids < 2 * asked then break end
 end
 while free > 0 and helps do
   local note = redis.call('ZPOPMIN', shared)[1]
@@ -34,5 +34,15 @@ while free > 0 and helps do
   local waits_at, model, id = string.match(note, '^(.-)\n(.-)\n(.*)$')
   -- It may have been claimed since, or have moved on.
   if redis.call('ZREM', waits_at, id) == 1 then take(id, model) end
+end
+if #claimed > 0 then
+  redis.call('ZREMRANGEBYSCORE', running, '-inf', now_ms - mark_ms)
+  redis.call('PEXPIRE', running, mark_ms)
+end
+if free > 0 then
+  redis.call('SADD', idle, worker)
+  redis.call('PEXPIRE', idle, mark_ms)
+else
+  redis.call('SREM', idle, worker)
 end
 return claimed

@@ -4,6 +4,8 @@
 -- ARGV  1 how many candidates  2 most waiting jobs  3 job's life in ms  4 job id  5 job JSON after its head
 --       6 request hex  7 owner: whose job (key id)  8 priority: added to the score
 --       9 budget of all, 10 of the key, in 1e-9 USD ('' for none)
+--       11 of how many candidates a rank is that has more than are given, 0: none has
+--       12 'now': a job must begin at once in such a rank, '': it must have room there; else the answer is 'more'
 --       then of each candidate, best rank first: rank, slots, ms an attempt takes, ms more that this one takes,
 --             longest wait in ms (0: any), cost in 1e-9 USD, head of the job JSON, model
 --       then the script's own arguments
@@ -12,9 +14,10 @@ local candidates = tonumber(ARGV[1])
 local most_waiting, life_ms, job_id, job_tail = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local request, owner, priority = ARGV[6], ARGV[7], tonumber(ARGV[8])
 local budget_of_all, budget_of_key = tonumber(ARGV[9]), tonumber(ARGV[10])
+local shortened, must_begin = tonumber(ARGV[11]), ARGV[12] == 'now'
 
 local function queue(i) return KEYS[2 + i] end
-local function field(i, n) return ARGV[10 + 8 * (i - 1) + n] end
+local function field(i, n) return ARGV[12 + 8 * (i - 1) + n] end
 local function rank(i) return field(i, 1) end
 local function slots(i) return tonumber(field(i, 2)) end
 local function service_ms(i) return tonumber(field(i, 3)) end
@@ -24,7 +27,7 @@ local function cost(i) return tonumber(field(i, 6)) end
 local function job_head(i) return field(i, 7) end
 local function model(i) return field(i, 8) end
 local function own_key(n) return KEYS[2 + candidates + n] end
-local function own_argument(n) return ARGV[10 + 8 * candidates + n] end
+local function own_argument(n) return ARGV[12 + 8 * candidates + n] end
 
 -- How much longer an attempt takes with all slots of its backend busy than with none: of backends that are alike, the
 -- one that does least.
@@ -88,10 +91,10 @@ local function is_shared(i) return extra_ms(i) == 0 and cost(i) == 0 end
 
 -- For the candidates of a rank: the expected wait of each in ms, the same with others of its rank taking over what waits
 -- once they are free, and how many jobs run there.
-local function waits(from, to)
+local function waits(from, to, waiting_at)
   local alone, helped, running, own, all, ahead, per_ms = {}, {}, {}, {}, {}, 0, 0
   for i = from, to do
-    local waiting = redis.call('ZCARD', queue(i))
+    local waiting = waiting_at[i]
     local before = waiting > 0 and redis.call('ZCOUNT', queue(i), '-inf', whole((turn(queue(i))))) or 0
     running[i] = redis.call('ZCOUNT', running_key(queue(i)), now_ms, '+inf')
     local in_line = before + running[i] - slots(i)
@@ -112,14 +115,15 @@ end
 -- The candidate of a rank with room that begins first, and of those that begin at once the fastest; else 0 and why not:
 -- 'full', or which budget. Third, whether the job will have to wait there.
 local function best(from, to, why)
-  local alone, helped, running = { [from] = 0 }, { [from] = 0 }, { [from] = 0 }
+  local alone, helped, running, waiting_at = { [from] = 0 }, { [from] = 0 }, { [from] = 0 }, {}
+  for i = from, to do waiting_at[i] = count_waiting(queue(i)) end
   -- The wait for a lone candidate that is taken whatever it is need not be known.
   if candidates > 1 or most_wait_ms(from) ~= 0 then
-    alone, helped, running = waits(from, to)
+    alone, helped, running = waits(from, to, waiting_at)
   end
   local chosen, chosen_begins_ms, chosen_takes_ms = 0, 0, 0
   for i = from, to do
-    local waiting = count_waiting(queue(i))
+    local waiting = waiting_at[i]
     -- Nobody fills a queue for all others: the first waiting job of a key has room in twice as long a one.
     if waiting < most_waiting or (waiting < 2 * most_waiting and is_first(queue(i))) then
       local begins_ms = alone[i] + extra_ms(i)
@@ -142,14 +146,18 @@ local function best(from, to, why)
   return chosen, why, chosen > 0 and alone[chosen] > 0
 end
 
--- The best candidate of the best rank that has one; else 0 and why: 'full', or which budget. Third, where the job has to
--- wait, the first and the last candidate of that rank.
+-- The best candidate of the best rank that has one; else 0 and why: 'full', which budget, or 'more' where the candidates
+-- that were not given may do better. Third, where the job has to wait, the first and the last candidate of that rank.
 local function choose()
   local chosen, why, must_wait, from = 0, nil, false, 1
   while from <= candidates do
     local to = from
     while to < candidates and rank(to + 1) == rank(from) do to = to + 1 end
     chosen, why, must_wait = best(from, to, why)
+    if shortened > 0 and to - from + 1 == shortened then
+      local is_better_known = chosen > 0 and not must_wait or not must_begin and (chosen > 0 or why ~= 'full')
+      if not is_better_known then return 0, 'more' end
+    end
     if chosen > 0 then return chosen, nil, must_wait and { from, to } or nil end
     from = to + 1
   end
@@ -188,7 +196,7 @@ local function tag(queue_key, again)
 end
 
 -- Notes for the others of its rank that a job waits which they could do too: claim.lua takes over from there. They are
--- woken, since one may have a free slot already that is still counted as running.
+-- woken, a worker of each: one may have a free slot that is still counted as running.
 local function share(chosen, rank_from_to, score)
   for i = rank_from_to[1], rank_from_to[2] do
     if i ~= chosen and is_shared(i) then
@@ -201,7 +209,7 @@ local function share(chosen, rank_from_to, score)
       end
       redis.call('ZREMRANGEBYRANK', shared, 2 * most_waiting, -1)
       keep(shared)
-      redis.call('PUBLISH', wake_channel(queue(i)), '')
+      wake(queue(i))
     end
   end
 end
@@ -213,5 +221,5 @@ local function put(chosen, again, rank_from_to)
   local score = tag(queue_key, again)
   redis.call('ZADD', queue_key, score, job_id)
   if rank_from_to and is_shared(chosen) then share(chosen, rank_from_to, score) end
-  redis.call('PUBLISH', wake_channel(queue_key), '')
+  wake(queue_key)
 end

@@ -15,7 +15,7 @@ from shared.redis import scripts
 from shared.redis.client import next_message, subscription
 from shared.redis.names import job_key, running_key, wake_channel
 from shared.types import Target
-from tests.integration.shared.queue.sample_jobs import at, claim, draft, put
+from tests.integration.shared.queue.sample_jobs import at, claim, claim_as, draft, put
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -80,10 +80,13 @@ async def test_a_job_is_served_by_one_of_those_who_could(redis: Redis) -> None:
 async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:
     """One of them may have a slot that is free though Redis does not know it yet."""
     await both_busy(redis)
-    channels = {wake_channel("a"), wake_channel("b")}
+    for queue in ("a", "b"):
+        assert await claim_as(redis, queue * 32, queue) == []
+    channels = {wake_channel("a" * 32), wake_channel("b" * 32)}
     async with subscription(redis, *channels) as listener:
         await put(redis, *hosts())
-        assert {(await next_message(listener, 5))[0].decode() for _ in channels} == channels
+        woken = {await next_message(listener, 5) for _ in channels}
+    assert woken == {(wake_channel(name * 32).encode(), name.encode()) for name in ("a", "b")}
 
 
 async def test_a_worker_that_cannot_help_takes_what_is_its_own(redis: Redis) -> None:

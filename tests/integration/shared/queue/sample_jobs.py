@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 API = "11" * 16
+WORKER = "22" * 16
 KEY = "7e57ab1e-0000-4000-8000-000000000001"
 
 
@@ -59,7 +60,12 @@ async def put(
 
 async def claim(redis: Redis, queue: str, count: int = 1) -> list[dict[str, Any]]:
     """Take jobs out of a queue, as a worker does."""
-    claimed = await scripts.run(redis, scripts.CLAIM, [queue], count, "22" * 16, 60_000, 5_000)
+    return await claim_as(redis, WORKER, queue, count)
+
+
+async def claim_as(redis: Redis, worker: str, queue: str, count: int = 1) -> list[dict[str, Any]]:
+    """Take jobs out of a queue as one of several workers; its id is 32 hex digits."""
+    claimed = await scripts.run(redis, scripts.CLAIM, [queue], count, worker, 60_000, 5_000)
     return [msgspec.json.decode(raw)["k"] for raw in claimed[1::3]]
 
 
