@@ -68,9 +68,11 @@ async def _serve(app: Quart, settings: Settings) -> None:
 
     def drain() -> None:
         gateway: Gateway | None = app.extensions.get(EXTENSION)
+        # A second signal must not begin the drain time anew.
         if gateway is not None and not gateway.draining:
             gateway.draining = True
             loop.call_later(settings.drain_s, gateway.abort_on_drain_timeout)
+            # Later than that: clients get to read the error with which their requests ended.
             loop.call_later(settings.drain_s + LAST_READ_S, config.abort_connections)
         stop.set()
 

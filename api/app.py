@@ -67,7 +67,9 @@ def create_app(settings: Settings) -> Quart:
     app.asgi_app = Connections(intakes)  # type: ignore[method-assign]
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
+    # Bodies are bounded in bytes and time; answers by their attempts, which may well take longer than Quart's 60 s.
     app.config["RESPONSE_TIMEOUT"] = None
+    # Preflights are answered before a URL is looked for; an OPTIONS of another kind is a 405 like any wrong method.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _add_urls(app)
     _add_lifespan(app, settings)

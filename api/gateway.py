@@ -95,13 +95,16 @@ class Gateway:
     async def stop(self) -> None:
         """Close the connections to Redis and PostgreSQL; every response has ended by now."""
         await self.capacity.stop()
+        # Closing what is left of requests goes on in tasks: they need the relay, the usage log and Redis to the end.
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
         await end_all(self._set_up_task, *self._tasks)
+        # Before the usage log stops: workers still say how cancelled attempts ended, and what they lose is closed here.
         await self.relay.settle()
         await self.routing_table.stop()
         await self.budget.stop()
         await self.usage_log.stop()
+        # After the usage log: it looks at what is still open, and leaves that to the recorders.
         await self.relay.stop()
         await self.database.__aexit__(None, None, None)
         await redis_client.close(self.redis)
@@ -134,6 +137,7 @@ class Gateway:
             return str(error)  # logged by the database
         except (SchemaError, asyncpg.PostgresError, OSError) as error:
             text = f"{type(error).__name__}: {error}"
+            # Once, not at each try.
             if text != self.schema_failure:
                 _log.error("the database cannot be brought to the newest schema: %s", text)
             return text

@@ -79,6 +79,7 @@ def _abort(send: Any) -> None:
         if isinstance(server, TCPServer):
             connection = server.writer.get_extra_info("socket")
             with suppress(OSError):  # it is closed already
+                # Without it the kernel would go on sending what the client does not read.
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
             server.writer.transport.abort()
 
@@ -137,6 +138,7 @@ class _PipelinedReading:
             reading.cancel()
         if not self._event.is_set():
             self._server.writer.transport.abort()
+            # As Hypercorn does where it reads the end of a connection itself.
             await self._protocol.handle(Closed())
             self._protocol.connection = cast("h11.Connection", _EndedConnection(self._protocol.connection))
 
@@ -165,8 +167,10 @@ class PromptTCPServer(TCPServer):
     async def _read_data(self) -> None:
         protocol = self.protocol.protocol
         if isinstance(protocol, H11Protocol):
+            # Hypercorn stops reading while a response is under way, and so never sees that its client has left.
             protocol.can_read = _PipelinedReading(self, protocol)
         await super()._read_data()
+        # The client has closed: without this the connection would stay until the keep-alive time is over.
         await self.idle_task.stop()
 
 

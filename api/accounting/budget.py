@@ -70,6 +70,7 @@ class Month(NamedTuple):
 def month_at(moment: datetime) -> Month:
     """Return the month of UTC that a moment is in."""
     start = moment.astimezone(UTC).date().replace(day=1)
+    # 31 days after a first is always in the next month.
     return Month(start, (start + timedelta(days=31)).replace(day=1))
 
 
@@ -184,11 +185,12 @@ class Budget(Following):
         while entries := await self._redis.xrange(USAGE_STREAM, min=after, count=PAGE):
             for _, fields in entries:
                 record = _paid(fields.get(b"r", b""), month)
+                # A request closed as orphaned may have a second entry that says how it ended: that one counts.
                 if record is not None and (
                     record.request_id not in found or found[record.request_id].error_code == _ORPHANED
                 ):
                     found[record.request_id] = record
-            after = "(" + entries[-1][0].decode()
+            after = "(" + entries[-1][0].decode()  # "(" leaves that entry out
         return found
 
     async def look(self) -> None:
@@ -210,6 +212,7 @@ class Budget(Following):
             return
         spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]
         share = max((share for share in WARNED_SHARES if spent >= share * self._limit_usd), default=0.0)
+        # A later month is greater whatever its share, so each month warns anew.
         if share and (month.name, share) > self._warned:
             self._warned = (month.name, share)
             message = "%s: $%.2f of the budget of $%.2f for paid models is spent"

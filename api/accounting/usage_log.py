@@ -78,10 +78,12 @@ class UsageLogWriter:
             rpm_limit: of its key; refusals beyond its window, and as many others, are counted in one row.
         """
         owner, minute = owner_of(record.key_id), record.admitted_ms // MINUTE_MS
+        # 499 is a client that left: no refusal.
         row = _Row(
             owner, minute, "refused" if 400 <= record.status < 499 else "other", record.status, record.error_code
         )
         most = most_refusals(rpm_limit)
+        # Past the bound one row stands for many: refusals cost the client nothing, and must not fill the log.
         if row in self._counting or (most and self._rows.get((owner, minute, row.kind), 0) >= most):
             counted, number = self._counting.get(row, (record, 0))
             self._counting[row] = (counted, number + 1)
@@ -96,6 +98,7 @@ class UsageLogWriter:
     def _row_step(self, row: _Row, record: UsageRecord, most: int, number: int) -> _Step:
         keys = [rows_key(row.owner, row.minute), USAGE_STREAM]
         single = encode_record(record) if number == 1 else b""
+        # Without its closing brace: count_row.lua adds the count, which it alone knows.
         start = encode_record(msgspec.structs.replace(record, request_id=row.request_id()))[:-1]
         arguments = (row.kind, most, number, f"{row.status} {row.code or ''}", single, start)
         return lambda pipeline: scripts.add(pipeline, scripts.COUNT_ROW, keys, *arguments)
@@ -124,6 +127,7 @@ class UsageLogWriter:
         self._later(lambda pipeline: pipeline.delete(job_key(job_id), in_progress_key(job_id)))
 
     def _later(self, step: _Step, done: Callable[[int], None] | None = None) -> None:
+        # Better some usage lost than a process that grows until it is killed, and loses all of it.
         if len(self._steps) >= MOST_STEPS:
             _log.error("usage is lost: Redis is down and too much waits to be logged")
             return
@@ -158,6 +162,7 @@ class UsageLogWriter:
         except UNREACHABLE:
             return False
         for (_, done), result in zip(batch, results, strict=True):
+            # Removed only now that Redis has answered: until then the batch goes out again, in the same order.
             self._steps.popleft()
             if done is not None:
                 done(int(result))

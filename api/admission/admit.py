@@ -96,7 +96,7 @@ async def admit(
     except UNREACHABLE:
         raise QueueUnavailable from None
     if answer[0] == b"ok":
-        return Admitted(candidate=answer[1] - 1, remaining=answer[2], reset_s=answer[3] / 1e6)
+        return Admitted(candidate=answer[1] - 1, remaining=answer[2], reset_s=answer[3] / 1e6)  # Lua counts from 1
     if answer[0] == b"limited":
         raise RateLimited(
             f"Rate limit reached: {principal.rpm_limit} requests per minute for this key.",

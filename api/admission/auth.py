@@ -45,6 +45,7 @@ def is_internal(headers: Headers, settings: Settings) -> bool:
     for name in INTERNAL_HEADERS:
         token = headers.get(name)
         if token and settings.internal_secret:
+            # As bytes: of text it takes ASCII only, and headers are the client's.
             return hmac.compare_digest(token.encode("utf-8", "replace"), settings.internal_secret.encode())
     return False
 
@@ -115,6 +116,7 @@ class Authenticator:
             key = await self._keys.find_by_hash(key_hash)
         except DatabaseUnavailable:
             if cached is not None:
+                # No risk: admission sees in Redis whether it was revoked.
                 self._remember(key_hash, cached[0], now)
                 return cached[0]
             raise Overloaded(
@@ -130,6 +132,7 @@ class Authenticator:
         return key
 
     def _remember(self, key_hash: bytes, key: ApiKey, now: float) -> None:
+        # To the end of the order, so that what goes first below is what was looked up longest ago.
         self._cache.pop(key_hash, None)
         if len(self._cache) >= MOST_CACHED:
             del self._cache[next(iter(self._cache))]

@@ -35,6 +35,7 @@ class KeyChanges:
 
     async def revoke(self, key_id: str) -> bool:
         """Revoke a key; return whether there is such a key."""
+        # Stored before it is announced: who hears the news asks PostgreSQL again.
         found = await self._keys.revoke(key_id)
         if found:
             pipeline = self._redis.pipeline(transaction=False)

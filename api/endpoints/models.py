@@ -50,6 +50,7 @@ def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, A
     if "local" in chatting:
         listed[LOCAL] = _model(LOCAL, newest, "nself")
     for backend, model in offers:
+        # A local model's name wins over an API's, as it does in routing.
         if backend.tier == "local":
             listed[model.id] = _model(model.id, model.created, "local")
         elif is_served_by(model.id, backend.provider):

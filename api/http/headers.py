@@ -32,6 +32,7 @@ def rate_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, 
 
 def route_headers(target: Target, attempts: int, omitted: Sequence[str] = ()) -> dict[str, str]:
     """Return the headers that name who served a request, at which attempt, and without which of its parameters."""
+    # Names are the server's own, and a header holds ASCII.
     model = target.model if target.model.isascii() and target.model.isprintable() else quote(target.model)
     headers = {"x-nself-tier": target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
     return headers | ({OMITTED_HEADER: ", ".join(omitted)} if omitted else {})

@@ -88,6 +88,7 @@ class Intake:
         if message["type"] == "http.disconnect" or not message.get("more_body", False):
             self._has_arrived.set()
         elif self._is_dropped:
+            # It is received only so that its client gets to read the answer.
             message["body"] = b""
         return message
 
@@ -95,6 +96,7 @@ class Intake:
         """Send a message, as the app does. The response ends only when the request has, or `LINGER_S` later."""
         is_last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if is_last and not self._has_arrived.is_set():
+            # All of the answer but its end: that would close the connection, before a client still sending reads it.
             await self._send({**message, "more_body": True})
             self._is_dropped = True
             self._is_wanted.set()

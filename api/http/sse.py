@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _HEADERS: Final = {
     "cache-control": "no-cache, no-transform",
-    "x-accel-buffering": "no",
+    "x-accel-buffering": "no",  # nginx would gather events otherwise
 }
 
 
@@ -35,6 +35,7 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
     """
     first = await inflight.read_first(head_wait_s)
     response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+    # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None
     return response
 
@@ -51,4 +52,5 @@ async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterat
             yield chunk or KEEP_ALIVE
             chunk = await inflight.read()
     except GatewayError as error:
+        # The head has gone out with 200, so the error is an event.
         yield error_event(error_object(error))

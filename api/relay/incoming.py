@@ -84,11 +84,13 @@ class IncomingStream:
         """
         self.tokens += tokens
         if self._is_discarded and kind in {Kind.CONTENT, Kind.BODY}:
+            # Its tokens count all the same: nothing that was delivered may be missing in the usage log.
             payload = b""
         if kind == Kind.CONTENT:
             if not self.committed:
                 self.committed = True
                 self.first_at = time.monotonic()
+            # Of a whole reply one empty frame comes before its body: it commits the attempt, and wakes nobody.
             if not payload:
                 return
             self._parts.append(payload)
@@ -105,6 +107,7 @@ class IncomingStream:
         elif kind == Kind.START:
             self.started_at = time.monotonic()
             if payload:
+                # Another backend's worker may have taken the job over while it waited (claim.lua), and says so here.
                 self.target = _target_decoder.decode(payload)
             return
         else:
@@ -124,6 +127,7 @@ class IncomingStream:
 
     def fail(self, error: GatewayError) -> None:
         """End the attempt from this side."""
+        # The first outcome stands: an error of ours must not replace the answer's end, nor the end an error.
         if not self.over:
             self.error = error
             self._wake()
@@ -137,6 +141,7 @@ class IncomingStream:
     def keep_alive_tick(self) -> None:
         """Wake the reader without data, so that it can send a keep-alive."""
         self._keep_alive_is_due = True
+        # As if the reader had taken something, so that the next tick comes a whole interval later.
         self.taken_at = time.monotonic()
         self._wake()
 

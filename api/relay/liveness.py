@@ -55,6 +55,7 @@ class LivenessJudge:
             if delivery.stream.over:
                 continue
             if delivery.worker is None and (is_silent or now > delivery.patient_until):
+                # Only Redis knows whether it still waits; with a worker that said START, heartbeats are enough.
                 doubtful.append(delivery)
             elif delivery.worker is not None and is_silent:
                 self._lose(delivery)
@@ -62,6 +63,7 @@ class LivenessJudge:
             return
         pipeline = self._redis.pipeline(transaction=False)
         for delivery in doubtful:
+            # One round trip for all of them, however many wait.
             pipeline.zscore(delivery.stream.target.queue, delivery.stream.job_id)
         answers = await pipeline.execute()
         for position, delivery in enumerate(doubtful):
@@ -79,11 +81,14 @@ class LivenessJudge:
                 )
             )
         elif waiting and load is not None:
+            # Only where a worker lives: a job in a queue that nobody serves is doubted too, and fails over.
             delivery.waits(now)
         elif (
             now - delivery.seen_at > self._settings.heartbeat_bound_s
             and delivery.doubted_s(now) > self._settings.heartbeat_bound_s
         ):
+            # Silent for a bound and doubted for another: at the first look the job may just have been claimed, and its
+            # START be under way.
             self._lose(delivery)
 
     def _lose(self, delivery: Delivery) -> None:
@@ -91,5 +96,6 @@ class LivenessJudge:
         _log.warning("attempt %s: its worker went silent", stream.job_id)
         stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))
         if delivery.cancelled is not None:
+            # Nobody reads a cancelled attempt, so nobody else would close its request.
             self._deliveries.pop(stream.key, None)
             delivery.cancelled[1]()

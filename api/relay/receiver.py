@@ -92,6 +92,7 @@ class RelayReceiver:
 
     async def stop(self) -> None:
         """Send the last acknowledgements and close."""
+        # Before the tasks end: an acknowledgement that is not sent lets the worker keep and resend its frames.
         await self._signals.flush()
         await end_all(*self._tasks)
         try:
@@ -150,6 +151,7 @@ class RelayReceiver:
         while True:
             try:
                 async with subscription(self._redis, own, NEWS_CHANNEL) as pubsub:
+                    # Only once the subscription stands: asked for earlier, frames might be sent before we listen.
                     self._came_back()
                     while True:
                         channel, message = await next_message(pubsub, self._settings.heartbeat_bound_s)
@@ -161,6 +163,7 @@ class RelayReceiver:
             await asyncio.sleep(RETRY_S)
 
     def _came_back(self) -> None:
+        # Heartbeats of the outage were lost. Workers get one bound to be heard again before anyone is judged.
         self._judging_from = time.monotonic() + self._settings.heartbeat_bound_s
         self._ready.set()
         self._on_news(b"reconnected")
@@ -182,6 +185,7 @@ class RelayReceiver:
         for key, kind, sequence, tokens, payload in decode_frames(message):
             delivery = self._deliveries.get(key)
             if delivery is None:
+                # Superseded or over: the worker shall stop, and keep nothing for us.
                 self._signals.add(worker, key, Signal.CANCEL, 0)
                 self._signals.add(worker, key, Signal.ACK, EVERYTHING)
                 continue
@@ -193,6 +197,8 @@ class RelayReceiver:
             if delivery.cancelled is not None:
                 # Again with every sign of life: pub/sub may have lost it the first time.
                 self._signals.add(worker, key, Signal.CANCEL, delivery.cancelled[0])
+            # A gap. What follows it is dropped: the worker sends all of it again. A beat carries the number of the next
+            # frame, so that a last one that was lost is missed too.
             if sequence > delivery.expected:
                 self._ask_again(delivery, now)
             elif kind != Kind.BEAT:
@@ -210,11 +216,13 @@ class RelayReceiver:
                 stream.accept(kind, tokens, payload)
             except Exception:  # noqa: BLE001 -- whatever is wrong with it, it is about this attempt
                 self._fail(delivery)
+            # A whole body is not read before its end, however quick its client is.
             is_overrun = stream.size > self._settings.client_buffer_bytes and not stream.whole
             if is_overrun and delivery.cancelled is None:
                 delivery.on_overrun()
         if stream.over and delivery.cancelled is not None:
             self._deliveries.pop(stream.key, None)
+        # Also for a frame that was here before: it came again because its acknowledgement was lost.
         self._signals.acknowledge(delivery)
 
     def _fail(self, delivery: Delivery) -> None:
@@ -234,7 +242,9 @@ class RelayReceiver:
         while True:
             pipeline = self._redis.pipeline(transaction=False)
             pipeline.set(api_key(identity), b"1", px=life_ms)
+            # At each beat, not once: a Redis that lost its data must learn of this process again.
             pipeline.sadd(API_SET, identity)
+            # To ourselves: on an idle relay a subscription that hears nothing for a bound is dead (`next_message`).
             pipeline.publish(relay_channel(self.api_id), bytes(ID_SIZE))
             try:
                 await pipeline.execute()

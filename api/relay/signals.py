@@ -59,6 +59,7 @@ class SignalSender:
 
     async def flush(self) -> bool:
         """Send what there is; return False when Redis did not take it."""
+        # Taken before the await: what is added while Redis is asked belongs to the next message.
         acknowledged, self._unacknowledged = self._unacknowledged, {}
         signals, self._signals = self._signals, {}
         by_worker = {worker: list(entries.values()) for worker, entries in signals.items()}
@@ -75,6 +76,7 @@ class SignalSender:
         try:
             await pipeline.execute()
         except UNREACHABLE:
+            # What was added meanwhile is newer, and replaces what could not be sent.
             self._unacknowledged = acknowledged | self._unacknowledged
             for worker, unsent in signals.items():
                 self._signals[worker] = unsent | self._signals.get(worker, {})

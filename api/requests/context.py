@@ -124,6 +124,7 @@ class RequestContext:
             stream=stream,
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
+            # As long as it may wait and run: a job that everybody lost goes away by itself after that.
             expires_ms=admitted_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
             patient_until_ms=0
             if max_wait_s is None
@@ -197,6 +198,7 @@ class RequestContext:
             yield
         except GatewayError as error:
             if not self._record.requested_model:
+                # Looked for in the raw bytes: what is not valid as a whole may still say which model was meant.
                 self._record.requested_model = requested_model(self.body)
             self.refuse(error)
             raise
@@ -210,6 +212,7 @@ class RequestContext:
             self._rate_limit = rate_limit_headers(self._principal.rpm_limit, 0, error.retry_after_s or 0.0)
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
         if isinstance(error, QueueUnavailable):
+            # Whether it was admitted is not known: where it was, its job must not run for nobody.
             name = job_id(record.request_id, 1)
             self._usage_log.refuse_in_doubt(self._timed(record), name)
         else:
@@ -225,6 +228,7 @@ class RequestContext:
             error = RateLimited(
                 "Too many requests of this key were refused in this minute. Mend what they ask for, then try again.",
                 code="too_many_refusals",
+                # Refusals are counted by the minute of the clock.
                 retry_after_s=60 - time.time() % 60,
             )
             self.refuse(error)

@@ -46,6 +46,7 @@ class Failover:
     def placed(self, target: Target) -> float | None:
         """Record where the attempt waits; return after how many seconds to look for another place, None for never."""
         self._choose(target)
+        # Only the local tier's queue is worth leaving: at the others a job waits for its turn.
         if target.tier == "local" and any(map(_takes_overflow, self._left)):
             return self._local_max_wait_s
         return None
@@ -55,6 +56,7 @@ class Failover:
 
         It may come back to the local tier, however long the wait, where what it moves to cannot serve.
         """
+        # The candidate with a bound on its wait is used up: that wait was just too long.
         back = [candidate for candidate in self._chosen if not candidate.most_wait_ms]
         recheck_s = self.placed(target)
         self._left += back
@@ -78,6 +80,7 @@ class Failover:
             attempt: its number, from 1.
         """
         if all(candidate.target != served_by for candidate in self._chosen):
+            # A worker of another queue had taken it over: what was chosen has not been tried yet, and that one has.
             self._left += self._chosen
             self._choose(served_by)
         if self._may_retry(error):
@@ -100,6 +103,7 @@ class Failover:
 def acceptable_now(live: Iterable[Candidate]) -> list[Candidate]:
     """Return those of the live overflow candidates that are worth a move: open, and local only with a free slot."""
     return [
+        # 1 ms lets a job in where it begins at once, and 0 would mean any wait.
         msgspec.structs.replace(candidate, most_wait_ms=1) if candidate.most_wait_ms else candidate
         for candidate in live
         if candidate.rank < CLOSED

@@ -107,6 +107,7 @@ class InflightRequest:
         """
         while True:
             stream = self._current()
+            # Bytes first: what arrived before the end, or before the failure, is the client's.
             chunk = stream.take()
             if chunk:
                 return chunk
@@ -184,6 +185,7 @@ class InflightRequest:
 
     def _exceed_wait_limit(self) -> None:
         stream = self._current()
+        # A job that was started does not wait any more, even where its answer has not begun.
         if not self._relay.has_worker(stream):
             stream.exceed_wait_limit()
 
@@ -193,6 +195,7 @@ class InflightRequest:
         live = acceptable_now(self._services.router.live(self._failover.overflow()))
         has_place = live and not stream.over
         target = await self._job.put(self._draft, live, instead_of=stream) if has_place else False
+        # A worker claimed it between the timer and this step: it has its turn.
         if target is None:
             return
         if not target:
@@ -203,14 +206,18 @@ class InflightRequest:
     async def _fail_over(self, error: GatewayError) -> None:
         """Start the next attempt, or end the request with `error`."""
         stream = self._current()
+        # Before anything else is enqueued: a superseded attempt must not run beside its successor.
         await self._leave(stream)
         left = self._failover.failed(error, stream.target, self._draft.attempt)
         if isinstance(error, WorkerLost):
+            # Nobody will run or remove this job; the request itself lives on in its next attempt.
             self._services.usage_log.drop(stream.job_id)
         live = self._services.router.live(left)
+        # After content was sent, another answer would begin anew in the middle of the first one.
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)
         self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
+        # As in `begin`: known before it is enqueued.
         following = self._expect(live[0].target)
         target = await self._job.put(self._draft, live)
         if not target:
@@ -237,6 +244,7 @@ class InflightRequest:
         stream = self._current()
         _log.warning("request %s: the client reads too slowly: its connection is aborted", self._draft.request_id)
         self._cancel(stream, CancelReason.CLIENT_TOO_SLOW)
+        # Both: the handler ends, and so does its connection, which would stay open until all that is buffered was read.
         if self._task is not None:
             self._task.cancel()
         self._abort()
@@ -279,11 +287,13 @@ class InflightRequest:
         """Take the attempt out of its queue, or tell its worker to stop and let it close the request."""
         if stream.over:
             await self._leave(stream)
+            # One that ended well was closed by its worker, with the last frame.
             if stream.error is not None:
                 self._close(stream, stream.error)
             return
         if not self._relay.has_worker(stream) and await self._job.withdraw(stream):
             self._relay.forget(stream)
+            # It never ran.
             self._close(stream, cancelled_for(CancelReason.CLIENT_LEFT), tokens=0)
             return
         self._cancel(stream, CancelReason.CLIENT_LEFT)

@@ -100,6 +100,7 @@ class QueuedJob:
         waits_at: tuple[str, str] | None = None,
         mode: Mode = Mode.ADD,
     ) -> Target | Literal[False] | None:
+        # Before the await: a call that is cancelled or times out may have been carried out, at any of these.
         self._maybe_at = tuple(candidate.target.queue for candidate in live)
 
         async def ask(asked: Sequence[Candidate], options: PlacementOptions) -> Target | Literal[False] | None:

@@ -134,6 +134,7 @@ class Eligibility:
         if request.endpoint == "chat":
             longest = entry.max_output_tokens or request.output_tokens or RESERVED_OUTPUT_TOKENS
             output = min(request.output_tokens or longest, longest) * request.choices
+        # The most that it can be, not the estimate: a budget must hold for what is billed.
         prompt = max(request.prompt_tokens, request.reserved_tokens)
         if entry.context_length is not None:
             prompt = min(prompt, entry.context_length)

@@ -143,6 +143,7 @@ class Capacity(Following):
         living = {announcement.tier for announcement in self._announcements}
         self._seen = {seen for seen in self._seen if seen[0] not in living}
         self._seen |= {(backend.tier, backend.provider) for backend in self.backends()}
+        # Their announcements expired in Redis, so no clock of ours decides who is dead.
         silent = [worker for worker, payload in zip(workers, announced, strict=True) if payload is None]
         if silent:
             await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
@@ -189,7 +190,9 @@ def rank_live(candidates: Iterable[Candidate], load_of: Callable[[str], Load | N
         if load is None:
             continue
         loads[target.queue] = load
+        # A worker that drains announces no slots.
         is_closed = load.slots == 0 or (load.closed_ms and load.is_closed(target.model, now_ms))
+        # It may come from an earlier call, when it was closed: what is added for that is taken off first.
         rank = candidate.rank % CLOSED + (CLOSED if is_closed else 0)
         found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
     if len(found) > 1:
@@ -210,6 +213,7 @@ def _comparable(found: list[Candidate], loads: dict[str, Load]) -> list[Candidat
         for candidate in found
         if candidate.target.tier == "local" and (load := loads[candidate.target.queue]).ms_per_token
     }
+    # How long answers lately were at each; their mean is the length at which all are compared.
     tokens = [candidate.service_ms / speed for candidate in found if (speed := speeds.get(candidate.target.queue))]
     mean = sum(tokens) / max(1, len(tokens))
     return [

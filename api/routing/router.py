@@ -104,6 +104,7 @@ class Router:
     # --- names and tiers ---
 
     def _candidates(self, request: RoutingRequest) -> list[Candidate]:
+        # Before aliases and patterns: a live local model may be called like either.
         offered = self._capacity.local(request.model)
         name = request.model if offered else self._catalogue.resolve(request.model)
         if name == AUTO:
@@ -135,6 +136,7 @@ class Router:
                 continue
             found += [_behind(candidate, place * TIER_STEP) for candidate in of_tier]
         if found:
+            # With one tier there is nowhere to go on to, so a long wait is no reason to leave.
             return self._bounded(found) if len({candidate.target.tier for candidate in found}) > 1 else found
         if refusal is not None:
             raise refusal
@@ -195,6 +197,7 @@ class Router:
         listed = [option for option in options if any(option[2].id == model.id for model in option[1].models)]
         found: list[Candidate] = []
         refusal: CallerError | None = None
+        # An API whose list is not known yet lists nothing: then every name is tried.
         for place, backend, model in listed or options:
             try:
                 found += [_behind(candidate, place) for candidate in self._able(request, [(backend, model)])]
@@ -221,6 +224,7 @@ class Router:
             refusal = None
         for backend in self._capacity.backends("local"):
             models = [(backend, model) for model in backend.models if request.endpoint in model.endpoints]
+            # Loading takes seconds, and may push out the model that others are using.
             models.sort(key=lambda option: not option[1].is_loaded)
             try:
                 found += self._able(request, models)
@@ -281,6 +285,7 @@ class Router:
         found: dict[str, Candidate] = {}
         refusal: CallerError | None = None
         for backend, model in options:
+            # Several workers may serve one queue.
             if backend.queue in found:
                 continue
             refused = self._eligibility.refusal(request, backend, model)

@@ -99,6 +99,7 @@ class RoutingTable(Following):
         """
         _check(changes)
         async with self._database.connection() as connection, connection.transaction():
+            # Two changes at once could each leave the last enabled tier of a class to the other.
             await connection.execute(queries.LOCK_ROUTING)
             rules = _rules_of(await connection.fetch(queries.LIST_ROUTING))
             changed = [_changed(rules[names_of(change)], change) for change in changes]
@@ -107,6 +108,7 @@ class RoutingTable(Following):
                 if not tiers:
                     raise WrongRules(f"enabled must stay true for at least one source_tier of task_class {task_class}")
             await connection.executemany(queries.SET_ROUTING, [msgspec.structs.astuple(rule) for rule in changed])
+        # Before the reply: the next request here must find what was just set.
         await self.look()
         await self._redis.publish(NEWS_CHANNEL, b"routing")
         return list(rules.values())

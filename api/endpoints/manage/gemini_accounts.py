@@ -125,6 +125,7 @@ async def change_account(name: str) -> Response:
     if changed is None:
         raise NotFound("There is no account with this id or name.")
     if wanted.api_key is not msgspec.UNSET or wanted.enabled is True:
+        # The state of the refused credential: a new key is not to be blamed for the old one.
         await state.redis.delete(account_key(row.id))
     await _publish_change(state.redis)
     return json_response({**_stored(changed), "same_key_as": same_key_as})
@@ -158,6 +159,7 @@ async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
     variable = name.upper().removeprefix(_ENVIRONMENT.upper())
     if variable in GEMINI_KEYS:
         raise Conflict(f"This account is of the environment: change {variable} and restart the Gemini workers.")
+    # PostgreSQL's text cannot hold NUL, and would refuse the statement.
     row = None if "\x00" in name else await store.find(name)
     if row is not None:
         return row

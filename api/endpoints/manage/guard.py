@@ -69,6 +69,7 @@ def integer_argument(name: str, default: int, *, low: int, high: int) -> int:
     text = request.args.get(name)
     if text is None:
         return default
+    # isdigit alone takes digits that int does not, and int takes signs, spaces and underscores.
     if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
         raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.")
     return int(text)

@@ -81,6 +81,7 @@ async def remove_model(name: str) -> Response:
         *(_settled(library.queue, operation, deadline) for library, operation in zip(libraries, asked, strict=True))
     )
     removed = [library.host for library, operation in zip(libraries, ended, strict=True) if operation.state == "done"]
+    # One host's failure is an error though others removed it: the answer must not read as if it were gone.
     for library, operation in zip(libraries, ended, strict=True):
         if operation.state != "done" and not operation.is_unknown:
             why = operation.error or f"it has not said so within {REMOVE_WAIT_S:g} s, and may still do it"
