@@ -90,6 +90,7 @@ class WorkerProcess:
         await stop.wait()
         await self._drain(claiming)
         await end_all(*background)
+        # Last of all: until its attempts are over this worker must not be taken for dead.
         await self._retire()
         for backend in self._backends:
             await backend.close()
@@ -99,6 +100,7 @@ class WorkerProcess:
         self._announcer.wake()
 
     async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
+        # Announced before the queues stop, so that the api sends what comes now elsewhere.
         self._draining = True
         self.announce()
         for queue in self._queues.values():
@@ -121,6 +123,7 @@ class WorkerProcess:
                 return
             # Taken only now: a sender without streams is closed at the next heartbeat.
             sender = self._sender(job.api_id)
+            # Redis lost its last second and gave the job out again, or the first run's end is not acknowledged yet.
             if key in sender.streams:
                 return
             attempt = Attempt(job, backend.accounts, sender.open(key), self._settings, backend.queue)
@@ -193,6 +196,7 @@ class WorkerProcess:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.set(worker_key(identity), announcement, px=int(self._settings.heartbeat_bound_s * 1000))
         pipeline.sadd(WORKERS, identity)
+        # To ourselves: a subscription that hears nothing for a bound is dead, however idle the api is (`_listen`).
         pipeline.publish(control_channel(self.worker_id), self.worker_id)
         for queue in self._queues.values():
             queue.renew(pipeline)
@@ -203,6 +207,7 @@ class WorkerProcess:
         except UNREACHABLE as error:
             self._outage.failed(error)
         else:
+            # Only now: news that did not get through must be told again.
             self._announced = news
             self._outage.answered()
 
@@ -228,6 +233,7 @@ class WorkerProcess:
             try:
                 async with subscription(self._redis, control.decode(), wakes.decode()) as pubsub:
                     for queue in self._queues.values():
+                        # A job may have been enqueued while nobody listened.
                         queue.wake()
                     while True:
                         channel, message = await next_message(pubsub, silence_s)
@@ -247,6 +253,7 @@ class WorkerProcess:
             _log.exception("signals of %d bytes cannot be handled and are dropped", len(message))
 
     def _carry_out(self, message: bytes) -> None:
+        # Cancellations hold also where no sender is left: an attempt runs until it is told.
         sender = self._senders.get(message[:ID_SIZE])
         for key, kind, sequence in decode_signals(message):
             if kind == Signal.CANCEL:

@@ -74,6 +74,7 @@ class Account:
 
     async def close(self) -> None:
         """Close its connections once no attempt uses them any more."""
+        # An account that was replaced may still have attempts; their connections are not closed under them.
         await self._idle.wait()
         await self.provider.close()
 

@@ -113,6 +113,7 @@ class GeminiAccounts:
             except UNREACHABLE as error:
                 self._outage.failed(error)
                 await asyncio.sleep(RETRY_S)
+                # Redis is away, but PostgreSQL may not be: changes of accounts are seen all the same.
                 await self._load(on_change)
 
     async def _load(self, on_change: Callable[[], None]) -> None:
@@ -166,6 +167,7 @@ class GeminiAccounts:
 
     async def _use(self, known: Sequence[tuple[KnownAccount, str, Quota]], on_change: Callable[[], None]) -> None:
         """Replace what attempts use, if it is not the same; an account that stays keeps its connections."""
+        # A new key or another project makes another account of it: what was known of the old one does not hold.
         before = {(account.id, account.fingerprint, account.scope): account for account in self._accounts.all}
         after: list[Account] = []
         for one, api_key, quota in known:
@@ -213,6 +215,7 @@ class GeminiAccounts:
             rejected, until = await known  # type: ignore[misc]  # typed for both clients
             if rejected != account.fingerprint.encode() or int(until or 0) > time.time() * 1000:
                 continue
+            # One worker of all asks, and asks again only when that time is over.
             if not await self._redis.set(probing_key(account.id), b"1", nx=True, ex=int(PROBE_S)):
                 continue
             try:

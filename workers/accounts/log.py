@@ -79,6 +79,7 @@ class AccountLog:
         reported_ms = self._reported.get(what, 0.0)
         if until_ms <= reported_ms:
             return False
+        # Dropped once it is over for long enough to be news again, so that this does not grow.
         self._reported = {each: ms for each, ms in self._reported.items() if ms + new_ms > now_ms}
         self._reported[what] = until_ms
         return until_ms > reported_ms + new_ms

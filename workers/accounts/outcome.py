@@ -131,6 +131,7 @@ def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | 
 
 def _cool_ms(period: QuotaPeriod, retry_after_s: float | None, now: datetime) -> int:
     if period == "day":
+        # Not the Retry-After: Google names seconds there even where the day is used up.
         return ms_until_reset(now) + LATE_MS
     asked_ms = int((retry_after_s or 0) * 1000)
     if period == "minute":

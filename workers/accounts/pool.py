@@ -90,6 +90,7 @@ class Accounts:
         for account in gone:
             self._unhealthy.pop(account.id, None)
             self._later(account.close())
+        # A new event before the old one is set: who waits is woken, who comes now waits for the next change.
         replaced, self._replaced = self._replaced, asyncio.Event()
         replaced.set()
         await self._state.reopen()
@@ -120,6 +121,7 @@ class Accounts:
             except GatewayError as error:
                 await self._failed(lease, error)
                 raise
+            # A cancelled attempt, above all: it says nothing of the account, but what it took must be given back.
             except BaseException:
                 self._ended(lease)
                 raise
@@ -179,10 +181,12 @@ class Accounts:
                 raise Unavailable("No account is configured for this model.", code="no_account")
             if self._is_plain and not self._state.is_marked(model):
                 return Lease(accounts[0], model, None, self._answered)
+            # Equals in random order, so that all are used alike.
             random.shuffle(accounts)
             tokens = prompt_tokens() if self._state.is_counted else 1
             chosen = await self._state.reserve(how, model, tokens, accounts)
             if chosen is None:
+                # Redis is away: go on uncounted, rather than let nobody be served.
                 return Lease(min(accounts, key=self._unhealthy_until), model, None, self._answered)
             if isinstance(chosen, Refusal) and chosen.why != "failing" and is_last and self._is_plain:
                 # The slots let one attempt at a time through to it; its answer clears what is known against it.
@@ -194,6 +198,7 @@ class Accounts:
                 raise refused(chosen)
             if due is not None and clock() + wait_s < due:
                 await self._wait(replaced, wait_s)
+            # No time is left to wait for the minute's quota. Our count may be wrong; the upstream says so if not.
             elif chosen.quota_wait_ms and how != "force":
                 how = "force"
             else:
@@ -207,6 +212,7 @@ class Accounts:
             await wait_or(replaced, min(wait_s, LOOK_S) + random.uniform(0, LONGEST_JITTER_S))
         finally:
             self._waiting -= 1
+            # One too many perhaps: whoever used the slot meanwhile is not interrupted.
             self.slots.take()
 
     @property
@@ -219,6 +225,7 @@ class Accounts:
         self.slots.answered()
         reservation = lease.reservation
         if reservation is not None and reservation.role:
+            # An ordinary attempt from here on: the probe is settled now, what it took of the quota at its end.
             lease.reservation = msgspec.structs.replace(reservation, role="")
             self._later(self._state.settle(lease, "good", msgspec.structs.replace(reservation, id="")))
 
@@ -246,6 +253,7 @@ class Accounts:
             return
         account, model = lease.account, lease.model
         self._unhealthy[account.id] = time.monotonic() + UNHEALTHY_S
+        # Reported along: the breaker weighs failures against what went well, and this second's is not in Redis yet.
         good, accounts = self._good.pop((account.id, model), 0), self._accounts
         noted = await self._state.fail(failure, lease, error, accounts, good=good)
         if noted is None:

@@ -63,6 +63,7 @@ class AdaptiveSlots:
         Args:
             due: until when to wait, by the loop's clock; None not to wait at all.
         """
+        # Not past those that wait already.
         if not self._waiting and self._has_room():
             self._running += 1
             return True
@@ -99,6 +100,7 @@ class AdaptiveSlots:
         self._closed_until = 0.0
         self._answered_at = self._now()
         if self._limit < self._most:
+            # Up to where it last refused it is known to serve; beyond, each try may cost somebody a refusal.
             self._limit += 1.0 if self._limit < self._known else GROWTH
         self._let_through()
 
@@ -134,7 +136,7 @@ class AdaptiveSlots:
             turn = self._waiting.popleft()
             if not turn.done():
                 self._running += 1
-                turn.set_result(None)
+                turn.set_result(None)  # counted here, not by whoever wakes: the next in line must see it
         if self._waiting and (pause_s := self.wait_s()):
             if self._timer is not None:
                 self._timer.cancel()

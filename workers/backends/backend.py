@@ -115,6 +115,7 @@ class Backend:
 
     def may_help(self) -> bool:
         """Return whether it may take over jobs of other queues: one that fails fast would drain them all."""
+        # A backend that fails at once always has a free slot, and would help with everything.
         is_well = time.monotonic() - self._failed_at >= HELP_PAUSE_S
         return is_well and bool(self.models) and not self.accounts.closed_ms()
 
@@ -131,6 +132,7 @@ class Backend:
     async def discover(self) -> bool:
         """Ask the upstream for its models; return whether they changed."""
         if not self.is_offered:
+            # Without an account there is nobody to ask, and nothing to serve them with.
             changed, self.models = bool(self.models), ()
             return changed
         try:

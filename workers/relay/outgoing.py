@@ -37,6 +37,7 @@ class SendWindow:
 
     async def room(self) -> None:
         """Wait while too much is unacknowledged: the upstream is not read meanwhile."""
+        # A loop: all streams are woken at once, and the first of them may use up the room.
         while self._unacknowledged > UNACKNOWLEDGED_BYTES:
             self._has_room.clear()
             await self._has_room.wait()
@@ -94,6 +95,7 @@ class OutgoingStream:
         for part in _parts(body):
             await self.room()
             left -= len(part)
+            # Counted with the last part only: what is not delivered whole was not delivered.
             self._append(Kind.BODY, part, 0 if left else tokens)
             self._on_change(self, False)
 
@@ -108,6 +110,7 @@ class OutgoingStream:
         while self.frames and self.first < sequence:
             self._window.acknowledged(len(self.frames.popleft()))
             self.first += 1
+        # After a rewind: what was acknowledged meanwhile need not be sent again.
         self.sent = max(self.sent, self.first)
         self.moved_at = time.monotonic()
 

@@ -86,6 +86,7 @@ class RelaySender:
     def _changed(self, stream: OutgoingStream, urgent: bool) -> None:  # noqa: FBT001 -- a callback has no names
         """Schedule `stream` for sending: now, or in a moment together with others when many are busy."""
         if urgent or len(self.streams) < BUSY_STREAMS:
+            # What it had waiting for company goes along.
             self._waiting.pop(stream.key, None)
             self._pending[stream.key] = stream
             self._wake.set()
@@ -111,6 +112,7 @@ class RelaySender:
     def _go_on(self) -> None:
         self._pacing = None
         self._paced.set()
+        # Set and cleared at once: those that wait now go on, the next ones wait for the next tick.
         self._paced.clear()
 
     def acknowledge(self, key: bytes, sequence: int) -> None:
@@ -125,6 +127,7 @@ class RelaySender:
     def resend(self, key: bytes, sequence: int) -> None:
         """Send the frames of `key` again from `sequence` on: the api process misses them."""
         stream = self.streams.get(key)
+        # Not where it is rewound that far already: an api process asks again after each gap that it sees.
         if stream is not None and sequence < stream.sent:
             stream.rewind(sequence)
             self._changed(stream, urgent=True)
@@ -135,6 +138,7 @@ class RelaySender:
         for stream in list(self.streams.values()):
             if stream.ended_at is not None and now - stream.ended_at > self._retain_s:
                 self._drop(stream)
+            # All is sent and nothing is heard: the last message, or its acknowledgement, was lost.
             elif stream.frames and stream.sent == stream.next and now - stream.moved_at > SILENCE_S:
                 stream.rewind()
                 self._pending[stream.key] = stream
@@ -179,6 +183,7 @@ class RelaySender:
             return []
         self._beats_due = False
         return [
+            # The number that comes next, so that the api misses a last frame that was lost.
             encode_frame(stream.key, Kind.BEAT, stream.sent, 0, b"")
             for stream in self.streams.values()
             if stream.ended_at is None
@@ -190,6 +195,7 @@ class RelaySender:
         parts += self._beats()
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
+        # Only with its last frame: a record that is closed earlier would count what is not sent yet.
         closings = [(stream, stream.closing) for stream in taken if stream.closing and stream.sent == stream.next]
         for _, closing in closings:
             finish(pipeline, closing)
@@ -218,13 +224,16 @@ class RelaySender:
                 size += len(frame)
                 stream.sent += 1
             taken.append(stream)
+            # The message is full: this stream goes on with the next one, before the others.
             if stream.sent < stream.next:
                 break
             del self._pending[key]
         return parts, taken
 
     def _heard(self, receivers: int) -> bool:
+        # PUBLISH returns how many subscribers it reached: the api process has one subscription, or is not there.
         if receivers:
+            # It is Redis that is away: that says nothing of the api process.
             self._unheard_since = None
             return True
         now = time.monotonic()
@@ -233,6 +242,7 @@ class RelaySender:
         elif now - self._unheard_since > self._dead_s:
             self._on_dead(self.api_id)
             for stream in list(self.streams.values()):
+                # Those that run are cancelled, and closed by that; only what is closed may be dropped.
                 if stream.ended_at is not None and stream.closing is None:
                     self._drop(stream)
         self._rewind_all()
