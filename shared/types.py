@@ -99,7 +99,8 @@ class Usage(msgspec.Struct):
     """Token counts that the upstream reported.
 
     `prompt_tokens` includes the cached and those written to a cache, `cache_write_1h_tokens` being those of the latter
-    that stay for an hour. `service_tier` is the one that served, where the upstream says.
+    that stay for an hour. `service_tier` is the one that served, where the upstream says; `web_searches` are those that
+    the upstream made itself.
     """
 
     prompt_tokens: int
@@ -109,6 +110,23 @@ class Usage(msgspec.Struct):
     cache_write_tokens: int = 0
     cache_write_1h_tokens: int = 0
     service_tier: str = ""
+    web_searches: int = 0
+
+    def consistent(self) -> Usage:
+        """Return counts that cannot contradict each other: none negative, no part larger than its whole."""
+        prompt_tokens, completion_tokens = max(0, self.prompt_tokens), max(0, self.completion_tokens)
+        cached = min(max(0, self.cached_tokens), prompt_tokens)
+        written = min(max(0, self.cache_write_tokens), prompt_tokens - cached)
+        return Usage(
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            cached_tokens=cached,
+            reasoning_tokens=min(max(0, self.reasoning_tokens), completion_tokens),
+            cache_write_tokens=written,
+            cache_write_1h_tokens=min(max(0, self.cache_write_1h_tokens), written),
+            service_tier=self.service_tier,
+            web_searches=max(0, self.web_searches),
+        )
 
 
 Event = Delta | Finish | Usage

@@ -51,9 +51,10 @@ class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the catalogue. Prices are US dollars per million tokens, lengths tokens; None is not known.
 
-    `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not fit. `cannot`
-    holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`, `tools` for
-    what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
+    `web_search_usd` is asked for each search that the upstream makes itself. `first_token_timeout_s` bounds
+    the silence before the first token where the setting's bound does not fit. `cannot` holds the parameters of a chat
+    request that the model does not take, and `images`, `audio`, `files`, `tools` for what its messages cannot hold;
+    `cannot_reasoning` what it does not take besides while it reasons.
     """
 
     prompt_usd: float | None = None
@@ -61,6 +62,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cache_write_usd: float | None = None
     cache_write_1h_usd: float | None = None
     completion_usd: float = 0.0
+    web_search_usd: float = 0.0
     long_prompt: LongPrompt | None = None
     service_tiers: dict[str, float] = {}
     context_length: int | None = None
@@ -79,28 +81,24 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.cannot if (effort or self.default_effort) == "none" else self.cannot + self.cannot_reasoning
 
     def cost_usd(self, usage: Usage) -> float:
-        """Return what the maker asks for these tokens, in US dollars; 0 where its prices are not known.
-
-        Counts that contradict each other are taken as what they can be at the most, so that no cost is negative.
-        """
+        """Return what the maker asks for these tokens, in US dollars; 0 where its prices are not known."""
         if self.prompt_usd is None:
             return 0.0
-        prompt_tokens = max(0, usage.prompt_tokens)
-        cached = min(max(0, usage.cached_tokens), prompt_tokens)
-        written = min(max(0, usage.cache_write_tokens), prompt_tokens - cached)
-        written_1h = min(max(0, usage.cache_write_1h_tokens), written)
+        usage = usage.consistent()
+        cached, written, written_1h = usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
         write_usd = _or(self.cache_write_usd, self.prompt_usd)
         prompt_usd = (
-            (prompt_tokens - cached - written) * self.prompt_usd
+            (usage.prompt_tokens - cached - written) * self.prompt_usd
             + cached * _or(self.cached_usd, self.prompt_usd)
             + (written - written_1h) * write_usd
             + written_1h * _or(self.cache_write_1h_usd, write_usd)
         )
-        completion_usd = max(0, usage.completion_tokens) * self.completion_usd
-        if self.long_prompt is not None and prompt_tokens > self.long_prompt.over_tokens:
+        completion_usd = usage.completion_tokens * self.completion_usd
+        if self.long_prompt is not None and usage.prompt_tokens > self.long_prompt.over_tokens:
             prompt_usd *= self.long_prompt.prompt
             completion_usd *= self.long_prompt.completion
-        return (prompt_usd + completion_usd) * self.service_tiers.get(usage.service_tier, 1.0) / 1e6
+        tokens_usd = (prompt_usd + completion_usd) * self.service_tiers.get(usage.service_tier, 1.0) / 1e6
+        return tokens_usd + usage.web_searches * self.web_search_usd
 
     def most_cost_usd(self, prompt_tokens: int, completion_tokens: int, service_tier: str = "") -> float:
         """Return the most that a request can cost within these bounds, wherever its prompt is cached or written to."""

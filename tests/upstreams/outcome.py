@@ -47,10 +47,11 @@ def outcome_of(events: Iterable[Event], index: int = 0) -> Outcome:
     outcome = Outcome()
     calls: dict[int, list[str]] = {}
     ids: set[str] = set()
+    is_over = False
     for event in events:
-        assert outcome.usage is None, "usage must be the last event"
+        assert not is_over, "usage after the finish must be the last event"
         if isinstance(event, Usage):
-            outcome.usage = event
+            outcome.usage, is_over = event, outcome.finish is not None
         elif event.index != index:
             continue
         elif isinstance(event, Finish):
@@ -110,8 +111,7 @@ async def complete(
     events: list[Event] = []
     async with provider.stream(chat(body), "scripted") as batches:
         async for batch in batches:
-            assert batch, "no batch is empty"
             events.extend(batch)
-            if on_batch is not None:
+            if batch and on_batch is not None:  # an empty one says only that the upstream lives
                 on_batch(batch)
     return events

@@ -29,14 +29,14 @@ from shared.errors import (
     UpstreamError,
 )
 from shared.ids import completion_id, job_id
-from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai.reply import ChunkEncoder, CompletionFold
-from shared.openai.request import ChatRequest, estimate_prompt_tokens
+from shared.openai.request import ChatRequest
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Target, Usage
-from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
+from shared.usage import Closes, Closing, Times, UsageRecord, completed
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.embedding import embed
+from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
 from workers.relay.outgoing import OutgoingStream
 
@@ -75,10 +75,8 @@ class Attempt:
         self._cancelled: Cancelled | None = None
         self._started_ms = _now_ms()
         self._first_ms: int | None = None
-        self._tokens = 0
+        self._count = TokenCount(job, self._request)
         self.has_failed = False
-        self._usage: Usage | None = None
-        self._is_estimated = False
         self._fold: CompletionFold | None = None
         self._encoder: ChunkEncoder | None = None
 
@@ -90,7 +88,7 @@ class Attempt:
     @property
     def served_tokens(self) -> int:
         """Return how many tokens it answered."""
-        return self._usage.completion_tokens if self._usage is not None else self._tokens
+        return self._count.completion_tokens
 
     def cancel(self, reason: Cancelled) -> None:
         """Stop and close the upstream connection; `reason` goes into the usage log."""
@@ -130,7 +128,7 @@ class Attempt:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._bounds.patience_s()
         while True:
-            self._has_account = False
+            self._has_account, self._count = False, TokenCount(self.job, self._request)
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
             except UpstreamError as refusal:
@@ -144,16 +142,11 @@ class Attempt:
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
         """Yield a lease of an account; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
         job = self.job
-        async with self._accounts.hold(job.model, self._asked_tokens, is_last=job.is_last, due=due) as lease:
+        async with self._accounts.hold(job.model, self._count.asked_tokens, is_last=job.is_last, due=due) as lease:
             self._has_account = True
             self._started_ms = _now_ms()
             yield lease
-            lease.used(self._usage)
-
-    def _asked_tokens(self) -> int:
-        if self.job.endpoint == "embeddings":
-            return estimate_embedding_tokens(decode_embeddings(self.job.body))
-        return estimate_prompt_tokens(self._request.body)
+            lease.used(self._count.report)
 
     async def _embed(self, due: float) -> None:
         wait_s = self._settings.first_token_timeout_s
@@ -165,9 +158,10 @@ class Attempt:
             except TimeoutError:
                 raise self._timed_out() from None
             self._first_ms = _now_ms()
-            self._usage = Usage(prompt_tokens=tokens, completion_tokens=0)
+            if is_reported:
+                self._count.has_ended = True
+                self._count.take(Usage(prompt_tokens=tokens, completion_tokens=0))
             lease.began()
-        self._is_estimated = not is_reported
         self._stream.push(Kind.CONTENT, urgent=True)
         await self._push_body(body, 0)
 
@@ -193,6 +187,7 @@ class Attempt:
             try:
                 async with asyncio.timeout_at(first) as bound:
                     async with lease.provider.stream(self._request, self.job.model) as batches:
+                        self._count.is_open = True
                         async for batch in batches:
                             may_wait = self._take(batch)
                             if self._first_ms is not None:
@@ -214,18 +209,18 @@ class Attempt:
         said = ends = False
         for event in batch:
             if isinstance(event, Usage):
-                self._take_usage(event, self._tokens + tokens)
+                self._count.take(event)
                 continue
             said = True
             if isinstance(event, Delta):
                 tokens += 1
             else:
-                ends = True
+                ends = self._count.has_ended = True
             if self._encoder is not None:
                 out.append(self._encoder.encode(event))
             elif self._fold is not None:
                 self._fold.add(event)
-        self._tokens += tokens
+        self._count.pieces += tokens
         is_first = said and self._first_ms is None
         if is_first:
             self._first_ms = _now_ms()
@@ -233,22 +228,13 @@ class Attempt:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
         return said and not is_first and not ends
 
-    def _take_usage(self, usage: Usage, pieces: int) -> None:
-        """Record what the upstream reports. Zeros beside `pieces` of output are no report: those are estimated."""
-        if pieces and not (usage.prompt_tokens and usage.completion_tokens):
-            prompt_tokens = usage.prompt_tokens or estimate_prompt_tokens(self._request.body)
-            completion_tokens = usage.completion_tokens or pieces
-            usage = msgspec.structs.replace(usage, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
-            self._is_estimated = True
-        self._usage = usage
-
     async def _finish(self, created: int) -> None:
-        usage = self._counted()
+        usage = self._count.counted().usage
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
             body = self._fold.body(completion_id(self.job.request_id), created, self.job.model, usage)
-            await self._push_body(body, self._tokens)
+            await self._push_body(body, self._count.pieces)
 
     async def _push_body(self, body: bytes, tokens: int) -> None:
         try:
@@ -276,7 +262,7 @@ class Attempt:
         committed = self._first_ms is not None
         self.has_failed = isinstance(error, UpstreamError) and not committed
         if error is None:
-            self._stream.push(Kind.END, _encode(self._counted()), urgent=True)
+            self._stream.push(Kind.END, _encode(self._count.counted().usage), urgent=True)
         else:
             if not isinstance(error, (CallerError, Cancelled, Draining)):
                 # That an account or a backend is closed is said once, where that is found out.
@@ -295,18 +281,10 @@ class Attempt:
         else:
             self._stream.end(Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=self._queue))
 
-    def _counted(self) -> Usage:
-        """Return the upstream's counts, or an estimate: a token for each piece of output."""
-        if self._usage is not None:
-            return self._usage
-        return Usage(prompt_tokens=estimate_prompt_tokens(self._request.body), completion_tokens=self._tokens)
-
     def _record(self, error: GatewayError | None) -> UsageRecord:
-        job, counted = self.job, NOTHING_SERVED
+        job = self.job
         opened = msgspec.structs.replace(UsageRecord.opened(job), model=job.model, tier=job.tier, attempts=job.attempt)
-        if self._first_ms is not None:
-            is_reported = self._usage is not None and not self._is_estimated
-            counted = Counted(self._counted(), "reported" if is_reported else "estimated")
+        counted = self._count.billed(has_content=self._first_ms is not None)
         times = Times(
             wait_ms=max(0, self._started_ms - job.admitted_ms),
             first_token_ms=None if self._first_ms is None else max(0, self._first_ms - job.admitted_ms),

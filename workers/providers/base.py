@@ -38,7 +38,8 @@ class Provider(Protocol):
         """Start a completion; leaving the context closes the upstream connection at once.
 
         The iterator yields the events that arrived together as one batch: `Delta`s, one `Finish` per choice after its
-        last `Delta`, at most one `Usage` as the very last. An empty batch says that the upstream lives. It ends after
+        last `Delta`, at most one `Usage` as the very last. One before the last `Finish` says what is known so far, for
+        an answer that breaks off. An empty batch says that the upstream lives. It ends after
         the upstream's own end mark, and raises `StreamBroken` when that never comes. It sets no time limit:
         bound each wait with `asyncio.timeout`.
 

@@ -5,6 +5,8 @@ Source of the shapes: Anthropic's Messages API (RawMessageStreamEvent, Usage, St
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -14,6 +16,7 @@ from workers.providers.anthropic.errors import from_event
 from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.usage_report import count_at, read_report
 
 # `pause_turn` asks to be called again, and comes of server tools only, which are never sent: a second call would be
 # one that nobody admitted, so the answer ends here, as one that is not complete.
@@ -27,23 +30,6 @@ _FINISH_REASONS: dict[str, FinishReason] = {
     "refusal": "content_filter",
 }
 _NULL = Raw(b"null")
-
-
-class _OutputDetails(Struct):
-    thinking_tokens: int | None = None
-
-
-class _CacheCreation(Struct):
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class _Usage(Struct):
-    input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_creation: _CacheCreation | None = None
-    cache_read_input_tokens: int | None = None
-    output_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
 
 
 class _StopDetails(Struct):
@@ -71,7 +57,7 @@ class _Block(Struct):
 
 
 class _Message(Struct):
-    usage: _Usage | None = None
+    usage: Raw = _NULL
 
 
 class _Event(Struct):
@@ -80,7 +66,7 @@ class _Event(Struct):
     message: _Message | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
-    usage: _Usage | None = None
+    usage: Raw = _NULL
     error: Raw = _NULL
 
 
@@ -122,7 +108,7 @@ class ChatReader(LineReader):
         self._blocks: dict[int, Piece] = {}
         self._calls: dict[int, _Call] = {}
         self._call_count = 0
-        self._usage = _Usage()
+        self._report: dict[str, Any] = {}
         self._reason: FinishReason | None = None
 
     @property
@@ -143,6 +129,7 @@ class ChatReader(LineReader):
             self._stop(event.index, events)
         elif event.type == "message_start" and event.message is not None:
             self._count(event.message.usage)
+            self._append_usage(events)  # should the end never come
         elif event.type == "message_delta":
             self._take_end(event, events)
         elif event.type == "message_stop":
@@ -203,12 +190,31 @@ class ChatReader(LineReader):
             self._emit(Delta(refusal=details.explanation), events)
         self._reason = reason
 
-    def _count(self, usage: _Usage | None) -> None:
+    def _count(self, usage: Raw) -> None:
         """Record the counts that are reported: each is the total so far."""
-        for name in _Usage.__struct_fields__:
-            count = getattr(usage, name, None)
-            if count is not None:
-                setattr(self._usage, name, count)
+        self._report |= {name: value for name, value in read_report(usage).items() if value is not None}
+
+    def _append_usage(self, events: list[Event]) -> None:
+        """Append the counts so far, if both the prompt and the output are counted."""
+        report = self._report
+        prompt, output = count_at(report, "input_tokens"), count_at(report, "output_tokens")
+        if prompt is None or output is None:
+            return
+        cached = count_at(report, "cache_read_input_tokens") or 0
+        written = count_at(report, "cache_creation_input_tokens") or 0
+        tier = report.get("service_tier")
+        events.append(
+            Usage(
+                prompt_tokens=prompt + cached + written,
+                completion_tokens=output,
+                cached_tokens=cached,
+                reasoning_tokens=count_at(report, "output_tokens_details", "thinking_tokens") or 0,
+                cache_write_tokens=written,
+                cache_write_1h_tokens=count_at(report, "cache_creation", "ephemeral_1h_input_tokens") or 0,
+                service_tier=tier if isinstance(tier, str) else "",
+                web_searches=count_at(report, "server_tool_use", "web_search_requests") or 0,
+            )
+        )
 
     def _emit(self, delta: Delta, events: list[Event]) -> None:
         self.has_content = True
@@ -220,20 +226,4 @@ class ChatReader(LineReader):
             raise StreamBroken("The model server's answer ended without a stop reason.")
         self.done = True
         events.append(Finish(self._reason))
-        usage = self._usage
-        if usage.input_tokens is None or usage.output_tokens is None:
-            return
-        cached = usage.cache_read_input_tokens or 0
-        details = usage.output_tokens_details
-        written = usage.cache_creation_input_tokens or 0
-        creation = usage.cache_creation
-        events.append(
-            Usage(
-                prompt_tokens=usage.input_tokens + cached + written,
-                completion_tokens=usage.output_tokens,
-                cached_tokens=cached,
-                reasoning_tokens=(details and details.thinking_tokens) or 0,
-                cache_write_tokens=written,
-                cache_write_1h_tokens=(creation and creation.ephemeral_1h_input_tokens) or 0,
-            )
-        )
+        self._append_usage(events)

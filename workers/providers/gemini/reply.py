@@ -16,6 +16,7 @@ from shared.errors import GatewayError, Malformed, Rejected, StreamBroken, Unava
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.gemini.errors import Failure, from_body, to_stream_error
 from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.usage_report import count_at, read_report
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 _NULL = Raw(b"null")
@@ -83,18 +84,10 @@ class _Feedback(Struct, rename="camel"):
     block_reason: str | None = None
 
 
-class _Usage(Struct, rename="camel"):
-    prompt_token_count: int | None = None
-    tool_use_prompt_token_count: int | None = None
-    candidates_token_count: int | None = None
-    thoughts_token_count: int | None = None
-    cached_content_token_count: int | None = None
-
-
 class _Chunk(Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
-    usage_metadata: _Usage | None = None
+    usage_metadata: Raw = _NULL
     error: Raw = _NULL
 
 
@@ -129,7 +122,7 @@ class ChatReader(LineReader):
         self._asked = choices
         self._choices: dict[int, _Choice] = {}
         self._call_ids: set[str] = set()
-        self._usage: _Usage | None = None
+        self._report = _NULL
         self._is_blocked = False
         self._bare = b""
 
@@ -156,17 +149,9 @@ class ChatReader(LineReader):
         else:
             events.extend(self._finishes())
         self.done = True
-        usage = self._usage
-        if usage is not None and usage.prompt_token_count is not None:
-            thoughts = usage.thoughts_token_count or 0
-            events.append(
-                Usage(
-                    prompt_tokens=usage.prompt_token_count + (usage.tool_use_prompt_token_count or 0),
-                    completion_tokens=(usage.candidates_token_count or 0) + thoughts,
-                    cached_tokens=usage.cached_content_token_count or 0,
-                    reasoning_tokens=thoughts,
-                )
-            )
+        usage = _to_usage(self._report)
+        if usage is not None:
+            events.append(usage)
 
     def _finishes(self) -> list[Finish]:
         choices = sorted(self._choices.items())
@@ -195,8 +180,8 @@ class ChatReader(LineReader):
         chunk = decode_line(_decode, payload)
         if chunk.error != _NULL:
             raise to_stream_error(from_body(payload), after_content=self.has_content)
-        if chunk.usage_metadata is not None:
-            self._usage = chunk.usage_metadata
+        if chunk.usage_metadata != _NULL:
+            self._report = chunk.usage_metadata
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             self._is_blocked = True
         for candidate in chunk.candidates or ():
@@ -242,6 +227,20 @@ class ChatReader(LineReader):
 
     def _failure(self, message: str, code: str | None = None) -> GatewayError:
         return StreamBroken(message) if self.has_content else Unavailable(message, code=code)
+
+
+def _to_usage(raw: Raw) -> Usage | None:
+    report = read_report(raw)
+    prompt = count_at(report, "promptTokenCount")
+    if prompt is None:
+        return None
+    thoughts = count_at(report, "thoughtsTokenCount") or 0
+    return Usage(
+        prompt_tokens=prompt + (count_at(report, "toolUsePromptTokenCount") or 0),
+        completion_tokens=(count_at(report, "candidatesTokenCount") or 0) + thoughts,
+        cached_tokens=count_at(report, "cachedContentTokenCount") or 0,
+        reasoning_tokens=thoughts,
+    )
 
 
 def _to_logprobs(result: _Logprobs) -> Raw | None:

@@ -16,6 +16,7 @@ from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBr
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.http.error_body import Report, from_error, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.usage_report import raw_count
 
 # A full context is a `length` too (`limit` in the pull request that brought `shift`).
 _FINISH_REASONS: dict[str, FinishReason] = {"": "stop", "stop": "stop", "length": "length", "limit": "length"}
@@ -61,9 +62,9 @@ class _Line(Struct):
     message: _Message | None = None
     done: bool = False
     done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    prompt_eval_cached_count: int | None = None
-    eval_count: int | None = None
+    prompt_eval_count: Raw = _NULL
+    prompt_eval_cached_count: Raw = _NULL
+    eval_count: Raw = _NULL
     logprobs: list[_Logprob] | None = None
     error: Raw = _NULL
     status: int | None = None
@@ -124,12 +125,13 @@ class ChatReader(LineReader):
         reason = _FINISH_REASONS.get(line.done_reason or "")
         if reason is None:  # load and unload answer requests without messages: there is no completion
             raise stream_failure(Report(), after_content=self.has_content)
-        if self._cut_at is not None and (line.prompt_eval_count or 0) >= NEARLY_ALL * self._cut_at:
+        prompt_tokens = raw_count(line.prompt_eval_count)
+        if self._cut_at is not None and (prompt_tokens or 0) >= NEARLY_ALL * self._cut_at:
             raise _was_cut(after_content=self.has_content)
         events.append(Finish("tool_calls" if reason == "stop" and self._calls else reason))
-        if line.prompt_eval_count is not None:
-            cached = line.prompt_eval_cached_count or 0
-            events.append(Usage(line.prompt_eval_count, line.eval_count or 0, cached_tokens=cached))
+        if prompt_tokens is not None:
+            cached = raw_count(line.prompt_eval_cached_count) or 0
+            events.append(Usage(prompt_tokens, raw_count(line.eval_count) or 0, cached_tokens=cached))
         self.done = True
 
 

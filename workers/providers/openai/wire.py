@@ -18,6 +18,7 @@ from shared.models.abilities import check_supported, omitted
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.openai.legacy import to_tools
 
 if TYPE_CHECKING:
@@ -58,35 +59,10 @@ class _Choice(Struct):
     logprobs: Raw = _NULL
 
 
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-    def to_usage(self) -> Usage:
-        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
-        return Usage(
-            prompt_tokens=self.prompt_tokens or 0,
-            completion_tokens=self.completion_tokens or 0,
-            cached_tokens=(prompt and prompt.cached_tokens) or 0,
-            reasoning_tokens=(completion and completion.reasoning_tokens) or 0,
-            cache_write_tokens=(prompt and prompt.cache_write_tokens) or 0,
-        )
-
-
 class _Chunk(Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Raw = _NULL
+    service_tier: Any = None
     error: Raw = _NULL
 
 
@@ -154,8 +130,9 @@ class ChatReader(LineReader):
 
     def __init__(self) -> None:
         super().__init__()
-        self._usage: _Usage | None = None
-        self._usage_was_alone = False
+        self._usage: Usage | None = None
+        self._service_tier = ""
+        self._usage_was_alone = self._told_usage = False
         self._finished: set[int] = set()
         self._begun: set[int] = set()
         self._calls: dict[int, set[int]] = {}
@@ -182,20 +159,26 @@ class ChatReader(LineReader):
         elif line[:6] == b"error:":
             self._fail(line[6:])
 
-    def _take_usage(self, usage: _Usage, *, is_alone: bool) -> None:
+    def _take_usage(self, report: Raw, *, is_alone: bool) -> None:
         """Record the usage of a chunk.
 
         llama.cpp sends a chunk of them for each of `n` choices; counts beside choices are cumulative (vLLM).
         """
+        usage = to_usage(report)
+        if usage is None:
+            return
         is_one_of_many = is_alone and self._usage_was_alone and len(self._begun | self._finished) > 1
         before = self._usage if is_one_of_many else None
         if before is not None:
-            usage.completion_tokens = (usage.completion_tokens or 0) + (before.completion_tokens or 0)
+            completion_tokens = usage.completion_tokens + before.completion_tokens
+            usage = msgspec.structs.replace(usage, completion_tokens=completion_tokens)
         self._usage, self._usage_was_alone = usage, is_alone
 
     def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
         chunk = decode_line(_decode, payload)
-        if chunk.usage is not None:
+        if chunk.service_tier and isinstance(chunk.service_tier, str):
+            self._service_tier = chunk.service_tier
+        if chunk.usage != _NULL:
             self._take_usage(chunk.usage, is_alone=not chunk.choices)
         if chunk.error != _NULL:
             self._fail(chunk.error)
@@ -209,6 +192,9 @@ class ChatReader(LineReader):
             if choice.finish_reason and choice.index not in self._finished:
                 events.append(Finish(self._reason(choice.finish_reason), choice.index))
                 self._finished.add(choice.index)
+        if self._usage is not None and not self._finished and not self._told_usage:
+            self._told_usage = True
+            events.append(self._usage)  # should the end never come
 
     def _take_piece(self, choice: _Choice, piece: _Piece, events: list[Event]) -> None:
         calls = None
@@ -267,4 +253,29 @@ class ChatReader(LineReader):
             raise StreamBroken("The model server's answer ended without a finish reason.")
         self.done = True
         if self._usage is not None:
-            events.append(self._usage.to_usage())
+            events.append(msgspec.structs.replace(self._usage, service_tier=self._service_tier))
+
+
+def to_usage(raw: Raw) -> Usage | None:
+    """Return a usage report; None for what is none.
+
+    DeepSeek counts cached tokens under a name of its own, and xAI reasoning beside the completion.
+    """
+    report = read_report(raw)
+    prompt, completion = count_at(report, "prompt_tokens"), count_at(report, "completion_tokens")
+    total = count_at(report, "total_tokens")
+    if prompt is None and completion is None:
+        return None
+    reasoning = count_at(report, "completion_tokens_details", "reasoning_tokens") or 0
+    if completion is None:
+        completion = max(0, (total or 0) - (prompt or 0))
+    elif total == (prompt or 0) + completion + reasoning:
+        completion += reasoning
+    cached = count_at(report, "prompt_tokens_details", "cached_tokens")
+    return Usage(
+        prompt_tokens=prompt or 0,
+        completion_tokens=completion,
+        cached_tokens=cached or count_at(report, "prompt_cache_hit_tokens") or 0,
+        reasoning_tokens=reasoning,
+        cache_write_tokens=count_at(report, "prompt_tokens_details", "cache_write_tokens") or 0,
+    )

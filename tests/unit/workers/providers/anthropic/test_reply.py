@@ -43,7 +43,7 @@ def test_blocks_are_not_the_calls_numbers() -> None:
     """Text and thinking before the first call do not make it the third."""
     stream = anthropic.start() + anthropic.thinking_block(0, "hm") + anthropic.text_block(1, "a")
     events, _ = _read(stream + anthropic.call_block(2, "{}", name="f") + anthropic.end("tool_use"))
-    assert events[2:4] == [
+    assert events[3:5] == [
         Delta(tool_calls=[ToolCallDelta(0, "toolu_2", "f")]),
         Delta(tool_calls=[ToolCallDelta(0, arguments="{}")]),
     ]

@@ -143,7 +143,7 @@ def test_the_last_usage_counts_with_its_details() -> None:
     details: dict[str, Any] = {"prompt_tokens_details": None, "completion_tokens_details": {}}
     stream = event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 1, **details}})
     events, _ = _read(stream + FINISH + chunk(usage=usage(7, 9, cached=3, reasoning=4)) + DONE)
-    assert events == [Finish("stop"), Usage(7, 9, cached_tokens=3, reasoning_tokens=4)]
+    assert events == [Usage(7, 1), Finish("stop"), Usage(7, 9, cached_tokens=3, reasoning_tokens=4)]
     events, _ = _read(FINISH + DONE)
     assert events == [Finish("stop")]
 

@@ -1,0 +1,50 @@
+"""Paid answers that their client leaves: what the upstream bills for them is logged, and spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from shared.models.catalogue import default_catalogue
+from shared.types import Usage
+from tests.fleet import Fleet, chat
+from tests.streams import Reader, usage_rows
+from tests.upstreams import anthropic_replies
+from tests.upstreams.scripted import Act, ScriptedUpstream, sse
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
+
+MODEL = "claude-sonnet-5"
+START = anthropic_replies.start(input_tokens=1_000, cache_read_input_tokens=1_000, cache_creation_input_tokens=50_000)
+TEXT = anthropic_replies.text_block(0, *(["word "] * 20))
+
+
+async def test_a_client_that_leaves_pays_for_what_claude_counted_at_its_start(
+    client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
+) -> None:
+    """The prompt with its cached and written parts, and what of the answer had come."""
+    async with ScriptedUpstream(models=(MODEL,)) as scripted:
+        await fleet.worker("paid", ANTHROPIC_API_KEY="secret", ANTHROPIC_BASE_URL=scripted.url)
+
+        async def configured() -> bool:
+            reply = await client.post("/v1/embeddings", json={"model": MODEL, "input": "x"})
+            return bool(reply.json()["error"]["code"] == "wrong_endpoint")
+
+        await eventually(configured)
+        scripted.add(sse(START, TEXT, Act.HANG))
+        reader = Reader(client, **chat(model=MODEL, max_tokens=100))
+
+        async def has_all_of_it() -> bool:
+            return reader.content == "word " * 20
+
+        await eventually(has_all_of_it)
+        reader.task.cancel()
+        await scripted.until(lambda: scripted.aborted == 1)
+    (row,) = await usage_rows(fleet, eventually, 1)
+    assert (row["status"], row["usage_source"], row["prompt_tokens"]) == (499, "estimated", 52_000)
+    assert (row["cached_tokens"], row["completion_tokens"]) == (1_000, 20)
+    usage = Usage(52_000, 20, cached_tokens=1_000, cache_write_tokens=50_000)
+    assert float(row["cost_usd"]) == pytest.approx(default_catalogue().cost_usd(MODEL, usage))
