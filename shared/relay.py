@@ -103,6 +103,7 @@ def decode_frames(message: bytes) -> Iterator[tuple[bytes, int, int, int, bytes]
         key = message[position : position + KEY_SIZE]
         kind, sequence, tokens, length = _frame_head.unpack_from(message, position + KEY_SIZE)
         position += _FRAME_HEAD_SIZE
+        # What came before is given all the same: the gap is asked for again by its number.
         if end - position < length:
             raise MalformedMessage("a frame's payload is cut off")
         yield key, kind, sequence, tokens, message[position : position + length]

@@ -244,6 +244,7 @@ def _check_trusted(folder: Path, environ: Mapping[str, str]) -> None:
     if os.geteuid() == 0 and environ.get("SUDO_UID", "").isdigit():
         trusted.add(int(environ["SUDO_UID"]))
     named = f"If it is meant, name it: CLAW_DATA_DIR={folder}"
+    # A link and what it leads to: both must be ours, or another user could point it elsewhere later.
     for found in (folder.lstat(), folder.stat()):
         if found.st_uid not in trusted:
             raise SettingsError(f"{folder} belongs to another user and is not trusted. {named}")
@@ -343,6 +344,7 @@ def ensure_secrets(data_dir: Path, names: tuple[str, ...] = ("internal_secret", 
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
         try:
+            # Fails where the name is taken: of two processes that start at once both use the first one's secret.
             (folder / name).hardlink_to(draft)
         except FileExistsError:
             pass
@@ -383,6 +385,7 @@ def _accounts(row: ProviderInfo, environ: Mapping[str, str]) -> tuple[GeminiKey,
     for name in row.key_variables:
         key = environ.get(name, "").strip()
         if key:
+            # The same key under two names is one quota, and must not be counted as two.
             found.setdefault(key, GeminiKey(name, key, environ.get(f"{name}_PROJECT", "").strip() or None))
     return tuple(found.values())
 

@@ -118,6 +118,7 @@ def completed(
         catalogue: the prices.
     """
     usage = counted.usage
+    # Local and free tiers cost nothing here, whatever the catalogue says of a model of this name.
     is_paid = record.tier == "paid" and counted.source != "none"
     return msgspec.structs.replace(
         record,
@@ -198,6 +199,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             running_key(self.queue),
         ]
         if self.budget:
+            # finish.lua settles where it is given this key, and leaves budgets alone else.
             keys.append(self.budget)
         cost = "?" if self.cost_nano_usd is None else self.cost_nano_usd
         return keys, [self.request_id, self.record, self.job_id, cost, self.owner, self.closes.value]

@@ -87,6 +87,7 @@ def needs_of(body: ChatBody) -> Needs:
     """Return what a request needs; of plain text nothing. To be made once for all candidates."""
     needs: Needs = {}
     values = _given(body)
+    # One comparison spares plain requests the whole table: this runs for each of them.
     if values != _NONE_GIVEN:
         for (name, abilities), value in zip(_PARAMETERS.items(), values, strict=True):
             if value is not None:
@@ -139,6 +140,7 @@ def omitted(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> tupl
         and (name in lacks or any(ability in lacks for ability in abilities if ability in needs))
     ]
     if "logprobs" in lacks:
+        # `false` and 0 ask for nothing, but where the parameter is unknown even they are refused.
         found += [name for name in ("logprobs", "top_logprobs") if getattr(body, name) in (False, 0)]
     return tuple(found)
 

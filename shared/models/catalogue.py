@@ -172,6 +172,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if (found := self.models.get(model)) is not None:
             return found
         made_of = _FINE_TUNED.fullmatch(model)
+        # A fine-tuned or dated model is priced and able as the one that it was made of.
         return self.models.get(_DATE.sub("", made_of.group(1) if made_of else model), _UNKNOWN)
 
     def embedding(self, model: str) -> EmbeddingEntry:
@@ -215,6 +216,7 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
     except msgspec.MsgspecError as error:
         raise ValueError(str(error)) from error
     for name, model in made.aliases.items():
+        # One step only: chains could end in a circle.
         if model in made.aliases:
             raise ValueError(f"aliases: {name!r} stands for {model!r}, which is an alias itself")
     return made

@@ -194,5 +194,6 @@ def _decoded_operations(words: Sequence[bytes]) -> list[ModelOperation]:
         try:
             operations.append(_operation_decoder.decode(word))
         except msgspec.MsgspecError:
+            # Of a newer version while both run: that version's leader carries it out.
             continue
     return operations

@@ -77,6 +77,7 @@ class EmbeddingsRequest:
 
     def for_inputs(self, inputs: Sequence[str | list[int]]) -> EmbeddingsRequest:
         """Return the same request with these inputs, for vectors as long as the model makes them."""
+        # Cut to size afterwards, as not every server can.
         fields = {name: value for name, value in self.fields.items() if name != "dimensions"}
         return EmbeddingsRequest(msgspec.json.encode({**fields, "input": inputs}))
 

@@ -74,6 +74,7 @@ class ChunkEncoder:
         self, completion_id: str, created: int, model: str, *, include_usage: bool, legacy_calls: bool = False
     ) -> None:
         head = {"id": completion_id, "object": "chat.completion.chunk", "created": created, "model": model}
+        # Encoded once for all chunks of a stream: what is left to do for a token is its text.
         self._head = b"data: " + _encode(head)[:-1] + b',"choices":['
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._include_usage = include_usage
@@ -88,6 +89,7 @@ class ChunkEncoder:
         if isinstance(event, Finish):
             return begin + self._chunk(event.index, {}, None, finish_reason(event.reason, self._legacy_calls))
         if (
+            # Nearly every token is only this.
             event.content is not None
             and event.index == 0
             and event.logprobs is None
@@ -109,6 +111,7 @@ class ChunkEncoder:
 
     def _begin(self, event: Delta | Finish) -> bytes:
         self._begun.add(event.index)
+        # As OpenAI does: null beside calls, an empty text before one that is to come.
         only_calls = isinstance(event, Delta) and event.tool_calls is not None and event.content is None
         delta = {"role": "assistant", "content": None if only_calls else "", "refusal": None}
         return self._chunk(event.index, delta, None, None)
@@ -192,6 +195,7 @@ class _Choice:
             message["reasoning_content"] = "".join(self.reasoning)
         made = [
             (call, {"name": call.name or "", "arguments": "".join(arguments) or "{}"})
+            # By index, which need not be the order in which they began.
             for _, (call, arguments) in sorted(self.calls.items())
         ]
         if made and legacy_calls:

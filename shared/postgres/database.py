@@ -91,6 +91,7 @@ class Database:
     async def __aenter__(self) -> Self:
         self._pool = await asyncpg.create_pool(
             self._url,
+            # Connects to nothing at the start, so that processes start without PostgreSQL.
             min_size=0,
             max_size=self._max_connections,
             timeout=self._acquire_timeout_s,
@@ -109,6 +110,7 @@ class Database:
             async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await pool.close()
         except _UNAVAILABLE:
+            # close() waits for statements that may never end.
             pool.terminate()
 
     @asynccontextmanager
@@ -126,15 +128,18 @@ class Database:
                 try:
                     yield connection
                 except asyncpg.InterfaceError as error:
+                    # asyncpg says so of a lost connection, and of a mistake of ours, which does not go away.
                     if _is_lost(connection):
                         raise DatabaseUnavailable("The connection to PostgreSQL was lost.") from error
                     raise
         except _UNAVAILABLE as error:
             self._outage.failed(error)
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {type(error).__name__}.") from error
+        # Before PostgresError, whose subclasses they are: these values would be refused in any state.
         except _ABOUT_VALUES:
             raise
         except asyncpg.PostgresError as error:
+            # A refusal is an answer: the server is there.
             self._outage.answered()
             self._report_refusal(str(error))
             raise DatabaseRefused(str(error)) from error

@@ -131,6 +131,7 @@ async def publish_known(redis: Redis, accounts: Iterable[KnownAccount]) -> None:
     """
     now_ms = int(time.time() * 1000)
     fields = {
+        # A field of its own, so that a worker with the right key is not overwritten by one with another.
         account.id if account.can_open else f"{account.id} sealed": msgspec.json.encode(
             msgspec.structs.replace(account, seen_ms=now_ms)
         )

@@ -99,6 +99,7 @@ class KeyStore:
             queries.CREATE_KEY,
             name,
             hash_secret(secret),
+            # Enough to recognise a key by in a list, and far too little to guess it.
             secret[:_SHOWN_CHARACTERS],
             rpm_limit,
             admin_allowed,

@@ -71,12 +71,14 @@ async def apply_schema(connection: PoolConnectionProxy[Any], schema: Schema) -> 
     while True:
         async with connection.transaction():
             await connection.execute(queries.LOCK_SCHEMA, timeout=STEP_TIMEOUT_S)
+            # Read under the lock: another process may just have done this step.
             version = await _version(connection)
             if version is None:
                 log.info("creating the schema, version %d", schema.version)
                 await connection.execute(schema.sql, timeout=STEP_TIMEOUT_S)
                 return schema.version
             if version >= schema.version:
+                # During an update: old processes go on beside the first new one.
                 if version > schema.version:
                     log.warning(
                         "the database's schema is version %d, newer than this program's %d", version, schema.version

@@ -8,4 +8,5 @@ import resource
 def allow_many_files() -> None:
     """Raise the soft limit of open files to the hard one. Each open stream is one; 1,024 is the usual soft limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The soft one is that low for programs that use select(), which we do not.
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -26,6 +26,7 @@ WORK_S: Final = 0.005
 
 def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
     """Run `work` beside everything else. Should it ever raise, the process drains and ends (SIGTERM to itself)."""
+    # Callers keep the task: the loop itself holds it only weakly.
     task = asyncio.get_running_loop().create_task(work, name=name)
     task.add_done_callback(_end_if_failed)
     return task
@@ -133,4 +134,5 @@ def _end_if_failed(task: asyncio.Task[None]) -> None:
     if task.cancelled() or task.exception() is None:
         return
     _log.critical("%s failed: this process ends", task.get_name(), exc_info=task.exception())
+    # As if it had been stopped: what runs is drained, and the supervisor starts the process again.
     os.kill(os.getpid(), signal.SIGTERM)

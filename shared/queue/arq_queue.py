@@ -70,6 +70,7 @@ def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool])
         start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last})[:-1]
         for target, is_last in zip(targets, last, strict=True)
     ]
+    # Cut as text: a head ends before its closing brace, and the rest begins after its opening one.
     return b"," + _encode(draft)[1:] + b"}", heads
 
 
@@ -114,10 +115,13 @@ class QueueWorker(Worker):
         super().__init__(
             functions=[func(cast("WorkerCoroutine", attempt), name=_FUNCTION, max_tries=1, keep_result=0)],
             queue_name=queue,
+            # arq would make a pool of its own, without our bounds and checks for the master.
             redis_pool=ArqRedis(redis.connection_pool),
+            # The process drains by itself; arq would cancel what runs.
             handle_signals=False,
             max_jobs=slots(),
             job_timeout=longest_s,
+            # The api alone decides about another try: two retry loops would multiply.
             max_tries=1,
             retry_jobs=False,
             keep_result=0,
@@ -154,6 +158,7 @@ class QueueWorker(Worker):
     async def main(self) -> None:
         """Claim and start jobs until `stop_claiming`. Survives any absence of Redis."""
         while self.allow_pick_jobs:
+            # Before the look: a wake-up that comes during it leads to another one.
             self._wake.clear()
             try:
                 await self._claim()
@@ -183,6 +188,7 @@ class QueueWorker(Worker):
             self._may_have_more = True
             await self._pass_on()
             return
+        # Longer than any job runs: the mark must not expire under one that is still at work.
         mark_ms = IN_PROGRESS_MARGIN_MS + int(self.in_progress_timeout_s * 1000)
         claimed: list[bytes] = await scripts.run(
             self.pool,
@@ -194,6 +200,7 @@ class QueueWorker(Worker):
             self._lease_ms,
             "help" if self._may_help() else "",
         )
+        # Three entries a job. All free slots were filled, so more may wait, for which nobody will be woken.
         self._may_have_more = len(claimed) >= 3 * free
         for position in range(0, len(claimed), 3):
             self._start(claimed[position].decode(), claimed[position + 1], claimed[position + 2].decode())
@@ -224,6 +231,7 @@ class QueueWorker(Worker):
             await forget(self.pool, self.queue_name, job_id)
             return
         try:
+            # Not by arq's `run_job`: that retries, stores results, and takes round trips of its own.
             await self.functions[_FUNCTION].coroutine({"job_id": job_id}, job)
         except Exception:  # noqa: BLE001 -- the backend must outlive a defect in one job
             _log.exception("job %s failed", job_id)

@@ -139,6 +139,7 @@ async def place(
     all_arguments: list[str | bytes | int] = [
         len(candidates),
         options.most_waiting,
+        # Redis refuses a life of 0, which is what a request has left that waited to the end.
         max(1000, draft.expires_ms - int(time.time() * 1000)),
         name,
         rest,

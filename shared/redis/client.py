@@ -60,7 +60,9 @@ class _MasterOnly(AbstractConnection):
 
     async def on_connect(self) -> None:
         await super().on_connect()
+        # Before the role is asked for: a fail-over that another one notices meanwhile makes this one stale too.
         self._reign = self._server.reign
+        # HELLO tells the role in the round trip that checks the connection; RESP2, as redis-py speaks it.
         await self.send_command("HELLO", 2)
         try:
             answer = await AbstractConnection.read_response(self)
@@ -134,6 +136,7 @@ class _Sentinels:
             except UNREACHABLE:
                 continue
             if state and state["is_master"] and not state["is_sdown"] and not state["is_odown"]:
+                # To the front: it is asked first the next time.
                 self._clients.remove(client)
                 self._clients.insert(0, client)
                 return state["ip"], state["port"]
@@ -184,6 +187,7 @@ def connect(url: str) -> Redis:
         return Redis(connection_pool=_sentinel_pool(address))
     if "path" in address.options:
         arguments = _pool_arguments(address, _SocketConnection)
+        # Unix sockets do not know it.
         del arguments["socket_keepalive"]
     else:
         arguments = _pool_arguments(address, _PlainConnection if address.tls is None else _TLSConnection)
@@ -211,6 +215,7 @@ async def subscription(redis: Redis, *channels: str) -> AsyncIterator[PubSub]:
     pubsub = redis.pubsub()
     try:
         await pubsub.subscribe(*channels)
+        # Confirmed before anything is enqueued whose answer comes here: what is published earlier is lost.
         for _ in channels:
             if await pubsub.get_message(timeout=COMMAND_TIMEOUT_S) is None:
                 raise RedisConnectionError("the subscription is not confirmed")

@@ -107,6 +107,7 @@ def budget_key_at(time_ms: int) -> str:
 
 def owner_of(key_id: str | None) -> str:
     """Name the owner of the limits, share and budget that a request counts for: its key, or the internal token."""
+    # No key has this id: those are UUIDs.
     return key_id or "internal"
 
 

@@ -68,6 +68,7 @@ async def check_at_start(url: str) -> None:
     redis = connect(url)
     try:
         await check(redis)
+        # Subscribing needs rights of its own, and a script cannot do it.
         async with subscription(redis, *CHANNELS):
             pass
         await _check_setup(redis)

@@ -68,6 +68,7 @@ async def run(redis: Redis, script: str, keys: Sequence[str], *arguments: str | 
         digest = _digests[script] = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     try:
         return await redis.execute_command("EVALSHA", digest, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+    # It restarted, failed over, or never had it: sent whole, it knows it from now on.
     except NoScriptError:
         return await redis.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
 

@@ -41,11 +41,13 @@ class ServerState:
 
     def end_reign(self, of: int) -> None:
         """Make every connection of this reign connect anew."""
+        # Many connections notice the same fail-over: one of them is enough.
         if of == self.reign:
             self.reign += 1
 
     def note_refusal(self, error: RedisError) -> None:
         """Log the text of a refused command: each kind once a minute, since every request may meet it."""
+        # Part of normal work: the script is sent, the group made or there.
         if isinstance(error, NoScriptError) or str(error).startswith(_IN_ORDER):
             return
         kind = f"{type(error).__name__} {str(error).partition(' ')[0]}"

@@ -112,6 +112,7 @@ class OperationsLeader:
             return
         self._outage.answered()
         if operations is None:
+            # Another worker leads now: it goes on with the pulls, and two reports of one would contradict each other.
             self._cancel_all()
             return
         self._handle(operations)
@@ -160,6 +161,7 @@ class OperationsLeader:
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 await self._on_change()
+        # Before it is settled: who waits for that finds the list as it is then.
         await self._publish_state()
         await self._settle(ended)
 
@@ -209,6 +211,7 @@ class OperationsLeader:
             try:
                 await ollama_operations.note(self._redis, self._queue, operation)
             except UNREACHABLE:
+                # As long as it takes: unsettled, it would be carried out again.
                 await asyncio.sleep(SETTLE_RETRY_S)
             else:
                 return
@@ -223,6 +226,7 @@ class OperationsLeader:
                 state = LibraryState(is_reachable=False, free_ram_bytes=available_bytes(), models=())
             else:
                 state = LibraryState(is_reachable=True, free_ram_bytes=available_bytes(), models=models)
+            # Two looks and a change of leaders long: one late look is no reason to show nothing.
             life_s = 2 * self._settings.discovery_interval_s + LOOK_TIMEOUT_S + self._settings.heartbeat_bound_s
             with suppress(*UNREACHABLE):
                 await ollama_operations.publish(self._redis, self._queue, state, life_s)

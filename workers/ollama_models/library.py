@@ -83,6 +83,7 @@ class PullProgress:
 
     def layer(self, digest: str, completed: int, total: int) -> None:
         """Record how many bytes of a layer are here."""
+        # Each layer has lines of its own, so the sum is taken over the last of each.
         self._layers[digest] = (min(completed, total), total)
 
 
@@ -150,6 +151,7 @@ class OllamaLibrary:
         loop = asyncio.get_running_loop()
         body = msgspec.json.encode({"model": model, "stream": True})
         try:
+            # By silence, not by a total: a large model on a slow line takes hours.
             async with asyncio.timeout(SILENCE_S) as silence:
                 reader = PullReader(progress, lambda: silence.reschedule(loop.time() + SILENCE_S))
                 async with self._upstream.request("POST", "/api/pull", body, reader) as reply:

@@ -65,6 +65,7 @@ class Janitor:
     async def look(self) -> int:
         """Close the orphans of now; return how many. Redis being down is no error here."""
         now = time.monotonic()
+        # This process stood still: what it saw before says nothing of now.
         if now - self._looked_at > LONGEST_GAP_S:
             self._missed.clear()
         self._looked_at = now
@@ -79,6 +80,7 @@ class Janitor:
     async def leave(self) -> None:
         """Release the lock, so that another process can look."""
         with suppress(*UNREACHABLE):
+            # Another one's lock, taken after ours expired, is left alone.
             if await self._redis.get(JANITOR_LOCK) == self._token:
                 await self._redis.delete(JANITOR_LOCK)
 
@@ -107,6 +109,7 @@ class Janitor:
         closed = 0
         async for request, raw in self._redis.hscan_iter(open_requests(api_id), count=_SCAN_COUNT):
             closed += await self._close(api_id, request.decode(), raw)
+        # Last: should this process end before, the next one finds what is still open.
         await self._redis.srem(API_SET, api_id)  # type: ignore[misc]  # typed for both clients
         level = logging.WARNING if closed else logging.INFO
         log.log(level, "api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)

@@ -93,6 +93,7 @@ class Recorder:
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 return self._failed(error)
+            # Redis is new, or lost its data.
             return await self._make_group()
         except (DatabaseUnavailable, asyncpg.PostgresError, *UNREACHABLE) as error:
             return self._failed(error)
@@ -105,12 +106,15 @@ class Recorder:
     async def _round(self, block_ms: int | None) -> bool:
         if not self._migrated:
             await self._database.migrate()
+            # Not at the start: PostgreSQL may be away then.
             self._migrated = True
         if time.monotonic() - self._claimed_at > CLAIM_INTERVAL_S:
             await self._take_over()
         again = self._unsettled
         if again:
+            # First: a record that is too large for a reply would fail each reading anew.
             await self._reject_large()
+        # "0" reads what was delivered to us and not settled; ">" what nobody has got yet.
         entries = await self._read("0" if again else ">", block_ms)
         self._unsettled = again and bool(entries)
         if entries:
@@ -163,10 +167,12 @@ class Recorder:
                 USAGE_STREAM, GROUP, self._consumer, min_idle_time=CLAIM_IDLE_MS, start_id=start, count=self._batch
             )
             if entries:
+                # What a recorder that died held may be settled twice: the row stays one.
                 await self._settle(entries)
             if start == b"0-0":
                 break
         for consumer in await self._redis.xinfo_consumers(USAGE_STREAM, GROUP):
+            # Deleting one with entries pending would forget them.
             if consumer["pending"] == 0 and consumer["idle"] > CONSUMER_IDLE_MS:
                 await self._redis.xgroup_delconsumer(USAGE_STREAM, GROUP, consumer["name"])
         self._claimed_at = time.monotonic()
@@ -194,6 +200,7 @@ class Recorder:
             for raw, reason in rejected:
                 log.error("a usage record cannot be written and goes to %s: %s", REJECTED_USAGE_STREAM, reason)
                 pipeline.xadd(REJECTED_USAGE_STREAM, {"r": raw, "error": reason}, maxlen=REJECTED_KEPT)
+            # After the commit, and with MULTI: acknowledged but not deleted, an entry would stay for good.
             pipeline.xack(USAGE_STREAM, GROUP, *entry_ids)
             pipeline.xdel(USAGE_STREAM, *entry_ids)
             await pipeline.execute()

@@ -104,6 +104,7 @@ def unique(rows: Iterable[UsageRow]) -> list[UsageRow]:
         key = (row.day, row.request_id)
         if key not in kept or kept[key].error_code == ORPHANED or row.stands_for > kept[key].stands_for:
             kept[key] = row
+    # In one order in every recorder, so that two upserts lock rows alike.
     return [kept[key] for key in sorted(kept)]
 
 

@@ -48,6 +48,7 @@ class UsageLog:
         await self._ensure_partitions({row.day for row in wanted})
         try:
             await self._upsert(wanted)
+        # One bad row refuses the whole batch, so each is tried by itself to find it.
         except _REFUSED:
             refused = await self._write_one_by_one(wanted)
         else:
