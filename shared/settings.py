@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.models.catalogue import Catalogue, default_catalogue
+from shared.models.paid_apis import PaidApi, WrongPaidApi, is_paid_api_variable, paid_apis
 from shared.models.providers import PROVIDERS, ProviderInfo
 from shared.setting_values import (
     SettingsError,
@@ -132,12 +133,13 @@ class GeminiKey(msgspec.Struct, frozen=True):
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     """What upstreams that want credentials need. Only the workers of their tier read them; never logged or sent.
 
-    `api_keys` and `base_urls` are by provider: those that have a key, and all those of the tier. `encryption_key` opens
-    the credentials of Gemini accounts that were added at run time.
+    `api_keys` and `base_urls` are by provider: those that have a key, and all those of the tier. `paid_apis` are
+    further ones. `encryption_key` opens the credentials of Gemini accounts that were added at run time.
     """
 
     api_keys: dict[str, str] = {}
     base_urls: dict[str, str] = {}
+    paid_apis: tuple[PaidApi, ...] = ()
     gemini_accounts: tuple[GeminiKey, ...] = ()
     encryption_key: str | None = None
 
@@ -280,7 +282,7 @@ def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     known = {name for names in VARIABLES.values() for name in names if name.startswith(_PREFIX)} | {*_OTHER_VARIABLES}
     found = []
     for name in sorted(os.environ if environ is None else environ):
-        if name.startswith(_PREFIX) and name not in known:
+        if name.startswith(_PREFIX) and name not in known and not is_paid_api_variable(name):
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             found.append(f"{name} is not a setting" + (f"; {nearest[0]} is" if nearest else ""))
     return found
@@ -305,7 +307,7 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
     """Read the credentials of a tier: from the environment, and for Gemini the encryption key of the data dir.
 
     Raises:
-        SettingsError: a base URL cannot be used; the text names its variable.
+        SettingsError: a base URL cannot be used, or a paid API is named in part; the text names the variable.
     """
     environ = os.environ if environ is None else environ
     rows = [row for row in PROVIDERS.values() if row.tier == tier]
@@ -323,6 +325,7 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
     return Credentials(
         api_keys={provider: key for (provider, _), key in keys.items() if key},
         base_urls=base_urls,
+        paid_apis=_paid_apis(environ) if tier == "paid" else (),
         gemini_accounts=tuple(account for row in accounts for account in _accounts(row, environ)),
         encryption_key=encryption_key,
     )
@@ -331,6 +334,8 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment with the credentials of one tier only, or of none."""
     withheld = {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
+    if tier != "paid":
+        withheld |= set(filter(is_paid_api_variable, environ))
     return {name: value for name, value in environ.items() if name not in withheld}
 
 
@@ -377,6 +382,16 @@ def _read_secret(data_dir: Path, name: str) -> str | None:
 
 def _secret_variables(row: ProviderInfo) -> tuple[str, ...]:
     return (*row.secret_variables, ENCRYPTION_KEY) if row.has_accounts else row.secret_variables
+
+
+def _paid_apis(environ: Mapping[str, str]) -> tuple[PaidApi, ...]:
+    try:
+        found = paid_apis(environ)
+    except WrongPaidApi as error:
+        raise SettingsError(str(error)) from None
+    for api in found:
+        check_url(f"CLAW_PAID_{api.name.upper()}_URL", api.url, ("http", "https"))
+    return found
 
 
 def _accounts(row: ProviderInfo, environ: Mapping[str, str]) -> tuple[GeminiKey, ...]:

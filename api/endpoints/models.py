@@ -53,7 +53,7 @@ def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, A
         # A local model's name wins over an API's, as it does in routing.
         if backend.tier == "local":
             listed[model.id] = _model(model.id, model.created, "local")
-        elif is_served_by(model.id, backend.provider):
+        elif is_served_by(model.id, backend.provider) and (backend.tier == "gemini" or catalogue.has_price(model.id)):
             listed.setdefault(model.id, _model(model.id, model.created, backend.provider))
     return listed | {
         name: {**listed[model], "id": name}

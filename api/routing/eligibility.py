@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.errors import CallerError, ContextTooLong, InvalidRequest, ModelNotConfigured
+from api.routing.offers import price_unknown
+from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, omitted, takes_tools_elsewhere, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
@@ -97,13 +98,8 @@ class Eligibility:
                 f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        if backend.tier == "paid" and self._catalogue.entry(model.id).prompt_usd is None:
-            # Served at a guess, or at nothing, it would walk around every budget, and around what is shown as spent.
-            return ModelNotConfigured(
-                f"No price is known for the model '{model.id}': add it to the catalogue (CLAW_CATALOGUE).",
-                param="model",
-                code="model_price_unknown",
-            )
+        if backend.tier == "paid" and not self._catalogue.has_price(model.id):
+            return price_unknown(model.id)
         return None
 
     def omitted(self, body: ChatBody, backend: BackendInfo, model: str) -> tuple[str, ...]:

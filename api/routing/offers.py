@@ -1,17 +1,23 @@
-"""What backends offer: a model at an API of others, and all that embeds."""
+"""What backends offer: a model at an API of others, those of the paid APIs that are configured, and all that embeds."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.errors import ModelNotConfigured, Overloaded, UnknownModel
 from shared.models.catalogue import LOCAL, endpoints_of
-from shared.models.providers import endpoints_at
-from shared.types import BackendInfo, LocalModel
+from shared.models.providers import PROVIDERS, endpoints_at, family_of
+from shared.types import BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from api.routing.live_backends import Capacity
+    from shared.models.catalogue import Catalogue
+
+RETRY_AFTER_S: Final = 5
 
 
 def offer_of(backend: BackendInfo, model: str) -> LocalModel:
@@ -20,6 +26,56 @@ def offer_of(backend: BackendInfo, model: str) -> LocalModel:
     able = endpoints_at(backend.provider)
     endpoints = tuple(endpoint for endpoint in endpoints_of(model) if endpoint in able)
     return msgspec.structs.replace(listed, endpoints=endpoints)
+
+
+def paid_api_of(model: str, capacity: Capacity) -> str | None:
+    """Return the further paid API (`CLAW_PAID_<NAME>_URL`) whose name stands before a model's, if there is one."""
+    api, slash, _ = model.partition("/")
+    if not slash or api in PROVIDERS:
+        return None
+    is_there = any(backend.provider == api for backend in capacity.backends("paid"))
+    return api if is_there or capacity.was_served("paid", api) else None
+
+
+def provider_of(model: str, tier: Tier, capacity: Capacity) -> str | None:
+    """Return the provider of a tier to which a model's name belongs."""
+    if (api := paid_api_of(model, capacity)) is not None:
+        return api if tier == "paid" else None
+    family = family_of(model)
+    return family.name if family is not None and family.tier == tier else None
+
+
+def paid_api_offers(
+    model: str, api: str, capacity: Capacity, catalogue: Catalogue
+) -> list[tuple[BackendInfo, LocalModel]]:
+    """Return the backends of a further paid API that have a model; not every name is tried there, but what it offers.
+
+    Raises:
+        Overloaded: it cannot be reached now.
+        ModelNotConfigured: the model has no price.
+        UnknownModel: it is not offered.
+    """
+    backends = [backend for backend in capacity.backends("paid") if backend.provider == api]
+    found = [(backend, offer) for backend in backends for offer in backend.models if offer.id == model]
+    if found:
+        return found
+    if not catalogue.has_price(model):
+        raise price_unknown(model)
+    if not any(backend.models for backend in backends):
+        raise Overloaded(f"'{api}' cannot be reached now.", code="no_worker", retry_after_s=RETRY_AFTER_S)
+    raise UnknownModel(f"'{api}' does not offer the model '{model}' here.", param="model")
+
+
+def price_unknown(model: str) -> ModelNotConfigured:
+    """Return the error for a paid model without a price.
+
+    Served at a guess, or at nothing, it would walk around every budget, and around what is shown as spent.
+    """
+    return ModelNotConfigured(
+        f"No price is known for the model '{model}': add it to the catalogue (CLAW_CATALOGUE).",
+        param="model",
+        code="model_price_unknown",
+    )
 
 
 def embedding_models(backends: Iterable[BackendInfo], local: Sequence[str]) -> str:

@@ -12,7 +12,14 @@ import msgspec
 
 from api.routing.eligibility import Eligibility, RoutingRequest
 from api.routing.live_backends import rank_live
-from api.routing.offers import embedding_models, offer_of
+from api.routing.offers import (
+    RETRY_AFTER_S,
+    embedding_models,
+    offer_of,
+    paid_api_of,
+    paid_api_offers,
+    provider_of,
+)
 from api.routing.shortlist import shortlist
 from shared.errors import (
     CallerError,
@@ -41,7 +48,6 @@ if TYPE_CHECKING:
     from shared.settings import Settings
     from shared.types import Target
 
-RETRY_AFTER_S: Final = 5
 _LISTED: Final = "GET /v1/models lists what there is."
 TIER_STEP: Final = 100
 LAST_RESORT: Final = 20_000
@@ -237,6 +243,8 @@ class Router:
     def _forced(self, request: RoutingRequest, model: str) -> list[Candidate]:
         """Return the candidates of a name that forces a tier other than the local one."""
         family, name = family_of(model), request.model
+        if (api := paid_api_of(model, self._capacity)) is not None:
+            return self._able(request, paid_api_offers(model, api, self._capacity, self._catalogue))
         if family is None:
             here = self._embedding_models() if request.endpoint == "embeddings" else _LISTED
             raise UnknownModel(f"The model '{name}' does not exist. {here}", param="model")
@@ -272,8 +280,7 @@ class Router:
         return embedding_models(self._capacity.backends(), local)
 
     def _backends_for(self, model: str, tier: Tier) -> list[BackendInfo]:
-        family = family_of(model)
-        provider = family.name if family is not None and family.tier == tier else None
+        provider = provider_of(model, tier, self._capacity)
         return [backend for backend in self._capacity.backends(tier) if backend.provider == provider]
 
     def _able(self, request: RoutingRequest, options: Iterable[tuple[BackendInfo, LocalModel]]) -> list[Candidate]:

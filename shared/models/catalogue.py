@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shared.models.embedding_models import EmbeddingEntry, embedding_entry
-from shared.models.providers import family_of
+from shared.models.providers import PROVIDERS, family_of
 from shared.types import Endpoint, Usage
 
 AUTO: Final = "auto"
@@ -27,6 +27,8 @@ _DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 
 def is_served_by(model: str, provider: str) -> bool:
     """Return whether a name forces this provider's tier; its other models (images, speech) are not served."""
+    if provider not in PROVIDERS:  # a further paid API, which offers what has a price
+        return model.startswith(f"{provider}/")
     family = family_of(model)
     return family is not None and family.name == provider and not _OTHER_KINDS.search(model)
 
@@ -174,6 +176,10 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         made_of = _FINE_TUNED.fullmatch(model)
         # A fine-tuned or dated model is priced and able as the one that it was made of.
         return self.models.get(_DATE.sub("", made_of.group(1) if made_of else model), _UNKNOWN)
+
+    def has_price(self, model: str) -> bool:
+        """Return whether it is known what a paid model costs; without that it is not served."""
+        return self.entry(model).prompt_usd is not None
 
     def embedding(self, model: str) -> EmbeddingEntry:
         """Return what is known of a model that embeds."""

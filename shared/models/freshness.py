@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.models.catalogue import ModelEntry
 from shared.models.providers import family_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def _relied_on(catalogue: Catalogue, today: date) -> Iterator[Finding]:
     for name, user in users:
         entry = catalogue.entry(name)
         family = family_of(name)
-        if not entry.sources:
+        if entry == ModelEntry():
             yield Finding(name, f"{user} uses it, but it is not in the catalogue", is_urgent=True)
-        elif family is not None and family.tier == "paid" and entry.prompt_usd is None:
+        elif entry.prompt_usd is None and (family is None or family.tier == "paid"):
             yield Finding(name, f"{user} uses it, but its price is not known", is_urgent=True)
         elif entry.shutdown is not None and entry.shutdown - today <= SOON:
             yield Finding(name, f"{user} uses it, and its maker shuts it down on {entry.shutdown}", is_urgent=True)

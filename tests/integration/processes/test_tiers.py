@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.fleet import Fleet, Process, chat
+from tests.fleet import Fleet, Process, chat, ready
 from tests.streams import content, events
 from tests.upstreams import anthropic_replies, gemini_replies, openai_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream
 from tests.upstreams.scripted import ScriptedUpstream, sse
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Eventually
 
 
@@ -90,3 +92,37 @@ async def test_a_paid_model_is_served_by_the_paid_tier_and_costs(
     (row,) = await eventually(logged)
     assert row["tier_source"] == "api_key"
     assert float(row["cost_usd"]) == pytest.approx((3 * 2 + 20 * 8) / 1e6)
+
+
+async def test_a_further_paid_api_is_served_by_its_name_and_costs(
+    client: httpx.AsyncClient, fleet: Fleet, tmp_path: Path, eventually: Eventually
+) -> None:
+    """Three variables of the worker and a price in the catalogue; its own queue and name, and only what has a price."""
+    prices = tmp_path / "prices.toml"
+    prices.write_text('[models."groq/qwen/q"]\nprompt_usd = 1.0\ncompletion_usd = 2.0\n')
+    api = await fleet.api(CLAW_CATALOGUE=str(prices))
+    await ready(api, eventually)
+    async with ScriptedUpstream(models=("qwen/q", "no-price")) as scripted:
+        await fleet.worker(
+            "paid",
+            CLAW_CATALOGUE=str(prices),
+            CLAW_PAID_GROQ_URL=f"{scripted.url}/v1",
+            CLAW_PAID_GROQ_API_KEY="secret-of-the-upstream",
+        )
+
+        async def listed() -> set[str]:
+            found = (await client.get(f"{api.url}/v1/models")).json()["data"]
+            return {one["id"] for one in found if one["owned_by"] == "groq"}
+
+        assert await eventually(listed) == {"groq/qwen/q"}
+        scripted.add(sse(openai_replies.text("Hel", "lo")))
+        reply = await client.post(f"{api.url}/v1/chat/completions", json=chat(model="groq/qwen/q"))
+        assert (reply.json()["model"], reply.headers["x-nself-tier"]) == ("groq/qwen/q", "paid")
+        (request,) = scripted.requests
+        assert (request.body["model"], request.headers["authorization"]) == ("qwen/q", "Bearer secret-of-the-upstream")
+
+        async def logged() -> list[dict[str, Any]]:
+            return [row for row in await fleet.usage() if row["tier"] == "paid"]
+
+        (row,) = await eventually(logged)
+        assert (row["model"], row["cost_usd"] > 0) == ("groq/qwen/q", True)

@@ -54,8 +54,10 @@ class OpenAIProvider:
         embeds_as_openai: see `workers.providers.base.Provider`.
     """
 
-    name = "openai"
+    name: str = "openai"
     parallel: int | None = None
+    prefix: str = ""
+    """Stands before the names of its models here, and not at the server."""
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class OpenAIProvider:
         images = await fetch_images(request.body.messages, self._fetch_image)
         entry = None if self._catalogue is None else self._catalogue.entry(model)
         cannot = () if entry is None else entry.lacks(request.body.reasoning_effort)
-        prepare = partial(to_body, request, model, images=images, cannot=cannot)
+        prepare = partial(to_body, request, model.removeprefix(self.prefix), images=images, cannot=cannot)
         try:
             async with self._attempt(prepare(ask_usage=ask_usage)) as events:
                 yield events
@@ -112,7 +114,8 @@ class OpenAIProvider:
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors; see `workers.providers.base.Provider.embed`."""
-        body = msgspec.json.encode({**request.fields, "model": model, "encoding_format": "float"})
+        asked = {**request.fields, "model": model.removeprefix(self.prefix), "encoding_format": "float"}
+        body = msgspec.json.encode(asked)
         found, reply = await self._upstream.ask_in_pieces(
             "/embeddings", body, name="data", kind=_Vector, whole=_Vectors
         )

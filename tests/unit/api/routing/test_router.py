@@ -27,6 +27,7 @@ from shared.types import BackendInfo, Endpoint, LocalModel, Target, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LATER_MS = 10**15
 
@@ -265,6 +266,58 @@ def test_a_budget_is_reserved_for_what_the_request_may_cost() -> None:
     assert unlimited.cost_nano_usd == 0
     (undecided,) = router(OPENAI).route(chat("gpt-4.1", limits=budget, prompt_tokens=0))
     assert undecided.cost_nano_usd == 32_768 * 8 * 1000
+
+
+GROQ_MODELS = (LocalModel("groq/qwen/qwen3-32b"), LocalModel("groq/e5-embed", endpoints=("embeddings",)))
+GROQ = BackendInfo("paid", "groq", "groq", 4, GROQ_MODELS)
+
+
+def with_groq(tmp_path: Path, *backends: BackendInfo, auto_model: str = "") -> Router:
+    """A router with prices for models of a further paid API."""
+    prices = tmp_path / "prices.toml"
+    names = ("groq/qwen/qwen3-32b", "groq/e5-embed", "groq/priced-only", "o3api/x")
+    prices.write_text("".join(f'[models."{name}"]\nprompt_usd = 1.0\n' for name in names))
+    return router(*backends, CLAW_CATALOGUE=str(prices), CLAW_AUTO_PAID_MODEL=auto_model)
+
+
+def test_models_of_a_further_paid_api_have_its_name_before_theirs(tmp_path: Path) -> None:
+    """Also where that looks like a family's; a model that embeds does not chat."""
+    found = with_groq(tmp_path, OPENAI, GROQ, paid("o3api", "o3api", "o3api/x"))
+    for queue, model in (("groq", "groq/qwen/qwen3-32b"), ("o3api", "o3api/x")):
+        assert [each.target for each in found.route(chat(model))] == [Target("paid", queue, model)]
+    with pytest.raises(InvalidRequest) as raised:
+        found.route(chat("groq/e5-embed"))
+    assert raised.value.code == "wrong_endpoint"
+    request = RoutingRequest(model="groq/e5-embed", endpoint="embeddings", prompt_tokens=1)
+    assert [each.target.model for each in found.route(request)] == ["groq/e5-embed"]
+
+
+def test_a_local_name_wins_over_a_further_paid_apis(tmp_path: Path) -> None:
+    """As over every pattern."""
+    found = with_groq(tmp_path, GROQ, backend("a", "groq/qwen/qwen3-32b"))
+    assert [each.target.tier for each in found.route(chat("groq/qwen/qwen3-32b"))] == ["local"]
+
+
+def test_auto_and_budgets_take_further_paid_apis_like_any(tmp_path: Path) -> None:
+    """Where the operator names one of their models."""
+    budget = BudgetLimits(all_nano_usd=10**12)
+    found = with_groq(tmp_path, GROQ, auto_model="groq/qwen/qwen3-32b")
+    (candidate,) = found.route(chat("auto", limits=budget, prompt_tokens=1000))
+    assert (candidate.target.queue, candidate.cost_nano_usd) == ("groq", 1000 * 1000)
+
+
+def test_what_a_further_paid_api_does_not_offer_is_refused_with_the_reason(tmp_path: Path) -> None:
+    """No price, not in its list, not there now, no such API at all."""
+    found = with_groq(tmp_path, GROQ)
+    with pytest.raises(ModelNotConfigured, match="CLAW_CATALOGUE") as raised:
+        found.route(chat("groq/unpriced"))
+    assert raised.value.code == "model_price_unknown"
+    with pytest.raises(UnknownModel, match="'groq' does not offer"):
+        found.route(chat("groq/priced-only"))
+    with pytest.raises(Overloaded):
+        with_groq(tmp_path, paid("groq", "groq")).route(chat("groq/priced-only"))
+    with pytest.raises(UnknownModel, match="does not exist"):
+        with_groq(tmp_path, OPENAI).route(chat("groq/priced-only"))
 
 
 def test_a_paid_model_without_a_price_is_refused(tmp_path: Any) -> None:
