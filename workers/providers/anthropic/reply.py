@@ -17,18 +17,9 @@ from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
 from workers.providers.http.usage_report import count_at, read_report
+from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.tool_calls import ToolCalls
 
-# `pause_turn` asks to be called again, and comes of server tools only, which are never sent: a second call would be
-# one that nobody admitted, so the answer ends here, as one that is not complete.
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "pause_turn": "length",
-    "refusal": "content_filter",
-}
 _NULL = Raw(b"null")
 
 
@@ -107,7 +98,7 @@ class ChatReader(LineReader):
         self._json_tool = json_tool
         self._blocks: dict[int, Piece] = {}
         self._calls: dict[int, _Call] = {}
-        self._call_count = 0
+        self._tool_calls = ToolCalls()
         self._report: dict[str, Any] = {}
         self._reason: FinishReason | None = None
 
@@ -149,10 +140,10 @@ class ChatReader(LineReader):
             self._calls[index] = _Call(None, block)
         else:
             self.pieces.append(piece)
-            self._calls[index] = _Call(self._call_count, block)
-            self.first_call_id = self.first_call_id or block.id
-            self._emit(Delta(tool_calls=[ToolCallDelta(self._call_count, block.id or "", block.name or "")]), events)
-            self._call_count += 1
+            begun = self._tool_calls.add(block.name or "", block.id)
+            self._calls[index] = _Call(begun.index, block)
+            self.first_call_id = self.first_call_id or begun.id
+            self._emit(Delta(tool_calls=[begun]), events)
 
     def _take_delta(self, index: int, delta: _Delta, events: list[Event]) -> None:
         piece = self._blocks.get(index)
@@ -180,11 +171,11 @@ class ChatReader(LineReader):
         self._count(event.usage)
         if event.delta is None or event.delta.stop_reason is None:
             return
-        reason = _FINISH_REASONS.get(event.delta.stop_reason)
+        reason = finish_reason(event.delta.stop_reason, has_calls=bool(self._tool_calls))
         if reason is None:
             raise stream_failure(Report(code=event.delta.stop_reason), after_content=self.has_content)
-        if reason in {"stop", "tool_calls"}:
-            reason = "tool_calls" if self._call_count else "stop"
+        if reason == "tool_calls" and not self._tool_calls:  # the tool was that whose input is the content
+            reason = "stop"
         details = event.delta.stop_details
         if reason == "content_filter" and details is not None and details.explanation:
             self._emit(Delta(refusal=details.explanation), events)

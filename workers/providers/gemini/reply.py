@@ -6,7 +6,6 @@ LogprobsResult) and the types of google-genai; how errors stand inside a stream:
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, Final
 
 import msgspec
@@ -17,25 +16,12 @@ from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usag
 from workers.providers.gemini.errors import Failure, from_body, to_stream_error
 from workers.providers.http.lines import LineReader, decode_line
 from workers.providers.http.usage_report import count_at, read_report
+from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.tool_calls import ToolCalls
 
 MAX_ERROR_BYTES: Final = 64 * 1024
 _NULL = Raw(b"null")
 _FIELDS = (b":", b"event:", b"id:", b"retry:")
-_FINISH_REASONS: dict[str, FinishReason] = {
-    "STOP": "stop",
-    "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
-    "SAFETY": "content_filter",
-    "RECITATION": "content_filter",
-    "BLOCKLIST": "content_filter",
-    "PROHIBITED_CONTENT": "content_filter",
-    "SPII": "content_filter",
-    "LANGUAGE": "content_filter",
-    "ESCALATION": "content_filter",
-    "IMAGE_SAFETY": "content_filter",
-    "IMAGE_RECITATION": "content_filter",
-    "IMAGE_PROHIBITED_CONTENT": "content_filter",
-}
 
 
 class _FunctionCall(Struct):
@@ -94,8 +80,8 @@ class _Chunk(Struct, rename="camel"):
 class _Choice:
     """What is known of one choice so far."""
 
-    def __init__(self) -> None:
-        self.calls = 0
+    def __init__(self, ids: set[str]) -> None:
+        self.calls = ToolCalls(ids)
         self.said = False
         self.reason: FinishReason | None = None
 
@@ -159,7 +145,7 @@ class ChatReader(LineReader):
         for index, choice in choices:
             if choice.reason is None:
                 break
-            is_call = choice.calls and choice.reason == "stop"
+            is_call = choice.calls and choice.reason == "stop"  # calls may come after their reason
             finishes.append(Finish("tool_calls" if is_call else choice.reason, index))
         if not finishes or len(finishes) < len(choices):
             raise StreamBroken("The model server's answer ended without a finish reason.")
@@ -185,7 +171,9 @@ class ChatReader(LineReader):
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             self._is_blocked = True
         for candidate in chunk.candidates or ():
-            choice = self._choices.setdefault(candidate.index, _Choice())
+            choice = self._choices.get(candidate.index)
+            if choice is None:
+                choice = self._choices[candidate.index] = _Choice(self._call_ids)
             self._take_candidate(candidate, choice, events)
             if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
                 choice.reason = self._reason(candidate.finish_reason)
@@ -209,16 +197,13 @@ class ChatReader(LineReader):
 
     def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
         """Return a call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""
-        call_id = call.id if call.id and call.id not in self._call_ids else f"call_{secrets.token_hex(12)}"
-        self._call_ids.add(call_id)
-        if signature:
-            self.signatures[call_id] = signature
-        index = choice.calls
-        choice.calls += 1
-        return ToolCallDelta(index, call_id, call.name, msgspec.json.encode(call.args or {}).decode(), signature)
+        delta = choice.calls.add(call.name, call.id, msgspec.json.encode(call.args or {}).decode(), signature)
+        if signature and delta.id:
+            self.signatures[delta.id] = signature
+        return delta
 
     def _reason(self, reason: str) -> FinishReason:
-        known = _FINISH_REASONS.get(reason)
+        known = finish_reason(reason, has_calls=False)
         if known is not None:
             return known
         if reason == "PUP_LIMITED_DISABLED" and not self.has_content:

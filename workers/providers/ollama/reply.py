@@ -6,20 +6,19 @@ Source of the shapes: Ollama's api/types.go (ChatResponse, Metrics, Logprob) and
 from __future__ import annotations
 
 import re
-import secrets
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
 
 from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable, Unsupported
-from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import Report, from_error, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
 from workers.providers.http.usage_report import raw_count
+from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.tool_calls import ToolCalls
 
-# A full context is a `length` too (`limit` in the pull request that brought `shift`).
-_FINISH_REASONS: dict[str, FinishReason] = {"": "stop", "stop": "stop", "length": "length", "limit": "length"}
 _NULL = Raw(b"null")
 NEARLY_ALL: Final = 0.9
 # Ollama has no code for it: server/routes.go says `"name" does not support tools`, and of thinking either that or
@@ -88,7 +87,7 @@ class ChatReader(LineReader):
     def __init__(self, cut_at: int | None = None) -> None:
         super().__init__()
         self._cut_at = cut_at
-        self._calls = 0
+        self._calls = ToolCalls()
 
     def take(self, line: bytes, events: list[Event]) -> None:
         """Append the events of a line."""
@@ -116,19 +115,17 @@ class ChatReader(LineReader):
             self._finish(line, events)
 
     def _to_call(self, call: _ToolCall) -> ToolCallDelta:
-        index = self._calls
-        self._calls += 1
         arguments = msgspec.json.encode(call.function.arguments or {}).decode()
-        return ToolCallDelta(index, call.id or f"call_{secrets.token_hex(12)}", call.function.name, arguments)
+        return self._calls.add(call.function.name, call.id, arguments)
 
     def _finish(self, line: _Line, events: list[Event]) -> None:
-        reason = _FINISH_REASONS.get(line.done_reason or "")
+        reason = finish_reason(line.done_reason or "stop", has_calls=bool(self._calls))
         if reason is None:  # load and unload answer requests without messages: there is no completion
             raise stream_failure(Report(), after_content=self.has_content)
         prompt_tokens = raw_count(line.prompt_eval_count)
         if self._cut_at is not None and (prompt_tokens or 0) >= NEARLY_ALL * self._cut_at:
             raise _was_cut(after_content=self.has_content)
-        events.append(Finish("tool_calls" if reason == "stop" and self._calls else reason))
+        events.append(Finish(reason))
         if prompt_tokens is not None:
             cached = raw_count(line.prompt_eval_cached_count) or 0
             events.append(Usage(prompt_tokens, raw_count(line.eval_count) or 0, cached_tokens=cached))

@@ -7,19 +7,20 @@ CreateChatCompletionResponse; `reasoning_content` and `reasoning` as DeepSeek, l
 from __future__ import annotations
 
 import re
-import secrets
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw, Struct
 
 from shared.errors import StreamBroken
 from shared.models.abilities import check_supported, omitted
-from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import LineReader, decode_line
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.openai.legacy import to_tools
+from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.tool_calls import Piece, ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from workers.providers.images.remote import Image
 
 _NULL = Raw(b"null")
-_FINISH_REASONS: dict[str, FinishReason] = {reason: reason for reason in get_args(FinishReason)}
 
 
 class _Function(Struct):
@@ -40,6 +40,10 @@ class _ToolCall(Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+
+    def to_piece(self) -> Piece:
+        function = self.function or _Function()
+        return Piece(self.index, self.id, function.name, function.arguments or "")
 
 
 class _Piece(Struct):
@@ -135,7 +139,8 @@ class ChatReader(LineReader):
         self._usage_was_alone = self._told_usage = False
         self._finished: set[int] = set()
         self._begun: set[int] = set()
-        self._calls: dict[int, set[int]] = {}
+        self._call_ids: set[str] = set()
+        self._calls: dict[int, ToolCalls] = {}
 
     def whole(self, body: bytes) -> list[Event]:
         """Return the events of a completion that came as one JSON body: some servers ignore `stream`.
@@ -190,8 +195,7 @@ class ChatReader(LineReader):
             if piece is not None:
                 self._take_piece(choice, piece, events)
             if choice.finish_reason and choice.index not in self._finished:
-                events.append(Finish(self._reason(choice.finish_reason), choice.index))
-                self._finished.add(choice.index)
+                self._finish(choice.index, choice.finish_reason, events)
         if self._usage is not None and not self._finished and not self._told_usage:
             self._told_usage = True
             events.append(self._usage)  # should the end never come
@@ -199,7 +203,7 @@ class ChatReader(LineReader):
     def _take_piece(self, choice: _Choice, piece: _Piece, events: list[Event]) -> None:
         calls = None
         if piece.tool_calls or piece.function_call is not None:
-            calls = self._tool_calls(choice.index, piece)
+            calls = self._tool_calls(choice.index, piece, is_whole=choice.delta is None)
         delta = Delta(
             piece.content or None,
             piece.reasoning_content or piece.reasoning or None,
@@ -213,29 +217,25 @@ class ChatReader(LineReader):
             self.has_content = True
             events.append(delta)
 
-    def _tool_calls(self, choice: int, piece: _Piece) -> list[ToolCallDelta] | None:
-        seen = self._calls.setdefault(choice, set())
-        pieces = piece.tool_calls or [_ToolCall(index=0, function=piece.function_call)]
-        calls = []
-        for part in pieces:
-            index = part.index
-            if index is None:  # some servers leave it out: an id begins the next call
-                index = len(seen) if part.id or not seen else max(seen)
-            function = part.function or _Function()
-            arguments = function.arguments or ""
-            if index not in seen:
-                seen.add(index)
-                call_id = part.id or f"call_{secrets.token_hex(12)}"
-                calls.append(ToolCallDelta(index, call_id, function.name or "", arguments))
-            elif arguments:
-                calls.append(ToolCallDelta(index, arguments=arguments))
-        return calls or None
-
-    def _reason(self, reason: str) -> FinishReason:
-        known = _FINISH_REASONS.get(reason)
+    def _tool_calls(self, choice: int, piece: _Piece, *, is_whole: bool) -> list[ToolCallDelta] | None:
+        """Return what is new of the calls; those of a message that is not streamed are one each."""
+        known = self._calls.get(choice)
         if known is None:
-            raise stream_failure(from_error({"code": reason}), after_content=self.has_content)
-        return known
+            known = self._calls[choice] = ToolCalls(self._call_ids)
+        pieces = [call.to_piece() for call in piece.tool_calls or (_ToolCall(index=0, function=piece.function_call),)]
+        if is_whole:
+            return [known.add(call.name or "", call.id, call.arguments) for call in pieces]
+        return known.take(pieces) or None
+
+    def _finish(self, index: int, word: str, events: list[Event]) -> None:
+        calls = self._calls.get(index)
+        reason = finish_reason(word, has_calls=bool(calls))
+        if reason is None:
+            raise stream_failure(from_error({"code": word}), after_content=self.has_content)
+        if calls and (nameless := calls.rest()):
+            events.append(Delta(tool_calls=nameless, index=index))
+        events.append(Finish(reason, index))
+        self._finished.add(index)
 
     def _take_unknown(self, payload: bytes) -> None:
         """Fail for vLLM's older error events, which are the error object itself; drop all else without choices."""

@@ -90,7 +90,7 @@ def test_without_a_finish_reason_for_each_choice_a_stream_is_broken(stream: byte
 
 def test_an_unknown_finish_reason_is_a_failure() -> None:
     """`error` and `abort` are how some servers say that they failed; no reason is ever invented."""
-    for reason in ("error", "abort"):
+    for reason in ("error", "abort", "network_error"):
         _, reader = _read(chunk({"content": "Hi"}) + event({"choices": [{"finish_reason": reason}]}))
         assert type(reader.failure) is errors.StreamBroken
         _, reader = _read(event({"choices": [{"finish_reason": reason}]}))
@@ -157,6 +157,38 @@ def test_tool_call_pieces_are_made_regular() -> None:
     assert outcome_of(_read(stream)[0]).calls == [("f", '{"x":1}'), ("g", "{}")]
     stream = _call(0, "a", "f", '{"x":') + _call(0, "a", "f", "1}") + _call(1, None, "g", "{}") + FINISH + DONE
     assert outcome_of(_read(stream)[0]).calls == [("f", '{"x":1}'), ("g", "{}")]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [(0, "a", None, '{"x":'), (0, None, "f", "1}"), (1, "b", "g", "{}")],
+        [(0, "a", "f", '{"x":1}'), (0, "b", "g", "{}")],
+        [(None, "a", "f", '{"x":'), (None, "a", None, "1}"), (None, "b", "g", ""), (None, "b", None, "{}")],
+        [(0, "a", "f", '{"x":1}'), (1, "a", "g", "{}")],
+        [(0, "a", "f", '{"x":'), (0, "b", None, "1}"), (1, "c", "g", "{}")],
+    ],
+)
+def test_calls_are_told_apart_and_end_as_calls(pieces: list[tuple[int | None, str | None, str | None, str]]) -> None:
+    """Whatever is wrong with their marks; a reply with calls that says `stop` waits for their results."""
+    events, _ = _read(b"".join(_call(*piece) for piece in pieces) + FINISH + DONE)
+    assert outcome_of(events).calls == [("f", '{"x":1}'), ("g", "{}")]
+    assert outcome_of(events).finish == "tool_calls"
+
+
+def test_calls_of_a_whole_message_are_one_each() -> None:
+    """Two calls of one tool without arguments, with one id, are two."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+    body = completion({"content": None, "tool_calls": [call, call]}, "stop", usage(7, 2))
+    outcome = outcome_of(ChatReader().whole(json.dumps(body).encode()))
+    assert (outcome.calls, outcome.finish) == ([("f", ""), ("f", "")], "tool_calls")
+
+
+@pytest.mark.parametrize(("word", "reason"), [("eos", "stop"), ("end_turn", "stop"), ("model_length", "length")])
+def test_other_words_for_a_natural_end_are_known(word: str, reason: str) -> None:
+    """Servers that speak like OpenAI have words of their own."""
+    stream = chunk({"content": "Hi"}) + event({"choices": [{"delta": {}, "finish_reason": word}]}) + DONE
+    assert outcome_of(_read(stream)[0]).finish == reason
 
 
 def test_a_legacy_function_call_is_a_tool_call() -> None:

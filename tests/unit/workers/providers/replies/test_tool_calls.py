@@ -1,0 +1,179 @@
+"""Tool calls are told apart and kept whole, however an upstream numbers and names their pieces."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import chain, pairwise, zip_longest
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.tool_calls import Piece, ToolCalls
+
+if TYPE_CHECKING:
+    from shared.types import ToolCallDelta
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How an upstream marks the pieces of its calls.
+
+    Args:
+        indexes: "own" for each call, "zero" for all, or "none".
+        ids: in the "first" piece of a call, in "every" one, a "new" one in every piece, the "same" for all calls, or
+            "none".
+        names: in the "first" piece, in "every" one, or in a "late" one after the arguments have begun.
+        interleaved: whether the calls' pieces alternate.
+    """
+
+    indexes: str
+    ids: str
+    names: str
+    interleaved: bool
+
+    @property
+    def can_be_told(self) -> bool:
+        """Return whether calls can be told apart at all."""
+        if (self.ids, self.names) == ("new", "every"):
+            return False
+        if self.indexes == "own":
+            return True
+        if self.interleaved:
+            return False
+        return self.names != "late" or self.ids not in {"none", "same"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call as the model made it, with its arguments in the pieces that an upstream sends."""
+
+    name: str
+    pieces: list[str]
+
+    @property
+    def arguments(self) -> str:
+        """Return the whole arguments."""
+        return "".join(self.pieces)
+
+
+HABITS = st.builds(
+    Habits,
+    indexes=st.sampled_from(["own", "zero", "none"]),
+    ids=st.sampled_from(["first", "every", "new", "same", "none"]),
+    names=st.sampled_from(["first", "every", "late"]),
+    interleaved=st.booleans(),
+).filter(lambda habits: habits.can_be_told)
+
+
+@st.composite
+def made_calls(draw: st.DrawFn) -> Call:
+    """A call, its arguments cut anywhere."""
+    value = draw(st.dictionaries(st.sampled_from(["city", "}{", '"']), st.text(max_size=3) | st.integers(), max_size=2))
+    text = json.dumps(value)
+    cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
+    pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    return Call(draw(st.sampled_from(["weather", "time"])), pieces)
+
+
+def pieces_of(number: int, call: Call, habits: Habits) -> list[Piece]:
+    """A call's pieces as an upstream with these habits sends them."""
+    last = len(call.pieces) - 1
+    named_at = last if habits.names == "late" else 0
+    pieces = []
+    for at, text in enumerate(call.pieces):
+        ids = {"new": f"id_{number}_{at}", "same": "id", "every": f"id_{number}"}
+        given_id = ids.get(habits.ids) or (f"id_{number}" if (habits.ids, at) == ("first", 0) else None)
+        index = {"own": number, "zero": 0}.get(habits.indexes)
+        pieces.append(Piece(index, given_id, call.name if at == named_at or habits.names == "every" else None, text))
+    return pieces
+
+
+def told(deltas: list[ToolCallDelta]) -> list[tuple[str, str]]:
+    """The calls that deltas add up to; fails where a client could not put them together."""
+    calls: dict[int, list[str]] = {}
+    ids = set()
+    for delta in deltas:
+        if delta.index not in calls:
+            assert delta.id
+            assert delta.id not in ids
+            ids.add(delta.id)
+            calls[delta.index] = [delta.name or "", ""]
+        else:
+            assert delta.id is None
+            assert delta.name is None
+        calls[delta.index][1] += delta.arguments
+    assert sorted(calls) == list(range(len(calls)))
+    return [(name, arguments) for _, (name, arguments) in sorted(calls.items())]
+
+
+def is_plain(calls: list[Call], habits: Habits) -> bool:
+    """Return whether no call begins as a last, empty piece of the one before would look."""
+    if habits.indexes == "own" or (habits.ids in {"first", "every", "new"} and habits.names != "late"):
+        return True
+    if habits.names == "late":
+        return all(call.pieces[0].strip() for call in calls[1:])
+    return all(one.name != other.name or other.pieces[0].strip() for one, other in pairwise(calls))
+
+
+@given(st.lists(made_calls(), min_size=1, max_size=4), HABITS)
+@example([Call("weather", ["", "{}"]), Call("time", ["", "{}"])], Habits("zero", "first", "first", interleaved=False))
+@example([Call("weather", ["{", "}"])], Habits("own", "first", "late", interleaved=False))
+@example([Call("weather", ["{", "}"])], Habits("none", "new", "first", interleaved=False))
+def test_calls_come_out_as_they_were_made(calls: list[Call], habits: Habits) -> None:
+    """Each once, whole, in order, with an id of its own, wherever it can be known at all which piece is whose."""
+    assume(is_plain(calls, habits))
+    streams = [pieces_of(number, call, habits) for number, call in enumerate(calls)]
+    pieces = list(chain.from_iterable(zip_longest(*streams) if habits.interleaved else streams))
+    state = ToolCalls()
+    deltas = [delta for piece in pieces if piece is not None for delta in state.take([piece])]
+    assert told(deltas) == [(call.name, call.arguments) for call in calls]
+    assert state.rest() == []
+    assert told(ToolCalls().take(piece for piece in pieces if piece is not None)) == told(deltas)
+
+
+def test_a_call_that_never_gets_a_name_is_handed_out_at_the_end() -> None:
+    """Its arguments are not lost, and the client can tell the model what is missing."""
+    calls = ToolCalls()
+    assert calls.take([Piece(0, "a", None, "{"), Piece(0, None, "", "}")]) == []
+    assert told(calls.rest()) == [("", "{}")]
+    assert calls.rest() == []
+
+
+def test_ids_are_of_one_call_each_in_the_whole_reply() -> None:
+    """Choices share them; an upstream's own id is kept where it is good."""
+    ids: set[str] = set()
+    first, second = ToolCalls(ids), ToolCalls(ids)
+    assert first.add("f", "a").id == "a"
+    others = [first.add("f", "a").id, second.add("f", "a").id, second.add("f", None).id, second.add("f", "").id]
+    assert len({"a", *others}) == 5
+    assert second.add("f", "b").id == "b"
+
+
+@pytest.mark.parametrize(
+    ("word", "reason", "reason_with_calls"),
+    [
+        ("eos", "stop", "tool_calls"),
+        ("end", "stop", "tool_calls"),
+        ("end_turn", "stop", "tool_calls"),
+        ("STOP", "stop", "tool_calls"),
+        ("model_length", "length", "length"),
+        ("max_tokens", "length", "length"),
+        ("tool_use", "tool_calls", "tool_calls"),
+        ("function_call", "function_call", "function_call"),
+        ("content_filter", "content_filter", "content_filter"),
+        ("error", None, None),
+        ("abort", None, None),
+        ("network_error", None, None),
+        ("whatever", None, None),
+    ],
+)
+def test_a_word_for_an_end_is_told_from_one_for_a_failure(
+    word: str, reason: str | None, reason_with_calls: str | None
+) -> None:
+    """Nothing is made of a word that is not known."""
+    assert finish_reason(word, has_calls=False) == reason
+    assert finish_reason(word, has_calls=True) == reason_with_calls

@@ -1,0 +1,1 @@
+"""How every provider reads what upstreams answer."""
