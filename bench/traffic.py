@@ -12,11 +12,10 @@ import msgspec
 from api.admission.admit import admit
 from api.admission.auth import Principal
 from shared.ids import job_id, new_request_id
-from shared.queue.arq_queue import queue_name
 from shared.queue.placement import Candidate, PlacementOptions
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
-from shared.redis.names import relay_channel, wake_channel
+from shared.redis.names import queue_name, relay_channel, wake_channel
 from shared.relay import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import JobDraft, Target

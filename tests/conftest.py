@@ -24,6 +24,7 @@ from cli.up.embedded.valkey import EmbeddedValkey
 from shared.postgres.database import Database
 from shared.redis import client as redis_client
 from tests.fleet import PATIENCE_S
+from tests.redis_names import undocumented
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -63,11 +64,12 @@ async def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
 
 @pytest.fixture
 async def redis(valkey_url: str) -> AsyncIterator[Redis]:
-    """A client of an emptied Valkey; replies are bytes."""
+    """A client of an emptied Valkey; replies are bytes. What a test leaves there must be in docs/redis.md."""
     client = redis_client.connect(valkey_url)
     try:
         await client.flushall()
         yield client
+        assert await undocumented(client) == []
     finally:
         await redis_client.close(client)
 

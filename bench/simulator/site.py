@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from shared.models.catalogue import Catalogue, default_catalogue, nano_usd
-from shared.queue.arq_queue import queue_name
+from shared.redis.names import queue_name
 from shared.types import Tier, Usage
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from shared.redis import scripts
-from shared.redis.names import library_leader, library_operations, library_state
+from shared.redis.names import backend_of, library_leader, library_operations, library_state
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,6 @@ MOST_OPERATIONS: Final = 100
 OPERATIONS_LIFE_MS: Final = 24 * 3600 * 1000
 SETTLED_LIFE_S: Final = 3600.0
 """How long it is shown how an operation ended."""
-LOCAL_QUEUES: Final = "arq:queue:local:"
 
 
 class InstalledModel(msgspec.Struct, frozen=True):
@@ -86,7 +85,7 @@ class Library(msgspec.Struct, frozen=True):
     @property
     def host(self) -> str:
         """Return what the server is called: the backend's name, a host and a port."""
-        return self.queue.removeprefix(LOCAL_QUEUES)
+        return backend_of(self.queue)
 
     @property
     def is_reachable(self) -> bool:

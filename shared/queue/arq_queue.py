@@ -35,7 +35,6 @@ POLL_S: Final = 2.0
 """How late a job is claimed at most whose wake-up was lost, where a slot is free."""
 RETRY_S: Final = 0.25
 IN_PROGRESS_MARGIN_MS: Final = 60_000
-QUEUE_PREFIX: Final = "arq:queue:"
 _FUNCTION: Final = "attempt"
 
 
@@ -47,11 +46,6 @@ class _ArqJob(msgspec.Struct):
 
 _decoder = msgspec.json.Decoder(_ArqJob)
 _encode = msgspec.json.encode
-
-
-def queue_name(tier: str, backend: str) -> str:
-    """Return the name of the queue of one backend of a tier."""
-    return f"{QUEUE_PREFIX}{tier}:{backend}"
 
 
 def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool]) -> tuple[bytes, list[bytes]]:

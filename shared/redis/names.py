@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 
+_QUEUE: Final = "arq:queue:"
 _JOB: Final = "arq:job:"
 _IN_PROGRESS: Final = "arq:in-progress:"
 _RUNNING: Final = "claw:running:"
@@ -28,6 +29,16 @@ GEMINI_ACCOUNTS: Final = "claw:gemini:accounts"
 """What Gemini's workers say of the accounts that they have: a hash by id."""
 GEMINI_SEAL: Final = "claw:gemini:seal"
 """The public key, in hex digits, that credentials are sealed for."""
+
+
+def queue_name(tier: str, backend: str) -> str:
+    """Name the queue of one backend of a tier."""
+    return f"{_QUEUE}{tier}:{backend}"
+
+
+def backend_of(queue: str) -> str:
+    """Return the name of the backend whose queue this is."""
+    return queue.removeprefix(_QUEUE).partition(":")[2]
 
 
 def relay_channel(api_id: bytes) -> str:
@@ -179,6 +190,11 @@ def shared_key(queue: str) -> str:
 def fair_key(queue: str, priority: int) -> str:
     """Return the key of each owner's last turn in a queue: a hash of scores, written by `place.lua`."""
     return f"{_FAIR}{queue}:{priority}"
+
+
+def tool_call_key(call_id: str) -> str:
+    """Return the key of what a model must get back with a tool call: its name, LF, a signature or thinking; a day."""
+    return "claw:signature:" + call_id
 
 
 LUA_NAMES: Final = {

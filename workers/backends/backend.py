@@ -11,7 +11,7 @@ import msgspec
 
 from shared.errors import GatewayError
 from shared.process.tasks import Follower
-from shared.queue.arq_queue import queue_name
+from shared.redis.names import queue_name
 from shared.types import BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from shared.models.providers import ProviderInfo, providers_of
 from shared.postgres.gemini_accounts import GeminiAccountStore
-from shared.queue.arq_queue import queue_name
+from shared.redis.names import queue_name
 from shared.sealing import fingerprint
 from workers.accounts.account import Account
 from workers.accounts.gemini import GeminiAccounts

@@ -11,6 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from shared.redis.client import UNREACHABLE
+from shared.redis.names import tool_call_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ class RedisToolCallState:
         if not wanted:
             return {}
         try:
-            values = await self._redis.mget([_key(call_id) for call_id in wanted])
+            values = await self._redis.mget([tool_call_key(call_id) for call_id in wanted])
         except UNREACHABLE as error:
             _log.warning("tool-call state cannot be read: %s", type(error).__name__)
             return {}
@@ -79,11 +80,7 @@ class RedisToolCallState:
         try:
             async with self._redis.pipeline(transaction=False) as pipeline:
                 for call_id, text in kept.items():
-                    pipeline.set(_key(call_id), f"{model}\n{text}", ex=self._ttl_s)
+                    pipeline.set(tool_call_key(call_id), f"{model}\n{text}", ex=self._ttl_s)
                 await pipeline.execute()
         except UNREACHABLE as error:
             _log.warning("tool-call state cannot be kept: %s", type(error).__name__)
-
-
-def _key(call_id: str) -> str:
-    return f"claw:signature:{call_id}"
