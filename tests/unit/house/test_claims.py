@@ -1,0 +1,88 @@
+"""What the documents say of the code can be held: paths, names, commands, variables."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.unit.house.tree import ROOT, relative
+
+DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+_CODE = re.compile(r"`([^`\n]+)`")
+_PATH = re.compile(r"(?:api|workers|shared|cli|tests|bench|migrations|requirements|deploy|docs)/[\w./-]*")
+_NAME = re.compile(r"([A-Z]\w+)\.(_?[a-z]\w+)")
+_TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
+_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+def _spans(text: str) -> list[str]:
+    return _CODE.findall(text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
+def test_what_a_document_names_is_there(document: object) -> None:
+    """Each path of the repository, and each file that a link leads to."""
+    path = ROOT / relative(document)  # type: ignore[arg-type]
+    text = path.read_text()
+    missing = [name for name in _spans(text) if _PATH.fullmatch(name) and not (ROOT / name).exists()]
+    missing += [link for link in _LINK.findall(text) if "://" not in link and not (path.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["architecture", "invariants", "failures"])
+def test_the_methods_that_are_named_exist(name: str) -> None:
+    """`Class.method` stands somewhere as a class with that method."""
+    source = "\n".join(path.read_text() for top in ("api", "workers", "shared") for path in (ROOT / top).rglob("*.py"))
+    named = [found for span in _spans((ROOT / "docs" / f"{name}.md").read_text()) for found in _NAME.findall(span)]
+    assert [
+        f"{owner}.{method}"
+        for owner, method in named
+        if f"class {owner}" not in source or not re.search(rf"def {method}\(", source)
+    ] == []
+
+
+def test_the_commands_of_make_exist() -> None:
+    """Those that a document shows are targets."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {
+        target
+        for document in DOCUMENTS
+        for block in re.findall(r"(?:^    .*$|`[^`\n]+`)", document.read_text(), re.MULTILINE)
+        for target in _TARGET.findall(block)
+    }
+    assert shown
+    assert shown <= targets
+
+
+def _files_of(section: str) -> list[str]:
+    """Return the files that a section of architecture.md names, with the folder of the last where one has none."""
+    text = (ROOT / "docs" / "architecture.md").read_text().split(f"## {section}\n", 1)[1].split("\n## ", 1)[0]
+    found: list[str] = []
+    for row in re.findall(r"^\| \w+ \| (.+?) \| ", text, re.MULTILINE):
+        for name in _CODE.findall(row):
+            folder = found[-1].rpartition("/")[0] + "/" if "/" not in name else ""
+            if name.endswith((".py", ".lua")) and name != "reply.py":
+                found.append(folder + name)
+    return found
+
+
+@pytest.mark.parametrize(("section", "most"), [("The way of a request", 20), ("The way of a token", 14)])
+def test_a_way_is_short(section: str, most: int) -> None:
+    """Each of its files is there, and they are few."""
+    names = _files_of(section)
+    assert [name for name in names if not (ROOT / name).exists()] == []
+    assert 5 < len(set(names)) <= most
+
+
+def test_every_setting_is_documented() -> None:
+    """docs/configuration.md has each variable that the gateway reads."""
+    read = set(
+        re.findall(
+            r"\b(?:CLAW|GEMINI|OPENAI|ANTHROPIC|OLLAMA)_[A-Z0-9_]*[A-Z0-9]\b",
+            (ROOT / "shared" / "settings.py").read_text(),
+        )
+    )
+    documented = (ROOT / "docs" / "configuration.md").read_text()
+    assert read
+    assert sorted(name for name in read if name not in documented) == []
