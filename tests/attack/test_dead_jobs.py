@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from shared.queue.arq_queue import QUEUE_PREFIX
 from shared.redis import client as redis_client
+from shared.redis.names import queue_name
 from tests.fleet import PATIENCE_S, chat, ready
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def test_the_waiting_jobs_of_a_dead_api_keep_nobody_out(
     ):
 
         async def all_wait() -> bool:
-            names = [name async for name in redis.scan_iter(QUEUE_PREFIX + "*", _type="zset")]
+            names = [name async for name in redis.scan_iter(queue_name("local", "*"), _type="zset")]
             return sum([int(await redis.zcard(name)) for name in names]) == MOST
 
         def ask(through: httpx.AsyncClient) -> asyncio.Task[httpx.Response]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.unit.house.tree import ROOT, relative
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 _CODE = re.compile(r"`([^`\n]+)`")
@@ -16,17 +20,14 @@ _TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
-def _spans(text: str) -> list[str]:
-    return _CODE.findall(text)
-
-
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
-def test_what_a_document_names_is_there(document: object) -> None:
+def test_what_a_document_names_is_there(document: Path) -> None:
     """Each path of the repository, and each file that a link leads to."""
-    path = ROOT / relative(document)  # type: ignore[arg-type]
-    text = path.read_text()
-    missing = [name for name in _spans(text) if _PATH.fullmatch(name) and not (ROOT / name).exists()]
-    missing += [link for link in _LINK.findall(text) if "://" not in link and not (path.parent / link).exists()]
+    text = document.read_text()
+    missing = [
+        name for name in _spans(text) if _PATH.fullmatch(name) and "NAME" not in name and not (ROOT / name).exists()
+    ]
+    missing += [link for link in _LINK.findall(text) if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
 
 
@@ -34,7 +35,9 @@ def test_what_a_document_names_is_there(document: object) -> None:
 def test_the_methods_that_are_named_exist(name: str) -> None:
     """`Class.method` stands somewhere as a class with that method."""
     source = "\n".join(path.read_text() for top in ("api", "workers", "shared") for path in (ROOT / top).rglob("*.py"))
-    named = [found for span in _spans((ROOT / "docs" / f"{name}.md").read_text()) for found in _NAME.findall(span)]
+    named = [
+        found for span in _CODE.findall((ROOT / "docs" / f"{name}.md").read_text()) for found in _NAME.findall(span)
+    ]
     assert [
         f"{owner}.{method}"
         for owner, method in named
@@ -77,12 +80,8 @@ def test_a_way_is_short(section: str, most: int) -> None:
 
 def test_every_setting_is_documented() -> None:
     """docs/configuration.md has each variable that the gateway reads."""
-    read = set(
-        re.findall(
-            r"\b(?:CLAW|GEMINI|OPENAI|ANTHROPIC|OLLAMA)_[A-Z0-9_]*[A-Z0-9]\b",
-            (ROOT / "shared" / "settings.py").read_text(),
-        )
-    )
+    source = (ROOT / "shared" / "settings.py").read_text()
+    read = set(re.findall(r"\b(?:CLAW|GEMINI|OPENAI|ANTHROPIC|OLLAMA)_[A-Z0-9_]*[A-Z0-9]\b", source))
     documented = (ROOT / "docs" / "configuration.md").read_text()
     assert read
     assert sorted(name for name in read if name not in documented) == []
