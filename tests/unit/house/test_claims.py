@@ -24,9 +24,8 @@ _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 def test_what_a_document_names_is_there(document: Path) -> None:
     """Each path of the repository, and each file that a link leads to."""
     text = document.read_text()
-    missing = [
-        name for name in _spans(text) if _PATH.fullmatch(name) and "NAME" not in name and not (ROOT / name).exists()
-    ]
+    named = [name for name in _CODE.findall(text) if _PATH.fullmatch(name) and "NAME" not in name]
+    missing = [name for name in named if not (ROOT / name).exists()]
     missing += [link for link in _LINK.findall(text) if "://" not in link and not (document.parent / link).exists()]
     assert missing == []
 
