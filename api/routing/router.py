@@ -21,19 +21,8 @@ from api.routing.offers import (
     provider_of,
 )
 from api.routing.shortlist import shortlist
-from shared.errors import (
-    CallerError,
-    GatewayError,
-    ModelNotConfigured,
-    Overloaded,
-    UnknownModel,
-)
-from shared.models.catalogue import (
-    AUTO,
-    FALLBACK_EMBEDDING,
-    LOCAL,
-    LOCAL_EMBEDDING,
-)
+from shared.errors import CallerError, GatewayError, ModelNotConfigured, Overloaded, UnknownModel
+from shared.models.catalogue import AUTO, FALLBACK_EMBEDDING, LOCAL, LOCAL_EMBEDDING
 from shared.models.providers import family_of
 from shared.queue.placement import Candidate
 from shared.types import BackendInfo, LocalModel, Tier
