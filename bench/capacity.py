@@ -32,6 +32,7 @@ async def capacity(options: Options) -> Report:
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as folder:
         valkey = EmbeddedValkey(Path(folder))
         async with valkey as url:
+            # Valkey's CPU alone: the bench's own is no cost of the gateway.
             groups = {"valkey": [pid_of(valkey)]}
             redis = redis_client.connect(url)
             try:

@@ -121,6 +121,7 @@ def _failure(load: Load, reply: dict[str, Any]) -> str:
 
 
 def _tool(name: str) -> list[str]:
+    # By path: the tools import nothing of ours.
     return [sys.executable, str(TOOLS / f"{name}.py")]
 
 

@@ -71,6 +71,7 @@ class Enqueuer:
         await self._until(pubsub, key, Kind.START)
         picked_up_ms = 1000 * (time.perf_counter() - began)
         worker = await self._until(pubsub, key, Kind.END)
+        # Or the worker would keep the frames and send them again, beside what is measured.
         message = self.api_id + encode_signal(key, Signal.ACK, EVERYTHING)
         await self._redis.publish(control_channel(worker), message)
         return picked_up_ms
@@ -102,6 +103,7 @@ async def pickup(options: Options) -> Report:
             target = await _target(redis)
             async with _claims(redis, target.queue) as claims:
                 jobs, hops = await _measure(redis, Enqueuer(redis, target), JOBS * options.rounds)
+            # The claims are seen from outside, so those of the warm-up are among them.
             waits = sorted(claims[WARM_JOBS:])
         finally:
             await redis_client.close(redis)
@@ -131,6 +133,7 @@ async def _claims(redis: Redis, queue: str) -> AsyncIterator[list[float]]:
         while True:
             seen = await monitor.next_command()
             command = seen["command"].split(" ")
+            # Both happen in scripts; MONITOR shows what they call with the type `lua`.
             if seen["client_type"] != "lua" or command[1:2] != [queue]:
                 continue
             if command[0] == "ZADD":
@@ -150,11 +153,14 @@ async def _claims(redis: Redis, queue: str) -> AsyncIterator[list[float]]:
 
 async def _measure(redis: Redis, enqueuer: Enqueuer, count: int) -> tuple[list[float], list[float]]:
     jobs = []
+    # As a live api process has it: a worker asks for it before it runs a job that has waited.
     await redis.set(api_key(enqueuer.api_id.hex()), b"1", px=10 * LIFE_MS)
     async with subscription(redis, relay_channel(enqueuer.api_id)) as pubsub:
+        # Uncounted: connections, scripts and caches are made by the first ones.
         for _ in range(WARM_JOBS):
             await enqueuer.job(pubsub)
         for _ in range(count):
+            # At random moments: a fixed rhythm could fall together with a worker's own.
             await asyncio.sleep(random.uniform(0, LONGEST_PAUSE_S))
             jobs.append(await enqueuer.job(pubsub))
         await asyncio.sleep(0.5)  # until the worker's last beats are through

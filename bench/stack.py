@@ -105,6 +105,7 @@ class Stack:
         ends = [asyncio.create_task(process.wait()) for process in self._processes]
         if ends:
             await asyncio.wait(ends, timeout=STOP_S)
+        # What hangs is killed, so that the next measurement does not share the machine with it.
         for process in self._processes:
             if process.returncode is None:
                 process.kill()
@@ -124,6 +125,7 @@ class Stack:
 
     async def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> int:
         """Start a Python program that ends with this process."""
+        # Files, no pipes: nobody reads while a load runs, and a full pipe would stop the process.
         with (self._directory / f"{name}-{len(self._processes)}.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *launch_command([sys.executable, *command], signal.SIGKILL, None),
@@ -142,6 +144,7 @@ class Stack:
             announced = await redis.scard(WORKERS)  # type: ignore[misc]
         finally:
             await redis_client.close(redis)
+        # Ready alone is not enough: one worker of several would do for that.
         return announced >= len(self.groups["worker"]) and all([await _answers(f"{url}/ready") for url in self.apis])
 
     async def _until(self, condition: Callable[[], Awaitable[bool]]) -> None:

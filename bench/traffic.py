@@ -52,6 +52,7 @@ class Traffic:
         self._listeners: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
+        # Somebody has to listen: a message without a subscriber costs Valkey less.
         channels = (self._channel, wake_channel(self._worker_id.hex()))
         self._listeners = [asyncio.create_task(self._listen(channel)) for channel in channels]
         return self

@@ -107,6 +107,7 @@ def _call(
     headers = internal_headers() if headers is None else headers
     timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
+        # A proxy of the environment is for other machines, and could not reach this one's loopback.
         with httpx.Client(timeout=timeout, trust_env=not _is_here(base)) as client:
             response = client.request(method, base + path, headers=headers, json=body, params=query)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:

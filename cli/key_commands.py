@@ -106,6 +106,7 @@ def _path_part(key_id: str) -> str:
     Raises:
         ClickException: it is none.
     """
+    # Nothing that could lead to another URL stays, quotes and spaces of a copied id neither.
     path_part = _NOT_IN_AN_ID.sub("", key_id)
     if not path_part:
         raise click.ClickException(f"{key_id!r} is not the id of a key; `nself claw api keys list` shows them.")

@@ -111,6 +111,7 @@ def _look(fetch: Callable[[], dict[str, Any]], name: str, host: str, patience: _
     models: list[dict[str, Any]] = answer["models"]
     found = next((model for model in models if model["model_name"].casefold() == wanted), None)
     if found is None:
+        # Settled operations stay for an hour, so what is neither there nor listed was removed.
         raise click.ClickException(f"{name} is not being installed any more: it was removed meanwhile.")
     return found
 

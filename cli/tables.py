@@ -27,6 +27,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Cells hold no control characters, so that a value from outside can neither break a line nor steer the terminal.
     """
     cells = [[_printable(cell) for cell in row] for row in rows]
+    # rich folds cells to the width of a terminal; a script needs one line for each row.
     if sys.stdout.isatty():
         table = Table()
         for number, column in enumerate(columns):

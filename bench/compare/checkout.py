@@ -60,6 +60,7 @@ def checked_out(revision: str) -> Iterator[Tree]:
     name = _git("rev-parse", "--short", "--verify", f"{revision}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as parent:
         folder = Path(parent).resolve() / name
+        # Detached: a branch can be checked out in one place only.
         _git("worktree", "add", "--detach", "--quiet", str(folder), name)
         try:
             yield Tree(name, folder, _interpreter(folder))
@@ -74,6 +75,7 @@ async def serving(tree: Tree) -> AsyncIterator[Target]:
     Raises:
         StackFailed: it does not come up, or its processes run other files.
     """
+    # An editable install or a PYTHONPATH could make both stacks run the same files.
     await _check_imports(tree)
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(

@@ -66,6 +66,7 @@ async def measure_round(targets: Sequence[Target], sizes: Sizes, number: int) ->
     """
     by_name = {target.name: target for target in targets}
     found: dict[str, list[Sample]] = {name: [] for name in by_name}
+    # By load, not by gateway: the two runs of a pair are minutes apart at most, whatever the machine does meanwhile.
     for measure in (_memory, _requests, _chat, _first_token):
         for name in order(list(by_name), number):
             found[name].append(await measure(by_name[name], sizes))

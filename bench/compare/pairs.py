@@ -57,6 +57,7 @@ class Rounds:
     def values(self, name: str, figure: Figure) -> list[float]:
         """Return a gateway's values, one a round; NaN where a round gave none."""
         return [
+            # NaN keeps the pairs together where one round failed.
             next((one.values[figure] for one in found.get(name, []) if figure in one.values), math.nan)
             for found in self.samples
         ]

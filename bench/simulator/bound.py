@@ -85,6 +85,7 @@ class LowerBound:
 
     def usd(self, steps: int = STEPS) -> float:
         """Return the bound: what any router pays for the day at least, in US dollars."""
+        # Each outcome is a bound by itself, so the best that was seen counts, not the last.
         saved = min((outcome.saved for outcome in self._descent(steps)), default=self._all_nano_usd)
         return max(0.0, self._all_nano_usd - self._always_saved - saved) / 1e9
 
@@ -96,6 +97,7 @@ class LowerBound:
         for step in range(steps):
             outcome = self._outcome([price * unit for price, unit in zip(prices, units, strict=True)])
             yield outcome
+            # Long steps first, to come near, then ever shorter ones, to stay there.
             size = _FIRST_STEP * (_LAST_STEP / _FIRST_STEP) ** (step / steps)
             for place, overuse in enumerate(outcome.overuse):
                 slope = overuse * units[place]
@@ -119,8 +121,11 @@ class LowerBound:
     def _outcome(self, prices: list[float]) -> _Outcome:
         """Return the bound that these prices prove."""
         work, minutes, day = prices[: self._buckets], prices[self._buckets : -1], prices[-1]
+        # Prices added up from the day's beginning: what a stretch of work costs is a difference of two of them.
         until = [0.0, *accumulate(price * self._bucket_s for price in work)]
+        # Also the slope of the bound in each price: above 0 the price is too low.
         overuse = [-capacity for capacity in self._capacities]
+        # The worth of all capacity at these prices; what requests save beyond their price is added to it.
         saved = sum(price * capacity for price, capacity in zip(prices, self._capacities, strict=True))
         for cost, places, choice in self._asking:
             lowest, chosen = day, -1
@@ -133,6 +138,7 @@ class LowerBound:
                 price = rate * (until[last] + work[last] * ends_s - until[first] - work[first] * begins_s)
                 if price < lowest:
                     lowest, in_local_tier = price, place
+            # At these prices it is better paid for.
             if lowest >= cost:
                 continue
             saved += cost - lowest

@@ -47,6 +47,7 @@ def _not_once(requests: Sequence[Request], served: Sequence[Served]) -> Iterator
 
 def _crowded(upstream: Upstream, served: Iterable[Served]) -> Iterator[str]:
     """Yield a fault where more run at once than there are slots. At a moment, what ends goes before what begins."""
+    # -1 sorts before 1.
     steps = sorted(step for one in served for step in ((one.began_ms, 1), (one.ended_ms, -1)))
     running = most = 0
     for _, change in steps:

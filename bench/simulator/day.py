@@ -106,6 +106,7 @@ class Simulator:
 
     def at(self, moment_ms: int, happens: Callable[[], Awaitable[None]]) -> None:
         """Schedule something for a moment of the day."""
+        # The number keeps the order of what happens at one moment, and functions out of the comparison.
         heappush(self._agenda, (moment_ms, next(self._number), happens))
 
     async def placed(self, target: Target, *, moved: bool = False) -> None:
@@ -147,6 +148,7 @@ class Simulator:
     def _draft(self, request: Request) -> JobDraft:
         now_ms = self._clock.now_ms
         return JobDraft(
+            # As a real id it sorts by time; the number makes it one of its own.
             request_id=(now_ms << 64 | request.number).to_bytes(16, "big").hex(),
             attempt=1,
             api_id=_API,
@@ -170,6 +172,7 @@ class Simulator:
             inflight.started(Target(job.tier, worker.upstream.queue, job.model))
             held = await worker.hold(job, inflight.request.prompt_tokens)
             if worker.has_news:
+                # A backend that closes says so at once, and routing must know before the next arrival.
                 await self._workforce.look(news=True)
             if isinstance(held, Refusal):
                 await worker.finish(job, None)

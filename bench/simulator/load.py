@@ -102,6 +102,7 @@ def _moments(load: Load, weights: list[float], chance: random.Random) -> list[tu
     curve = list(accumulate(_busyness(minute / 60) for minute in range(_MINUTES)))
 
     def moment() -> float:
+        # The curve is added up, so a place on it is a minute with the curve's probability.
         minute = bisect_left(curve, chance.random() * curve[-1])
         return 60 * (minute + chance.random())
 
@@ -110,6 +111,7 @@ def _moments(load: Load, weights: list[float], chance: random.Random) -> list[tu
         (moment(), program) for program in chance.choices(range(len(weights)), weights, k=load.requests - in_bursts)
     ]
     for burst in range(load.bursts):
+        # The remainder goes to the first ones, so that the sum is exact.
         size = in_bursts // load.bursts + (burst < in_bursts % load.bursts)
         began = min(moment(), DAY_S - load.burst_s - 1)
         program = chance.randrange(len(weights))

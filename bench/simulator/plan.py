@@ -64,6 +64,7 @@ def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota
         one = (
             _in_local_tier(request, backends, patience_ms, by_end=rule.by_end)
             or _for_free(request, quotas, quota_ms)
+            # Before paying: the rest of the longest wait.
             or _in_local_tier(request, backends, wait_ms, by_end=rule.by_end)
         )
         if one is None:
@@ -80,6 +81,7 @@ class _LocalBackend:
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
         self.free_ms = [0] * upstream.slots
+        # A heap: the first is the slot that is free soonest.
         heapify(self.free_ms)
 
     def begins_ms(self, request: Request) -> int:

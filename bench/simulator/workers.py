@@ -98,6 +98,7 @@ class Worker:
         quota = self._site.catalogue.quota(job.model)
         numbers = range(self._site.projects)
         accounts = [Candidate(f"account-{number}", f"project-{number}", "", quota) for number in numbers]
+        # As `Accounts` does, so that equals are used alike.
         random.shuffle(accounts)
         how: How = "last" if job.is_last else "take"
         taken = await self._store.reserve(how, job.model, prompt_tokens, accounts)

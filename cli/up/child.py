@@ -77,6 +77,7 @@ class Child:
 
     async def stop(self, hurry: asyncio.Event | None = None) -> None:
         """Stop it: its stop signal, then SIGKILL after its time or as soon as `hurry` is set."""
+        # Before the signal: a child that dies of it must not be started again.
         self._stopping.set()
         if self._task is None:
             return
@@ -107,6 +108,7 @@ class Child:
             if self._stopping.is_set():
                 return
             self.exits += 1
+            # It ran well for a while: another crash is a new one, and may be answered at once.
             if clock() - started >= _STEADY_S:
                 pause_s = _FIRST_PAUSE_S
             if self._on_exit is not None:
@@ -125,7 +127,9 @@ class Child:
             os.close(readable)
             raise
         finally:
+            # Our copy: as long as it is open, the reader sees no end.
             os.close(writable)
+        # The stop came while it was being started, and found no process to send its signal to.
         if self._stopping.is_set():
             self._signal(self.program.stop_signal)
         return await self._exit_of(self._process, readable)
@@ -165,12 +169,14 @@ async def spawn(program: Program, output: int) -> asyncio.subprocess.Process:
         stderr=output,
         cwd=program.directory,
         env=dict(program.environment),
+        # Ctrl-C goes to the terminal's whole group: in sessions of their own children get only our ordered stop.
         start_new_session=True,
     )
 
 
 def launch_command(command: Sequence[str], death_signal: signal.Signals, user: str | None) -> list[str]:
     """Return the command line that runs `command` so that it gets `death_signal` when this process dies."""
+    # Isolated and without site-packages: quick, and nothing of the folder that it runs in can be imported.
     launch = [sys.executable, "-I", "-S", str(_LAUNCH)]
     return [*launch, str(int(death_signal)), str(os.getpid()), user or "-", *command]
 

@@ -43,6 +43,7 @@ class ChildLog:
         waiting = b""
         while chunk := await stream.read(_MAX_LINE_BYTES):
             *lines, waiting = (waiting + chunk).split(b"\n")
+            # A line without an end must not grow in memory for ever.
             if len(waiting) > _MAX_LINE_BYTES:
                 lines, waiting = [*lines, waiting], b""
             self._take(lines)
@@ -77,6 +78,7 @@ class ChildLog:
 
     def _append(self, content: bytes) -> None:
         try:
+            # Opened for each write: the file may be rotated, or removed by hand, at any time.
             descriptor = os.open(self.path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
             try:
                 os.write(descriptor, content)

@@ -73,6 +73,7 @@ def env() -> None:
 
 async def _run(settings: Settings, commands: dict[str, tuple[str, ...]], directory: Path, terminal: Terminal) -> int:
     if settings.port == 0:
+        # Chosen here, not by the api: the note, the welcome and the other commands must know it before it listens.
         settings = msgspec.structs.replace(settings, port=free_port())
     if not await _is_ours(settings):
         terminal.error(

@@ -32,6 +32,7 @@ def main(death_signal: int, parent_pid: int, user: str, *command: str) -> None:
 
 def _become(user: str) -> None:
     entry = pwd.getpwnam(user)
+    # In this order: without root's rights neither the groups nor the group could be changed any more.
     os.initgroups(user, entry.pw_gid)
     os.setgid(entry.pw_gid)
     os.setuid(entry.pw_uid)

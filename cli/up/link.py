@@ -29,6 +29,7 @@ def link_command(command: Path, folder: Path, search_path: str) -> str:
     other = shutil.which(command.name, path=_without(search_path, command.parent))
     if other is not None:
         return f"Another nself is at {other}: it was left alone, this one is {command}"
+    # Dangling, and by its path a link of this project: nothing is lost.
     if link.is_symlink() and not link.exists() and link.readlink().parts[-3:] == _OURS.parts:
         link.unlink()
     if link.is_symlink() or link.exists():

@@ -46,6 +46,7 @@ async def check_database(url: str) -> str:
     """
     try:
         connection = await asyncpg.connect(url, timeout=_TIMEOUT_S)
+    # It answers: waiting would not help.
     except _REFUSED as error:
         raise StartFailed(f"DATABASE_URL cannot be used: {error}.") from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:

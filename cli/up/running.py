@@ -34,6 +34,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
     Raises:
         AlreadyRuns: another process holds it.
     """
+    # A lock on a file, not the file itself: it goes with its process, and a crash leaves nothing to clear away.
     descriptor = os.open(data_dir / "up.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -41,6 +42,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
             raise AlreadyRuns(f"The gateway already runs on {data_dir} (process {holder}).") from None
+        # The number is for people only; the lock is what counts.
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
@@ -55,6 +57,7 @@ def write_note(data_dir: Path, note: RunNote) -> None:
     descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(note))
+    # Whole or not at all: other commands read it at any time.
     draft.replace(data_dir / "run.json")
 
 
@@ -75,6 +78,7 @@ def read_note(data_dir: Path) -> RunNote | None:
 def _is_held(data_dir: Path) -> bool:
     descriptor = os.open(data_dir / "up.lock", os.O_RDONLY | os.O_CLOEXEC)
     try:
+        # Shared: two commands that look at the same time must not take each other for an `up`.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True

@@ -66,6 +66,7 @@ class Stack:
         starting = asyncio.create_task(self._start())
         stop_requested = asyncio.create_task(self._stop_requested.wait())
         try:
+            # A signal must be heard during a start too, which may take minutes (crash recovery, loading a model).
             await asyncio.wait({starting, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
@@ -90,6 +91,7 @@ class Stack:
 
     def _on_signal(self) -> None:
         if self._stop_requested.is_set():
+            # The second Ctrl-C: who presses it again does not want to wait for the drain time.
             self._hurry.set()
         self._stop_requested.set()
 
@@ -109,6 +111,7 @@ class Stack:
             redis_url=self._servers.redis_url,
             database_url=self._servers.database_url,
         )
+        # Before it is ready: `nself claw env` is of use while the gateway waits for something.
         write_note(self._settings.data_dir, note)
         with self._terminal.step("Starting the gateway"):
             asked = await self._wait_until_ready()
@@ -121,6 +124,7 @@ class Stack:
             **self._servers.environment,
             "CLAW_DATA_DIR": str(self._settings.data_dir),
             "CLAW_PORT": str(self._settings.port),
+            # Into a pipe Python would write in blocks, and the last lines of a crash would be lost.
             "PYTHONUNBUFFERED": "1",
         }
         for name, command in self._commands.items():
@@ -129,6 +133,7 @@ class Stack:
                 command=command,
                 directory=self._directory,
                 environment=environment_for(name.removeprefix("worker-"), environment),
+                # Longer than a process drains, so that SIGKILL is for those that hang.
                 stop_timeout_s=self._settings.drain_s + _STOP_RESERVE_S,
             )
             log = ChildLog(self._settings.data_dir / "log", name, self._terminal)
@@ -137,6 +142,7 @@ class Stack:
             child.start()
 
     def _on_exit(self, child: Child) -> None:
+        # Wrong settings do not become right by another start.
         if child.last_exit == os.EX_CONFIG and not self._is_up:
             self._misconfigured = child
             return
@@ -157,6 +163,7 @@ class Stack:
         if not why:
             return FirstQuestion(LOCAL)
         asked = await self._auto_instead(f"the local model server does not answer yet ({why})")
+        # An embedded model that does not come is a defect of ours; one that is configured may come yet.
         if embedded and not asked.model:
             raise StartFailed(self._with_log(f"The gateway is not ready: {why}", "worker-local"))
         return asked
@@ -199,6 +206,7 @@ class Stack:
         groups: defaultdict[int, list[Child]] = defaultdict(list)
         for child in self._children:
             groups[_stop_rank(child.program.name)].append(child)
+        # One rank after the other, and the servers last: every process ends with a word to them.
         for rank in sorted(groups):
             await asyncio.gather(*(child.stop(self._hurry) for child in groups[rank]))
         await self._servers.stop(self._hurry)

@@ -52,6 +52,7 @@ async def _show_first_answer(gateway: Gateway, terminal: Terminal, model: str) -
     first_at: float | None = None
     pieces_shown = 0
     try:
+        # A generator that Ctrl-C leaves in the middle keeps its connection until it is collected: closed at once.
         async with aclosing(gateway.first_answer(model)) as pieces:
             async for piece in pieces:
                 first_at = first_at or time.monotonic()

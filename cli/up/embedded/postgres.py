@@ -74,6 +74,7 @@ class EmbeddedPostgres(EmbeddedServer):
             self._check_version()
         else:
             await self._make_cluster()
+        # An empty host: no TCP at all.
         listen = ("-h", "", "-k", str(self.home.socket_dir), "-p", _PORT)
         return Program(
             name=self.name,
@@ -161,6 +162,7 @@ class EmbeddedPostgres(EmbeddedServer):
         command = (self._path("initdb"), "-D", str(draft / "data"), f"--pwfile={password_file}")
         options = (*_AUTHENTICATION, *_LOCALE, *(("--no-sync",) if self._throwaway else ()))
         await self._run_to_end((*command, *options))
+        # One step: what bears this name is complete.
         (draft / "data").rename(self.home.data)
         shutil.rmtree(draft)
 

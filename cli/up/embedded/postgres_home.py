@@ -81,6 +81,7 @@ def _check_not_anothers(data_dir: Path) -> None:
 def _home_of_root(password: str) -> PostgresHome:
     _ensure_system_user()
     SYSTEM_DIR.mkdir(parents=True, exist_ok=True)
+    # Whatever root's umask was: PostgreSQL's user has to get in.
     SYSTEM_DIR.chmod(0o755)
     digest = hashlib.sha256(password.encode()).hexdigest()[:16]
     base = _private_dir(SYSTEM_DIR / digest)
@@ -110,6 +111,7 @@ def _socket_dir(base: Path) -> Path:
         return _private_dir(near)
     digest = hashlib.sha256(os.fsencode(base)).hexdigest()[:12]
     far = _private_dir(Path("/tmp") / f"nself-claw-{os.getuid()}-{digest}")  # noqa: S108 -- checked below
+    # In /tmp anybody could have made it first, as a link or readable by others.
     found = far.lstat()
     if far.is_symlink() or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise ServerFailed(f"{far} is not a private folder of this user. Remove it, or use a shorter CLAW_DATA_DIR.")
@@ -156,6 +158,7 @@ def _copied_programs() -> Path:
         draft = Path(tempfile.mkdtemp(prefix=".postgres-", dir=SYSTEM_DIR))
         try:
             _copy_readable(package / "pginstall", draft / package.name / "pginstall")
+            # Wheels keep their shared libraries beside the package, and programs look for them by relative path.
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.exists():
                 _copy_readable(libraries, draft / libraries.name)

@@ -45,6 +45,7 @@ class EmbeddedServer(ABC):
         try:
             return await self.start()
         except BaseException:
+            # Also when the start is cancelled: nobody else knows of the child.
             await self.stop()
             raise
 
@@ -85,6 +86,7 @@ class EmbeddedServer(ABC):
     async def _wait_until_ready(self, child: Child) -> None:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self.ready_timeout_s
+        # The child is started again when it dies, so one crash (a port just taken, say) is no failure yet.
         while not await self._answers():
             if child.exits >= _MAX_EXITS:
                 raise ServerFailed(self._failure(f"{self.name} {child.ending}, {child.exits} times"))

@@ -83,6 +83,7 @@ class Servers:
                 if self._settings.database_url is None:
                     starts.create_task(self._start(self._postgres, "DATABASE_URL"))
         except ExceptionGroup as failures:
+            # The first is enough: the others were cancelled for it.
             raise failures.exceptions[0] from None
 
     async def stop(self, hurry: asyncio.Event) -> None:
@@ -104,6 +105,7 @@ class Servers:
         try:
             await self._start(self._model, "CLAW_LOCAL_OPENAI_URL")
         except ServerFailed as error:
+            # No reason to fail: other tiers, or a server that comes later, may serve.
             self.no_model = str(error).splitlines()[0]
             await self._model.stop()
             return

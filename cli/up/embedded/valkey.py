@@ -77,6 +77,7 @@ class EmbeddedValkey(EmbeddedServer):
                 answers = [await reader.readline(), await reader.readline()]
         finally:
             writer.close()
+        # While it loads its data PING is answered with -LOADING.
         return answers == [b"+OK\r\n", b"+PONG\r\n"]
 
     def url(self) -> str:
@@ -99,6 +100,7 @@ def _quoted(path: Path) -> str:
 
 
 def _write_private(file: Path, text: str) -> None:
+    # Made anew: O_CREAT would keep the mode of an old one.
     file.unlink(missing_ok=True)
     descriptor = os.open(file, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as writer:
