@@ -137,7 +137,7 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `cannot` is as in the catalogue's `ModelEntry`. One that `is_loaded` answers without being read into memory first;
     one that `loads_on_request` takes seconds for that where it is not. A request may ask for more than
-    `context_length` where the model `can_extend_context`.
+    `context_length` where the model `can_extend_context`. Its answers have at most `max_output_tokens`.
     """
 
     id: str
@@ -148,6 +148,7 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     is_loaded: bool = False
     loads_on_request: bool = False
     can_extend_context: bool = False
+    max_output_tokens: int | None = None
 
 
 class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
-from shared.openai.request import decode_chat, estimate_prompt_tokens
+from shared.openai.prompt_size import estimate_prompt_tokens
+from shared.openai.request import decode_chat
 from shared.types import JobDraft, Usage
 from shared.usage import NOTHING_SERVED, Counted, Times, UsageRecord, completed
 

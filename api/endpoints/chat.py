@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from api.endpoints.answer import answered_by_model
 from api.requests.context import CheckedBody
-from shared.openai.request import decode_chat, estimate_prompt_tokens
+from shared.openai.prompt_size import estimate_prompt_tokens
+from shared.openai.request import decode_chat
 
 if TYPE_CHECKING:
     from quart import Response

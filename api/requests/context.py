@@ -20,7 +20,8 @@ from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllow
 from shared.ids import job_id
 from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
-from shared.openai.request import most_prompt_tokens, requested_model
+from shared.openai.prompt_size import MostPrompt, most_prompt
+from shared.openai.request import requested_model
 from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
@@ -102,7 +103,7 @@ class RequestContext:
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens,
-            reserved_tokens=most_prompt_tokens(len(self.body), body) if limits.is_limited else 0,
+            most_prompt=most_prompt(len(self.body), body) if limits.is_limited else MostPrompt(0),
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},

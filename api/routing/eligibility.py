@@ -10,6 +10,7 @@ from api.routing.offers import price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, omitted, takes_tools_elsewhere, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
+from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
 from shared.types import Endpoint, Target
 
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 LOAD_MS: Final = 8_000
 """What it takes Ollama to read a model into memory, about."""
-RESERVED_OUTPUT_TOKENS: Final = 4_096
-"""For how much output a request reserves of the budget if nothing limits it: neither it nor the catalogue."""
+MOST_OUTPUT_TOKENS: Final = 128_000
+"""For how much output a request reserves of the budget if nothing limits it: no known model writes more."""
+MOST_SEARCHES: Final = 1
+"""How often an answer of a model that searches the web may do so: OpenAI's models of Chat Completions search once."""
 TOO_LONG: Final = 10_000
 """Added to the rank of a model whose context the prompt probably exceeds."""
 
@@ -33,7 +36,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         model: the name that it asks for.
         endpoint: what for.
         prompt_tokens: how long the prompt is, about.
-        reserved_tokens: how long it may be at the most, for budgets.
+        most_prompt: how much it may send at the most, for budgets.
         output_tokens: the most tokens that one choice may have, None where it does not say.
         choices: how many it wants.
         needs: what it needs a model to be able to do.
@@ -45,7 +48,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     endpoint: Endpoint
     prompt_tokens: int
-    reserved_tokens: int = 0
+    most_prompt: MostPrompt = MostPrompt(0)
     output_tokens: int | None = None
     choices: int = 1
     needs: Needs = {}
@@ -73,7 +76,7 @@ class Eligibility:
             target=Target(backend.tier, backend.queue, model.id),
             rank=TOO_LONG if length is not None and request.prompt_tokens > length else 0,
             extra_ms=LOAD_MS if is_cold else 0,
-            cost_nano_usd=self._cost_nano_usd(request, model.id)
+            cost_nano_usd=self._most_nano_usd(request, model)
             if backend.tier == "paid" and request.limits.is_limited
             else 0,
         )
@@ -124,14 +127,19 @@ class Eligibility:
             return model.context_length
         return self._catalogue.entry(model.id).context_length
 
-    def _cost_nano_usd(self, request: RoutingRequest, model: str) -> int:
+    def _most_nano_usd(self, request: RoutingRequest, model: LocalModel) -> int:
         """Return what the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
-        entry, output = self._catalogue.entry(model), 0
+        entry, output = self._catalogue.entry(model.id), 0
+        context = max(model.context_length or 0, entry.context_length or 0) or MOST_CONTEXT
         if request.endpoint == "chat":
-            longest = entry.max_output_tokens or request.output_tokens or RESERVED_OUTPUT_TOKENS
-            output = min(request.output_tokens or longest, longest) * request.choices
+            # A request that names no limit gets the model's own, which its API may tell otherwise than the catalogue.
+            known = max(model.max_output_tokens or 0, entry.max_output_tokens or 0)
+            longest = known or min(context, MOST_OUTPUT_TOKENS)
+            output = min(request.output_tokens or longest, known or request.output_tokens or longest) * request.choices
         # The most that it can be, not the estimate: a budget must hold for what is billed.
-        prompt = max(request.prompt_tokens, request.reserved_tokens)
-        if entry.context_length is not None:
-            prompt = min(prompt, entry.context_length)
-        return max(1, nano_usd(entry.most_cost_usd(prompt, output, request.service_tier)))
+        prompt = max(
+            request.prompt_tokens, request.most_prompt.tokens + request.most_prompt.images * entry.image_tokens
+        )
+        searches = MOST_SEARCHES if "web_search_options" in request.needs else 0
+        most_usd = entry.most_cost_usd(min(prompt, context), output, request.service_tier, searches)
+        return max(1, nano_usd(most_usd))

@@ -53,10 +53,10 @@ class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the catalogue. Prices are US dollars per million tokens, lengths tokens; None is not known.
 
-    `web_search_usd` is asked for each search that the upstream makes itself. `first_token_timeout_s` bounds
-    the silence before the first token where the setting's bound does not fit. `cannot` holds the parameters of a chat
-    request that the model does not take, and `images`, `audio`, `files`, `tools` for what its messages cannot hold;
-    `cannot_reasoning` what it does not take besides while it reasons.
+    `image_tokens` is how many an image has at the most. `web_search_usd` is asked for each search that the upstream
+    makes itself. `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not
+    fit. `cannot` holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`,
+    `tools` for what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
     """
 
     prompt_usd: float | None = None
@@ -69,6 +69,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     service_tiers: dict[str, float] = {}
     context_length: int | None = None
     max_output_tokens: int | None = None
+    image_tokens: int = 12_000
     first_token_timeout_s: float | None = None
     default_effort: str = ""
     cannot: tuple[str, ...] = ()
@@ -102,20 +103,21 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         tokens_usd = (prompt_usd + completion_usd) * self.service_tiers.get(usage.service_tier, 1.0) / 1e6
         return tokens_usd + usage.web_searches * self.web_search_usd
 
-    def most_cost_usd(self, prompt_tokens: int, completion_tokens: int, service_tier: str = "") -> float:
+    def most_cost_usd(
+        self, prompt_tokens: int, completion_tokens: int, service_tier: str = "", web_searches: int = 0
+    ) -> float:
         """Return the most that a request can cost within these bounds, wherever its prompt is cached or written to."""
-        bounds = (
-            Usage(prompt_tokens, completion_tokens, cached, cache_write_tokens=written, cache_write_1h_tokens=hour)
-            for cached, written, hour in (
-                (0, 0, 0),
-                (prompt_tokens, 0, 0),
-                (0, prompt_tokens, 0),
-                (0, *2 * (prompt_tokens,)),
-            )
-        )
+        if self.prompt_usd is None:
+            return 0.0
+        prices = (self.prompt_usd, self.cached_usd, self.cache_write_usd, self.cache_write_1h_usd)
+        prompt_usd = prompt_tokens * max(usd for usd in prices if usd is not None)
+        completion_usd = completion_tokens * self.completion_usd
+        if self.long_prompt is not None and prompt_tokens > self.long_prompt.over_tokens:
+            prompt_usd *= max(1.0, self.long_prompt.prompt)
+            completion_usd *= max(1.0, self.long_prompt.completion)
         # A tier of the project's own setting, or one that the maker falls back to, may be another than the one named.
         factor = max(1.0, self.service_tiers.get(service_tier, 1.0) if service_tier != "auto" else self._dearest_tier())
-        return max(map(self.cost_usd, bounds)) * factor
+        return (prompt_usd + completion_usd) * factor / 1e6 + web_searches * self.web_search_usd
 
     def _dearest_tier(self) -> float:
         return max(self.service_tiers.values(), default=1.0)

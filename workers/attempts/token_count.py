@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
-from shared.openai.request import estimate_prompt_tokens
+from shared.openai.prompt_size import estimate_prompt_tokens
 from shared.types import Usage
 from shared.usage import NOTHING_SERVED, Counted
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.models.abilities import cannot_do, check_supported, unknown_parameter
+from shared.openai.prompt_size import estimate_prompt_tokens
 from shared.openai.request import (
     ChatBody,
     CustomTool,
     FunctionDefinition,
     JsonObjectFormat,
     JsonSchemaFormat,
-    estimate_prompt_tokens,
 )
 from workers.providers.ollama.context import ContextRoom, keep_whole
 from workers.providers.ollama.messages import to_messages

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest
-from shared.openai.request import MEDIA_TOKENS, ChatRequest, decode_chat, estimate_prompt_tokens, most_prompt_tokens
+from shared.openai.request import ChatRequest, decode_chat
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -108,33 +108,3 @@ def test_functions_without_tools_are_answered_as_they_were_once() -> None:
         {},
     ]
     assert [decode_chat(body(**fields)).has_legacy_calls for fields in asked] == [True, False, False, False]
-
-
-def test_the_prompt_estimate_leaves_images_out() -> None:
-    """A quarter of the characters of the texts."""
-    parts = [
-        {"type": "text", "text": "x" * 40},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 4000}},
-    ]
-    messages = [{"role": "system", "content": "y" * 40}, {"role": "user", "content": parts}]
-    assert estimate_prompt_tokens(decode_chat(body(messages=messages))) == 20
-
-
-@pytest.mark.parametrize(("text", "tokens"), [("word" * 100, 100), ("語" * 100, 50), ("ab語語" * 50, 75)])
-def test_characters_outside_ascii_are_more_tokens(text: str, tokens: int) -> None:
-    """An estimate for texts of any language: a quarter of ASCII's characters, half of the others'."""
-    assert estimate_prompt_tokens(decode_chat(body(messages=[{"role": "user", "content": text}]))) == tokens
-
-
-def test_a_budget_counts_tools_and_media_too() -> None:
-    """By the client's own bytes, which no token is less than; an image's data is no text, but it is not free either."""
-    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
-    tools = [{"type": "function", "function": {"name": "f", "description": "x" * 4000}}]
-
-    def most(**fields: Any) -> int:
-        raw = body(**fields)
-        return most_prompt_tokens(len(raw), decode_chat(raw))
-
-    assert most() < 100
-    assert 4000 < most(tools=tools) < 4300
-    assert MEDIA_TOKENS < most(messages=[{"role": "user", "content": [image]}]) < MEDIA_TOKENS + 200
