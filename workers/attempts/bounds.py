@@ -50,4 +50,5 @@ def extend(bound: asyncio.Timeout, due: float, slack_s: float) -> None:
     """Move a bound behind `due`, with some slack so that most tokens need not move it."""
     when = bound.when()
     if when is None or when < due or when > due + slack_s:
+        # Rescheduling costs a timer for each token; with the slack one in many tokens pays for it.
         bound.reschedule(due + slack_s)

@@ -48,6 +48,7 @@ async def embed(provider: Provider, raw: msgspec.Raw, model: str, known: Embeddi
     for index, vector in enumerate(made.vectors):
         wanted = vector if cut_to is None else _cut(vector, cut_to)
         encoded.append(encode_embedding(index, wanted, as_base64=asked.encoding_format == "base64"))
+        # Thousands of vectors take long to encode: the streams of this process go on meanwhile.
         await pause()
     return embeddings_reply(encoded, model, tokens), tokens, made.prompt_tokens is not None
 

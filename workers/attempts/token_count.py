@@ -57,6 +57,7 @@ class TokenCount:
     def take(self, usage: Usage) -> None:
         """Keep what the upstream reports; zeros beside output are no counts."""
         self._report = usage.consistent()
+        # A report before the end is of what was made so far: a stream that breaks off then is estimated from it.
         self._is_complete = self.has_ended
 
     def counted(self) -> Counted:

@@ -182,9 +182,11 @@ class _Turns:
         if turns[0]["role"] == "assistant":
             turns.insert(0, {"role": "user", "content": text_blocks(OPENING)})
         for turn in turns:
+            # Results first, as the API wants them, whatever the client put between.
             turn["content"].sort(key=_is_no_result)  # stable
         last = turns[-1]["content"]
         if turns[-1]["role"] == "assistant":
+            # A last assistant turn that ends in white space is refused.
             last[-1] = {"type": "text", "text": last[-1]["text"].rstrip()}
         is_open = not self._thought and last[0]["type"] == "tool_result"
         return Conversation(system, turns, self._called, self._has_thoughts, is_open)

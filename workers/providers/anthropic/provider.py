@@ -79,6 +79,7 @@ class AnthropicProvider:
                 yield events
                 return
         except RefusedError as refusal:
+            # Only where leaving the thoughts out may help: any other refusal would come again.
             if not (prepared.has_thoughts and refusal.status == 400 and refusal.report.is_about("`thinking`")):
                 raise from_refusal(refusal.failure, refusal.report) from None
         try:

@@ -129,6 +129,7 @@ class ChatReader(LineReader):
             raise from_event(decode_line(msgspec.json.decode, bytes(event.error)), after_content=self.has_content)
 
     def _start(self, index: int, block: _Block, events: list[Event]) -> None:
+        # Blocks of kinds that come later lose no answer: they are passed over.
         if block.type not in {"text", "thinking", "redacted_thinking", "tool_use"}:
             return
         piece = Piece(block.type, data=block.data)

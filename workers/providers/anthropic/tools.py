@@ -55,6 +55,7 @@ def to_tooling(body: ChatBody, called: list[str], facts: ModelFacts) -> Tooling:
     names = {tool["name"] for tool in tools}
     tooling = Tooling(tools, _to_choice(body, names))
     if not tools and called:
+        # The API refuses calls of tools that are not declared; none of them may be called now.
         tooling.tools = [{"name": name, "input_schema": _OPEN_OBJECT} for name in dict.fromkeys(called)]
         tooling.choice = {"type": "none"}
     if tooling.is_forced and not facts.forced_tools:
@@ -148,6 +149,7 @@ def _add_json_tool(tooling: Tooling, schema: dict[str, Any] | None, description:
     if schema["type"] != "object":
         raise Unsupported("This model needs a schema of type object.", param="response_format.json_schema.schema")
     name = "json_reply"
+    # The client may have a tool of this name.
     while any(tool["name"] == name for tool in tooling.tools):
         name += "_"
     text = "Gives the reply: the input is the JSON object that was asked for."

@@ -121,6 +121,7 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
     ):
         return ModelDenied("The model server does not let this account use this model.", param="model")
     waits = [wait_s for wait_s in (retry_after_s, failure.retry_delay_s) if wait_s is not None]
+    # The later of the two: who comes earlier is refused again.
     wait_s = max(waits, default=None)
     if http_status == 429 and failure.is_quota:
         spent = Throttled("The model server is at its rate limit.", retry_after_s=wait_s)

@@ -63,6 +63,7 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
     conversation.close()
     system, contents = conversation.system, conversation.contents
     if not contents:
+        # Gemini refuses a request without contents.
         system, contents = [], [{"role": "user", "parts": system}]
     if not contents[0]["parts"]:
         raise InvalidRequest("The messages say nothing.", param="messages")
@@ -159,6 +160,7 @@ class _Conversation:
             arguments = to_object(message.function_call.arguments, f"{where}.arguments")
             calls.append({"functionCall": {**made, "args": arguments}})
         if calls and self._known.needs_signatures:
+            # The first call of a turn alone: that is the one that the API checks.
             calls[0].setdefault("thoughtSignature", NO_SIGNATURE)
         return parts + calls
 

@@ -113,11 +113,13 @@ class GeminiProvider:
         """
         found: list[_Model] = []
         token: str | None = ""
+        # Bounded: a server that always names a next page would be asked for ever.
         for _ in range(_MAX_PAGES):
             query = f"pageSize={_PAGE_SIZE}" + (f"&pageToken={quote(token, safe='')}" if token else "")
             try:
                 page = await self._upstream.fetch("GET", f"/v1beta/models?{query}", None, _ModelPage)
             except CallerError as error:
+                # No caller is to blame: this request is the worker's own.
                 raise Unavailable(f"The model server refused to list its models: {error.message}") from None
             found += page.models or ()
             token = page.next_page_token

@@ -67,6 +67,7 @@ def from_error(error: Any) -> Report:
         message, param = _from_validation(message or error.get("detail"), param)
     details = error.get("details")
     detailed = details.get("error_code") if isinstance(details, dict) else None
+    # The most particular first: `type` often says no more than "bad request".
     codes = [code for code in (detailed, error.get("code"), error.get("type")) if isinstance(code, str)]
     status = error.get("code")
     return Report(
@@ -91,6 +92,7 @@ def _from_validation(detail: Any, param: Any) -> tuple[str, Any]:
 def http_failure(status: int, report: Report, retry_after_s: float | None) -> GatewayError:
     """Return the error for a reply with a status other than 2xx."""
     message = report.message or "The model server refused the request."
+    # Before the status: all of these come as a 429, and no Retry-After helps against them.
     if report.code in _SPENT:
         return Rejected("The model server refused the gateway's credential: its account may not spend more.")
     if report.code in _UNSUPPORTED and status == 400:
@@ -119,6 +121,7 @@ def retry_after_s(value: str | None) -> float | None:
         except ValueError:
             return None
         if when.tzinfo is None:
+            # A date without a zone: HTTP dates are GMT.
             when = when.replace(tzinfo=UTC)
         seconds = (when - datetime.now(UTC)).total_seconds()
     return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -84,6 +84,7 @@ class LineReader(ABC):
         try:
             for line in self._lines.feed(data):
                 self.take(line, events)
+                # What follows the end mark is no part of the answer.
                 if self.done:
                     break
         except GatewayError as failure:
@@ -94,6 +95,7 @@ class LineReader(ABC):
         """Return the last events of a reply whose connection ended cleanly; `failure` is set if it is not complete."""
         events: list[Event] = []
         try:
+            # The last line may lack its line end.
             self.take(self._lines.rest(), events)
             if not self.done:
                 self.complete(events)

@@ -48,6 +48,7 @@ class ElementSplitter:
                 self._open(data, at, is_array=found[0] == b"[")
             else:
                 self._close(data, at, elements)
+        # An escape at the very end: the character behind it comes with the next piece.
         self._skipped = max(0, at - len(data))
         if not self._in_array:
             self._rest.append(data[self._start :])

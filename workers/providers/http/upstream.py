@@ -60,6 +60,7 @@ class Reply:
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._heard_at = time.monotonic()
         encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+        # The stream itself where nothing is to be decoded: that spares each piece httpx's decoder and chunker.
         self._chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
 
     async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
@@ -132,6 +133,7 @@ class Upstream:
         self, base_url: str, *, api_key: str | None = None, headers: dict[str, str] | None = None, connections: int
     ) -> None:
         self._base_url = base_url.rstrip("/")
+        # Compression gathers what it compresses, and tokens would arrive in lumps.
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **(headers or {})}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -162,8 +164,10 @@ class Upstream:
             if not response.is_success:
                 raise await _refusal(response, reply)
             yield reply
+            # Not a reply that was left in the middle: the rest of it would be taken for the next one.
             if reader is None or reader.done:
                 await reply.drain()
+                # From now on the pool may hold a connection that the upstream closes meanwhile (`_was_stale`).
                 self._idle_until = time.monotonic() + IDLE_S
         finally:
             await response.aclose()

@@ -69,6 +69,7 @@ class ImageFetcher:
         # No connection serves twice: a kept one would belong to an address that another host was checked for.
         headers = {"accept": "image/*", "accept-encoding": "identity", "connection": "close"}
         self._client = upstream_client("", headers=headers, connections=connections)
+        # No cookies: one client's image server must not know another client's visit.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     async def __call__(self, url: str) -> tuple[str, bytes]:
@@ -114,6 +115,7 @@ class ImageFetcher:
                 target.copy_with(host=str(address)),
                 headers={"host": target.netloc.decode("ascii")},
                 extensions={
+                    # The certificate is checked for the name, though the connection goes to an address.
                     "sni_hostname": host.strip("[]"),
                     "timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict(),
                 },
@@ -162,6 +164,7 @@ class ImageFetcher:
             raise _refused("The image's server compresses it, though it was asked not to.")
         length = response.headers.get("content-length", "")
         too_large = _refused(f"The image is larger than {self._max_bytes} bytes.")
+        # Before any of it is read; what follows does not trust the header.
         if length.isdecimal() and int(length) > self._max_bytes:
             raise too_large
         parts, size = [], 0

@@ -40,6 +40,7 @@ class ContextRoom(msgspec.Struct, frozen=True, kw_only=True):
         if asked is None:
             wanted = self.usual
         elif isinstance(asked, int) and not isinstance(asked, bool) and asked > 0:
+            # A longer context takes memory from every other model on the machine.
             wanted = min(asked, max(self.most, self.usual))
         else:
             raise InvalidRequest("num_ctx must be a whole number of at least 1.", param="num_ctx")

@@ -142,6 +142,7 @@ class OllamaProvider:
         found = [model for model in tags.models or () if model.is_remote == self.serves_remote]
         await self._ask_version()
         running = await self._running()
+        # By digest, not by name: a name may come to stand for another model.
         known = {model.digest: self._facts[model.digest] for model in found if model.digest in self._facts}
         self._facts = known
         for model in found:
@@ -163,6 +164,7 @@ class OllamaProvider:
             version = self._version or ""
         if version != self._version:
             self._version = version
+            # Another version of the server may know more.
             self._without_levels.clear()
 
     async def _running(self) -> set[str]:

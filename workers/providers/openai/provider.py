@@ -98,6 +98,7 @@ class OpenAIProvider:
                 raise refusal.failure from None
         try:
             async with self._attempt(prepare(ask_usage=False)) as events:
+                # Only after the second try went through: the refusal may have been about something else.
                 self._refuses_stream_options = True
                 yield events
         except RefusedError as refusal:
@@ -119,6 +120,7 @@ class OpenAIProvider:
         found, reply = await self._upstream.ask_in_pieces(
             "/embeddings", body, name="data", kind=_Vector, whole=_Vectors
         )
+        # Their order is not promised.
         found.sort(key=lambda one: one.index)
         return Embedded([one.embedding for one in found], reply.usage.prompt_tokens if reply.usage else None)
 

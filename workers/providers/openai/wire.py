@@ -194,6 +194,7 @@ class ChatReader(LineReader):
             piece = choice.delta or choice.message
             if piece is not None:
                 self._take_piece(choice, piece, events)
+            # A reason that is said again ends nothing more.
             if choice.finish_reason and choice.index not in self._finished:
                 self._finish(choice.index, choice.finish_reason, events)
         if self._usage is not None and not self._finished and not self._told_usage:
