@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
 
+from cli.api_client import call
 from cli.tables import print_table
 from shared.models.catalogue import load_catalogue
 from shared.models.freshness import findings_of
@@ -26,16 +27,31 @@ def catalogue_group() -> None:
 def check_catalogue(*, file: Path | None) -> None:
     """Name the models that are shut down soon, not known or not looked up for long.
 
-    Exits with 1 if `auto` or an alias rests on one of them.
+    What the makers' APIs say of that, as the gateway that runs here has heard it, goes before the catalogue. Exits with
+    1 if `auto` or an alias rests on one of them.
     """
     try:
         catalogue = load_settings().catalogue if file is None else load_catalogue(file)
     except (SettingsError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    findings = findings_of(catalogue, datetime.now(UTC).date())
+    findings = findings_of(catalogue, datetime.now(UTC).date(), _announced())
     if not findings:
         click.echo("The catalogue is up to date.")
         return
     print_table(("Model", "What"), [(finding.model, finding.text) for finding in findings])
     if any(finding.is_urgent for finding in findings):
         raise SystemExit(1)
+
+
+def _announced() -> dict[str, date]:
+    """Return when models end, as a gateway that runs tells it; without one, nothing."""
+    try:
+        listed = call("GET", "/v1/models").get("data")
+    except click.ClickException as error:
+        click.echo(f"Only the catalogue was looked at: {error.message}", err=True)
+        return {}
+    return {
+        str(model["id"]): date.fromisoformat(model["shutdown_date"])
+        for model in (listed if isinstance(listed, list) else ())
+        if isinstance(model, dict) and isinstance(model.get("shutdown_date"), str)
+    }

@@ -135,9 +135,11 @@ Event = Delta | Finish | Usage
 class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model that an upstream has now. One whose `endpoints` are not known is taken to serve them all.
 
-    `cannot` is as in the catalogue's `ModelEntry`. One that `is_loaded` answers without being read into memory first;
-    one that `loads_on_request` takes seconds for that where it is not. A request may ask for more than
-    `context_length` where the model `can_extend_context`. Its answers have at most `max_output_tokens`.
+    `cannot` is as in the catalogue's `ModelEntry`, and `can` what the upstream itself says that it takes, which the
+    catalogue may not deny. `shutdown` is the day (ISO 8601) from which the upstream says that it is gone. One that
+    `is_loaded` answers without being read into memory first; one that `loads_on_request` takes seconds for that where
+    it is not. A request may ask for more than `context_length` where the model `can_extend_context`. Its answers have
+    at most `max_output_tokens`.
     """
 
     id: str
@@ -145,6 +147,8 @@ class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     context_length: int | None = None
     endpoints: tuple[Endpoint, ...] = ("chat", "embeddings")
     cannot: tuple[str, ...] = ()
+    can: tuple[str, ...] = ()
+    shutdown: str = ""
     is_loaded: bool = False
     loads_on_request: bool = False
     can_extend_context: bool = False

@@ -54,7 +54,8 @@ def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, A
         if backend.tier == "local":
             listed[model.id] = _model(model.id, model.created, "local")
         elif is_served_by(model.id, backend.provider) and (backend.tier == "gemini" or catalogue.has_price(model.id)):
-            listed.setdefault(model.id, _model(model.id, model.created, backend.provider))
+            shutdown = model.shutdown or str(catalogue.entry(model.id).shutdown or "")
+            listed.setdefault(model.id, _model(model.id, model.created, backend.provider, shutdown))
     return listed | {
         name: {**listed[model], "id": name}
         for name, model in catalogue.aliases.items()
@@ -62,5 +63,7 @@ def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, A
     }
 
 
-def _model(name: str, created: int, owner: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": owner}
+def _model(name: str, created: int, owner: str, shutdown: str = "") -> dict[str, Any]:
+    """Return a model as OpenAI lists it, with the day on which its maker ends it where that is known."""
+    known = {"shutdown_date": shutdown} if shutdown else {}
+    return {"id": name, "object": "model", "created": created, "owned_by": owner, **known}

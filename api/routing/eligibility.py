@@ -114,7 +114,7 @@ class Eligibility:
 
     def _unmet(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         entry = ModelEntry() if backend.tier == "local" else self._catalogue.entry(model.id)
-        cannot = (*model.cannot, *entry.lacks(request.effort))
+        cannot = (*model.cannot, *(word for word in entry.lacks(request.effort) if word not in model.can))
         param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
         if param is None:
             return None

@@ -203,6 +203,24 @@ def rank_live(candidates: Iterable[Candidate], load_of: Callable[[str], Load | N
     return found
 
 
+def bounded(found: Iterable[Candidate], most_wait_s: float, last_resort: int) -> list[Candidate]:
+    """Return local candidates with a bound on the wait that is expected, and once more without, after everything else.
+
+    Args:
+        found: the candidates of several tiers.
+        most_wait_s: the bound, in seconds.
+        last_resort: added to the rank of those without a bound.
+    """
+    candidates: list[Candidate] = []
+    for candidate in found:
+        if candidate.target.tier == "local":
+            later = msgspec.structs.replace(candidate, rank=candidate.rank + last_resort)
+            candidates += (msgspec.structs.replace(candidate, most_wait_ms=int(most_wait_s * 1000)), later)
+        else:
+            candidates.append(candidate)
+    return candidates
+
+
 def _comparable(found: list[Candidate], loads: dict[str, Load]) -> list[Candidate]:
     """Return local candidates with how long an attempt takes if all get answers of the same length.
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.errors import ModelNotConfigured, Overloaded, UnknownModel
-from shared.models.catalogue import LOCAL, endpoints_of
+from shared.errors import GatewayError, ModelNotConfigured, Overloaded, UnknownModel
+from shared.models.catalogue import FALLBACK_EMBEDDING, LOCAL, endpoints_of
 from shared.models.providers import PROVIDERS, endpoints_at, family_of
-from shared.types import BackendInfo, LocalModel, Tier
+from shared.types import BackendInfo, Endpoint, LocalModel, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -97,3 +97,14 @@ def embedding_models(backends: Iterable[BackendInfo], local: Sequence[str]) -> s
             f"; so do {also}." if also else "."
         )
     return f"These embed here: {also}." if also else "No model embeds here now."
+
+
+def nobody(endpoint: Endpoint, capacity: Capacity, message: str) -> GatewayError:
+    """Return the error where there is no candidate: for now, or for as long as no model is installed."""
+    if endpoint == "embeddings" and any(backend.models for backend in capacity.backends("local")):
+        return ModelNotConfigured(
+            "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
+            f"one of another tier, as {FALLBACK_EMBEDDING}.",
+            param="model",
+        )
+    return Overloaded(message, code="no_local_model", retry_after_s=RETRY_AFTER_S)

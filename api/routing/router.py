@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from api.routing.eligibility import Eligibility, RoutingRequest
-from api.routing.live_backends import rank_live
+from api.routing.live_backends import bounded, rank_live
 from api.routing.offers import (
     RETRY_AFTER_S,
     embedding_models,
+    nobody,
     offer_of,
     paid_api_of,
     paid_api_offers,
     provider_of,
 )
 from api.routing.shortlist import shortlist
-from shared.errors import CallerError, GatewayError, ModelNotConfigured, Overloaded, UnknownModel
+from shared.errors import CallerError, ModelNotConfigured, Overloaded, UnknownModel
 from shared.models.catalogue import AUTO, FALLBACK_EMBEDDING, LOCAL, LOCAL_EMBEDDING
 from shared.models.providers import family_of
 from shared.queue.placement import Candidate
@@ -132,40 +133,28 @@ class Router:
             found += [_behind(candidate, place * TIER_STEP) for candidate in of_tier]
         if found:
             # With one tier there is nowhere to go on to, so a long wait is no reason to leave.
-            return self._bounded(found) if len({candidate.target.tier for candidate in found}) > 1 else found
+            return (
+                bounded(found, self._settings.local_max_wait_s, LAST_RESORT)
+                if len({candidate.target.tier for candidate in found}) > 1
+                else found
+            )
         if refusal is not None:
             raise refusal
-        raise self._nobody(request, "No model can be reached now: neither a local one nor one of the other tiers.")
-
-    def _bounded(self, found: list[Candidate]) -> list[Candidate]:
-        """Bound the expected wait of the local candidates, and add each once more without a bound, after all others."""
-        most_wait_ms = int(self._settings.local_max_wait_s * 1000)
-        bounded: list[Candidate] = []
-        for candidate in found:
-            if candidate.target.tier == "local":
-                bounded += (
-                    msgspec.structs.replace(candidate, most_wait_ms=most_wait_ms),
-                    _behind(candidate, LAST_RESORT),
-                )
-            else:
-                bounded.append(candidate)
-        return bounded
+        raise nobody(
+            request.endpoint,
+            self._capacity,
+            "No model can be reached now: neither a local one nor one of the other tiers.",
+        )
 
     def _local(self, request: RoutingRequest) -> list[Candidate]:
         found = self._local_choice(request)
         if not found:
-            raise self._nobody(request, f"No local model can be reached now, so '{request.model}' cannot be served.")
-        return found
-
-    def _nobody(self, request: RoutingRequest, message: str) -> GatewayError:
-        """Return the error where there is no candidate: for now, or for as long as no model is installed."""
-        if request.endpoint == "embeddings" and any(backend.models for backend in self._capacity.backends("local")):
-            return ModelNotConfigured(
-                "No local model makes embeddings: install one (`nself claw models install nomic-embed-text`), or name "
-                f"one of another tier, as {FALLBACK_EMBEDDING}.",
-                param="model",
+            raise nobody(
+                request.endpoint,
+                self._capacity,
+                f"No local model can be reached now, so '{request.model}' cannot be served.",
             )
-        return Overloaded(message, code="no_local_model", retry_after_s=RETRY_AFTER_S)
+        return found
 
     def _of_tier(self, request: RoutingRequest, tier: Tier) -> list[Candidate]:
         """Return what `auto` uses in a tier; nothing where the tier is not there."""

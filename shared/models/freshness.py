@@ -11,10 +11,11 @@ from shared.models.catalogue import ModelEntry
 from shared.models.providers import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from shared.models.catalogue import Catalogue
 
+NOTHING: Final[dict[str, date]] = {}
 SOON: Final = timedelta(days=60)
 OLD: Final = timedelta(days=90)
 
@@ -27,8 +28,19 @@ class Finding(msgspec.Struct, frozen=True):
     is_urgent: bool = False
 
 
-def findings_of(catalogue: Catalogue, today: date) -> list[Finding]:
-    """Return what is to be done, what `auto` and the aliases rest on first."""
+def findings_of(catalogue: Catalogue, today: date, announced: Mapping[str, date] = NOTHING) -> list[Finding]:
+    """Return what is to be done, what `auto` and the aliases rest on first.
+
+    Args:
+        catalogue: what is known.
+        today: the day.
+        announced: when models end, as their makers' APIs say it now, which goes before the catalogue.
+    """
+    models = {
+        name: msgspec.structs.replace(entry, shutdown=announced.get(name, entry.shutdown))
+        for name, entry in catalogue.models.items()
+    }
+    catalogue = msgspec.structs.replace(catalogue, models=models)
     return [*_relied_on(catalogue, today), *_entries(catalogue, today)]
 
 

@@ -11,7 +11,7 @@ from tests.fleet import Fleet, Process, chat, ready
 from tests.streams import content, events
 from tests.upstreams import anthropic_replies, gemini_replies, openai_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream
-from tests.upstreams.scripted import ScriptedUpstream, sse
+from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,9 @@ async def test_a_further_paid_api_is_served_by_its_name_and_costs(
     prices.write_text('[models."groq/qwen/q"]\nprompt_usd = 1.0\ncompletion_usd = 2.0\n')
     api = await fleet.api(CLAW_CATALOGUE=str(prices))
     await ready(api, eventually)
-    async with ScriptedUpstream(models=("qwen/q", "no-price")) as scripted:
+    async with ScriptedUpstream() as scripted:
+        listing = {"data": [{"id": "qwen/q", "shutdown_date": "2030-01-31"}, {"id": "no-price"}]}
+        scripted.routes["/v1/models"] = json_answer(listing)
         await fleet.worker(
             "paid",
             CLAW_CATALOGUE=str(prices),
@@ -115,6 +117,8 @@ async def test_a_further_paid_api_is_served_by_its_name_and_costs(
             return {one["id"] for one in found if one["owned_by"] == "groq"}
 
         assert await eventually(listed) == {"groq/qwen/q"}
+        model = (await client.get(f"{api.url}/v1/models/groq/qwen/q")).json()
+        assert model["shutdown_date"] == "2030-01-31"
         scripted.add(sse(openai_replies.text("Hel", "lo")))
         reply = await client.post(f"{api.url}/v1/chat/completions", json=chat(model="groq/qwen/q"))
         assert (reply.json()["model"], reply.headers["x-nself-tier"]) == ("groq/qwen/q", "paid")

@@ -8,10 +8,14 @@ and Haiku 5.5 (sampling parameters, forced tool use, prefill). `GET /v1/models` 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
+from shared.types import LocalModel
+
+_SAID: Final = {"images": "image_input", "files": "pdf_input", "reasoning_effort": "thinking"}
+"""Abilities by the names of Anthropic's capabilities."""
 _ALL_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
@@ -71,14 +75,6 @@ def facts_of(model: str) -> ModelFacts:
     return next((facts for pattern, facts in _PATTERNS if pattern.search(name)), _UNKNOWN)
 
 
-class _Support(msgspec.Struct):
-    supported: bool = False
-
-
-class _Capabilities(msgspec.Struct):
-    structured_outputs: _Support | None = None
-
-
 class ModelInfo(msgspec.Struct):
     """A model in the answer to `GET /v1/models`."""
 
@@ -86,17 +82,58 @@ class ModelInfo(msgspec.Struct):
     created_at: str = ""
     max_input_tokens: int | None = None
     max_tokens: int | None = None
-    capabilities: _Capabilities | None = None
+    capabilities: Any = None
 
     def to_facts(self) -> ModelFacts:
         """Return the table's facts, corrected by what the API says of the model."""
-        facts = facts_of(self.id)
-        structured = self.capabilities and self.capabilities.structured_outputs
+        facts, said = facts_of(self.id), self.capabilities
+        structured = _says(said, "structured_outputs")
         return _replace(
             facts,
             max_output=self.max_tokens or facts.max_output,
-            structured=structured.supported if structured else facts.structured,
+            structured=facts.structured if structured is None else structured,
+            thinking=_thinking(said) or facts.thinking,
+            efforts=_efforts(said) or facts.efforts,
         )
+
+    def to_model(self, created: int) -> LocalModel:
+        """Return the model as it is announced.
+
+        Args:
+            created: seconds since 1970.
+        """
+        known = {word: _says(self.capabilities, name) for word, name in _SAID.items()}
+        return LocalModel(
+            self.id,
+            created,
+            self.max_input_tokens,
+            ("chat",),
+            cannot=tuple(word for word, takes in known.items() if takes is False),
+            can=tuple(word for word, takes in known.items() if takes),
+            max_output_tokens=self.to_facts().max_output,
+        )
+
+
+def _says(capabilities: Any, *path: str) -> bool | None:
+    """Return whether something is supported, of whatever shape the answer is; None where that is not said."""
+    found = capabilities
+    for name in (*path, "supported"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, bool) else None
+
+
+def _thinking(said: Any) -> Literal["none", "manual", "adaptive"] | None:
+    """Return how a model thinks, where the API says it: by an effort if it can, since budgets are the older way."""
+    if _says(said, "thinking") is False:
+        return "none"
+    if _says(said, "thinking", "types", "adaptive"):
+        return "adaptive"
+    return "manual" if _says(said, "thinking", "types", "enabled") else None
+
+
+def _efforts(said: Any) -> tuple[str, ...]:
+    """Return the efforts that the API says a model takes."""
+    return tuple(level for level in _ALL_EFFORTS if _says(said, "effort", level))
 
 
 class ModelPage(msgspec.Struct):

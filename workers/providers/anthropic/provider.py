@@ -143,16 +143,8 @@ class AnthropicProvider:
         for _ in range(MAX_PAGES):
             page = await self._upstream.fetch("GET", path, None, ModelPage)
             for model in page.data:
-                facts = self._facts[model.id] = model.to_facts()
-                found.append(
-                    LocalModel(
-                        model.id,
-                        _seconds(model.created_at),
-                        model.max_input_tokens,
-                        ("chat",),
-                        max_output_tokens=facts.max_output,
-                    )
-                )
+                self._facts[model.id] = model.to_facts()
+                found.append(model.to_model(_seconds(model.created_at)))
             if not page.has_more or page.last_id is None:
                 break
             path = f"/v1/models?limit={PAGE_SIZE}&after_id={page.last_id}"

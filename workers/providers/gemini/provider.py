@@ -6,7 +6,7 @@ Not its OpenAI-compatible one, which knows no `top_k`, no safety reasons and no 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import msgspec
@@ -44,6 +44,17 @@ class _Model(msgspec.Struct, rename="camel"):
     name: str
     input_token_limit: int | None = None
     supported_generation_methods: list[str] | None = None
+    thinking: Any = None
+
+    def to_model(self) -> LocalModel:
+        """Return the model as it is announced."""
+        return LocalModel(
+            self.name.removeprefix("models/"),
+            context_length=self.input_token_limit,
+            endpoints=("chat",),
+            cannot=("reasoning_effort",) if self.thinking is False else (),
+            can=("reasoning_effort",) if self.thinking is True else (),
+        )
 
 
 class _ModelPage(msgspec.Struct, rename="camel"):
@@ -125,11 +136,7 @@ class GeminiProvider:
             token = page.next_page_token
             if not token:
                 break
-        return [
-            LocalModel(model.name.removeprefix("models/"), context_length=model.input_token_limit, endpoints=("chat",))
-            for model in found
-            if "generateContent" in (model.supported_generation_methods or ())
-        ]
+        return [model.to_model() for model in found if "generateContent" in (model.supported_generation_methods or ())]
 
     async def close(self) -> None:
         await self._upstream.close()

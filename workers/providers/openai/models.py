@@ -6,7 +6,8 @@ others say no more than a model's name.
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import UTC, date, datetime
+from typing import Any, Final
 
 import msgspec
 
@@ -57,6 +58,17 @@ class _Model(msgspec.Struct):
     meta: _Meta | None = None
     architecture: _Architecture | None = None
     status: _Status | None = None
+    shutdown_date: Any = None
+
+    @property
+    def shutdown(self) -> str:
+        """Return the day from which it is gone, as OpenAI says it (a date, or seconds since 1970); empty if unknown."""
+        try:
+            if isinstance(self.shutdown_date, int | float):
+                return datetime.fromtimestamp(self.shutdown_date, UTC).date().isoformat()
+            return date.fromisoformat(self.shutdown_date[:10]).isoformat()
+        except (TypeError, ValueError, OverflowError, OSError):
+            return ""
 
     @property
     def is_loaded(self) -> bool:
@@ -92,6 +104,7 @@ class ModelList(msgspec.Struct):
                 context_length=(model.meta and model.meta.n_ctx) or model.max_model_len,
                 endpoints=endpoints_of(model.id),
                 cannot=(*model.cannot, *template.cannot),
+                shutdown=model.shutdown,
                 is_loaded=model.is_loaded,
             )
             for model in self.data

@@ -320,6 +320,17 @@ def test_what_a_further_paid_api_does_not_offer_is_refused_with_the_reason(tmp_p
         with_groq(tmp_path, OPENAI).route(chat("groq/priced-only"))
 
 
+def test_what_an_api_says_of_a_model_goes_before_the_catalogue() -> None:
+    """The catalogue denies GPT-4.1 an effort: its API may know better, and may deny more."""
+    needs = {"reasoning_effort": "reasoning_effort"}
+    with pytest.raises(Unsupported):
+        router(OPENAI).route(chat("gpt-4.1", needs=needs))
+    can, cannot = LocalModel("gpt-4.1", can=("reasoning_effort",)), LocalModel("gpt-4.1", cannot=("images",))
+    assert router(BackendInfo("paid", "openai", "o", 4, (can,))).route(chat("gpt-4.1", needs=needs))
+    with pytest.raises(Unsupported):
+        router(BackendInfo("paid", "openai", "o", 4, (cannot,))).route(chat("gpt-4.1", needs={"images": "messages"}))
+
+
 def test_a_paid_model_without_a_price_is_refused(tmp_path: Any) -> None:
     """With a budget or without, since its cost would be a guess; the operator's price lets it through."""
     for limits in (BudgetLimits(all_nano_usd=1), BudgetLimits()):

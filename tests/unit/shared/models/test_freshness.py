@@ -43,3 +43,17 @@ def test_an_entry_that_nobody_looked_up_for_long_is_named() -> None:
     entries = {"a": ModelEntry(checked=date(2026, 8, 1)), "b": ModelEntry(), "c": ModelEntry(checked=TODAY)}
     findings = findings_of(Catalogue(models=entries), TODAY)
     assert [finding.model for finding in findings] == ["a", "b"]
+
+
+def test_what_a_makers_api_says_of_the_end_goes_before_the_catalogue() -> None:
+    """Earlier or later; of a model that the catalogue does not have there is nothing to be done."""
+    entry = ModelEntry(prompt_usd=1.0, checked=TODAY, sources=("s",), shutdown=date(2026, 12, 1))
+    catalogue = Catalogue(auto=AutoModels(paid=("gpt-a",)), models={"gpt-a": entry})
+    assert findings_of(catalogue, TODAY)
+    announced = {"gpt-a": date(2027, 12, 1), "gpt-other": TODAY}
+    assert findings_of(catalogue, TODAY, announced) == []
+    (relied_on, _) = findings_of(msgspec.structs.replace(catalogue, models={"gpt-a": NEVER}), TODAY, {"gpt-a": TODAY})
+    assert (relied_on.model, relied_on.is_urgent) == ("gpt-a", True)
+
+
+NEVER = ModelEntry(prompt_usd=1.0, checked=TODAY, sources=("s",))
