@@ -15,7 +15,7 @@ from shared.ids import job_id, new_request_id
 from shared.queue.placement import Candidate, PlacementOptions
 from shared.redis import scripts
 from shared.redis.client import next_message, subscription
-from shared.redis.names import queue_name, relay_channel, wake_channel
+from shared.redis.names import queue_name, relay_channel, since_key, wake_channel
 from shared.relay import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import JobDraft, Target
@@ -54,6 +54,7 @@ class Traffic:
     async def __aenter__(self) -> Self:
         # Somebody has to listen: a message without a subscriber costs Valkey less.
         channels = (self._channel, wake_channel(self._worker_id.hex()))
+        await self._redis.set(since_key(self._api_id.hex()), 0)
         self._listeners = [asyncio.create_task(self._listen(channel)) for channel in channels]
         return self
 

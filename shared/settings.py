@@ -109,6 +109,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.client_buffer_mib * 1024 * 1024)
 
     @property
+    def api_gone_s(self) -> float:
+        """Return after how many seconds without a sign of life an api process is judged dead.
+
+        Longer than it may be away from Redis: what it serves meanwhile is delivered.
+        """
+        return self.redis_outage_s + self.heartbeat_bound_s
+
+    @property
     def public_url(self) -> str:
         """Return the base URL that clients are told, ending in /v1."""
         if self.base_url:

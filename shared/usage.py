@@ -1,7 +1,7 @@
 """What the usage log says of a request, and the one way to close a request there.
 
 A request is open from its admission, in the same step, until somebody closes it: its worker, its api process, or a
-recorder for an api process that died. `lua/finish.lua` sees to it that one of them does; nobody else calls it.
+recorder for an api process that died. `lua/finish.lua` says whose word counts; nobody else calls it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from shared.redis.names import (
     open_requests,
     owner_of,
     running_key,
+    since_key,
+    verdict_key,
 )
 from shared.types import MOST_NAME_CHARS, JobDraft, Usage
 
@@ -140,11 +142,13 @@ class Closes(StrEnum):
     """Which requests a closing may close."""
 
     OPEN = "open"
-    """One that is open still: what an api process or a recorder says of it."""
+    """One that is open still, or was judged: what its api process says of it."""
     HELD = "held"
-    """One that is open and whose job is there: what a worker says of an attempt that its api did not give up."""
+    """One that is open and whose job is there, or was judged: what a worker says of an attempt not superseded."""
     NEW = "new"
     """Any: nobody knows whether it was opened."""
+    JUDGED = "judged"
+    """One that is open still: a recorder's verdict, which gives way to what anybody knows."""
 
 
 class Closing(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,10 +160,12 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         job_id: the attempt's job, which is removed.
         queue: where the job was claimed; empty where it is not running.
         record: the usage record as JSON; empty to leave the request open.
-        cost_nano_usd: what it cost, in billionths of a US dollar; None for what was reserved.
+        cost_nano_usd: what it cost, in billionths of a US dollar.
         owner: whose budget that counts for.
         budget: the key of the month's budget; empty where nothing is reserved and nothing was paid.
         closes: when it applies.
+        attempt: the number of the attempt that the record tells of; 0 where it tells of none.
+        admitted_ms: when the request was admitted.
     """
 
     api_id: str
@@ -167,10 +173,12 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     job_id: str
     queue: str = ""
     record: bytes = b""
-    cost_nano_usd: int | None = 0
+    cost_nano_usd: int = 0
     owner: str = ""
     budget: str = ""
     closes: Closes = Closes.OPEN
+    attempt: int = 0
+    admitted_ms: int = 0
 
     @classmethod
     def of(cls, record: UsageRecord, closes: Closes, *, api_id: str, job_id: str, queue: str = "") -> Self:
@@ -187,6 +195,8 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             owner=owner_of(record.key_id),
             budget=budget_key_at(record.admitted_ms) if settles else "",
             closes=closes,
+            attempt=record.attempts,
+            admitted_ms=record.admitted_ms,
         )
 
     def _call(self) -> tuple[list[str], list[str | bytes | int]]:
@@ -197,22 +207,24 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             job_key(self.job_id),
             in_progress_key(self.job_id),
             running_key(self.queue),
+            since_key(self.api_id),
+            verdict_key(self.request_id),
         ]
         if self.budget:
             # finish.lua settles where it is given this key, and leaves budgets alone else.
             keys.append(self.budget)
-        cost = "?" if self.cost_nano_usd is None else self.cost_nano_usd
-        return keys, [self.request_id, self.record, self.job_id, cost, self.owner, self.closes.value]
+        arguments: list[str | bytes | int] = [self.request_id, self.record, self.job_id, self.cost_nano_usd, self.owner]
+        return keys, [*arguments, self.closes.value, self.attempt, self.admitted_ms]
 
 
 def finish(pipeline: Pipeline, closing: Closing) -> None:
-    """Add a closing to a pipeline; its result is 1 where the request was closed by it, else 0."""
+    """Add a closing to a pipeline; its result is 1 where its record counts, else 0."""
     keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
     scripts.add(pipeline, scripts.FINISH, keys, *arguments)
 
 
 async def finish_now(redis: Redis, closing: Closing) -> bool:
-    """Close a request at once; return False where somebody did before, or the closing has no record.
+    """Close a request at once; return False where its record does not count, or it has none.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).

@@ -46,11 +46,22 @@ async def valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
 
 
 @pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """Return no further variables for every process; a module that needs some overrides this."""
+    return {}
+
+
+@pytest.fixture
 async def fleet(
-    tmp_path: Path, fleet_redis_url: str, database_url: str, upstream: NumberedUpstream
+    tmp_path: Path,
+    fleet_redis_url: str,
+    database_url: str,
+    upstream: NumberedUpstream,
+    fleet_environment: dict[str, str],
 ) -> AsyncIterator[Fleet]:
     """No process yet; bounds short enough for tests."""
-    environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
+    bounds = {"CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
+    environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, **bounds, **fleet_environment}
     async with Fleet(tmp_path, fleet_redis_url, database_url, environment) as empty:
         yield empty
 

@@ -172,6 +172,11 @@ class Proxy:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
+    def cut(self) -> None:
+        """End every connection; those that come then go on to `behind`."""
+        for task in self._connections:
+            task.cancel()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.handshakes += 1
         task = asyncio.ensure_future(self._forward(reader, writer))
@@ -181,7 +186,11 @@ class Proxy:
             await task
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind, answers = await asyncio.open_connection("127.0.0.1", self.behind)
+        try:
+            behind, answers = await asyncio.open_connection("127.0.0.1", self.behind)
+        except OSError:
+            writer.close()
+            return
         try:
             ways = [asyncio.ensure_future(_copy(reader, answers)), asyncio.ensure_future(_copy(behind, writer))]
             try:

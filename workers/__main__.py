@@ -54,7 +54,7 @@ async def run_recorder(settings: Settings, stop: asyncio.Event) -> None:
     redis = redis_client.connect(settings.redis_url or "")
     try:
         async with Database(settings.database_url or "") as database:
-            orphans = asyncio.create_task(close_orphans(redis, stop), name="orphans")
+            orphans = asyncio.create_task(close_orphans(redis, stop, settings.api_gone_s), name="orphans")
             await record(redis, database, stop)
             await orphans
     finally:

@@ -163,7 +163,7 @@ class WorkerProcess:
                 self.worker_id,
                 identity,
                 retain_s=self._settings.relay_retain_s,
-                dead_s=self._settings.heartbeat_bound_s,
+                dead_s=self._settings.api_gone_s,
                 on_dead=self._api_died,
             )
         return sender

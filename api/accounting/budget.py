@@ -185,10 +185,11 @@ class Budget(Following):
         while entries := await self._redis.xrange(USAGE_STREAM, min=after, count=PAGE):
             for _, fields in entries:
                 record = _paid(fields.get(b"r", b""), month)
+                if record is None:
+                    continue
                 # A request closed as orphaned may have a second entry that says how it ended: that one counts.
-                if record is not None and (
-                    record.request_id not in found or found[record.request_id].error_code == _ORPHANED
-                ):
+                known = found.get(record.request_id)
+                if known is None or record.attempts > known.attempts or known.error_code == _ORPHANED:
                     found[record.request_id] = record
             after = "(" + entries[-1][0].decode()  # "(" leaves that entry out
         return found

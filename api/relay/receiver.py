@@ -17,7 +17,7 @@ from api.relay.signals import RETRY_S, SignalSender
 from shared.errors import Draining, InternalFault, StreamBroken
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, next_message, subscription
-from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel
+from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel, since_key
 from shared.relay import EVERYTHING, ID_SIZE, CancelReason, Kind, Signal, decode_frames
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 1.0
+SINCE_LIFE_S: Final = 86_400
+"""Of a process that has ended: as long as somebody may still say how a request of it ended."""
 SETTLE_LOOK_S: Final = 0.02
 
 
@@ -237,22 +239,33 @@ class RelayReceiver:
 
     async def _beat(self) -> None:
         """Publish at each heartbeat that this process lives, and judge the silent workers."""
-        life_ms = int(self._settings.heartbeat_bound_s * 1000)
+        bound_s = self._settings.heartbeat_bound_s
         identity = self.api_id.hex()
+        since_ms: int | None = int(time.time() * 1000)
+        beat_at = time.monotonic()
         while True:
+            now = time.monotonic()
+            if now - beat_at > bound_s:
+                # This process was stopped for a while, and has not read yet what came meanwhile.
+                self._judging_from, self._connected_at = now + bound_s, now
+            beat_at = now
             pipeline = self._redis.pipeline(transaction=False)
-            pipeline.set(api_key(identity), b"1", px=life_ms)
+            pipeline.set(api_key(identity), b"1", px=int(bound_s * 1000))
             # At each beat, not once: a Redis that lost its data must learn of this process again.
             pipeline.sadd(API_SET, identity)
+            # Written anew, Redis has lost its data: it knows nothing of what was admitted before.
+            pipeline.set(since_key(identity), since_ms or int(time.time() * 1000), nx=True)
+            pipeline.expire(since_key(identity), SINCE_LIFE_S)
             # To ourselves: on an idle relay a subscription that hears nothing for a bound is dead (`next_message`).
             pipeline.publish(relay_channel(self.api_id), bytes(ID_SIZE))
             try:
                 await pipeline.execute()
+                since_ms = None
                 if self.connected and time.monotonic() > self._judging_from:
                     await self._judge.judge()
             except UNREACHABLE as error:
                 _log.warning("Redis does not answer (%s)", type(error).__name__)
-                self._judging_from = time.monotonic() + self._settings.heartbeat_bound_s
+                self._judging_from = time.monotonic() + bound_s
             self._end_outage()
             self._keep_alive()
             await asyncio.sleep(self._settings.heartbeat_s)

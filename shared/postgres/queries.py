@@ -96,8 +96,11 @@ ON CONFLICT (day, request_id) DO UPDATE SET
     usage_source = excluded.usage_source, cost_usd = excluded.cost_usd, attempts = excluded.attempts,
     wait_ms = excluded.wait_ms, first_token_ms = excluded.first_token_ms, duration_ms = excluded.duration_ms,
     admitted_at = excluded.admitted_at, count = excluded.count, recorded_at = now()
-WHERE (np_claw_api_usage.error_code = 'orphaned' AND excluded.error_code IS DISTINCT FROM 'orphaned')
-    OR excluded.count > np_claw_api_usage.count
+WHERE excluded.attempts > np_claw_api_usage.attempts
+    OR (excluded.attempts = np_claw_api_usage.attempts AND (
+        (np_claw_api_usage.error_code = 'orphaned' AND excluded.error_code IS DISTINCT FROM 'orphaned')
+        OR excluded.count > np_claw_api_usage.count
+    ))
 """
 LIST_USAGE: Final = """
 SELECT

@@ -71,6 +71,16 @@ def open_requests(api_id: str) -> str:
     return "claw:open:" + api_id
 
 
+def since_key(api_id: str) -> str:
+    """Name the key of since when Redis knows the requests of an api process, by its clock. `api_id` in hex digits."""
+    return "claw:since:" + api_id
+
+
+def verdict_key(request_id: str) -> str:
+    """Name the key of what a request was closed as by who did not know how it ended: attempt and cost, for a day."""
+    return "claw:verdict:" + request_id
+
+
 def worker_key(worker_id: str) -> str:
     """Name the key of what a live worker announces. `worker_id` in hex digits."""
     return "claw:worker:" + worker_id
@@ -109,6 +119,11 @@ def running_key(queue: str) -> str:
 def budget_key(month: str) -> str:
     """Name the hash of a month of UTC, as in `2026-11`: what was spent and is reserved, in billionths of US dollars."""
     return "claw:budget:" + month
+
+
+def reservation_field(request_id: str) -> str:
+    """Name the field of a budget that holds what a request has reserved. `request_id` in hex digits."""
+    return "r:" + request_id
 
 
 def budget_key_at(time_ms: int) -> str:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 
 from shared.redis import client as redis_client
 from shared.redis.names import queue_name
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from tests.upstreams.numbered import NumberedUpstream
 
 MOST = 3
+
+
+@pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """An api that is dead is soon judged so: Redis is never away for long here."""
+    return {"CLAW_REDIS_OUTAGE_S": "2"}
 
 
 async def test_the_waiting_jobs_of_a_dead_api_keep_nobody_out(

@@ -23,6 +23,12 @@ TOKEN = {"x-internal-token": INTERNAL_SECRET}
 
 
 @pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """An api that is dead is soon judged so: Redis is never away for long here."""
+    return {"CLAW_REDIS_OUTAGE_S": "2"}
+
+
+@pytest.fixture
 async def api(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> Process:
     """A gateway with a budget, a paid worker and no local one."""
     upstream.models = ["gpt-4.1"]

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 
 from shared.redis import client as redis_client
 from tests.fleet import Fleet, Process, chat, ready
@@ -15,6 +16,12 @@ from tests.upstreams.numbered import NumberedUpstream, words
 if TYPE_CHECKING:
     from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
+
+
+@pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """An api that is dead is soon judged so: Redis is never away for long here."""
+    return {"CLAW_REDIS_OUTAGE_S": "2"}
 
 
 def worker_of(fleet: Fleet) -> Process:

@@ -1,8 +1,9 @@
 """Closes the requests that a dead api process left open, so that every request is logged.
 
-A live api process renews `claw:api:<id>`. One whose key is gone on two looks `GONE_S` apart is dead: each record in
-its hash of open requests goes to the usage stream as orphaned. One recorder at a time looks, and forgets what it saw
-when it had no Redis in between: nobody is judged for the judge's own trouble.
+A live api process renews `claw:api:<id>`. One whose key is seen to be gone for as long as `Settings.api_gone_s`, by
+the clock of Redis, is judged dead: each record in its hash of open requests goes to the usage stream as orphaned. One
+recorder at a time looks, and forgets what it saw when it had no Redis in between: nobody is judged for the judge's own
+trouble. It may be wrong all the same, so `finish.lua` lets what others know replace what is written here.
 """
 
 from __future__ import annotations
@@ -10,16 +11,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.models.catalogue import NANO_USD
 from shared.process.tasks import wait_or
 from shared.queue.placement import MOST_ATTEMPTS
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import API_SET, JANITOR_LOCK, api_key, in_progress_key, job_key, open_requests
+from shared.redis.names import (
+    API_SET,
+    JANITOR_LOCK,
+    api_key,
+    budget_key_at,
+    in_progress_key,
+    job_key,
+    open_requests,
+    reservation_field,
+)
 from shared.usage import Closes, Closing, UsageRecord, finish_now
 from workers.recording.rows import ORPHANED
 
@@ -30,7 +40,6 @@ log: Final = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 5.0
 LOCK_S: Final = 15.0
-GONE_S: Final = 10.0
 LONGEST_GAP_S: Final = 30.0
 STATUS: Final = 499
 _SCAN_COUNT: Final = 200
@@ -38,9 +47,9 @@ _SCAN_COUNT: Final = 200
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
 
 
-async def close_orphans(redis: Redis, stop: asyncio.Event) -> None:
-    """Close orphans every `INTERVAL_S` seconds until `stop` is set."""
-    janitor = Janitor(redis)
+async def close_orphans(redis: Redis, stop: asyncio.Event, gone_s: float) -> None:
+    """Close orphans every `INTERVAL_S` seconds until `stop` is set; `gone_s` is as for `Janitor`."""
+    janitor = Janitor(redis, gone_s=gone_s)
     while not stop.is_set():
         await janitor.look()
         await wait_or(stop, INTERVAL_S)
@@ -55,7 +64,7 @@ class Janitor:
         gone_s: for how many seconds an api process must be seen to be gone.
     """
 
-    def __init__(self, redis: Redis, *, gone_s: float = GONE_S) -> None:
+    def __init__(self, redis: Redis, *, gone_s: float) -> None:
         self._redis = redis
         self._gone_s = gone_s
         self._token = secrets.token_hex(16).encode()
@@ -64,18 +73,23 @@ class Janitor:
 
     async def look(self) -> int:
         """Close the orphans of now; return how many. Redis being down is no error here."""
-        now = time.monotonic()
-        # This process stood still: what it saw before says nothing of now.
-        if now - self._looked_at > LONGEST_GAP_S:
-            self._missed.clear()
-        self._looked_at = now
         try:
+            now = await self._now()
+            # This process stood still, and what it saw before says nothing of now; or the time is another server's.
+            if not 0 <= now - self._looked_at <= LONGEST_GAP_S:
+                self._missed.clear()
+            self._looked_at = now
             if await self._holds_lock():
                 return await self._close_dead(now)
         except UNREACHABLE as error:
             log.info("cannot look for dead api processes now: %s", type(error).__name__)
         self._missed.clear()
         return 0
+
+    async def _now(self) -> float:
+        """Return the time of Redis, in seconds."""
+        seconds, microseconds = await self._redis.time()
+        return float(seconds + microseconds / 1e6)
 
     async def leave(self) -> None:
         """Release the lock, so that another process can look."""
@@ -103,31 +117,36 @@ class Janitor:
             api_id: self._missed.get(api_id, now) for api_id, there in zip(api_ids, alive, strict=True) if not there
         }
         dead = [api_id for api_id, since in self._missed.items() if now - since >= self._gone_s]
-        return sum([await self._close_all(api_id) for api_id in dead])
+        return sum([await self._close_all(api_id, now) for api_id in dead])
 
-    async def _close_all(self, api_id: str) -> int:
+    async def _close_all(self, api_id: str, now: float) -> int:
         closed = 0
         async for request, raw in self._redis.hscan_iter(open_requests(api_id), count=_SCAN_COUNT):
-            closed += await self._close(api_id, request.decode(), raw)
+            closed += await self._close(api_id, request.decode(), raw, now)
         # Last: should this process end before, the next one finds what is still open.
         await self._redis.srem(API_SET, api_id)  # type: ignore[misc]  # typed for both clients
         level = logging.WARNING if closed else logging.INFO
         log.log(level, "api process %s is gone; %d of its requests were closed as orphaned", api_id, closed)
         return closed
 
-    async def _close(self, api_id: str, request: str, raw: bytes) -> int:
+    async def _close(self, api_id: str, request: str, raw: bytes, now: float) -> int:
         """Close one request; 1 if nobody did before. A record that cannot be read goes on as it is, to be rejected."""
         names = [f"{request}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
         record = _decoded(raw)
-        closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw)
+        closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw, closes=Closes.JUDGED)
         if record is not None:
-            closing = Closing.of(_orphaned(record), Closes.OPEN, api_id=api_id, job_id=names[0])
-        # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
-        if await self._redis.exists(*map(in_progress_key, names)):
-            closing = msgspec.structs.replace(closing, cost_nano_usd=None)
+            # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
+            has_begun = await self._redis.exists(*map(in_progress_key, names))
+            held = await self._held(record) if has_begun else 0
+            closing = Closing.of(_orphaned(record, held, now), Closes.JUDGED, api_id=api_id, job_id=names[0])
         closed = await finish_now(self._redis, closing)
         await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
         return int(closed)
+
+    async def _held(self, record: UsageRecord) -> int:
+        """Return what a request has reserved of the budget, in billionths of a US dollar."""
+        field = reservation_field(record.request_id)
+        return int(await self._redis.hget(budget_key_at(record.admitted_ms), field) or 0)  # type: ignore[misc]
 
 
 def _decoded(raw: bytes) -> UsageRecord | None:
@@ -137,7 +156,9 @@ def _decoded(raw: bytes) -> UsageRecord | None:
         return None
 
 
-def _orphaned(record: UsageRecord) -> UsageRecord:
-    """Return the record of an open request as it is closed."""
-    duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)
-    return msgspec.structs.replace(record, status=STATUS, error_code=ORPHANED, duration_ms=duration_ms)
+def _orphaned(record: UsageRecord, held: int, now: float) -> UsageRecord:
+    """Return the record of an open request as it is closed, at a time in seconds; only paid attempts reserve."""
+    closed = msgspec.structs.replace(
+        record, status=STATUS, error_code=ORPHANED, duration_ms=max(0, int(now * 1000) - record.admitted_ms)
+    )
+    return msgspec.structs.replace(closed, tier="paid", cost_usd=held / NANO_USD) if held else closed

@@ -97,15 +97,22 @@ def from_record(record: UsageRecord) -> UsageRow:
 def unique(rows: Iterable[UsageRow]) -> list[UsageRow]:
     """Return one row for each (day, request id), in that order: one upsert takes them, and two cannot deadlock.
 
-    Of rows with the same id one that is not orphaned wins, one that stands for more requests, else the first.
+    Of rows with the same id the one that is better known wins (`queries.UPSERT_USAGE`), else the first.
     """
     kept: dict[tuple[date, UUID], UsageRow] = {}
     for row in rows:
         key = (row.day, row.request_id)
-        if key not in kept or kept[key].error_code == ORPHANED or row.stands_for > kept[key].stands_for:
+        if key not in kept or _is_better_known(row, kept[key]):
             kept[key] = row
     # In one order in every recorder, so that two upserts lock rows alike.
     return [kept[key] for key in sorted(kept)]
+
+
+def _is_better_known(row: UsageRow, kept: UsageRow) -> bool:
+    """Return whether a row tells of a later attempt, is no verdict as the other one is, or stands for more requests."""
+    if row.attempts != kept.attempts:
+        return row.attempts > kept.attempts
+    return (kept.error_code == ORPHANED != row.error_code) or row.stands_for > kept.stands_for
 
 
 def last_uses(rows: Iterable[UsageRow]) -> dict[str, datetime]:

@@ -157,6 +157,10 @@ class RelaySender:
         await end_all(self._task)
 
     def _drop(self, stream: OutgoingStream) -> None:
+        """Forget what was not acknowledged; how it ended is still said, as soon as Redis takes it."""
+        if stream.closing is not None:
+            stream.acknowledge(stream.next)
+            return
         self.streams.pop(stream.key, None)
         self._pending.pop(stream.key, None)
         self._waiting.pop(stream.key, None)

@@ -69,7 +69,7 @@ async def claim_as(redis: Redis, worker: str, queue: str, count: int = 1) -> lis
     return [msgspec.json.decode(raw)["k"] for raw in claimed[1::3]]
 
 
-async def finish(redis: Redis, request: JobDraft, queue: str, cost: int | None, closes: Closes = Closes.OPEN) -> bool:
+async def finish(redis: Redis, request: JobDraft, queue: str, cost: int, closes: Closes = Closes.OPEN) -> bool:
     """Close a request of a paid API, as its worker does."""
     name = job_id(request.request_id, request.attempt)
     record = msgspec.structs.replace(record_of(request), tier="paid")

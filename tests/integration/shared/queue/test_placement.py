@@ -190,13 +190,6 @@ async def test_what_was_reserved_is_settled_by_what_it_cost(redis: Redis) -> Non
         await put(redis, at("paid", "paid", cost_nano_usd=1), limits=limits)
 
 
-async def test_in_doubt_what_was_reserved_counts_as_spent(redis: Redis) -> None:
-    """The worker died during the call: the money may be gone."""
-    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=BudgetLimits(all_nano_usd=1000))
-    await finish(redis, request, "paid", None)
-    assert await budget(redis) == {"spent": 900, f"spent:{KEY}": 900}
-
-
 async def test_a_keys_own_budget_binds_it_alone(redis: Redis) -> None:
     """Another key still pays."""
     await put(redis, at("paid", "paid", cost_nano_usd=80), limits=BudgetLimits(key_nano_usd=100))

@@ -10,8 +10,11 @@ import msgspec
 import pytest
 
 from shared.ids import new_request_id
+from shared.queue.placement import BudgetLimits
 from shared.redis.names import API_SET, USAGE_STREAM, api_key, open_requests
 from shared.usage import UsageRecord
+from tests.integration.shared.queue import sample_jobs
+from tests.integration.shared.queue.sample_jobs import at, budget, claim, put
 from workers.recording import orphans
 from workers.recording.orphans import Janitor
 
@@ -21,19 +24,18 @@ if TYPE_CHECKING:
 API = "ab" * 16
 
 
+GONE_S = 10.0
+
+
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The janitor's clock, in seconds: its one element."""
-    now = [1000.0]
+def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock of Redis as the janitor reads it, in seconds: its one element."""
+    now = [time.time()]
 
-    class Clock:
-        time = staticmethod(time.time)
+    async def read() -> tuple[int, int]:
+        return int(now[0]), int(now[0] % 1 * 1e6)
 
-        @staticmethod
-        def monotonic() -> float:
-            return now[0]
-
-    monkeypatch.setattr(orphans, "time", Clock)
+    monkeypatch.setattr(redis, "time", read)
     return now
 
 
@@ -59,7 +61,7 @@ async def closed_records(redis: Redis) -> list[UsageRecord]:
 async def test_a_dead_apis_requests_are_closed_on_the_second_look(redis: Redis, clock: list[float]) -> None:
     """Once each, as orphaned, with the time since their admission; then the process is forgotten."""
     opened = await open_request(redis)
-    janitor = Janitor(redis)
+    janitor = Janitor(redis, gone_s=GONE_S)
     assert await janitor.look() == 0
     clock[0] += 5
     assert await janitor.look() == 0
@@ -67,7 +69,7 @@ async def test_a_dead_apis_requests_are_closed_on_the_second_look(redis: Redis, 
     assert await janitor.look() == 1
     (closed,) = await closed_records(redis)
     assert (closed.request_id, closed.status, closed.error_code) == (opened.request_id, 499, "orphaned")
-    assert 3000 <= closed.duration_ms < 60_000
+    assert 10_000 <= closed.duration_ms < 60_000
     assert await redis.scard(API_SET) == 0  # type: ignore[misc]
     clock[0] += 10
     assert await janitor.look() == 0
@@ -81,7 +83,7 @@ async def test_an_api_that_left_nothing_open_is_no_warning(
     caplog.set_level(logging.INFO)
     await redis.sadd(API_SET, "cd" * 16)  # type: ignore[misc]
     await open_request(redis)
-    janitor = Janitor(redis)
+    janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
     clock[0] += 10
     await janitor.look()
@@ -93,7 +95,7 @@ async def test_a_live_api_keeps_its_requests(redis: Redis, clock: list[float]) -
     """However long they take."""
     await open_request(redis)
     await redis.set(api_key(API), "1")
-    janitor = Janitor(redis)
+    janitor = Janitor(redis, gone_s=GONE_S)
     for _ in range(5):
         assert await janitor.look() == 0
         clock[0] += 10
@@ -103,7 +105,7 @@ async def test_a_live_api_keeps_its_requests(redis: Redis, clock: list[float]) -
 async def test_an_api_that_comes_back_starts_from_nothing(redis: Redis, clock: list[float]) -> None:
     """Two short absences are not one long one."""
     await open_request(redis)
-    janitor = Janitor(redis)
+    janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
     await redis.set(api_key(API), "1")
     clock[0] += 10
@@ -118,7 +120,7 @@ async def test_nobody_is_judged_after_the_judge_was_away(
 ) -> None:
     """Without Redis, or asleep: what was seen before does not count."""
     await open_request(redis)
-    janitor = Janitor(redis)
+    janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
     with monkeypatch.context() as patch:
 
@@ -139,7 +141,7 @@ async def test_nobody_is_judged_after_the_judge_was_away(
 async def test_one_janitor_looks_and_another_follows_it(redis: Redis, clock: list[float]) -> None:
     """The second starts from nothing when the first leaves."""
     await open_request(redis)
-    first, second = Janitor(redis), Janitor(redis)
+    first, second = Janitor(redis, gone_s=GONE_S), Janitor(redis, gone_s=GONE_S)
     for janitor in (first, second):
         assert await janitor.look() == 0
     clock[0] += 10
@@ -156,8 +158,27 @@ async def test_many_and_malformed_open_records_are_all_closed(redis: Redis, cloc
     for _ in range(500):
         await open_request(redis)
     await redis.hset(open_requests(API), "odd", "no json")  # type: ignore[misc]
-    janitor = Janitor(redis)
+    janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
     clock[0] += 10
     assert await janitor.look() == 501
     assert await redis.exists(open_requests(API)) == 0
+
+
+async def test_in_doubt_what_was_reserved_counts_as_spent(redis: Redis, clock: list[float]) -> None:
+    """The call of one had begun, and the money may be gone: budget and log say so. Another one only waited."""
+    limits = BudgetLimits(all_nano_usd=5000)
+    paid = at("paid", "paid", cost_nano_usd=900)
+    requests = [(await put(redis, paid, limits=limits))[1] for _ in range(2)]
+    (begun,) = await claim(redis, "paid")
+    await redis.sadd(API_SET, sample_jobs.API)  # type: ignore[misc]
+    janitor = Janitor(redis, gone_s=GONE_S)
+    await janitor.look()
+    clock[0] += GONE_S
+    assert await janitor.look() == 2
+    costs = {record.request_id: (record.tier, record.cost_usd) for record in await closed_records(redis)}
+    assert costs == {
+        request.request_id: ("paid", 900e-9) if request.request_id == begun["request_id"] else ("", 0.0)
+        for request in requests
+    }
+    assert await budget(redis) == {"spent": 900, f"spent:{sample_jobs.KEY}": 900}

@@ -27,9 +27,18 @@ SAMPLES = {
     "backend": "gpu:11434",
     "name": "one@example.com",
     "call_id": "call_1",
+    "request_id": "ab" * 16,
     "priority": 1,
 }
-NOT_KEYS = {"relay_channel", "control_channel", "wake_channel", "owner_of", "backend_of", "budget_key_at"}
+NOT_KEYS = {
+    "relay_channel",
+    "control_channel",
+    "wake_channel",
+    "owner_of",
+    "backend_of",
+    "budget_key_at",
+    "reservation_field",
+}
 """Functions that name a channel, or build on another."""
 CHANNELS = {"NEWS_CHANNEL"}
 

@@ -1,0 +1,131 @@
+"""Whose word counts when several parties close one request, in any order, each as often as it likes."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import pytest
+
+from shared.ids import job_id
+from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
+from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key
+from shared.types import JobDraft
+from shared.usage import Closes, Closing, finish_now
+from tests.integration.shared.queue.sample_jobs import API, at, budget, claim, draft, put, record_of
+from workers.recording.rows import ORPHANED, UsageRow, from_json, unique
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+HELD = 900
+LIMITS = BudgetLimits(all_nano_usd=10_000)
+PAID = at("paid", "paid", cost_nano_usd=HELD)
+
+
+class Party(NamedTuple):
+    """Who closes the request: the attempt it tells of (0: none), and what that cost by its word."""
+
+    closes: Closes
+    attempt: int
+    cost: int
+
+
+JUDGE = Party(Closes.JUDGED, 0, HELD)
+
+
+async def speak(redis: Redis, request: JobDraft, party: Party) -> None:
+    """Close the request as a party does."""
+    is_judge = party.closes is Closes.JUDGED
+    record = msgspec.structs.replace(
+        record_of(request),
+        tier="paid",
+        attempts=party.attempt,
+        status=499 if is_judge else 200,
+        error_code=ORPHANED if is_judge else None,
+        cost_usd=party.cost / 1e9,
+    )
+    name = job_id(request.request_id, max(1, party.attempt))
+    await finish_now(redis, Closing.of(record, party.closes, api_id=API, job_id=name, queue="paid"))
+
+
+async def open_request(redis: Redis, attempts: int) -> JobDraft:
+    """Admit a paid request of an api that Redis has known for long; its last attempt runs, those before were lost."""
+    request = draft()
+    await redis.set(since_key(API), request.admitted_ms - 1000)
+    await put(redis, PAID, request=request, limits=LIMITS)
+    await claim(redis, "paid")
+    if attempts == 2:
+        name = job_id(request.request_id, 1)
+        await redis.delete(job_key(name), in_progress_key(name))
+        second = msgspec.structs.replace(request, attempt=2)
+        await enqueue(redis, second, [PAID], options=PlacementOptions(limits=LIMITS, most_waiting=10))
+        await claim(redis, "paid")
+    return request
+
+
+async def lose_everything(redis: Redis, request: JobDraft) -> None:
+    """Empty Redis; its api says at its next heartbeat since when Redis knows its requests."""
+    await redis.flushall()
+    if random.random() < 0.5:
+        await redis.set(since_key(API), request.admitted_ms + random.randint(1, 2000))
+
+
+async def logged(redis: Redis) -> list[UsageRow]:
+    """The rows of the usage log, from what is in the stream."""
+    return unique(from_json(fields[b"r"]) for _, fields in await redis.xrange(USAGE_STREAM))
+
+
+def expected(words: list[Party], attempts: int, *, is_lost: bool) -> Party | None:
+    """The party whose word is the log's in the end: of the last attempt, of the lost one, or the judge."""
+    heard: list[Party] = []
+    for party in words:
+        if party.attempt == attempts:
+            return next(found for found in words if found.attempt == attempts)
+        # Superseded while its request is open; what was judged or lost is nobody's, until its last attempt speaks.
+        if (party is JUDGE and not is_lost) or (party is not JUDGE and (is_lost or JUDGE in heard)):
+            heard.append(party)
+    return max(heard, key=lambda party: party.attempt, default=None)
+
+
+@pytest.mark.parametrize("seed", range(150))
+async def test_one_row_with_what_the_most_knowing_said_and_the_budget_with_it(redis: Redis, seed: int) -> None:
+    """A recorder, an api and one or two workers, in any order and again and again; Redis may have lost its data."""
+    random.seed(seed)
+    attempts, is_lost = random.choice([1, 2]), random.random() < 0.4
+    request = await open_request(redis, attempts)
+    if is_lost:
+        await lose_everything(redis, request)
+    workers = [Party(Closes.HELD, attempt, 100 * attempt + 7) for attempt in range(1, attempts + 1)]
+    parties = [JUDGE, Party(Closes.OPEN, attempts, 50), *workers]
+    words = random.choices(parties, k=random.randint(1, 8))
+    for party in words:
+        await speak(redis, request, party)
+    last = expected(words, attempts, is_lost=is_lost)
+    rows = await logged(redis)
+    assert [(row.attempts, round(row.cost_usd * 1e9)) for row in rows] == (
+        [] if last is None else [(last.attempt, last.cost)]
+    )
+    sums = await budget(redis)
+    held_still = HELD if last is None and not is_lost else 0
+    assert (sums.get("spent", 0), sums.get("held", 0)) == (0 if last is None else last.cost, held_still)
+
+
+async def test_what_was_closed_is_not_closed_again(redis: Redis) -> None:
+    """Redis has known the request ever since it was admitted: a second word about it is an echo."""
+    request = await open_request(redis, 1)
+    worker = Party(Closes.HELD, 1, 107)
+    for party in (worker, worker, Party(Closes.OPEN, 1, 50), JUDGE):
+        await speak(redis, request, party)
+    assert await redis.xlen(USAGE_STREAM) == 1
+    assert (await budget(redis))["spent"] == 107
+    assert await redis.keys("claw:verdict:*") == []
+
+
+async def test_no_verdict_is_kept_for_ever(redis: Redis) -> None:
+    """A day is longer than anybody is silent."""
+    request = await open_request(redis, 1)
+    await speak(redis, request, JUDGE)
+    (key,) = await redis.keys("claw:verdict:*")
+    assert 0 < await redis.ttl(key) <= 86_400
