@@ -113,5 +113,5 @@ def _add_headers(app: Quart, settings: Settings) -> None:
         response.headers["x-request-id"] = "req_" + g.request_id
         origin = cors.allowed_origin(request.headers.get("origin"), settings.cors_origins)
         if origin is not None:
-            cors.mark(response, origin)
+            cors.allow(response, origin)
         return response

@@ -139,7 +139,7 @@ class Gateway:
             text = f"{type(error).__name__}: {error}"
             # Once, not at each try.
             if text != self.schema_failure:
-                _log.error("the database cannot be brought to the newest schema: %s", text)
+                _log.error("the database cannot be migrated to the newest schema: %s", text)
             return text
         return None
 

@@ -60,12 +60,12 @@ def install_model(*, model: str | None, auto: bool, no_wait: bool, host: str | N
     minutes = answer["estimated_minutes"]
     click.echo(f"Installing {name} on {where}" + (f", about {minutes} min." if minutes else "."))
     if no_wait:
-        click.echo("See how far it is: nself claw models status")
+        click.echo("Follow it with: nself claw models status")
         return
     try:
         size_bytes = follow_pull(lambda: _overview(where), name, where)
     except KeyboardInterrupt:
-        click.echo(f"\n{name} goes on being installed. See how far it is: nself claw models status", err=True)
+        click.echo(f"\n{name} is still being installed. Follow it with: nself claw models status", err=True)
         raise SystemExit(130) from None
     click.echo(f"{name} is installed ({decimal(size_bytes)}).")
 

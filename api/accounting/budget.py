@@ -202,7 +202,7 @@ class Budget(Following):
             await self._warn(month)
         except (DatabaseUnavailable, *UNREACHABLE) as error:
             if not self._failed:
-                _log.warning("what was spent this month cannot be looked up yet: %s", error or type(error).__name__)
+                _log.warning("this month's spending cannot be read yet: %s", error or type(error).__name__)
             self._failed = True
         else:
             self._failed = False

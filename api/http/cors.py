@@ -43,7 +43,7 @@ def preflight(asked: Headers) -> Response:
     return response
 
 
-def mark(response: Response, origin: str) -> None:
+def allow(response: Response, origin: str) -> None:
     """Allow a browser of `origin` to read the response."""
     response.headers["access-control-allow-origin"] = origin
     response.headers["access-control-expose-headers"] = _EXPOSED

@@ -111,7 +111,7 @@ class IncomingStream:
                 self.target = _target_decoder.decode(payload)
             return
         else:
-            raise ValueError(f"there are no such frames as those of kind {kind}")
+            raise ValueError(f"unknown kind of frame: {kind}")
         self._wake()
 
     def move(self, target: Target) -> None:

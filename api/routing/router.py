@@ -72,7 +72,7 @@ class Router:
         """
         found = self.live(self._candidates(request))
         if not found:
-            raise Overloaded("What could serve this request has just gone.", code="no_worker", retry_after_s=1)
+            raise Overloaded("The workers for this request have just gone.", code="no_worker", retry_after_s=1)
         return found
 
     def live(self, candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -120,7 +120,7 @@ class RoutingTable(Following):
                 self._tiers = _tiers_of(_rules_of(await self._database.fetch(queries.LIST_ROUTING)))
         except DatabaseUnavailable as error:
             if not self.is_behind:
-                _log.warning("the routing configuration cannot be read, what was last read holds: %s", error)
+                _log.warning("the routing configuration cannot be read, the last one stays in effect: %s", error)
             self.is_behind = True
         else:
             self.is_behind = False

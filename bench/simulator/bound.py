@@ -1,12 +1,12 @@
 """What no router could pay less than, whatever it knew: a lower bound that its own prices prove.
 
-A router that knows all arrivals, sizes and service times decides for each request whether it begins at a host at home
-or in a free project within the longest wait, or is paid for. Three things of that problem are dropped, each in the
+A router that knows all arrivals, sizes and service times decides for each request whether it begins at a local
+host or in a free project within the longest wait, or is paid for. Three things of that problem are dropped, each in the
 router's favour, so that what remains pays no more: the hosts' work is counted together and by `bucket_s`, not moment by
 moment (a request still begins in time and runs on one host without a pause); the projects' quotas are counted together
 and by clock minutes, not sliding ones, prompt tokens not at all; and requests are divisible.
 
-For what remains, any prices of home's work, of a minute's quota and of the day's prove a bound (weak duality of linear
+For what remains, any prices of local work, of a minute's quota and of the day's prove a bound (weak duality of linear
 programs): all requests together save at most the worth of all capacity at those prices and, each request for itself,
 what its cost exceeds its cheapest place by. The prices are found by descent. How well decides how tight the bound is,
 not whether it holds.
@@ -44,7 +44,7 @@ class _Place(NamedTuple):
 
 
 class _Asking(NamedTuple):
-    """A request: what it costs, the places at home whose price may be the lowest, the minutes it may begin in."""
+    """A request: what it costs, local places whose price may be the lowest, the minutes it may begin in."""
 
     cost: int
     places: tuple[_Place, ...]
@@ -64,7 +64,7 @@ class LowerBound:
     Args:
         requests: of the day.
         site: what can serve them.
-        bucket_s: by how many seconds home's work is counted; fewer make the bound tighter, and take longer.
+        bucket_s: by how many seconds local work is counted; fewer make the bound tighter, and take longer.
     """
 
     def __init__(self, requests: Sequence[Request], site: Site, bucket_s: float = BUCKET_S) -> None:

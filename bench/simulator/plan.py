@@ -25,7 +25,7 @@ class Rule(NamedTuple):
     """What is left to choose where there are several free ways.
 
     Args:
-        wait_share: how much of the longest wait is spent at home before a free project is taken.
+        wait_share: how much of the longest wait is spent at the local tier before a free project is taken.
         by_end: whether the host is taken that ends first, or else the one that begins first.
     """
 

@@ -1,4 +1,4 @@
-"""What serves a simulated day: hosts at home with slots, free Gemini projects with quotas, a paid API with prices."""
+"""What serves a simulated day: local hosts with slots, free Gemini projects with quotas, a paid API with prices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.types import Tier, Usage
 if TYPE_CHECKING:
     from bench.simulator.load import Request
 
-LOCAL_MODEL: Final = "home"
+LOCAL_MODEL: Final = "local-model"
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class Site:
     """Everything that can serve.
 
     Args:
-        hosts: at home.
+        hosts: of the local tier.
         projects: free Gemini projects, each with one account and the catalogue's quotas.
-        wait_s: for how long a request may wait at home before another tier is better, in seconds.
+        wait_s: for how long a request may wait at the local tier before another tier is better, in seconds.
         catalogue: quotas, prices, and what `auto` uses.
     """
 

@@ -134,8 +134,8 @@ async def ask(redis: Redis, queue: str, operation: ModelOperation) -> ModelOpera
 
 async def operation_for(redis: Redis, queue: str, model: str) -> ModelOperation | None:
     """Return the last operation for a model, by its canonical name."""
-    words = await redis.hget(library_operations(queue), model.casefold())  # type: ignore[misc]
-    return next(iter(_decoded_operations([words] if words else [])), None)
+    found = await redis.hget(library_operations(queue), model.casefold())  # type: ignore[misc]
+    return next(iter(_decoded_operations([found] if found else [])), None)
 
 
 async def lead(redis: Redis, queue: str, worker_id: str, life_s: float) -> list[ModelOperation] | None:
@@ -144,8 +144,8 @@ async def lead(redis: Redis, queue: str, worker_id: str, life_s: float) -> list[
     None where another worker is the leader.
     """
     keys = [library_leader(queue), library_operations(queue)]
-    words = await scripts.run(redis, scripts.OPERATIONS_LEAD, keys, worker_id, int(life_s * 1000))
-    return None if words is None else _decoded_operations(words)
+    operations = await scripts.run(redis, scripts.OPERATIONS_LEAD, keys, worker_id, int(life_s * 1000))
+    return None if operations is None else _decoded_operations(operations)
 
 
 async def leave(redis: Redis, queue: str, worker_id: str) -> None:
@@ -178,20 +178,20 @@ async def publish(redis: Redis, queue: str, state: LibraryState, life_s: float) 
     await redis.set(library_state(queue), msgspec.json.encode(state), px=int(life_s * 1000))
 
 
-def _decoded_state(words: bytes | None) -> LibraryState | None:
+def _decoded_state(payload: bytes | None) -> LibraryState | None:
     """Decode a library's state; return None for one of another version too: its leader publishes it again."""
     try:
-        return None if words is None else _state_decoder.decode(words)
+        return None if payload is None else _state_decoder.decode(payload)
     except msgspec.MsgspecError:
         return None
 
 
-def _decoded_operations(words: Sequence[bytes]) -> list[ModelOperation]:
+def _decoded_operations(payloads: Sequence[bytes]) -> list[ModelOperation]:
     """Decode the operations, without those of another version, which expire."""
     operations = []
-    for word in words:
+    for payload in payloads:
         try:
-            operations.append(_operation_decoder.decode(word))
+            operations.append(_operation_decoder.decode(payload))
         except msgspec.MsgspecError:
             # Of a newer version while both run: that version's leader carries it out.
             continue

@@ -13,12 +13,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from api.relay.delivery import Delivery
+from api.relay.incoming import IncomingStream
+from api.requests.context import RequestContext
+from api.requests.lifecycle import InflightRequest
+from api.requests.queued_job import QueuedJob
 from cli.up.ports import free_port
+from shared.openai.request import ChatRequest
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyStore
 from shared.redis import client as redis_client
+from shared.types import Job, JobDraft
+from shared.usage import UsageRecord
 from tests.chaos.soak import STATUS, Client, SoakUpstream, kinds
 from tests.fleet import Fleet, Process, ready
+from workers.accounts.account import Lease
+from workers.attempts.attempt import Attempt
+from workers.relay.outgoing import OutgoingStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -39,7 +50,13 @@ MORE_TASKS = 20
 MORE_OBJECTS = 100  # of one class of ours
 MORE_RSS_KIB = 6 * 1024  # 1 MiB was seen; 0.35 KiB for each request would be more
 MORE_REDIS_KIB = 4 * 1024
-GONE = ("Inbound", "Exchange", "Call", "Attempt", "Stream", "ChatRequest", "UsageRecord", "Job", "JobDraft")
+GONE = {
+    f"{kind.__module__}.{kind.__qualname__}"
+    for kind in (
+        RequestContext, InflightRequest, QueuedJob, IncomingStream, Delivery,
+        Attempt, OutgoingStream, Lease, ChatRequest, UsageRecord, Job, JobDraft,
+    )
+}  # fmt: skip
 """Of these none may be left soon after the last request: as soon as the last frames are acknowledged."""
 
 
@@ -136,7 +153,7 @@ class Soak:
             return Counter(json.loads(file.read_text()))
 
         async def none_is_left() -> bool:
-            left = {kind: count for kind, count in (await living()).items() if kind.rpartition(".")[2] in GONE}
+            left = {kind: count for kind, count in (await living()).items() if kind in GONE}
             self.left = f"{name} still has {left}"
             return not left
 

@@ -176,8 +176,8 @@ class GeminiAccounts:
             account = before.get((one.id, one.fingerprint, one.scope))
             if account is None:
                 provider = self._provider_for(api_key)
-                name, mark, scope = one.account_email, one.fingerprint, one.scope
-                account = Account(one.id, provider, fingerprint=mark, name=name, scope=scope)
+                name, scope = one.account_email, one.scope
+                account = Account(one.id, provider, fingerprint=one.fingerprint, name=name, scope=scope)
             account.quota = quota
             after.append(account)
         if tuple(after) != self._accounts.all:
@@ -233,15 +233,15 @@ class GeminiAccounts:
 
 
 def _known(account_id: str, name: str, project: str | None, api_key: str, *, is_stored: bool = False) -> KnownAccount:
-    mark = fingerprint(api_key) if api_key else ""
+    own = fingerprint(api_key) if api_key else ""
     return KnownAccount(
         id=account_id,
         account_email=name,
         source="stored" if is_stored else "environment",
         # The same key twice is one quota, and so are the keys of one project.
-        scope=f"project:{project}" if project else f"key:{mark}",
+        scope=f"project:{project}" if project else f"key:{own}",
         project=project,
-        fingerprint=mark,
+        fingerprint=own,
         can_open=bool(api_key),
     )
 

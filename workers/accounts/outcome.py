@@ -63,7 +63,8 @@ class Refusal(msgspec.Struct, frozen=True):
 
     Args:
         why: of the account that is back first. `minute` and `day`: our own count, or the upstream's word, of a minute's
-            quota; our own count of a day's. `told`: the upstream's word of a day's. `cooling`, `failing`, `rejected`.
+            quota; our own count of a day's. `day_reported`: the upstream's word of a day's. Else `cooling`, `failing`
+            or `rejected`.
         wait_ms: after how long that may be over.
         closed_ms: until when the backend can serve nothing of this model, 0 where only this prompt is too long.
         quota_wait_ms: to `last` alone: after how long a minute's quota is back, worth waiting for; else 0.
@@ -109,7 +110,7 @@ def refused(refusal: Refusal) -> GatewayError:
         return Rejected("The model server refused the gateway's credential.")
     if refusal.why == "failing":
         return Unavailable("The model server has failed repeatedly and is left alone for now.", retry_after_s=wait_s)
-    if refusal.why in {"minute", "day", "told"}:
+    if refusal.why in {"minute", "day", "day_reported"}:
         return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
     return Throttled("The model server is at its rate limit.", retry_after_s=wait_s)
 

@@ -179,7 +179,7 @@ class Accounts:
             accounts, replaced = list(self._accounts), self._replaced
             if not accounts:
                 raise Unavailable("No account is configured for this model.", code="no_account")
-            if self._is_plain and not self._state.is_marked(model):
+            if self._is_plain and not self._state.was_closed(model):
                 return Lease(accounts[0], model, None, self._answered)
             # Equals in random order, so that all are used alike.
             random.shuffle(accounts)

@@ -42,7 +42,7 @@ class SharedState:
         self._store = store
         self._catalogue = catalogue
         self._log = log
-        self._marks: dict[str, int] = {}
+        self._closed_until: dict[str, int] = {}
         self._away_until = 0.0
         self._outage = OutageLog(_log, "Redis", "accounts")
         self.on_change: Callable[[], None] | None = None
@@ -52,23 +52,23 @@ class SharedState:
         """Return whether uses are counted."""
         return self._catalogue is not None
 
-    def is_marked(self, model: str) -> bool:
+    def was_closed(self, model: str) -> bool:
         """Return whether something was known against a model, or against all, at the last look."""
-        return not {model, ""}.isdisjoint(self._marks)
+        return not {model, ""}.isdisjoint(self._closed_until)
 
     def closed_ms(self) -> dict[str, int]:
         """Return until when no account can serve a model, in ms since 1970; `""` stands for every model."""
         now_ms = time.time() * 1000
-        return {model: until for model, until in sorted(self._marks.items()) if until > now_ms}
+        return {model: until for model, until in sorted(self._closed_until.items()) if until > now_ms}
 
     def closed_s(self, model: str) -> float:
         """Return for how many seconds no account can serve a model, as far as is known; 0 where one can."""
-        until_ms = max(self._marks.get(name, 0) for name in (model, ""))
+        until_ms = max(self._closed_until.get(name, 0) for name in (model, ""))
         return max(0.0, until_ms / 1000 - time.time())
 
     async def reopen(self) -> None:
         """Forget what is closed: the accounts are other ones now."""
-        self._marks = {}
+        self._closed_until = {}
         try:
             await self._store.reopen()
         except UNREACHABLE as error:
@@ -78,7 +78,7 @@ class SharedState:
         """Refresh what other workers found out; `good` are the attempts that went well since, by account and model."""
         try:
             async with asyncio.timeout(REDIS_S):
-                self.mark(await self._store.look(good))
+                self.note_closed(await self._store.look(good))
         except UNREACHABLE as error:
             self._outage.failed(error)
         else:
@@ -97,7 +97,7 @@ class SharedState:
             self._is_away(error)
             return None
         if chosen.closed_ms:
-            self.mark({**self._marks, model: chosen.closed_ms})
+            self.note_closed({**self._closed_until, model: chosen.closed_ms})
         return chosen
 
     async def settle(self, lease: Lease, outcome: Outcome, reservation: Reservation) -> None:
@@ -110,7 +110,7 @@ class SharedState:
             async with asyncio.timeout(REDIS_S):
                 await self._store.settle(outcome, reservation, lease.model, candidate, **counts)  # type: ignore[arg-type]
                 if reservation.role:
-                    self.mark(await self._store.look({}))
+                    self.note_closed(await self._store.look({}))
         except UNREACHABLE as error:
             self._is_away(error)
 
@@ -136,15 +136,15 @@ class SharedState:
             async with asyncio.timeout(REDIS_S):
                 until = await self._store.fail(failure, role, lease.model, candidate, error, good=good)
                 closed_ms, open_ones = await self._store.peek(lease.model, self.candidates(lease.model, accounts))
-                marks = await self._store.look({})
+                closed = await self._store.look({})
         except UNREACHABLE as problem:
             self._is_away(problem)
             return None
         if until:
-            # Before the marks: who cools down and why is logged before what that closes.
+            # First: who cools down and why is logged before what that closes.
             is_alone = len(accounts) == 1
             self._log.cooling_down(lease.account, lease.model, failure.kind, until, error.code, is_alone=is_alone)
-        self.mark(marks)
+        self.note_closed(closed)
         return closed_ms, open_ones
 
     async def refuse(self, account: Account, failure: FailureClass, error: GatewayError) -> None:
@@ -161,10 +161,10 @@ class SharedState:
         quota = _UNLIMITED if self._catalogue is None else self._catalogue.quota(model)
         return [account.as_candidate(quota) for account in accounts]
 
-    def mark(self, marks: dict[str, int]) -> None:
+    def note_closed(self, closed: dict[str, int]) -> None:
         """Replace what is or was closed, each model with its end in ms since 1970; a change is passed on."""
         before = self.closed_ms()
-        self._marks = marks
+        self._closed_until = closed
         after = self.closed_ms()
         for model, until in after.items():
             self._log.closed(model, until)

@@ -160,7 +160,7 @@ class OllamaLibrary:
         except RefusedError as refusal:
             raise _refused(refusal) from None
         except TimeoutError:
-            raise StreamBroken(f"Ollama has said nothing for {SILENCE_S:g} seconds.") from None
+            raise StreamBroken(f"Ollama has sent nothing for {SILENCE_S:g} seconds.") from None
 
     async def remove(self, model: str) -> bool:
         """Remove a model; return whether there was one.

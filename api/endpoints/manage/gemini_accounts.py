@@ -158,7 +158,7 @@ async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
     """
     variable = name.upper().removeprefix(_ENVIRONMENT.upper())
     if variable in GEMINI_KEYS:
-        raise Conflict(f"This account is of the environment: change {variable} and restart the Gemini workers.")
+        raise Conflict(f"This account comes from the environment: change {variable} and restart the Gemini workers.")
     # PostgreSQL's text cannot hold NUL, and would refuse the statement.
     row = None if "\x00" in name else await store.find(name)
     if row is not None:
@@ -166,7 +166,7 @@ async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
     similar = [row for row in await store.rows() if row.account_email.casefold() == name.casefold()]
     if len(similar) > 1:
         names = ", ".join(row.account_email for row in similar)
-        raise Conflict(f"There are {names}: write the one that is meant with its capitals.")
+        raise Conflict(f"There are {names}: write the name with its capitals.")
     if not similar:
         raise NotFound("There is no account with this id or name.")
     return similar[0]
@@ -174,12 +174,12 @@ async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:
 
 async def _same_key_as(redis: Redis, store: GeminiAccountStore, api_key: str, but: str = "") -> list[str]:
     """Return the accounts, but one, of which a worker knows that they have this key: their quota is this one's."""
-    mark = fingerprint(api_key)
+    wanted = fingerprint(api_key)
     stored = {row.id for row in await store.rows()} - {but}
     return sorted(
         account.account_email
         for account in (await known_accounts(redis)).values()
-        if account.fingerprint == mark and (account.source == "environment" or account.id in stored)
+        if account.fingerprint == wanted and (account.source == "environment" or account.id in stored)
     )
 
 

@@ -75,7 +75,7 @@ local function look(i, asked)
   end
   local quota = redis.call('HMGET', quota_at(i), 'cool', 'period', 'error', 'learned', 'rpm', 'tpm', 'rpd')
   if (tonumber(quota[1]) or 0) > now then
-    return {why = quota[2] == 'minute' and 'minute' or quota[2] == 'day' and 'told' or 'cooling',
+    return {why = quota[2] == 'minute' and 'minute' or quota[2] == 'day' and 'day_reported' or 'cooling',
             ends = tonumber(quota[1]), error = quota[3]}
   end
   if not counted then return state end
@@ -139,7 +139,7 @@ local role = best and (states[best].probe and 'probe' or '') or 'forced'
 if not best then
   -- The least bad one, if it was not tried in this way within the last second. Of a later hundred, where a try is as
   -- good as in vain, only while there is none of an earlier one.
-  local ranks = {minute = how == 'force' and 1 or 0, cooling = 2, failing = 2, day = 101, told = 102, rejected = 201}
+  local ranks = {minute = how == 'force' and 1 or 0, cooling = 2, failing = 2, day = 101, day_reported = 102, rejected = 201}
   local least, due, first = nil, nil, nil
   local function worse(i, j)
     local one, other = ranks[states[i].why], ranks[states[j].why]

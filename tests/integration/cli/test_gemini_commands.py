@@ -110,7 +110,7 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
         (("remove", "GEMINI_API_KEY"), "409: "),
         (("remove", "a/../b"), "404"),
         (("update", "nobody@example.com", "--rpm", "3"), "404: There is no account"),
-        (("update", "env-gemini_api_key", "--rpm", "3"), "409: This account is of the environment: change GEMINI_API_"),
+        (("update", "env-gemini_api_key", "--rpm", "3"), "409: This account comes from the environment: change G"),
         (("update", "nobody@example.com", "--key", "-"), "No API key"),
         (("update", "nobody@example.com"), "Nothing to change"),
     ],

@@ -1,4 +1,4 @@
-"""`auto` over three tiers, with real processes: home first, then the free tier, then the paid one."""
+"""`auto` over three tiers, with real processes: local first, then the free tier, then the paid one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def apis(gemini: ScriptedUpstream, openai: NumberedUpstream) -> tuple[ScriptedUp
 async def api(
     fleet: Fleet, upstream: NumberedUpstream, apis: tuple[ScriptedUpstream, NumberedUpstream], eventually: Eventually
 ) -> Process:
-    """Three tiers; home has one slot, and a wait of more than a second there is too long."""
+    """Three tiers; the local one has one slot, and a wait of more than a second there is too long."""
     gemini, openai = apis
     upstream.tokens = 2
     started = await fleet.api(CLAW_LOCAL_MAX_WAIT_S="1", PLUGIN_AI_MONTHLY_BUDGET_USD="0.20")
@@ -103,7 +103,7 @@ def route_of(reply: httpx.Response) -> tuple[str, str, str]:
 
 
 async def busy_local_tier(world: World, eventually: Eventually) -> Reader:
-    """A stream that keeps the only slot at home."""
+    """A stream that keeps the only local slot."""
     world.backend.hold_at = 1
     reader = Reader(world.client, model="local")
     await eventually(lambda: world.backend.held == 1)
@@ -111,7 +111,7 @@ async def busy_local_tier(world: World, eventually: Eventually) -> Reader:
 
 
 async def test_auto_goes_on_to_the_next_tier_only_when_it_is_needed(world: World, eventually: Eventually) -> None:
-    """Home while there is room, then the free tier; who answered is in the headers and in the usage log."""
+    """Local while there is room, then the free tier; who answered is in the headers and in the usage log."""
     assert route_of(await world.client.post("/v1/chat/completions", json=AUTO)) == ("local", MODEL, "1")
     held = await busy_local_tier(world, eventually)
     queued = [Reader(world.client, model="local") for _ in range(2)]
@@ -148,7 +148,7 @@ async def test_what_the_caller_did_wrong_is_not_tried_elsewhere(world: World) ->
 
 
 async def waiting_locally(world: World, redis: Redis, eventually: Eventually) -> Reader:
-    """A stream of `auto` whose job stands in the queue at home, since home is known to be quick."""
+    """A stream of `auto` whose job stands in the local queue, since that is known to be quick."""
     (queue,) = [name for name in await redis.keys("claw:running:*") if b"local" in name]
 
     async def stands() -> Reader | None:
@@ -165,7 +165,7 @@ async def waiting_locally(world: World, redis: Redis, eventually: Eventually) ->
 async def test_a_job_that_waits_too_long_moves_on_and_never_runs_twice(
     world: World, redis: Redis, eventually: Eventually
 ) -> None:
-    """Home looked free enough, but was not: the free tier answers, at the first attempt."""
+    """The local tier looked free enough, but was not: the free tier answers, at the first attempt."""
     await world.client.post("/v1/chat/completions", json=AUTO)
     held = await busy_local_tier(world, eventually)
     waiting = await waiting_locally(world, redis, eventually)
@@ -178,13 +178,13 @@ async def test_a_job_that_waits_too_long_moves_on_and_never_runs_twice(
     assert held.content == words(2)
     rows = await usage_rows(world.fleet, eventually, 3 + asked)
     assert {row["attempts"] for row in rows} == {1}
-    assert len(world.backend.requests) == 2, "it never ran at home"
+    assert len(world.backend.requests) == 2, "it never ran locally"
 
 
-async def test_home_takes_a_job_back_that_nothing_else_can_serve(
+async def test_the_local_tier_takes_a_job_back_that_nothing_else_can_serve(
     world: World, redis: Redis, eventually: Eventually
 ) -> None:
-    """It had moved on; the other tiers failed: it waits at home again, however long."""
+    """It had moved on; the other tiers failed: it waits at the local tier again, however long."""
     await world.client.post("/v1/chat/completions", json=AUTO)
     held = await busy_local_tier(world, eventually)
     waiting = await waiting_locally(world, redis, eventually)
@@ -196,8 +196,8 @@ async def test_home_takes_a_job_back_that_nothing_else_can_serve(
     assert (waiting.content, waiting.done) == (words(2), True)
 
 
-async def test_home_serves_where_nothing_else_can(world: World, eventually: Eventually) -> None:
-    """The other tiers fail at once: the request waits at home rather than be refused."""
+async def test_the_local_tier_serves_where_nothing_else_can(world: World, eventually: Eventually) -> None:
+    """The other tiers fail at once: the request waits at the local tier rather than be refused."""
     world.gemini.fallback = json_answer(gemini_replies.error(503, "UNAVAILABLE"), 503)
     world.openai.failures = [503] * 5
     held = await busy_local_tier(world, eventually)

@@ -1,4 +1,4 @@
-"""Gemini accounts through real processes: of the environment, added at run time, benched, at their limits."""
+"""Gemini accounts through real processes: of the environment, added at run time, cooling down, at their limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two hosts at home, with real processes: who is free first serves what waits for either."""
+"""Two local hosts, with real processes: who is free first serves what waits for either."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FIRST, SECOND = "model-of-the-first", "model-of-the-second"
 
 
-class Homes(NamedTuple):
+class Hosts(NamedTuple):
     """Both hosts are busy with a stream each, and a third request waits for `waited_for`; `other` could do it too."""
 
     waited_for: NumberedUpstream
@@ -64,13 +64,13 @@ async def client(
 
 
 @pytest.fixture
-async def homes(
+async def hosts(
     client: httpx.AsyncClient,
     redis: Redis,
     upstream: NumberedUpstream,
     second: NumberedUpstream,
     eventually: Eventually,
-) -> Homes:
+) -> Hosts:
     """Two streams are held, and a third request stands in one of the queues."""
     upstream.hold_at = second.hold_at = 1
     held = [Reader(client, model=model) for model in (FIRST, SECOND)]
@@ -85,34 +85,34 @@ async def homes(
     is_first = str(upstream.port) in waits_at
     assert await redis.zcard(running_key(waits_at)) == 1
     hosts = (upstream, second) if is_first else (second, upstream)
-    return Homes(*hosts, (held[0], held[1]), third)
+    return Hosts(*hosts, (held[0], held[1]), third)
 
 
-async def test_a_job_is_served_by_whoever_is_free_first(homes: Homes, fleet: Fleet, eventually: Eventually) -> None:
+async def test_a_job_is_served_by_whoever_is_free_first(hosts: Hosts, fleet: Fleet, eventually: Eventually) -> None:
     """By the other host's model, while the one that it waited for is still busy; once, and the log says by which."""
-    homes.other.resume.set()
-    await asyncio.wait_for(homes.third.task, 20)
-    assert homes.third.done
-    assert homes.third.content == words(20)
-    assert homes.waited_for.held == 1
-    homes.waited_for.resume.set()
-    await asyncio.gather(*(reader.task for reader in homes.held))
+    hosts.other.resume.set()
+    await asyncio.wait_for(hosts.third.task, 20)
+    assert hosts.third.done
+    assert hosts.third.content == words(20)
+    assert hosts.waited_for.held == 1
+    hosts.waited_for.resume.set()
+    await asyncio.gather(*(reader.task for reader in hosts.held))
     (row,) = [row for row in await usage_rows(fleet, eventually, 3) if row["asked_model"] == "auto"]
-    assert (row["model"], row["attempts"]) == (homes.other.models[0], 1)
-    assert (len(homes.other.requests), len(homes.waited_for.requests)) == (2, 1)
+    assert (row["model"], row["attempts"]) == (hosts.other.models[0], 1)
+    assert (len(hosts.other.requests), len(hosts.waited_for.requests)) == (2, 1)
 
 
 async def test_a_host_that_fails_after_it_took_over_is_not_asked_again(
-    homes: Homes, fleet: Fleet, eventually: Eventually
+    hosts: Hosts, fleet: Fleet, eventually: Eventually
 ) -> None:
     """The one that the job waited for first, which was never tried, serves it."""
-    homes.other.failures = [503]
-    homes.other.resume.set()
-    await eventually(lambda: len(homes.other.requests) == 2)
-    homes.waited_for.resume.set()
-    await asyncio.wait_for(homes.third.task, 20)
-    assert homes.third.content == words(20)
-    await asyncio.gather(*(reader.task for reader in homes.held))
+    hosts.other.failures = [503]
+    hosts.other.resume.set()
+    await eventually(lambda: len(hosts.other.requests) == 2)
+    hosts.waited_for.resume.set()
+    await asyncio.wait_for(hosts.third.task, 20)
+    assert hosts.third.content == words(20)
+    await asyncio.gather(*(reader.task for reader in hosts.held))
     (row,) = [row for row in await usage_rows(fleet, eventually, 3) if row["asked_model"] == "auto"]
-    assert (row["model"], row["attempts"]) == (homes.waited_for.models[0], 2)
-    assert (len(homes.other.requests), len(homes.waited_for.requests)) == (2, 2)
+    assert (row["model"], row["attempts"]) == (hosts.waited_for.models[0], 2)
+    assert (len(hosts.other.requests), len(hosts.waited_for.requests)) == (2, 2)

@@ -1,14 +1,18 @@
-"""The words of the house: what docstrings begin with."""
+"""The words of the house: what docstrings begin with, and the glossary's old names, which are gone."""
 
 from __future__ import annotations
 
 import ast
 import re
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from tests.unit.house.tree import PRODUCT, files, parsed, relative
+from tests.unit.house.tree import PRODUCT, ROOT, files, parsed, relative
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NO_VERB: Final = re.compile(
     r"(A|About|After|All|An|Any|As|At|Before|Both|By|CPU|Each|Every|Everything|For|From|How|If|In|It|Its|Local|"
@@ -31,5 +35,117 @@ def test_a_functions_docstring_begins_with_a_verb(top: str) -> None:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (docstring := ast.get_docstring(node)) is not None
         and (NO_VERB.match(docstring) or ODD_VERB.match(docstring))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+class Old(NamedTuple):
+    """A word that the glossary replaced.
+
+    Args:
+        pattern: of one word of a name or a text, in lower case.
+        now: the field's term.
+        elsewhere: files in which it is another word, with the reason.
+    """
+
+    pattern: str
+    now: str
+    elsewhere: tuple[str, ...] = ()
+
+
+FOLDERS: Final = (
+    "cli/up/embedded/postgres.py", "cli/up/embedded/postgres_home.py", "cli/up/link.py", "bench/peers/install.py",
+    "tests/integration/cli/up/embedded/test_servers.py", "tests/integration/cli/up/up_stack.py",
+    "tests/chaos/test_postgres_dies.py", "tests/e2e/stack.py",
+)  # fmt: skip
+"""Where `home` is a folder: PostgreSQL's, or a user's."""
+
+OLD: Final = (
+    Old("lanes?", "backend"),
+    Old("homes?", "local tier", elsewhere=FOLDERS),
+    Old("exchanges?", "in-flight request"),
+    Old("inbounds?", "incoming stream"),
+    Old("outbox(?:es)?", "relay sender"),
+    Old("purses?", "budget limits"),
+    Old("placings?", "placement options"),
+    Old("fittings?", "eligibility"),
+    Old("heed(?:s|ed|ing)?", "handle"),
+    Old("nudge[sd]?", "keep-alive tick"),
+    Old("overdue", "wait limit exceeded"),
+    Old("wish(?:es|ed)?", "model operation"),
+    Old("keepers?", "leader"),
+    Old("ledgers?", "usage-log writer, account state store"),
+    Old("unwell", "unhealthy"),
+    Old("benched", "cooling down"),
+    Old("vital", "critical task"),
+    Old("garbled", "malformed"),
+)
+ANY: Final = re.compile("|".join(old.pattern for old in OLD))
+
+OLD_NAMES: Final = frozenset({
+    "Asked", "Blame", "Exchange", "Refused", "RelayClient", "RedisSignatures", "StoreRefused",
+    "doubt", "is_marked", "model_store", "ollama_store", "signature_store", "spawn_vital",
+})  # fmt: skip
+"""Old names whose words alone mean something else."""
+
+TEXTS_ALLOWED: Final = ("claw:store:wishes", "claw:store:keeper", "may be in a closed home", "folder of exchanges")
+"""Names of keys in Redis, which stay (docs/redis.md); a user's folder; recorded HTTP exchanges."""
+
+
+def identifiers(path: Path) -> Iterator[str]:
+    """Yield every name that a module defines or uses."""
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.arg | ast.keyword) and node.arg is not None:
+            yield node.arg
+
+
+def words_of(name: str) -> set[str]:
+    """Return the words of an identifier or of a file's name, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
+
+
+def old_words(name: str, where: str) -> list[str]:
+    """Return the terms that a name in a file should have instead of its old words."""
+    return [
+        old.now
+        for word in words_of(name)
+        if ANY.fullmatch(word)
+        for old in OLD
+        if re.fullmatch(old.pattern, word) and where not in old.elsewhere
+    ]
+
+
+@pytest.mark.parametrize("top", [*PRODUCT, "bench", "tests"])
+def test_no_name_in_python_is_an_old_one(top: str) -> None:
+    """Modules, classes, functions, arguments and variables, the tests' own among them."""
+    wrong = []
+    for path in files(top):
+        where = relative(path)
+        names = {*identifiers(path), *Path(where).with_suffix("").parts}
+        wrong += [f"{where}: {name} -> {now}" for name in names for now in old_words(name, where)]
+        wrong += [f"{where}: {name}" for name in names & OLD_NAMES]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_the_files_of_an_exception_are_there() -> None:
+    """So that none outlives what it was for."""
+    assert [name for old in OLD for name in old.elsewhere if not (ROOT / name).exists()] == []
+
+
+def test_no_page_and_no_script_has_an_old_word() -> None:
+    """But for names in Redis."""
+    old = re.compile(rf"\b(?:{ANY.pattern})\b", re.IGNORECASE)
+    pages = [*files("docs", suffixes=(".md",)), *files("shared", suffixes=(".lua",)), *sorted(ROOT.glob("*.md"))]
+    wrong = [
+        f"{relative(path)}:{number}: {line}"
+        for path in pages
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if old.search(line) and not any(part in line for part in TEXTS_ALLOWED)
     ]
     assert not wrong, "\n".join(wrong)

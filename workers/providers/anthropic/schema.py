@@ -41,7 +41,7 @@ def _strict(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict):  # `true` and `false` are schemas too
         raise Inexpressible
     result: dict[str, Any] = {}
-    told: dict[str, Any] = {}
+    unenforced: dict[str, Any] = {}
     for name, value in schema.items():
         if name in _DEFINITIONS or name == "properties":
             result[name] = {key: _strict(part) for key, part in value.items()}
@@ -52,11 +52,11 @@ def _strict(schema: Any) -> dict[str, Any]:
         elif _is_enforced(name, value):
             result[name] = value
         elif name not in _ELSEWHERE:
-            told[name] = value
+            unenforced[name] = value
     _close(schema, result)
     description = [schema["description"]] if "description" in schema else []
-    if told:
-        description.append(f"Constraints: {msgspec.json.encode(told).decode()}")
+    if unenforced:
+        description.append(f"Constraints: {msgspec.json.encode(unenforced).decode()}")
     return {**result, "description": "\n\n".join(description)} if description else result
 
 

@@ -66,7 +66,7 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
         # Gemini refuses a request without contents.
         system, contents = [], [{"role": "user", "parts": system}]
     if not contents[0]["parts"]:
-        raise InvalidRequest("The messages say nothing.", param="messages")
+        raise InvalidRequest("The messages are empty.", param="messages")
     return system, contents
 
 

@@ -185,7 +185,7 @@ class ChatReader(LineReader):
             if part.function_call is not None:
                 calls.append(self._to_call(part.function_call, part.thought_signature, choice))
             elif part.inline_data != _NULL:
-                raise self._failure("The model server answered with what is no text.")
+                raise self._failure("The model server answered with something other than text.")
             elif part.thought:
                 reasoning += part.text or ""
             else:

@@ -142,12 +142,12 @@ async def test_they_are_taken_over_in_the_order_of_their_turns(redis: Redis) -> 
 )
 async def test_nobody_takes_over_what_is_better_left(redis: Redis, other: Candidate) -> None:
     """The job waits for the queue that was chosen."""
-    home = at("home", slots=1, service_ms=1000)
-    await put(redis, home)
-    await claim(redis, "home")
+    local = at("local", slots=1, service_ms=1000)
+    await put(redis, local)
+    await claim(redis, "local")
     await put(redis, at("other"))
     await claim(redis, "other")
-    assert (await put(redis, home, other))[0] == "home"
+    assert (await put(redis, local, other))[0] == "local"
     assert await taken(redis, "other") == []
 
 

@@ -39,7 +39,7 @@ async def test_an_ollama_that_answers_is_used(tmp_path: Path, monkeypatch: pytes
     assert not servers.has_embedded_model
 
 
-async def test_it_is_left_alone_where_that_is_wished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_is_left_alone_where_that_is_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CLAW_OLLAMA_DETECT=false: the embedded model starts though an Ollama is there."""
     servers = await servers_beside_an_ollama(tmp_path, monkeypatch, "false")
     try:

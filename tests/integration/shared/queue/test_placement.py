@@ -73,34 +73,34 @@ async def test_a_model_that_is_loaded_is_preferred_until_its_queue_is_long(redis
 
 async def test_a_wait_that_is_too_long_leads_to_the_next_tier(redis: Redis) -> None:
     """Running jobs count as well as waiting ones, and a running one counts only as long as its worker says so."""
-    home = at("home", slots=2, service_ms=6000, most_wait_ms=5000)
-    route = (home, at("g", "gemini", rank=1))
+    local = at("local", slots=2, service_ms=6000, most_wait_ms=5000)
+    route = (local, at("g", "gemini", rank=1))
     for _ in range(2):
-        assert (await put(redis, *route))[0] == "home"
-    await claim(redis, "home", 2)
-    assert (await put(redis, *route))[0] == "home", "one of two slots is free in about 3 s"
+        assert (await put(redis, *route))[0] == "local"
+    await claim(redis, "local", 2)
+    assert (await put(redis, *route))[0] == "local", "one of two slots is free in about 3 s"
     assert (await put(redis, *route))[0] == "g", "the next one would wait for 6 s"
-    await redis.delete(running_key("home"))
-    assert (await put(redis, *route))[0] == "home"
+    await redis.delete(running_key("local"))
+    assert (await put(redis, *route))[0] == "local"
 
 
 async def test_a_job_that_ends_does_not_count_as_running(redis: Redis) -> None:
     """And renewing does not bring it back."""
-    _, request = await put(redis, at("home"))
-    await claim(redis, "home")
+    _, request = await put(redis, at("local"))
+    await claim(redis, "local")
     name = job_id(request.request_id, 1)
-    assert await redis.zcard(running_key("home")) == 1
-    await finish(redis, request, "home", 0)
-    await scripts.run(redis, scripts.RENEW, [running_key("home")], 5000, name)
-    assert await redis.zcard(running_key("home")) == 0
+    assert await redis.zcard(running_key("local")) == 1
+    await finish(redis, request, "local", 0)
+    await scripts.run(redis, scripts.RENEW, [running_key("local")], 5000, name)
+    assert await redis.zcard(running_key("local")) == 0
 
 
 async def test_a_keys_many_jobs_do_not_starve_anothers_single_one(redis: Redis) -> None:
     """It waits for one job of each other key, not for five hundred."""
     for number in range(500):
-        await put(redis, at("home"), request=draft(f"{number % 2:08d}-many"))
-    _, single = await put(redis, at("home"), request=draft("single"))
-    first = await claim(redis, "home", 3)
+        await put(redis, at("local"), request=draft(f"{number % 2:08d}-many"))
+    _, single = await put(redis, at("local"), request=draft("single"))
+    first = await claim(redis, "local", 3)
     assert single.request_id in {job["request_id"] for job in first}
 
 
@@ -108,9 +108,9 @@ async def test_keys_that_all_wait_take_turns(redis: Redis) -> None:
     """Also those that come later, and each key's own jobs keep their order."""
     sent: dict[str, list[str]] = {"a": [], "b": []}
     for key in ("a",) * 10 + ("b",) * 5:
-        _, request = await put(redis, at("home"), request=draft(key))
+        _, request = await put(redis, at("local"), request=draft(key))
         sent[key].append(request.request_id)
-    jobs = await claim(redis, "home", 15)
+    jobs = await claim(redis, "local", 15)
     assert [job["key_id"] for job in jobs] == ["a", "b"] * 5 + ["a"] * 5
     for key, requests in sent.items():
         assert [job["request_id"] for job in jobs if job["key_id"] == key] == requests
@@ -119,11 +119,11 @@ async def test_keys_that_all_wait_take_turns(redis: Redis) -> None:
 async def test_a_share_that_was_used_does_not_count_for_ever(redis: Redis) -> None:
     """When the queue has been empty, everyone begins anew; scores are then the time again."""
     for _ in range(50):
-        await put(redis, at("home"), request=draft("a"))
-    await claim(redis, "home", 50)
+        await put(redis, at("local"), request=draft("a"))
+    await claim(redis, "local", 50)
     before_ms = time.time() * 1000
-    await put(redis, at("home"), request=draft("a"))
-    ((_, score),) = await redis.zrange("home", 0, 0, withscores=True)
+    await put(redis, at("local"), request=draft("a"))
+    ((_, score),) = await redis.zrange("local", 0, 0, withscores=True)
     assert before_ms - 1 <= score <= time.time() * 1000
 
 
@@ -131,19 +131,19 @@ async def test_priorities_go_before_and_after_everything_else(redis: Redis) -> N
     """In the order they came among themselves."""
     order = []
     for priority in ("low", "normal", "high", "normal", "high", "low"):
-        _, request = await put(redis, at("home"), priority=priority)
+        _, request = await put(redis, at("local"), priority=priority)
         order.append(request.request_id)
-    jobs = [job["request_id"] for job in await claim(redis, "home", 6)]
+    jobs = [job["request_id"] for job in await claim(redis, "local", 6)]
     assert jobs == [order[index] for index in (2, 4, 1, 3, 0, 5)]
 
 
 async def test_only_the_last_resort_is_marked_as_the_last(redis: Redis) -> None:
     """A job whose request could go elsewhere fails fast; the last one waits for a quota, and is tried all the same."""
-    route = (at("home", most_wait_ms=1000), at("g", "gemini", rank=1), at("home", rank=2))
+    route = (at("local", most_wait_ms=1000), at("g", "gemini", rank=1), at("local", rank=2))
     await put(redis, *route)
     await put(redis, *route[1:])
-    await put(redis, at("home", rank=0))
-    assert [job.get("is_last", False) for job in await claim(redis, "home", 2)] == [False, True]
+    await put(redis, at("local", rank=0))
+    assert [job.get("is_last", False) for job in await claim(redis, "local", 2)] == [False, True]
     assert [job.get("is_last", False) for job in await claim(redis, "g")] == [False]
 
 
@@ -202,13 +202,13 @@ async def test_a_keys_own_budget_binds_it_alone(redis: Redis) -> None:
 
 async def test_near_the_budget_auto_stays_with_what_is_free(redis: Redis) -> None:
     """What cannot be paid is passed over, as long as something else has room."""
-    route = (at("paid", "paid", cost_nano_usd=600), at("home", rank=1))
+    route = (at("paid", "paid", cost_nano_usd=600), at("local", rank=1))
     limits = BudgetLimits(all_nano_usd=1000)
-    assert [(await put(redis, *route, limits=limits))[0] for _ in range(3)] == ["paid", "home", "home"]
+    assert [(await put(redis, *route, limits=limits))[0] for _ in range(3)] == ["paid", "local", "local"]
 
 
 async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis) -> None:
-    """From one paid API to another it is not counted twice, and at home it is given back."""
+    """From one paid API to another it is not counted twice, and at the local tier it is given back."""
     limits = BudgetLimits(all_nano_usd=1000)
     options = PlacementOptions(limits=limits, most_waiting=10)
     _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=limits)
@@ -216,21 +216,21 @@ async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis)
     assert await enqueue(redis, second, [at("other", "paid", cost_nano_usd=700)], options=options) == 0
     assert (await budget(redis))["held"] == 700
     third = msgspec.structs.replace(request, attempt=3)
-    assert await enqueue(redis, third, [at("home")], options=options) == 0
+    assert await enqueue(redis, third, [at("local")], options=options) == 0
     assert await budget(redis) == {}
 
 
 async def test_a_waiting_job_moves_in_one_step(redis: Redis) -> None:
     """It is in one queue at any time, and where nothing has room it keeps its place."""
-    _, request = await put(redis, at("home"))
+    _, request = await put(redis, at("local"))
     name = job_id(request.request_id, 1)
-    waits_at, options = ("home", name), PlacementOptions(most_waiting=1)
+    waits_at, options = ("local", name), PlacementOptions(most_waiting=1)
     await put(redis, at("g", "gemini"))
     assert await enqueue(redis, request, [at("g", "gemini")], options=options, waits_at=waits_at, mode=Mode.MOVE) == -1
-    assert await redis.zscore("home", name) is not None
+    assert await redis.zscore("local", name) is not None
     await claim(redis, "g")
     assert await enqueue(redis, request, [at("g", "gemini")], options=options, waits_at=waits_at, mode=Mode.MOVE) == 0
-    assert await redis.zscore("home", name) is None
+    assert await redis.zscore("local", name) is None
     (job,) = await claim(redis, "g")
     assert (job["request_id"], job["tier"], job["attempt"]) == (request.request_id, "gemini", 1)
 
@@ -238,8 +238,8 @@ async def test_a_waiting_job_moves_in_one_step(redis: Redis) -> None:
 async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> None:
     """Claiming and moving at the same time: one of them has it."""
     for _ in range(50):
-        _, request = await put(redis, at("home"))
-        waits_at = ("home", job_id(request.request_id, 1))
+        _, request = await put(redis, at("local"))
+        waits_at = ("local", job_id(request.request_id, 1))
         move = enqueue(
             redis,
             request,
@@ -248,7 +248,7 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
             waits_at=waits_at,
             mode=Mode.MOVE,
         )
-        claimed, moved = await asyncio.gather(claim(redis, "home"), move)
+        claimed, moved = await asyncio.gather(claim(redis, "local"), move)
         there = await claim(redis, "g")
         assert len(claimed) + len(there) == 1
         assert (moved is None) == bool(claimed)
@@ -256,16 +256,16 @@ async def test_a_job_never_runs_twice_however_the_race_ends(redis: Redis) -> Non
 
 async def test_looking_changes_nothing(redis: Redis) -> None:
     """It only says what would be chosen; the job itself need not be sent."""
-    _, request = await put(redis, at("home"))
-    waits_at, options = ("home", job_id(request.request_id, 1)), PlacementOptions(most_waiting=1)
+    _, request = await put(redis, at("local"))
+    waits_at, options = ("local", job_id(request.request_id, 1)), PlacementOptions(most_waiting=1)
     before = await redis.dbsize()
     look = {"options": options, "waits_at": waits_at, "mode": Mode.LOOK}
     assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
     assert await redis.dbsize() == before
-    assert await redis.zcard("home") == 1
+    assert await redis.zcard("local") == 1
     await put(redis, at("g", "gemini"))
     assert await enqueue(redis, request, [at("g", "gemini")], **look) == -1  # type: ignore[arg-type]
-    await claim(redis, "home")
+    await claim(redis, "local")
     assert await enqueue(redis, request, [at("g", "gemini")], **look) is None  # type: ignore[arg-type]
 
 
@@ -286,56 +286,56 @@ async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) ->
 
 async def test_jobs_that_left_are_no_use_that_a_key_made(redis: Redis) -> None:
     """Its clients went away, or its jobs moved on: its next one is not behind the ghosts of these."""
-    await put(redis, at("home"), request=draft("b"))
+    await put(redis, at("local"), request=draft("b"))
     for _ in range(100):
-        _, request = await put(redis, at("home"), request=draft("a"))
-        assert await withdraw(redis, "home", job_id(request.request_id, 1))
-    _, single = await put(redis, at("home"), request=draft("a"))
+        _, request = await put(redis, at("local"), request=draft("a"))
+        assert await withdraw(redis, "local", job_id(request.request_id, 1))
+    _, single = await put(redis, at("local"), request=draft("a"))
     for key in ("b", "c") * 10:
-        await put(redis, at("home"), request=draft(key))
-    first = await claim(redis, "home", 5)  # one job of each other key before it, and two that may stand beside it
+        await put(redis, at("local"), request=draft(key))
+    first = await claim(redis, "local", 5)  # one job of each other key before it, and two that may stand beside it
     assert single.request_id in {job["request_id"] for job in first}
 
 
 async def test_an_expected_wait_is_that_of_the_keys_own_turn(redis: Redis) -> None:
-    """Another key's backlog sends nobody to a paid tier who would be next at home; an urgent job neither."""
-    home = at("home", slots=1, service_ms=1000, most_wait_ms=2500)
-    route = (home, at("paid", "paid", rank=1))
+    """Another key's backlog sends nobody to a paid tier who would be next at the local one; an urgent job neither."""
+    local = at("local", slots=1, service_ms=1000, most_wait_ms=2500)
+    route = (local, at("paid", "paid", rank=1))
     for _ in range(100):
-        await put(redis, at("home"), request=draft("a"))
+        await put(redis, at("local"), request=draft("a"))
     assert (await put(redis, *route, request=draft("a")))[0] == "paid"
-    assert (await put(redis, *route, request=draft("b")))[0] == "home"
-    assert (await put(redis, *route, request=draft("a"), priority="high"))[0] == "home"
+    assert (await put(redis, *route, request=draft("b")))[0] == "local"
+    assert (await put(redis, *route, request=draft("a"), priority="high"))[0] == "local"
 
 
 async def test_a_further_attempt_does_not_wait_for_its_turn_again(redis: Redis) -> None:
     """Its worker died: it is next, and its key is not charged twice."""
-    await put(redis, at("home"), request=draft("a", request_id="00" * 16))
+    await put(redis, at("local"), request=draft("a", request_id="00" * 16))
     for _ in range(20):
-        await put(redis, at("home"), request=draft("a"))
-    (job,) = await claim(redis, "home")
+        await put(redis, at("local"), request=draft("a"))
+    (job,) = await claim(redis, "local")
     again = draft("a", request_id=job["request_id"], attempt=2)
-    assert await enqueue(redis, again, [at("home")], options=PlacementOptions(most_waiting=1000)) == 0
-    assert (await claim(redis, "home"))[0]["request_id"] == job["request_id"]
+    assert await enqueue(redis, again, [at("local")], options=PlacementOptions(most_waiting=1000)) == 0
+    assert (await claim(redis, "local"))[0]["request_id"] == job["request_id"]
 
 
 async def test_no_key_fills_a_queue_for_the_others(redis: Redis) -> None:
     """The first job of another key has room in twice as long a queue; its second has not."""
     for _ in range(10):
-        await put(redis, at("home"), request=draft("a"), most_waiting=10)
-    await put(redis, at("home"), request=draft("b"), most_waiting=10)
+        await put(redis, at("local"), request=draft("a"), most_waiting=10)
+    await put(redis, at("local"), request=draft("b"), most_waiting=10)
     for key in ("a", "b"):
         with pytest.raises(Overloaded):
-            await put(redis, at("home"), request=draft(key), most_waiting=10)
+            await put(redis, at("local"), request=draft(key), most_waiting=10)
     for number in range(9):
-        await put(redis, at("home"), request=draft(f"c{number}"), most_waiting=10)
+        await put(redis, at("local"), request=draft(f"c{number}"), most_waiting=10)
     with pytest.raises(Overloaded):
-        await put(redis, at("home"), request=draft("d"), most_waiting=10)
+        await put(redis, at("local"), request=draft("d"), most_waiting=10)
 
 
 async def test_a_full_queue_passes_and_a_spent_budget_does_not(redis: Redis) -> None:
     """Where either would do, the client is told to come again."""
-    route = (at("home"), at("paid", "paid", rank=1, cost_nano_usd=10))
+    route = (at("local"), at("paid", "paid", rank=1, cost_nano_usd=10))
     for _ in range(2):
         await put(redis, *route, most_waiting=2, limits=BudgetLimits(all_nano_usd=0))
     with pytest.raises(Overloaded) as raised:
@@ -345,23 +345,23 @@ async def test_a_full_queue_passes_and_a_spent_budget_does_not(redis: Redis) -> 
 
 async def test_a_job_that_is_discarded_does_not_count_as_running(redis: Redis) -> None:
     """Nothing of it is left: it takes no slot of the expected wait."""
-    _, request = await put(redis, at("home"))
-    await claim(redis, "home")
+    _, request = await put(redis, at("local"))
+    await claim(redis, "local")
     name = job_id(request.request_id, 1)
-    assert await redis.zcard(running_key("home")) == 1
-    await forget(redis, "home", name)
-    assert await redis.exists(running_key("home"), job_key(name), in_progress_key(name)) == 0
+    assert await redis.zcard(running_key("local")) == 1
+    await forget(redis, "local", name)
+    assert await redis.exists(running_key("local"), job_key(name), in_progress_key(name)) == 0
 
 
 async def test_running_jobs_count_again_after_an_outage(redis: Redis) -> None:
     """Redis was away for longer than they count; a claim in between does not forget them."""
     for _ in range(3):
-        await put(redis, at("home"))
-    await scripts.run(redis, scripts.CLAIM, ["home"], 2, "22" * 16, 60_000, -1000)
-    running = await redis.zrange(running_key("home"), 0, -1)
-    await claim(redis, "home")
-    await scripts.run(redis, scripts.RENEW, [running_key("home")], 5000, *running)
-    assert await redis.zcount(running_key("home"), time.time() * 1000, "+inf") == 3
+        await put(redis, at("local"))
+    await scripts.run(redis, scripts.CLAIM, ["local"], 2, "22" * 16, 60_000, -1000)
+    running = await redis.zrange(running_key("local"), 0, -1)
+    await claim(redis, "local")
+    await scripts.run(redis, scripts.RENEW, [running_key("local")], 5000, *running)
+    assert await redis.zcount(running_key("local"), time.time() * 1000, "+inf") == 3
 
 
 async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis: Redis) -> None:

@@ -52,7 +52,7 @@ async def test_a_refused_credential_is_reported_once_while_it_is_cooling_down(
 async def test_a_refused_credential_is_reported_in_the_log_without_it(
     redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By the account's name; it stays benched with the time since when."""
+    """By the account's name; it stays out of use, with the time since when."""
     accounts = counted(redis, account("env-GEMINI_API_KEY"))
     await fail(accounts, errors.Rejected("The model server refused the gateway's credential."))
     assert "env-GEMINI_API_KEY" in caplog.text

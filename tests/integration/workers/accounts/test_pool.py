@@ -98,7 +98,7 @@ async def test_an_account_is_closed_for_its_model_only_while_the_time_lasts(redi
     accounts = counted(redis, account("a", requests_per_minute=1))
     await use(accounts)
     until = accounts.closed_ms()[MODEL]
-    accounts._state._marks = {MODEL: int(time.time() * 1000) - 1}
+    accounts._state._closed_until = {MODEL: int(time.time() * 1000) - 1}
     assert until > time.time() * 1000
     assert accounts.closed_ms() == {}
 

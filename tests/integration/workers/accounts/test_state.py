@@ -181,7 +181,7 @@ async def test_what_was_not_used_is_given_back(store: AccountStateStore) -> None
         await store.settle("unused", reservation, MODEL, account)
 
 
-@pytest.mark.parametrize(("period", "why"), [("minute", "minute"), ("day", "told"), ("unknown", "cooling")])
+@pytest.mark.parametrize(("period", "why"), [("minute", "minute"), ("day", "day_reported"), ("unknown", "cooling")])
 async def test_a_429_cools_the_project_for_this_model(store: AccountStateStore, period: str, why: str) -> None:
     """For as long as it said, whichever of its keys is asked; the others go on, and so do other models."""
     told, same, other = candidate("a", "project:p"), candidate("b", "project:p"), candidate("c")
@@ -332,14 +332,14 @@ async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_i
 
 
 @pytest.mark.parametrize("how", ["take", "last", "force"])
-@pytest.mark.parametrize("why", ["told", "day", "rejected"])
+@pytest.mark.parametrize("why", ["day_reported", "day", "rejected"])
 async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_are_back_soon(
     store: AccountStateStore, how: str, why: str
 ) -> None:
     """Neither is it tried, nor is its error or its end the refusal's, be it the one that fails or a breaker's probe."""
     out = candidate("out", requests_per_day=int(why == "day"))
     others = [candidate(f"failing {number}") for number in range(5)]
-    if why == "told":
+    if why == "day_reported":
         await store.fail(FailureClass("throttled", "day", 625_000), "", MODEL, out, errors.Throttled("Limit."))
     elif why == "rejected":
         await store.fail(FailureClass("rejected"), "", MODEL, out, errors.Rejected("Refused."))

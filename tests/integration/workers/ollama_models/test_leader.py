@@ -147,7 +147,7 @@ async def test_a_pull_goes_on_when_its_worker_ends(redis: Redis, ollama: OllamaS
     assert ollama.pulled == [MODEL, MODEL]
 
 
-async def test_who_follows_a_silent_keeper_stops_it(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
+async def test_who_follows_a_silent_leader_stops_it(redis: Redis, ollama: OllamaServer, eventually: Eventually) -> None:
     """A worker that was away for longer than the bound leaves the pull to the other."""
     ollama.is_held = True
     async with keeping(redis, ollama, "aa"):
@@ -252,7 +252,7 @@ async def test_words_of_another_version_are_passed_over(
         assert (await settled(redis, await operation(redis, "install"), eventually)).state == "done"
 
 
-async def test_there_is_a_bound_on_wishes(redis: Redis) -> None:
+async def test_there_is_a_bound_on_operations(redis: Redis) -> None:
     """So that nobody fills Redis; those that stand can still be changed."""
     for number in range(ollama_operations.MOST_OPERATIONS):
         await operation(redis, "install", f"m:{number}")
@@ -260,7 +260,7 @@ async def test_there_is_a_bound_on_wishes(redis: Redis) -> None:
     await operation(redis, "remove", "m:0")
 
 
-async def test_word_of_an_older_wish_does_not_stand(redis: Redis) -> None:
+async def test_progress_of_an_older_operation_does_not_stand(redis: Redis) -> None:
     """A worker that comes late neither overwrites nor forgets what was asked for since."""
     older = await operation(redis, "install")
     assert await ollama_operations.note(redis, QUEUE, replace(older, state="running"))
@@ -270,7 +270,7 @@ async def test_word_of_an_older_wish_does_not_stand(redis: Redis) -> None:
     assert await ollama_operations.operation_for(redis, QUEUE, MODEL) == newer
 
 
-async def test_how_a_wish_ended_is_forgotten_in_time(
+async def test_how_an_operation_ended_is_forgotten_in_time(
     redis: Redis, ollama: OllamaServer, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that an old failure is not shown for good."""

@@ -148,7 +148,7 @@ def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
 @pytest.mark.parametrize("kind", [Kind.BEAT, 0, 99])
 def test_frames_of_no_known_kind_are_an_error(kind: int) -> None:
     """A beat carries nothing that could be accepted; the others are of a version that we do not know."""
-    with pytest.raises(ValueError, match="no such frames"):
+    with pytest.raises(ValueError, match="unknown kind of frame"):
         stream().accept(kind, 0, b"")
 
 

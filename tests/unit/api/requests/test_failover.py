@@ -18,8 +18,8 @@ def at(queue: str, tier: Tier = "local", most_wait_ms: int = 0, rank: int = 0) -
     return Candidate(target=Target(tier, queue, "m"), most_wait_ms=most_wait_ms, rank=rank)
 
 
-LOCAL, OTHER, PAID = at("home"), at("other"), at("paid", "paid")
-BOUNDED = at("home", most_wait_ms=5000)
+LOCAL, OTHER, PAID = at("local"), at("other"), at("paid", "paid")
+BOUNDED = at("local", most_wait_ms=5000)
 """`auto` has each local backend twice: within a bound on the wait, and as the last resort without."""
 
 

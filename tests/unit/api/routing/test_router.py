@@ -105,7 +105,7 @@ def free(*models: str, closed_ms: dict[str, int] | None = None) -> BackendInfo:
     return BackendInfo("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
 
 
-LOCAL, GEMINI, OPENAI = backend("home", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-6-luna")
+LOCAL, GEMINI, OPENAI = backend("local", "x"), free("gemini-3.8-flash"), paid("openai", "openai", "gpt-6-luna")
 
 
 def order(found: list[Candidate]) -> list[tuple[str, str]]:
@@ -126,11 +126,11 @@ def test_auto_and_local_take_what_is_there(name: str) -> None:
     assert found == {Target("local", "a", "x"), Target("local", "b", "z")}
 
 
-def test_auto_goes_through_the_tiers_and_comes_back_home() -> None:
-    """Home while the wait is short, then the free tier, then the paid one, then home however long it takes."""
+def test_auto_goes_through_the_tiers_and_comes_back_to_the_local_one() -> None:
+    """Local while the wait is short, then the free tier, then the paid one, then local however long it takes."""
     found = router(LOCAL, GEMINI, OPENAI, CLAW_LOCAL_MAX_WAIT_S="7").route(chat("auto"))
     assert order(found) == [
-        ("home", "x"), ("g", "gemini-3.8-flash"), ("openai", "gpt-6-luna"), ("home", "x"),
+        ("local", "x"), ("g", "gemini-3.8-flash"), ("openai", "gpt-6-luna"), ("local", "x"),
     ]  # fmt: skip
     assert [candidate.most_wait_ms for candidate in sorted(found, key=lambda each: each.rank)] == [7000, 0, 0, 0]
 
@@ -138,7 +138,7 @@ def test_auto_goes_through_the_tiers_and_comes_back_home() -> None:
 def test_auto_alone_in_the_local_tier_waits_for_as_long_as_it_takes() -> None:
     """Without another tier there is no bound on the wait."""
     (candidate,) = router(LOCAL).route(chat("auto"))
-    assert (candidate.target, candidate.most_wait_ms) == (Target("local", "home", "x"), 0)
+    assert (candidate.target, candidate.most_wait_ms) == (Target("local", "local", "x"), 0)
 
 
 def test_the_operator_decides_on_the_tiers_of_auto_and_their_order() -> None:
@@ -168,8 +168,8 @@ def test_auto_prefers_a_paid_model_that_its_api_lists() -> None:
 
 
 def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
-    """An image goes past a blind model at home; asked for by name that is a 400 that names the place."""
-    blind = BackendInfo("local", "ollama", "home", 4, (LocalModel("x", cannot=("images",)),))
+    """An image goes past a blind local model; asked for by name that is a 400 that names the place."""
+    blind = BackendInfo("local", "ollama", "local", 4, (LocalModel("x", cannot=("images",)),))
     needs = {"images": "messages[0].content[1]"}
     assert order(router(blind, GEMINI).route(chat("auto", needs=needs))) == [("g", "gemini-3.8-flash")]
     for name in ("x", "local"):
@@ -183,15 +183,15 @@ def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
 def test_another_model_in_the_local_tier_that_can_do_it_goes_before_the_next_tier() -> None:
     """Even where one that cannot is the operator's choice: free before paid."""
     models = (LocalModel("x", cannot=("images",)), LocalModel("seer"))
-    both = BackendInfo("local", "ollama", "home", 4, models)
+    both = BackendInfo("local", "ollama", "local", 4, models)
     found = router(both, GEMINI, CLAW_AUTO_LOCAL_MODEL="x").route(chat("auto", needs={"images": "messages"}))
-    assert order(found)[0] == ("home", "seer")
+    assert order(found)[0] == ("local", "seer")
 
 
 def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
     """`verbosity` exists at OpenAI's API only."""
     ollama, openai = (
-        BackendInfo("local", "ollama", "home", 4, (LocalModel("x"),)),
+        BackendInfo("local", "ollama", "local", 4, (LocalModel("x"),)),
         paid("openai", "openai", "gpt-6-luna", "gpt-5.4-nano"),
     )
     found = router(ollama, GEMINI, openai).route(chat("auto", needs={"verbosity": "verbosity"}))
@@ -200,14 +200,14 @@ def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
 
 def test_a_prompt_that_is_probably_too_long_goes_elsewhere_first() -> None:
     """One that is certainly too long is not tried; asked for by name it is a 400."""
-    small = BackendInfo("local", "openai", "home", 4, (LocalModel("x", context_length=1000),))
+    small = BackendInfo("local", "openai", "local", 4, (LocalModel("x", context_length=1000),))
     assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))[0] == ("g", "gemini-3.8-flash")
-    assert ("home", "x") in order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))
+    assert ("local", "x") in order(router(small, GEMINI).route(chat("auto", prompt_tokens=1500)))
     assert order(router(small, GEMINI).route(chat("auto", prompt_tokens=2500))) == [("g", "gemini-3.8-flash")]
     with pytest.raises(ContextTooLong):
         router(small, GEMINI).route(chat("local", prompt_tokens=2500))
     extensible = LocalModel("x", context_length=1000, can_extend_context=True)
-    assert router(BackendInfo("local", "ollama", "home", 4, (extensible,))).route(chat("local", prompt_tokens=2500)), (
+    assert router(BackendInfo("local", "ollama", "local", 4, (extensible,))).route(chat("local", prompt_tokens=2500)), (
         "num_ctx"
     )
 
@@ -252,7 +252,7 @@ def test_what_has_no_open_account_comes_last_but_stays() -> None:
 def test_what_no_worker_serves_any_more_is_left_out() -> None:
     """Its worker may have gone since the request came."""
     candidates = router(LOCAL, GEMINI).route(chat("auto"))
-    assert {each.target.queue for each in router(LOCAL).live(candidates)} == {"home"}
+    assert {each.target.queue for each in router(LOCAL).live(candidates)} == {"local"}
 
 
 def test_a_budget_is_reserved_for_what_the_request_may_cost() -> None:
@@ -390,7 +390,7 @@ def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
 
 
 def test_a_live_local_name_wins_over_a_pattern() -> None:
-    """`gpt-oss:20b` and `o1-local` stay at home when a local server has them."""
+    """`gpt-oss:20b` and `o1-local` stay local when a local server has them."""
     assert targets("gpt-oss:20b", backend("a", "gpt-oss:20b")) == {Target("local", "a", "gpt-oss:20b")}
     assert targets("gpt-4.1", backend("a", "gpt-4.1"), OPENAI) == {Target("local", "a", "gpt-4.1")}
 
@@ -407,8 +407,8 @@ def test_an_alias_may_lead_anywhere(tmp_path: Any) -> None:
     catalogue = tmp_path / "catalogue.toml"
     catalogue.write_text('[aliases]\n"gpt-4" = "x"\n"gpt-3.5-turbo" = "auto"\n')
     found = router(LOCAL, GEMINI, CLAW_CATALOGUE=str(catalogue))
-    assert order(found.route(chat("gpt-4"))) == [("home", "x")]
-    assert order(found.route(chat("gpt-3.5-turbo"))) == [("home", "x"), ("g", "gemini-3.8-flash"), ("home", "x")]
+    assert order(found.route(chat("gpt-4"))) == [("local", "x")]
+    assert order(found.route(chat("gpt-3.5-turbo"))) == [("local", "x"), ("g", "gemini-3.8-flash"), ("local", "x")]
 
 
 @pytest.mark.parametrize(

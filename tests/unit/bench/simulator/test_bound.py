@@ -22,7 +22,7 @@ def usd(site: Site, *requests: Request) -> float:
 
 
 def least_paid_usd(requests: list[Request], site: Site) -> float:
-    """The best that one slot at home allows, by trying every order of every choice of requests."""
+    """The best that one local slot allows, by trying every order of every choice of requests."""
     best = usd(site, *requests)
     for count in range(len(requests) + 1):
         for order in permutations(requests, count):

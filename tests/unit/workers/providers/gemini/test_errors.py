@@ -105,7 +105,7 @@ def test_a_429_without_quotas_is_plainly_throttled() -> None:
     ],
 )
 def test_a_refused_credential_is_rejected_whatever_its_status(body: dict[str, Any]) -> None:
-    """The account is benched; the caller is not blamed and learns nothing of the key."""
+    """The account cools down; the caller is not blamed and learns nothing of the key."""
     failure = _error(body)
     assert type(failure) is errors.Rejected
     assert body["error"]["message"] not in failure.message
