@@ -11,6 +11,7 @@ from typing import Final
 
 import uvloop
 
+from shared.models.tokenizers import read_vocabulary
 from shared.postgres.database import Database
 from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
@@ -38,6 +39,8 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)
     if not backends:
         _log.info("the %s tier has no account configured: idle", tier)
+    if any(backend.tier == "paid" for backend in backends):
+        read_vocabulary()
     process = WorkerProcess(settings, redis, tier, backends)
     libraries = operation_leaders(settings, redis, process.worker_id.hex(), backends, process.announce)
     leaders = [spawn_critical(library.run(stop), name="models") for library in libraries]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.models.catalogue import default_catalogue, nano_usd
+from shared.models.tokenizers import count_tokens
 from shared.types import Usage
 from tests.fleet import INTERNAL_SECRET, Fleet, Process, ready
 from tests.streams import Reader, usage_rows
@@ -137,7 +138,8 @@ async def test_what_a_dead_api_had_reserved_is_given_back(
 
     await eventually(settled)
     (row,) = await usage_rows(fleet, eventually, 1)
-    assert (row["status"], row["error_code"], row["completion_tokens"]) == (499, "orphaned", 7)
+    tokens = count_tokens([words(7)], "gpt-4.1")
+    assert (row["status"], row["error_code"], row["completion_tokens"]) == (499, "orphaned", tokens)
     assert upstream.aborted == 1
 
 

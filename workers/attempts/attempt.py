@@ -92,8 +92,8 @@ class Attempt:
 
     def cancel(self, reason: Cancelled) -> None:
         """Stop and close the upstream connection; `reason` goes into the usage log."""
-        self._cancelled = reason
-        if self._task is not None:
+        is_first, self._cancelled = self._cancelled is None, reason
+        if self._task is not None and is_first:  # a second one would only cut short what the first began
             self._task.cancel()
 
     async def run(self) -> None:
@@ -101,24 +101,23 @@ class Attempt:
         self._task = asyncio.current_task()
         caller.set(self.job.key_id or "")
         try:
-            target = Target(self.job.tier, self._queue, self.job.model)
-            self._stream.push(Kind.START, msgspec.json.encode(target), urgent=True)
+            self._stream.push(Kind.START, _encode(Target(self.job.tier, self._queue, self.job.model)), urgent=True)
             if self._cancelled is not None:
                 raise self._cancelled
             await self._serve()
         except asyncio.CancelledError:
             if self._cancelled is not None:
-                self._settle(self._cancelled)
+                await self._settle(self._cancelled)
                 return
-            self._settle(Draining("The worker is shutting down.", retry_after_s=1))
+            await self._settle(Draining("The worker is shutting down.", retry_after_s=1))
             raise
         except GatewayError as error:
-            self._settle(error)
+            await self._settle(error)
         except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
             _log.exception("request %s: the attempt failed", self.job.request_id)
-            self._settle(InternalFault("The gateway failed on this request."))
+            await self._settle(InternalFault("The gateway failed on this request."))
         else:
-            self._settle(None)
+            await self._settle(None)
 
     async def _serve(self) -> None:
         """Serve, and where nothing else can, wait in line for an upstream that takes no more now.
@@ -149,10 +148,9 @@ class Attempt:
             lease.used(self._count.report)
 
     async def _embed(self, due: float) -> None:
-        wait_s = self._settings.first_token_timeout_s
         async with self._lease(due) as lease:
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(self._settings.first_token_timeout_s):
                     known = self._settings.catalogue.embedding(self.job.model)
                     body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model, known)
             except TimeoutError:
@@ -180,10 +178,9 @@ class Attempt:
             self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
-        wait_s = self._bounds.first_token_s()
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
-            first = min(end, loop.time() + wait_s)
+            first = min(end, loop.time() + self._bounds.first_token_s())
             try:
                 async with asyncio.timeout_at(first) as bound:
                     async with lease.provider.stream(self._request, self.job.model) as batches:
@@ -220,7 +217,7 @@ class Attempt:
                 out.append(self._encoder.encode(event))
             elif self._fold is not None:
                 self._fold.add(event)
-        self._count.pieces += tokens
+        tokens = self._count.add(batch, tokens)
         is_first = said and self._first_ms is None
         if is_first:
             self._first_ms = _now_ms()
@@ -229,6 +226,7 @@ class Attempt:
         return said and not is_first and not ends
 
     async def _finish(self, created: int) -> None:
+        await self._count.settle()
         usage = self._count.counted().usage
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
@@ -248,9 +246,11 @@ class Attempt:
             return FirstTokenTimeout(f"The model did not begin to answer within {self._bounds.first_token_s():g} s.")
         return StreamBroken("The model stopped answering in the middle of its answer.")
 
-    def _settle(self, error: GatewayError | None) -> None:
+    async def _settle(self, error: GatewayError | None) -> None:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
         try:
+            if self._closes(error):
+                await self._count.settle()
             self._report(error)
         except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
             _log.exception("request %s: how it ended cannot be reported", self.job.request_id)
@@ -270,16 +270,18 @@ class Attempt:
                 level = logging.DEBUG if is_reported else logging.WARNING
                 _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
-        closes = error is None or committed or isinstance(error, Cancelled)
         if isinstance(error, Superseded):
             self._stream.end(None)  # job, mark and record are those of the one that goes on
             return
         job, name = self.job, job_id(self.job.request_id, self.job.attempt)
-        if closes:
+        if self._closes(error):
             record = self._record(error)
             self._stream.end(Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=self._queue))
         else:
             self._stream.end(Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=self._queue))
+
+    def _closes(self, error: GatewayError | None) -> bool:
+        return error is None or self._first_ms is not None or isinstance(error, Cancelled)
 
     def _record(self, error: GatewayError | None) -> UsageRecord:
         job = self.job

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from io import StringIO
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.models.tokenizers import count_tokens
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
-from shared.openai.prompt_size import estimate_prompt_tokens
-from shared.types import Usage
+from shared.openai.prompt_size import count_media, estimate_prompt_tokens, prompt_texts
+from shared.types import Delta, Usage
 from shared.usage import NOTHING_SERVED, Counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from shared.openai.request import ChatRequest
-    from shared.types import Job
+    from shared.types import Event, Job
+
+COUNT_BOUND_S: Final = 5.0
+"""For how long a record waits for an exact count, in seconds; then the rough one stands."""
+MESSAGE_TOKENS: Final = 4
+"""What each message has besides its text, and the start of the answer."""
+MEDIA_TOKENS: Final = 1_500
+"""What an image or a file has, about: OpenAI's images up to 1,445, Claude's up to 1,568 before Opus 4.7."""
+CHARS_PER_TOKEN: Final = 4
 
 
 class TokenCount:
     """What an attempt has used so far.
+
+    What a paid upstream does not report is counted by the model's tokenizer, that of others roughly: nobody bills it.
 
     Args:
         job: what is done.
         request: what it says, for chat.
 
     Attributes:
-        pieces: how many pieces of output came.
+        pieces: how many pieces of output came; of a paid one at least a quarter of its characters.
         is_open: whether the upstream has accepted the request, so that a paid one bills at least its prompt.
         has_ended: whether the answer's end came: what is reported from then on is all of it.
     """
@@ -37,6 +53,8 @@ class TokenCount:
         self._request = request
         self._report: Usage | None = None
         self._is_complete = False
+        self._received = StringIO() if job.tier == "paid" else None
+        self._exact: tuple[int, int] | None = None
 
     @property
     def report(self) -> Usage | None:
@@ -54,27 +72,86 @@ class TokenCount:
             return estimate_embedding_tokens(decode_embeddings(self._job.body))
         return estimate_prompt_tokens(self._request.body)
 
+    def add(self, batch: Sequence[Event], pieces: int) -> int:
+        """Add a batch of `pieces` pieces of output; return for how many tokens they count."""
+        if self._received is not None:
+            before = self._received.tell()
+            for event in batch:
+                if isinstance(event, Delta):
+                    self._keep(event)
+            pieces = max(pieces, (self._received.tell() - before) // CHARS_PER_TOKEN)
+        self.pieces += pieces
+        return pieces
+
     def take(self, usage: Usage) -> None:
         """Keep what the upstream reports; zeros beside output are no counts."""
         self._report = usage.consistent()
         # A report before the end is of what was made so far: a stream that breaks off then is estimated from it.
         self._is_complete = self.has_ended
 
+    async def settle(self) -> None:
+        """Count what a paid upstream did not report. Raises nothing: a cancellation only ends the wait."""
+        is_billed = self.pieces or self.is_open or self._report is not None
+        if self._received is None or self._is_reported or not is_billed or self._job.endpoint == "embeddings":
+            return
+        counting = asyncio.get_running_loop().run_in_executor(None, self._count)
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({counting}, timeout=COUNT_BOUND_S)
+        if counting.done() and not counting.cancelled() and counting.exception() is None:
+            self._exact = counting.result()
+
     def counted(self) -> Counted:
-        """Return what was used, and whether any of it is an estimate: a token for each piece of output."""
-        report = self._report
-        if report is not None and self._is_complete:
-            if not self.pieces or (report.prompt_tokens and report.completion_tokens):
-                return Counted(report, "reported")
-            completion_tokens = report.completion_tokens or self.pieces
-        else:
-            report = report or Usage(0, 0)
-            completion_tokens = max(report.completion_tokens, self.pieces)
-        prompt_tokens = report.prompt_tokens or self.asked_tokens()
-        usage = msgspec.structs.replace(report, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
-        return Counted(usage, "estimated")
+        """Return what was used, and whether any of it is an estimate."""
+        report = self._report or Usage(0, 0)
+        if self._is_reported:
+            return Counted(self._with_searches(report), "reported")
+        asked, answered = self._exact or (self.asked_tokens(), self.pieces)
+        completion_tokens = report.completion_tokens
+        if not self._is_complete or not completion_tokens:
+            completion_tokens = max(completion_tokens, self._bounded(answered))
+        usage = msgspec.structs.replace(
+            report, prompt_tokens=report.prompt_tokens or asked, completion_tokens=completion_tokens
+        )
+        return Counted(self._with_searches(usage), "estimated")
 
     def billed(self, *, has_content: bool) -> Counted:
         """Return what its upstream bills: nothing before the first content, but for a paid one that has begun."""
-        is_billed = has_content or (self._job.tier == "paid" and (self.is_open or self._report is not None))
+        is_billed = has_content or (self._received is not None and (self.is_open or self._report is not None))
         return self.counted() if is_billed else NOTHING_SERVED
+
+    @property
+    def _is_reported(self) -> bool:
+        report = self._report
+        if report is None or not self._is_complete:
+            return False
+        return not self.pieces or bool(report.prompt_tokens and report.completion_tokens)
+
+    def _keep(self, delta: Delta) -> None:
+        received = self._received
+        if received is not None:
+            for text in (delta.reasoning, delta.content, delta.refusal):
+                if text:
+                    received.write(text)
+            for call in delta.tool_calls or ():
+                received.write(call.name or "")
+                received.write(call.arguments)
+
+    def _count(self) -> tuple[int, int]:
+        """Count what was sent and what was received; in a thread."""
+        body, received = self._request.body, self._received
+        sent = count_tokens(list(prompt_texts(body)), self._job.model)
+        sent += MESSAGE_TOKENS * len(body.messages) + MEDIA_TOKENS * count_media(body)
+        return sent, count_tokens([received.getvalue() if received is not None else ""], self._job.model)
+
+    def _bounded(self, answered: int) -> int:
+        """Return an estimate of the answer's tokens that is within what the request allowed."""
+        if self._job.endpoint == "embeddings":
+            return answered
+        limit = self._request.body.output_limit
+        return answered if limit is None else min(answered, limit * (self._request.body.n or 1))
+
+    def _with_searches(self, usage: Usage) -> Usage:
+        """Count the search of OpenAI's models that search the web, which they do not report."""
+        if self._job.endpoint == "embeddings" or usage.web_searches or self._request.body.web_search_options is None:
+            return usage
+        return msgspec.structs.replace(usage, web_searches=1)

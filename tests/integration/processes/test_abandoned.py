@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from shared.models.catalogue import default_catalogue
+from shared.models.tokenizers import count_tokens
 from shared.types import Usage
 from tests.fleet import Fleet, chat
 from tests.streams import Reader, usage_rows
@@ -45,6 +46,7 @@ async def test_a_client_that_leaves_pays_for_what_claude_counted_at_its_start(
         await scripted.until(lambda: scripted.aborted == 1)
     (row,) = await usage_rows(fleet, eventually, 1)
     assert (row["status"], row["usage_source"], row["prompt_tokens"]) == (499, "estimated", 52_000)
-    assert (row["cached_tokens"], row["completion_tokens"]) == (1_000, 20)
-    usage = Usage(52_000, 20, cached_tokens=1_000, cache_write_tokens=50_000)
+    tokens = count_tokens(["word " * 20], MODEL)
+    assert (row["cached_tokens"], row["completion_tokens"]) == (1_000, tokens)
+    usage = Usage(52_000, tokens, cached_tokens=1_000, cache_write_tokens=50_000)
     assert float(row["cost_usd"]) == pytest.approx(default_catalogue().cost_usd(MODEL, usage))

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
+from shared.models.tokenizers import read_vocabulary
 from shared.openai.request import ChatRequest
-from shared.types import Job, Usage
+from shared.types import Delta, Job, ToolCallDelta, Usage
 from shared.usage import NOTHING_SERVED, Counted
-from workers.attempts.token_count import TokenCount
+from workers.attempts.token_count import MEDIA_TOKENS, MESSAGE_TOKENS, TokenCount
 
 if TYPE_CHECKING:
     from shared.types import Tier
 
 
-def count_of(tier: Tier = "paid", text: str = "x" * 400) -> TokenCount:
+@pytest.fixture(autouse=True, scope="module")
+def vocabulary() -> None:
+    """As a worker has it before it serves."""
+    read_vocabulary()
+
+
+def count_of(tier: Tier = "paid", text: str = "x" * 400, model: str = "gpt-4o", **fields: Any) -> TokenCount:
     """Of a request with this text."""
-    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}]}).encode()
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **fields}).encode()
     job = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,
-        admitted_ms=0, expires_ms=0, tier=tier, model="gpt-4o", body=msgspec.Raw(body),
+        admitted_ms=0, expires_ms=0, tier=tier, model=model, body=msgspec.Raw(body),
     )  # fmt: skip
     return TokenCount(job, ChatRequest(body))
 
@@ -76,3 +83,58 @@ def test_before_the_first_content_only_a_paid_upstream_that_has_begun_bills(
     count = count_of(tier)
     count.is_open = is_open
     assert count.billed(has_content=False) == (Counted(Usage(100, 0), "estimated") if billed else NOTHING_SERVED)
+
+
+async def test_what_a_paid_upstream_does_not_report_is_counted_by_its_tokenizer() -> None:
+    """What was sent, tools and calls too, and what was received: text, thoughts and arguments."""
+    description = "A long description of a tool. " * 7_000
+    tools = [{"type": "function", "function": {"name": "f", "description": description}}]
+    count = count_of(text="hello world", tools=tools)
+    count.is_open = True
+    count.add([Delta(content="hello world"), Delta(reasoning=" hello world")], 2)
+    count.add([Delta(tool_calls=[ToolCallDelta(0, "id", "f", '{"a":"hello world"}')])], 1)
+    await count.settle()
+    counted = count.billed(has_content=True)
+    assert counted.source == "estimated"
+    assert 49_000 < counted.usage.prompt_tokens < 49_050
+    assert 11 <= counted.usage.completion_tokens <= 13
+
+
+async def test_an_estimate_stays_within_what_the_request_allowed() -> None:
+    """A factor that is stated for all texts may be too much for one."""
+    count = count_of(model="claude-opus-5", max_tokens=3, text="hello world")
+    count.add([Delta(content="hello world and more of it")], 1)
+    await count.settle()
+    assert count.counted().usage == Usage(MESSAGE_TOKENS + 4, 3)
+
+
+async def test_images_count_beside_the_text() -> None:
+    """About."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    count = count_of(messages=[{"role": "user", "content": [{"type": "text", "text": "hello world"}, image]}])
+    count.is_open = True
+    await count.settle()
+    assert count.billed(has_content=False).usage == Usage(2 + MESSAGE_TOKENS + MEDIA_TOKENS, 0)
+
+
+async def test_what_nobody_bills_is_not_counted_exactly() -> None:
+    """A local answer is a token for each piece; so is what was reported already."""
+    count = count_of("local", text="hello world " * 100)
+    count.add([Delta(content="hello world, and so on and on")], 1)
+    await count.settle()
+    assert count.counted().usage == Usage(300, 1)
+
+
+def test_a_search_that_openai_does_not_report_is_counted() -> None:
+    """Its models that search the web do so once."""
+    count = count_of(web_search_options={})
+    count.has_ended = True
+    count.take(Usage(7, 2))
+    assert count.counted() == Counted(Usage(7, 2, web_searches=1), "reported")
+
+
+async def test_a_long_piece_of_a_paid_answer_is_no_single_token() -> None:
+    """Should its worker die, its api process knows of it what the frames said."""
+    count = count_of()
+    assert count.add([Delta(content="x" * 400)], 1) == 100
+    assert count_of("local").add([Delta(content="x" * 400)], 1) == 1
