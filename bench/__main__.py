@@ -101,6 +101,7 @@ async def _machine() -> str:
     busy, steal = measured["machine_busy"], measured["machine_steal"]
     message = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}. "
     message += f"Before the bench: {busy:.0%} busy, {steal:.1%} stolen."
+    # CPU time is counted by process, so that others hardly change it.
     if busy + steal > _QUIET:
         message += "\nOthers use this machine now: only the CPU times are worth comparing, not latency and speed."
     return message + "\n"

@@ -60,6 +60,7 @@ class Pair:
 async def measure_pair(stack: Stack, load: Load) -> Pair:
     """Run a load both ways."""
     path = "/chat/completions"
+    # One right after the other, so that both meet the same machine.
     direct = await run(load, stack.openai_url + path, groups=stack.groups)
     through = await run(load, f"{stack.apis[0]}/v1{path}", key=stack.key, groups=stack.groups)
     return Pair(direct, through)
@@ -85,6 +86,7 @@ async def costs(options: Options) -> Report:
                 pairs[load].append(await measure_pair(stack, load))
     runs = [one for found in pairs.values() for pair in found for one in (pair.direct, pair.through)]
     report.check(*runs)
+    # A reply that broke off was cheap: no figures rather than good ones.
     if not report.failures:
         report.lines += _tables(pairs)
         report.lines.append(f"Medians of {options.rounds} rounds (lowest-highest). {machine_line(runs)}")

@@ -21,6 +21,7 @@ async def idle(options: Options) -> Report:
     del options  # one long look
     report = Report(f"Idle: CPU over {SECONDS} s without load, % of one core")
     async with running() as stack:
+        # Until what a start brings (models asked for, scripts sent) is over.
         await asyncio.sleep(SETTLE_S)
         measured = await cpu_while_idle(stack.groups, SECONDS)
     shares = {group: 100 * seconds / measured["wall_s"] for group, seconds in measured["cpu_s"].items()}

@@ -115,6 +115,7 @@ async def _json(*command: str) -> dict[str, Any]:
 def _failure(load: Load, reply: dict[str, Any]) -> str:
     if not reply:
         return f"{load.model}: the load generator failed"
+    # Whole means to the end mark: a stream that breaks off has status 200 too.
     if reply["ok"] == reply["requests"] > 0:
         return ""
     return f"{reply['url']} {load.model}: {reply['ok']} of {reply['requests']} replies whole, {reply['errors']}"

@@ -51,6 +51,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 def machine_line(runs: Sequence[Run]) -> str:
     """Describe how busy the machine was during the runs."""
+    # The worst of them: one run that others disturbed spoils a comparison.
     busy, steal = max(run.busy for run in runs), max(run.steal for run in runs)
     lowest = min(run.busy for run in runs)
     return f"Machine, load generator included: {lowest:.0%}-{busy:.0%} busy, stolen up to {steal:.1%}."

@@ -27,6 +27,7 @@ async def scaling(options: Options) -> Report:
     async with running(apis=0, workers=0) as stack:
         for size in SIZES:
             await stack.start(apis=size - len(stack.apis), workers=size - len(stack.groups["worker"]))
+            # The new processes too: their first requests make connections and caches.
             await warm_up(stack, Load(model="mock", at_once=AT_ONCE // size, requests=1))
             rounds = [await _round(stack, size, report) for _ in range(options.rounds)]
             report.raw[str(size)] = rounds

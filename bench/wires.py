@@ -26,6 +26,7 @@ async def wires(options: Options) -> Report:
     async with running() as stack:
         await warm_up(stack, *runs)
         for _ in range(options.rounds):
+            # In turn, so that a slow minute of the machine meets both formats.
             for load, found in runs.items():
                 url = f"{stack.apis[0]}/v1/chat/completions"
                 found.append(await run(load, url, key=stack.key, groups=stack.groups))

@@ -52,6 +52,7 @@ def list_models(*, host: str | None, as_json: bool) -> None:
 @on_host
 def install_model(*, model: str | None, auto: bool, no_wait: bool, host: str | None) -> None:
     """Install a model and show its progress. Ctrl-C leaves it running."""
+    # Neither or both.
     if auto == (model is not None):
         raise click.UsageError("Give either a model or --auto.")
     wanted = {"auto": True} if auto else {"model": model}
@@ -66,6 +67,7 @@ def install_model(*, model: str | None, auto: bool, no_wait: bool, host: str | N
         size_bytes = follow_pull(lambda: _overview(where), name, where)
     except KeyboardInterrupt:
         click.echo(f"\n{name} is still being installed. Follow it with: nself claw models status", err=True)
+        # As a shell counts SIGINT; the server goes on pulling.
         raise SystemExit(130) from None
     click.echo(f"{name} is installed ({decimal(size_bytes)}).")
 
@@ -99,6 +101,7 @@ def show_status(*, host: str | None, as_json: bool) -> None:
 @as_json
 def remove_model(*, model: str, host: str | None, as_json: bool) -> None:
     """Remove a model; one that is being installed is stopped."""
+    # Slashes and colons are parts of a model's name and of the URL's last part alike.
     path = f"{MODELS_PATH}/remove/{quote(model, safe='/:')}"
     answer = call("DELETE", path, url=ai_url(), query={"host": host} if host else None)
     if as_json:

@@ -41,6 +41,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str | None = None
     param: str | None = None
     retry_after_s: float | None = None
+    # Decided where the failure is seen: only the worker knows its accounts.
     retry_here: bool = False
 
 
@@ -95,6 +96,7 @@ def shortened(text: str, most_chars: int) -> str:
     """Return a text of at most `most_chars` characters: its two ends, where it is longer."""
     if len(text) <= most_chars:
         return text
+    # Both ends: what is wrong often stands at the end of a text, and what it is about at its beginning.
     kept = (most_chars - 3) // 2
     return f"{text[:kept]}...{text[-kept:]}"
 
@@ -346,6 +348,7 @@ _KINDS = _all_kinds(GatewayError)
 
 def from_info(info: ErrorInfo) -> GatewayError:
     """Return the error that travelled as `info`; one of a kind this version does not know stays a GatewayError."""
+    # A worker of a newer version may send a kind that is not known here yet.
     kind = _KINDS.get(info.kind, UpstreamError if info.status >= 500 else CallerError)
     error = kind(info.message, param=info.param, code=info.code, retry_after_s=info.retry_after_s)
     error.retry_here = info.retry_here
@@ -371,6 +374,7 @@ def classify(
         return ContextTooLong(message, param=param)
     if status in {400, 413, 415, 422}:
         return InvalidRequest(message, param=param, code=code)
+    # Before the credential: an account that may not use one model is well for all others.
     if status == 404 or (status == 403 and (code in _MODEL_CODES or param == "model")):
         return _of_model(status, message)
     if status in {401, 402, 403}:
@@ -378,6 +382,7 @@ def classify(
     if status == 429:
         return Throttled("The model server is at its rate limit.", retry_after_s=retry_after_s)
     failure = Unavailable(f"The model server answered with status {status}.", retry_after_s=retry_after_s)
+    # Told apart: where others are being served the slots adapt, and no breaker opens.
     failure.is_overload = status in {503, 529}
     return failure
 

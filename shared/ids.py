@@ -10,6 +10,7 @@ def new_request_id() -> str:
     """Return a new request id: the hex digits of a UUID of version 7 (RFC 9562), so that ids sort by time."""
     stamp = time.time_ns() // 1_000_000
     number = (stamp << 80) | int.from_bytes(os.urandom(10), "big")
+    # Makes room for the version and the variant, which the next line sets.
     number &= ~(0xF000 << 64) & ~(0xC000 << 48)
     return f"{number | (0x7000 << 64) | (0x8000 << 48):032x}"
 

@@ -23,6 +23,7 @@ def as_number(kind: Callable[[str], float], name: str, text: str, *, low: float)
         number = kind(text)
     except ValueError:
         raise SettingsError(f"{name} must be a number, not {text!r}") from None
+    # Any bound will do that keeps infinity and overflow out of what is computed from it.
     high = 65535 if name == "CLAW_PORT" else 1e12
     if not low <= number <= high:
         raise SettingsError(f"{name} must be from {low:g} to {high:g}, not {text}")
@@ -67,5 +68,6 @@ def as_ollama_url(text: str) -> str:
         text = "http://" + text
     parts = urlsplit(text)
     host = parts.hostname or "localhost"
+    # A server's variable, which says where it listens; a client on the machine reaches that by loopback.
     host = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104 -- compared, not bound
     return f"{parts.scheme}://{host}:{parts.port or default_port}{parts.path.rstrip('/')}"

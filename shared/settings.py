@@ -251,6 +251,7 @@ def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
 def _check_trusted(folder: Path, environ: Mapping[str, str]) -> None:
     """Check owner and mode of a folder that nobody named, as git does with a repository (safe.directory)."""
     trusted = {os.geteuid()}
+    # As git does: under sudo the folder is still the caller's.
     if os.geteuid() == 0 and environ.get("SUDO_UID", "").isdigit():
         trusted.add(int(environ["SUDO_UID"]))
     named = f"If it is meant, name it: CLAW_DATA_DIR={folder}"
@@ -271,6 +272,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     environ = os.environ if environ is None else environ
     found: dict[str, object] = {"data_dir": default_data_dir(environ)}
     for field, names in VARIABLES.items():
+        # The first that is set wins: our own name stands before those that other programs use too.
         for name in names:
             if environ.get(name, "").strip():
                 found[field] = _parsed(field, name, environ[name].strip())
@@ -341,6 +343,7 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
 
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment with the credentials of one tier only, or of none."""
+    # Taken away, not picked out: a process needs much of an environment that nobody can list.
     withheld = {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
     if tier != "paid":
         withheld |= set(filter(is_paid_api_variable, environ))

@@ -35,6 +35,7 @@ EX_CONFIG: Final = 78
 async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     """Serve a tier until `stop`. A tier without credentials idles."""
     redis = redis_client.connect(settings.redis_url or "")
+    # The other tiers keep nothing there, and need not know where it is.
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)
     if not backends:

@@ -148,6 +148,7 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
 
 def _interpreter(folder: Path) -> str:
     """Return this interpreter if the tree is locked to the same packages, else one of its own."""
+    # The same packages: then only the commit's own files differ.
     if filecmp.cmp(folder / _LOCK, PROJECT_ROOT / _LOCK, shallow=False):
         return sys.executable
     print(f"{folder.name} is locked to other packages: installing them ...", flush=True)

@@ -49,6 +49,7 @@ class Usage:
     @classmethod
     def between(cls, before: Reading, after: Reading) -> Usage:
         """Subtract two readings; rounding of ticks never makes a share negative."""
+        # Children that ended count with their parent, once that has waited for them.
         others = (after.work - before.work) - (after.own - before.own)
         return cls(after.total - before.total, max(0.0, others), max(0.0, after.steal - before.steal))
 

@@ -82,6 +82,7 @@ class Rounds:
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Divide pair by pair, leaving out pairs that say nothing: one that is missing, or a divisor not above zero."""
     pairs = zip(ours, theirs, strict=True)
+    # A NaN of theirs fails the comparison with 0, one of ours the other test.
     return [own / other for own, other in pairs if other > 0 and not math.isnan(own)]
 
 

@@ -55,6 +55,7 @@ class Launch:
 def smg(upstreams: Upstreams, port: int, folder: Path) -> Launch:
     """Configure smg (docs: Getting Started). It takes one model from each worker."""
     del folder
+    # It asks each worker for its model, and appends paths itself.
     workers = [url.removesuffix("/v1") for url in upstreams.by_model.values()]
     metrics = ["--prometheus-host", LOOPBACK, "--prometheus-port", str(free_port())]
     listen = ["--host", LOOPBACK, "--port", str(port), "--log-level", "error"]
@@ -78,6 +79,7 @@ def litellm(upstreams: Upstreams, port: int, folder: Path) -> Launch:
     return Launch(
         command=[str(install_python(LITELLM) / "litellm"), "--config", str(config), *listen],
         ready="/health/liveliness",
+        # Without LOCAL_MODEL_COST_MAP it fetches a price list from the network at its start.
         environment={"LITELLM_MODE": "PRODUCTION", "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
     )
 
@@ -113,6 +115,7 @@ async def started(name: str, upstreams: Upstreams, folder: Path) -> AsyncIterato
         process = await asyncio.create_subprocess_exec(
             *launch_command(launch.command, signal.SIGKILL, None),
             cwd=folder,
+            # Nothing of this environment: a key or a proxy in it would change what is measured.
             env={"PATH": os.environ.get("PATH", os.defpath), "HOME": str(folder), **launch.environment},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=log,

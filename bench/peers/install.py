@@ -39,6 +39,7 @@ def install_python(requirement: str) -> Path:
     if not done:
         _run(folder, sys.executable, "-m", "venv", str(folder))
         _run(folder, str(folder / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input", requirement)
+        # Last: an installation that broke off is begun anew.
         (folder / _DONE).touch()
     return folder / "bin"
 
@@ -60,6 +61,7 @@ def install_portkey() -> Path:
 
 def _folder(name: str, pin: str) -> tuple[Path, bool]:
     """Return the folder for this pin, and if it is complete; what an installation that broke off left is removed."""
+    # The interpreter too: a virtual environment of another one does not run.
     pinned = hashlib.sha256(f"{sys.version} {pin}".encode()).hexdigest()[:12]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "nself-claw-bench" / f"{name}-{pinned}"

@@ -103,6 +103,7 @@ class LowerBound:
                 slope = overuse * units[place]
                 mean[place] += (1 - _MEMORY) * (slope - mean[place])
                 square[place] += (1 - _SQUARE_MEMORY) * (slope * slope - square[place])
+                # A price that never moved has no scale; it stays where it is.
                 scale = sqrt(square[place] / (1 - _SQUARE_MEMORY ** (step + 1)))
                 if scale:
                     prices[place] = max(0.0, prices[place] + size * mean[place] / (1 - _MEMORY ** (step + 1)) / scale)

@@ -61,6 +61,7 @@ def _overused(uses: Sequence[Served], quota: Quota) -> Iterator[str]:
     uses = sorted(uses, key=lambda one: one.began_ms)
     for _, of_day in groupby(uses, key=lambda one: one.began_ms // _DAY_MS):
         count = sum(1 for _ in of_day)
+        # No limit: the count is never greater than itself.
         if count > (quota.requests_per_day or count):
             yield f"{count} requests in a day"
     first = tokens = 0

@@ -80,6 +80,7 @@ class ClockedRedis:
         """Run a command."""
         if command == "EVAL":
             script: str = arguments[0]
+            # The server then knows another script than was asked for, so both digests are kept.
             changed = script.replace(_REAL, _SIMULATED)
             self._digests[_digest(script)] = _digest(changed)
             arguments = (changed, *arguments[1:])
@@ -88,6 +89,7 @@ class ClockedRedis:
                 # The server may know it from others, as it goes by the real time.
                 raise NoScriptError
             arguments = (self._digests[arguments[0]], *arguments[1:])
+        # Once for each moment: many commands come in the same one.
         if self._sent_ms != self._clock.now_ms:
             self._sent_ms = self._clock.now_ms
             seconds, ms = divmod(self._sent_ms, 1000)

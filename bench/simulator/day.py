@@ -137,6 +137,7 @@ class Simulator:
                     local_max_wait_s=self._site.wait_s,
                 )
                 self._open[draft.request_id] = inflight
+                # As in the api: from its admission on a request is open until somebody closes it.
                 await inflight.begin(Principal(draft.key_id, 0, admin_allowed=False))
             except GatewayError as error:
                 self._refuse(draft.request_id, request, error)

@@ -129,6 +129,7 @@ class _Free:
                     break
                 too_many -= tokens
                 began_ms = max(began_ms, used_ms + MINUTE_MS)
+            # The prompt alone is over the minute's quota.
             if too_many > 0:
                 return None
         return began_ms

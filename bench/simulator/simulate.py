@@ -2,13 +2,13 @@
 
 Three figures are compared:
 
-- **auto**: the gateway's own routing, failover, scripts and quotas in simulated time (`routing_day.py`). It does not
+- **auto**: the gateway's own routing, failover, scripts and quotas in simulated time (`day.py`). It does not
   know what will come, nor how long an answer will be.
 - **all-knowing**: a router that keeps what `auto` promises, that who comes first is served first and that nothing is
   paid for while something free can begin it in time, but knows every service time, when each slot will be free and
-  when each quota comes back (`routing_plan.py`; the cheapest of several plans). It pays where knowledge cannot help.
+  when each quota comes back (`plan.py`; the cheapest of several plans). It pays where knowledge cannot help.
 - **lower bound**: what no router could pay less than, not even one that keeps the free places for the dear requests to
-  come and knows the length of every answer before it is written (`routing_bound.py`). Nobody can build that one.
+  come and knows the length of every answer before it is written (`bound.py`). Nobody can build that one.
 
 Exits 1 if `auto` pays over 5 % more than the all-knowing router, or if a day served a request not exactly once or
 used more than there was.
@@ -106,6 +106,7 @@ async def simulate(redis: Redis, load: Load, site: Site) -> Outcome:
     faults += [f"all-knowing: {fault}" for fault in faults_of(requests, planned, site)]
     faults += await _budget_faults(redis, clock, day)
     bound_usd = LowerBound(requests, site).usd()
+    # Checks both programs against each other, but for the rounding of their sums.
     if bound_usd > _usd(planned) + 1e-9:
         faults.append("the lower bound is above what a plan pays: one of the two is wrong")
     return Outcome(requests, site, day, planned, planned_at_once, bound_usd, faults)

@@ -40,4 +40,5 @@ def embedding_entry(entries: Mapping[str, EmbeddingEntry], model: str) -> Embedd
         return found
     name = model.rpartition("/")[2].lower()
     known = [start for start in entries if name.startswith(start)]
+    # The longest: a family's entry must not stand for a member that has one of its own.
     return entries[max(known, key=len)] if known else UNKNOWN

@@ -36,6 +36,7 @@ def findings_of(catalogue: Catalogue, today: date, announced: Mapping[str, date]
         today: the day.
         announced: when models end, as their makers' APIs say it now, which goes before the catalogue.
     """
+    # The makers' own word first: the catalogue may be months old.
     models = {
         name: msgspec.structs.replace(entry, shutdown=announced.get(name, entry.shutdown))
         for name, entry in catalogue.models.items()

@@ -15,6 +15,7 @@ from shared.models.providers import PROVIDERS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+# Any name at all, also one that is not allowed: what looks like a key must not be printed, nor passed over.
 _ANY: Final = re.compile(r"CLAW_PAID_(.+)_(URL|API_KEY|MODELS)")
 _NAME: Final = re.compile(r"[A-Z0-9]+")
 _TAKEN: Final = frozenset({"auto", "local", "google", "models", *PROVIDERS})

@@ -93,6 +93,7 @@ _ROWS: Final = (
     ProviderInfo(
         name="gemini",
         tiers=("gemini",),
+        # Gemma too: the same API serves it, from the same accounts.
         families=re.compile(r"gem(ini|ma)-"),
         key_variables=GEMINI_KEYS,
         has_accounts=True,

@@ -109,6 +109,7 @@ def most_prompt(size: int, body: ChatBody | None) -> MostPrompt:
         for part in _parts(message):
             if isinstance(part, ImagePart):
                 images += 1
+                # Counted by images instead: base64 is no text.
                 size -= len(part.image_url.url)
             elif isinstance(part, FilePart):
                 return MostPrompt(MOST_CONTEXT)
@@ -122,6 +123,7 @@ def _parts(message: Message) -> Sequence[msgspec.Struct]:
 
 
 def _size(text: str) -> int:
+    # CPython knows it of a string without looking: nearly all prompts take this way.
     if text.isascii():
         return len(text)
     ascii_only = len(text.encode("ascii", "ignore"))

@@ -158,6 +158,7 @@ async def known_accounts(redis: Redis) -> dict[str, KnownAccount]:
         elif account.can_open or account.id not in known:
             known[account.id] = account
     if stale:
+        # Whoever reads cleans up: workers that die cannot.
         await redis.hdel(GEMINI_ACCOUNTS, *stale)  # type: ignore[misc]  # typed for both clients
     return known
 

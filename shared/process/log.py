@@ -49,4 +49,5 @@ def configure_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in ("arq", "httpx", "hypercorn", "quart", "asyncio", "aiohttp"):
+        # arq's INFO lines show jobs, and with them prompts.
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

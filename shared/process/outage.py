@@ -24,6 +24,7 @@ class OutageLog:
     def failed(self, error: BaseException) -> None:
         """Note a try that failed; the first one is logged."""
         self._failures += 1
+        # Once: dozens of parts try several times a second while a server is away.
         if self._since is None:
             self._since = time.monotonic()
             self._log.warning("%s does not answer (%s)", self._server, type(error).__name__)

@@ -120,6 +120,7 @@ def _query(text: str, *, is_tls: bool, by_sentinel: bool) -> dict[str, Any]:
 
 def _login(parts: SplitResult) -> dict[str, Any]:
     given = {"username": parts.username, "password": parts.password}
+    # Unquoted: passwords may hold what has a meaning in a URL.
     return {name: unquote(text) for name, text in given.items() if text}
 
 
@@ -155,6 +156,7 @@ def _tls(query: dict[str, Any]) -> ssl.SSLContext:
     except OSError as error:  # ssl.SSLError is one
         raise ValueError(f"names a certificate or key that cannot be used: {error}") from None
     required = query.get("ssl_cert_reqs", ssl.CERT_REQUIRED)
+    # In this order: Python refuses CERT_NONE while names are checked.
     context.check_hostname = required != ssl.CERT_NONE and query.get("ssl_check_hostname", True)
     context.verify_mode = required
     return context

@@ -224,6 +224,7 @@ class GeminiAccounts:
             except Rejected as error:
                 await self._accounts.refused_again(account, error)
             except (GatewayError, TimeoutError):
+                # A server that fails, or is slow, refuses nobody.
                 continue  # says nothing of the credential
             else:
                 _log.warning("account %s: its credential is accepted again", account.label)

@@ -110,6 +110,7 @@ class Accounts:
         Raises:
             Throttled, Rejected, Unavailable: no account can be used now, or in time.
         """
+        # What can go elsewhere does not wait here: the api looks for another place at once.
         if not await self.slots.enter(due if is_last else None):
             wait_s = max(self.slots.wait_s() or FULL_RETRY_S, 0.0 if is_last else self._state.closed_s(model))
             raise Throttled("The model server takes no more requests now.", retry_after_s=wait_s)

@@ -123,6 +123,7 @@ class AdaptiveSlots:
             self._known = self._limit
         pause_s = retry_after_s or 0.0
         if not others and not pause_s:
+            # Nothing of ours runs there, so only others' load or a limit can be why; it says no time to come back.
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._refusals, 10))
         self._refusals += 1
         self._closed_until = max(self._closed_until, self._now() + pause_s)

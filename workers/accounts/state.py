@@ -89,6 +89,7 @@ class AccountStateStore:
         """Choose an account and take what an attempt needs of it."""
         now = datetime.now(UTC)
         day = quota_day(now)
+        # One of its own, so that two attempts of a millisecond are two entries of the log.
         use = os.urandom(8).hex() if self._is_counted else ""
         reply = await self._ask(how, model, prompt_tokens, candidates, use=use, now=now)
         if reply[0] == b"ok":

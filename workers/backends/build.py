@@ -71,6 +71,7 @@ def _with_accounts(
     """Build a backend that is always there, since accounts may be added later; not offered while there is none."""
     slots = site.settings.gemini_slots
     state = _state(site, queue_name(site.tier, row.name), redis, is_counted=True)
+    # Half as many as the slots may wait beside those that run: a minute's quota is back soon.
     accounts = Accounts(state, catalogue=site.settings.catalogue, most_waiting=slots // 2)
     stored = None if database is None else GeminiAccountStore(database)
     source = GeminiAccounts(accounts, site.credentials, stored, redis, provider_for=partial(for_account, site))

@@ -32,6 +32,7 @@ async def to_texts(inputs: Sequence[str | list[int]], vocabulary: Vocabulary, *,
     """
     if all(isinstance(one, str) for one in inputs):
         return [one for one in inputs if isinstance(one, str)]
+    # In a thread: the first use reads a table for a third of a second.
     return await asyncio.to_thread(_decoded, inputs, vocabulary, is_nested=is_nested)
 
 

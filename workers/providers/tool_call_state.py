@@ -61,6 +61,7 @@ class RedisToolCallState:
         except UNREACHABLE as error:
             _log.warning("tool-call state cannot be read: %s", type(error).__name__)
             return {}
+        # A client may go on with another model, which could not read it, or would refuse it.
         prefix = f"{model}\n".encode()
         return {
             call_id: value[len(prefix) :].decode()

@@ -82,6 +82,7 @@ def _to_document(file: dict[str, Any], where: str) -> dict[str, Any]:
     else:
         raise Unsupported("This model takes PDF and plain text files.", param=where)
     block: dict[str, Any] = {"type": "document", "source": source}
+    # The model may refer to it by this name.
     if isinstance(file.get("filename"), str):
         block["title"] = file["filename"]
     return block

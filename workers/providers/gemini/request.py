@@ -42,6 +42,7 @@ def to_body(request: ChatRequest, model: str, known: Known, cannot: Collection[s
     """
     body = request.body
     check_supported(body, "gemini")
+    # Hints that the model does not take: as if they had not been given.
     body = msgspec.structs.replace(body, **dict.fromkeys(omitted(body, "gemini", cannot)))
     own = _own_fields(request.fields)
     system, contents = to_contents(body.messages, known)

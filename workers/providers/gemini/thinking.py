@@ -42,6 +42,7 @@ def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
         return None
     if effort == "none" and (generation >= (3, 0) or "pro" in model):
         raise Unsupported("This model's thinking cannot be switched off.", param="reasoning_effort")
+    # Budgets before Gemini 3, levels from there on.
     if generation < (3, 0):
         budget = _BUDGETS[effort]
         return {"thinkingBudget": budget, "includeThoughts": True} if budget else {"thinkingBudget": 0}

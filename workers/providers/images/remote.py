@@ -58,6 +58,7 @@ async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dic
     """
     wanted: dict[str, str] = {}
     for url, where in remote_images(messages):
+        # Once each: long conversations send the same image with every turn.
         wanted.setdefault(url, where)
     if not wanted or fetch is None:
         return {}
@@ -90,6 +91,7 @@ async def _fetched(
     The next begins only as long as their sum allows it.
     """
     async with room:
+        # Looked at before and after: four run at once, and each may add as much as one may have.
         if _size(found) <= MAX_REMOTE_BYTES:
             try:
                 found[url] = Image(*await fetch(url))

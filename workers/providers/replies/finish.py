@@ -35,5 +35,6 @@ def finish_reason(word: str, *, has_calls: bool) -> FinishReason | None:
         word: the upstream's.
         has_calls: whether the answer called tools.
     """
+    # As it is first: nearly every word is in small letters already.
     reason = _REASONS.get(word) or _REASONS.get(word.lower())
     return "tool_calls" if reason == "stop" and has_calls else reason

@@ -122,6 +122,7 @@ class ToolCalls:
         return call
 
     def _own_id(self, given: str | None) -> str:
+        # An id that came before would let clients put two results in one place.
         call_id = given if given and given not in self._ids else f"call_{secrets.token_hex(12)}"
         self._ids.add(call_id)
         return call_id
@@ -131,12 +132,14 @@ class ToolCalls:
         numbered = None if piece.index is None else self._by_index.get(piece.index)
         named = self._by_id.get(piece.id) if piece.id else None
         if numbered is not None:
+            # Several calls may have one index: then the id says which of them.
             call = named if named is not None and named.index == piece.index else numbered
         elif piece.index is not None or not self._calls:
             return None
         elif named is not None:
             call = named
         else:
+            # Without index and known id it can only go on with the call that came last.
             call = self._calls[-1]
             if piece.id and piece.name and call.name:
                 return None
