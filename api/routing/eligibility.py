@@ -8,7 +8,7 @@ import msgspec
 
 from api.routing.offers import price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
-from shared.models.abilities import Needs, cannot_do, omitted, takes_tools_elsewhere, unmet
+from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, takes_tools_elsewhere, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
 from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
@@ -76,7 +76,7 @@ class Eligibility:
             target=Target(backend.tier, backend.queue, model.id),
             rank=TOO_LONG if length is not None and request.prompt_tokens > length else 0,
             extra_ms=LOAD_MS if is_cold else 0,
-            cost_nano_usd=self._most_nano_usd(request, model)
+            cost_nano_usd=self._most_nano_usd(request, backend.provider, model)
             if backend.tier == "paid" and request.limits.is_limited
             else 0,
         )
@@ -127,19 +127,21 @@ class Eligibility:
             return model.context_length
         return self._catalogue.entry(model.id).context_length
 
-    def _most_nano_usd(self, request: RoutingRequest, model: LocalModel) -> int:
+    def _most_nano_usd(self, request: RoutingRequest, provider: str, model: LocalModel) -> int:
         """Return what the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
         entry, output = self._catalogue.entry(model.id), 0
+        calls = request.choices if makes_one_choice(provider, entry.lacks(request.effort)) else 1
         context = max(model.context_length or 0, entry.context_length or 0) or MOST_CONTEXT
         if request.endpoint == "chat":
             # A request that names no limit gets the model's own, which its API may tell otherwise than the catalogue.
             known = max(model.max_output_tokens or 0, entry.max_output_tokens or 0)
             longest = known or min(context, MOST_OUTPUT_TOKENS)
-            output = min(request.output_tokens or longest, known or request.output_tokens or longest) * request.choices
+            output = min(request.output_tokens or longest, known or request.output_tokens or longest)
+            output *= request.choices // calls
         # The most that it can be, not the estimate: a budget must hold for what is billed.
         prompt = max(
             request.prompt_tokens, request.most_prompt.tokens + request.most_prompt.images * entry.image_tokens
         )
         searches = MOST_SEARCHES if "web_search_options" in request.needs else 0
         most_usd = entry.most_cost_usd(min(prompt, context), output, request.service_tier, searches)
-        return max(1, nano_usd(most_usd))
+        return max(1, nano_usd(most_usd * calls))

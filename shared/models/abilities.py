@@ -71,6 +71,8 @@ _given = attrgetter(*_PARAMETERS)
 _NONE_GIVEN: Final = (None,) * len(_PARAMETERS)
 
 
+MOST_REPEATED: Final = 4
+"""So many choices, not streamed, an upstream that makes one at a time is asked for one by one."""
 HINTS: Final = {
     "temperature": ("temperature", "reasoned_temperature"),
     "top_p": ("top_p", "reasoned_top_p", "both_samplings"),
@@ -94,6 +96,8 @@ def needs_of(body: ChatBody) -> Needs:
                 for ability in abilities(value):
                     needs.setdefault(ability, name)
         _add_sampling(body, needs)
+        if (body.n or 1) <= MOST_REPEATED and not body.stream:
+            needs.pop("n", None)
     if body.tools or body.functions:
         _add_tools(body, needs)
     for number, message in enumerate(body.messages):
@@ -145,6 +149,11 @@ def omitted(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> tupl
     return tuple(found)
 
 
+def makes_one_choice(provider: str, cannot: Collection[str] = ()) -> bool:
+    """Return whether a provider, or a model with this `cannot`, makes one choice a call: it is asked several times."""
+    return "n" in lacks_of(provider) or "n" in cannot
+
+
 def unsupported(body: ChatBody, provider: str, cannot: Collection[str] = (), *, strict: bool = False) -> str | None:
     """Name the parameter of a body that a single candidate does not support, as `unmet` does."""
     return unmet(needs_of(body), provider, cannot, strict=strict)
@@ -156,7 +165,8 @@ def check_supported(body: ChatBody, provider: str, cannot: Collection[str] = ())
     Raises:
         Unsupported: `param` names what it cannot do.
     """
-    param = unsupported(body, provider, cannot)
+    several = (body.n or 1) > 1 and makes_one_choice(provider, cannot)
+    param = "n" if several else unsupported(body, provider, cannot)
     if param is not None:
         raise cannot_do(param)
 
@@ -200,8 +210,6 @@ def _add_tools(body: ChatBody, needs: Needs) -> None:
             needs.setdefault("custom_tools", f"tools[{number}].type")
     if choice != "none":
         needs["tools"] = "tools" if body.tools else "functions"
-    if body.parallel_tool_calls is False and body.tools:
-        needs["parallel_tool_calls"] = "parallel_tool_calls"
     if isinstance(choice, dict) and choice.get("type") == "allowed_tools":
         needs["allowed_tools"] = param
     elif isinstance(choice, dict) or choice == "required":

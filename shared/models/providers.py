@@ -60,7 +60,7 @@ EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
 """What no reply of the gateway can carry, whoever made it."""
 
 _OLLAMA_LACKS: Final = EVERYWHERE | {
-    "n", "logit_bias", "prediction", "web_search_options", "verbosity", "parallel_tool_calls", "tool_choice",
+    "n", "logit_bias", "prediction", "web_search_options", "verbosity", "tool_choice",
     "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
 }  # fmt: skip
 _ROWS: Final = (
@@ -103,7 +103,7 @@ _ROWS: Final = (
         lacks=EVERYWHERE
         | {
             "many_choices", "wide_seed", "wide_limit", "logit_bias", "prediction", "web_search_options", "verbosity",
-            "parallel_tool_calls", "rare_service_tier", "rare_effort", "rare_audio", "file_ids", "earlier_audio",
+            "rare_service_tier", "rare_effort", "rare_audio", "file_ids", "earlier_audio",
             "custom_calls",
         },
     ),

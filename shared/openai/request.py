@@ -152,6 +152,11 @@ class ChatRequest:
         decoded: dict[str, Any] = msgspec.json.decode(self.raw)
         return decoded
 
+    def without(self, *names: str) -> ChatRequest:
+        """Return the same request without these fields."""
+        fields = {name: value for name, value in self.fields.items() if name not in names}
+        return ChatRequest(msgspec.json.encode(fields))
+
 
 def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
     """Return the body of a chat completion request, checked.

@@ -35,6 +35,7 @@ from shared.relay import Kind
 from shared.types import Delta, Event, Job, Target, Usage
 from shared.usage import Closes, Closing, Times, UsageRecord, completed
 from workers.attempts.bounds import SLACK, Bounds, extend
+from workers.attempts.choices import answer
 from workers.attempts.embedding import embed
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
@@ -176,6 +177,7 @@ class Attempt:
             )
         else:
             self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
+        cannot = self._settings.catalogue.entry(self.job.model).lacks(asked.reasoning_effort)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
@@ -183,7 +185,7 @@ class Attempt:
             first = min(end, loop.time() + self._bounds.first_token_s())
             try:
                 async with asyncio.timeout_at(first) as bound:
-                    async with lease.provider.stream(self._request, self.job.model) as batches:
+                    async with answer(lease.provider, self._request, self.job.model, cannot) as batches:
                         self._count.is_open = True
                         async for batch in batches:
                             may_wait = self._take(batch)

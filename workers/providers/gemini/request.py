@@ -27,7 +27,7 @@ def to_body(request: ChatRequest, model: str, known: Known, cannot: Collection[s
     """Return the body to send. What Gemini cannot do is refused, never dropped.
 
     Accepted and without effect, since they change no answer: `user`, `metadata`, `store`, `prompt_cache_key`,
-    `safety_identifier`, `parallel_tool_calls: true`, a tool's `strict`. Of the fields that OpenAI does not name, these
+    `safety_identifier`, `parallel_tool_calls`, a tool's `strict`. Of the fields that OpenAI does not name, these
     are Gemini's own: `top_k`, `safety_settings`, and `thinking_config`, which goes before `reasoning_effort`.
 
     Args:

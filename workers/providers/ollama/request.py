@@ -65,7 +65,7 @@ def to_body(
     """Return the body to send. What Ollama cannot do is refused, never dropped.
 
     Accepted and without effect, since they change no answer: `user`, `metadata`, `store`, `service_tier`,
-    `prompt_cache_key`, `safety_identifier`, `parallel_tool_calls: true`, a tool's `strict`. `reasoning_effort`
+    `prompt_cache_key`, `safety_identifier`, `parallel_tool_calls`, a tool's `strict`. `reasoning_effort`
     becomes `think`, where `minimal` is Ollama's `low`, and `xhigh` and `max` its `high`. Fields that OpenAI does not
     name are Ollama's: sampling options (also inside `options`), `keep_alive` and `think`.
 

@@ -51,7 +51,9 @@ ANY = "openai ollama gemini anthropic"
 OTHERS = "ollama gemini anthropic"
 
 CASES: list[tuple[dict[str, Any], str, str]] = [
-    ({"n": 2}, "n", "ollama anthropic"),
+    ({"n": 2}, "n", ""),
+    ({"n": 2, "stream": True}, "n", "ollama anthropic"),
+    ({"n": 5}, "n", "ollama anthropic"),
     ({"n": 9}, "n", OTHERS),
     ({"seed": 7}, "seed", "anthropic"),
     ({"seed": 2**31}, "seed", "gemini anthropic"),
@@ -71,7 +73,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"service_tier": "scale"}, "service_tier", "gemini anthropic"),
     ({"reasoning_effort": "extreme"}, "reasoning_effort", OTHERS),
     ({"tools": [CUSTOM]}, "tools[0].type", ANY),
-    ({"tools": TOOLS, "parallel_tool_calls": False}, "parallel_tool_calls", "ollama gemini"),
+    ({"tools": TOOLS, "parallel_tool_calls": False}, "parallel_tool_calls", ""),
     ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice", "ollama"),
     ({"tools": TOOLS, "tool_choice": NAMED}, "tool_choice", "ollama"),
     ({"tools": TOOLS, "tool_choice": ALLOWED}, "tool_choice", "ollama anthropic"),
@@ -150,23 +152,23 @@ def test_tools_that_must_not_be_called_need_no_model_that_calls() -> None:
 
 def test_the_first_of_several_is_named() -> None:
     """Parameters before messages, and these in their order."""
-    asked = body(n=2, **said({"role": "assistant", "audio": {"id": "a"}}, {"role": "assistant", "audio": {"id": "b"}}))
+    asked = body(n=5, **said({"role": "assistant", "audio": {"id": "a"}}, {"role": "assistant", "audio": {"id": "b"}}))
     assert unsupported(asked, "ollama") == "n"
     assert unsupported(asked, "gemini") == "messages[1].audio"
 
 
 def test_needs_are_made_once_for_all_candidates() -> None:
     """And a provider that this version does not know does all that a reply can carry."""
-    needs: Needs = needs_of(body(n=2, seed=1))
+    needs: Needs = needs_of(body(n=5, seed=1))
     assert [unmet(needs, name) for name in (*PROVIDERS, "newer")] == [None, "n", None, "n", None]
 
 
 def test_a_provider_refuses_by_the_same_table() -> None:
     """Its error lets another tier try; to whom asked for this one by name it is a 400."""
     with pytest.raises(Unsupported) as caught:
-        check_supported(body(n=2), "ollama")
+        check_supported(body(n=5), "ollama")
     assert (caught.value.param, caught.value.status, caught.value.fails_over) == ("n", 400, True)
-    check_supported(body(n=2), "gemini")
+    check_supported(body(n=5), "gemini")
 
 
 MOST_CLIENTS_SEND: dict[str, Any] = {

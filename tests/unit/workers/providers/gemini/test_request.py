@@ -60,7 +60,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"verbosity": "low"}, "verbosity"),
     ({"service_tier": "scale"}, "service_tier"),
     ({"reasoning_effort": "extreme"}, "reasoning_effort"),
-    ({"tools": TOOLS, "parallel_tool_calls": False}, "parallel_tool_calls"),
     ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type"),
     ({"top_q": 1}, "top_q"),
     (_image("https://example.org/a.png"), URL),

@@ -55,7 +55,6 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"reasoning_effort": "extreme"}, "reasoning_effort"),
     ({"tools": TOOLS, "tool_choice": "required"}, "tool_choice"),
     ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
-    ({"tools": TOOLS, "parallel_tool_calls": False}, "parallel_tool_calls"),
     ({"functions": [FUNCTION], "function_call": {"name": "f"}}, "function_call"),
     ({"tools": [{"type": "custom", "custom": {"name": "c"}}]}, "tools[0].type"),
     ({"top_q": 1}, "top_q"),
