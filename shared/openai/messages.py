@@ -12,7 +12,22 @@ from msgspec import Meta, Struct
 from shared.types import CallId, Name
 
 
-class TextPart(Struct, tag_field="type", tag="text"):
+class Cacheable(Struct, kw_only=True):
+    """What may end a part of the prompt that shall be cached.
+
+    OpenAI's mark is `prompt_cache_breakpoint`; clients that speak to Claude in OpenAI's format set `cache_control`.
+    """
+
+    cache_control: dict[str, Any] | None = None
+    prompt_cache_breakpoint: dict[str, Any] | None = None
+
+    @property
+    def cache_mark(self) -> dict[str, Any] | None:
+        """Return the mark as Anthropic has it, whichever was set."""
+        return self.cache_control or (None if self.prompt_cache_breakpoint is None else {"type": "ephemeral"})
+
+
+class TextPart(Cacheable, tag_field="type", tag="text"):
     """A content part of text."""
 
     text: str
@@ -31,19 +46,19 @@ class ImageUrl(Struct):
     detail: str | None = None
 
 
-class ImagePart(Struct, tag_field="type", tag="image_url"):
+class ImagePart(Cacheable, tag_field="type", tag="image_url"):
     """A content part that is an image."""
 
     image_url: ImageUrl
 
 
-class AudioPart(Struct, tag_field="type", tag="input_audio"):
+class AudioPart(Cacheable, tag_field="type", tag="input_audio"):
     """A content part that is audio."""
 
     input_audio: dict[str, Any]
 
 
-class FilePart(Struct, tag_field="type", tag="file"):
+class FilePart(Cacheable, tag_field="type", tag="file"):
     """A content part that is a file."""
 
     file: dict[str, Any]
@@ -74,28 +89,28 @@ class CustomToolCall(Struct, tag_field="type", tag="custom"):
     custom: dict[str, Any]
 
 
-class SystemMessage(Struct, tag_field="role", tag="system"):
+class SystemMessage(Cacheable, tag_field="role", tag="system"):
     """Instructions."""
 
     content: str | TextParts
     name: Name | None = None
 
 
-class DeveloperMessage(Struct, tag_field="role", tag="developer"):
+class DeveloperMessage(Cacheable, tag_field="role", tag="developer"):
     """Instructions, under their newer name."""
 
     content: str | TextParts
     name: Name | None = None
 
 
-class UserMessage(Struct, tag_field="role", tag="user"):
+class UserMessage(Cacheable, tag_field="role", tag="user"):
     """What the user says."""
 
     content: str | UserParts
     name: Name | None = None
 
 
-class AssistantMessage(Struct, tag_field="role", tag="assistant"):
+class AssistantMessage(Cacheable, tag_field="role", tag="assistant"):
     """What the model said before."""
 
     content: str | list[TextPart | RefusalPart] | None = None
@@ -107,7 +122,7 @@ class AssistantMessage(Struct, tag_field="role", tag="assistant"):
     function_call: FunctionCall | None = None
 
 
-class ToolMessage(Struct, tag_field="role", tag="tool"):
+class ToolMessage(Cacheable, tag_field="role", tag="tool"):
     """The result of a tool call."""
 
     content: str | TextParts

@@ -26,12 +26,14 @@ class FunctionDefinition(Struct):
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    cache_control: dict[str, Any] | None = None
 
 
 class FunctionTool(Struct, tag_field="type", tag="function"):
-    """A function tool."""
+    """A function tool; `cache_control` is Anthropic's."""
 
     function: FunctionDefinition
+    cache_control: dict[str, Any] | None = None
 
 
 class CustomTool(Struct, tag_field="type", tag="custom"):

@@ -41,7 +41,10 @@ def check(body: dict[str, Any]) -> None:
     _tools.validate_python(body.get("tools", []))
     assert body["stream"] is True, "the gateway always streams"
     assert body["max_tokens"] >= 1
-    assert body.get("system", "x").strip(), "the system text must not be blank"
+    system = body.get("system", "x")
+    texts = [system] if isinstance(system, str) else [block["text"] for block in system]
+    assert texts, "the system text must not be empty"
+    assert all(text.strip() for text in texts), "the system text must not be blank"
     assert all(stop.strip() for stop in body.get("stop_sequences", ["x"])), "a stop must not be blank"
     assert len(body.get("metadata", {}).get("user_id", "")) <= 256
     _check_turns(body["messages"])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
 from shared.errors import InvalidRequest, Unsupported
 from shared.models.abilities import cannot_do
-from shared.openai.messages import AudioPart, FilePart, ImagePart, RefusalPart, TextPart
+from shared.openai.messages import AudioPart, Cacheable, FilePart, ImagePart, RefusalPart, TextPart
 
 _IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
@@ -46,7 +47,24 @@ def to_blocks(content: str | list[TextPart | ImagePart | AudioPart | FilePart], 
             blocks.append(_to_document(part.file, f"{where}.file"))
         else:
             raise cannot_do(where)
+        mark_last(blocks, part.cache_mark)
     return blocks
+
+
+def mark_last(blocks: list[dict[str, Any]], mark: dict[str, Any] | None) -> None:
+    """Mark the end of what shall be cached: the last block that can have a mark, as thoughts cannot."""
+    if mark is not None:
+        for block in reversed(blocks):
+            if block["type"] not in {"thinking", "redacted_thinking"}:
+                block["cache_control"] = mark
+                return
+
+
+def mark_of(message: Cacheable, content: Sequence[object] | str | None) -> dict[str, Any] | None:
+    """Return the last cache mark of a message whose parts become one block."""
+    parts = () if content is None or isinstance(content, str) else content
+    marks = [part.cache_mark for part in parts if isinstance(part, Cacheable)]
+    return next((mark for mark in (message.cache_mark, *reversed(marks)) if mark is not None), None)
 
 
 def text_blocks(text: str) -> list[dict[str, Any]]:

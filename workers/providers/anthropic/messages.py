@@ -16,13 +16,15 @@ from shared.models.abilities import cannot_do
 from shared.openai.messages import (
     AssistantMessage,
     CustomToolCall,
+    DeveloperMessage,
     FunctionCall,
     FunctionMessage,
     Message,
+    SystemMessage,
     ToolMessage,
     UserMessage,
 )
-from workers.providers.anthropic.content import text_blocks, to_blocks, to_text
+from workers.providers.anthropic.content import mark_last, mark_of, text_blocks, to_blocks, to_text
 from workers.providers.anthropic.thinking import arrange, is_thought
 from workers.providers.http.arguments import to_object
 
@@ -47,7 +49,7 @@ class Conversation(msgspec.Struct):
         is_open: whether the last turn awaits results of calls that no thinking block precedes.
     """
 
-    system: str
+    system: str | list[dict[str, Any]]
     turns: list[dict[str, Any]]
     called: list[str]
     has_thoughts: bool
@@ -73,21 +75,42 @@ def to_conversation(messages: Sequence[Message], kept: Mapping[str, Sequence[Pie
     Raises:
         InvalidRequest: a message holds what Anthropic cannot take; `param` names the place.
     """
-    system: list[str] = []
+    system: list[dict[str, Any]] = []
     turns = _Turns(kept)
     for number, message in enumerate(messages):
         place = f"messages[{number}]"
         if isinstance(message, UserMessage):
-            turns.add("user", to_blocks(message.content, place))
+            blocks = to_blocks(message.content, place)
+            mark_last(blocks, message.cache_mark)
+            turns.add("user", blocks)
         elif isinstance(message, AssistantMessage):
             turns.add_assistant(message, place)
         elif isinstance(message, ToolMessage):
-            turns.add_result(message.tool_call_id, to_text(message.content), f"{place}.tool_call_id")
+            mark = mark_of(message, message.content)
+            turns.add_result(message.tool_call_id, to_text(message.content), f"{place}.tool_call_id", mark)
         elif isinstance(message, FunctionMessage):
             turns.add_result(message.name, message.content or "", f"{place}.name")
         else:
-            system.append(to_text(message.content))
-    return turns.finished("\n".join(text for text in system if text.strip()))
+            system += _instructions(message, place)
+    return turns.finished(system)
+
+
+def _instructions(message: SystemMessage | DeveloperMessage, place: str) -> list[dict[str, Any]]:
+    """Return a message's instructions: its parts by themselves where one ends what shall be cached."""
+    blocks: list[dict[str, Any]]
+    if isinstance(message.content, str) or all(part.cache_mark is None for part in message.content):
+        blocks = text_blocks(to_text(message.content))
+    else:
+        blocks = to_blocks([*message.content], place)
+    mark_last(blocks, message.cache_mark)
+    return blocks
+
+
+def _joined(system: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return instructions as one text, where no part of them is to be cached by itself."""
+    if any("cache_control" in block for block in system):
+        return system
+    return "\n".join(block["text"] for block in system)
 
 
 class _Turns:
@@ -129,13 +152,17 @@ class _Turns:
             name, where = message.function_call.name, f"{place}.function_call.arguments"
             calls.append(self._to_call(name, f"call_{len(self._used)}", message.function_call, where))
         if not calls:
-            self.add("assistant", text_blocks(text))
+            blocks = text_blocks(text)
+            mark_last(blocks, mark_of(message, message.content))
+            self.add("assistant", blocks)
             return
         self._place = place
         pieces = self._kept.get(message.tool_calls[0].id, ()) if message.tool_calls else ()
         self._thought = any(is_thought(piece) for piece in pieces)
         self._has_thoughts |= self._thought
-        self.add("assistant", arrange(pieces, text, calls))
+        blocks = arrange(pieces, text, calls)
+        mark_last(blocks, mark_of(message, message.content))
+        self.add("assistant", blocks)
 
     def _to_call(self, key: str, call_id: str, function: FunctionCall, where: str) -> dict[str, Any]:
         sent_id = self._unique(call_id)
@@ -153,7 +180,7 @@ class _Turns:
         self._used.add(sent_id)
         return sent_id
 
-    def add_result(self, key: str, text: str, where: str) -> None:
+    def add_result(self, key: str, text: str, where: str, mark: dict[str, Any] | None = None) -> None:
         """Append a call's result to the turn after the call."""
         sent_ids = self._awaited.get(key)
         if not sent_ids:
@@ -161,6 +188,7 @@ class _Turns:
         result: dict[str, Any] = {"type": "tool_result", "tool_use_id": sent_ids.pop(0)}
         if text.strip():
             result["content"] = text
+        mark_last([result], mark)
         self.add("user", [result])
 
     def _check_answered(self) -> None:
@@ -170,13 +198,14 @@ class _Turns:
                 param=f"{self._place}.tool_calls",
             )
 
-    def finished(self, system: str) -> Conversation:
+    def finished(self, system: list[dict[str, Any]]) -> Conversation:
         """Return the whole conversation. Instructions alone are what the user says."""
         self._check_answered()
         turns = self._turns
         if not turns:
-            self.add("user", text_blocks(system))
-            system = ""
+            text = _joined(system)
+            self.add("user", text_blocks(text) if isinstance(text, str) else text)
+            system = []
         if not turns:
             raise InvalidRequest("All messages are empty.", param="messages")
         if turns[0]["role"] == "assistant":
@@ -187,9 +216,9 @@ class _Turns:
         last = turns[-1]["content"]
         if turns[-1]["role"] == "assistant":
             # A last assistant turn that ends in white space is refused.
-            last[-1] = {"type": "text", "text": last[-1]["text"].rstrip()}
+            last[-1] = {**last[-1], "text": last[-1]["text"].rstrip()}
         is_open = not self._thought and last[0]["type"] == "tool_result"
-        return Conversation(system, turns, self._called, self._has_thoughts, is_open)
+        return Conversation(_joined(system), turns, self._called, self._has_thoughts, is_open)
 
 
 def _is_no_result(block: dict[str, Any]) -> bool:

@@ -77,6 +77,8 @@ def _to_tools(body: ChatBody, facts: ModelFacts) -> list[dict[str, Any]]:
         if isinstance(tool, CustomTool):
             raise cannot_do(f"tools[{number}].type")
         tools.append(_to_tool(tool.function, f"tools[{number}].function.parameters"))
+        if mark := tool.cache_control or tool.function.cache_control:
+            tools[-1]["cache_control"] = mark
         if tool.function.strict and facts.structured and strict < MAX_STRICT_TOOLS:
             strict += _make_strict(tools[-1])
     for number, function in enumerate(body.functions or ()):
