@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from shared.errors import GatewayError, StreamBroken
 from shared.models.ollama_operations import InstalledModel
 from workers.providers.http.error_body import from_error
-from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.lines import LineReader
 from workers.providers.http.upstream import RefusedError, Upstream
+from workers.providers.replies.json_reader import json_reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,6 @@ SILENCE_S: Final = 900.0
 """How long a pull may say nothing: checking the digest of a large model takes minutes."""
 MAX_ERROR_CHARS: Final = 500
 _CONNECTIONS: Final = 8
-_NULL: Final = Raw(b"null")
 _QUERY: Final = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
 
 
@@ -48,10 +48,10 @@ class _Line(Struct):
     digest: str = ""
     total: int = 0
     completed: int = 0
-    error: Raw = _NULL
+    error: Any = None
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_read_line = json_reader(_Line)
 
 
 class OperationRefused(GatewayError):
@@ -105,9 +105,9 @@ class PullReader(LineReader):
         if not line.strip():
             return
         self._on_line()
-        said = decode_line(_decode, line)
-        if said.error != _NULL:
-            raise OperationRefused(shown(from_error(decode_line(msgspec.json.decode, bytes(said.error))).message))
+        said = _read_line(line)
+        if said.error:
+            raise OperationRefused(shown(from_error(said.error).message))
         if said.digest:
             self._progress.layer(said.digest, said.completed, said.total)
         self._progress.status = shown(str(said.status))

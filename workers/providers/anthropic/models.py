@@ -8,7 +8,7 @@ and Haiku 5.5 (sampling parameters, forced tool use, prefill). `GET /v1/models` 
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
@@ -139,6 +139,7 @@ def _efforts(said: Any) -> tuple[str, ...]:
 class ModelPage(msgspec.Struct):
     """One page of the answer to `GET /v1/models`."""
 
+    bare_array: ClassVar = "data"
     data: list[ModelInfo]
     has_more: bool = False
     last_id: str | None = None

@@ -5,9 +5,8 @@ Source of the shapes: Anthropic's Messages API (RawMessageStreamEvent, Usage, St
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
-import msgspec
 from msgspec import Raw, Struct
 
 from shared.errors import StreamBroken
@@ -15,9 +14,10 @@ from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usag
 from workers.providers.anthropic.errors import from_event
 from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
-from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.json_reader import json_reader, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -37,14 +37,25 @@ class _Delta(Struct):
 
 
 class _Block(Struct):
-    type: str
+    type: str | None = None
     text: str | None = None
     thinking: str | None = None
     signature: str | None = None
     data: str | None = None
     id: str | None = None
     name: str | None = None
-    input: Raw = _NULL
+    input: dict[str, Any] | str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return its type, or that of what it has."""
+        if self.type is not None:
+            return self.type
+        if self.name is not None:
+            return "tool_use"
+        if self.data is not None:
+            return "redacted_thinking"
+        return "text" if self.thinking is None else "thinking"
 
 
 class _Message(Struct):
@@ -52,16 +63,22 @@ class _Message(Struct):
 
 
 class _Event(Struct):
+    """A stream's event, or a message that was not streamed."""
+
     type: str | None = None
-    index: int = 0
+    index: int | None = None
     message: _Message | None = None
     content_block: _Block | None = None
     delta: _Delta | None = None
     usage: Raw = _NULL
-    error: Raw = _NULL
+    error: Any = None
+    content: list[_Block] | None = None
+    stop_reason: str | None = None
+    stop_details: _StopDetails | None = None
 
 
-_decode = msgspec.json.Decoder(_Event).decode
+_read_event = json_reader(_Event, takes_anything=True)
+_KINDS: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 
 
 class _Call:
@@ -80,7 +97,7 @@ class _Call:
         return Delta(tool_calls=[ToolCallDelta(self.index, arguments=text)])
 
 
-class ChatReader(LineReader):
+class ChatReader(EventReader):
     """Reads one reply, a stream of server-sent events, into events.
 
     Args:
@@ -98,6 +115,8 @@ class ChatReader(LineReader):
         self._json_tool = json_tool
         self._blocks: dict[int, Piece] = {}
         self._calls: dict[int, _Call] = {}
+        self._index = -1
+        self._foreign: set[int] = set()
         self._tool_calls = ToolCalls()
         self._report: dict[str, Any] = {}
         self._reason: FinishReason | None = None
@@ -107,49 +126,67 @@ class ChatReader(LineReader):
         """Return whether the model thought before it called tools, and will want its thoughts back."""
         return self.first_call_id is not None and any(is_thought(piece) for piece in self.pieces)
 
-    def take(self, line: bytes, events: list[Event]) -> None:
-        """Append the events of a line. The event's name stands in its data too; `ping` has nothing to say."""
-        if line[:5] != b"data:":
-            return
-        event = decode_line(_decode, line[5:])
-        if event.type == "content_block_delta":
+    def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
+        """Append the events of an event. Its name stands in its data too; `ping` has nothing to say."""
+        event = _read_event(data)
+        kind = event.type or name
+        if kind == "content_block_delta":
             self._take_delta(event.index, event.delta or _Delta(), events)
-        elif event.type == "content_block_start" and event.content_block is not None:
-            self._start(event.index, event.content_block, events)
-        elif event.type == "content_block_stop":
+        elif kind == "content_block_start":
+            self._start(event.index, event.content_block or _Block(), events)
+        elif kind == "content_block_stop":
             self._stop(event.index, events)
-        elif event.type == "message_start" and event.message is not None:
+        elif kind == "message_start" and event.message is not None:
             self._count(event.message.usage)
             self._append_usage(events)  # should the end never come
-        elif event.type == "message_delta":
-            self._take_end(event, events)
-        elif event.type == "message_stop":
+        elif kind == "message_delta":
+            self._count(event.usage)
+            self._take_end(event.delta or _Delta(), events)
+        elif kind == "message_stop":
             self.complete(events)
-        elif event.type == "error" or event.error != _NULL:
-            raise from_event(decode_line(msgspec.json.decode, bytes(event.error)), after_content=self.has_content)
+        elif kind == "error" or event.error:
+            raise from_event(event.error, after_content=self.has_content)
 
-    def _start(self, index: int, block: _Block, events: list[Event]) -> None:
-        # Blocks of kinds that come later lose no answer: they are passed over.
-        if block.type not in {"text", "thinking", "redacted_thinking", "tool_use"}:
+    def take_whole(self, body: bytes, events: list[Event]) -> None:
+        """Append the events of a message that was not streamed."""
+        message = _read_event(body)
+        if message.content is None:
+            self.take_event("", body, events)
             return
-        piece = Piece(block.type, data=block.data)
-        self._blocks[index] = piece
-        if block.type != "tool_use":
+        for index, block in enumerate(message.content):
+            self._start(index, block, events)
+            self._stop(index, events)
+        self._count(message.usage)
+        self._take_end(_Delta(stop_reason=message.stop_reason, stop_details=message.stop_details), events)
+
+    def _start(self, index: int | None, block: _Block, events: list[Event]) -> None:
+        self._index = self._index + 1 if index is None else index
+        kind = block.kind
+        if kind not in _KINDS:  # kinds that come later lose no answer: they are passed over
+            self._foreign.add(self._index)
+            return
+        piece = Piece(kind, data=block.data)
+        self._blocks[self._index] = piece
+        if kind != "tool_use":
             self.pieces.append(piece)
-            self._take_delta(index, _Delta(block.text, block.thinking, block.signature), events)
+            self._take_delta(self._index, _Delta(block.text, block.thinking, block.signature), events)
         elif block.name == self._json_tool:
-            self._calls[index] = _Call(None, block)
+            self._calls[self._index] = _Call(None, block)
         else:
             self.pieces.append(piece)
             begun = self._tool_calls.add(block.name or "", block.id)
-            self._calls[index] = _Call(begun.index, block)
+            self._calls[self._index] = _Call(begun.index, block)
             self.first_call_id = self.first_call_id or begun.id
             self._emit(Delta(tool_calls=[begun]), events)
 
-    def _take_delta(self, index: int, delta: _Delta, events: list[Event]) -> None:
-        piece = self._blocks.get(index)
-        if piece is None:
+    def _take_delta(self, index: int | None, delta: _Delta, events: list[Event]) -> None:
+        index = self._index if index is None else index
+        if index in self._foreign:
             return
+        piece = self._blocks.get(index)
+        if piece is None:  # the event that begins it was lost
+            piece = self._blocks[index] = Piece("thinking" if delta.thinking else "text")
+            self.pieces.append(piece)
         if delta.text:
             piece.chars += len(delta.text)
             self._emit(Delta(content=delta.text), events)
@@ -161,23 +198,21 @@ class ChatReader(LineReader):
         if delta.signature:
             piece.signature = (piece.signature or "") + delta.signature
 
-    def _stop(self, index: int, events: list[Event]) -> None:
+    def _stop(self, index: int | None, events: list[Event]) -> None:
         """End a block: a call without any piece of input has the one it began with, `{}` as a rule."""
-        call = self._calls.get(index)
+        call = self._calls.get(self._index if index is None else index)
         if call is not None and not call.has_input:
-            text = "{}" if call.given == _NULL else bytes(call.given).decode()
-            self._emit(call.to_delta(text), events)
+            self._emit(call.to_delta(to_text(call.given)), events)
 
-    def _take_end(self, event: _Event, events: list[Event]) -> None:
-        self._count(event.usage)
-        if event.delta is None or event.delta.stop_reason is None:
+    def _take_end(self, delta: _Delta, events: list[Event]) -> None:
+        if delta.stop_reason is None:
             return
-        reason = finish_reason(event.delta.stop_reason, has_calls=bool(self._tool_calls))
+        reason = finish_reason(delta.stop_reason, has_calls=bool(self._tool_calls))
         if reason is None:
-            raise stream_failure(Report(code=event.delta.stop_reason), after_content=self.has_content)
+            raise stream_failure(Report(code=delta.stop_reason), after_content=self.has_content)
         if reason == "tool_calls" and not self._tool_calls:  # the tool was that whose input is the content
             reason = "stop"
-        details = event.delta.stop_details
+        details = delta.stop_details
         if reason == "content_filter" and details is not None and details.explanation:
             self._emit(Delta(refusal=details.explanation), events)
         self._reason = reason

@@ -14,6 +14,7 @@ import msgspec
 from shared.errors import (
     ContextTooLong,
     GatewayError,
+    Malformed,
     ModelDenied,
     QuotaPeriod,
     Rejected,
@@ -22,6 +23,7 @@ from shared.errors import (
     Unavailable,
 )
 from workers.providers.http.error_body import MAX_MESSAGE_CHARS, Report, http_failure
+from workers.providers.replies.json_reader import read_any
 
 # Fields that google.rpc.BadRequest blames, by the parameter of ours that sets them.
 _PARAMS = {
@@ -72,10 +74,9 @@ class Failure(msgspec.Struct, frozen=True):
 def from_body(body: bytes) -> Failure:
     """Return what the body of a failed reply says; an empty failure if it is not google.rpc's."""
     try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return from_json(read_any(body))
+    except Malformed:
         return Failure()
-    return from_json(decoded)
 
 
 def from_json(value: Any) -> Failure:

@@ -6,7 +6,7 @@ Not its OpenAI-compatible one, which knows no `top_k`, no safety reasons and no 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 import msgspec
@@ -58,6 +58,7 @@ class _Model(msgspec.Struct, rename="camel"):
 
 
 class _ModelPage(msgspec.Struct, rename="camel"):
+    bare_array: ClassVar = "models"
     models: list[_Model] | None = None
     next_page_token: str | None = None
 

@@ -6,27 +6,26 @@ LogprobsResult) and the types of google-genai; how errors stand inside a stream:
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from shared.errors import GatewayError, Malformed, Rejected, StreamBroken, Unavailable
+from shared.errors import GatewayError, Rejected, StreamBroken, Unavailable
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
-from workers.providers.gemini.errors import Failure, from_body, to_stream_error
-from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.gemini.errors import from_body, to_stream_error
+from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.json_reader import json_reader, read_any, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
-MAX_ERROR_BYTES: Final = 64 * 1024
 _NULL = Raw(b"null")
-_FIELDS = (b":", b"event:", b"id:", b"retry:")
 
 
 class _FunctionCall(Struct):
     name: str = ""
-    args: dict[str, Any] | None = None
+    args: dict[str, Any] | str | None = None
     id: str | None = None
 
 
@@ -74,7 +73,7 @@ class _Chunk(Struct, rename="camel"):
     candidates: list[_Candidate] | None = None
     prompt_feedback: _Feedback | None = None
     usage_metadata: Raw = _NULL
-    error: Raw = _NULL
+    error: Any = None
 
 
 class _Choice:
@@ -86,10 +85,10 @@ class _Choice:
         self.reason: FinishReason | None = None
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
+_read_chunk = json_reader(_Chunk, takes_anything=True)
 
 
-class ChatReader(LineReader):
+class ChatReader(EventReader):
     """Reads one reply, a stream of server-sent events, into events.
 
     There is no end mark: the reply ends with its body, and only then it is known that a finish reason was the last
@@ -110,16 +109,16 @@ class ChatReader(LineReader):
         self._call_ids: set[str] = set()
         self._report = _NULL
         self._is_blocked = False
-        self._bare = b""
 
-    def take(self, line: bytes, events: list[Event]) -> None:
-        """Append the events of a line."""
-        if line[:5] == b"data:":
-            payload = line[5:].strip()
-            if payload:
-                self._take_chunk(payload, events)
-        elif line.strip() and not line.startswith(_FIELDS):
-            self._take_bare(line)
+    def take_event(self, name: str, data: bytes, events: list[Event]) -> None:  # noqa: ARG002 -- events have no name
+        """Append the events of a chunk."""
+        self._take_chunk(data, events)
+
+    def take_whole(self, body: bytes, events: list[Event]) -> None:
+        """Append the events of a reply without `alt=sse`, which is a list, or fail for an error in the stream."""
+        value = read_any(body)
+        for chunk in value if isinstance(value, list) else [value]:
+            self._take_chunk(msgspec.json.encode(chunk), events)
 
     def complete(self, events: list[Event]) -> None:
         """Append the ends of all choices and the usage.
@@ -128,8 +127,6 @@ class ChatReader(LineReader):
             StreamBroken: a choice has no finish reason.
             Unavailable: nothing at all was said.
         """
-        if self._bare:
-            raise Malformed("The model server's answer cannot be read.")
         if self._is_blocked and not self._choices:
             events.extend(Finish("content_filter", index) for index in range(self._asked))
         else:
@@ -153,18 +150,9 @@ class ChatReader(LineReader):
             raise Unavailable("The model server sent an empty answer.")
         return finishes
 
-    def _take_bare(self, line: bytes) -> None:
-        """Gather an error that stands in the stream as JSON of many lines, without `data:` before them."""
-        self._bare += line + b"\n"
-        failure = from_body(self._bare)
-        if failure != Failure():
-            raise to_stream_error(failure, after_content=self.has_content)
-        if len(self._bare) > MAX_ERROR_BYTES:
-            raise Malformed("The model server's answer cannot be read.")
-
     def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
-        chunk = decode_line(_decode, payload)
-        if chunk.error != _NULL:
+        chunk = _read_chunk(payload)
+        if chunk.error:
             raise to_stream_error(from_body(payload), after_content=self.has_content)
         if chunk.usage_metadata != _NULL:
             self._report = chunk.usage_metadata
@@ -197,7 +185,7 @@ class ChatReader(LineReader):
 
     def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
         """Return a call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""
-        delta = choice.calls.add(call.name, call.id, msgspec.json.encode(call.args or {}).decode(), signature)
+        delta = choice.calls.add(call.name, call.id, to_text(call.args), signature)
         if signature and delta.id:
             self.signatures[delta.id] = signature
         return delta

@@ -15,7 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import GatewayError, Rejected, StreamBroken, Unavailable, Unsupported, classify
+from shared.errors import GatewayError, Malformed, Rejected, StreamBroken, Unavailable, Unsupported, classify
+from workers.providers.replies.json_reader import read_any
 
 MAX_MESSAGE_CHARS = 2000
 # These wait for the operator or the next month, not for Retry-After.
@@ -50,8 +51,8 @@ class Report(msgspec.Struct, frozen=True):
 def from_error_body(body: bytes) -> Report:
     """Return what the body of a failed reply says; an empty report if it is not JSON."""
     try:
-        decoded = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        decoded = read_any(body)
+    except Malformed:
         return Report()
     return from_error(decoded.get("error", decoded) if isinstance(decoded, dict) else decoded)
 

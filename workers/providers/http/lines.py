@@ -1,28 +1,31 @@
-"""Splits an upstream's byte stream into lines, and reads lines into events: for SSE and NDJSON alike. Pure."""
+"""Splits an upstream's byte stream into lines, and reads lines into events: for SSE and NDJSON alike. Pure.
+
+Source of the rules of SSE: the HTML standard, section 9.2.6 (Interpreting an event stream).
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TypeVar
+from typing import ClassVar, Final
 
-import msgspec
-
-from shared.errors import GatewayError, Malformed
+from shared.errors import GatewayError, Malformed, StreamBroken
 from shared.types import Event
 
-T = TypeVar("T")
-
 MAX_LINE_BYTES = 16 * 1024 * 1024
+MAX_TEXT_BYTES: Final = 64 * 1024
+"""How much may come before the first event that is none, as a page of HTML."""
+BOM: Final = b"\xef\xbb\xbf"
 
 
 class LineSplitter:
     """Gathers bytes and hands out whole lines, wherever the network split them.
 
-    A line ends with LF; a CR before it stays, since JSON takes it for white space.
+    A line ends with CR, LF or both, as the HTML standard has it; between the values of JSON all of them are white
+    space, and inside of them there is none.
     """
 
     def __init__(self) -> None:
+        self._after_cr = False
         self._parts: list[bytes] = []
         self._size = 0
 
@@ -32,6 +35,8 @@ class LineSplitter:
         Raises:
             Malformed: a line is longer than MAX_LINE_BYTES.
         """
+        if self._after_cr or b"\r" in data:
+            data = self._with_lf(data)
         lines = data.split(b"\n")
         rest = lines.pop()
         if lines and self._parts:
@@ -43,24 +48,19 @@ class LineSplitter:
                 raise Malformed("The model server sent a line that is too long.")
         return lines
 
+    def _with_lf(self, data: bytes) -> bytes:
+        if self._after_cr and data:
+            data = data.removeprefix(b"\n")
+            self._after_cr = False
+        self._after_cr = self._after_cr or data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
     def rest(self) -> bytes:
         """Return what stands after the last line end; it is handed out once."""
         rest = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
         return rest
-
-
-def decode_line(decode: Callable[[bytes], T], text: bytes) -> T:
-    """Return what `decode` makes of a line of JSON.
-
-    Raises:
-        Malformed: it cannot be read.
-    """
-    try:
-        return decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed("The model server's answer cannot be read.") from None
 
 
 class LineReader(ABC):
@@ -96,9 +96,10 @@ class LineReader(ABC):
         events: list[Event] = []
         try:
             # The last line may lack its line end.
-            self.take(self._lines.rest(), events)
+            if rest := self._lines.rest():
+                self.take(rest, events)
             if not self.done:
-                self.complete(events)
+                self.close(events)
         except GatewayError as failure:
             self.failure = failure
         return events
@@ -111,6 +112,10 @@ class LineReader(ABC):
             GatewayError: the upstream reports a failure, or the line cannot be read.
         """
 
+    def close(self, events: list[Event]) -> None:
+        """Append the last events of a reply whose body ended before its end mark."""
+        self.complete(events)
+
     @abstractmethod
     def complete(self, events: list[Event]) -> None:
         """Append the last events of a reply that ended without its end mark.
@@ -118,3 +123,139 @@ class LineReader(ABC):
         Raises:
             StreamBroken: it is not complete without it.
         """
+
+
+class EventReader(LineReader):
+    """Reads one reply, a stream of server-sent events with JSON in them, as the HTML standard reads it.
+
+    Beyond the standard, an event is taken as soon as its data is a whole: some servers leave out the empty line. A
+    reply without any data whose text begins as JSON does is one body: some servers ignore `stream`, or report an error.
+    What the reply is labelled does not matter.
+
+    Attributes:
+        end_mark: data that is no JSON and ends the reply.
+    """
+
+    end_mark: ClassVar = b""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._name = ""
+        self._data: list[bytes] = []
+        self._bare: list[bytes] = []
+        self._size = 0
+        self._has_data = self._has_text = False
+
+    def take(self, line: bytes, events: list[Event]) -> None:
+        """Append the events of a line."""
+        if line[:5] == b"data:":
+            if self._bare or self._data:
+                self._take_data(line[5:], events)
+                return
+            self._has_data = True
+            try:
+                self.take_event(self._name, line[5:], events)
+            except Malformed:
+                self._take_other(line[5:], events)
+        elif line:
+            self._take_field(line, events)
+        elif self._data or self._name:
+            self._end_event(events)
+
+    def close(self, events: list[Event]) -> None:
+        """Append the last events: those of a reply that is one body, or what is left to say of a stream.
+
+        Raises:
+            Malformed: the reply is neither.
+        """
+        self._end_bare(events)
+        if self._has_text and not self._has_data:
+            raise _unreadable()
+        if not self.done:
+            try:
+                self.complete(events)
+            except StreamBroken:
+                if self._data:
+                    raise _unreadable() from None
+                raise
+
+    @abstractmethod
+    def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
+        """Append the events of a server-sent event; set `done` at the end mark.
+
+        Raises:
+            Malformed: its data is no JSON; nothing has been appended.
+            GatewayError: the upstream reports a failure.
+        """
+
+    @abstractmethod
+    def take_whole(self, body: bytes, events: list[Event]) -> None:
+        """Append the events of a reply that is one JSON body.
+
+        Raises:
+            Malformed: it is no JSON.
+            GatewayError: the upstream reports a failure.
+        """
+
+    def take_field(self, name: bytes, value: bytes) -> None:
+        """Take a field that the standard does not know, and ignores."""
+
+    def _take_data(self, value: bytes, events: list[Event]) -> None:
+        """Take data that more data or another body comes before."""
+        if self._data:
+            self._hold(self._data, value)
+        else:
+            self._end_bare(events)
+            self.take(b"data:" + value, events)
+
+    def _take_other(self, value: bytes, events: list[Event]) -> None:
+        """Take data that is no JSON: nothing, the end mark, or what may be JSON with the lines to come."""
+        text = value.strip()
+        if text and text == self.end_mark:
+            self.complete(events)
+        elif text:
+            self._hold(self._data, value)
+
+    def _end_event(self, events: list[Event]) -> None:
+        if self._data:
+            data, self._data, self._size = b"\n".join(self._data), [], 0
+            self.take_event(self._name, data, events)
+        self._name = ""
+
+    def _take_field(self, line: bytes, events: list[Event]) -> None:
+        if line.startswith(BOM):
+            self.take(line[len(BOM) :], events)
+            return
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"event":
+            self._name = value.decode(errors="replace")
+        elif self._bare or line.lstrip()[:1] in {b"{", b"["}:
+            self._hold(self._bare, line)
+        elif name not in {b"", b"data", b"id", b"retry"}:
+            self._has_text = self._has_text or bool(line.strip())
+            if not self._has_data:
+                self._size += len(line)
+                if self._size > MAX_TEXT_BYTES:
+                    raise _unreadable()
+            self.take_field(name, value)
+
+    def _end_bare(self, events: list[Event]) -> None:
+        if not self._bare:
+            return
+        body, self._bare = b"\n".join(self._bare), []
+        try:
+            self.take_whole(body, events)
+        except Malformed:
+            if not self._has_data:
+                raise
+
+    def _hold(self, lines: list[bytes], line: bytes) -> None:
+        self._size += len(line) + 1
+        if self._size > MAX_LINE_BYTES:
+            raise Malformed("The model server sent an event that is too long.")
+        lines.append(line)
+
+
+def _unreadable() -> Malformed:
+    return Malformed("The model server's answer cannot be read.")

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 import httpx
-import msgspec
 
 from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
 from shared.process.tasks import Pauses
@@ -20,6 +19,7 @@ from workers.providers.http.client import upstream_client
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
+from workers.providers.replies.json_reader import json_reader
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -57,7 +57,6 @@ class Reply:
     """A reply that has begun with a success status."""
 
     def __init__(self, response: httpx.Response) -> None:
-        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         self._heard_at = time.monotonic()
         encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
         # The stream itself where nothing is to be decoded: that spares each piece httpx's decoder and chunker.
@@ -180,15 +179,13 @@ class Upstream:
         """
         try:
             async with asyncio.timeout(FETCH_BOUND_S), self.request(method, path, content) as reply:
-                return msgspec.json.decode(await reply.whole(), type=kind)
+                return json_reader(kind)(await reply.whole())
         except TimeoutError:
             raise Unavailable(f"The model server did not answer {path} in time.") from None
         except RefusedError as refusal:
             if isinstance(refusal.failure, UpstreamError):
                 raise refusal.failure from None
             raise Unavailable(f"The model server answered {path} with status {refusal.status}.") from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Malformed(f"The model server's answer to {path} cannot be read.") from None
 
     async def ask(self, path: str, content: bytes, kind: type[T]) -> T:
         """Return the reply to a client's request that is not streamed, decoded as `kind`.
@@ -199,11 +196,9 @@ class Upstream:
         """
         try:
             async with self.request("POST", path, content) as reply:
-                return msgspec.json.decode(await reply.whole(), type=kind)
+                return json_reader(kind)(await reply.whole())
         except RefusedError as refusal:
             raise refusal.failure from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Malformed("The model server's answer cannot be read.") from None
 
     async def ask_in_pieces(
         self, path: str, content: bytes, name: str, kind: type[T], whole: type[U]
@@ -222,18 +217,17 @@ class Upstream:
             UpstreamError: no reply came, or one that cannot be read.
         """
         splitter, pause = ElementSplitter(name), Pauses()
+        read = json_reader(kind)
         elements: list[T] = []
         try:
             async with self.request("POST", path, content) as reply:
                 async for data in reply.pieces(MAX_LARGE_BODY_BYTES):
                     for element in splitter.feed(data):
-                        elements.append(msgspec.json.decode(element, type=kind))
+                        elements.append(read(element))
                         await pause()
-                return elements, msgspec.json.decode(splitter.rest(), type=whole)
+                return elements, json_reader(whole)(splitter.rest())
         except RefusedError as refusal:
             raise refusal.failure from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise Malformed("The model server's answer cannot be read.") from None
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -42,6 +42,7 @@ class Tag(msgspec.Struct):
 class Tags(msgspec.Struct):
     """The answer to /api/tags."""
 
+    bare_array: ClassVar = "models"
     models: list[Tag] | None = None
 
 

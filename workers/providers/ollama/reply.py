@@ -14,9 +14,10 @@ from msgspec import Raw, Struct
 from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable, Unsupported
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import Report, from_error, stream_failure
-from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.lines import LineReader
 from workers.providers.http.usage_report import raw_count
 from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.json_reader import json_reader, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -29,7 +30,7 @@ _FIELDS: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "re
 
 class _Function(Struct):
     name: str
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, Any] | str | None = None
 
 
 class _ToolCall(Struct):
@@ -65,11 +66,11 @@ class _Line(Struct):
     prompt_eval_cached_count: Raw = _NULL
     eval_count: Raw = _NULL
     logprobs: list[_Logprob] | None = None
-    error: Raw = _NULL
+    error: Any = None
     status: int | None = None
 
 
-_decode = msgspec.json.Decoder(_Line).decode
+_read_line = json_reader(_Line, takes_anything=True)
 
 
 class ChatReader(LineReader):
@@ -88,20 +89,30 @@ class ChatReader(LineReader):
         super().__init__()
         self._cut_at = cut_at
         self._calls = ToolCalls()
+        self._bare: list[bytes] = []
 
     def take(self, line: bytes, events: list[Event]) -> None:
         """Append the events of a line."""
-        if line.strip():
+        if self._bare or line.strip() == b"{":  # a reply that is no stream, over several lines
+            self._bare.append(line)
+        elif line.strip():
             self._take_reply(line, events)
+
+    def close(self, events: list[Event]) -> None:
+        """Append the events of a reply that was not streamed, if it is one."""
+        if self._bare:
+            self._take_reply(b"\n".join(self._bare), events)
+        if not self.done:
+            self.complete(events)
 
     def complete(self, events: list[Event]) -> None:  # noqa: ARG002 - nothing can be made of such a reply
         """Raise StreamBroken: the last line is the only end mark."""
         raise StreamBroken("The model server's answer ended before its last line.")
 
     def _take_reply(self, text: bytes, events: list[Event]) -> None:
-        line = decode_line(_decode, text)
-        if line.error != _NULL:
-            report = from_error(decode_line(msgspec.json.decode, bytes(line.error)))
+        line = _read_line(text)
+        if line.error:
+            report = from_error(line.error)
             report = msgspec.structs.replace(report, status=line.status or report.status)
             raise from_line_error(report, after_content=self.has_content)
         message = line.message
@@ -115,8 +126,7 @@ class ChatReader(LineReader):
             self._finish(line, events)
 
     def _to_call(self, call: _ToolCall) -> ToolCallDelta:
-        arguments = msgspec.json.encode(call.function.arguments or {}).decode()
-        return self._calls.add(call.function.name, call.id, arguments)
+        return self._calls.add(call.function.name, call.id, to_text(call.function.arguments))
 
     def _finish(self, line: _Line, events: list[Event]) -> None:
         reason = finish_reason(line.done_reason or "stop", has_calls=bool(self._calls))

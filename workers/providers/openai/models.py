@@ -7,7 +7,7 @@ others say no more than a model's name.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -88,6 +88,7 @@ class _Model(msgspec.Struct):
 class ModelList(msgspec.Struct):
     """The answer to /models."""
 
+    bare_array: ClassVar = "data"
     data: list[_Model]
 
     @property

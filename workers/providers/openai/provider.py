@@ -10,7 +10,7 @@ import msgspec
 
 from shared.errors import GatewayError
 from shared.openai.embeddings import Embedded
-from workers.providers.http.upstream import RefusedError, Reply, Upstream
+from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.wire import ChatReader, to_body
@@ -108,10 +108,7 @@ class OpenAIProvider:
     async def _attempt(self, body: bytes) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         reader = ChatReader()
         async with self._upstream.request("POST", "/chat/completions", body, reader) as reply:
-            if reply.content_type == "text/event-stream":
-                yield reply.batches(reader)
-            else:
-                yield _whole(reply, reader)
+            yield reply.batches(reader)
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors; see `workers.providers.base.Provider.embed`."""
@@ -149,8 +146,3 @@ class OpenAIProvider:
         await self._upstream.close()
         if self._beside is not None:
             await self._beside.close()
-
-
-async def _whole(reply: Reply, reader: ChatReader) -> AsyncIterator[Sequence[Event]]:
-    """Yield one batch: the completion of a server that ignores `stream`."""
-    yield reader.whole(await reply.whole())

@@ -16,10 +16,12 @@ from shared.errors import StreamBroken
 from shared.models.abilities import check_supported, omitted
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
-from workers.providers.http.lines import LineReader, decode_line
+from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.openai.legacy import to_tools
+from workers.providers.openai.parts import split_parts, to_logprobs
 from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.json_reader import json_reader, read_any, to_text
 from workers.providers.replies.tool_calls import Piece, ToolCalls
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ _NULL = Raw(b"null")
 
 class _Function(Struct):
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None  # an object at older llama.cpp servers
 
 
 class _ToolCall(Struct):
@@ -43,11 +45,12 @@ class _ToolCall(Struct):
 
     def to_piece(self) -> Piece:
         function = self.function or _Function()
-        return Piece(self.index, self.id, function.name, function.arguments or "")
+        given = function.arguments or ""
+        return Piece(self.index, self.id, function.name, given if isinstance(given, str) else to_text(given))
 
 
 class _Piece(Struct):
-    content: str | None = None
+    content: str | list[Any] | None = None  # parts at Mistral
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -67,10 +70,10 @@ class _Chunk(Struct):
     choices: list[_Choice] | None = None
     usage: Raw = _NULL
     service_tier: Any = None
-    error: Raw = _NULL
+    error: Any = None
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
+_read_chunk = json_reader(_Chunk, takes_anything=True)
 # OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
 _REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
 
@@ -125,12 +128,13 @@ def _with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str
     return {**message, "content": parts}
 
 
-class ChatReader(LineReader):
+class ChatReader(EventReader):
     """Reads one reply, a stream of server-sent events or one JSON completion, into events.
 
-    Each event's data is one line, as every server of this API sends it. Comments and fields other than `data`
-    are dropped, but for the `error` field of older llama.cpp servers.
+    Older llama.cpp servers report a failure in a field `error` beside `data`.
     """
+
+    end_mark = b"[DONE]"
 
     def __init__(self) -> None:
         super().__init__()
@@ -142,27 +146,37 @@ class ChatReader(LineReader):
         self._call_ids: set[str] = set()
         self._calls: dict[int, ToolCalls] = {}
 
-    def whole(self, body: bytes) -> list[Event]:
-        """Return the events of a completion that came as one JSON body: some servers ignore `stream`.
+    def take_event(self, name: str, data: bytes, events: list[Event]) -> None:  # noqa: ARG002 -- the data says all
+        """Append the events of a chunk."""
+        chunk = _read_chunk(data)
+        if chunk.service_tier and isinstance(chunk.service_tier, str):
+            self._service_tier = chunk.service_tier
+        if chunk.usage != _NULL:
+            self._take_usage(chunk.usage, is_alone=not chunk.choices)
+        if chunk.error:
+            self._fail(chunk.error)
+        if chunk.choices is None:
+            self._take_unknown(data)
+            return
+        for choice in chunk.choices:
+            piece = choice.delta or choice.message
+            if piece is not None:
+                self._take_piece(choice, piece, events)
+            # A reason that is said again ends nothing more.
+            if choice.finish_reason and choice.index not in self._finished:
+                self._finish(choice.index, choice.finish_reason, events)
+        if self._usage is not None and not self._finished and not self._told_usage:
+            self._told_usage = True
+            events.append(self._usage)  # should the end never come
 
-        Raises:
-            UpstreamError: it is not a completion.
-        """
-        events: list[Event] = []
-        self._take_chunk(body, events)
-        self.complete(events)
-        return events
+    def take_whole(self, body: bytes, events: list[Event]) -> None:
+        """Append the events of a completion that was not streamed."""
+        self.take_event("", body, events)
 
-    def take(self, line: bytes, events: list[Event]) -> None:
-        """Append the events of a line."""
-        if line[:5] == b"data:":
-            payload = line[5:].strip()
-            if payload == b"[DONE]":
-                self.complete(events)
-            elif payload:
-                self._take_chunk(payload, events)
-        elif line[:6] == b"error:":
-            self._fail(line[6:])
+    def take_field(self, name: bytes, value: bytes) -> None:
+        """Raise the failure that a field `error` reports."""
+        if name == b"error":
+            self._fail(read_any(value))
 
     def _take_usage(self, report: Raw, *, is_alone: bool) -> None:
         """Record the usage of a chunk.
@@ -179,38 +193,19 @@ class ChatReader(LineReader):
             usage = msgspec.structs.replace(usage, completion_tokens=completion_tokens)
         self._usage, self._usage_was_alone = usage, is_alone
 
-    def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
-        chunk = decode_line(_decode, payload)
-        if chunk.service_tier and isinstance(chunk.service_tier, str):
-            self._service_tier = chunk.service_tier
-        if chunk.usage != _NULL:
-            self._take_usage(chunk.usage, is_alone=not chunk.choices)
-        if chunk.error != _NULL:
-            self._fail(chunk.error)
-        if chunk.choices is None:
-            self._take_unknown(payload)
-            return
-        for choice in chunk.choices:
-            piece = choice.delta or choice.message
-            if piece is not None:
-                self._take_piece(choice, piece, events)
-            # A reason that is said again ends nothing more.
-            if choice.finish_reason and choice.index not in self._finished:
-                self._finish(choice.index, choice.finish_reason, events)
-        if self._usage is not None and not self._finished and not self._told_usage:
-            self._told_usage = True
-            events.append(self._usage)  # should the end never come
-
     def _take_piece(self, choice: _Choice, piece: _Piece, events: list[Event]) -> None:
         calls = None
         if piece.tool_calls or piece.function_call is not None:
             calls = self._tool_calls(choice.index, piece, is_whole=choice.delta is None)
+        content, thinking = piece.content, ""
+        if isinstance(content, list):
+            content, thinking = split_parts(content)
         delta = Delta(
-            piece.content or None,
-            piece.reasoning_content or piece.reasoning or None,
+            content or None,
+            piece.reasoning_content or piece.reasoning or thinking or None,
             piece.refusal or None,
             calls,
-            choice.logprobs if choice.logprobs != _NULL else None,
+            to_logprobs(choice.logprobs) if choice.logprobs != _NULL else None,
             choice.index,
         )
         if delta.content or delta.reasoning or calls or delta.refusal or delta.logprobs is not None:
@@ -240,13 +235,12 @@ class ChatReader(LineReader):
 
     def _take_unknown(self, payload: bytes) -> None:
         """Fail for vLLM's older error events, which are the error object itself; drop all else without choices."""
-        decoded = decode_line(msgspec.json.decode, payload)
-        if decoded.get("object") == "error":
-            raise stream_failure(from_error(decoded), after_content=self.has_content)
+        decoded = read_any(payload)
+        if isinstance(decoded, dict) and decoded.get("object") == "error":
+            self._fail(decoded)
 
-    def _fail(self, error: bytes | Raw) -> None:
-        report = from_error(decode_line(msgspec.json.decode, bytes(error)))
-        raise stream_failure(report, after_content=self.has_content)
+    def _fail(self, error: Any) -> None:
+        raise stream_failure(from_error(error), after_content=self.has_content)
 
     def complete(self, events: list[Event]) -> None:
         """Append the usage, once every choice has ended; a missing `[DONE]` alone does no harm."""

@@ -152,10 +152,25 @@ async def test_a_connection_that_breaks_mid_stream_breaks_the_stream(on: Wire, a
 
 
 async def test_a_line_that_cannot_be_read_is_malformed(on: Wire) -> None:
-    """JSON that is broken, of the wrong shape, nested without end or not UTF-8 ends the stream with an error."""
-    for text in ("{", '"text"', '{"choices":1,"message":1,"candidates":1}', "[" * 5000):
+    """JSON that is broken or nested without end ends the stream with an error; a page of HTML is no answer."""
+    for text in ("{", "[" * 5000):
         assert type(await on.fails(on.raw(text))) is errors.Malformed
-    assert type(await on.fails(on.prefix + b'{"x":"\xff"}\n')) in {errors.Malformed, errors.StreamBroken}
+    assert type(await on.fails(b"<html>\n:root {\n}\n</html>\n")) is errors.Malformed
+
+
+async def test_events_that_say_nothing_are_no_answer(on: Wire) -> None:
+    """Nor do they harm one."""
+    for text in (
+        '"text"',
+        "null",
+        "7",
+        "[]",
+        '{"choices":1,"message":1,"candidates":1,"content_block":1}',
+        '{"x":"\\ud800"}',
+    ):
+        assert type(await on.fails(on.raw(text))) is errors.StreamBroken
+        on.upstream.add(on.answer(on.raw(text) + on.whole))
+        assert outcome_of(await complete(on.provider)).content == "Hello"
 
 
 async def test_no_server_is_unavailable(on: Wire, wire: str) -> None:

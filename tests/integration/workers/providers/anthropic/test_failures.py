@@ -125,9 +125,9 @@ async def test_a_connection_that_breaks_mid_stream_breaks_the_stream(act: Act) -
             await complete(provider, on_batch=lambda _: seen.set())
 
 
-@pytest.mark.parametrize("data", ["{", '"text"', '{"type":"content_block_delta","delta":1}', "[" * 5000])
+@pytest.mark.parametrize("data", ["{", "[" * 5000])
 async def test_a_line_that_cannot_be_read_is_malformed(data: str) -> None:
-    """JSON that is broken, of the wrong shape or nested without end."""
+    """JSON that is broken or nested without end."""
     async with serving("anthropic") as (upstream, provider):
         upstream.add(sse(f"data: {data}\n\n".encode()))
         with pytest.raises(errors.Malformed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_a_call_that_comes_whole_at_its_start_keeps_its_input() -> None:
     """As some proxies send it."""
     block = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
     events, _ = _read(anthropic.start() + anthropic.block(0, block) + anthropic.end("tool_use"))
-    assert outcome_of(events).calls == [("f", '{"a": 1}')]
+    assert outcome_of(events).calls == [("f", '{"a":1}')]
 
 
 def test_only_what_was_reported_replaces_a_count() -> None:
@@ -140,3 +141,15 @@ def test_silent_thinking_is_no_content() -> None:
     """An attempt may still go elsewhere while nothing was said."""
     _, reader = _read(anthropic.start() + anthropic.thinking_block(0) + anthropic.error("overloaded_error"))
     assert type(reader.failure) is errors.Unavailable
+
+
+def test_a_message_that_is_not_streamed_becomes_the_same_events() -> None:
+    """Some proxies ignore `stream`."""
+    content = [
+        {"type": "thinking", "thinking": "hm", "signature": "s"},
+        {"type": "text", "text": "Hi"},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}},
+    ]
+    message = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": anthropic.usage(7, 2)}
+    outcome = outcome_of(_read(json.dumps(message, indent=1).encode())[0])
+    assert outcome == Outcome("Hi", "hm", calls=[("f", '{"a":1}')], finish="tool_calls", usage=Usage(7, 2))

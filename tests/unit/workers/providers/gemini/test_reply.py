@@ -234,7 +234,7 @@ def test_an_error_inside_the_stream_is_classed_by_its_code(
         assert type(reader.failure) is errors.StreamBroken
 
 
-@pytest.mark.parametrize("stream", [b"data: {\r\n", b'data: {"candidates":1}\r\n', b"data: \xff\r\n", b"<html>\r\n"])
+@pytest.mark.parametrize("stream", [b"data: {\r\n", b"data: \xff\r\n", b"<html>\r\n"])
 def test_what_cannot_be_read_is_malformed(stream: bytes) -> None:
     """Also text that is no event at all."""
     assert type(_read(stream)[1].failure) is errors.Malformed
@@ -270,3 +270,13 @@ def test_log_probabilities_take_openais_form() -> None:
         ],
         "refusal": None,
     }  # fmt: skip
+
+
+def test_a_reply_that_is_one_list_becomes_the_same_events() -> None:
+    """That is what the API sends without `alt=sse`, and some proxies with it."""
+    chunks = [json.loads(line[6:]) for line in text("Hel", "lo").splitlines() if line]
+    for body in (chunks, chunks[-1]):
+        events, reader = _read(json.dumps(body, indent=1).encode())
+        assert reader.failure is None
+        assert outcome_of(events).content in {"Hello", "lo"}
+        assert outcome_of(events).finish == "stop"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import msgspec
@@ -51,6 +52,21 @@ def test_a_stop_after_tool_calls_is_tool_calls() -> None:
     ids = [call.id or "" for delta in deltas for call in delta.tool_calls or ()]
     assert len(set(ids)) == 2
     assert all(re.fullmatch(r"call_[0-9a-f]{24}", call_id) for call_id in ids)
+
+
+def test_arguments_may_be_a_text() -> None:
+    """As servers send them that speak like Ollama."""
+    for given, taken in (('{"x": 1}', '{"x": 1}'), ("", "{}"), (None, "{}")):
+        call = json.dumps({"message": {"tool_calls": [{"function": {"name": "f", "arguments": given}}]}}).encode()
+        assert outcome_of(_read(call + b"\n" + last())[0]).calls == [("f", taken)]
+
+
+def test_a_reply_that_is_not_streamed_may_stand_in_many_lines() -> None:
+    """Some servers ignore `stream`, and print for people."""
+    reply = {"message": {"content": "Hi"}, "done": True, "done_reason": "stop"}
+    for indent in (None, 1):
+        events, reader = _read(json.dumps(reply, indent=indent).encode())
+        assert (reader.failure, outcome_of(events)) == (None, Outcome(content="Hi", finish="stop"))
 
 
 def test_a_length_after_tool_calls_stays_length() -> None:

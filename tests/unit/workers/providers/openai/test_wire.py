@@ -180,7 +180,7 @@ def test_calls_of_a_whole_message_are_one_each() -> None:
     """Two calls of one tool without arguments, with one id, are two."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     body = completion({"content": None, "tool_calls": [call, call]}, "stop", usage(7, 2))
-    outcome = outcome_of(ChatReader().whole(json.dumps(body).encode()))
+    outcome = outcome_of(_read(json.dumps(body).encode())[0])
     assert (outcome.calls, outcome.finish) == ([("f", ""), ("f", "")], "tool_calls")
 
 
@@ -189,6 +189,29 @@ def test_other_words_for_a_natural_end_are_known(word: str, reason: str) -> None
     """Servers that speak like OpenAI have words of their own."""
     stream = chunk({"content": "Hi"}) + event({"choices": [{"delta": {}, "finish_reason": word}]}) + DONE
     assert outcome_of(_read(stream)[0]).finish == reason
+
+
+def test_arguments_may_be_an_object_and_content_a_list_of_parts() -> None:
+    """As older llama.cpp servers and Mistral send them."""
+    call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": {"x": 1}}}
+    stream = event({"choices": [{"delta": {"tool_calls": [call]}}]}) + FINISH + DONE
+    assert outcome_of(_read(stream)[0]).calls == [("f", '{"x":1}')]
+    parts: list[Any] = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+        {"type": "text", "text": "Hi"},
+    ]
+    stream = event({"choices": [{"delta": {"content": [*parts, {"type": "reference", "reference_ids": [1]}, "!"]}}]})
+    outcome = outcome_of(_read(stream + FINISH + DONE)[0])
+    assert (outcome.content, outcome.reasoning) == ("Hi!", "hm")
+
+
+@pytest.mark.parametrize(
+    "given", [7, "x", [], {"content": 7}, {"content": [{"token": "a"}], "refusal": None, "x": "y"}]
+)
+def test_log_probabilities_of_no_known_form_are_left_out(given: Any) -> None:
+    """The text is worth more."""
+    stream = event({"choices": [{"delta": {"content": "Hi"}, "logprobs": given}]}) + FINISH + DONE
+    assert outcome_of(_read(stream)[0]) == Outcome(content="Hi", finish="stop")
 
 
 def test_a_legacy_function_call_is_a_tool_call() -> None:
@@ -217,7 +240,7 @@ def test_a_completion_that_was_not_streamed_becomes_the_same_events() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = completion({"content": "Hi", "tool_calls": [call]}, "tool_calls", usage(7, 2))
     expected = Outcome(content="Hi", calls=[("f", "{}")], finish="tool_calls", usage=Usage(7, 2))
-    assert outcome_of(ChatReader().whole(json.dumps(body, indent=1).encode())) == expected
+    assert outcome_of(_read(json.dumps(body, indent=1).encode())[0]) == expected
 
 
 @pytest.mark.parametrize(
@@ -226,8 +249,7 @@ def test_a_completion_that_was_not_streamed_becomes_the_same_events() -> None:
 )
 def test_a_body_that_is_no_completion_is_a_failure(body: bytes, kind: type[errors.GatewayError]) -> None:
     """A 200 alone is no success."""
-    with pytest.raises(kind):
-        ChatReader().whole(body)
+    assert type(_read(body)[1].failure) is kind
 
 
 def test_the_clients_fields_are_passed_on() -> None:

@@ -1,0 +1,38 @@
+"""Parts of a reply that servers of OpenAI's API write in more than one form. Pure.
+
+Source of the content that is a list: Mistral's document (`ThinkChunk`, `TextChunk`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from workers.providers.replies.json_reader import read_any
+
+
+def split_parts(parts: list[Any]) -> tuple[str, str]:
+    """Return the text and the thinking of a content that is a list of parts."""
+    text, thinking = "", ""
+    for part in parts:
+        if isinstance(part, dict) and "thinking" in part:
+            thinking += _text_of(part["thinking"])
+        else:
+            text += _text_of(part)
+    return text, thinking
+
+
+def _text_of(part: Any) -> str:
+    if isinstance(part, list):
+        return "".join(map(_text_of, part))
+    text = part.get("text") if isinstance(part, dict) else part
+    return text if isinstance(text, str) else ""
+
+
+def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:
+    """Return log probabilities as valid JSON, if they are of OpenAI's form: lists by name."""
+    found = read_any(bytes(given))
+    if not isinstance(found, dict) or not all(isinstance(tokens, list | None) for tokens in found.values()):
+        return None
+    return msgspec.Raw(msgspec.json.encode(found))

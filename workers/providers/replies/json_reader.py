@@ -1,0 +1,219 @@
+"""Reads JSON of upstreams: strictly where that succeeds, which is fast, else by taking what can be taken. Pure.
+
+A field of another JSON type than its own is turned into it where that is meant (`"7"` for 7), and is otherwise as if it
+were missing. What is no JSON by the letter but is sent as such is read too: NaN and Infinity (Python's servers), bytes
+that are no UTF-8 and halves of surrogate pairs (tokens cut in a character), which become U+FFFD, control characters in
+texts, a byte order mark.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from shared.errors import Malformed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_MISSING: Final = object()
+_readers: dict[Any, Callable[[bytes], Any]] = {}
+_HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_MOST_DIGITS: Final = 300
+_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
+
+
+def json_reader(kind: type[T], *, takes_anything: bool = False) -> Callable[[bytes], T]:
+    """Return a function that reads JSON as a value of a type.
+
+    It raises Malformed for what is no JSON, or lacks what the type needs: its fields without a default, and the array
+    that its `bare_array` names, in the place of which the whole may be an array.
+
+    Args:
+        kind: the type.
+        takes_anything: whether JSON of another type is the type without any of its fields, as an event that says
+            nothing.
+    """
+    known = _readers.get((kind, takes_anything))
+    if known is not None:
+        return known
+    decode = msgspec.json.Decoder(kind).decode
+    coerce = _coercion(inspect.type_info(kind))
+
+    def read(data: bytes) -> T:
+        try:
+            return decode(data)
+        except UNREADABLE:
+            value = read_any(data)
+        try:
+            coerced = coerce(value)
+            if coerced is _MISSING and takes_anything:
+                coerced = coerce({})
+        except RecursionError:
+            coerced = _MISSING
+        if coerced is _MISSING:
+            raise Malformed("The model server's answer cannot be read.")
+        return coerced  # type: ignore[no-any-return]
+
+    _readers[kind, takes_anything] = read
+    return read
+
+
+def read_any(data: bytes) -> Any:
+    """Return what JSON says, whatever it is.
+
+    Raises:
+        Malformed: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(data)
+    except UNREADABLE:
+        pass
+    text = bytes(data).decode("utf-8-sig", "replace")
+    try:
+        value = json.loads(text, strict=False, parse_int=_to_number)
+        return _whole_characters(value) if _HALF.search(text) else value
+    except (ValueError, RecursionError):
+        raise Malformed("The model server's answer cannot be read.") from None
+
+
+def to_text(arguments: dict[str, Any] | str | None) -> str:
+    """Return a call's arguments as a JSON text: one that is a text already as it is, but for a blank one."""
+    if isinstance(arguments, str):
+        return arguments if arguments.strip() else "{}"
+    return msgspec.json.encode(arguments or {}).decode()
+
+
+def _to_number(digits: str) -> int | float:
+    """Return an integer, or a float where it is so long that Python would refuse to read it."""
+    return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
+
+
+def _whole_characters(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_whole_characters(each) for each in value]
+    if isinstance(value, dict):
+        return {_whole_characters(name): _whole_characters(each) for name, each in value.items()}
+    return value
+
+
+def _coercion(info: inspect.Type) -> Callable[[Any], Any]:
+    """Return a function that turns decoded JSON into a type, or into _MISSING."""
+    if isinstance(info, inspect.Metadata):
+        return _coercion(info.type)
+    if isinstance(info, inspect.UnionType):
+        return _to_one_of([_coercion(each) for each in info.types])
+    if isinstance(info, inspect.StructType):
+        return _to_struct(info)
+    if isinstance(info, inspect.ListType):
+        return _to_list(_coercion(info.item_type))
+    return _SCALARS.get(type(info), _to_any)
+
+
+def _to_one_of(coercions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    """Return a function that takes the first type that a value has already, else the first that it can be made."""
+
+    def coerce(value: Any) -> Any:
+        made = [each(value) for each in coercions]
+        same = [each for each in made if type(each) is type(value)]
+        return next((each for each in [*same, *made] if each is not _MISSING), _MISSING)
+
+    return coerce
+
+
+def _to_struct(info: inspect.StructType) -> Callable[[Any], Any]:
+    array = getattr(info.cls, "bare_array", None)
+    fields = [(each.name, each.encode_name, each.required, _coercion(each.type)) for each in info.fields]
+
+    def coerce(value: Any) -> Any:
+        if isinstance(value, list):
+            value = {array: value} if array else value[0] if len(value) == 1 else None
+        if not isinstance(value, dict):
+            return _MISSING
+        found: dict[str, Any] = {}
+        for name, given_name, is_required, to_type in fields:
+            made = to_type(value[given_name]) if given_name in value else _MISSING
+            if made is not _MISSING:
+                found[name] = made
+            elif is_required or (given_name == array and array in value):
+                return _MISSING
+        return info.cls(**found)
+
+    return coerce
+
+
+def _to_list(to_item: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a function that leaves out the items that cannot be read, and takes one object for a list of it."""
+
+    def coerce(value: Any) -> Any:
+        if not isinstance(value, list | dict):
+            return _MISSING
+        made = [to_item(each) for each in (value if isinstance(value, list) else [value])]
+        return [each for each in made if each is not _MISSING]
+
+    return coerce
+
+
+def _to_any(value: Any) -> Any:
+    return value
+
+
+def _to_none(value: Any) -> Any:
+    return None if value is None else _MISSING
+
+
+def _to_dict(value: Any) -> Any:
+    return value if isinstance(value, dict) else _MISSING
+
+
+def _to_raw(value: Any) -> Any:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _to_str(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return msgspec.json.encode(value).decode() if isinstance(value, int | float) else _MISSING
+
+
+def _to_bool(value: Any) -> Any:
+    if isinstance(value, str):
+        return _TRUTH.get(value.lower(), _MISSING)
+    return bool(value) if isinstance(value, int | float) else _MISSING
+
+
+def _to_float(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return _MISSING
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else _MISSING
+
+
+def _to_int(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = _to_float(value)
+    return int(number) if number is not _MISSING and math.isfinite(number) else _MISSING
+
+
+_SCALARS: Final[dict[type[inspect.Type], Callable[[Any], Any]]] = {
+    inspect.NoneType: _to_none,
+    inspect.BoolType: _to_bool,
+    inspect.IntType: _to_int,
+    inspect.FloatType: _to_float,
+    inspect.StrType: _to_str,
+    inspect.RawType: _to_raw,
+    inspect.DictType: _to_dict,
+}
