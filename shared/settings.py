@@ -75,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_mib: int = 20
     max_bodies_mib: int = 512
     max_waiting_jobs: int = 1000
+    max_waiting_mib: int = 256
     head_wait_s: float = 10.0
     keep_alive_s: float = 15.0
     client_buffer_mib: float = 4.0
@@ -102,6 +103,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def max_bodies_bytes(self) -> int:
         """Return the request bodies that an api process may hold at a time, in bytes."""
         return self.max_bodies_mib * 1024 * 1024
+
+    @property
+    def max_waiting_bytes(self) -> int:
+        """Return how many bytes of large bodies may wait in a queue."""
+        return self.max_waiting_mib * 1024 * 1024
 
     @property
     def client_buffer_bytes(self) -> int:
@@ -188,6 +194,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "max_body_mib": ("CLAW_MAX_BODY_MIB",),
     "max_bodies_mib": ("CLAW_MAX_BODIES_MIB",),
     "max_waiting_jobs": ("CLAW_MAX_WAITING_JOBS",),
+    "max_waiting_mib": ("CLAW_MAX_WAITING_MIB",),
     "head_wait_s": ("CLAW_HEAD_WAIT_S",),
     "keep_alive_s": ("CLAW_KEEP_ALIVE_S",),
     "client_buffer_mib": ("CLAW_CLIENT_BUFFER_MIB",),
@@ -221,6 +228,7 @@ _ORDERED: Final = (
     ("between_tokens_timeout_s", 1, "total_timeout_s"),
     ("ollama_num_ctx", 1, "ollama_max_num_ctx"),
     ("max_body_mib", 1, "max_bodies_mib"),
+    ("max_body_mib", 2, "max_waiting_mib"),
 )
 """Settings of which the second must be so many times the first: one late heartbeat, say, is no death."""
 _PREFIX: Final = "CLAW_"

@@ -20,7 +20,7 @@ from api.accounting.refusals import MINUTE_MS, MOST_OWNERS, Refusals, most_refus
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, owner_of, rows_key
+from shared.redis.names import USAGE_STREAM, arriving_key, in_progress_key, job_key, owner_of, rate_key, rows_key
 from shared.usage import Closes, Closing, encode_record, finish
 
 if TYPE_CHECKING:
@@ -115,8 +115,15 @@ class UsageLogWriter:
         self._finish(record, job_id, Closes.OPEN)
 
     def refuse_in_doubt(self, record: UsageRecord, job_id: str) -> None:
-        """Record a request that Redis may have opened or not: it is refused either way."""
+        """Record a request that Redis may have opened or not: it is refused either way, and gives back what it took."""
         self._finish(record, job_id, Closes.NEW)
+        rate = rate_key(owner_of(record.key_id))
+
+        def give_back(pipeline: Pipeline) -> None:
+            pipeline.zrem(rate, record.request_id)
+
+        self._later(give_back)
+        self._later(lambda pipeline: pipeline.delete(arriving_key(job_id)))
 
     def _finish(self, record: UsageRecord, job_id: str, closes: Closes) -> None:
         closing = Closing.of(record, closes, api_id=self._api_id, job_id=job_id)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shared.types import JobDraft
 
 BUDGET_HELD_RETRY_S = 5
+BYTES_RETRY_S = 5
 ADMIT_TIMEOUT_S = 1.8
 """For a free connection and the answer together: a frozen Redis means 503 within two seconds."""
 
@@ -74,10 +75,11 @@ async def admit(
 
     Raises:
         Unauthenticated: the key has been revoked.
-        RateLimited: the key's minute is used up.
+        RateLimited: the key's minute is used up, or too many bytes of its large bodies wait.
         BudgetSpent: what has room would cost more than what is left of a budget.
         MoreNeeded: candidates were left out, and those that are here do not do.
-        Overloaded: every queue is full, or Redis does not answer within `ADMIT_TIMEOUT_S` (`QueueUnavailable`).
+        Overloaded: every queue is full, of jobs or of their bytes, or Redis does not answer within `ADMIT_TIMEOUT_S`
+            (`QueueUnavailable`).
     """
     owner = owner_of(principal.key_id)
     try:
@@ -104,6 +106,18 @@ async def admit(
         )
     if answer[0] == b"revoked":
         raise Unauthenticated("This API key has been revoked.")
+    if answer[0] == b"key bytes":
+        raise RateLimited(
+            "The large requests of this key that wait have too many bytes together (half of CLAW_MAX_WAITING_MIB).",
+            code="too_many_bytes_waiting",
+            retry_after_s=BYTES_RETRY_S,
+        )
+    if answer[0] == b"bytes":
+        raise Overloaded(
+            "The large requests that wait have too many bytes together already (CLAW_MAX_WAITING_MIB).",
+            code="queue_bytes_full",
+            retry_after_s=BYTES_RETRY_S,
+        )
     if answer[0] != b"full":
         raise _spent(answer[0])
     # Room for one more is there when the next attempt begins.

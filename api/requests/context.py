@@ -98,7 +98,12 @@ class RequestContext:
         self._record.requested_model = checked.model
         self._record.stream = stream = body is not None and bool(body.stream)
         limits = self._limits(settings.monthly_budget_usd)
-        options = PlacementOptions(limits=limits, priority=self._priority(), most_waiting=settings.max_waiting_jobs)
+        options = PlacementOptions(
+            limits=limits,
+            priority=self._priority(),
+            most_waiting=settings.max_waiting_jobs,
+            most_waiting_bytes=settings.max_waiting_bytes,
+        )
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,

@@ -48,24 +48,25 @@ _decoder = msgspec.json.Decoder(_ArqJob)
 _encode = msgspec.json.encode
 
 
-def encode_job(draft: JobDraft, targets: Sequence[Target], last: Sequence[bool]) -> tuple[bytes, list[bytes]]:
-    """Return the job JSON in two parts: what is common, and its head for each target.
-
-    A script puts together the head of the target it chooses and the common rest.
+def encode_heads(targets: Sequence[Target], last: Sequence[bool]) -> list[bytes]:
+    """Return the first part of the job JSON for each target; a script puts it together with what `encode_rest` makes.
 
     Args:
-        draft: what is common.
         targets: where it may go.
         last: whether each of them is the last resort.
     """
     now_ms = int(time.time() * 1000)
     start = b'{"t":null,"f":"%s","a":[],"et":%d,"k":' % (_FUNCTION.encode(), now_ms)
-    heads = [
+    # Cut as text: a head ends before its closing brace, and the rest begins after its opening one.
+    return [
         start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last})[:-1]
         for target, is_last in zip(targets, last, strict=True)
     ]
-    # Cut as text: a head ends before its closing brace, and the rest begins after its opening one.
-    return b"," + _encode(draft)[1:] + b"}", heads
+
+
+def encode_rest(draft: JobDraft) -> bytes:
+    """Return what the job JSON has in common wherever it goes; with the body, so it may be large."""
+    return b"," + _encode(draft)[1:] + b"}"
 
 
 def decode_job(raw: bytes) -> Job:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.ids import job_id
-from shared.queue.arq_queue import encode_job
+from shared.queue.arq_queue import encode_heads, encode_rest
 from shared.redis import scripts
 from shared.redis.names import budget_key_at, job_key, owner_of
 from shared.types import Target
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from shared.types import JobDraft
 
+LARGE_BYTES: Final = 65_536
+"""A body over this goes to Redis in a step of its own, once the first has reserved all that it needs; and such bodies
+are counted while they wait (`lua/bytes.lua`)."""
+MOST_WAITING_BYTES: Final = 256 * 1024 * 1024
 MOST_ATTEMPTS: Final = 16
 """Of one request: one at each target, and a few because workers or accounts failed."""
 PRIORITIES: Final = {"high": -1_500_000_000_000, "normal": 0, "low": 1_500_000_000_000}
@@ -74,6 +78,7 @@ class PlacementOptions(msgspec.Struct, frozen=True, kw_only=True):
         limits: its budgets.
         priority: one of `PRIORITIES`.
         most_waiting: how many jobs may wait in a queue.
+        most_waiting_bytes: how many bytes of large bodies may wait in a queue; of one owner half of that, in all.
         shortened: how many candidates a rank has of which some were left out; 0 where none was.
         must_begin: whether the attempt must begin at once in such a rank; else that must have room for it.
     """
@@ -81,6 +86,7 @@ class PlacementOptions(msgspec.Struct, frozen=True, kw_only=True):
     limits: BudgetLimits = NO_BUDGET_LIMITS
     priority: str = "normal"
     most_waiting: int
+    most_waiting_bytes: int = MOST_WAITING_BYTES
     shortened: int = 0
     must_begin: bool = False
 
@@ -111,7 +117,7 @@ async def place(
     arguments: Sequence[str | bytes | int],
     mode: Mode = Mode.ADD,
 ) -> Any:
-    """Run `admit.lua` or `enqueue.lua`; return what the script returns.
+    """Run `admit.lua` or `enqueue.lua`, then store a large body; return what the script returns.
 
     Args:
         redis: where the queues are.
@@ -129,20 +135,19 @@ async def place(
     """
     name = job_id(draft.request_id, draft.attempt)
     targets = [candidate.target for candidate in candidates]
-    if mode is Mode.LOOK:
-        rest, heads = b"", [b""] * len(targets)
-    else:
-        last = _last(candidates) if mode is Mode.ADD else [False] * len(targets)
-        rest, heads = encode_job(draft, targets, last=last)
+    is_large = len(draft.body) > LARGE_BYTES
+    last = _last(candidates) if mode is Mode.ADD else [False] * len(targets)
     limits = options.limits
+    # Redis refuses a life of 0, which is what a request has left that waited to the end.
+    life_ms = max(1000, draft.expires_ms - int(time.time() * 1000))
     all_keys = [job_key(name), budget_key_at(draft.admitted_ms), *(target.queue for target in targets), *keys]
     all_arguments: list[str | bytes | int] = [
         len(candidates),
         options.most_waiting,
-        # Redis refuses a life of 0, which is what a request has left that waited to the end.
-        max(1000, draft.expires_ms - int(time.time() * 1000)),
+        life_ms,
         name,
-        rest,
+        # Only an attempt that is added brings its body, and a large one later.
+        b"" if is_large or mode is not Mode.ADD else encode_rest(draft),
         draft.request_id,
         owner_of(draft.key_id),
         PRIORITIES[options.priority],
@@ -150,8 +155,11 @@ async def place(
         "" if limits.key_nano_usd is None else limits.key_nano_usd,
         options.shortened,
         "now" if options.must_begin else "",
+        len(draft.body) if is_large else 0,
+        options.most_waiting_bytes,
+        options.most_waiting_bytes // 2,
     ]
-    for candidate, head in zip(candidates, heads, strict=True):
+    for candidate, head in zip(candidates, encode_heads(targets, last), strict=True):
         all_arguments += (
             candidate.rank,
             candidate.slots,
@@ -165,7 +173,19 @@ async def place(
     answer = await scripts.run(redis, script, all_keys, *all_arguments, *arguments)
     if answer in ([b"more"], -2):
         raise MoreNeeded
+    chosen = _chosen(answer)
+    if is_large and mode is Mode.ADD and chosen > 0:
+        queue = targets[chosen - 1].queue
+        if not await scripts.run(redis, scripts.STORE_BODY, [queue, job_key(name)], name, encode_rest(draft), life_ms):
+            raise TimeoutError("the place in the queue was given back before the body was there")
     return answer
+
+
+def _chosen(answer: Any) -> int:
+    """Return which candidate a script chose, from 1; 0 or less where it chose none."""
+    if isinstance(answer, int):
+        return answer
+    return int(answer[1]) if answer[0] == b"ok" else 0
 
 
 async def enqueue(

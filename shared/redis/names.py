@@ -17,6 +17,10 @@ _SHARED: Final = "claw:shared:"
 _FAIR: Final = "claw:fair:"
 _WAKE: Final = "claw:wake:"
 _IDLE: Final = "claw:idle:"
+_ARRIVING: Final = "claw:arriving:"
+_BYTES: Final = "claw:bytes:"
+WAITING_BYTES: Final = _BYTES + "waiting"
+"""How many bytes of large bodies wait: a hash, written by `bytes.lua`."""
 USAGE_STREAM: Final = "claw:usage"
 REJECTED_USAGE_STREAM: Final = "claw:usage:rejected"
 JANITOR_LOCK: Final = "claw:janitor"
@@ -104,6 +108,11 @@ def revoked_key(key_id: str) -> str:
 def job_key(job_id: str) -> str:
     """Return the key of a job's JSON, as arq names it."""
     return _JOB + job_id
+
+
+def arriving_key(job_id: str) -> str:
+    """Return the key of the head of a job whose body is on the way: its place in a queue is reserved."""
+    return _ARRIVING + job_id
 
 
 def in_progress_key(job_id: str) -> str:
@@ -220,5 +229,7 @@ LUA_NAMES: Final = {
     "fair_key": _FAIR,
     "wake_channel": _WAKE,
     "idle_key": _IDLE,
+    "arriving_key": _ARRIVING,
+    "bytes_key": _BYTES,
 }
 """Functions that a script may use for names that only it can make, and what each puts before its argument."""

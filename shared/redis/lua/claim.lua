@@ -1,21 +1,24 @@
 -- Takes the next waiting jobs out of a queue, marks them as in progress, as arq does, and notes that they run. If that
 -- leaves slots free, it takes over jobs that wait in other queues and can be done here too (place.lua), and says that a
--- slot is free here still, for wake.lua.
+-- slot is free here still, for wake.lua. A job whose body is still on the way stays. Stands after bytes.lua.
 --
 -- KEYS  1 queue
 -- ARGV  1 how many at most  2 worker hex  3 life of the mark in ms  4 for how many ms a running job counts as one
 --         unless its worker says so again  5 'help' to take jobs over
--- returns {job id, job JSON, '' or for one taken over the model here, ...}; a job whose JSON has expired is dropped
+-- returns {job id, job JSON, '' or for one taken over the model here, ...}; a job whose JSON has expired is dropped.
+-- Of a large job only the key is left in Redis, which says that it was not given up: its worker has the body.
 local queue, free, worker, mark_ms, lease_ms = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local helps = ARGV[5] == 'help'
 local shared, running, idle = shared_key(queue), running_key(queue), idle_key(queue)
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local claimed = {}
+local claimed, left = {}, {}
 
 local function take(id, model)
   local job = redis.call('GET', job_key(id))
+  if not job or #job > LARGE then release_bytes(id) end
   if not job then return end
+  if #job > LARGE then redis.call('SET', job_key(id), '', 'KEEPTTL') end
   redis.call('SET', in_progress_key(id), worker, 'PX', mark_ms)
   redis.call('ZADD', running, now_ms + lease_ms, id)
   for _, part in ipairs({ id, job, model }) do claimed[#claimed + 1] = part end
@@ -25,16 +28,27 @@ end
 while free > 0 do
   local asked = free
   local ids = redis.call('ZPOPMIN', queue, asked)
-  for i = 1, #ids, 2 do take(ids[i], '') end
+  for i = 1, #ids, 2 do
+    if redis.call('EXISTS', arriving_key(ids[i])) == 1 then
+      for _, part in ipairs({ queue, ids[i + 1], ids[i] }) do left[#left + 1] = part end
+    else
+      take(ids[i], '')
+    end
+  end
   if #ids < 2 * asked then break end
 end
 while free > 0 and helps do
-  local note = redis.call('ZPOPMIN', shared)[1]
+  local note, score = unpack(redis.call('ZPOPMIN', shared))
   if not note then break end
   local waits_at, model, id = string.match(note, '^(.-)\n(.-)\n(.*)$')
   -- It may have been claimed since, or have moved on.
-  if redis.call('ZREM', waits_at, id) == 1 then take(id, model) end
+  if redis.call('EXISTS', arriving_key(id)) == 1 then
+    for _, part in ipairs({ shared, score, note }) do left[#left + 1] = part end
+  elseif redis.call('ZREM', waits_at, id) == 1 then
+    take(id, model)
+  end
 end
+for i = 1, #left, 3 do redis.call('ZADD', left[i], left[i + 1], left[i + 2]) end
 if #claimed > 0 then
   redis.call('ZREMRANGEBYSCORE', running, '-inf', now_ms - mark_ms)
   redis.call('PEXPIRE', running, mark_ms)

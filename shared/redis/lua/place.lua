@@ -1,11 +1,13 @@
 -- What admit.lua and enqueue.lua share: choosing among candidates, the budget, the place in the queue.
 --
 -- KEYS  1 job  2 budget of the month  3... queue of each candidate, then the script's own keys
--- ARGV  1 how many candidates  2 most waiting jobs  3 job's life in ms  4 job id  5 job JSON after its head
+-- ARGV  1 how many candidates  2 most waiting jobs  3 job's life in ms  4 job id  5 job JSON after its head; '' where
+--         it follows (store_body.lua)
 --       6 request hex  7 owner: whose job (key id)  8 priority: added to the score
 --       9 budget of all, 10 of the key, in 1e-9 USD ('' for none)
 --       11 of how many candidates a rank is that has more than are given, 0: none has
 --       12 'now': a job must begin at once in such a rank, '': it must have room there; else the answer is 'more'
+--       13 bytes of a large job, 0: it is small  14 most bytes that wait in a queue, 15 of an owner
 --       then of each candidate, best rank first: rank, slots, ms an attempt takes, ms more that this one takes,
 --             longest wait in ms (0: any), cost in 1e-9 USD, head of the job JSON, model
 --       then the script's own arguments
@@ -15,9 +17,10 @@ local most_waiting, life_ms, job_id, job_tail = tonumber(ARGV[2]), tonumber(ARGV
 local request, owner, priority = ARGV[6], ARGV[7], tonumber(ARGV[8])
 local budget_of_all, budget_of_key = tonumber(ARGV[9]), tonumber(ARGV[10])
 local shortened, must_begin = tonumber(ARGV[11]), ARGV[12] == 'now'
+local size, most_bytes, most_owner_bytes = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
 local function queue(i) return KEYS[2 + i] end
-local function field(i, n) return ARGV[12 + 8 * (i - 1) + n] end
+local function field(i, n) return ARGV[15 + 8 * (i - 1) + n] end
 local function rank(i) return field(i, 1) end
 local function slots(i) return tonumber(field(i, 2)) end
 local function service_ms(i) return tonumber(field(i, 3)) end
@@ -27,7 +30,7 @@ local function cost(i) return tonumber(field(i, 6)) end
 local function job_head(i) return field(i, 7) end
 local function model(i) return field(i, 8) end
 local function own_key(n) return KEYS[2 + candidates + n] end
-local function own_argument(n) return ARGV[12 + 8 * candidates + n] end
+local function own_argument(n) return ARGV[15 + 8 * candidates + n] end
 
 -- How much longer an attempt takes with all slots of its backend busy than with none: of backends that are alike, the
 -- one that does least.
@@ -75,9 +78,23 @@ local function count_waiting(queue_key)
   local waiting = redis.call('ZCARD', queue_key)
   if waiting < most_waiting then return waiting end
   for _, id in ipairs(redis.call('ZRANDMEMBER', queue_key, LOOKED_AT)) do
-    if redis.call('EXISTS', job_key(id)) == 0 then waiting = waiting - redis.call('ZREM', queue_key, id) end
+    if is_gone(id) then
+      waiting = waiting - redis.call('ZREM', queue_key, id)
+      release_bytes(id)
+    end
   end
   return waiting
+end
+
+-- Whether a large job is one too many for the bytes that may wait under this name. As with places, some of those that
+-- wait are looked at then.
+local function is_too_much(name, most)
+  if size == 0 or bytes_of(name) + size <= most then return false end
+  for _, id in ipairs(redis.call('HRANDFIELD', bytes_key('waiting'), LOOKED_AT)) do
+    local is_sum = string.match(id, '^[qk]:')
+    if not is_sum and is_gone(id) then release_bytes(id) end
+  end
+  return bytes_of(name) + size > most
 end
 
 local function is_first(queue_key)
@@ -125,7 +142,10 @@ local function best(from, to, why)
   for i = from, to do
     local waiting = waiting_at[i]
     -- Nobody fills a queue for all others: the first waiting job of a key has room in twice as long a one.
-    if waiting < most_waiting or (waiting < 2 * most_waiting and is_first(queue(i))) then
+    local has_place = waiting < most_waiting or (waiting < 2 * most_waiting and is_first(queue(i)))
+    if has_place and is_too_much('q:' .. queue(i), most_bytes) then
+      if cost(i) == 0 then why = 'bytes' end
+    elseif has_place then
       local begins_ms = alone[i] + extra_ms(i)
       local takes_ms = service_ms(i) * (1 + BUSY * running[i] / math.max(1, slots(i)))
       local is_better = chosen == 0
@@ -146,7 +166,7 @@ local function best(from, to, why)
   return chosen, why, chosen > 0 and alone[chosen] > 0
 end
 
--- The best candidate of the best rank that has one; else 0 and why: 'full', which budget, or 'more' where the candidates
+-- The best candidate of the best rank that has one; else 0 and why: 'full', 'bytes', which budget, or 'more' where the candidates
 -- that were not given may do better. Third, where the job has to wait, the first and the last candidate of that rank.
 local function choose()
   local chosen, why, must_wait, from = 0, nil, false, 1
@@ -155,7 +175,7 @@ local function choose()
     while to < candidates and rank(to + 1) == rank(from) do to = to + 1 end
     chosen, why, must_wait = best(from, to, why)
     if shortened > 0 and to - from + 1 == shortened then
-      local is_better_known = chosen > 0 and not must_wait or not must_begin and (chosen > 0 or why ~= 'full')
+      local is_better_known = chosen > 0 and not must_wait or not must_begin and (chosen > 0 or why ~= 'full' and why ~= 'bytes')
       if not is_better_known then return 0, 'more' end
     end
     if chosen > 0 then return chosen, nil, must_wait and { from, to } or nil end
@@ -214,12 +234,23 @@ local function share(chosen, rank_from_to, score)
   end
 end
 
+-- How long a reserved place waits for the job's body.
+local ARRIVES_MS = 10000
+
 local function put(chosen, again, rank_from_to)
   local queue_key = queue(chosen)
   if cost(chosen) ~= 0 then hold(whole(cost(chosen))) end
-  redis.call('SET', job_at, job_head(chosen) .. job_tail, 'PX', life_ms)
+  if job_tail == '' then
+    redis.call('SET', arriving_key(job_id), job_head(chosen), 'PX', ARRIVES_MS)
+  else
+    redis.call('SET', job_at, job_head(chosen) .. job_tail, 'PX', life_ms)
+  end
+  if size > 0 then
+    reserve_bytes(job_id, size, owner, queue_key)
+    keep(bytes_key('waiting'))
+  end
   local score = tag(queue_key, again)
   redis.call('ZADD', queue_key, score, job_id)
   if rank_from_to and is_shared(chosen) then share(chosen, rank_from_to, score) end
-  wake(queue_key)
+  if job_tail ~= '' then wake(queue_key) end
 end
