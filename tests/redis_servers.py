@@ -33,6 +33,7 @@ user {USER} on >{PASSWORD} ~* &* +@all
 masterauth {PASSWORD}
 repl-diskless-sync-delay 0
 """
+_PAIR = 'bind 127.0.0.1\nsave ""\nrepl-diskless-sync-delay 0\n'
 _SENTINEL = f"""\
 bind 127.0.0.1
 requirepass {SENTINEL_PASSWORD}
@@ -227,3 +228,64 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         while piece := await reader.read(65536):
             writer.write(piece)
             await writer.drain()
+
+
+class Pair:
+    """A master and its replica behind one address, as a context manager that begins with both in sync.
+
+    Args:
+        directory: for their files.
+        eventually: waits until the replica follows.
+    """
+
+    def __init__(self, directory: Path, eventually: Eventually) -> None:
+        self._master = Server(directory / "master", _PAIR)
+        self._replica = Server(directory / "replica", f"{_PAIR}replicaof 127.0.0.1 {self._master.port}\n")
+        self._proxy = Proxy(self._master.port)
+        self._eventually = eventually
+
+    @property
+    def url(self) -> str:
+        """The address that does not change."""
+        return f"redis://127.0.0.1:{self._proxy.port}/0"
+
+    async def __aenter__(self) -> Self:
+        await self._master.start()
+        await self._replica.start()
+        await self._proxy.__aenter__()
+        await self._eventually(self.in_sync)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._proxy.__aexit__(kind, error, trace)
+        await self._master.kill()
+        await self._replica.kill()
+
+    async def in_sync(self) -> bool:
+        """Return whether the replica follows its master."""
+        async with Redis(port=self._replica.port) as client:
+            try:
+                return bool((await client.info("replication"))["master_link_status"] == "up")
+            except UNREACHABLE:
+                return False
+
+    async def fail_over(self) -> None:
+        """Make the replica the master and the other way round; connections that are there stay where they are.
+
+        As in a planned fail-over, the replica has all that the master took.
+        """
+        async with Redis(port=self._master.port) as master, Redis(port=self._replica.port) as replica:
+            await master.client_pause(10_000, all=False)
+            taken = (await master.info("replication"))["master_repl_offset"]
+
+            async def has_all() -> bool:
+                return bool((await replica.info("replication"))["slave_repl_offset"] >= taken)
+
+            await self._eventually(has_all)
+            await replica.replicaof("NO", "ONE")
+            self._proxy.behind = self._replica.port
+            await master.replicaof("127.0.0.1", str(self._replica.port))
+            await master.client_unpause()
+        self._master, self._replica = self._replica, self._master

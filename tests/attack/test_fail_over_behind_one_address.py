@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from redis.asyncio import Redis
 
-from shared.redis import client as redis_client
 from tests.fleet import Fleet, chat, ready
-from tests.redis_servers import Proxy, Server
+from tests.redis_servers import Pair
 from tests.streams import Reader
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -21,55 +19,12 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
-CONFIGURATION = 'bind 127.0.0.1\nsave ""\nrepl-diskless-sync-delay 0\n'
-
-
-class Pair:
-    """A master and its replica behind one address."""
-
-    def __init__(self, master: Server, replica: Server, proxy: Proxy) -> None:
-        self._master = master
-        self._replica = replica
-        self._proxy = proxy
-
-    @property
-    def url(self) -> str:
-        """The address that does not change."""
-        return f"redis://127.0.0.1:{self._proxy.port}/0"
-
-    async def in_sync(self) -> bool:
-        """Return whether the replica follows its master."""
-        async with Redis(port=self._replica.port) as client:
-            try:
-                return bool((await client.info("replication"))["master_link_status"] == "up")
-            except redis_client.UNREACHABLE:
-                return False
-
-    async def fail_over(self) -> None:
-        """Make the replica the master and the other way round; connections that are there stay where they are."""
-        async with Redis(port=self._replica.port) as client:
-            await client.replicaof("NO", "ONE")
-        self._proxy.behind = self._replica.port
-        async with Redis(port=self._master.port) as client:
-            await client.replicaof("127.0.0.1", str(self._replica.port))
-        self._master, self._replica = self._replica, self._master
-
 
 @pytest.fixture
 async def pair(tmp_path: Path, eventually: Eventually) -> AsyncIterator[Pair]:
     """Both in sync."""
-    master = Server(tmp_path / "master", CONFIGURATION)
-    replica = Server(tmp_path / "replica", f"{CONFIGURATION}replicaof 127.0.0.1 {master.port}\n")
-    await master.start()
-    await replica.start()
-    try:
-        async with Proxy(master.port) as proxy:
-            pair = Pair(master, replica, proxy)
-            await eventually(pair.in_sync)
-            yield pair
-    finally:
-        await master.kill()
-        await replica.kill()
+    async with Pair(tmp_path, eventually) as pair:
+        yield pair
 
 
 async def test_every_process_follows_the_address_to_the_new_master(

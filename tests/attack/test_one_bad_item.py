@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from redis.asyncio import Redis
 
 from shared.redis.names import API_SET, NEWS_CHANNEL, WORKERS, control_channel, relay_channel
 from shared.relay import Kind, attempt_key, encode_frame
+from tests.attack.bodies import BODIES
 from tests.attack.meters import alive
 from tests.fleet import chat
 from tests.streams import Reader, events, usage_rows
@@ -23,22 +24,6 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.fleet import Fleet
     from tests.upstreams.numbered import NumberedUpstream
-
-LONG = 300_000
-BODIES: dict[str, dict[str, Any]] = {
-    "a legacy function": {"messages": [{"role": "function", "name": "f" * LONG, "content": ""}]},
-    "a model": {"model": "gpt-" + "x" * LONG},
-    "a local model": {"model": "m" * LONG},
-    "a tool": {"tools": [{"type": "function", "function": {"name": "f" * LONG}}]},
-    "a chosen tool": {"tool_choice": {"type": "function", "function": {"name": "f" * LONG}}},
-    "a schema": {"response_format": {"type": "json_schema", "json_schema": {"name": "s" * LONG, "schema": {}}}},
-    "an unknown parameter": {"p" * LONG: 1},
-    "an unknown role": {"messages": [{"role": "r" * LONG, "content": ""}]},
-    "an unknown part": {"messages": [{"role": "user", "content": [{"type": "t" * LONG}]}]},
-    "a service tier": {"service_tier": "s" * LONG},
-    "a user": {"user": "u" * LONG},
-    "a reasoning effort": {"reasoning_effort": "e" * LONG},
-}
 
 
 async def held_stream(client: httpx.AsyncClient, upstream: NumberedUpstream, eventually: Eventually) -> Reader:
