@@ -90,6 +90,7 @@ class Enqueuer:
             kinds = [kind for found, kind, *_ in decode_frames(message) if found == key]
             if Kind.ERROR in kinds:
                 raise StackFailed("A job of the bench failed.")
+            # A beat is the highest kind, and may come before the start.
             if any(kind >= wanted and kind != Kind.BEAT for kind in kinds):
                 return message[:ID_SIZE]
 

@@ -65,6 +65,7 @@ class Stack:
             "REDIS_URL": redis_url,
             "DATABASE_URL": database_url,
             "PLUGIN_INTERNAL_SECRET": "internal-secret-of-the-bench",
+            # Lines of a log would be counted as work.
             "CLAW_LOG_LEVEL": "WARNING",
             "CLAW_LOCAL_OPENAI_SLOTS": _SLOTS,
             "CLAW_OLLAMA_SLOTS": _SLOTS,

@@ -44,7 +44,7 @@ def check_catalogue(*, file: Path | None) -> None:
 
 
 def _announced() -> dict[str, date]:
-    """Return when models end, as a gateway that runs tells it; without one, nothing."""
+    """Return when models end, as a gateway that runs reports it; without one, nothing."""
     try:
         listed = call("GET", "/v1/models").get("data")
     except click.ClickException as error:

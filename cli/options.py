@@ -41,6 +41,7 @@ def on_or_off(on: str, off: str, name: str, text: str) -> Callable[[Callable[...
                 raise click.UsageError(f"--{on} and --{off} exclude each other.")
             return command(**given, **{name: is_on if is_on or is_off else None})
 
+        # Two options under names of their own: click has no third state for a pair of flags.
         with_off = click.option(f"--{off}", f"is_{name}_off", is_flag=True, help="The opposite.")(merged)
         return click.option(f"--{on}", f"is_{name}_on", is_flag=True, help=text)(with_off)
 
@@ -115,6 +116,7 @@ def secret_from(given: str, name: str) -> str:
         return given.strip()
     if sys.stdin.isatty():
         return str(click.prompt(name, hide_input=True)).strip()
+    # The first line alone: a file with a key often ends in more than one.
     secret = sys.stdin.readline().strip()
     if not secret:
         raise click.ClickException(f"No {name}: give --key, or pipe it in.")

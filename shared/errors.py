@@ -311,7 +311,7 @@ class ClientTooSlow(Cancelled):
 
 
 class DrainTimeout(Cancelled):
-    """Its api process ended first. Never sent to anyone; recorded as what the client was told, `draining`."""
+    """Its api process ended first. Never sent to anyone; recorded as what the client got, `draining`."""
 
     status = Draining.status
     code = Draining.code
@@ -330,7 +330,7 @@ class InternalFault(GatewayError):
 
 
 class RelayFault(Cancelled):
-    """Its api process could not read what came of it. Recorded as what the client was told, `internal_error`."""
+    """Its api process could not read what came of it. Recorded as what the client got, `internal_error`."""
 
     status = InternalFault.status
     code = InternalFault.code

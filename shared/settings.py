@@ -124,7 +124,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def public_url(self) -> str:
-        """Return the base URL that clients are told, ending in /v1."""
+        """Return the base URL that clients are to use, ending in /v1."""
         if self.base_url:
             return self.base_url.rstrip("/").removesuffix("/v1") + "/v1"
         return f"http://localhost:{self.port}/v1"

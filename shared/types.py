@@ -175,7 +175,7 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """What a live worker says of itself, again and again until it ends."""
+    """What a live worker publishes of itself, again and again until it ends."""
 
     worker_id: str
     tier: Tier

@@ -164,7 +164,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         owner: whose budget that counts for.
         budget: the key of the month's budget; empty where nothing is reserved and nothing was paid.
         closes: when it applies.
-        attempt: the number of the attempt that the record tells of; 0 where it tells of none.
+        attempt: the number of the attempt that the record is about; 0 where it is about none.
         admitted_ms: when the request was admitted.
     """
 

@@ -207,7 +207,7 @@ class WorkerProcess:
         except UNREACHABLE as error:
             self._outage.failed(error)
         else:
-            # Only now: news that did not get through must be told again.
+            # Only now: news that did not get through must be published again.
             self._announced = news
             self._outage.answered()
 
@@ -253,7 +253,7 @@ class WorkerProcess:
             _log.exception("signals of %d bytes cannot be handled and are dropped", len(message))
 
     def _carry_out(self, message: bytes) -> None:
-        # Cancellations hold also where no sender is left: an attempt runs until it is told.
+        # Cancellations hold also where no sender is left: an attempt runs until it is cancelled.
         sender = self._senders.get(message[:ID_SIZE])
         for key, kind, sequence in decode_signals(message):
             if kind == Signal.CANCEL:

@@ -60,7 +60,7 @@ class Delivery:
         self.cancelled: tuple[CancelReason, Callable[[], None]] | None = None
 
     def heard(self, worker: bytes, now: float) -> bool:
-        """Note a sign of life; return False when it is not from the first worker that said it has the attempt."""
+        """Record a sign of life; return False when it is not from the first worker that said it has the attempt."""
         if self.worker is None:
             self.worker = worker
         elif self.worker != worker:

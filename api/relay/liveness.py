@@ -27,7 +27,7 @@ class LivenessJudge:
         settings: the heartbeat bound.
         redis: where the queues are.
         deliveries: what is waited for; those that were cancelled are removed with their worker.
-        load_of: tells what the live workers of a queue can do; None where there is none.
+        load_of: gives what the live workers of a queue can do; None where there is none.
     """
 
     def __init__(

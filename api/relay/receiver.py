@@ -46,7 +46,7 @@ class RelayReceiver:
         redis: connections that every part shares.
         api_id: this process, 16 bytes.
         on_news: called with each message of the news channel, and with b"reconnected" after an outage.
-        load_of: tells what the live workers of a queue can do; None where there is none.
+        load_of: gives what the live workers of a queue can do; None where there is none.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ class CheckedBody(NamedTuple):
 
 
 class RequestContext:
-    """A request until its admission. Its `body`, once read, tells which model a wrong request asked for.
+    """A request until its admission. Its `body`, once read, names the model that a wrong request asked for.
 
     Args:
         usage_log: where its row goes if it is not admitted.

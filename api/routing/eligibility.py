@@ -133,7 +133,7 @@ class Eligibility:
         calls = request.choices if makes_one_choice(provider, entry.lacks(request.effort)) else 1
         context = max(model.context_length or 0, entry.context_length or 0) or MOST_CONTEXT
         if request.endpoint == "chat":
-            # A request that names no limit gets the model's own, which its API may tell otherwise than the catalogue.
+            # A request that names no limit gets the model's own, which its API may state otherwise than the catalogue.
             known = max(model.max_output_tokens or 0, entry.max_output_tokens or 0)
             longest = known or min(context, MOST_OUTPUT_TOKENS)
             output = min(request.output_tokens or longest, known or request.output_tokens or longest)

@@ -91,7 +91,7 @@ class Router:
         self._capacity.note_busy(candidates)
 
     def omitted(self, body: ChatBody, target: Target) -> tuple[str, ...]:
-        """Return the parameters of a request that its backend was not told, since the model does not take them."""
+        """Return the parameters of a request that its backend was not sent, since the model does not take them."""
         for backend in self._capacity.backends(target.tier):
             if backend.queue == target.queue:
                 return self._eligibility.omitted(body, backend, target.model)

@@ -65,7 +65,7 @@ class RoutingTable(Following):
 
     Args:
         database: where the rules are.
-        redis: tells the other processes of changes.
+        redis: publishes changes to the other processes.
     """
 
     def __init__(self, database: Database, redis: Redis) -> None:

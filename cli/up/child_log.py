@@ -27,7 +27,7 @@ class ChildLog:
         folder: must exist.
         name: of the child.
         terminal: shows lines of WARNING and above, and with `verbose` all; none for silence.
-        warns: whether lines have our own format, so that their level can be told.
+        warns: whether lines have our own format, so that their level is known.
     """
 
     def __init__(self, folder: Path, name: str, terminal: Terminal | None, *, warns: bool = True) -> None:

@@ -37,6 +37,7 @@ def up(*, verbose: bool, procfile: Path) -> None:
         data_dir = default_data_dir()
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data_dir / "log").mkdir(mode=0o700, exist_ok=True)
+        # Before the settings are read: those are found among them.
         ensure_secrets(data_dir)
         settings = load_settings()
         commands = read_procfile(procfile)
@@ -68,6 +69,7 @@ def env() -> None:
         "NSELF_CLAW_URL": note.claw_url,
     }
     for name, value in variables.items():
+        # Quoted: it goes through a shell's eval.
         click.echo(f"export {name}={shlex.quote(value)}")
 
 

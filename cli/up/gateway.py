@@ -69,6 +69,7 @@ class Gateway:
         instead, body = await self._poll("/ready")
         try:
             parts = msgspec.json.decode(body, type=_Readiness)
+            # Its status may be 503 for want of a model: that keeps nobody from making keys.
             missing = not parts.redis == parts.postgres == "ok"
         except msgspec.DecodeError:
             missing = True
@@ -165,6 +166,7 @@ class _Event(msgspec.Struct):
 
 def _piece_of(line: str) -> str:
     text = line.removeprefix("data:").strip()
+    # Comments keep the connection alive, and say nothing.
     if not line.startswith("data:") or text == "[DONE]":
         return ""
     try:

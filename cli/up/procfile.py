@@ -46,6 +46,7 @@ def _parsed(text: str, place: str) -> tuple[str, tuple[str, ...]]:
         program, *arguments = shlex.split(match[2])
     except ValueError as error:
         raise ProcfileError(f"{place}: {error}") from None
+    # The one of this environment, whatever PATH says.
     if program in {"python", "python3"}:
         program = sys.executable
     return match[1], (program, *arguments)

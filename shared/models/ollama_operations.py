@@ -1,4 +1,4 @@
-"""What api and workers tell each other about the models on the disks of Ollama servers, over Redis.
+"""What api and workers exchange about the models on the disks of Ollama servers, over Redis.
 
 The api asks for a model to be installed or removed: it writes a `ModelOperation` into the hash of a backend. One of the
 backend's workers, its leader, carries the operations out and writes there how far they are; those of a leader that dies
@@ -37,7 +37,7 @@ class InstalledModel(msgspec.Struct, frozen=True):
 
 
 class LibraryState(msgspec.Struct, frozen=True):
-    """What an Ollama server has. `free_ram_bytes` is that of the worker's machine, None where it cannot be told."""
+    """What an Ollama server has. `free_ram_bytes` is that of the worker's machine, None where it is not known."""
 
     is_reachable: bool
     free_ram_bytes: int | None

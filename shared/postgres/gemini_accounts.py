@@ -1,4 +1,4 @@
-"""Gemini accounts that are added at run time: the table, and what the workers say in Redis of those that they have."""
+"""Gemini accounts that are added at run time: the table, and what workers publish in Redis of those they have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the log says while a server does not answer: its beginning and its end, not each try."""
+"""What is logged while a server does not answer: its beginning and its end, not each try."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class OutageLog:
         self._failures = 0
 
     def failed(self, error: BaseException) -> None:
-        """Note a try that failed; the first one is logged."""
+        """Record a try that failed; the first one is logged."""
         self._failures += 1
         # Once: dozens of parts try several times a second while a server is away.
         if self._since is None:
@@ -30,7 +30,7 @@ class OutageLog:
             self._log.warning("%s does not answer (%s)", self._server, type(error).__name__)
 
     def answered(self) -> None:
-        """Note a try that went well; the first one after an outage is logged, with its length and failures."""
+        """Record a try that went well; the first one after an outage is logged, with its length and failures."""
         if self._since is not None:
             outage_s = time.monotonic() - self._since
             self._log.info("%s answers again after %.1f s and %d failures", self._server, outage_s, self._failures)

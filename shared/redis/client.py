@@ -35,7 +35,7 @@ _BOUNDS: Final[dict[str, Any]] = {
     "socket_connect_timeout": CONNECT_TIMEOUT_S,
     "socket_timeout": COMMAND_TIMEOUT_S,
     "socket_keepalive": True,
-    # Not told who we are: a round trip less at each connection, and one permission less for an ACL.
+    # We do not name ourselves: a round trip less at each connection, and one permission less for an ACL.
     "lib_name": None,
     "lib_version": None,
 }
@@ -45,7 +45,7 @@ class _MasterOnly(AbstractConnection):
     """A connection that stays only while its server is the master.
 
     On a replica a subscription would seem to work, but nobody who publishes would know of it; commands that write
-    fail. The role is asked for once, when the connection is made, and an answer that tells of another ends it.
+    fail. The role is asked for once, when the connection is made, and an answer that shows another ends it.
     """
 
     def __init__(self, *, server: ServerState, **options: Any) -> None:
@@ -62,7 +62,7 @@ class _MasterOnly(AbstractConnection):
         await super().on_connect()
         # Before the role is asked for: a fail-over that another one notices meanwhile makes this one stale too.
         self._reign = self._server.reign
-        # HELLO tells the role in the round trip that checks the connection; RESP2, as redis-py speaks it.
+        # HELLO returns the role in the round trip that checks the connection; RESP2, as redis-py speaks it.
         await self.send_command("HELLO", 2)
         try:
             answer = await AbstractConnection.read_response(self)

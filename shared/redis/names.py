@@ -30,7 +30,7 @@ NEWS_CHANNEL: Final = "claw:news"
 PROBE_KEYS: Final = ("claw:probe:zset", "claw:probe:string", "claw:probe:hash", "claw:probe:set")
 """There for the length of one script: does the server let us do what we need?"""
 GEMINI_ACCOUNTS: Final = "claw:gemini:accounts"
-"""What Gemini's workers say of the accounts that they have: a hash by id."""
+"""What Gemini's workers publish of the accounts that they have: a hash by id."""
 GEMINI_SEAL: Final = "claw:gemini:seal"
 """The public key, in hex digits, that credentials are sealed for."""
 
@@ -56,7 +56,7 @@ def control_channel(worker_id: bytes) -> str:
 
 
 def wake_channel(worker_id: str) -> str:
-    """Name the channel where a worker is told a queue in which a job waits for it. `worker_id` in hex digits."""
+    """Name the channel where a queue is published in which a job waits for a worker. `worker_id` in hex digits."""
     return _WAKE + worker_id
 
 

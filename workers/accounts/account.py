@@ -19,7 +19,7 @@ class Account:
     """A credential and the provider that uses it.
 
     Args:
-        account_id: its name in Redis; tells nothing of the credential.
+        account_id: its name in Redis; reveals nothing of the credential.
         name: for people, in logs; without it there is only the id.
         provider: speaks to the upstream with this credential.
         fingerprint: changes with the credential, so that a new one is not taken for the one that was refused.

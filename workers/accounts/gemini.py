@@ -124,7 +124,7 @@ class GeminiAccounts:
             await publish_known(self._redis, (account for account, _, _ in known))
             await self._publish_seal(known)
         except UNREACHABLE:
-            pass  # said again in half a minute
+            pass  # published again in half a minute
 
     async def _read(self) -> None:
         if self._store is None:

@@ -1,4 +1,4 @@
-"""What the log says of a backend's accounts: each state once, not with every request that meets it."""
+"""What is logged of a backend's accounts: each state once, not with every request that meets it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 NEW_S: Final = 120.0
-"""By how much later than last said an end must be to be news: while a quota slides, or a breaker tries again and again,
+"""By how much later than last logged an end must be to be news: while a quota slides, or a breaker tries again,
 the end moves in small steps."""
 _LEVELS: Final[dict[Kind, int]] = {"rejected": logging.ERROR, "failed": logging.WARNING, "throttled": logging.INFO}
 
 
 class AccountLog:
-    """What was said of one backend. A spent quota is daily business; an account that fails or is refused is not.
+    """What was logged of one backend. A spent quota is daily business; an account that fails or is refused is not.
 
     Args:
         queue: the backend's queue, which names it.
@@ -43,7 +43,7 @@ class AccountLog:
             kind: why.
             until_ms: until when, in ms since 1970; 0 where it is not.
             code: of the error.
-            is_alone: whether the backend has no other account: then the backend is closed, which is not said again.
+            is_alone: whether the backend has no other account: then the backend is closed, which is not logged again.
         """
         is_refused = kind == "rejected"
         if is_alone:

@@ -264,7 +264,7 @@ class Accounts:
         error.retry_after_s = retry_after_s(error, closed_ms, time.time())
 
     def _is_one_too_many(self, error: GatewayError) -> bool:
-        """Fit the slots to what the upstream takes; tell whether that is all that its refusal asks for."""
+        """Fit the slots to what the upstream takes; return whether that is all that its refusal asks for."""
         if not self.may_ask_again(error):
             return False
         return self.slots.refused(error.retry_after_s)

@@ -35,7 +35,7 @@ class SharedState:
     Args:
         store: where it is.
         catalogue: the limits of an account that has none of its own; without it nothing is counted.
-        log: is told which models are closed.
+        log: reports which models are closed.
     """
 
     def __init__(self, store: AccountStateStore, catalogue: Catalogue | None, log: AccountLog) -> None:
@@ -124,7 +124,7 @@ class SharedState:
             lease: of the attempt.
             error: how the attempt ended.
             accounts: all of them.
-            good: how many attempts of the account went well since this was last said.
+            good: how many attempts of the account went well since this was last reported.
 
         Returns:
             Until when the backend is out of use for the model (ms since 1970, 0 where it is not), and the positions of

@@ -133,7 +133,7 @@ class AccountStateStore:
             model: what was asked for.
             candidate: the account.
             error: how the attempt ended.
-            good: how many attempts went well since this was last said.
+            good: how many attempts went well since this was last reported.
         """
         quota, *_ = quota_keys(candidate.scope, model, "")
         account, breaker, window = _health_keys(candidate, model)
@@ -151,7 +151,7 @@ class AccountStateStore:
         """Publish what went well; return the models that are or were closed, by their ends in ms; `""` is all.
 
         Args:
-            good: how many attempts of an account (its id) at a model went well since this was last said.
+            good: how many attempts of an account (its id) at a model went well since this was last reported.
         """
         pipeline = self._redis.pipeline(transaction=False)
         bucket = int(datetime.now(UTC).timestamp()) // BUCKET_S

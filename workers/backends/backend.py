@@ -148,7 +148,7 @@ class Backend:
         return changed
 
     def _keeping_ages(self, found: Sequence[LocalModel]) -> tuple[LocalModel, ...]:
-        """Return the models found, each as old as when it was first seen: llama.cpp says "created now" each time."""
+        """Return the models found, each as old as when it was first seen: llama.cpp reports "created now" each time."""
         ages = {model.id: model.created for model in self.models}
         return tuple(
             msgspec.structs.replace(model, created=ages.get(model.id, model.created or int(time.time())))

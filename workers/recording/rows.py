@@ -109,7 +109,7 @@ def unique(rows: Iterable[UsageRow]) -> list[UsageRow]:
 
 
 def _is_better_known(row: UsageRow, kept: UsageRow) -> bool:
-    """Return whether a row tells of a later attempt, is no verdict as the other one is, or stands for more requests."""
+    """Return whether a row is of a later attempt, is no verdict as the other one is, or stands for more requests."""
     if row.attempts != kept.attempts:
         return row.attempts > kept.attempts
     return (kept.error_code == ORPHANED != row.error_code) or row.stands_for > kept.stands_for

@@ -1,4 +1,4 @@
-"""The worker's side of the relay: what it has to tell one api process, until that has heard it.
+"""The worker's side of the relay: what it has to send to one api process, until that has it.
 
 Frames of all attempts for one api process go out together: whatever gathered while the last publish
 was under way is one message. What is not acknowledged is kept and sent again after a gap, a lost

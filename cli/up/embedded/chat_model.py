@@ -83,6 +83,7 @@ def usable_cpus() -> int:
     """Return how many CPUs this process may keep busy: its affinity, and the cgroup's quota where there is one."""
     count = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     try:
+        # A container may see all cores of its machine, and get a fraction of one.
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(count, round(int(quota) / int(period))))
     except (OSError, ValueError):  # no cgroup v2, or "max"

@@ -3,7 +3,7 @@
 -- KEYS  1 account  2 breaker  3 quota  4 window
 -- ARGV  1 rejected | throttled | failed  2 '' | 'probe' | 'forced'  3 the error as JSON
 --       4 fingerprint of the credential  5 period of a spent quota: minute, day, unknown
---       6 ms to cool down for; 0: not known  7 attempts that went well and were not told yet
+--       6 ms to cool down for; 0: not known  7 attempts that went well and were not reported yet
 --       8... names and values of limits that the upstream named
 -- returns the ms until which the account is out of use for the model, 0 where it is not
 local reject_cool, cool_least, cool_most = 600000, 5000, 300000

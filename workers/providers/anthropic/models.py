@@ -2,7 +2,7 @@
 
 Sources, as of October 2026: "Thinking support, defaults, and rejected configurations by model" (Troubleshooting
 thinking), the effort, structured outputs and model overview pages, and the migration guides of Opus 5.5, Sonnet 5.5
-and Haiku 5.5 (sampling parameters, forced tool use, prefill). `GET /v1/models` overrides what it tells itself.
+and Haiku 5.5 (sampling parameters, forced tool use, prefill). `GET /v1/models` overrides what it reports itself.
 """
 
 from __future__ import annotations

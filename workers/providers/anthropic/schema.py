@@ -1,7 +1,7 @@
 """JSON Schemas as Anthropic's constrained decoding takes them. Pure.
 
 Source: "JSON Schema limitations" of Anthropic's structured outputs page, and what its SDK's `transform_schema` does:
-every object is closed, and a constraint that cannot be enforced is told to the model in the description.
+every object is closed, and a constraint that cannot be enforced is put into the description for the model.
 """
 
 from __future__ import annotations

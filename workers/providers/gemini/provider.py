@@ -72,7 +72,7 @@ class GeminiProvider:
         connections: how many connections may be open at once.
         signatures: keeps thought signatures from one turn to the next.
         fetch_image: the type and bytes of a remote image, or InvalidRequest; without it those are refused.
-        catalogue: what is known of the models; without it they are told all that the client says.
+        catalogue: what is known of the models; without it they are sent all that the client says.
     """
 
     name = "gemini"

@@ -65,7 +65,7 @@ class Reply:
     async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
         """Yield what `reader` makes of the body: one batch for what one read from the network completed.
 
-        An empty batch, at most one a second, tells of bytes that make no event: pings, comments, parts of a long line.
+        An empty batch, at most one a second, stands for bytes without an event: pings, comments, parts of a long line.
 
         Raises:
             UpstreamError: the reply failed; the events before the failure have been yielded.

@@ -85,7 +85,7 @@ class OllamaProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        A model that thinks, but not by levels, is told only to think, from the second request on at once.
+        A model that thinks, but not by levels, is asked only to think, from the second request on at once.
         """
         check_supported(request.body, self.name)
         model = model.removeprefix(self.prefix)
@@ -160,7 +160,7 @@ class OllamaProvider:
         """Ask for the server's version, which may change with an update; prompts are checked where it is an old one."""
         try:
             version = (await self._upstream.fetch("GET", "/api/version", None, Version)).version
-        except GatewayError:  # the version that was told before still counts
+        except GatewayError:  # the version that was reported before still counts
             version = self._version or ""
         if version != self._version:
             self._version = version

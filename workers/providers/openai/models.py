@@ -72,7 +72,7 @@ class _Model(msgspec.Struct):
 
     @property
     def is_loaded(self) -> bool:
-        """Return whether it is in memory; llama.cpp in front of many models tells of each."""
+        """Return whether it is in memory; llama.cpp in front of many models reports each."""
         return self.owned_by in _LOADED_BY and (self.status is None or self.status.value == "loaded")
 
     @property

@@ -50,7 +50,7 @@ class OpenAIProvider:
         connections: how many connections may be open at once.
         fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
             opens a connection to wherever a client says.
-        catalogue: what is known of the server's models; without it they are told all that the client says.
+        catalogue: what is known of the server's models; without it they are sent all that the client says.
         embeds_as_openai: see `workers.providers.base.Provider`.
     """
 

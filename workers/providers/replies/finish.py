@@ -27,7 +27,7 @@ _REASONS: Final = {word: reason for reason, words in _WORDS.items() for word in 
 
 
 def finish_reason(word: str, *, has_calls: bool) -> FinishReason | None:
-    """Return what an upstream's word for the end of an answer means; None where it tells of a failure, or is unknown.
+    """Return what an upstream's word for the end of an answer means; None where it means a failure, or is unknown.
 
     An answer with calls that ended by itself waits for their results, whatever its word: agents stop at `stop`.
 
