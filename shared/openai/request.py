@@ -151,8 +151,7 @@ class ChatRequest:
     @cached_property
     def fields(self) -> dict[str, Any]:
         """Return every field as the client sent it, also those that OpenAI does not name."""
-        decoded: dict[str, Any] = msgspec.json.decode(self.raw)
-        return decoded
+        return _completed(msgspec.json.decode(self.raw))
 
     def without(self, *names: str) -> ChatRequest:
         """Return the same request without these fields."""
@@ -166,7 +165,13 @@ def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
     Raises:
         InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
     """
-    body = decoded(_chat_decoder, raw)
+    try:
+        body = decoded(_chat_decoder, raw)
+    except InvalidRequest as error:
+        # Some clients leave the type of earlier calls out, and OpenAI's API takes it for a function's.
+        if error.code != "missing_required_parameter" or not (error.param or "").endswith("].type"):
+            raise
+        body = decoded(_chat_decoder, msgspec.json.encode(_completed(msgspec.json.decode(raw))))
     _check_combinations(body)
     return body
 
@@ -233,6 +238,7 @@ def _check_combinations(body: ChatBody) -> None:
             isinstance(message, AssistantMessage)
             and message.content is None
             and not (message.tool_calls or message.function_call or message.refusal or message.audio)
+            and not message.reasoning_content
         ):
             raise InvalidRequest(
                 f"messages[{number}].content is missing: an assistant message needs content or tool_calls.",
@@ -240,6 +246,22 @@ def _check_combinations(body: ChatBody) -> None:
             )
     if isinstance(body.tool_choice, str) and body.tool_choice == "required" and not body.tools:
         raise InvalidRequest("tool_choice 'required' needs tools.", param="tool_choice")
+
+
+def _completed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return a request in which earlier calls name their type and what was only thought has a content.
+
+    Clients leave them out, and not every server can do without. What is no request stays as it is.
+    """
+    messages = fields.get("messages")
+    for message in messages if isinstance(messages, list) else ():
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict) and "function" in call:
+                call.setdefault("type", "function")
+        if isinstance(message, dict) and not calls and message.get("reasoning_content"):
+            message["content"] = message.get("content") or ""
+    return fields
 
 
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)

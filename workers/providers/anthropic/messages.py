@@ -147,10 +147,10 @@ class _Turns:
             where = f"{place}.tool_calls[{number}]"
             if isinstance(call, CustomToolCall):
                 raise cannot_do(f"{where}.type")
-            calls.append(self._to_call(call.id, call.id, call.function, f"{where}.function.arguments"))
+            calls.append(self._to_call(call.id, call.id, call.function))
         if message.function_call is not None:
-            name, where = message.function_call.name, f"{place}.function_call.arguments"
-            calls.append(self._to_call(name, f"call_{len(self._used)}", message.function_call, where))
+            name = message.function_call.name
+            calls.append(self._to_call(name, f"call_{len(self._used)}", message.function_call))
         if not calls:
             blocks = text_blocks(text)
             mark_last(blocks, mark_of(message, message.content))
@@ -164,11 +164,11 @@ class _Turns:
         mark_last(blocks, mark_of(message, message.content))
         self.add("assistant", blocks)
 
-    def _to_call(self, key: str, call_id: str, function: FunctionCall, where: str) -> dict[str, Any]:
+    def _to_call(self, key: str, call_id: str, function: FunctionCall) -> dict[str, Any]:
         sent_id = self._unique(call_id)
         self._awaited.setdefault(key, []).append(sent_id)
         self._called.append(function.name)
-        return {"type": "tool_use", "id": sent_id, "name": function.name, "input": to_object(function.arguments, where)}
+        return {"type": "tool_use", "id": sent_id, "name": function.name, "input": to_object(function.arguments)}
 
     def _unique(self, call_id: str) -> str:
         """Return the id as Anthropic takes it: of few characters, and once in a conversation."""

@@ -30,6 +30,8 @@ from workers.providers.images.remote import Image
 
 # Google's word for a call that another model made, or whose signature is lost (ai.google.dev, "Thought signatures").
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
+# Stands where a conversation begins with the assistant's call: Gemini takes one after a user's turn only.
+OPENING: Final = "(The assistant speaks first.)"
 _MINTED = "call_"
 _Part = dict[str, Any]
 
@@ -67,6 +69,8 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
         system, contents = [], [{"role": "user", "parts": system}]
     if not contents[0]["parts"]:
         raise InvalidRequest("The messages are empty.", param="messages")
+    if contents[0]["role"] == "model" and any("functionCall" in part for part in contents[0]["parts"]):
+        contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
     return system, contents
 
 
@@ -88,6 +92,7 @@ class _Conversation:
         self.contents: list[dict[str, Any]] = []
         self._known = known
         self._open: list[_Call] = []
+        self._ids: set[str] = set()
 
     def add(self, message: Message, place: str) -> None:
         """Append one message."""
@@ -157,7 +162,7 @@ class _Conversation:
             where = f"{place}.function_call"
             made = {"name": message.function_call.name}
             self._open.append(_Call(message.function_call.name, made, where))
-            arguments = to_object(message.function_call.arguments, f"{where}.arguments")
+            arguments = to_object(message.function_call.arguments)
             calls.append({"functionCall": {**made, "args": arguments}})
         if calls and self._known.needs_signatures:
             # The first call of a turn alone: that is the one that the API checks.
@@ -168,10 +173,11 @@ class _Conversation:
         if isinstance(call, CustomToolCall):
             raise cannot_do(f"{where}.type")
         # Only an id that Gemini may have given goes back: it never saw those that a provider of ours minted.
-        identity = {} if call.id.startswith(_MINTED) else {"id": call.id}
+        identity = {} if call.id.startswith(_MINTED) or call.id in self._ids else {"id": call.id}
+        self._ids.add(call.id)
         made = {**identity, "name": call.function.name}
         self._open.append(_Call(call.id, made, where))
-        arguments = to_object(call.function.arguments, f"{where}.function.arguments")
+        arguments = to_object(call.function.arguments)
         part: _Part = {"functionCall": {**made, "args": arguments}}
         if signature := self._known.signatures.get(call.id):
             part["thoughtSignature"] = signature

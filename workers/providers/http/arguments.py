@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from shared.errors import InvalidRequest
+UNREADABLE: Final = "unreadable_arguments"
+"""What arguments that are no object stand under, so that the model sees what it wrote."""
 
 
-def to_object(text: str, where: str) -> dict[str, Any]:
+def to_object(text: str) -> dict[str, Any]:
     """Return the arguments of a call as an object; no text at all is a call without arguments.
 
-    Args:
-        text: as the client sent it.
-        where: the parameter that holds it, for the error.
-
-    Raises:
-        InvalidRequest: it is not a JSON object.
+    A model's arguments may have been cut off, and the conversation goes on all the same.
     """
     if not text.strip():
         return {}
     try:
         arguments = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         arguments = None
-    if not isinstance(arguments, dict):
-        raise InvalidRequest("A tool call's arguments must be a JSON object.", param=where)
-    return arguments
+    return arguments if isinstance(arguments, dict) else {UNREADABLE: text}

@@ -38,21 +38,25 @@ def to_messages(messages: list[Message], images: Mapping[str, Image]) -> list[di
     Raises:
         InvalidRequest: a message holds what Ollama cannot take; `param` names the place.
     """
-    called: dict[str, str] = {}
+    called: dict[str, list[str]] = {}
     return [_to_message(message, f"messages[{number}]", called, images) for number, message in enumerate(messages)]
 
 
-def _to_message(message: Message, place: str, called: dict[str, str], images: Mapping[str, Image]) -> dict[str, Any]:
+def _to_message(
+    message: Message, place: str, called: dict[str, list[str]], images: Mapping[str, Image]
+) -> dict[str, Any]:
     if isinstance(message, UserMessage):
         return _to_user(message, place, images)
     if isinstance(message, AssistantMessage):
         return _to_assistant(message, place, called)
     if isinstance(message, ToolMessage):
-        name = called.get(message.tool_call_id)
-        if name is None:
+        names = called.get(message.tool_call_id)
+        if names is None:
             raise InvalidRequest(
                 f"No tool call before {place} has the id '{message.tool_call_id}'.", param=f"{place}.tool_call_id"
             )
+        # Some models give one id to two calls: their results come in the order of the calls.
+        name = names.pop(0) if len(names) > 1 else names[0]
         # Ollama's templates know a result by its tool's name; newer versions also take the id.
         text = _text(message.content)
         return {"role": "tool", "content": text, "tool_name": name, "tool_call_id": message.tool_call_id}
@@ -100,21 +104,22 @@ def _to_image(url: str, where: str, fetched: Mapping[str, Image]) -> str:
     return encoded
 
 
-def _to_assistant(message: AssistantMessage, place: str, called: dict[str, str]) -> dict[str, Any]:
+def _to_assistant(message: AssistantMessage, place: str, called: dict[str, list[str]]) -> dict[str, Any]:
     if message.audio is not None:
         raise cannot_do(f"{place}.audio")
     fields: dict[str, Any] = {"role": "assistant", "content": _assistant_text(message)}
     if message.reasoning_content:
         fields["thinking"] = message.reasoning_content
     calls = []
+    mine: dict[str, list[str]] = {}
     for number, call in enumerate(message.tool_calls or ()):
         where = f"{place}.tool_calls[{number}]"
         calls.append(_to_tool_call(call, where))
         if isinstance(call, FunctionToolCall):
-            called[call.id] = call.function.name
+            mine.setdefault(call.id, []).append(call.function.name)
+    called |= mine
     if message.function_call is not None:
-        where = f"{place}.function_call.arguments"
-        arguments = to_object(message.function_call.arguments, where)
+        arguments = to_object(message.function_call.arguments)
         calls.append({"function": {"name": message.function_call.name, "arguments": arguments}})
     if calls:
         fields["tool_calls"] = calls
@@ -133,5 +138,5 @@ def _assistant_text(message: AssistantMessage) -> str:
 def _to_tool_call(call: FunctionToolCall | CustomToolCall, where: str) -> dict[str, Any]:
     if isinstance(call, CustomToolCall):
         raise cannot_do(f"{where}.type")
-    arguments = to_object(call.function.arguments, f"{where}.function.arguments")
+    arguments = to_object(call.function.arguments)
     return {"id": call.id, "function": {"name": call.function.name, "arguments": arguments}}

@@ -142,8 +142,6 @@ REFUSED: list[tuple[list[dict[str, Any]], str]] = [
     ([_called(("c", "f"), ("d", "f")), _result("c"), USER], "messages[1].tool_calls[1]"),
     ([_called(("c", "f"))], "messages[1].tool_calls[0]"),
     ([_called(("c", "f")), _called(("d", "f")), _result("d")], "messages[1].tool_calls[0]"),
-    ([_called(("c", "f"), arguments="{"), _result("c")], "messages[1].tool_calls[0].function.arguments"),
-    ([_called(("c", "f"), arguments="[1]"), _result("c")], "messages[1].tool_calls[0].function.arguments"),
     ([{"role": "function", "name": "f", "content": "x"}], "messages[1].name"),
     ([{"role": "assistant", "audio": {"id": "x"}}], "messages[1].audio"),
     (
