@@ -50,6 +50,10 @@ bench: .venv/run.stamp
 lock:
 	requirements/lock.sh
 
+# The table of parameters in docs/api.md, from the one that the code acts by.
+docs: .venv/run.stamp
+	.venv/bin/python -m shared.models.parameters
+
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

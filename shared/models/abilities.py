@@ -57,6 +57,7 @@ _PARAMETERS: Final[dict[str, Callable[[Any], tuple[str, ...]]]] = {
     "stop": _stops,
     "audio": lambda _: ("audio_output",),
     "modalities": lambda value: _abilities(audio_output="audio" in value),
+    "moderation": lambda _: ("moderation",),
     "prediction": lambda _: ("prediction",),
     "web_search_options": lambda _: ("web_search_options",),
     "verbosity": lambda _: ("verbosity",),

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from shared.models.parameters import lacking
 from shared.types import Endpoint, Tier
 
 
@@ -59,9 +60,8 @@ GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number
 EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
 """What no reply of the gateway can carry, whoever made it."""
 
-_OLLAMA_LACKS: Final = EVERYWHERE | {
-    "n", "logit_bias", "prediction", "web_search_options", "verbosity", "tool_choice",
-    "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
+_OLLAMA_LACKS: Final = EVERYWHERE | lacking("ollama") | {
+    "n", "tool_choice", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
 }  # fmt: skip
 _ROWS: Final = (
     ProviderInfo(
@@ -101,10 +101,10 @@ _ROWS: Final = (
         base_url="https://generativelanguage.googleapis.com",
         credential="GEMINI_API_KEY (or GEMINI_FREE_KEY_1)",
         lacks=EVERYWHERE
+        | lacking("gemini")
         | {
-            "many_choices", "wide_seed", "wide_limit", "logit_bias", "prediction", "web_search_options", "verbosity",
-            "rare_service_tier", "rare_effort", "rare_audio", "file_ids", "earlier_audio",
-            "custom_calls",
+            "many_choices", "wide_seed", "wide_limit", "rare_service_tier", "rare_effort", "rare_audio", "file_ids",
+            "earlier_audio", "custom_calls",
         },
     ),
     ProviderInfo(
@@ -116,10 +116,10 @@ _ROWS: Final = (
         base_url="https://api.anthropic.com",
         credential="ANTHROPIC_API_KEY",
         lacks=EVERYWHERE
+        | lacking("anthropic")
         | {
-            "n", "seed", "logprobs", "logit_bias", "both_samplings", "reasoned_temperature", "reasoned_top_p",
-            "frequency_penalty", "presence_penalty", "prediction",
-            "web_search_options", "verbosity", "service_tier", "rare_effort", "blank_stop", "allowed_tools", "audio",
+            "n", "both_samplings", "reasoned_temperature", "reasoned_top_p", "service_tier", "rare_effort",
+            "blank_stop", "allowed_tools", "audio",
             "rare_images", "file_ids", "rare_files", "earlier_audio", "custom_calls",
         },
     ),

@@ -91,11 +91,14 @@ class ChatBody(Struct, kw_only=True):
     max_tokens: PositiveInt | None = None
     metadata: dict[str, str] | None = None
     modalities: list[Literal["text", "audio"]] | None = None
+    moderation: dict[str, Any] | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
     parallel_tool_calls: bool | None = None
     prediction: dict[str, Any] | None = None
     presence_penalty: Penalty | None = None
     prompt_cache_key: str | None = None
+    prompt_cache_options: dict[str, Any] | None = None
+    prompt_cache_retention: str | None = None
     reasoning_effort: str | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None
     safety_identifier: str | None = None

@@ -21,6 +21,19 @@ NAMES = (
     "ListModelsResponse",
     "Model",
 )
+REQUEST_PLACES = {
+    "": ("CreateChatCompletionRequest",),
+    "messages[].": tuple(
+        f"ChatCompletionRequest{role}Message"
+        for role in ("Developer", "System", "User", "Assistant", "Tool", "Function")
+    ),
+    "messages[].content[].": tuple(
+        f"ChatCompletionRequestMessageContentPart{kind}" for kind in ("Text", "Image", "Audio", "File", "Refusal")
+    ),
+    "tools[].": ("ChatCompletionTool", "CustomToolChatCompletions"),
+    "tools[].function.": ("FunctionObject",),
+}
+"""The schemas of a chat request's objects, by where they stand."""
 _REF = "#/components/schemas/"
 _LEFT_OUT = {"description", "title", "example", "examples", "default", "deprecated", "nullable", "format"}
 
@@ -59,9 +72,31 @@ def _converted(node: Any, referred: list[str], *, closed: bool) -> Any:
     return {"anyOf": [schema, {"type": "null"}]} if node.get("nullable") is True else schema
 
 
+def request_fields(document: dict[str, Any]) -> list[str]:
+    """The fields of a chat request that OpenAI names, by where they stand."""
+    schemas = document["components"]["schemas"]
+    found = {
+        f"{place}{field}"
+        for place, names in REQUEST_PLACES.items()
+        for name in names
+        for field in _properties(schemas[name], schemas)
+    }
+    image = schemas["ChatCompletionRequestMessageContentPartImage"]["properties"]["image_url"]["properties"]
+    return sorted(found | {f"messages[].content[].image_url.{field}" for field in image})
+
+
+def _properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
+    found = set(schema.get("properties", ()))
+    for part in schema.get("allOf", ()):
+        found |= _properties(schemas[part["$ref"].removeprefix(_REF)] if "$ref" in part else part, schemas)
+    return found
+
+
 def main() -> None:
-    """Write each schema beside this file."""
+    """Write each schema beside this file, and the fields of a request."""
     document = json.loads(Path(sys.argv[1]).read_text())
+    fields = json.dumps(request_fields(document), indent=2)
+    Path(__file__).with_name("request_fields.json").write_text(fields + "\n")
     for name in NAMES:
         text = json.dumps(extract(document, name), indent=2, sort_keys=True)
         Path(__file__).with_name(f"{name}.json").write_text(text + "\n")

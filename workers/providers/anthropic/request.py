@@ -16,6 +16,7 @@ import msgspec
 
 from shared.errors import Unsupported
 from shared.models.abilities import check_supported, omitted, unknown_parameter
+from shared.models.parameters import OWN_FIELDS
 from shared.openai.request import ChatBody
 from workers.providers.anthropic.messages import to_conversation
 from workers.providers.anthropic.thinking import to_thinking
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from workers.providers.anthropic.models import ModelFacts
     from workers.providers.anthropic.thinking import Piece
 
-# Anthropic's fields that OpenAI does not name, passed on as they are.
-OWN_FIELDS = frozenset({"top_k", "thinking", "cache_control"})
 MAX_USER_ID_CHARS = 256
 _KNOWN = frozenset(ChatBody.__struct_fields__)
 
@@ -121,6 +120,6 @@ def _metadata(body: ChatBody) -> dict[str, str] | None:
 def _own_fields(given: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in given.items() if name not in _KNOWN and value is not None}
     for name in own:
-        if name not in OWN_FIELDS:
+        if name not in OWN_FIELDS["anthropic"]:
             raise unknown_parameter(name)
     return own

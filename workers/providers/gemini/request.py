@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.models.abilities import check_supported, omitted, unknown_parameter
+from shared.models.parameters import OWN_FIELDS
 from shared.openai.request import ChatBody, ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from workers.providers.gemini.messages import Known, to_contents
 from workers.providers.gemini.thinking import to_thinking_config
@@ -93,7 +94,7 @@ def _own_fields(given: dict[str, Any]) -> dict[str, Any]:
     for name, value in given.items():
         if name in _KNOWN or value is None:
             continue
-        if name not in {"top_k", "safety_settings", "thinking_config"}:
+        if name not in OWN_FIELDS["gemini"]:
             raise unknown_parameter(name)
         own[name] = value
     return own

@@ -1,0 +1,156 @@
+"""What becomes of each field of a chat request at each provider. Code, tests and the table of docs/api.md come from it.
+
+`python -m shared.models.parameters` writes the table into docs/api.md.
+
+Sources: OpenAI's OpenAPI document (CreateChatCompletionRequest), and what each API takes as its provider's modules name
+it. What only some values or shapes ask for, and single models do not take, is in `shared/models/abilities.py`,
+`providers.py` and the catalogue; the notes name it.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Final, NamedTuple
+
+
+class Action(Enum):
+    """What becomes of a field, as the page says it."""
+
+    PASSED = "passed"
+    TRANSLATED = "translated"
+    HELD = "held here"
+    OMITTED = "left out, named"
+    IGNORED = "ignored"
+    REFUSED = "400"
+
+
+_LETTERS: Final = {action.name[0]: action for action in Action}
+
+
+class Field(NamedTuple):
+    """A field's row: its actions in the order of `PROVIDERS`, and what else there is to say."""
+
+    actions: dict[str, Action]
+    note: str = ""
+
+
+COLUMNS: Final = ("openai", "gemini", "anthropic", "ollama")
+
+
+def _row(letters: str, note: str = "") -> Field:
+    return Field({name: _LETTERS[letter] for name, letter in zip(COLUMNS, letters, strict=True)}, note)
+
+
+FIELDS: Final[dict[str, Field]] = {
+    "model": _row("TTTT", "the upstream's name of the model"),
+    "messages": _row("PTTT"),
+    "audio": _row("RRRR", "answers hold no sound"),
+    "frequency_penalty": _row("PTOT", "left out by models that do not take it"),
+    "function_call": _row("TTTT", "Ollama: `none` and `auto`"),
+    "functions": _row("TTTT", "sent as tools"),
+    "logit_bias": _row("PRRR"),
+    "logprobs": _row("PTRT", "`false` is left out where it is not taken"),
+    "max_completion_tokens": _row("PTTT"),
+    "max_tokens": _row("PTTT", "sent under its newer name to OpenAI's models that reason"),
+    "metadata": _row("PITI", "Claude: its `user_id`"),
+    "modalities": _row("PIII", "`audio` is refused by all"),
+    "moderation": _row("PRRR"),
+    "n": _row("PTHH", "see Choices and calls"),
+    "parallel_tool_calls": _row("PHTH", "see Choices and calls"),
+    "prediction": _row("PRRR"),
+    "presence_penalty": _row("PTOT", "left out by models that do not take it"),
+    "prompt_cache_key": _row("PIII", "changes no answer"),
+    "prompt_cache_options": _row("PIII", "changes no answer"),
+    "prompt_cache_retention": _row("PIII", "changes no answer"),
+    "reasoning_effort": _row("PTTT", "OpenAI's seven words"),
+    "response_format": _row("PTTT"),
+    "safety_identifier": _row("PITI", "Claude: the user's id"),
+    "seed": _row("PTOT"),
+    "service_tier": _row("PTTI", "Gemini: `flex`, `priority`; Claude: `auto`, `default`"),
+    "stop": _row("PTTT", "Claude: not white space alone"),
+    "store": _row("PIII", "nothing is stored there"),
+    "stream": _row("HHHH", "every upstream is asked for a stream"),
+    "stream_options": _row("HHHH", "usage is always asked for"),
+    "temperature": _row("PTTT", "left out by models whose sampling is fixed; over 1 it is 1 for Claude"),
+    "tool_choice": _row("PTTT", "Ollama: `none` and `auto`; Claude: no `allowed_tools`"),
+    "tools": _row("PTTT", "functions; custom tools are refused by all"),
+    "top_logprobs": _row("PTRT", "0 is left out where it is not taken"),
+    "top_p": _row("PTTT", "left out beside `temperature` for Claude, and by models whose sampling is fixed"),
+    "user": _row("PITI", "Claude: the user's id"),
+    "verbosity": _row("PRRR"),
+    "web_search_options": _row("PRRR"),
+    "messages[].name": _row("PIII", "no place for it"),
+    "messages[].content": _row("PTTT"),
+    "messages[].refusal": _row("PTTT", "what the assistant said"),
+    "messages[].audio": _row("PRRR"),
+    "messages[].tool_calls": _row("PTTT", "of functions"),
+    "messages[].tool_call_id": _row("PTTT"),
+    "messages[].function_call": _row("TTTT"),
+    "messages[].content[].text": _row("PTTT"),
+    "messages[].content[].refusal": _row("PTTT"),
+    "messages[].content[].image_url": _row("PTTT", "see Images by address; Claude: JPEG, PNG, GIF, WebP"),
+    "messages[].content[].image_url.url": _row("PTTT"),
+    "messages[].content[].image_url.detail": _row("PIII", "no such choice"),
+    "messages[].content[].input_audio": _row("PTRR"),
+    "messages[].content[].file": _row("PTTR", "not by `file_id`; Claude: PDF and plain text"),
+    "messages[].content[].prompt_cache_breakpoint": _row("PITI", "changes no answer"),
+    "tools[].function": _row("PTTT"),
+    "tools[].function.name": _row("PTTT"),
+    "tools[].function.description": _row("PTTT"),
+    "tools[].function.parameters": _row("PTTT"),
+    "tools[].function.strict": _row("PITI", "Claude: the first 20, where their schema allows"),
+    "tools[].custom": _row("RRRR", "answers hold no such calls"),
+}
+"""Every field that OpenAI names.
+
+Those of other names are passed to OpenAI-compatible servers and refused by the others, but for `OWN_FIELDS`.
+"""
+OWN_FIELDS: Final[dict[str, frozenset[str]]] = {
+    "gemini": frozenset({"top_k", "safety_settings", "thinking_config"}),
+    "anthropic": frozenset({"top_k", "thinking", "cache_control"}),
+    "ollama": frozenset({"keep_alive", "think", "options"}),
+}
+"""The upstreams' own fields, passed on as they are. Ollama's sampling options besides."""
+_BY_VALUE: Final = frozenset({"audio", "top_logprobs"})
+"""Fields that are refused by an ability of another name."""
+
+
+def lacking(provider: str) -> frozenset[str]:
+    """Return the parameters that a provider's API does not take at all, whatever the model."""
+    return frozenset(
+        name
+        for name, field in FIELDS.items()
+        if field.actions[provider] in {Action.REFUSED, Action.OMITTED} and name not in _BY_VALUE and "[" not in name
+    )
+
+
+def page_table() -> str:
+    """Return the table as docs/api.md has it."""
+    names = {"openai": "OpenAI and its like", "gemini": "Gemini", "anthropic": "Claude", "ollama": "Ollama"}
+    lines = [f"| field | {' | '.join(names[column] for column in COLUMNS)} | |", "|---|---|---|---|---|---|"]
+    for name, field in FIELDS.items():
+        actions = " | ".join(field.actions[column].value for column in COLUMNS)
+        lines.append(f"| `{name}` | {actions} | {field.note} |")
+    return "\n".join(lines) + "\n"
+
+
+BEGIN: Final = "<!-- of shared/models/parameters.py -->\n"
+END: Final = "<!-- end -->\n"
+
+
+def with_table(page: str) -> str:
+    """Return a page with the table in its place."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}{page_table()}{END}{after}"
+
+
+def main() -> None:
+    """Write the table into docs/api.md."""
+    path = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+    path.write_text(with_table(path.read_text()))
+
+
+if __name__ == "__main__":
+    main()

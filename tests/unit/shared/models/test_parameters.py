@@ -1,0 +1,186 @@
+"""The table of parameters says what the code does, is complete, and is what docs/api.md shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.errors import Unsupported
+from shared.models.abilities import HINTS, makes_one_choice, omitted
+from shared.models.parameters import COLUMNS, FIELDS, Action, with_table
+from shared.openai.request import ChatBody, ChatRequest
+from tests.upstreams.outcome import NUM_CTX
+from workers.providers.anthropic.models import facts_of
+from workers.providers.anthropic.request import to_body as to_anthropic
+from workers.providers.gemini.messages import Known
+from workers.providers.gemini.request import to_body as to_gemini
+from workers.providers.ollama.context import ContextRoom
+from workers.providers.ollama.request import to_body as to_ollama
+from workers.providers.openai.wire import to_body as to_openai
+
+ROOT = Path(__file__).resolve().parents[4]
+SHAPES = {"messages[].role", "messages[].content[].type", "tools[].type"}
+"""What tells objects from each other: no field by itself."""
+PIXEL = "data:image/png;base64,AAAA"
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
+USER: dict[str, Any] = {"role": "user", "content": "hello"}
+CALLED = [USER, {"role": "assistant", "tool_calls": [CALL]}, {"role": "tool", "tool_call_id": "c", "content": "ok"}]
+LEGACY = [
+    USER,
+    {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}},
+    {"role": "function", "name": "f", "content": "ok"},
+]
+
+
+def said(**fields: Any) -> dict[str, Any]:
+    """One message of the user with these fields."""
+    return {"messages": [{**USER, **fields}]}
+
+
+def part(**fields: Any) -> dict[str, Any]:
+    """One message of the user with this part behind some text."""
+    return said(content=[{"type": "text", "text": "hello"}, fields])
+
+
+def answered(**fields: Any) -> dict[str, Any]:
+    """A conversation in which the assistant said something."""
+    return {"messages": [USER, {"role": "assistant", "content": "a", **fields}, USER]}
+
+
+def tool(**fields: Any) -> dict[str, Any]:
+    """A request with one tool that has these fields besides."""
+    return {"tools": [{"type": "function", "function": {"name": "f", **fields}}]}
+
+
+IMAGE = {"url": PIXEL}
+SAMPLES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "audio": ({}, {"audio": {"voice": "alloy", "format": "wav"}}),
+    "frequency_penalty": ({}, {"frequency_penalty": 0.5}),
+    "function_call": (
+        {"functions": [{"name": "f"}]}, {"functions": [{"name": "f"}], "function_call": "none"},
+    ),
+    "functions": ({}, {"functions": [{"name": "f"}]}),
+    "logit_bias": ({}, {"logit_bias": {"1": 5}}),
+    "logprobs": ({}, {"logprobs": True}),
+    "max_completion_tokens": ({}, {"max_completion_tokens": 7}),
+    "max_tokens": ({}, {"max_tokens": 7}),
+    "messages": ({}, said(content="other")),
+    "metadata": ({}, {"metadata": {"user_id": "u"}}),
+    "modalities": ({}, {"modalities": ["text"]}),
+    "moderation": ({}, {"moderation": {"model": "omni-moderation-latest"}}),
+    "parallel_tool_calls": ({"tools": [TOOL]}, {"tools": [TOOL], "parallel_tool_calls": False}),
+    "prediction": ({}, {"prediction": {"type": "content", "content": "x"}}),
+    "presence_penalty": ({}, {"presence_penalty": 0.5}),
+    "prompt_cache_key": ({}, {"prompt_cache_key": "k"}),
+    "prompt_cache_options": ({}, {"prompt_cache_options": {"mode": "explicit"}}),
+    "prompt_cache_retention": ({}, {"prompt_cache_retention": "24h"}),
+    "reasoning_effort": ({}, {"reasoning_effort": "high"}),
+    "response_format": ({}, {"response_format": {"type": "json_object"}}),
+    "safety_identifier": ({}, {"safety_identifier": "u"}),
+    "seed": ({}, {"seed": 7}),
+    "service_tier": ({}, {"service_tier": "default"}),
+    "stop": ({}, {"stop": "END"}),
+    "store": ({}, {"store": True}),
+    "temperature": ({}, {"temperature": 0.5}),
+    "tool_choice": ({"tools": [TOOL]}, {"tools": [TOOL], "tool_choice": "none"}),
+    "tools": ({}, {"tools": [TOOL]}),
+    "top_logprobs": ({"logprobs": True}, {"logprobs": True, "top_logprobs": 2}),
+    "top_p": ({}, {"top_p": 0.5}),
+    "user": ({}, {"user": "u"}),
+    "verbosity": ({}, {"verbosity": "low"}),
+    "web_search_options": ({}, {"web_search_options": {}}),
+    "messages[].name": ({}, said(name="n")),
+    "messages[].content": ({}, said(content="other")),
+    "messages[].refusal": (answered(content=None, refusal="a"), answered(content=None, refusal="b")),
+    "messages[].audio": (answered(), answered(audio={"id": "x"})),
+    "messages[].tool_calls": ({"tools": [TOOL]}, {"tools": [TOOL], "messages": CALLED}),
+    "messages[].function_call": (
+        {"functions": [{"name": "f"}]}, {"functions": [{"name": "f"}], "messages": LEGACY},
+    ),
+    "messages[].content[].text": ({}, said(content=[{"type": "text", "text": "other"}])),
+    "messages[].content[].refusal": (
+        {}, answered(content=[{"type": "refusal", "refusal": "no"}]),
+    ),
+    "messages[].content[].image_url": ({}, part(type="image_url", image_url=IMAGE)),
+    "messages[].content[].image_url.url": ({}, part(type="image_url", image_url=IMAGE)),
+    "messages[].content[].image_url.detail": (
+        part(type="image_url", image_url=IMAGE), part(type="image_url", image_url={**IMAGE, "detail": "low"}),
+    ),
+    "messages[].content[].input_audio": ({}, part(type="input_audio", input_audio={"data": "AAAA", "format": "wav"})),
+    "messages[].content[].file": ({}, part(type="file", file={"file_data": "data:application/pdf;base64,AAAA"})),
+    "messages[].content[].prompt_cache_breakpoint": (
+        part(type="text", text="x"), part(type="text", text="x", prompt_cache_breakpoint={"mode": "explicit"}),
+    ),
+    "tools[].function": ({}, {"tools": [TOOL]}),
+    "tools[].function.name": ({"tools": [TOOL]}, tool(name="g")),
+    "tools[].function.description": ({"tools": [TOOL]}, tool(description="d")),
+    "tools[].function.parameters": ({"tools": [TOOL]}, tool(parameters={"type": "object", "properties": {"a": {}}})),
+    "tools[].custom": ({}, {"tools": [{"type": "custom", "custom": {"name": "c"}}]}),
+}  # fmt: skip
+"""A request without and with each field."""
+ELSEWHERE = {
+    "model": "the provider's tests", "n": "test_choices.py", "stream": "the provider's tests",
+    "stream_options": "the provider's tests", "messages[].tool_call_id": "the provider's tests",
+    "tools[].function.strict": "test_schema.py",
+}  # fmt: skip
+"""Fields whose action shows in something else than the body of one request."""
+BY_VALUE = {("service_tier", "gemini")}
+"""Fields that this provider translates by other values than the sample's."""
+
+
+def sent(provider: str, fields: dict[str, Any]) -> Any:
+    """The body that goes out to a provider for a request."""
+    request = ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
+    if provider == "openai":
+        return json.loads(to_openai(request, "gpt-4.1", ask_usage=True))
+    if provider == "gemini":
+        return json.loads(to_gemini(request, "gemini-2.5-flash", Known({}, {}, needs_signatures=False)))
+    if provider == "anthropic":
+        return json.loads(to_anthropic(request, "claude-haiku-4-5", facts_of("claude-haiku-4-5")).content)
+    room = ContextRoom(usual=NUM_CTX, most=NUM_CTX, of_model=None, cuts=False)
+    return json.loads(to_ollama(request, "m", room).content)
+
+
+CASES = [(name, provider) for name in SAMPLES for provider in COLUMNS if (name, provider) not in BY_VALUE]
+
+
+@pytest.mark.parametrize(("name", "provider"), CASES, ids=[f"{name}-{provider}" for name, provider in CASES])
+def test_the_table_says_what_the_code_does(name: str, provider: str) -> None:
+    """Refused by name, or the body that goes out is another one, or it is the same."""
+    without, fields = SAMPLES[name]
+    action = FIELDS[name].actions[provider]
+    if action is Action.REFUSED:
+        with pytest.raises(Unsupported) as caught:
+            sent(provider, fields)
+        assert caught.value.param is not None
+        return
+    is_same = sent(provider, fields) == sent(provider, without)
+    assert is_same == (action in {Action.IGNORED, Action.OMITTED, Action.HELD}), action
+    if action is Action.OMITTED:
+        request = ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
+        assert name in omitted(request.body, provider)
+        assert name in HINTS
+
+
+def test_the_table_names_every_field_that_openai_does() -> None:
+    """And no others; each has a sample, or is shown elsewhere."""
+    named = set(json.loads((ROOT / "tests/e2e/schemas/request_fields.json").read_text()))
+    assert set(FIELDS) == named - SHAPES
+    assert set(SAMPLES) | set(ELSEWHERE) == set(FIELDS)
+    assert {name for name in FIELDS if "[" not in name} == set(ChatBody.__struct_fields__)
+
+
+def test_choices_are_held_where_the_table_says_so() -> None:
+    """By as many calls."""
+    held = {name for name, action in FIELDS["n"].actions.items() if action is Action.HELD}
+    assert held == {name for name in COLUMNS if makes_one_choice(name)}
+
+
+def test_the_page_shows_the_table() -> None:
+    """As `make docs` writes it."""
+    page = (ROOT / "docs/api.md").read_text()
+    assert page == with_table(page)
