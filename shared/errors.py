@@ -43,6 +43,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     retry_after_s: float | None = None
     # Decided where the failure is seen: only the worker knows its accounts.
     retry_here: bool = False
+    cost_usd: float = 0.0
 
 
 class GatewayError(Exception):
@@ -56,6 +57,7 @@ class GatewayError(Exception):
 
     Attributes:
         retry_here: whether another account of the same backend may serve the request.
+        cost_usd: what a paid upstream bills for the attempt all the same, in US dollars.
     """
 
     status: ClassVar[int] = 500
@@ -77,6 +79,7 @@ class GatewayError(Exception):
         self.code = shortened(code, MOST_PARAM_CHARS) if code else self.code
         self.retry_after_s = retry_after_s
         self.retry_here = False
+        self.cost_usd = 0.0
 
     def to_info(self) -> ErrorInfo:
         """Return this error as it travels to another process."""
@@ -89,6 +92,7 @@ class GatewayError(Exception):
             param=self.param,
             retry_after_s=self.retry_after_s,
             retry_here=self.retry_here,
+            cost_usd=self.cost_usd,
         )
 
 
@@ -351,7 +355,7 @@ def from_info(info: ErrorInfo) -> GatewayError:
     # A worker of a newer version may send a kind that is not known here yet.
     kind = _KINDS.get(info.kind, UpstreamError if info.status >= 500 else CallerError)
     error = kind(info.message, param=info.param, code=info.code, retry_after_s=info.retry_after_s)
-    error.retry_here = info.retry_here
+    error.retry_here, error.cost_usd = info.retry_here, info.cost_usd
     return error
 
 

@@ -5,7 +5,7 @@ Small frozen structs; those that are sent are encoded by msgspec.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
 
@@ -36,7 +36,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One attempt of a request before its place is chosen. Times are milliseconds since 1970.
 
     `request_id` and `api_id` are hex digits; `body` is the client's own JSON. `patient_until_ms` bounds the wait for a
-    turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission.
+    turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
+    upstreams bill for attempts before this one, which were given up.
     """
 
     request_id: str
@@ -49,7 +50,12 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     admitted_ms: int
     expires_ms: int
     patient_until_ms: int = 0
+    earlier_cost_usd: float = 0.0
     body: msgspec.Raw
+
+    def after(self, cost_usd: float) -> Self:
+        """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""
+        return msgspec.structs.replace(self, earlier_cost_usd=self.earlier_cost_usd + cost_usd) if cost_usd else self
 
 
 class Job(JobDraft, frozen=True, omit_defaults=True, kw_only=True):

@@ -76,6 +76,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             requested_model=job.requested_model,
             admitted_ms=job.admitted_ms,
             stream=job.stream,
+            cost_usd=job.earlier_cost_usd,
         )
 
 
@@ -113,7 +114,8 @@ def completed(
     """Return the record of a request that has ended; tokens of a paid model cost what the catalogue says.
 
     Args:
-        record: as it was opened, with the tier and the model that served and the number of attempts.
+        record: as it was opened, with the tier and the model that served, the number of attempts, and what those
+            before the last one cost.
         counted: what was answered, `NOTHING_SERVED` where nothing was.
         error: how it failed; None where it did not.
         times: how long it took.
@@ -131,7 +133,7 @@ def completed(
         cached_tokens=usage.cached_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         usage_source=counted.source,
-        cost_usd=catalogue.cost_usd(record.model, usage) if is_paid else 0.0,
+        cost_usd=record.cost_usd + (catalogue.cost_usd(record.model, usage) if is_paid else 0.0),
         wait_ms=times.wait_ms,
         first_token_ms=times.first_token_ms,
         duration_ms=times.duration_ms,
@@ -184,7 +186,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, record: UsageRecord, closes: Closes, *, api_id: str, job_id: str, queue: str = "") -> Self:
         """Make the closing of a request with its usage record."""
         # A worker knows that what it served itself reserved nothing; the others may not know where the job stood.
-        settles = closes is not Closes.HELD or record.tier == "paid"
+        settles = closes is not Closes.HELD or record.tier == "paid" or record.cost_usd > 0
         return cls(
             api_id=api_id,
             request_id=record.request_id,

@@ -227,7 +227,7 @@ def _paid(raw: bytes, month: Month) -> UsageRecord | None:
         UUID(record.request_id)
     except (msgspec.MsgspecError, ValueError):  # the recorder puts it aside
         return None
-    return record if record.tier == "paid" and record.cost_usd > 0 and month.has(record.admitted_ms) else None
+    return record if record.cost_usd > 0 and month.has(record.admitted_ms) else None
 
 
 def _owners(keys: Iterable[ApiKey], sums: Mapping[str, int]) -> tuple[OwnerBudget, ...]:

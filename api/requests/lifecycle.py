@@ -208,11 +208,11 @@ class InflightRequest:
         stream = self._current()
         # Before anything else is enqueued: a superseded attempt must not run beside its successor.
         await self._leave(stream)
-        left = self._failover.failed(error, stream.target, self._draft.attempt)
+        live = self._services.router.live(self._failover.failed(error, stream.target, self._draft.attempt))
+        self._draft = self._draft.after(error.cost_usd)
         if isinstance(error, WorkerLost):
             # Nobody will run or remove this job; the request itself lives on in its next attempt.
             self._services.usage_log.drop(stream.job_id)
-        live = self._services.router.live(left)
         # After content was sent, another answer would begin anew in the middle of the first one.
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)

@@ -120,7 +120,7 @@ LIMIT $5
 PAID_USAGE: Final = """
 SELECT key_id, sum(round(cost_usd * 1000000000))::bigint AS nano_usd
 FROM np_claw_api_usage
-WHERE day >= $1 AND day < $2 AND tier = 'paid' AND cost_usd > 0 AND request_id <> ALL ($3::uuid[])
+WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[])
 GROUP BY key_id
 """
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.ids import job_id
+from shared.models.catalogue import nano_usd
 from shared.queue.arq_queue import encode_heads, encode_rest
 from shared.redis import scripts
 from shared.redis.names import budget_key_at, job_key, owner_of
@@ -159,6 +160,7 @@ async def place(
         options.most_waiting_bytes,
         options.most_waiting_bytes // 2,
     ]
+    earlier = nano_usd(draft.earlier_cost_usd)
     for candidate, head in zip(candidates, encode_heads(targets, last), strict=True):
         all_arguments += (
             candidate.rank,
@@ -166,7 +168,7 @@ async def place(
             candidate.service_ms,
             candidate.extra_ms,
             candidate.most_wait_ms,
-            candidate.cost_nano_usd,
+            candidate.cost_nano_usd + earlier if candidate.cost_nano_usd else 0,
             head,
             candidate.target.model,
         )

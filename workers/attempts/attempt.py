@@ -251,8 +251,7 @@ class Attempt:
     async def _settle(self, error: GatewayError | None) -> None:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
         try:
-            if self._closes(error):
-                await self._count.settle()
+            await self._count.settle()
             self._report(error)
         except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
             _log.exception("request %s: how it ended cannot be reported", self.job.request_id)
@@ -271,6 +270,7 @@ class Attempt:
                 is_reported = not self._has_account or isinstance(error, (Throttled, Rejected))
                 level = logging.DEBUG if is_reported else logging.WARNING
                 _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
+            error.cost_usd = 0.0 if self._closes(error) else self._count.lost_usd(error, self._settings.catalogue)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         if isinstance(error, Superseded):
             self._stream.end(None)  # job, mark and record are those of the one that goes on

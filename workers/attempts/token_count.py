@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.errors import Draining, FirstTokenTimeout, GatewayError, Malformed
 from shared.models.tokenizers import count_tokens
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai.prompt_size import count_media, estimate_prompt_tokens, prompt_texts
@@ -18,6 +19,7 @@ from shared.usage import NOTHING_SERVED, Counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from shared.models.catalogue import Catalogue
     from shared.openai.request import ChatRequest
     from shared.types import Event, Job
 
@@ -118,6 +120,15 @@ class TokenCount:
         """Return what its upstream bills: nothing before the first content, but for a paid one that has begun."""
         is_billed = has_content or (self._received is not None and (self.is_open or self._report is not None))
         return self.counted() if is_billed else NOTHING_SERVED
+
+    def lost_usd(self, error: GatewayError, catalogue: Catalogue) -> float:
+        """Return what a paid upstream bills for an attempt that was given up before its first content, in US dollars.
+
+        Not for what it failed on itself.
+        """
+        if not isinstance(error, FirstTokenTimeout | Draining | Malformed) or self._received is None:
+            return 0.0
+        return catalogue.cost_usd(self._job.model, self.billed(has_content=False).usage)
 
     @property
     def _is_reported(self) -> bool:
