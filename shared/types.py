@@ -106,7 +106,7 @@ class Usage(msgspec.Struct):
 
     `prompt_tokens` includes the cached and those written to a cache, `cache_write_1h_tokens` being those of the latter
     that stay for an hour. `service_tier` is the one that served, where the upstream says; `web_searches` are those that
-    the upstream made itself.
+    the upstream made itself. `requests` is how many requests to the upstream the counts are of.
     """
 
     prompt_tokens: int
@@ -117,6 +117,7 @@ class Usage(msgspec.Struct):
     cache_write_1h_tokens: int = 0
     service_tier: str = ""
     web_searches: int = 0
+    requests: int = 1
 
     def consistent(self) -> Usage:
         """Return counts that cannot contradict each other: none negative, no part larger than its whole."""
@@ -132,6 +133,7 @@ class Usage(msgspec.Struct):
             cache_write_1h_tokens=min(max(0, self.cache_write_1h_tokens), written),
             service_tier=self.service_tier,
             web_searches=max(0, self.web_searches),
+            requests=max(1, self.requests),
         )
 
 

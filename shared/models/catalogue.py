@@ -97,7 +97,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             + written_1h * _or(self.cache_write_1h_usd, write_usd)
         )
         completion_usd = usage.completion_tokens * self.completion_usd
-        if self.long_prompt is not None and usage.prompt_tokens > self.long_prompt.over_tokens:
+        if self.long_prompt is not None and usage.prompt_tokens > self.long_prompt.over_tokens * usage.requests:
             prompt_usd *= self.long_prompt.prompt
             completion_usd *= self.long_prompt.completion
         tokens_usd = (prompt_usd + completion_usd) * self.service_tiers.get(usage.service_tier, 1.0) / 1e6

@@ -158,8 +158,7 @@ class Attempt:
                 raise self._timed_out() from None
             self._first_ms = _now_ms()
             if is_reported:
-                self._count.has_ended = True
-                self._count.take(Usage(prompt_tokens=tokens, completion_tokens=0))
+                self._count.take(Usage(prompt_tokens=tokens, completion_tokens=0), is_whole=True)
             lease.began()
         self._stream.push(Kind.CONTENT, urgent=True)
         await self._push_body(body, 0)
@@ -182,9 +181,8 @@ class Attempt:
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
-            first = min(end, loop.time() + self._bounds.first_token_s())
             try:
-                async with asyncio.timeout_at(first) as bound:
+                async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
                     async with answer(lease.provider, self._request, self.job.model, cannot) as batches:
                         self._count.is_open = True
                         async for batch in batches:

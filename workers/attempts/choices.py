@@ -104,7 +104,7 @@ async def _merged(
 
 
 def _sum(usages: Collection[Usage]) -> Usage:
-    total = Usage(0, 0)
+    total = Usage(0, 0, requests=0)
     for usage in usages:
         counts = {
             name: value + getattr(total, name)

@@ -85,11 +85,11 @@ class TokenCount:
         self.pieces += pieces
         return pieces
 
-    def take(self, usage: Usage) -> None:
+    def take(self, usage: Usage, *, is_whole: bool = False) -> None:
         """Keep what the upstream reports; zeros beside output are no counts."""
         self._report = usage.consistent()
         # A report before the end is of what was made so far: a stream that breaks off then is estimated from it.
-        self._is_complete = self.has_ended
+        self._is_complete = is_whole or self.has_ended
 
     async def settle(self) -> None:
         """Count what a paid upstream did not report. Raises nothing: a cancellation only ends the wait."""

@@ -80,6 +80,8 @@ def test_no_report_within_a_requests_limits_costs_more_than_was_reserved(model: 
         ("claude-opus-5", Usage(1_000_000, 0, 500_000, cache_write_tokens=500_000), 3.375),
         ("claude-haiku-5-5", Usage(100_000, 1_000_000), 0.51),
         ("claude-haiku-5-5", Usage(100_001, 1_000_000), 2.5500005),
+        ("claude-haiku-5-5", Usage(200_000, 0, requests=2), 0.02),
+        ("claude-haiku-5-5", Usage(200_002, 0, requests=2), 0.100001),
         ("gpt-5.5", Usage(300_000, 100_000), 3.0 + 4.5),
         ("gpt-5.4", Usage(100_000, 100_000, service_tier="priority"), 0.5 + 3.0),
         ("gpt-5.4", Usage(100_000, 100_000, service_tier="flex"), 0.125 + 0.75),

@@ -77,7 +77,7 @@ async def test_several_choices_are_as_many_calls_that_count_together(name: str, 
         assert "".join(delta.content or "" for delta in said) == "ab"
     *_, one, two, three, usage = events
     assert [one, two, three] == [Finish("stop", index) for index in range(3)]
-    assert usage == Usage(21, 6, cached_tokens=9, service_tier="flex")
+    assert usage == Usage(21, 6, cached_tokens=9, service_tier="flex", requests=3)
     assert upstream.open == 0
 
 
