@@ -19,7 +19,7 @@ from workers.providers.http.client import upstream_client
 from workers.providers.http.upstream import NETWORK_ERRORS
 from workers.providers.images.addresses import Address, Lookups, is_foreign
 from workers.providers.images.caller import caller
-from workers.providers.images.remote import CODE
+from workers.providers.images.remote import CODE, bytes_together
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -167,10 +167,12 @@ class ImageFetcher:
         # Before any of it is read; what follows does not trust the header.
         if length.isdecimal() and int(length) > self._max_bytes:
             raise too_large
-        parts, size = [], 0
+        parts, size, together = [], 0, bytes_together.get()
         async for data in response.aiter_raw():
             parts.append(data)
             size += len(data)
+            if together is not None:
+                together.add(len(data))
             if size > self._max_bytes:
                 raise too_large
         return mime_type, b"".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator
+from contextvars import ContextVar
 from typing import Final
 
 import msgspec
@@ -19,7 +20,34 @@ FETCHES_AT_ONCE: Final = 4
 ALL_IMAGES_S: Final = 20.0
 """For all images of a request together."""
 CODE: Final = "invalid_image_url"
+TOO_LARGE: Final = "The images are too large together."
 
+
+class ByteSum:
+    """The bytes of all images of a request, counted as they come.
+
+    Args:
+        most: how many there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self.exceeded = asyncio.Event()
+
+    def add(self, size: int) -> None:
+        """Count bytes that came.
+
+        Raises:
+            InvalidRequest: they are too many together.
+        """
+        self._left -= size
+        if self._left < 0:
+            self.exceeded.set()
+            raise InvalidRequest(TOO_LARGE, code=CODE)
+
+
+bytes_together: Final[ContextVar[ByteSum | None]] = ContextVar("bytes_together", default=None)
+"""Of the request for which images are being fetched."""
 FetchImage = Callable[[str], Awaitable[tuple[str, bytes]]]
 """The type and bytes of the image at a URL, or InvalidRequest: `ImageFetcher` is one."""
 
@@ -66,12 +94,18 @@ async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dic
         where = list(wanted.values())[MAX_REMOTE_IMAGES]
         raise InvalidRequest(f"At most {MAX_REMOTE_IMAGES} images are fetched for one request.", param=where)
     found: dict[str, Image] = {}
+    together = ByteSum(MAX_REMOTE_BYTES)
+    bytes_together.set(together)
     room = asyncio.Semaphore(FETCHES_AT_ONCE)
     tasks = [asyncio.create_task(_fetched(fetch, url, where, room, found)) for url, where in wanted.items()]
+    too_large = asyncio.create_task(together.exceeded.wait())
     try:
         async with asyncio.timeout(ALL_IMAGES_S):
             # In the order of the request, so that the first failing place is named.
             for task in tasks:
+                await asyncio.wait({task, too_large}, return_when=asyncio.FIRST_COMPLETED)
+                if too_large.done():
+                    raise InvalidRequest(TOO_LARGE, param=next(iter(wanted.values())), code=CODE)
                 if (refusal := await task) is not None:
                     raise refusal
     except TimeoutError:
@@ -79,7 +113,7 @@ async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dic
         message = f"The images could not be fetched within {ALL_IMAGES_S:g} s."
         raise InvalidRequest(message, param=where, code=CODE) from None
     finally:
-        await end_all(*tasks)
+        await end_all(*tasks, too_large)
     return {url: found[url] for url in wanted}
 
 
@@ -98,7 +132,7 @@ async def _fetched(
             except InvalidRequest as error:
                 return InvalidRequest(error.message, param=where, code=error.code)
         if _size(found) > MAX_REMOTE_BYTES:
-            return InvalidRequest("The images are too large together.", param=where)
+            return InvalidRequest(TOO_LARGE, param=where, code=CODE)
         return None
 
 

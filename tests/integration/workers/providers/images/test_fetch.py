@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest
+from shared.openai.messages import ImagePart, ImageUrl, UserMessage
 from tests.upstreams.scripted import BOUND_S
+from workers.providers.images import remote
 from workers.providers.images.addresses import Address
 from workers.providers.images.fetch import ImageFetcher
 
@@ -218,3 +220,18 @@ async def test_tls_is_asked_for_by_name() -> None:
     async with _serving(ssl=context) as server, _fetching(names) as fetcher:
         await _refusal(fetcher, f"https://images.test:{server.port}/")
     assert asked == ["images.test"]
+
+
+async def test_images_that_come_at_once_are_counted_together_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four that never end, each within its own bound: they are left as soon as their sum is too large."""
+    monkeypatch.setattr(remote, "MAX_REMOTE_BYTES", 11)
+    names = Names(**{f"images{number}": [["127.0.0.1"]] for number in range(4)})
+    async with _serving() as server, _fetching(names) as fetcher:
+        for _ in range(4):
+            server.add(body=None)  # three bytes, and no end
+        urls = [f"http://images{number}.test:{server.port}/" for number in range(4)]
+        parts: list[Any] = [ImagePart(ImageUrl(url)) for url in urls]
+        with pytest.raises(InvalidRequest, match="too large together") as caught:
+            await remote.fetch_images([UserMessage(parts)], fetcher)
+        assert caught.value.code == remote.CODE
+        await server.until_left(4)
