@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 EXTENSION: Final = "claw"
 """The name under which an app keeps its gateway."""
 MIGRATE_RETRY_S: Final = 1.0
+SCHEMA_UNCHECKED: Final = "The schema has not been checked yet."
 
 
 class Gateway:
@@ -64,7 +65,7 @@ class Gateway:
             settings, self.redis, self.api_id.hex(), self.router, self.relay, self.usage_log, self.spawn
         )
         self.draining = False
-        self.schema_failure: str | None = "The schema has not been checked yet."
+        self.schema_failure: str | None = SCHEMA_UNCHECKED
         self._listeners: Mapping[bytes, tuple[Callable[[str], None], ...]] = {
             b"workers": (self.capacity.invalidate,),
             b"routing": (self.routing_table.invalidate,),

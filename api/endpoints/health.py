@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quart import current_app
 
-from api.gateway import Gateway, gateway
+from api.gateway import SCHEMA_UNCHECKED, Gateway, gateway
 from api.http.body import json_response
 from shared.postgres.database import DatabaseUnavailable
 from shared.redis import probe
@@ -77,6 +77,9 @@ class Readiness:
         return None if self._parts.relay.connected else ""
 
     async def _postgres_lacks(self) -> str | None:
+        if self._parts.schema_failure == SCHEMA_UNCHECKED:
+            # At the first start tables are missing until the migration has made them, which is no news.
+            return SCHEMA_UNCHECKED
         try:
             await self._parts.database.check()
         except DatabaseUnavailable as error:
