@@ -52,7 +52,7 @@ class _Status(msgspec.Struct):
 
 class _Model(msgspec.Struct):
     id: str
-    created: int | None = None
+    created: float | None = None  # a decimal at some servers
     owned_by: str | None = None
     max_model_len: int | None = None
     meta: _Meta | None = None
@@ -101,7 +101,7 @@ class ModelList(msgspec.Struct):
         return [
             LocalModel(
                 id=model.id,
-                created=model.created or 0,
+                created=int(model.created or 0),
                 context_length=(model.meta and model.meta.n_ctx) or model.max_model_len,
                 endpoints=endpoints_of(model.id),
                 cannot=(*model.cannot, *template.cannot),

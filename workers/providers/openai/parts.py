@@ -33,6 +33,10 @@ def _text_of(part: Any) -> str:
 def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:
     """Return log probabilities as valid JSON, if they are of OpenAI's form: lists by name."""
     found = read_any(bytes(given))
-    if not isinstance(found, dict) or not all(isinstance(tokens, list | None) for tokens in found.values()):
+    if not isinstance(found, dict) or not all(map(_are_tokens, found.values())):
         return None
     return msgspec.Raw(msgspec.json.encode(found))
+
+
+def _are_tokens(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and all(isinstance(token, dict) for token in value))

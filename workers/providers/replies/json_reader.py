@@ -181,9 +181,7 @@ def _to_raw(value: Any) -> Any:
 
 
 def _to_str(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    return msgspec.json.encode(value).decode() if isinstance(value, int | float) else _MISSING
+    return value if isinstance(value, str) else _MISSING
 
 
 def _to_bool(value: Any) -> Any:
@@ -198,14 +196,15 @@ def _to_float(value: Any) -> Any:
             value = float(value)
         except ValueError:
             return _MISSING
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else _MISSING
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and math.isfinite(value) else _MISSING
 
 
 def _to_int(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     number = _to_float(value)
-    return int(number) if number is not _MISSING and math.isfinite(number) else _MISSING
+    return int(number) if number is not _MISSING and number.is_integer() else _MISSING
 
 
 _SCALARS: Final[dict[type[inspect.Type], Callable[[Any], Any]]] = {

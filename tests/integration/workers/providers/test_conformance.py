@@ -6,7 +6,7 @@ import pytest
 
 from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, serving
 from tests.upstreams.recordings import RECORDINGS, Recording
-from tests.upstreams.scripted import ndjson, sse
+from tests.upstreams.scripted import Answer, ndjson, sse
 
 CASES = [
     pytest.param(wire, recording, id=f"{wire}-{recording.name.replace(' ', '_')}")
@@ -41,3 +41,14 @@ async def test_events_that_arrive_together_are_one_batch(wire: str) -> None:
             sizes = [len(batch) async for batch in batches]
     # Gemini has no end mark, so that its end comes with the end of the body; Anthropic counts the prompt at the start.
     assert sizes == {"gemini": [2, 2], "anthropic": [5]}.get(wire, [4])
+
+
+@pytest.mark.parametrize("label", ["text/plain", "application/json; charset=utf-8", "application/octet-stream", None])
+@pytest.mark.parametrize("wire", WIRES)
+async def test_what_a_reply_is_labelled_does_not_matter(wire: str, label: str | None) -> None:
+    """Its text says what it is."""
+    async with serving(wire) as (upstream, provider):
+        for recording in RECORDINGS:
+            if wire in recording.replies:
+                upstream.add(Answer([recording.replies[wire]], headers={"content-type": label} if label else {}))
+                assert outcome_of(await complete(provider, recording.body)) == recording.outcome
