@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shared.errors import InvalidRequest
+from shared.openai.history import MENDABLE, completed
 from shared.openai.messages import AssistantMessage, Message
 from shared.types import MOST_NAME_CHARS, ModelName, Name
 
@@ -154,7 +155,7 @@ class ChatRequest:
     @cached_property
     def fields(self) -> dict[str, Any]:
         """Return every field as the client sent it, also those that OpenAI does not name."""
-        return _completed(msgspec.json.decode(self.raw))
+        return completed(msgspec.json.decode(self.raw))
 
     def without(self, *names: str) -> ChatRequest:
         """Return the same request without these fields."""
@@ -171,10 +172,9 @@ def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
     try:
         body = decoded(_chat_decoder, raw)
     except InvalidRequest as error:
-        # Some clients leave the type of earlier calls out, and OpenAI's API takes it for a function's.
-        if error.code != "missing_required_parameter" or not (error.param or "").endswith("].type"):
+        if not MENDABLE.fullmatch(error.param or ""):
             raise
-        body = decoded(_chat_decoder, msgspec.json.encode(_completed(msgspec.json.decode(raw))))
+        body = decoded(_chat_decoder, msgspec.json.encode(completed(msgspec.json.decode(raw))))
     _check_combinations(body)
     return body
 
@@ -249,22 +249,6 @@ def _check_combinations(body: ChatBody) -> None:
             )
     if isinstance(body.tool_choice, str) and body.tool_choice == "required" and not body.tools:
         raise InvalidRequest("tool_choice 'required' needs tools.", param="tool_choice")
-
-
-def _completed(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a request in which earlier calls name their type and what was only thought has a content.
-
-    Clients leave them out, and not every server can do without. What is no request stays as it is.
-    """
-    messages = fields.get("messages")
-    for message in messages if isinstance(messages, list) else ():
-        calls = message.get("tool_calls") if isinstance(message, dict) else None
-        for call in calls if isinstance(calls, list) else ():
-            if isinstance(call, dict) and "function" in call:
-                call.setdefault("type", "function")
-        if isinstance(message, dict) and not calls and message.get("reasoning_content"):
-            message["content"] = message.get("content") or ""
-    return fields
 
 
 _WHERE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)

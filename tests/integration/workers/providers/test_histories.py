@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.upstreams.outcome import WIRES, complete, outcome_of, serving
-from tests.upstreams.recordings import RECORDINGS, TOOL
+from tests.upstreams.recordings import PIXEL, RECORDINGS, TOOL
 from tests.upstreams.scripted import ndjson, sse
 
 PLAIN = RECORDINGS[0]
@@ -27,6 +27,7 @@ def _result(text: str) -> dict[str, Any]:
     return {"role": "tool", "tool_call_id": ID, "content": text}
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
 BARE = {name: value for name, value in _call().items() if name != "type"}
 HISTORIES = {
     "one id twice in a turn": [USER, _called(_call(), _call("time")), _result("sun"), _result("noon"), USER],
@@ -35,6 +36,14 @@ HISTORIES = {
     "arguments were cut off": [USER, _called(_call(arguments='{"city": "Ro')), _result("no JSON"), USER],
     "arguments are a list": [USER, _called(_call(arguments="[1]")), _result("no object"), USER],
     "a call without type": [USER, _called(BARE), _result("sun")],
+    "images in tools' results": [
+        USER,
+        _called(_call(), _call("time", call_id="b")),
+        {**_result(""), "content": [{"type": "text", "text": "a map"}, IMAGE]},
+        {"role": "tool", "tool_call_id": "b", "content": [IMAGE]},
+        USER,
+    ],
+    "an image in the last result": [USER, _called(_call()), {**_result(""), "content": [IMAGE]}],
     "only thoughts": [USER, {"role": "assistant", "reasoning_content": "hm"}, USER],
 }
 
@@ -46,7 +55,9 @@ async def test_a_history_is_served_by_every_provider(wire: str, history: list[di
     async with serving(wire) as (upstream, provider):
         upstream.add((ndjson if wire == "ollama" else sse)(PLAIN.replies[wire]))
         events = await complete(provider, {"model": "m", "tools": [TOOL], "messages": history})
+        sent = upstream.requests[0].raw.decode()
     assert outcome_of(events) == PLAIN.outcome
+    assert sent.count(PIXEL) == str(history).count(PIXEL)
 
 
 async def test_results_of_calls_with_one_id_belong_to_the_calls_in_their_order() -> None:
