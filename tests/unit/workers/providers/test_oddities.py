@@ -79,9 +79,9 @@ def is_excepted(wire: str, name: str) -> bool:
 
 def check(wire: str, step: int) -> int:
     """Try one of `step` oddities of every exchange of a wire, each time others; return how many."""
-    exchanges = [*RECORDINGS, *(OWN if wire == "anthropic" else ())]
+    recordings = [*RECORDINGS, *(OWN if wire == "anthropic" else ())]
     wrong, tried = [], 0
-    for number, recording in enumerate(exchanges):
+    for number, recording in enumerate(recordings):
         if wire not in recording.replies:
             continue
         expected = told(read(wire, Oddity("none", recording.replies[wire])))
