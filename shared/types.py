@@ -5,7 +5,7 @@ Small frozen structs; those that are sent are encoded by msgspec.
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
@@ -81,7 +81,7 @@ class ToolCallDelta(msgspec.Struct, omit_defaults=True):
 
 
 class Delta(msgspec.Struct):
-    """New output of one choice."""
+    """New output of one choice; `annotations` are OpenAI's, as citations of what was searched."""
 
     content: str | None = None
     reasoning: str | None = None
@@ -89,6 +89,7 @@ class Delta(msgspec.Struct):
     tool_calls: list[ToolCallDelta] | None = None
     logprobs: msgspec.Raw | None = None
     index: int = 0
+    annotations: list[Any] | None = None
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]

@@ -96,6 +96,7 @@ class ChunkEncoder:
             and event.tool_calls is None
             and event.reasoning is None
             and event.refusal is None
+            and event.annotations is None
         ):
             return begin + self._content_prefix + _encode(event.content) + self._content_suffix
         delta = delta_object(event, legacy_calls=self._legacy_calls)
@@ -146,6 +147,8 @@ def delta_object(delta: Delta, *, legacy_calls: bool = False) -> dict[str, Any]:
         fields["reasoning_content"] = delta.reasoning
     if delta.refusal is not None:
         fields["refusal"] = delta.refusal
+    if delta.annotations is not None:
+        fields["annotations"] = delta.annotations
     if delta.tool_calls is not None and legacy_calls:
         fields |= function_call_object(delta.tool_calls)
     elif delta.tool_calls is not None:
@@ -161,6 +164,7 @@ class _Choice:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
+        self.annotations: list[Any] = []
         self.logprobs: dict[str, list[Any]] | None = None
         self.reason: FinishReason | None = None
 
@@ -175,6 +179,7 @@ class _Choice:
             if call.index not in self.calls:
                 self.calls[call.index] = (call, [])
             self.calls[call.index][1].append(call.arguments)
+        self.annotations += delta.annotations or ()
         if delta.logprobs is not None:
             self._add_logprobs(msgspec.json.decode(delta.logprobs))
 
@@ -189,7 +194,7 @@ class _Choice:
             "role": "assistant",
             "content": "".join(self.content) if self.content or not self.calls else None,
             "refusal": "".join(self.refusal) if self.refusal else None,
-            "annotations": [],
+            "annotations": self.annotations,
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)

@@ -56,6 +56,7 @@ class _Piece(Struct):
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
     function_call: _Function | None = None
+    annotations: list[Any] | None = None
 
 
 class _Choice(Struct):
@@ -207,8 +208,10 @@ class ChatReader(EventReader):
             calls,
             to_logprobs(choice.logprobs) if choice.logprobs != _NULL else None,
             choice.index,
+            piece.annotations or None,
         )
-        if delta.content or delta.reasoning or calls or delta.refusal or delta.logprobs is not None:
+        has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations
+        if has_output or delta.logprobs is not None:
             self._begun.add(choice.index)
             self.has_content = True
             events.append(delta)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from shared import errors
+from shared.openai.reply import ChunkEncoder, CompletionFold
 from shared.openai.request import ChatRequest
 from shared.types import Delta, Event, Finish, Usage
 from tests.upstreams.openai_replies import DONE, chunk, completion, event, text, usage
@@ -371,3 +372,25 @@ def test_what_a_model_does_not_take_is_left_out_where_it_is_a_hint() -> None:
     sent = json.loads(to_body(asked, "m", ask_usage=False, cannot=("temperature", "logprobs", "seed")))
     assert {"stop", "top_k"} < sent.keys()
     assert not {"temperature", "logprobs"} & sent.keys()
+
+
+CITATION = {
+    "type": "url_citation",
+    "url_citation": {"url": "https://a", "title": "A", "start_index": 0, "end_index": 2},
+}
+
+
+def test_citations_arrive_streamed_and_not() -> None:
+    """A search model's answer is worth little without them; null and nothing are none."""
+    pieces = [{"content": "Hi", "annotations": None}, {"annotations": [CITATION]}, {"annotations": []}]
+    stream = b"".join(event({"choices": [{"index": 0, "delta": piece}]}) for piece in pieces)
+    events, _ = _read(stream + FINISH + DONE)
+    fold = CompletionFold()
+    for one in events:
+        fold.add(one)
+    body = json.loads(fold.body("id", 1, "m", Usage(1, 1)))
+    assert body["choices"][0]["message"]["annotations"] == [CITATION]
+    encoder = ChunkEncoder("id", 1, "m", include_usage=False)
+    sent = b"".join(encoder.encode(one) for one in events if not isinstance(one, Usage))
+    deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in sent.split(b"\n\n") if line]
+    assert [delta["annotations"] for delta in deltas if "annotations" in delta] == [[CITATION]]
