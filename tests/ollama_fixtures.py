@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process
-from tests.upstreams.ollama_server import OllamaServer
+from tests.upstreams.ollama.server import OllamaServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

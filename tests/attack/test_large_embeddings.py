@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.fleet import Fleet, ready
-from tests.upstreams import openai_replies as openai
+from tests.upstreams.openai import replies as openai
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:

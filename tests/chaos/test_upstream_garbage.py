@@ -10,7 +10,7 @@ import pytest
 from shared.redis import client as redis_client
 from tests.fleet import Fleet, chat, ready
 from tests.streams import content, events, usage_rows
-from tests.upstreams import openai_replies as openai
+from tests.upstreams.openai import replies as openai
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:

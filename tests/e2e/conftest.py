@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.checked_client import checked_async_client, checked_client
 from tests.e2e.stack import Key, Stack
-from tests.upstreams.openai_replies import text
+from tests.upstreams.openai.replies import text
 from tests.upstreams.scripted import ScriptedUpstream, sse
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e import page
 from tests.e2e.openai_rules import schema_faults, stream_faults
-from tests.upstreams import openai_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
 if TYPE_CHECKING:

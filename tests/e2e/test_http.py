@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from tests.e2e.openai_rules import schema_faults
-from tests.upstreams import openai_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from openai import AsyncOpenAI
 
 from cli.up.ports import free_port
 from tests.e2e import page
-from tests.upstreams import openai_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
 if TYPE_CHECKING:

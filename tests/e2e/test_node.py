@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e import page
-from tests.upstreams import openai_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
 if TYPE_CHECKING:

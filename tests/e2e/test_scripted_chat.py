@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 
-from tests.upstreams import openai_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import Act, json_answer, sse
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from tests.e2e.conftest import SLOTS
-from tests.upstreams import openai_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,11 +14,6 @@ from shared.models.providers import PROVIDERS
 from shared.openai.request import ChatRequest
 from shared.types import Event, Finish, Usage
 from tests.upstreams.scripted import ScriptedUpstream
-from tests.upstreams.tool_call_memory import MemoryToolCallState
-from workers.providers.anthropic.provider import AnthropicProvider
-from workers.providers.gemini.provider import GeminiProvider
-from workers.providers.ollama.provider import OllamaProvider
-from workers.providers.openai.provider import OpenAIProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
 
 WIRES = tuple(name for name, row in PROVIDERS.items() if not row.package)
 HELLO: dict[str, Any] = {"model": "asked", "messages": [{"role": "user", "content": "Hello"}]}
-NUM_CTX = 4096
 
 
 @dataclass
@@ -82,15 +77,15 @@ def chat(body: dict[str, Any] | None = None) -> ChatRequest:
     return ChatRequest(json.dumps(body or HELLO).encode())
 
 
+def folder_of(wire: str) -> str:
+    """Return the package that has all that tests know of a provider."""
+    return f"tests.upstreams.{wire.replace('-', '_')}"
+
+
 def provider_for(wire: str, url: str) -> Provider:
-    """The provider of a wire, pointed at a scripted upstream."""
-    if wire == "openai":
-        return OpenAIProvider(f"{url}/v1", api_key="sk-scripted")
-    if wire == "gemini":
-        return GeminiProvider(url, "scripted-key", 64, MemoryToolCallState())
-    if wire == "anthropic":
-        return AnthropicProvider(url, api_key="sk-ant-scripted")
-    return OllamaProvider(url, num_ctx=NUM_CTX)
+    """Return the provider of a wire, pointed at a scripted upstream."""
+    provider: Provider = import_module(f"{folder_of(wire)}.provider").make(url)
+    return provider
 
 
 @asynccontextmanager

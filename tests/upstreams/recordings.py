@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from shared.types import Usage
-from tests.upstreams import anthropic_recordings, gemini_recordings
-from tests.upstreams import ollama_replies as ollama
-from tests.upstreams import openai_replies as openai
-from tests.upstreams.outcome import HELLO, NUM_CTX, Outcome
+from tests.upstreams.ollama import replies as ollama
+from tests.upstreams.ollama.provider import NUM_CTX
+from tests.upstreams.openai import replies as openai
+from tests.upstreams.outcome import HELLO, Outcome
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -311,6 +313,7 @@ RECORDINGS = [
     ),
 ]  # fmt: skip
 
-for _recording in RECORDINGS:
-    anthropic_recordings.teach(_recording)
-    gemini_recordings.teach(_recording)
+for _folder in sorted(path.parent.name for path in Path(__file__).parent.glob("*/recordings.py")):
+    _teach = import_module(f"tests.upstreams.{_folder}.recordings").teach
+    for _recording in RECORDINGS:
+        _teach(_recording)

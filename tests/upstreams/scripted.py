@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.upstreams import anthropic_replies, gemini_replies, ollama_replies, openai_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.gemini import replies as gemini_replies
+from tests.upstreams.ollama import replies as ollama_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.strict import violation
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import ollama
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolUnionParam, completion_create_params
 from pydantic import TypeAdapter, ValidationError
 
-from tests.upstreams import anthropic_strict
-from tests.upstreams.gemini_strict import check_gemini
+from tests.upstreams.anthropic import strict as anthropic_strict
+from tests.upstreams.gemini.strict import check_gemini
 
 _openai_messages = TypeAdapter(list[ChatCompletionMessageParam])
 _openai_tools = TypeAdapter(list[ChatCompletionToolUnionParam])

@@ -15,7 +15,7 @@ import pytest
 from tests.fleet import INTERNAL_SECRET, Fleet, Process
 from tests.integration.local_models import overview
 from tests.ollama_fixtures import MODEL, SIZE, reachable
-from tests.upstreams.ollama_server import LICENSE_BYTES, OllamaServer
+from tests.upstreams.ollama.server import LICENSE_BYTES, OllamaServer
 
 if TYPE_CHECKING:
     from pathlib import Path

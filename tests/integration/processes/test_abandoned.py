@@ -12,7 +12,7 @@ from shared.models.tokenizers import count_tokens
 from shared.types import Usage
 from tests.fleet import INTERNAL_SECRET, Fleet, chat
 from tests.streams import Reader, usage_rows
-from tests.upstreams import anthropic_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.scripted import Act, ScriptedUpstream, sse
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from shared.models.catalogue import nano_usd
 from tests.fleet import INTERNAL_SECRET, Fleet, Process, chat, ready
 from tests.streams import Reader, content, events, usage_rows
-from tests.upstreams import gemini_replies
+from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.streams import events
-from tests.upstreams import anthropic_replies, openai_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import ScriptedUpstream, sse
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from shared.postgres.database import Database
 from shared.redis.names import GEMINI_SEAL, account_key
 from shared.sealing import Opener
 from tests.fleet import INTERNAL_SECRET, Fleet, Process
-from tests.upstreams import gemini_replies
+from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ import pytest
 
 from tests.fleet import Fleet, Process, chat, ready
 from tests.streams import content, events
-from tests.upstreams import anthropic_replies, gemini_replies, openai_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:

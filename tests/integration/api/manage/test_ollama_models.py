@@ -10,9 +10,9 @@ import pytest
 from tests.fleet import Fleet, Process
 from tests.integration.local_models import becomes, overview, status_of
 from tests.ollama_fixtures import MODEL, MODELS, SIZE
-from tests.upstreams import ollama_replies
 from tests.upstreams.numbered import NumberedUpstream
-from tests.upstreams.ollama_server import OllamaServer
+from tests.upstreams.ollama import replies as ollama_replies
+from tests.upstreams.ollama.server import OllamaServer
 from tests.upstreams.scripted import ndjson
 
 if TYPE_CHECKING:

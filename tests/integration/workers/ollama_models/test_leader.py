@@ -14,7 +14,7 @@ from shared.models import ollama_operations
 from shared.models.ollama_operations import Library, ModelOperation, new_operation
 from shared.redis.names import library_leader, library_operations
 from shared.settings import Settings
-from tests.upstreams.ollama_server import LICENSE_BYTES, OllamaServer
+from tests.upstreams.ollama.server import LICENSE_BYTES, OllamaServer
 from workers.ollama_models.leader import OperationsLeader
 from workers.ollama_models.library import OllamaLibrary
 

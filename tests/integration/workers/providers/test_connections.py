@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from shared import errors
-from tests.upstreams import anthropic_replies, gemini_replies, ollama_replies, openai_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.gemini import replies as gemini_replies
+from tests.upstreams.ollama import replies as ollama_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, serving
 from tests.upstreams.scripted import Act, Answer, ndjson, sse
 

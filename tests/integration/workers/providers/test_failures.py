@@ -12,7 +12,10 @@ import pytest
 
 from shared import errors
 from shared.types import Delta, Event
-from tests.upstreams import anthropic_replies, gemini_replies, ollama_replies, openai_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.gemini import replies as gemini_replies
+from tests.upstreams.ollama import replies as ollama_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.outcome import WIRES, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, Step, json_answer, ndjson, sse
 from workers.providers.base import Provider

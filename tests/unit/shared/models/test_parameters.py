@@ -12,7 +12,7 @@ from shared.errors import Unsupported
 from shared.models.abilities import HINTS, makes_one_choice, omitted
 from shared.models.parameters import COLUMNS, FIELDS, Action, with_table
 from shared.openai.request import ChatBody, ChatRequest
-from tests.upstreams.outcome import NUM_CTX
+from tests.upstreams.ollama.provider import NUM_CTX
 from workers.providers.anthropic.models import facts_of
 from workers.providers.anthropic.request import to_body as to_anthropic
 from workers.providers.gemini.messages import Known

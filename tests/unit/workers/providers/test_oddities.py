@@ -10,7 +10,7 @@ import pytest
 from shared.errors import GatewayError
 from shared.openai.reply import ChunkEncoder, CompletionFold
 from shared.types import Delta, Usage
-from tests.upstreams.anthropic_own import OWN
+from tests.upstreams.anthropic.own import OWN
 from tests.upstreams.mutations import Oddity, Reply
 from tests.upstreams.outcome import WIRES, Outcome, outcome_of
 from tests.upstreams.recordings import RECORDINGS

@@ -9,7 +9,7 @@ import pytest
 
 from shared import errors
 from shared.types import Delta, Event, Finish
-from tests.upstreams import anthropic_replies as anthropic
+from tests.upstreams.anthropic import replies as anthropic
 from tests.upstreams.outcome import complete, outcome_of, serving
 from tests.upstreams.scripted import Act, json_answer, sse
 

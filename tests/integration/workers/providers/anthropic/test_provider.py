@@ -10,8 +10,8 @@ import pytest
 from shared import errors
 from shared.openai.reply import DONE, ChunkEncoder, CompletionFold
 from shared.types import LocalModel, Usage
-from tests.upstreams import anthropic_replies as anthropic
-from tests.upstreams.anthropic_own import OWN
+from tests.upstreams.anthropic import replies as anthropic
+from tests.upstreams.anthropic.own import OWN
 from tests.upstreams.outcome import HELLO, chat, complete, outcome_of, serving
 from tests.upstreams.recordings import RECORDINGS, Recording
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse

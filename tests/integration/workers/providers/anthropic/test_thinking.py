@@ -11,7 +11,7 @@ import pytest
 
 from shared import errors
 from shared.types import Event
-from tests.upstreams import anthropic_replies as anthropic
+from tests.upstreams.anthropic import replies as anthropic
 from tests.upstreams.outcome import HELLO, chat, outcome_of
 from tests.upstreams.recordings import TOOL
 from tests.upstreams.scripted import Answer, ScriptedUpstream, json_answer, sse

@@ -12,8 +12,8 @@ import pytest
 from shared import errors
 from shared.openai.reply import CompletionFold
 from shared.types import Delta, Event, LocalModel, Usage
-from tests.upstreams.gemini_replies import chunk, error, event, model_page, quota, text, usage
-from tests.upstreams.gemini_serving import MODEL, asking_for_images, events_of, gemini_serving
+from tests.upstreams.gemini.replies import chunk, error, event, model_page, quota, text, usage
+from tests.upstreams.gemini.serving import MODEL, asking_for_images, events_of, gemini_serving
 from tests.upstreams.outcome import HELLO, chat, complete, outcome_of, serving
 from tests.upstreams.recordings import RECORDINGS, Recording
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse

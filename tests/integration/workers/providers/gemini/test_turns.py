@@ -11,8 +11,8 @@ from redis.asyncio import Redis
 from shared import errors
 from shared.redis import client as redis_client
 from shared.types import Delta, Event
-from tests.upstreams.gemini_replies import call, chunk, text
-from tests.upstreams.gemini_serving import MODEL, asking_for_images, events_of, gemini_serving
+from tests.upstreams.gemini.replies import call, chunk, text
+from tests.upstreams.gemini.serving import MODEL, asking_for_images, events_of, gemini_serving
 from tests.upstreams.outcome import HELLO, chat
 from tests.upstreams.scripted import ScriptedUpstream, sse
 from tests.upstreams.tool_call_memory import MemoryToolCallState

@@ -9,7 +9,7 @@ import pytest
 from shared.models.providers import family_of
 from shared.redis.client import connect
 from shared.settings import load_credentials, load_settings
-from tests.upstreams import ollama_replies
+from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.outcome import chat, outcome_of
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, ndjson
 from workers.backends.build import backends_of

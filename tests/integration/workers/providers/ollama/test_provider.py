@@ -6,9 +6,10 @@ import pytest
 
 from shared import errors
 from shared.types import LocalModel
-from tests.upstreams import ollama_replies
-from tests.upstreams.gemini_serving import asking_for_images
-from tests.upstreams.outcome import HELLO, NUM_CTX, complete, outcome_of, provider_for, serving
+from tests.upstreams.gemini.serving import asking_for_images
+from tests.upstreams.ollama import replies as ollama_replies
+from tests.upstreams.ollama.provider import NUM_CTX
+from tests.upstreams.outcome import HELLO, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, ndjson
 from workers.providers.http import upstream as upstream_module
 from workers.providers.ollama.provider import OllamaProvider

@@ -9,8 +9,8 @@ import pytest
 
 from shared import errors
 from shared.types import LocalModel
-from tests.upstreams import openai_replies
-from tests.upstreams.gemini_serving import asking_for_images
+from tests.upstreams.gemini.serving import asking_for_images
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.outcome import HELLO, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
 from workers.providers.openai.provider import OpenAIProvider

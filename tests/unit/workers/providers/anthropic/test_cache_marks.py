@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.upstreams import anthropic_strict
+from tests.upstreams.anthropic import strict as anthropic_strict
 from tests.upstreams.outcome import HELLO, chat
 from workers.providers.anthropic.models import facts_of
 from workers.providers.anthropic.request import to_body

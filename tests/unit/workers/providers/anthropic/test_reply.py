@@ -9,8 +9,8 @@ import pytest
 
 from shared import errors
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
-from tests.upstreams import anthropic_replies as anthropic
-from tests.upstreams.anthropic_replies import raw_event
+from tests.upstreams.anthropic import replies as anthropic
+from tests.upstreams.anthropic.replies import raw_event
 from tests.upstreams.outcome import Outcome, outcome_of
 from workers.providers.anthropic.reply import ChatReader
 from workers.providers.anthropic.thinking import Piece

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest, Unsupported
-from tests.upstreams import anthropic_strict
-from tests.upstreams.anthropic_recordings import PIXEL, said
+from tests.upstreams.anthropic import strict as anthropic_strict
+from tests.upstreams.anthropic.recordings import PIXEL, said
 from tests.upstreams.outcome import HELLO, chat
 from workers.providers.anthropic.messages import OPENING
 from workers.providers.anthropic.models import facts_of

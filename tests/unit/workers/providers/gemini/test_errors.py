@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import errors
-from tests.upstreams.gemini_replies import error, quota
+from tests.upstreams.gemini.replies import error, quota
 from workers.providers.gemini.errors import Failure, from_body, to_error, to_stream_error
 
 PER_DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"

@@ -11,7 +11,7 @@ import pytest
 
 from shared import errors
 from shared.types import Delta, Event, Finish, Usage
-from tests.upstreams.gemini_replies import call, chunk, error, event, response, text, usage
+from tests.upstreams.gemini.replies import call, chunk, error, event, response, text, usage
 from tests.upstreams.outcome import Outcome, outcome_of
 from workers.providers.gemini.reply import ChatReader
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared.errors import InvalidRequest, Unsupported
-from tests.upstreams.gemini_strict import check_gemini
+from tests.upstreams.gemini.strict import check_gemini
 from tests.upstreams.outcome import HELLO, chat
 from workers.providers.gemini.messages import Known
 from workers.providers.gemini.request import to_body

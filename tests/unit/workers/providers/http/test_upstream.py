@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.upstreams import openai_replies as openai
+from tests.upstreams.openai import replies as openai
 from workers.providers.http import upstream
 from workers.providers.http.upstream import Reply
 from workers.providers.openai.wire import ChatReader

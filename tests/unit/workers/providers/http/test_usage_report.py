@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from shared.models.catalogue import default_catalogue, nano_usd
 from shared.types import Event, Usage
-from tests.upstreams import anthropic_replies, openai_replies
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.outcome import outcome_of
 from workers.providers.anthropic.reply import ChatReader as AnthropicReader
 from workers.providers.gemini.reply import ChatReader as GeminiReader

@@ -10,7 +10,7 @@ import pytest
 
 from shared import errors
 from shared.types import Delta, Event, Finish, Usage
-from tests.upstreams.ollama_replies import last, line, text
+from tests.upstreams.ollama.replies import last, line, text
 from tests.upstreams.outcome import Outcome, outcome_of
 from workers.providers.http.error_body import Report, http_failure
 from workers.providers.ollama.reply import ChatReader, from_refusal

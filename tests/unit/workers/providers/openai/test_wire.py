@@ -11,7 +11,7 @@ from shared import errors
 from shared.openai.reply import ChunkEncoder, CompletionFold
 from shared.openai.request import ChatRequest
 from shared.types import Delta, Event, Finish, Usage
-from tests.upstreams.openai_replies import DONE, chunk, completion, event, text, usage
+from tests.upstreams.openai.replies import DONE, chunk, completion, event, text, usage
 from tests.upstreams.outcome import HELLO, Outcome, chat, outcome_of
 from workers.providers.openai.wire import ChatReader, to_body
 

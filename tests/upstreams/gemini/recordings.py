@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.upstreams import gemini_replies as gemini
+from tests.upstreams.gemini import replies as gemini
 
 if TYPE_CHECKING:
     from tests.upstreams.recordings import Recording

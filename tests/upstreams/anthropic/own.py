@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from shared.types import Usage
-from tests.upstreams import anthropic_replies as anthropic
-from tests.upstreams.anthropic_recordings import CLOSED, WEATHER, said
+from tests.upstreams.anthropic import replies as anthropic
+from tests.upstreams.anthropic.recordings import CLOSED, WEATHER, said
 from tests.upstreams.outcome import HELLO, Outcome
 from tests.upstreams.recordings import TOOL, Recording
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ollama import ListResponse, ProcessResponse, ProgressResponse
 from ollama._types import DeleteRequest, PullRequest
 
-from tests.upstreams import ollama_replies
+from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.scripted import Act, Answer, Received, ScriptedUpstream, Step, json_answer
 
 if TYPE_CHECKING:

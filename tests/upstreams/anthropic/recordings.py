@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.upstreams import anthropic_replies as anthropic
+from tests.upstreams.anthropic import replies as anthropic
 
 if TYPE_CHECKING:
     from tests.upstreams.recordings import Recording

@@ -1,0 +1,1 @@
+"""What Ollama says on the wire: replies, and its part of each recording."""
