@@ -90,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_cache_s: float = 60.0
     relay_retain_s: float = 60.0
     redis_outage_s: float = 30.0
+    usage_retention_days: int = 400
     cors_origins: str = "*"
     log_level: str = "INFO"
     strict_settings: bool = False
@@ -209,6 +210,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "key_cache_s": ("CLAW_KEY_CACHE_S",),
     "relay_retain_s": ("CLAW_RELAY_RETAIN_S",),
     "redis_outage_s": ("CLAW_REDIS_OUTAGE_S",),
+    "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS",),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
     "log_level": ("CLAW_LOG_LEVEL",),
     "strict_settings": ("CLAW_STRICT_SETTINGS",),

@@ -26,6 +26,7 @@ from workers.ollama_models.leader import operation_leaders
 from workers.process import WorkerProcess
 from workers.recording.orphans import close_orphans
 from workers.recording.recorder import record
+from workers.recording.retention import keep_usage_short
 
 _log = logging.getLogger("workers")
 
@@ -59,8 +60,11 @@ async def run_recorder(settings: Settings, stop: asyncio.Event) -> None:
     try:
         async with Database(settings.database_url or "") as database:
             orphans = asyncio.create_task(close_orphans(redis, stop, settings.api_gone_s), name="orphans")
+            retention = asyncio.create_task(
+                keep_usage_short(database, settings.usage_retention_days, stop), name="retention"
+            )
             await record(redis, database, stop)
-            await orphans
+            await asyncio.gather(orphans, retention)
     finally:
         await redis_client.close(redis)
 

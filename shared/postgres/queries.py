@@ -116,6 +116,22 @@ WHERE ($1::uuid IS NULL OR usage.key_id = $1)
 ORDER BY usage.admitted_at DESC, usage.request_id DESC
 LIMIT $5
 """
+OLD_USAGE_DAYS: Final = """
+SELECT child.relname AS name FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+WHERE inhparent = 'np_claw_api_usage'::regclass AND child.relname ~ '^np_claw_api_usage_[0-9]{8}$'
+    AND right(child.relname, 8) < to_char($1::date, 'YYYYMMDD')
+ORDER BY child.relname
+"""
+DELETE_OLD_USAGE: Final = "DELETE FROM np_claw_api_usage_default WHERE day < $1"
+# Dropping a partition locks the whole table for a moment. Where a long query holds it, the next look tries again:
+# whoever waited for that lock would let everybody else wait behind it.
+DROP_USAGE_DAY: Final = """
+DO $$ BEGIN
+    SET LOCAL lock_timeout = '1s';
+    DROP TABLE {name};
+EXCEPTION WHEN lock_not_available THEN NULL;
+END $$
+"""
 # What was paid in the days from $1 to before $2, in billionths of a US dollar, without some requests.
 PAID_USAGE: Final = """
 SELECT key_id, sum(round(cost_usd * 1000000000))::bigint AS nano_usd

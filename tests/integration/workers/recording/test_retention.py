@@ -1,0 +1,62 @@
+"""Old days of the usage log are dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from workers.recording.retention import LEAST_DAYS, drop_old_days
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from shared.postgres.database import Database
+
+COUNT_PARTITIONS = "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'np_claw_api_usage'::regclass"
+ADD = """
+INSERT INTO np_claw_api_usage
+    (day, request_id, endpoint, asked_model, model, tier, stream, status, prompt_tokens, completion_tokens,
+     cached_tokens, reasoning_tokens, usage_source, cost_usd, attempts, duration_ms, admitted_at)
+VALUES ($1::date, gen_random_uuid(), 'chat', 'm', 'm', 'local', false, 200, 1, 1, 0, 0, 'none', 0, 1, 0, $1::date)
+"""
+
+
+def days_ago(days: int) -> date:
+    """Return the day so many days ago, in UTC."""
+    return datetime.now(UTC).date() - timedelta(days=days)
+
+
+async def _days(database: Database) -> set[date]:
+    return {row["day"] for row in await database.fetch("SELECT day FROM np_claw_api_usage")}
+
+
+async def test_days_that_are_too_old_are_gone(database: Database) -> None:
+    """Those with a partition of their own, and those without; the others stay."""
+    for days in (1, 99, 100, 101, 500):
+        await database.execute("SELECT np_claw_ensure_usage_day($1)", days_ago(days))
+    for days in (0, 1, 99, 100, 101, 500, 501):
+        await database.execute(ADD, days_ago(days))
+    before = (await database.fetch(COUNT_PARTITIONS))[0]["n"]
+    assert await drop_old_days(database, 100) == 2
+    assert await _days(database) == {days_ago(days) for days in (0, 1, 99, 100)}
+    assert (await database.fetch(COUNT_PARTITIONS))[0]["n"] == before - 2
+    assert await drop_old_days(database, 100) == 0
+
+
+async def test_a_month_is_always_kept(database: Database) -> None:
+    """The budgets of a month are read from it."""
+    await database.execute(ADD, days_ago(LEAST_DAYS))
+    await database.execute(ADD, days_ago(LEAST_DAYS + 1))
+    await drop_old_days(database, 1)
+    assert await _days(database) == {days_ago(LEAST_DAYS)}
+
+
+async def test_a_long_query_delays_it_and_waits_for_nothing(database: Database) -> None:
+    """Nobody waits behind it; the next look drops the day."""
+    await database.execute("SELECT np_claw_ensure_usage_day($1)", days_ago(200))
+    async with database.connection() as connection, connection.transaction():
+        await connection.fetch("SELECT count(*) FROM np_claw_api_usage")
+        assert await drop_old_days(database, 100) == 0
+        await asyncio.gather(*(_days(database) for _ in range(3)))
+    assert await drop_old_days(database, 100) == 1
