@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 from quart import request
 
-from api.admission.admit import QueueUnavailable
+from api.admission.admit import QueueRefused, QueueUnavailable
 from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
@@ -23,6 +23,7 @@ from shared.models.catalogue import nano_usd
 from shared.openai.prompt_size import MostPrompt, most_prompt
 from shared.openai.request import requested_model
 from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
+from shared.redis.client import state_of
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
@@ -94,6 +95,9 @@ class RequestContext:
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
+        if not services.relay.connected and state_of(services.redis).refusal:
+            # What was admitted all the same would wait for frames that cannot come.
+            raise QueueRefused
         settings, body = services.settings, checked.chat
         self._record.requested_model = checked.model
         self._record.stream = stream = body is not None and bool(body.stream)

@@ -96,7 +96,7 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     shown = await gemini("status")
     head, first, second = shown.stdout.splitlines()
     assert head.split()[:3] == ["Account", "Model", "State"]
-    assert first.split()[:6] == ["one@example.com", "gemini-x", "cooling", "1/3", "7/250000", "1/250"]
+    assert first.split()[:6] == ["one@example.com", "gemini-x", "cooling", "1/3", "7/250000", "1/20"]
     assert all(stamp.endswith("Z") for stamp in first.split()[6:8])
     assert second.split() == ["two@example.com", "-", "ok", "-", "-", "-", "-", "-"]
     assert shown.stderr == "one@example.com: cooling: At its limit.\n"

@@ -69,7 +69,7 @@ async def api(
     started = await fleet.api(CLAW_LOCAL_MAX_WAIT_S="1", PLUGIN_AI_MONTHLY_BUDGET_USD="0.20")
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
     catalogue = fleet.directory / "catalogue.toml"
-    catalogue.write_text("[quotas.default]\nrequests_per_minute = 1000\n")
+    catalogue.write_text("[quotas.default]\nrequests_per_minute = 1000\nrequests_per_day = 1000\n")
     await fleet.worker("gemini", GEMINI_API_KEY="free-key", GEMINI_BASE_URL=gemini.url, CLAW_CATALOGUE=str(catalogue))
     await fleet.worker("paid", OPENAI_API_KEY="paid-key", OPENAI_BASE_URL=openai.url)
     await fleet.recorder()

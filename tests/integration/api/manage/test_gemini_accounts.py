@@ -203,7 +203,7 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
     (model,) = second["models"]
     assert (model["requests_this_minute"], model["requests_per_minute"]) == (2, 3)
     assert (model["prompt_tokens_this_minute"], model["prompt_tokens_per_minute"]) == (140, 250_000)
-    assert (model["requests_today"], model["requests_per_day"]) == (2, 100)
+    assert (model["requests_today"], model["requests_per_day"]) == (2, 20)
     assert datetime.fromisoformat(model["day_resets_at"]) == next_reset(datetime.now(UTC))
     assert (second["state"], second["last_error"], second["state_until"]) == (
         "cooling", "At its limit.", model["state_until"],
