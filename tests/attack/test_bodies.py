@@ -49,7 +49,7 @@ async def test_bodies_without_a_key_cost_no_memory(api: Process, declared: str, 
     for status, writer in sent:
         assert status.startswith(b"HTTP/1.1 401")
         writer.close()
-    assert grown < 64 * MIB
+    assert grown < 128 * MIB  # of 300 MiB; what the sockets and their readers hold is about 60
 
 
 async def test_the_bodies_of_a_process_are_bounded_together(
