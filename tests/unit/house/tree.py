@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from functools import cache
 from pathlib import Path
 
@@ -30,5 +31,13 @@ def files(*tops: str, suffixes: tuple[str, ...] = (".py",)) -> list[Path]:
 
 @cache
 def parsed(path: Path) -> ast.Module:
-    """Return the syntax tree of a module."""
-    return ast.parse(path.read_text(), str(path))
+    """Return the syntax tree of a module.
+
+    Not while garbage is collected: a finaliser that leads to another `ast.parse` makes this one fail before Python
+    3.11.8 (python/cpython#106905).
+    """
+    gc.disable()
+    try:
+        return ast.parse(path.read_text(), str(path))
+    finally:
+        gc.enable()
