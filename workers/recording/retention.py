@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 LOOK_S: Final = 3600.0
+MOST_DAYS: Final = 365_000
+"""For good: what is more would lead to a day before the calendar."""
 LEAST_DAYS: Final = 32
 """What is spent of a month's budgets is read from the log when Redis has lost its data."""
 
@@ -30,7 +32,7 @@ async def drop_old_days(database: Database, keep_days: int) -> int:
     Raises:
         DatabaseUnavailable: PostgreSQL cannot answer now, or refuses.
     """
-    first = datetime.now(UTC).date() - timedelta(days=max(keep_days, LEAST_DAYS))
+    first = datetime.now(UTC).date() - timedelta(days=min(max(keep_days, LEAST_DAYS), MOST_DAYS))
     names = [row["name"] for row in await database.fetch(queries.OLD_USAGE_DAYS, first)]
     for name in names:
         await database.execute(queries.DROP_USAGE_DAY.format(name=name))

@@ -60,3 +60,18 @@ async def test_a_long_query_delays_it_and_waits_for_nothing(database: Database) 
         assert await drop_old_days(database, 100) == 0
         await asyncio.gather(*(_days(database) for _ in range(3)))
     assert await drop_old_days(database, 100) == 1
+
+
+async def test_several_recorders_may_drop_at_once(database: Database) -> None:
+    """Each day goes once, and none of them is refused."""
+    for days in range(200, 206):
+        await database.execute("SELECT np_claw_ensure_usage_day($1)", days_ago(days))
+    await asyncio.gather(*(drop_old_days(database, 100) for _ in range(4)))
+    assert await drop_old_days(database, 100) == 0
+
+
+async def test_a_log_may_be_kept_for_good(database: Database) -> None:
+    """However many days that is said to be."""
+    await database.execute(ADD, days_ago(5000))
+    assert await drop_old_days(database, 10**9) == 0
+    assert await _days(database) == {days_ago(5000)}
