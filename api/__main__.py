@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -12,7 +12,7 @@ import uvloop
 from hypercorn.asyncio import serve
 
 from api.app import create_app
-from api.gateway import EXTENSION
+from api.http.drain import CLOSING_S, LAST_READ_S, Drain
 from api.hypercorn_server import ServerConfig, install
 from shared.process.limits import allow_many_files
 from shared.process.log import configure_logging
@@ -23,7 +23,6 @@ from shared.settings import load_settings, require, unknown_variables
 if TYPE_CHECKING:
     from quart import Quart
 
-    from api.gateway import Gateway
     from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -34,10 +33,6 @@ KEEP_ALIVE_S: Final = 30.0
 BACKLOG: Final = 2048
 QUEUED_CHUNKS: Final = 2
 """Pieces of a body, of 64 KiB at most, that wait for a handler: what a connection without a key may cost."""
-LAST_READ_S: Final = 2.0
-"""How long a client may take, after the drain time, to read how its request ended."""
-CLOSING_S: Final = 1.0
-"""How long aborted connections may take to close."""
 
 
 def hypercorn_config(settings: Settings) -> ServerConfig:
@@ -55,38 +50,26 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     return config
 
 
-async def _serve(app: Quart, settings: Settings) -> None:
+async def _serve(app: Quart, config: ServerConfig, settings: Settings) -> None:
     """Serve until a signal.
 
     Raises:
         RedisUnusable: the Redis answers, but cannot serve us as it is set up.
     """
     await check_at_start(settings.redis_url or "")
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    config = hypercorn_config(settings)
-
-    def drain() -> None:
-        gateway: Gateway | None = app.extensions.get(EXTENSION)
-        # A second signal must not begin the drain time anew.
-        if gateway is not None and not gateway.draining:
-            gateway.draining = True
-            loop.call_later(settings.drain_s, gateway.abort_on_drain_timeout)
-            # Later than that: clients get to read the error with which their requests ended.
-            loop.call_later(settings.drain_s + LAST_READ_S, config.abort_connections)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, drain)
-
-    async def until_stopped() -> None:
-        await stop.wait()
-
-    await serve(app, config, shutdown_trigger=until_stopped)
+    drain = Drain(app, config, settings)
+    drain.handle_signals()
+    try:
+        await serve(app, config, shutdown_trigger=drain.until_closed)
+    except OSError as error:
+        # Another program has begun to listen there since we bound. Leaving the loop would wait for the tasks of an app
+        # that Hypercorn does not stop then.
+        os._exit(_cannot_listen(settings, error))
     # Hypercorn does not wait for a connection that it accepted in the moment of the signal.
     config.abort_connections()
     if config.connections:
         await asyncio.wait(config.connections, timeout=CLOSING_S)
+    _log.info("stopped")
 
 
 def main() -> int:
@@ -96,18 +79,29 @@ def main() -> int:
         configure_logging(settings.log_level)
         require(settings, "redis_url", "database_url", "internal_secret")
     except SettingsError as error:
-        print(f"python -m api: {error}", file=sys.stderr)  # noqa: T201
-        return EX_CONFIG
+        return _fail(str(error))
     for unknown in unknown_variables():
         _log.warning("%s", unknown)
     allow_many_files()
     install()
+    config = hypercorn_config(settings)
     try:
-        uvloop.run(_serve(create_app(settings), settings))
+        config.bind_sockets()
+        uvloop.run(_serve(create_app(settings), config, settings))
     except RedisUnusable as error:
-        print(f"python -m api: {error}", file=sys.stderr)  # noqa: T201
-        return EX_CONFIG
+        return _fail(str(error))
+    except OSError as error:
+        return _cannot_listen(settings, error)
     return 0
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> int:
+    return _fail(f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}")
+
+
+def _fail(reason: str) -> int:
+    print(f"python -m api: {reason}", file=sys.stderr)  # noqa: T201
+    return EX_CONFIG
 
 
 if __name__ == "__main__":

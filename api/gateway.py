@@ -65,6 +65,7 @@ class Gateway:
             settings, self.redis, self.api_id.hex(), self.router, self.relay, self.usage_log, self.spawn
         )
         self.draining = False
+        self.drained = False
         self.schema_failure: str | None = SCHEMA_UNCHECKED
         self._listeners: Mapping[bytes, tuple[Callable[[str], None], ...]] = {
             b"workers": (self.capacity.invalidate,),
@@ -91,6 +92,7 @@ class Gateway:
 
     def abort_on_drain_timeout(self) -> None:
         """End every request that is still open as `Draining`: the drain time is over."""
+        self.drained = True
         self.relay.abort_on_drain_timeout()
 
     async def stop(self) -> None:

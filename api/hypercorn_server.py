@@ -10,12 +10,14 @@ Noticing who leaves: Hypercorn reads nothing more from a client that has sent mo
 go.
 
 Stopping: when its graceful time-out is over, Hypercorn cancels the tasks of connections, and asyncio reports each as
-a failed callback. So we abort them before that.
+a failed callback. So we abort them before that. It closes its listener at once: what the kernel has accepted and nobody
+has taken yet is reset, so new connections are kept away for a moment before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import socket
 import struct
 from contextlib import suppress
@@ -44,6 +46,14 @@ _PIPELINED_BYTES: Final = 1024 * 1024
 _UNACKNOWLEDGED_MS: Final = 30_000
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 s: the kernel drops what was not sent, too."""
+_SO_ATTACH_FILTER: Final = 26
+"""Linux (asm-generic/socket.h)."""
+_NO_SYN: Final = b"".join(
+    struct.pack("HBBI", *instruction)
+    # Load the octet of TCP's flags; if SYN is set go on, else jump over one; drop the packet; keep all of it.
+    for instruction in ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+)
+"""A filter (linux/filter.h) that drops packets which ask for a new connection, and no others."""
 
 
 class Connections:
@@ -184,21 +194,58 @@ class ServerConfig(Config):
 
     Attributes:
         connections: those that are open.
+        is_draining: whether each response shall be the last of its connection.
     """
 
     def __init__(self) -> None:
         self.connections: dict[asyncio.Task[Any], asyncio.WriteTransport] = {}
+        self.is_draining = False
+        self._sockets: Sockets | None = None
         super().__init__()
+
+    def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
+        """Return what every response has, its errors too."""
+        closing = [(b"connection", b"close")] if self.is_draining and protocol == "h11" else []
+        return super().response_headers(protocol) + closing
 
     def abort_connections(self) -> None:
         """Abort every connection: a request that still has one ends as if its client had left."""
         for transport in list(self.connections.values()):
             transport.abort()
 
+    def bind_sockets(self) -> Sockets:
+        """Return the bound sockets, always the same; what they accept inherits their options.
+
+        Raises:
+            OSError: another program listens there, or nobody can.
+        """
+        if self._sockets is None:
+            self._sockets = super().create_sockets()
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                for listener in self._sockets.insecure_sockets:
+                    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+        return self._sockets
+
     def create_sockets(self) -> Sockets:
-        """Return the listening sockets; what they accept inherits their options."""
-        sockets = super().create_sockets()
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            for listener in sockets.insecure_sockets:
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
+        """Return the listening sockets: Hypercorn asks for them when the app has started.
+
+        Raises:
+            OSError: another program has begun to listen there since they were bound.
+        """
+        sockets = self.bind_sockets()
+        for listener in sockets.insecure_sockets:
+            # uvloop would do it, but report a failure as a bad file descriptor.
+            listener.listen(self.backlog)
         return sockets
+
+    def ignore_new_connections(self) -> None:
+        """Let nobody begin a connection any more; one that begins is completed, and can be accepted.
+
+        Whoever tries hears nothing, tries again after a second, as TCP does, and is refused once the listener is
+        closed: a balancer then takes another server, which it would not do with a connection that is reset.
+        """
+        program = ctypes.create_string_buffer(_NO_SYN, len(_NO_SYN))
+        filter_of = struct.pack("HP", len(_NO_SYN) // struct.calcsize("HBBI"), ctypes.addressof(program))
+        for listener in self.bind_sockets().insecure_sockets:
+            with suppress(OSError):  # no Linux: a connection may be reset in the moment of closing
+                listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_of)

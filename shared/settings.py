@@ -87,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_s: float = 1.0
     heartbeat_bound_s: float = 5.0
     drain_s: float = 30.0
+    drain_delay_s: float = 5.0
     key_cache_s: float = 60.0
     relay_retain_s: float = 60.0
     redis_outage_s: float = 30.0
@@ -207,6 +208,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "heartbeat_s": ("CLAW_HEARTBEAT_S",),
     "heartbeat_bound_s": ("CLAW_HEARTBEAT_BOUND_S",),
     "drain_s": ("CLAW_DRAIN_S",),
+    "drain_delay_s": ("CLAW_DRAIN_DELAY_S",),
     "key_cache_s": ("CLAW_KEY_CACHE_S",),
     "relay_retain_s": ("CLAW_RELAY_RETAIN_S",),
     "redis_outage_s": ("CLAW_REDIS_OUTAGE_S",),
@@ -233,6 +235,7 @@ _ORDERED: Final = (
     ("max_body_mib", 2, "max_waiting_mib"),
 )
 """Settings of which the second must be so many times the first: one late heartbeat, say, is no death."""
+_MAY_BE_ZERO: Final = frozenset({"monthly_budget_usd", "drain_delay_s"})
 _PREFIX: Final = "CLAW_"
 _OTHER_VARIABLES: Final = ("CLAW_DATA_DIR", "CLAW_ENCRYPTION_KEY")
 """With our prefix, and no fields of `Settings`."""
@@ -433,7 +436,7 @@ def _parsed(field: str, name: str, text: str) -> object:
     if kind == "int":
         return as_number(int, name, text, low=0 if field == "port" else 1)
     if kind.startswith("float"):
-        return as_number(float, name, text, low=0 if field == "monthly_budget_usd" else 0.001)
+        return as_number(float, name, text, low=0 if field in _MAY_BE_ZERO else 0.001)
     if kind == "bool":
         return as_truth(name, text)
     if field == "ollama_url":

@@ -65,6 +65,7 @@ class Fleet:
             "DATABASE_URL": database_url,
             "PLUGIN_INTERNAL_SECRET": INTERNAL_SECRET,
             "CLAW_DISCOVERY_INTERVAL_S": "0.2",
+            "CLAW_DRAIN_DELAY_S": "0",
             **environment,
         }
 
@@ -81,8 +82,8 @@ class Fleet:
             print(f"--- {process.name}\n{process.log.read_text()[-3000:]}")  # noqa: T201 -- shown where a test fails
 
     async def api(self, **environment: str) -> Process:
-        """Start an api process on a free port."""
-        port = free_port()
+        """Start an api process on a free port, unless CLAW_PORT names one."""
+        port = int(environment.pop("CLAW_PORT", free_port()))
         return self.start("api", ["api"], port, {"CLAW_PORT": str(port), **environment})
 
     async def worker(self, tier: str = "local", **environment: str) -> Process:

@@ -66,7 +66,7 @@ async def _respond(context: RequestContext, endpoint: Endpoint, check: Callable[
     with context.refusals():
         context.body = await read_body(request)
         checked = check(context.body)
-        if parts.draining:
+        if parts.drained:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
         inflight = await context.begin(parts.requests, endpoint, checked)
     if checked.chat is not None and checked.chat.stream:

@@ -120,6 +120,8 @@ class Stack:
 
     def _start_processes(self) -> None:
         environment = {
+            # No load balancer has to notice anything, unless the user says that there is one.
+            "CLAW_DRAIN_DELAY_S": "0",
             **os.environ,
             **self._servers.environment,
             "CLAW_DATA_DIR": str(self._settings.data_dir),
@@ -134,7 +136,7 @@ class Stack:
                 directory=self._directory,
                 environment=environment_for(name.removeprefix("worker-"), environment),
                 # Longer than a process drains, so that SIGKILL is for those that hang.
-                stop_timeout_s=self._settings.drain_s + _STOP_RESERVE_S,
+                stop_timeout_s=self._settings.drain_delay_s + self._settings.drain_s + _STOP_RESERVE_S,
             )
             log = ChildLog(self._settings.data_dir / "log", name, self._terminal)
             child = Child(program, log, self._on_exit)

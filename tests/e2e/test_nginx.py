@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import ssl
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import httpx
@@ -15,6 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from cli.up.ports import free_port
+from tests.balancers import nginx
 from tests.e2e import page
 from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
@@ -29,24 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.xdist_group("scripted"), pytest.mark.debian]
 
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or "nginx"
-_AROUND = """\
-daemon off;
-{user}
-pid {folder}/pid;
-error_log stderr warn;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-{server}
-}}
-"""
-
 
 def server_block(gateway_port: int, port: int, certificate: Path | None) -> str:
     """The page's, with our ports; without a certificate, without TLS."""
@@ -57,35 +37,6 @@ def server_block(gateway_port: int, port: int, certificate: Path | None) -> str:
     return text.replace("/etc/ssl/certs/fullchain.pem", f"{certificate}/fullchain.pem").replace(
         "/etc/ssl/certs/privkey.pem", f"{certificate}/privkey.pem"
     )
-
-
-@asynccontextmanager
-async def nginx(folder: Path, server: str, port: int, eventually: Eventually) -> AsyncIterator[None]:
-    """A running nginx with one server block."""
-    user = "user root;" if os.geteuid() == 0 else ""  # its workers have to reach the folder
-    configuration = folder / "nginx.conf"
-    configuration.write_text(_AROUND.format(user=user, folder=folder, server=server))
-    process = await asyncio.create_subprocess_exec(
-        NGINX, "-e", "stderr", "-p", str(folder), "-c", str(configuration), stderr=asyncio.subprocess.PIPE
-    )
-
-    async def listens() -> bool:
-        assert process.returncode is None, process.stderr and await process.stderr.read()
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            return False
-        writer.close()
-        await writer.wait_closed()
-        return True
-
-    try:
-        await eventually(listens)
-        yield
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
 
 
 async def _certificate(folder: Path) -> ssl.SSLContext:
