@@ -9,7 +9,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -29,6 +29,7 @@ class Program:
     """What to run and how to end it.
 
     `death_signal` is what it gets when the supervisor itself dies. `prepare` runs before every start.
+    `descriptors` stay open in it.
     """
 
     name: str
@@ -40,6 +41,25 @@ class Program:
     stop_timeout_s: float = 10.0
     death_signal: signal.Signals = signal.SIGKILL
     prepare: Callable[[], Awaitable[None]] | None = None
+    descriptors: tuple[int, ...] = ()
+
+
+class Process(Protocol):
+    """A running program, as asyncio's are."""
+
+    @property
+    def pid(self) -> int:
+        """Return its process id, which is that of its session too."""
+
+    async def wait(self) -> int:
+        """Return its exit code once it has ended, negative where a signal ended it."""
+
+    def send_signal(self, signal: int, /) -> None:
+        """Send it a signal.
+
+        Raises:
+            ProcessLookupError: it has ended.
+        """
 
 
 class Child:
@@ -49,15 +69,23 @@ class Child:
         program: what to run.
         log: takes its output.
         on_exit: called at every exit that nobody asked for, before the pause; gets this child.
+        start_process: instead of `spawn`.
     """
 
-    def __init__(self, program: Program, log: ChildLog, on_exit: Callable[[Child], None] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        log: ChildLog,
+        on_exit: Callable[[Child], None] | None = None,
+        start_process: Callable[[Program, int], Awaitable[Process]] | None = None,
+    ) -> None:
+        self._start_process = start_process or spawn
         self.program = program
         self.log = log
         self.exits = 0
         self.last_exit: int | None = None
         self._on_exit = on_exit
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -122,7 +150,7 @@ class Child:
             await self.program.prepare()
         readable, writable = os.pipe()
         try:
-            self._process = await spawn(self.program, writable)
+            self._process = await self._start_process(self.program, writable)
         except BaseException:
             os.close(readable)
             raise
@@ -134,8 +162,8 @@ class Child:
             self._signal(self.program.stop_signal)
         return await self._exit_of(self._process, readable)
 
-    async def _exit_of(self, process: asyncio.subprocess.Process, readable: int) -> int:
-        stream, transport = await _reader(readable)
+    async def _exit_of(self, process: Process, readable: int) -> int:
+        stream, transport = await pipe_reader(readable)
         copying = asyncio.create_task(self.log.copy_from(stream))
         try:
             code = await process.wait()
@@ -169,6 +197,7 @@ async def spawn(program: Program, output: int) -> asyncio.subprocess.Process:
         stderr=output,
         cwd=program.directory,
         env=dict(program.environment),
+        pass_fds=program.descriptors,
         # Ctrl-C goes to the terminal's whole group: in sessions of their own children get only our ordered stop.
         start_new_session=True,
     )
@@ -193,7 +222,8 @@ def describe_exit(code: int | None) -> str:
         return f"was ended by signal {-code}"
 
 
-async def _reader(readable: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+async def pipe_reader(readable: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
+    """Return a reader of a pipe, and what closes it."""
     loop = asyncio.get_running_loop()
     stream = asyncio.StreamReader()
     transport, _ = await loop.connect_read_pipe(

@@ -23,7 +23,7 @@ def main(death_signal: int, parent_pid: int, user: str, *command: str) -> None:
         if user != "-":
             _become(user)
         # After the change of user: that clears the setting.
-        _die_with_parent(death_signal, parent_pid)
+        die_with_parent(death_signal, parent_pid)
         os.execvp(command[0], command)  # noqa: S606 -- no shell is wanted
     except OSError as error:
         sys.stderr.write(f"cannot start {command[0]}: {error}\n")
@@ -38,7 +38,8 @@ def _become(user: str) -> None:
     os.setuid(entry.pw_uid)
 
 
-def _die_with_parent(death_signal: int, parent_pid: int) -> None:
+def die_with_parent(death_signal: int, parent_pid: int) -> None:
+    """Have this process get `death_signal` when its parent dies; ends it if that has died already."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:

@@ -13,12 +13,14 @@ from cli.up.child import Child, Program
 from cli.up.child_log import ChildLog
 from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.servers import Servers
+from cli.up.forks import ForkServer
 from cli.up.gateway import Gateway
 from cli.up.preconditions import StartFailed, check_database, check_space
 from cli.up.running import RunNote, remove_note, write_note
 from cli.up.welcome import FirstQuestion, welcome
 from shared.models.catalogue import AUTO, LOCAL
-from shared.settings import Settings, environment_for
+from shared.setting_values import SettingsError
+from shared.settings import Settings, environment_for, load_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,6 +35,7 @@ _POLL_S: Final = 0.1
 _LIST_POLL_S: Final = 0.5
 _STOP_RESERVE_S: Final = 5.0
 _SHOWN_LOG_LINES: Final = 10
+_PAID_WORKER: Final = ("-m", "workers", "paid")
 
 
 class Stack:
@@ -53,6 +56,7 @@ class Stack:
         self._directory = directory
         self._terminal = terminal
         self._servers = Servers(settings, terminal)
+        self._fork_server = ForkServer(directory, ChildLog(settings.data_dir / "log", "fork-server", terminal))
         self._gateway = Gateway(reachable_url(settings), settings.internal_secret or "")
         self._children: list[Child] = []
         self._is_up = False
@@ -97,6 +101,8 @@ class Stack:
 
     async def _start(self) -> None:
         check_space(self._settings.data_dir)
+        # First: it imports while the servers start.
+        self._fork_server.start()
         if self._servers.embedded:
             with self._terminal.step(f"Starting {self._servers.embedded}"):
                 await self._servers.start()
@@ -130,6 +136,8 @@ class Stack:
             "PYTHONUNBUFFERED": "1",
         }
         for name, command in self._commands.items():
+            if command[1:] == _PAID_WORKER and not _has_paid_api(environment):
+                continue  # it could only wait, for a key that a process cannot be given while it runs
             program = Program(
                 name=name,
                 command=command,
@@ -139,7 +147,7 @@ class Stack:
                 stop_timeout_s=self._settings.drain_delay_s + self._settings.drain_s + _STOP_RESERVE_S,
             )
             log = ChildLog(self._settings.data_dir / "log", name, self._terminal)
-            child = Child(program, log, self._on_exit)
+            child = Child(program, log, self._on_exit, self._fork_server.spawn)
             self._children.append(child)
             child.start()
 
@@ -211,10 +219,19 @@ class Stack:
         # One rank after the other, and the servers last: every process ends with a word to them.
         for rank in sorted(groups):
             await asyncio.gather(*(child.stop(self._hurry) for child in groups[rank]))
+        await self._fork_server.stop()
         await self._servers.stop(self._hurry)
         await self._gateway.aclose()
         remove_note(self._settings.data_dir)
         self._terminal.notice("Stopped.")
+
+
+def _has_paid_api(environment: Mapping[str, str]) -> bool:
+    try:
+        credentials = load_credentials("paid", environment)
+    except SettingsError:
+        return True  # the worker says what is wrong, and ends the start
+    return bool(credentials.api_keys or credentials.paid_apis)
 
 
 def _stop_rank(name: str) -> int:

@@ -132,7 +132,9 @@ class GeminiAccounts:
         try:
             self._rows = await self._store.credentials()
             self._has_rows = True
-        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+        except DatabaseUnavailable:
+            pass  # the database has said so; those that were read last are used
+        except asyncpg.PostgresError as error:
             _log.warning("the stored Gemini accounts cannot be read (%s); going on", type(error).__name__)
 
     def _known(self) -> list[tuple[KnownAccount, str, Quota]]:
