@@ -105,7 +105,7 @@ def _write_line(descriptor: int, number: int) -> None:
 
 
 def run(order: Order) -> None:
-    """Be the process that was ordered."""
+    """Run what was ordered, in place of this program."""
     # Before the environment is changed: the title takes the place of the one at the start.
     setproctitle(" ".join((sys.executable, "-m", order.module, *order.arguments)))
     os.environ.clear()

@@ -39,7 +39,7 @@ def _become(user: str) -> None:
 
 
 def die_with_parent(death_signal: int, parent_pid: int) -> None:
-    """Have this process get `death_signal` when its parent dies; ends it if that has died already."""
+    """Ask for `death_signal` at the death of the parent; end at once if it has died already."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0) != 0:
