@@ -175,8 +175,8 @@ async def running(*, apis: int = 1, workers: int = 1, **environment: str) -> Asy
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as folder:
         directory = Path(folder)
         valkey = EmbeddedValkey(directory)
-        async with valkey as redis_url, EmbeddedPostgres(directory, throwaway=True) as database_url:
-            stack = Stack(directory, redis_url, database_url, pid_of(valkey))
+        async with valkey, EmbeddedPostgres(directory, throwaway=True) as database_url:
+            stack = Stack(directory, valkey.shortest_url, database_url, pid_of(valkey))
             stack.environment |= environment
             try:
                 await stack.start_upstreams()

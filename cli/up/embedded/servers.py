@@ -45,8 +45,8 @@ class Servers:
 
     @property
     def redis_url(self) -> str:
-        """Return that of the Redis or Valkey in use."""
-        return self._settings.redis_url or self.environment["REDIS_URL"]
+        """Return that of the Redis or Valkey in use, as redis-cli takes it."""
+        return self._settings.redis_url or self._valkey.url()
 
     @property
     def database_url(self) -> str:
@@ -79,7 +79,7 @@ class Servers:
             async with asyncio.TaskGroup() as starts:
                 starts.create_task(self._start_model())
                 if self._settings.redis_url is None:
-                    starts.create_task(self._start(self._valkey, "REDIS_URL"))
+                    starts.create_task(self._start_valkey())
                 if self._settings.database_url is None:
                     starts.create_task(self._start(self._postgres, "DATABASE_URL"))
         except ExceptionGroup as failures:
@@ -95,6 +95,10 @@ class Servers:
 
     async def _start(self, server: EmbeddedServer, variable: str) -> None:
         self.environment[variable] = await server.start()
+
+    async def _start_valkey(self) -> None:
+        await self._valkey.start()
+        self.environment["REDIS_URL"] = self._valkey.shortest_url
 
     async def _start_model(self) -> None:
         if self._settings.local_openai_url or self._settings.ollama_url:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from cli.up.child import Program
 from cli.up.embedded.server import EmbeddedServer, ServerFailed
@@ -32,6 +34,10 @@ appendfsync everysec
 save ""
 maxmemory-policy noeviction
 """
+_SOCKET: Final = """\
+unixsocket "{socket}"
+unixsocketperm 700
+"""
 
 
 class EmbeddedValkey(EmbeddedServer):
@@ -43,6 +49,8 @@ class EmbeddedValkey(EmbeddedServer):
         super().__init__(data_dir, terminal=terminal)
         self.port = 0
         self._password = ""
+        self._socket = data_dir.absolute() / "valkey" / "socket"
+        self._has_socket = False
 
     async def program(self) -> Program:
         """Write the configuration file and return what to run.
@@ -58,6 +66,9 @@ class EmbeddedValkey(EmbeddedServer):
         configuration = _CONFIGURATION.format(
             host=LOOPBACK, port=self.port, password=self._password, directory=_quoted(directory)
         )
+        self._has_socket = _can_bind(self._socket)
+        if self._has_socket:
+            configuration += _SOCKET.format(socket=_quoted(self._socket))
         file = directory / "valkey.conf"
         _write_private(file, configuration)
         return Program(
@@ -83,6 +94,26 @@ class EmbeddedValkey(EmbeddedServer):
     def url(self) -> str:
         """Return a redis:// URL of database 0. It names the default user: redis-cli takes an empty name for a name."""
         return f"redis://default:{self._password}@{LOOPBACK}:{self.port}/0"
+
+    @property
+    def shortest_url(self) -> str:
+        """Return the URL that costs least on this machine: of its Unix socket, where it has one.
+
+        redis-cli does not take it, which is why `url` gives the other.
+        """
+        return f"unix://default:{self._password}@{quote(str(self._socket))}?db=0" if self._has_socket else self.url()
+
+
+def _can_bind(path: Path) -> bool:
+    """Return whether a socket can be at `path`: not if that is too long, nor on some shared folders."""
+    path.unlink(missing_ok=True)
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.bind(str(path))
+    except OSError:
+        return False
+    path.unlink()
+    return True
 
 
 def _binary() -> Path:

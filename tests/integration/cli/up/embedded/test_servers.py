@@ -22,6 +22,7 @@ from cli.up.embedded import postgres as embedded_postgres
 from cli.up.embedded.postgres import EmbeddedPostgres
 from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.valkey import EmbeddedValkey
+from shared.redis import client as redis_client
 
 _DEADLINE_S = 120.0
 _IS_ROOT = os.geteuid() == 0
@@ -97,6 +98,28 @@ async def test_valkey_works_in_a_folder_with_a_space_and_quotes(tmp_path: Path) 
     folder.mkdir()
     async with EmbeddedValkey(folder) as url, Redis.from_url(url) as client:
         assert await client.config_get("dir") == {"dir": str(folder / "valkey")}
+
+
+async def test_valkey_has_a_socket_for_this_machine(tmp_path: Path) -> None:
+    """Which costs less than the network does, in any folder; for others it stays where redis-cli finds it."""
+    folder = tmp_path / 'a "b" %c'
+    server = EmbeddedValkey(folder)
+    async with server as url:
+        assert server.shortest_url.startswith("unix://")
+        client = redis_client.connect(server.shortest_url)
+        await client.set("kept", "yes")
+        await redis_client.close(client)
+        async with Redis.from_url(url) as other:
+            assert await other.get("kept") == b"yes"
+            assert await other.config_get("unixsocketperm") == {"unixsocketperm": "700"}
+
+
+async def test_valkey_whose_folder_is_too_long_for_a_socket_has_none(tmp_path: Path) -> None:
+    """The system's limit is 107 bytes."""
+    server = EmbeddedValkey(tmp_path / ("long" * 30))
+    async with server as url, Redis.from_url(url) as client:
+        assert server.shortest_url == url
+        assert await client.ping()
 
 
 async def test_postgres_wants_its_password_and_listens_on_a_private_socket_only(postgres: EmbeddedPostgres) -> None:
