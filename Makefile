@@ -4,8 +4,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := up
 .PHONY: up install test test-long lint lock bench clean
 
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done; echo python3)
+PYTHON ?= $(shell requirements/python.sh)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -19,7 +18,7 @@ install: .venv/run.stamp
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name it: make up PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make up PYTHON=python3.12" >&2; exit 1; }
-	@echo "Making .venv with $$($(PYTHON) -V) ..."
+	@echo "Making .venv with $$($(PYTHON) -V) ..."; requirements/python.sh $(PYTHON)
 	@$(PYTHON) -m venv --clear .venv || { rm -rf .venv; \
 		echo "The virtual environment could not be made. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 

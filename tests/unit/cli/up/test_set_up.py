@@ -1,6 +1,7 @@
 """Ports, the lock of the data dir, the link in ~/.local/bin."""
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from cli.up.link import link_command
 from cli.up.ports import LOOPBACK, free_port, is_free, remembered_port
 from cli.up.running import AlreadyRuns, RunNote, exclusive, read_note, write_note
+from shared.settings import PROJECT_ROOT
 
 
 async def test_a_port_is_remembered_while_it_is_free(tmp_path: Path) -> None:
@@ -115,3 +117,31 @@ def test_an_activated_environment_of_ours_is_no_other_nself(tmp_path: Path) -> N
     command, folder = _command(tmp_path / "tree"), tmp_path / "bin"
 
     assert "has been linked" in link_command(command, folder, f"{command.parent}:{folder}")
+
+
+@pytest.mark.parametrize(
+    ("optimised", "chosen"),
+    [
+        (set(), "python3"),
+        ({"python3.13"}, "python3.13"),
+        ({"python3", "python3.13"}, "python3"),
+        ({"python3.10"}, "python3"),
+    ],
+)
+def test_make_takes_an_optimised_python_where_there_is_one(tmp_path: Path, optimised: set[str], chosen: str) -> None:
+    """Of those that are new enough; else the one that is called python3."""
+    for name in ("python3", "python3.13", "python3.10"):
+        script = tmp_path / name
+        # It answers the two questions that are asked of it: new enough, and how it was built.
+        how_built, new_enough = int(name not in optimised), int(name == "python3.10")
+        script.write_text(f'#!/bin/sh\ncase "$2" in *CONFIG_ARGS*) exit {how_built};; *) exit {new_enough};; esac\n')
+        script.chmod(0o755)
+    found = subprocess.run(
+        ["/bin/sh", str(PROJECT_ROOT / "requirements" / "python.sh")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout.split() == [chosen]
