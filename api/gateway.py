@@ -14,6 +14,7 @@ from api.accounting.budget import Budget
 from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
+from api.prompt.additions import Additions
 from api.relay.receiver import RelayReceiver
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
@@ -61,8 +62,16 @@ class Gateway:
         self.relay = RelayReceiver(
             settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )
+        self.additions = Additions()
         self.requests = RequestServices(
-            settings, self.redis, self.api_id.hex(), self.router, self.relay, self.usage_log, self.spawn
+            settings,
+            self.redis,
+            self.api_id.hex(),
+            self.router,
+            self.relay,
+            self.usage_log,
+            self.additions,
+            self.spawn,
         )
         self.draining = False
         self.drained = False

@@ -32,10 +32,19 @@ class Target(msgspec.Struct, frozen=True):
     model: str
 
 
+class AddedText(msgspec.Struct, frozen=True):
+    """A text that the gateway puts before a client's messages: where it is from, and about how many tokens it has."""
+
+    source: Literal["app", "system_prompt", "admin"]
+    text: str
+    tokens: int
+
+
 class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One attempt of a request before its place is chosen. Times are milliseconds since 1970.
 
-    `request_id` and `api_id` are hex digits; `body` is the client's own JSON. `patient_until_ms` bounds the wait for a
+    `request_id` and `api_id` are hex digits; `body` is the client's own JSON, and `added` what the gateway puts before
+    its messages. `patient_until_ms` bounds the wait for a
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up.
     """
@@ -51,7 +60,18 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     expires_ms: int
     patient_until_ms: int = 0
     earlier_cost_usd: float = 0.0
+    added: tuple[AddedText, ...] = ()
     body: msgspec.Raw
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how large its texts are: the body, and what is added."""
+        return len(self.body) + sum(len(each.text.encode()) for each in self.added)
+
+    @property
+    def added_tokens(self) -> int:
+        """Return about how many tokens the gateway put before the client's."""
+        return sum(each.tokens for each in self.added)
 
     def after(self, cost_usd: float) -> Self:
         """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""

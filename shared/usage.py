@@ -63,6 +63,8 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     wait_ms: int | None = None
     first_token_ms: int | None = None
     duration_ms: int = 0
+    added_tokens: int = 0
+    """About how many of the prompt's tokens the gateway put before the client's messages."""
     count: int = 1
     """How many requests the row stands for: more than one where a key was refused more often than has rows."""
 
@@ -77,6 +79,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             admitted_ms=job.admitted_ms,
             stream=job.stream,
             cost_usd=job.earlier_cost_usd,
+            added_tokens=job.added_tokens,
         )
 
 

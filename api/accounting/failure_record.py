@@ -9,7 +9,7 @@ import msgspec
 
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai.prompt_size import estimate_prompt_tokens
-from shared.openai.request import decode_chat
+from shared.openai.request import ChatRequest
 from shared.types import JobDraft, Usage
 from shared.usage import NOTHING_SERVED, Counted, Times, UsageRecord, completed
 
@@ -55,7 +55,7 @@ def ended(
 def _prompt_tokens(draft: JobDraft) -> int:
     if draft.endpoint == "embeddings":
         return estimate_embedding_tokens(decode_embeddings(draft.body))
-    return estimate_prompt_tokens(decode_chat(draft.body))
+    return estimate_prompt_tokens(ChatRequest(draft.body, draft.added).body)
 
 
 def _ms_between(began_at: float, moment: float | None) -> int | None:

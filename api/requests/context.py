@@ -108,11 +108,12 @@ class RequestContext:
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
+        added = await services.additions.of(request.scope["headers"]) if body is not None else ()
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
-            prompt_tokens=checked.prompt_tokens,
-            most_prompt=most_prompt(len(self.body), body) if limits.is_limited else MostPrompt(0),
+            prompt_tokens=checked.prompt_tokens + sum(each.tokens for each in added),
+            most_prompt=most_prompt(len(self.body), body, added) if limits.is_limited else MostPrompt(0),
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},
@@ -139,6 +140,7 @@ class RequestContext:
             patient_until_ms=0
             if max_wait_s is None
             else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
+            added=added,
             body=msgspec.Raw(self.body),
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.accounting.usage_log import UsageLogWriter
+    from api.prompt.additions import Additions
     from api.relay.receiver import RelayReceiver
     from api.routing.router import Router
     from shared.settings import Settings
@@ -27,6 +28,7 @@ class RequestServices:
         router: says where requests may go.
         relay: brings what workers send.
         usage_log: closes them in the usage log.
+        additions: says what is put before their messages.
         spawn: does something beside them, and waits for it before the process ends.
     """
 
@@ -36,4 +38,5 @@ class RequestServices:
     router: Router
     relay: RelayReceiver
     usage_log: UsageLogWriter
+    additions: Additions
     spawn: Callable[[Coroutine[Any, Any, None], str], None]

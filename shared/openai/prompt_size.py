@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
     from shared.openai.messages import Message
     from shared.openai.request import ChatBody
+    from shared.types import AddedText
 
 CHARS_PER_TOKEN: Final = 4
 TOOL_PROMPT_TOKENS: Final = 1_000
 """What upstreams write into a prompt of their own for tools or a form of the reply: Anthropic up to 804 tokens."""
+ADDED_BYTES: Final = 16
+"""More than what stands around a text that is put before a client's messages: a role, line ends."""
 MOST_CONTEXT: Final = 2_000_000
 """No model's context is longer, in tokens."""
 _MEDIA: Final = (ImagePart, AudioPart, FilePart)
@@ -92,7 +95,7 @@ def count_media(body: ChatBody) -> int:
     return sum(isinstance(part, _MEDIA) for message in body.messages for part in _parts(message))
 
 
-def most_prompt(size: int, body: ChatBody | None) -> MostPrompt:
+def most_prompt(size: int, body: ChatBody | None, added: Sequence[AddedText] = ()) -> MostPrompt:
     """Return how much a request can send at the most, for budgets.
 
     No token is less than a byte, whatever the tokenizer, and JSON writes no character in fewer bytes than UTF-8. Of a
@@ -101,7 +104,9 @@ def most_prompt(size: int, body: ChatBody | None) -> MostPrompt:
     Args:
         size: of the client's own body, in bytes.
         body: what it says, for chat; the data of images in it is no text.
+        added: what the gateway puts before its messages.
     """
+    size += sum(len(each.text.encode()) + ADDED_BYTES for each in added)
     if body is None:
         return MostPrompt(size)
     images = 0

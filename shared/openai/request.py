@@ -6,16 +6,18 @@ Source of the shapes: OpenAI's OpenAPI document, schema CreateChatCompletionRequ
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from shared.errors import InvalidRequest
+from shared.errors import GatewayError, InvalidRequest
+from shared.openai.added import joined, name_clients_places, put_first, put_first_in_json
 from shared.openai.history import MENDABLE, completed
 from shared.openai.messages import AssistantMessage, Message
-from shared.types import MOST_NAME_CHARS, ModelName, Name
+from shared.types import MOST_NAME_CHARS, AddedText, ModelName, Name
 
 T = TypeVar("T")
 
@@ -138,10 +140,17 @@ _chat_decoder = msgspec.json.Decoder(ChatBody)
 
 
 class ChatRequest:
-    """A chat request in both of its forms: the client's own bytes, and the fields we know."""
+    """A chat request: what the client said, with what the gateway puts before its messages.
 
-    def __init__(self, raw: bytes | msgspec.Raw) -> None:
+    Args:
+        raw: the client's own bytes, without what is added.
+        added: what is put first (`shared/openai/added.py`); in `body` and in `fields` it stands in its place.
+    """
+
+    def __init__(self, raw: bytes | msgspec.Raw, added: Sequence[AddedText] = ()) -> None:
         self.raw = raw
+        self._added = joined(added)
+        self._more_messages = 0
 
     @cached_property
     def body(self) -> ChatBody:
@@ -150,12 +159,25 @@ class ChatRequest:
         Raises:
             InvalidRequest: the body is not a chat request; `param` names the field.
         """
-        return decode_chat(self.raw)
+        body = decode_chat(self.raw)
+        if self._added:
+            of_client = len(body.messages)
+            body.messages = put_first(self._added, body.messages)
+            self._more_messages = len(body.messages) - of_client
+        return body
 
     @cached_property
     def fields(self) -> dict[str, Any]:
         """Return every field as the client sent it, also those that OpenAI does not name."""
-        return completed(msgspec.json.decode(self.raw))
+        fields = completed(msgspec.json.decode(self.raw))
+        if self._added:
+            fields["messages"] = put_first_in_json(self._added, fields["messages"])
+        return fields
+
+    def name_clients_places(self, error: GatewayError) -> None:
+        """Let an error about `body` or `fields` name the client's messages by the client's own numbers."""
+        if self._more_messages:
+            name_clients_places(error)
 
     def without(self, *names: str) -> ChatRequest:
         """Return the same request without these fields."""

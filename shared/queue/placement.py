@@ -136,7 +136,8 @@ async def place(
     """
     name = job_id(draft.request_id, draft.attempt)
     targets = [candidate.target for candidate in candidates]
-    is_large = len(draft.body) > LARGE_BYTES
+    size = draft.size_bytes
+    is_large = size > LARGE_BYTES
     last = _last(candidates) if mode is Mode.ADD else [False] * len(targets)
     limits = options.limits
     # Redis refuses a life of 0, which is what a request has left that waited to the end.
@@ -156,7 +157,7 @@ async def place(
         "" if limits.key_nano_usd is None else limits.key_nano_usd,
         options.shortened,
         "now" if options.must_begin else "",
-        len(draft.body) if is_large else 0,
+        size if is_large else 0,
         options.most_waiting_bytes,
         options.most_waiting_bytes // 2,
     ]

@@ -69,7 +69,7 @@ class Attempt:
         self._accounts = accounts
         self._stream = stream
         self._settings = settings
-        self._request = ChatRequest(job.body)
+        self._request = ChatRequest(job.body, job.added)
         self._bounds = Bounds(job, self._request, settings)
         self._task: asyncio.Task[None] | None = None
         self._has_account = False

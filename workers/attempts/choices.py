@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shared.errors import GatewayError
 from shared.models.abilities import makes_one_choice
 from shared.process.tasks import end_all
 from shared.types import Delta, Event, Usage
@@ -46,8 +47,12 @@ async def answer(
         started = _several(provider, request.without("n"), model, count)
     else:
         started = provider.stream(request, model)
-    async with started as batches:
-        yield _one_call(batches) if body.parallel_tool_calls is False else batches
+    try:
+        async with started as batches:
+            yield _one_call(batches) if body.parallel_tool_calls is False else batches
+    except GatewayError as error:
+        request.name_clients_places(error)
+        raise
 
 
 @asynccontextmanager

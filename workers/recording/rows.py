@@ -47,6 +47,7 @@ class UsageRow(NamedTuple):
     duration_ms: int
     admitted_at: datetime
     stands_for: int
+    added_tokens: int
 
 
 def from_json(raw: bytes) -> UsageRow:
@@ -91,6 +92,7 @@ def from_record(record: UsageRecord) -> UsageRow:
         duration_ms=record.duration_ms,
         admitted_at=admitted_at,
         stands_for=record.count,
+        added_tokens=record.added_tokens,
     )
 
 

@@ -1,0 +1,1 @@
+"""What is put before a client's messages."""
