@@ -15,6 +15,7 @@ from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
 from api.endpoints.manage.keys import change_key, create_key, list_keys, revoke_key
 from api.endpoints.manage.ollama_models import install_model, list_local_models, remove_model
 from api.endpoints.manage.routing import change_routing, show_routing
+from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
 from api.endpoints.models import list_models, retrieve_model
 from api.gateway import EXTENSION, Gateway
@@ -47,6 +48,7 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
     ("GET", "/claw/v1/usage", list_usage),
     ("GET", "/claw/v1/budget", show_budget),
+    ("GET", "/claw/v1/models/unsupported", list_unsupported),
     ("GET", "/ai/gemini/accounts", list_accounts),
     ("POST", "/ai/gemini/accounts", add_account),
     ("PATCH", "/ai/gemini/accounts/<name>", change_account),

@@ -1,4 +1,4 @@
-"""`nself claw models`: the models of one's own Ollama servers, over the management API."""
+"""`nself claw models`: the models of one's own Ollama servers, and what models refuse, over the management API."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from rich.filesize import decimal
 
 from cli.api_client import ai_url, call
+from cli.cells import seconds
 from cli.options import as_json
 from cli.pull_watch import explained, follow_pull
 from cli.tables import print_json, print_table
@@ -108,6 +109,22 @@ def remove_model(*, model: str, host: str | None, as_json: bool) -> None:
         print_json(answer)
         return
     click.echo(f"{answer['removed']} is removed from {', '.join(answer['hosts'])}.")
+
+
+@models_group.command("unsupported")
+@as_json
+def show_unsupported(*, as_json: bool) -> None:
+    """Show what models of any tier have lately refused, and so are not asked for during an hour."""
+    answer = call("GET", "/claw/v1/models/unsupported")
+    if as_json:
+        print_json(answer)
+        return
+    columns = ("tier", "backend", "model", "parameter")
+    rows = [(*(one[column] for column in columns), seconds(one["until"])) for one in answer["data"]]
+    if rows:
+        print_table(("Tier", "Backend", "Model", "Parameter", "Until"), rows)
+    else:
+        click.echo("No model has lately refused a parameter.")
 
 
 def _overview(host: str | None) -> dict[str, Any]:

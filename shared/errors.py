@@ -5,7 +5,7 @@
         InvalidRequest 400       ContextTooLong 400      ModelNotConfigured 400   Unauthenticated 401
         ModelNotAllowed 403      UnknownModel 404        NotFound 404             MethodNotAllowed 405
         BodyTooLarge 413         RateLimited 429         BudgetSpent 429          Unsupported 400
-        Conflict 409
+        ParameterUnsupported 400 Conflict 409
       UpstreamError              the model's server failed: its class says what follows for it
         Throttled 429            Rejected 502            Unavailable 502          FirstTokenTimeout 504
         Malformed 502            StreamBroken 502         ModelMissing 404         ModelDenied 404
@@ -120,6 +120,10 @@ class Unsupported(InvalidRequest):
     """This model cannot do what a parameter asks for; another tier's may."""
 
     fails_over = True
+
+
+class ParameterUnsupported(Unsupported):
+    """An upstream says, by a structured code, that its model does not take a parameter of OpenAI's, or this value."""
 
 
 class ContextTooLong(CallerError):

@@ -5,6 +5,7 @@ Small frozen structs; those that are sent are encoded by msgspec.
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
@@ -190,7 +191,8 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     A worker that is ending has no slots. `service_ms` is how long an attempt lately took, and
     `ms_per_token` that by tokens of its answer; 0 while that is not known.
     `closed_ms` says until when (milliseconds since 1970) no account can serve a model, `""` standing for every model:
-    then another backend is chosen where there is one.
+    then another backend is chosen where there is one. `unsupported_ms` says until when which models are taken not to be
+    able to do what, by model and in the words of `cannot`.
     """
 
     tier: Tier
@@ -201,6 +203,14 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     service_ms: int = 0
     closed_ms: dict[str, int] = {}
     ms_per_token: float = 0.0
+    unsupported_ms: dict[str, dict[str, int]] = {}
+
+    def unsupported(self, model: str) -> tuple[str, ...]:
+        """Return what attempts have lately shown that a model here cannot do."""
+        if not self.unsupported_ms:
+            return ()
+        now_ms = time.time() * 1000
+        return tuple(word for word, until in self.unsupported_ms.get(model, {}).items() if until > now_ms)
 
 
 class Announcement(msgspec.Struct, frozen=True):

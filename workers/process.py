@@ -126,7 +126,7 @@ class WorkerProcess:
             # Redis lost its last second and gave the job out again, or the first run's end is not acknowledged yet.
             if key in sender.streams:
                 return
-            attempt = Attempt(job, backend.accounts, sender.open(key), self._settings, backend.queue)
+            attempt = Attempt(job, backend, sender.open(key), self._settings)
             self._attempts[key] = attempt
             try:
                 await attempt.run()

@@ -10,6 +10,7 @@ from api.routing.offers import price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, takes_tools_elsewhere, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
+from shared.models.refused_parameters import lacking
 from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
 from shared.types import Endpoint, Target
@@ -76,7 +77,7 @@ class Eligibility:
             target=Target(backend.tier, backend.queue, model.id),
             rank=TOO_LONG if length is not None and request.prompt_tokens > length else 0,
             extra_ms=LOAD_MS if is_cold else 0,
-            cost_nano_usd=self._most_nano_usd(request, backend.provider, model)
+            cost_nano_usd=self._most_nano_usd(request, backend, model)
             if backend.tier == "paid" and request.limits.is_limited
             else 0,
         )
@@ -109,12 +110,15 @@ class Eligibility:
         """Return the parameters of a request that are left out where a model serves it."""
         if backend.tier == "local":
             offered = next((offer for offer in backend.models if offer.id == model), None)
-            return omitted(body, backend.provider, offered.cannot if offered else ())
-        return omitted(body, backend.provider, self._catalogue.entry(model).lacks(body.reasoning_effort))
+            cannot = offered.cannot if offered else ()
+        else:
+            cannot = self._catalogue.entry(model).lacks(body.reasoning_effort)
+        return omitted(body, backend.provider, (*cannot, *backend.unsupported(model)))
 
     def _unmet(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         entry = ModelEntry() if backend.tier == "local" else self._catalogue.entry(model.id)
         cannot = (*model.cannot, *(word for word in entry.lacks(request.effort) if word not in model.can))
+        cannot += lacking(backend.unsupported(model.id))
         param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
         if param is None:
             return None
@@ -127,10 +131,11 @@ class Eligibility:
             return model.context_length
         return self._catalogue.entry(model.id).context_length
 
-    def _most_nano_usd(self, request: RoutingRequest, provider: str, model: LocalModel) -> int:
+    def _most_nano_usd(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> int:
         """Return what the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
         entry, output = self._catalogue.entry(model.id), 0
-        calls = request.choices if makes_one_choice(provider, entry.lacks(request.effort)) else 1
+        cannot = (*entry.lacks(request.effort), *backend.unsupported(model.id))
+        calls = request.choices if makes_one_choice(backend.provider, cannot) else 1
         context = max(model.context_length or 0, entry.context_length or 0) or MOST_CONTEXT
         if request.endpoint == "chat":
             # A request that names no limit gets the model's own, which its API may state otherwise than the catalogue.

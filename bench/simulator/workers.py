@@ -19,6 +19,7 @@ from workers.accounts.outcome import Refusal
 from workers.accounts.slots import AdaptiveSlots
 from workers.accounts.state import AccountStateStore, Candidate, Reservation
 from workers.backends.backend import Backend
+from workers.backends.unsupported import UnsupportedParameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +68,10 @@ class Worker:
         self.slots = AdaptiveSlots()
         source = cast("ModelSource", _Named(upstream.provider))
         accounts = cast("Accounts", self)  # as far as an announcement goes
-        self._backend = Backend(upstream.tier, source, upstream.name, upstream.slots, accounts=accounts)
+        unsupported = UnsupportedParameters(redis, upstream.queue)
+        self._backend = Backend(
+            upstream.tier, source, upstream.name, upstream.slots, accounts=accounts, unsupported=unsupported
+        )
         self._backend.models = _models(site, upstream)
 
     def closed_ms(self) -> dict[str, int]:

@@ -14,6 +14,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from shared.errors import Unsupported
+from shared.models.parameters import VALUES, WITHOUT_EFFECT
 from shared.models.providers import lacks_of
 from shared.openai.messages import AssistantMessage, AudioPart, CustomToolCall, FilePart, ImagePart, Message, TextPart
 from shared.openai.request import ChatBody, CustomTool, TextFormat
@@ -21,7 +22,7 @@ from shared.openai.request import ChatBody, CustomTool, TextFormat
 Needs = dict[str, str]
 """Each ability that a request needs, with the parameter that asks for it in OpenAI's notation, first things first."""
 
-EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+EFFORTS: Final = VALUES["reasoning_effort"]
 GEMINI_AUDIO: Final = frozenset({"wav", "mp3", "aiff", "aac", "ogg", "flac"})
 GEMINI_CHOICES: Final = 8
 GEMINI_TIERS: Final = frozenset({"auto", "default", "standard", "flex", "priority"})
@@ -43,6 +44,22 @@ def _stops(stop: str | list[str]) -> tuple[str, ...]:
     return _abilities(stop=bool(stops), blank_stop=not all(one.strip() for one in stops))
 
 
+def of_value(parameter: str, value: str) -> str:
+    """Return the ability to take one value of a parameter that has a few words only."""
+    return f"{parameter}={value}"
+
+
+def _tier(tier: str) -> tuple[str, ...]:
+    if tier in {"auto", "default"}:
+        return ()
+    return (*_abilities(service_tier=True, rare_service_tier=tier not in GEMINI_TIERS), of_value("service_tier", tier))
+
+
+def _effort(effort: str) -> tuple[str, ...]:
+    named = _abilities(reasoning_effort=effort != "none", rare_effort=effort not in EFFORTS)
+    return (*named, of_value("reasoning_effort", effort))
+
+
 _PARAMETERS: Final[dict[str, Callable[[Any], tuple[str, ...]]]] = {
     "n": lambda n: _abilities(n=n > 1, many_choices=n > GEMINI_CHOICES),
     "seed": lambda seed: ("seed",) if seed in _INT32 else ("seed", "wide_seed"),
@@ -60,11 +77,9 @@ _PARAMETERS: Final[dict[str, Callable[[Any], tuple[str, ...]]]] = {
     "moderation": lambda _: ("moderation",),
     "prediction": lambda _: ("prediction",),
     "web_search_options": lambda _: ("web_search_options",),
-    "verbosity": lambda _: ("verbosity",),
-    "service_tier": lambda tier: _abilities(
-        service_tier=tier not in {"auto", "default"}, rare_service_tier=tier not in GEMINI_TIERS
-    ),
-    "reasoning_effort": lambda effort: _abilities(reasoning_effort=effort != "none", rare_effort=effort not in EFFORTS),
+    "verbosity": lambda value: ("verbosity", of_value("verbosity", value)),
+    "service_tier": _tier,
+    "reasoning_effort": _effort,
     "response_format": lambda wanted: _abilities(response_format=not isinstance(wanted, TextFormat)),
 }
 """The abilities that a parameter's value needs. A value that means the default needs none."""
@@ -147,6 +162,7 @@ def omitted(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> tupl
     if "logprobs" in lacks:
         # `false` and 0 ask for nothing, but where the parameter is unknown even they are refused.
         found += [name for name in ("logprobs", "top_logprobs") if getattr(body, name) in (False, 0)]
+    found += [name for name in sorted(WITHOUT_EFFECT.intersection(cannot)) if getattr(body, name) is not None]
     return tuple(found)
 
 

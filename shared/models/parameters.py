@@ -112,6 +112,20 @@ OWN_FIELDS: Final[dict[str, frozenset[str]]] = {
     "ollama": frozenset({"keep_alive", "think", "options"}),
 }
 """The upstreams' own fields, passed on as they are. Ollama's sampling options besides."""
+SHAPES: Final = frozenset({"messages[].role", "messages[].content[].type", "tools[].type"})
+"""What tells objects from each other: no field by itself."""
+VALUES: Final[dict[str, tuple[str, ...]]] = {
+    "reasoning_effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
+    "service_tier": ("auto", "default", "flex", "scale", "priority", "fast"),
+    "verbosity": ("low", "medium", "high"),
+    "prompt_cache_retention": ("in_memory", "24h"),
+}
+"""The values of the fields that have a few words only, as OpenAI's document names them."""
+WITHOUT_EFFECT: Final = frozenset({
+    "metadata", "modalities", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "safety_identifier", "store", "user",
+})  # fmt: skip
+"""Fields that an answer is the same without: left out where a model does not take them."""
 _BY_VALUE: Final = frozenset({"audio", "top_logprobs"})
 """Fields that are refused by an ability of another name."""
 

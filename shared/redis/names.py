@@ -196,6 +196,14 @@ def closed_key(queue: str) -> str:
     return "claw:account:closed:" + queue
 
 
+def unsupported_key(queue: str) -> str:
+    """Name the sorted set of what a backend's models refused as unsupported, by the millisecond up to which it holds.
+
+    Each is a model, a parameter or one value of it, and digests of the key and the value that met it, on a line each.
+    """
+    return "claw:unsupported:" + queue
+
+
 def probing_key(account: str) -> str:
     """Name the key held by the worker that asks whether a refused credential is good again."""
     return f"claw:account:{account}:probing"

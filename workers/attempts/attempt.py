@@ -22,6 +22,7 @@ from shared.errors import (
     GatewayError,
     InternalFault,
     Malformed,
+    ParameterUnsupported,
     Rejected,
     StreamBroken,
     Superseded,
@@ -29,7 +30,7 @@ from shared.errors import (
     UpstreamError,
 )
 from shared.ids import completion_id, job_id
-from shared.openai.reply import ChunkEncoder, CompletionFold
+from shared.models.refused_parameters import adapted
 from shared.openai.request import ChatRequest
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Target, Usage
@@ -37,6 +38,7 @@ from shared.usage import Closes, Closing, Times, UsageRecord, completed
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer
 from workers.attempts.embedding import embed
+from workers.attempts.form import form_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
 from workers.relay.outgoing import OutgoingStream
@@ -44,9 +46,10 @@ from workers.relay.outgoing import OutgoingStream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from shared.openai.reply import ChunkEncoder, CompletionFold
     from shared.settings import Settings
     from workers.accounts.account import Lease
-    from workers.accounts.pool import Accounts
+    from workers.backends.backend import Backend
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
@@ -57,16 +60,14 @@ class Attempt:
 
     Args:
         job: what to do.
-        accounts: those of the upstream that does it.
+        backend: the upstream that does it.
         stream: where its frames go.
         settings: the bounds on waiting.
-        queue: where the job was claimed.
     """
 
-    def __init__(self, job: Job, accounts: Accounts, stream: OutgoingStream, settings: Settings, queue: str) -> None:
+    def __init__(self, job: Job, backend: Backend, stream: OutgoingStream, settings: Settings) -> None:
         self.job = job
-        self._queue = queue
-        self._accounts = accounts
+        self._queue, self._accounts, self._unsupported = backend.queue, backend.accounts, backend.unsupported
         self._stream = stream
         self._settings = settings
         self._request = ChatRequest(job.body, job.added)
@@ -131,6 +132,9 @@ class Attempt:
             self._has_account, self._count = False, TokenCount(self.job, self._request)
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
+            except ParameterUnsupported as refusal:
+                judged = self._unsupported.judged(refusal, self._request, self.job.model, self.job.key_id or "")
+                raise await judged from None
             except UpstreamError as refusal:
                 may_wait = self.job.is_last and self._has_account and self._first_ms is None and loop.time() < due
                 if not (may_wait and self._accounts.may_ask_again(refusal)):
@@ -164,26 +168,18 @@ class Attempt:
         await self._push_body(body, 0)
 
     async def _relay(self, due: float) -> None:
-        created = self.job.admitted_ms // 1000
         asked = self._request.body
-        if self.job.stream:
-            self._encoder = ChunkEncoder(
-                completion_id(self.job.request_id),
-                created,
-                self.job.model,
-                include_usage=asked.wants_usage,
-                legacy_calls=asked.has_legacy_calls,
-            )
-        else:
-            self._fold = CompletionFold(legacy_calls=asked.has_legacy_calls)
-        cannot = self._settings.catalogue.entry(self.job.model).lacks(asked.reasoning_effort)
+        self._encoder, self._fold = form_of(self.job, asked)
+        refused = self._unsupported.refused(self.job.model)
+        cannot = (*self._settings.catalogue.entry(self.job.model).lacks(asked.reasoning_effort), *refused)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
-                    async with answer(lease.provider, self._request, self.job.model, cannot) as batches:
+                    request = adapted(self._request, lease.provider.name, refused)
+                    async with answer(lease.provider, request, self.job.model, cannot) as batches:
                         self._count.is_open = True
                         async for batch in batches:
                             may_wait = self._take(batch)
@@ -197,7 +193,7 @@ class Attempt:
                 raise self._timed_out() from None
             if self._first_ms is None:
                 raise Malformed("The model server sent an empty answer.")
-        await self._finish(created)
+        await self._finish()
 
     def _take(self, batch: Sequence[Event]) -> bool:
         """Relay a batch; return whether the next may be read a moment later: not after the first or near the end."""
@@ -225,13 +221,14 @@ class Attempt:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
         return said and not is_first and not ends
 
-    async def _finish(self, created: int) -> None:
+    async def _finish(self) -> None:
         await self._count.settle()
         usage = self._count.counted().usage
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
-            body = self._fold.body(completion_id(self.job.request_id), created, self.job.model, usage)
+            job = self.job
+            body = self._fold.body(completion_id(job.request_id), job.admitted_ms // 1000, job.model, usage)
             await self._push_body(body, self._count.pieces)
 
     async def _push_body(self, body: bytes, tokens: int) -> None:

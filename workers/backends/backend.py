@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from workers.accounts.pool import Accounts
+    from workers.backends.unsupported import UnsupportedParameters
 
 _log = logging.getLogger(__name__)
 NEWEST_WEIGHT: Final = 0.1
@@ -58,6 +59,7 @@ class Backend:
         name: tells the upstream from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
         accounts: what attempts are made with.
+        unsupported: what its models have refused.
         account_source: changes the accounts while the backend runs.
     """
 
@@ -69,6 +71,7 @@ class Backend:
         slots: int,
         *,
         accounts: Accounts,
+        unsupported: UnsupportedParameters,
         account_source: AccountSource | None = None,
     ) -> None:
         self.tier = tier
@@ -76,6 +79,7 @@ class Backend:
         self.queue = queue_name(tier, name)
         accounts.slots.configure(slots)
         self.accounts = accounts
+        self.unsupported = unsupported
         self._account_source = account_source
         self.models: tuple[LocalModel, ...] = ()
         self._reachable: bool | None = None
@@ -126,7 +130,15 @@ class Backend:
         ms_per_token = float(f"{self._answer_ms / self._answer_tokens:.2g}") if self._answer_tokens else 0.0
         closed_ms = self.accounts.closed_ms()
         return BackendInfo(
-            self.tier, self.provider.name, self.queue, self.slots, self.models, service_ms, closed_ms, ms_per_token
+            self.tier,
+            self.provider.name,
+            self.queue,
+            self.slots,
+            self.models,
+            service_ms,
+            closed_ms,
+            ms_per_token,
+            self.unsupported.until_ms(),
         )
 
     async def discover(self) -> bool:
@@ -175,6 +187,7 @@ class Backend:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._discovery.run())
             group.create_task(self.accounts.follow(on_change))
+            group.create_task(self.unsupported.follow(on_change))
             if self._account_source is not None:
                 group.create_task(self._account_source.follow(other_accounts))
 

@@ -19,6 +19,7 @@ from workers.accounts.gemini import GeminiAccounts
 from workers.accounts.pool import Accounts
 from workers.accounts.state import AccountStateStore
 from workers.backends.backend import Backend
+from workers.backends.unsupported import UnsupportedParameters
 from workers.providers.base import Connect, Connection, ForAccount, Site
 from workers.providers.images.fetch import ImageFetcher
 from workers.providers.tool_call_state import RedisToolCallState
@@ -61,8 +62,9 @@ def _with_one_account(connection: Connection, site: Site, redis: Redis) -> Backe
     provider, name, slots, credential, own_tier = connection
     tier = own_tier or site.tier
     account = Account(f"{tier}:{name}", provider, fingerprint=fingerprint(credential or ""))
-    accounts = Accounts(_state(site, queue_name(tier, name), redis), [account])
-    return Backend(tier, provider, name, slots, accounts=accounts)
+    queue = queue_name(tier, name)
+    accounts = Accounts(_state(site, queue, redis), [account])
+    return Backend(tier, provider, name, slots, accounts=accounts, unsupported=UnsupportedParameters(redis, queue))
 
 
 def _with_accounts(
@@ -70,12 +72,21 @@ def _with_accounts(
 ) -> Backend:
     """Build a backend that is always there, since accounts may be added later; not offered while there is none."""
     slots = site.settings.gemini_slots
-    state = _state(site, queue_name(site.tier, row.name), redis, is_counted=True)
+    queue = queue_name(site.tier, row.name)
+    state = _state(site, queue, redis, is_counted=True)
     # Half as many as the slots may wait beside those that run: a minute's quota is back soon.
     accounts = Accounts(state, catalogue=site.settings.catalogue, most_waiting=slots // 2)
     stored = None if database is None else GeminiAccountStore(database)
     source = GeminiAccounts(accounts, site.credentials, stored, redis, provider_for=partial(for_account, site))
-    return Backend(site.tier, source, source.name, slots, accounts=accounts, account_source=source)
+    return Backend(
+        site.tier,
+        source,
+        source.name,
+        slots,
+        accounts=accounts,
+        unsupported=UnsupportedParameters(redis, queue),
+        account_source=source,
+    )
 
 
 def _state(site: Site, queue: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:

@@ -92,11 +92,38 @@ def _properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
     return found
 
 
+def request_values(document: dict[str, Any]) -> dict[str, list[str]]:
+    """The values of a chat request's own fields that take nothing but a few words."""
+    schemas = document["components"]["schemas"]
+    fields: dict[str, Any] = {}
+    for part in schemas["CreateChatCompletionRequest"]["allOf"]:
+        fields |= _own_properties(part, schemas)
+    return {name: values for name, field in sorted(fields.items()) if (values := _words(field, schemas))}
+
+
+def _own_properties(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        schema = schemas[schema["$ref"].removeprefix(_REF)]
+    found = dict(schema.get("properties", {}))
+    for part in schema.get("allOf", ()):
+        found |= _own_properties(part, schemas)
+    return found
+
+
+def _words(field: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
+    if "$ref" in field:
+        field = schemas[field["$ref"].removeprefix(_REF)]
+    options = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
+    return sorted(options[0].get("enum", ())) if len(options) == 1 else []
+
+
 def main() -> None:
     """Write each schema beside this file, and the fields of a request."""
     document = json.loads(Path(sys.argv[1]).read_text())
     fields = json.dumps(request_fields(document), indent=2)
     Path(__file__).with_name("request_fields.json").write_text(fields + "\n")
+    values = json.dumps(request_values(document), indent=2)
+    Path(__file__).with_name("request_values.json").write_text(values + "\n")
     for name in NAMES:
         text = json.dumps(extract(document, name), indent=2, sort_keys=True)
         Path(__file__).with_name(f"{name}.json").write_text(text + "\n")

@@ -15,7 +15,16 @@ from typing import Any, Final
 
 import msgspec
 
-from shared.errors import GatewayError, Malformed, Rejected, StreamBroken, Unavailable, Unsupported, classify
+from shared.errors import (
+    GatewayError,
+    Malformed,
+    ParameterUnsupported,
+    Rejected,
+    StreamBroken,
+    Unavailable,
+    Unsupported,
+    classify,
+)
 from workers.providers.replies.json_reader import read_any
 
 MAX_MESSAGE_CHARS = 2000
@@ -24,7 +33,8 @@ _SPENT: Final = frozenset({
     "credit_balance_exhausted", "enforced_spend_limit_reached", "insufficient_quota",
     "organization_spend_limit_exceeded", "organization_usage_limit_exceeded", "project_spend_limit_exceeded",
 })  # fmt: skip
-_UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter"})
+_UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
+"""OpenAI's words for it, and pydantic's (Mistral, vLLM)."""
 _GENERIC_CODES = {"invalid_request_error", "BadRequestError", "error"}
 
 
@@ -63,13 +73,13 @@ def from_error(error: Any) -> Report:
         return Report(message=error[:MAX_MESSAGE_CHARS])
     if not isinstance(error, dict):
         return Report()
-    message, param = error.get("message"), error.get("param")
+    message, param, kind = error.get("message"), error.get("param"), None
     if not isinstance(message, str):
-        message, param = _from_validation(message or error.get("detail"), param)
+        message, param, kind = _from_validation(message or error.get("detail"), param)
     details = error.get("details")
     detailed = details.get("error_code") if isinstance(details, dict) else None
     # The most particular first: `type` often says no more than "bad request".
-    codes = [code for code in (detailed, error.get("code"), error.get("type")) if isinstance(code, str)]
+    codes = [code for code in (detailed, kind, error.get("code"), error.get("type")) if isinstance(code, str)]
     status = error.get("code")
     return Report(
         message=message[:MAX_MESSAGE_CHARS],
@@ -79,15 +89,16 @@ def from_error(error: Any) -> Report:
     )
 
 
-def _from_validation(detail: Any, param: Any) -> tuple[str, Any]:
+def _from_validation(detail: Any, param: Any) -> tuple[str, Any, Any]:
+    """Return the text, the place and the kind of the first of pydantic's errors."""
     if isinstance(detail, dict):
         detail = detail.get("detail", detail)
     if isinstance(detail, str):
-        return detail, param
+        return detail, param, None
     if isinstance(detail, list) and detail and isinstance(detail[0], dict):
         steps = [str(step) for step in detail[0].get("loc") or () if step != "body"]
-        return str(detail[0].get("msg", "")), ".".join(steps) or param
-    return "", param
+        return str(detail[0].get("msg", "")), ".".join(steps) or param, detail[0].get("type")
+    return "", param, None
 
 
 def http_failure(status: int, report: Report, retry_after_s: float | None) -> GatewayError:
@@ -96,8 +107,10 @@ def http_failure(status: int, report: Report, retry_after_s: float | None) -> Ga
     # Before the status: all of these come as a 429, and no Retry-After helps against them.
     if report.code in _SPENT:
         return Rejected("The model server refused the gateway's credential: its account may not spend more.")
-    if report.code in _UNSUPPORTED and status == 400:
-        return Unsupported(message, param=report.param, code=report.code)
+    if report.code in _UNSUPPORTED and report.param and status in {400, 422}:
+        return ParameterUnsupported(message, param=report.param, code=report.code)
+    if report.code == "not_supported_error":  # llama.cpp's, with status 501: what it was not started or built for
+        return Unsupported(message, param=report.param, code="unsupported_parameter")
     return classify(status, report.code, message, param=report.param, retry_after_s=retry_after_s)
 
 

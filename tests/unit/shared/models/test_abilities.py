@@ -115,7 +115,8 @@ def test_plain_text_and_defaults_need_nothing(provider: str) -> None:
     conversation = said({"role": "system", "content": "s"}, {"role": "assistant", "content": "a"})
     parts = said({"role": "user", "content": [{"type": "text", "text": "x"}]})
     for asked in (body(), body(**defaults), body(**conversation), body(**parts)):
-        assert needs_of(asked) == {}
+        # A value of a few words has an ability of its own, which is lacking only once an upstream has refused it.
+        assert not [ability for ability in needs_of(asked) if "=" not in ability]
         assert unsupported(asked, provider) is None
         assert unsupported(asked, provider, ("tools", "images", "temperature", "stop")) is None
 

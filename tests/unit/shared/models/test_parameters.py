@@ -10,7 +10,7 @@ import pytest
 
 from shared.errors import Unsupported
 from shared.models.abilities import HINTS, makes_one_choice, omitted
-from shared.models.parameters import COLUMNS, FIELDS, Action, with_table
+from shared.models.parameters import COLUMNS, FIELDS, SHAPES, VALUES, WITHOUT_EFFECT, Action, with_table
 from shared.openai.request import ChatBody, ChatRequest
 from tests.upstreams.ollama.provider import NUM_CTX
 from workers.providers.anthropic.models import facts_of
@@ -22,8 +22,6 @@ from workers.providers.ollama.request import to_body as to_ollama
 from workers.providers.openai.wire import to_body as to_openai
 
 ROOT = Path(__file__).resolve().parents[4]
-SHAPES = {"messages[].role", "messages[].content[].type", "tools[].type"}
-"""What tells objects from each other: no field by itself."""
 PIXEL = "data:image/png;base64,AAAA"
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f"}}
@@ -172,6 +170,18 @@ def test_the_table_names_every_field_that_openai_does() -> None:
     assert set(FIELDS) == named - SHAPES
     assert set(SAMPLES) | set(ELSEWHERE) == set(FIELDS)
     assert {name for name in FIELDS if "[" not in name} == set(ChatBody.__struct_fields__)
+
+
+def test_the_values_are_those_that_openai_names() -> None:
+    """Of each field that has a few words only."""
+    named = json.loads((ROOT / "tests/e2e/schemas/request_values.json").read_text())
+    assert {name: sorted(values) for name, values in VALUES.items()} == named
+
+
+def test_an_answer_is_the_same_without_what_others_ignore() -> None:
+    """A field is left out where it is refused only if some API is served without it anyway."""
+    for name in WITHOUT_EFFECT:
+        assert FIELDS[name].actions["ollama"] is Action.IGNORED
 
 
 def test_choices_are_held_where_the_table_says_so() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -35,6 +36,8 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
 class Upstream:
     """A provider, its only account, and what an attempt on it sends."""
+
+    name = "openai"
 
     def __init__(self, steps: list[Step]) -> None:
         self._steps = steps
@@ -93,7 +96,9 @@ async def last_frame(steps: list[Step]) -> tuple[Kind, bytes]:
         }
     )
     upstream: Any = Upstream(steps)
-    await Attempt(job, upstream, upstream, settings, "queue").run()
+    unsupported = SimpleNamespace(refused=lambda _: ())
+    backend: Any = SimpleNamespace(queue="queue", accounts=upstream, unsupported=unsupported)
+    await Attempt(job, backend, upstream, settings).run()
     frame: tuple[Kind, bytes] = upstream.sent[-1]
     return frame
 

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
     from workers.accounts.pool import Accounts
     from workers.backends.backend import ModelSource
+    from workers.backends.unsupported import UnsupportedParameters
 
 
 def backend(closed_ms: dict[str, int] | None = None) -> Backend:
     """One whose account is closed for some models, or for none."""
     accounts = SimpleNamespace(all=["one"], closed_ms=lambda: closed_ms or {}, slots=AdaptiveSlots())
     return Backend(
-        "local", cast("ModelSource", SimpleNamespace(name="openai")), "h", 4, accounts=cast("Accounts", accounts)
+        "local",
+        cast("ModelSource", SimpleNamespace(name="openai")),
+        "h",
+        4,
+        accounts=cast("Accounts", accounts),
+        unsupported=cast("UnsupportedParameters", SimpleNamespace(until_ms=dict)),
     )
 
 

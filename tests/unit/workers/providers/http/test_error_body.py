@@ -27,7 +27,7 @@ FORMS: list[tuple[Any, Report]] = [
     ({"error": "m"}, Report("m")),
     (  # FastAPI
         {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "no"}]},
-        Report("no", None, "stream_options"),
+        Report("no", "extra_forbidden", "stream_options"),
     ),
     (  # Mistral
         {"object": "error", "message": {"detail": [{"loc": ["body", "tools", 0, "type"], "msg": "no"}]}},
@@ -97,8 +97,26 @@ def test_an_account_that_may_spend_no_more_is_not_merely_busy(code: str) -> None
 def test_what_a_model_does_not_take_another_may(code: str) -> None:
     """OpenAI says so by its code; other mistakes are the caller's at any server."""
     failure = http_failure(400, Report("m", code, "temperature"), None)
-    assert (type(failure), failure.param, failure.code) == (errors.Unsupported, "temperature", code)
+    assert (type(failure), failure.param, failure.code) == (errors.ParameterUnsupported, "temperature", code)
+    assert type(http_failure(400, Report("m", code), None)) is errors.InvalidRequest, "nothing says which"
     assert type(http_failure(400, Report("m", "invalid_value", "temperature"), None)) is errors.InvalidRequest
+
+
+def test_pydantics_words_for_an_unknown_field_are_a_code_too() -> None:
+    """Mistral's form, and FastAPI's."""
+    detail = [{"type": "extra_forbidden", "loc": ["body", "store"], "msg": "Extra inputs are not permitted"}]
+    for body in ({"object": "error", "message": {"detail": detail}, "param": None, "code": None}, {"detail": detail}):
+        failure = http_failure(422, from_error_body(json.dumps(body).encode()), None)
+        assert (type(failure), failure.param) == (errors.ParameterUnsupported, "store")
+    detail[0]["type"] = "greater_than"
+    failure = http_failure(422, from_error_body(json.dumps({"detail": detail}).encode()), None)
+    assert (type(failure), failure.param) == (errors.InvalidRequest, "store")
+
+
+def test_what_llama_cpp_was_not_started_for_is_no_fault_of_the_server() -> None:
+    """It says so with status 501."""
+    body = {"error": {"code": 501, "message": "This server does not support tools.", "type": "not_supported_error"}}
+    assert type(http_failure(501, from_error_body(json.dumps(body).encode()), None)) is errors.Unsupported
 
 
 def test_an_error_in_a_stream_keeps_its_code_and_structured_status() -> None:
