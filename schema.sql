@@ -44,7 +44,8 @@ CREATE TABLE IF NOT EXISTS np_claw_routing (
 
 -- One row a request; `day` is the UTC day of `admitted_at`. A null key_id is the internal token. Of a key that is refused
 -- very often, one row of a minute, status and error code stands for `count` requests. Of the prompt's tokens the gateway
--- put about `added_tokens` before the client's messages.
+-- put about `added_tokens` before the client's messages. `error_reason` is what the upstream itself said of a failure, bounded
+-- and with secrets masked.
 CREATE TABLE IF NOT EXISTS np_claw_api_usage (
     day                date NOT NULL,
     request_id         uuid NOT NULL,
@@ -72,6 +73,7 @@ CREATE TABLE IF NOT EXISTS np_claw_api_usage (
     admitted_at        timestamptz NOT NULL,
     count              integer NOT NULL DEFAULT 1 CHECK (count > 0),
     added_tokens       integer NOT NULL DEFAULT 0,
+    error_reason       text,
     recorded_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (day, request_id)
 ) PARTITION BY RANGE (day);
@@ -104,4 +106,4 @@ EXCEPTION WHEN check_violation OR lock_not_available THEN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (4) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MOST_MESSAGE_CHARS: Final = 2_000
 MOST_PARAM_CHARS: Final = 200
+MOST_REASON_CHARS: Final = 500
 """Errors quote what clients and upstreams sent. They travel in one frame, and stand in logs and records."""
 
 
@@ -44,6 +45,7 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     # Decided where the failure is seen: only the worker knows its accounts.
     retry_here: bool = False
     cost_usd: float = 0.0
+    reason: str = ""
 
 
 class GatewayError(Exception):
@@ -58,6 +60,7 @@ class GatewayError(Exception):
     Attributes:
         retry_here: whether another account of the same backend may serve the request.
         cost_usd: what a paid upstream bills for the attempt all the same, in US dollars.
+        reason: what the upstream itself said, masked and bounded; for the operator only.
     """
 
     status: ClassVar[int] = 500
@@ -80,6 +83,12 @@ class GatewayError(Exception):
         self.retry_after_s = retry_after_s
         self.retry_here = False
         self.cost_usd = 0.0
+        self.reason = ""
+
+    def show_reason(self) -> None:
+        """Let the caller read what the upstream said, too."""
+        if self.reason:
+            self.message = f"{self.message} It said: {self.reason}"
 
     def to_info(self) -> ErrorInfo:
         """Return this error as it travels to another process."""
@@ -93,6 +102,7 @@ class GatewayError(Exception):
             retry_after_s=self.retry_after_s,
             retry_here=self.retry_here,
             cost_usd=self.cost_usd,
+            reason=self.reason,
         )
 
 
@@ -360,6 +370,7 @@ def from_info(info: ErrorInfo) -> GatewayError:
     kind = _KINDS.get(info.kind, UpstreamError if info.status >= 500 else CallerError)
     error = kind(info.message, param=info.param, code=info.code, retry_after_s=info.retry_after_s)
     error.retry_here, error.cost_usd = info.retry_here, info.cost_usd
+    error.reason = shortened(info.reason, MOST_REASON_CHARS)
     return error
 
 

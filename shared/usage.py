@@ -53,6 +53,8 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     stream: bool = False
     status: int = 200
     error_code: str | None = None
+    error_reason: str | None = None
+    """What the upstream said of the failure, masked and bounded."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -131,6 +133,7 @@ def completed(
         record,
         status=200 if error is None else error.status,
         error_code=None if error is None else error.code,
+        error_reason=None if error is None else error.reason or None,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,

@@ -64,8 +64,7 @@ class InflightRequest:
         self._job = QueuedJob(services.redis, services.router, options)
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._began_at = time.monotonic()
-        self._over = False
-        self._head_is_due = False
+        self._over = self._head_is_due = self._is_of_admin = False
         self._task: asyncio.Task[object] | None = None
 
     async def begin(self, principal: Principal) -> Admitted:
@@ -76,6 +75,7 @@ class InflightRequest:
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
+        self._is_of_admin = principal.admin_allowed
         self._task = asyncio.current_task()
         if self._task is not None:
             self._task.add_done_callback(self.abandon)
@@ -255,16 +255,15 @@ class InflightRequest:
 
     def _give_up(self, error: GatewayError) -> GatewayError:
         self._end()
-        self._close(self._current(), error)
+        self._close(stream := self._current(), error)
+        if self._is_of_admin and stream.target.tier == "local":  # server and key are the operator's own
+            error.show_reason()
         return error
 
     def _close(self, stream: IncomingStream, error: GatewayError, tokens: int | None = None) -> None:
         """Close the request in the usage log, unless its worker did."""
         record = ended(
-            UsageRecord.opened(self._draft),
-            self._draft,
-            stream,
-            error,
+            *(UsageRecord.opened(self._draft), self._draft, stream, error),
             stream.tokens if tokens is None else tokens,
             began_at=self._began_at,
             catalogue=self._services.settings.catalogue,

@@ -31,6 +31,7 @@ class NumberedUpstream:
         cut_at: the token before which the connection is broken; None for never.
         error_at: the token before which `{"error": ...}` is sent inside the stream; None for never.
         failures: statuses that the next requests are answered with, one each.
+        reason: what it says of a failure.
         takes: how many it answers at once, each of the others with 429; None for any number.
         most: how many it has answered at once so far.
         pause_s: how long it thinks before an answer's first token.
@@ -48,6 +49,7 @@ class NumberedUpstream:
         self.cut_at: int | None = None
         self.error_at: int | None = None
         self.failures: list[int] = []
+        self.reason = "scripted failure"
         self.takes: int | None = None
         self.most = 0
         self.pause_s = 0.0
@@ -107,7 +109,7 @@ class NumberedUpstream:
         is_full = self.takes is not None and self._answering >= self.takes
         if self.failures or is_full:
             status = self.failures.pop(0) if self.failures else 429
-            await _reply(writer, status, {"error": {"message": "scripted failure", "type": "scripted", "code": None}})
+            await _reply(writer, status, {"error": {"message": self.reason, "type": "scripted", "code": None}})
             return
         gone = asyncio.ensure_future(reader.read(1))
         self._answering += 1

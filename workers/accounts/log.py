@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from shared.errors import GatewayError
     from workers.accounts.account import Account
     from workers.accounts.outcome import Kind
 
@@ -33,7 +34,7 @@ class AccountLog:
         self._reported: dict[tuple[str, ...], float] = {}
 
     def cooling_down(
-        self, account: Account, model: str, kind: Kind, until_ms: int, code: str | None, *, is_alone: bool
+        self, account: Account, model: str, kind: Kind, until_ms: int, error: GatewayError, *, is_alone: bool
     ) -> None:
         """Log that an account failed, and until when it is out of use.
 
@@ -42,7 +43,7 @@ class AccountLog:
             model: for which model; a refused credential is out of use for every one.
             kind: why.
             until_ms: until when, in ms since 1970; 0 where it is not.
-            code: of the error.
+            error: how the attempt ended.
             is_alone: whether the backend has no other account: then the backend is closed, which is not logged again.
         """
         is_refused = kind == "rejected"
@@ -52,13 +53,14 @@ class AccountLog:
             return
         if is_refused:
             rest = "it is the only one, and still tried" if is_alone else "it is not used while others can serve"
-            _log.error("account %s: its credential was refused; %s", account.label, rest)
+            said = f" (it said: {error.reason})" if error.reason else ""
+            _log.error("account %s: its credential was refused%s; %s", account.label, said, rest)
             return
         _log.log(
             _LEVELS[kind],
             "account %s: %s with %s; it cools down until %s",
             account.label,
-            code,
+            error.code,
             model,
             _clock(until_ms),
         )

@@ -24,6 +24,7 @@ from workers.accounts.outcome import FailureClass, Refusal, failure_class_of, re
 from workers.accounts.shared_state import SharedState
 from workers.accounts.slots import AdaptiveSlots
 from workers.accounts.state import AccountStateStore, How, Reservation
+from workers.reasons import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -120,6 +121,8 @@ class Accounts:
             try:
                 yield lease
             except GatewayError as error:
+                if isinstance(error, UpstreamError):
+                    error.reason = reason_of(error)
                 await self._failed(lease, error)
                 raise
             # A cancelled attempt, above all: it says nothing of the account, but what it took must be given back.

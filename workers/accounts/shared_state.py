@@ -143,7 +143,7 @@ class SharedState:
         if until:
             # First: who cools down and why is logged before what that closes.
             is_alone = len(accounts) == 1
-            self._log.cooling_down(lease.account, lease.model, failure.kind, until, error.code, is_alone=is_alone)
+            self._log.cooling_down(lease.account, lease.model, failure.kind, until, error, is_alone=is_alone)
         self.note_closed(closed)
         return closed_ms, open_ones
 

@@ -38,6 +38,7 @@ from shared.usage import Closes, Closing, Times, UsageRecord, completed
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer
 from workers.attempts.embedding import embed
+from workers.attempts.failure_log import log_failure
 from workers.attempts.form import form_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
@@ -263,8 +264,7 @@ class Attempt:
             if not isinstance(error, (CallerError, Cancelled, Draining)):
                 # That an account or a backend is closed is said once, where that is found out.
                 is_reported = not self._has_account or isinstance(error, (Throttled, Rejected))
-                level = logging.DEBUG if is_reported else logging.WARNING
-                _log.log(level, "request %s: %s: %s", self.job.request_id, type(error).__name__, error.message)
+                log_failure(self.job, self._queue, error, logging.DEBUG if is_reported else logging.WARNING)
             error.cost_usd = 0.0 if self._closes(error) else self._count.lost_usd(error, self._settings.catalogue)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         if isinstance(error, Superseded):

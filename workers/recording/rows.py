@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from shared.errors import MOST_REASON_CHARS
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class UsageRow(NamedTuple):
     admitted_at: datetime
     stands_for: int
     added_tokens: int
+    error_reason: str | None
 
 
 def from_json(raw: bytes) -> UsageRow:
@@ -93,6 +95,7 @@ def from_record(record: UsageRecord) -> UsageRow:
         admitted_at=admitted_at,
         stands_for=record.count,
         added_tokens=record.added_tokens,
+        error_reason=None if record.error_reason is None else _text(record.error_reason[:MOST_REASON_CHARS]),
     )
 
 

@@ -24,6 +24,7 @@ from shared.errors import (
 )
 from workers.providers.http.error_body import MAX_MESSAGE_CHARS, Report, http_failure
 from workers.providers.replies.json_reader import read_any
+from workers.reasons import masked
 
 # Fields that google.rpc.BadRequest blames, by the parameter of ours that sets them.
 _PARAMS = {
@@ -136,11 +137,13 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
 
 def to_stream_error(failure: Failure, *, after_content: bool) -> GatewayError:
     """Return the error for an error inside a reply with status 200."""
+    error: GatewayError = Unavailable("The model server reported an error instead of an answer.")
     if after_content:
-        return StreamBroken("The model server reported an error in the middle of its answer.")
-    if failure.http_status is not None:
-        return to_error(failure.http_status, failure)
-    return Unavailable("The model server reported an error instead of an answer.")
+        error = StreamBroken("The model server reported an error in the middle of its answer.")
+    elif failure.http_status is not None:
+        error = to_error(failure.http_status, failure)
+    error.reason = masked(failure.message)
+    return error
 
 
 def is_context_error(failure: Failure) -> bool:

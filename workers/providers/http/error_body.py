@@ -26,6 +26,7 @@ from shared.errors import (
     classify,
 )
 from workers.providers.replies.json_reader import read_any
+from workers.reasons import masked
 
 MAX_MESSAGE_CHARS = 2000
 # These wait for the operator or the next month, not for Retry-After.
@@ -116,11 +117,13 @@ def http_failure(status: int, report: Report, retry_after_s: float | None) -> Ga
 
 def stream_failure(report: Report, *, after_content: bool) -> GatewayError:
     """Return the error for an error event inside a reply with status 200."""
+    failure: GatewayError = Unavailable("The model server reported an error instead of an answer.", code=report.code)
     if after_content:
-        return StreamBroken("The model server reported an error in the middle of its answer.")
-    if report.status is not None or report.code in {"context_length_exceeded", "exceed_context_size_error"}:
-        return http_failure(report.status or 400, report, None)
-    return Unavailable("The model server reported an error instead of an answer.", code=report.code)
+        failure = StreamBroken("The model server reported an error in the middle of its answer.")
+    elif report.status is not None or report.code in {"context_length_exceeded", "exceed_context_size_error"}:
+        failure = http_failure(report.status or 400, report, None)
+    failure.reason = masked(report.message or report.code or "")
+    return failure
 
 
 def retry_after_s(value: str | None) -> float | None:

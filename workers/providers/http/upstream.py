@@ -20,6 +20,7 @@ from workers.providers.http.error_body import Report, from_error_body, http_fail
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
 from workers.providers.replies.json_reader import json_reader
+from workers.reasons import NETWORK_ERRORS, masked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 U = TypeVar("U")
 
-# aiohttp's own errors come through where httpx-aiohttp has no name for them (a reply that is not HTTP).
-NETWORK_ERRORS = (httpx.HTTPError, aiohttp.ClientError, OSError)
 MAX_ERROR_BODY_BYTES = 64 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
 # The vectors of 2,048 inputs with 3,072 dimensions each, as numbers of 21 characters, and some room.
@@ -39,15 +38,21 @@ DRAIN_S = 0.25
 # How often a silent reader is asked whether the upstream lives: far below any bound between tokens.
 ALIVE_S = 0.2
 FETCH_BOUND_S = 10.0
+# Shorter values of headers are no secrets.
+SECRET_CHARS = 12
 # At least as long as workers/providers/http/client.py keeps an idle connection.
 IDLE_S = 20.0
 
 
 class RefusedError(Exception):
-    """The upstream answered with a failure status; `failure` is its class among the gateway's errors."""
+    """The upstream answered with a failure status; `failure` is its class among the gateway's errors.
 
-    def __init__(self, status: int, report: Report, failure: GatewayError) -> None:
+    `reason` is what it said, for the operator.
+    """
+
+    def __init__(self, status: int, report: Report, failure: GatewayError, reason: str) -> None:
         super().__init__(failure.message)
+        self.reason = reason
         self.status = status
         self.report = report
         self.failure = failure
@@ -136,6 +141,7 @@ class Upstream:
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **(headers or {})}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
+        self._secrets = [secret for secret in (api_key, *(headers or {}).values()) if len(secret or "") >= SECRET_CHARS]
         self._client = upstream_client(self._base_url, headers=self._headers, connections=connections)
         self._connections = connections
         self._fresh_client: httpx.AsyncClient | None = None
@@ -161,7 +167,7 @@ class Upstream:
         try:
             reply = Reply(response)
             if not response.is_success:
-                raise await _refusal(response, reply)
+                raise await self._refusal(response, reply)
             yield reply
             # Not a reply that was left in the middle: the rest of it would be taken for the next one.
             if reader is None or reader.done:
@@ -248,6 +254,16 @@ class Upstream:
         except NETWORK_ERRORS as error:
             raise network_failure(error, after_content=False) from error
 
+    async def _refusal(self, response: httpx.Response, reply: Reply) -> RefusedError:
+        try:
+            body = await reply.whole(MAX_ERROR_BODY_BYTES)
+        except (Malformed, Unavailable):
+            body = b""
+        report, wait_s = from_error_body(body), retry_after_s(response.headers.get("retry-after"))
+        failure = http_failure(response.status_code, report, wait_s)
+        reason = masked(report.message or body.decode(errors="replace"), filter(None, self._secrets))
+        return RefusedError(response.status_code, report, failure, reason)
+
     def _was_stale(self, error: Exception) -> bool:
         """Return whether a request may have met a connection that the upstream had closed while it was idle.
 
@@ -268,15 +284,6 @@ class Upstream:
             headers = {**self._headers, "connection": "close"}
             self._fresh_client = upstream_client(self._base_url, headers=headers, connections=self._connections)
         return self._fresh_client
-
-
-async def _refusal(response: httpx.Response, reply: Reply) -> RefusedError:
-    try:
-        report = from_error_body(await reply.whole(MAX_ERROR_BODY_BYTES))
-    except (Malformed, Unavailable):
-        report = Report()
-    wait_s = retry_after_s(response.headers.get("retry-after"))
-    return RefusedError(response.status_code, report, http_failure(response.status_code, report, wait_s))
 
 
 def network_failure(error: Exception, *, after_content: bool) -> GatewayError:

@@ -16,10 +16,10 @@ import httpx
 
 from shared.errors import InvalidRequest
 from workers.providers.http.client import upstream_client
-from workers.providers.http.upstream import NETWORK_ERRORS
 from workers.providers.images.addresses import Address, Lookups, is_foreign
 from workers.providers.images.caller import caller
 from workers.providers.images.remote import CODE, bytes_together
+from workers.reasons import NETWORK_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from shared.errors import Unavailable
 from workers.accounts.account import Account
 from workers.accounts.log import AccountLog
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from workers.accounts.outcome import Kind
     from workers.providers.base import Provider
 
+CODE = Unavailable("", code="code")
 QUEUE = "arq:queue:gemini:gemini"
 
 
@@ -44,7 +46,7 @@ def test_a_state_is_reported_once_by_the_name_that_the_operator_knows(
     """As urgent as it is; a breaker that is tried again and again is no news, nor is one that is closed."""
     log = AccountLog(QUEUE)
     for seconds in (-1e12, 5, 10, 20, 40, 60, 60, 120, 180):
-        log.cooling_down(account(), "m", kind, max(0, in_ms(seconds)), "code", is_alone=False)
+        log.cooling_down(account(), "m", kind, max(0, in_ms(seconds)), CODE, is_alone=False)
     (record,) = said.records
     assert record.levelno == level
     assert "one@example.com (0f3a)" in record.message
@@ -53,9 +55,9 @@ def test_a_state_is_reported_once_by_the_name_that_the_operator_knows(
 def test_an_end_that_is_much_later_is_news(said: pytest.LogCaptureFixture) -> None:
     """A minute's quota first, the day's then; and a refusal is another matter than a quota."""
     log = AccountLog(QUEUE)
-    log.cooling_down(account(), "m", "throttled", in_ms(60), "code", is_alone=False)
-    log.cooling_down(account(), "m", "throttled", in_ms(36_000), "code", is_alone=False)
-    log.cooling_down(account(), "m", "rejected", in_ms(600), "code", is_alone=False)
+    log.cooling_down(account(), "m", "throttled", in_ms(60), CODE, is_alone=False)
+    log.cooling_down(account(), "m", "throttled", in_ms(36_000), CODE, is_alone=False)
+    log.cooling_down(account(), "m", "rejected", in_ms(600), CODE, is_alone=False)
     log.closed("m", in_ms(60))
     log.closed("m", in_ms(61))
     log.closed("m", in_ms(36_000))
@@ -65,13 +67,13 @@ def test_an_end_that_is_much_later_is_news(said: pytest.LogCaptureFixture) -> No
 def test_the_end_of_a_lone_account_is_that_of_its_backend(said: pytest.LogCaptureFixture) -> None:
     """One event, one line, until the accounts are other ones."""
     log = AccountLog(QUEUE)
-    log.cooling_down(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=True)
+    log.cooling_down(account(), "m", "failed", in_ms(5), CODE, is_alone=True)
     log.closed("m", in_ms(5))
     assert len(said.records) == 1
     log.forget([])
     log.closed("m", in_ms(5))
-    log.cooling_down(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=False)
+    log.cooling_down(account(), "m", "failed", in_ms(5), CODE, is_alone=False)
     assert len(said.records) == 2
     log.forget([account()])
-    log.cooling_down(account(), "m", "failed", in_ms(5), "upstream_unavailable", is_alone=False)
+    log.cooling_down(account(), "m", "failed", in_ms(5), CODE, is_alone=False)
     assert len(said.records) == 3

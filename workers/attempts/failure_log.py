@@ -1,0 +1,32 @@
+"""The line of the log that says how an attempt failed."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from shared.redis.names import backend_of
+
+if TYPE_CHECKING:
+    from shared.errors import GatewayError
+    from shared.types import Job
+
+_log = logging.getLogger(__name__)
+
+
+def log_failure(job: Job, queue: str, error: GatewayError, level: int) -> None:
+    """Log with all that an operator looks for: server, model, attempt and key, and what the server itself said.
+
+    Args:
+        job: the attempt's.
+        queue: where it was claimed, which names the server.
+        error: how it failed.
+        level: of the line.
+    """
+    said = f" It said: {error.reason}" if error.reason else ""
+    _log.log(
+        level,
+        "request %s, attempt %d at %s with model %s for key %s: %s: %s%s",
+        *(job.request_id, job.attempt, backend_of(queue), job.model, job.key_id or "internal"),
+        *(type(error).__name__, error.message, said),
+    )
