@@ -92,17 +92,24 @@ class Job(JobDraft, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ToolCallDelta(msgspec.Struct, omit_defaults=True):
-    """A piece of one tool call. `id`, `name` and Gemini's thought `signature` stand in its first piece only."""
+    """A piece of one tool call. `id` and `name` stand in its first piece only.
+
+    `extra_content` is what clients send back with the call, as Google's API has it: a thought signature.
+    """
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
-    signature: str | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class Delta(msgspec.Struct):
-    """New output of one choice; `annotations` are OpenAI's, as citations of what was searched."""
+    """New output of one choice; `annotations` are OpenAI's, as citations of what was searched.
+
+    `extra` are fields of a message that OpenAI does not name and that clients send back: `reasoning_details`
+    (OpenRouter) and `extra_content` (Google).
+    """
 
     content: str | None = None
     reasoning: str | None = None
@@ -111,16 +118,22 @@ class Delta(msgspec.Struct):
     logprobs: msgspec.Raw | None = None
     index: int = 0
     annotations: list[Any] | None = None
+    extra: dict[str, Any] | None = None
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
 
 
 class Finish(msgspec.Struct):
-    """The end of one choice."""
+    """The end of one choice.
+
+    `stop` is the sequence that ended it, and `service_tier` what served it, in the upstream's words, where it says so.
+    """
 
     reason: FinishReason
     index: int = 0
+    stop: str | None = None
+    service_tier: str = ""
 
 
 class Usage(msgspec.Struct):
@@ -140,6 +153,10 @@ class Usage(msgspec.Struct):
     service_tier: str = ""
     web_searches: int = 0
     requests: int = 1
+    prompt_audio_tokens: int = 0
+    completion_audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
 
     def consistent(self) -> Usage:
         """Return counts that cannot contradict each other: none negative, no part larger than its whole."""
@@ -156,6 +173,10 @@ class Usage(msgspec.Struct):
             service_tier=self.service_tier,
             web_searches=max(0, self.web_searches),
             requests=max(1, self.requests),
+            prompt_audio_tokens=min(max(0, self.prompt_audio_tokens), prompt_tokens),
+            completion_audio_tokens=min(max(0, self.completion_audio_tokens), completion_tokens),
+            accepted_prediction_tokens=min(max(0, self.accepted_prediction_tokens), completion_tokens),
+            rejected_prediction_tokens=min(max(0, self.rejected_prediction_tokens), completion_tokens),
         )
 
 

@@ -7,12 +7,16 @@ CreateChatCompletionResponse. Both forms are made of the same events, so they ca
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from shared.models.parameters import VALUES
+from shared.openai.extra_fields import add_extra
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 
+_TIERS: Final = {"standard": "default", "on_demand": "default"}
+"""Anthropic's and Groq's words for the tier that OpenAI calls `default`."""
 DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.encode
 
@@ -28,12 +32,16 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.prompt_audio_tokens,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
+            "audio_tokens": usage.completion_audio_tokens,
+            "accepted_prediction_tokens": usage.accepted_prediction_tokens,
+            "rejected_prediction_tokens": usage.rejected_prediction_tokens,
         },
     }
 
@@ -41,20 +49,22 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 def tool_call_object(call: ToolCallDelta) -> dict[str, Any]:
     """Return one piece of a tool call in a stream (ChatCompletionMessageToolCallChunk)."""
     function: dict[str, Any] = {"arguments": call.arguments}
+    extra = {} if call.extra_content is None else {"extra_content": call.extra_content}
     if call.id is None:
-        return {"index": call.index, "function": function}
+        return {"index": call.index, "function": function, **extra}
     return {
         "index": call.index,
         "id": call.id,
         "type": "function",
         "function": {"name": call.name or "", **function},
-        **extra_content(call.signature),
+        **extra,
     }
 
 
-def extra_content(signature: str | None) -> dict[str, Any]:
-    """Return a call's thought signature where Google's OpenAI-compatible API puts it, for clients that send it back."""
-    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+def tier_object(service_tier: str) -> dict[str, str]:
+    """Return the field of a reply that says which tier served it, in OpenAI's words; nothing for a tier of others."""
+    tier = _TIERS.get(service_tier, service_tier)
+    return {"service_tier": tier} if tier in VALUES["service_tier"] else {}
 
 
 class ChunkEncoder:
@@ -87,7 +97,7 @@ class ChunkEncoder:
         """Return the chunk or chunks of an event."""
         begin = b"" if event.index in self._begun else self._begin(event)
         if isinstance(event, Finish):
-            return begin + self._chunk(event.index, {}, None, finish_reason(event.reason, self._legacy_calls))
+            return begin + self._end_chunk(event)
         if (
             # Nearly every token is only this.
             event.content is not None
@@ -97,6 +107,7 @@ class ChunkEncoder:
             and event.reasoning is None
             and event.refusal is None
             and event.annotations is None
+            and event.extra is None
         ):
             return begin + self._content_prefix + _encode(event.content) + self._content_suffix
         delta = delta_object(event, legacy_calls=self._legacy_calls)
@@ -108,7 +119,10 @@ class ChunkEncoder:
         """Return what closes the stream: the usage chunk where it was asked for, and the end mark."""
         if not self._include_usage:
             return DONE
-        return self._head + b'],"usage":' + _encode(usage_object(usage)) + b"}\n\n" + DONE
+        tier = _encode(tier_object(usage.service_tier))[1:-1]
+        return (
+            self._head + b'],"usage":' + _encode(usage_object(usage)) + (b"," + tier if tier else b"") + b"}\n\n" + DONE
+        )
 
     def _begin(self, event: Delta | Finish) -> bytes:
         self._begun.add(event.index)
@@ -116,6 +130,19 @@ class ChunkEncoder:
         only_calls = isinstance(event, Delta) and event.tool_calls is not None and event.content is None
         delta = {"role": "assistant", "content": None if only_calls else "", "refusal": None}
         return self._chunk(event.index, delta, None, None)
+
+    def _end_chunk(self, end: Finish) -> bytes:
+        reason = finish_reason(end.reason, self._legacy_calls)
+        choice: dict[str, Any] = {
+            "index": end.index,
+            "delta": {},
+            "logprobs": None,
+            "finish_reason": reason,
+            **stop_object(end.stop),
+        }
+        tier = _encode(tier_object(end.service_tier))[1:-1]
+        tail = b"]," + tier + self._tail[1:] if tier else self._tail
+        return self._head + _encode(choice) + tail
 
     def _chunk(self, index: int, delta: dict[str, Any], logprobs: msgspec.Raw | None, reason: str | None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
@@ -149,11 +176,18 @@ def delta_object(delta: Delta, *, legacy_calls: bool = False) -> dict[str, Any]:
         fields["refusal"] = delta.refusal
     if delta.annotations is not None:
         fields["annotations"] = delta.annotations
+    if delta.extra is not None:
+        fields |= delta.extra
     if delta.tool_calls is not None and legacy_calls:
         fields |= function_call_object(delta.tool_calls)
     elif delta.tool_calls is not None:
         fields["tool_calls"] = [tool_call_object(call) for call in delta.tool_calls]
     return fields
+
+
+def stop_object(stop: str | None) -> dict[str, str]:
+    """Return the field of a choice that says which stop sequence ended it: vLLM's name, as OpenAI has none."""
+    return {} if stop is None else {"stop_reason": stop}
 
 
 class _Choice:
@@ -165,8 +199,9 @@ class _Choice:
         self.refusal: list[str] = []
         self.calls: dict[int, tuple[ToolCallDelta, list[str]]] = {}
         self.annotations: list[Any] = []
+        self.extra: dict[str, Any] = {}
+        self.end: Finish | None = None
         self.logprobs: dict[str, list[Any]] | None = None
-        self.reason: FinishReason | None = None
 
     def add(self, delta: Delta) -> None:
         if delta.content is not None:
@@ -176,10 +211,13 @@ class _Choice:
         if delta.refusal is not None:
             self.refusal.append(delta.refusal)
         for call in delta.tool_calls or ():
-            if call.index not in self.calls:
-                self.calls[call.index] = (call, [])
-            self.calls[call.index][1].append(call.arguments)
+            first, arguments = self.calls.setdefault(call.index, (call, []))
+            arguments.append(call.arguments)
+            if call.extra_content is not None and call is not first:
+                first.extra_content = {**(first.extra_content or {}), **call.extra_content}
         self.annotations += delta.annotations or ()
+        if delta.extra is not None:
+            add_extra(self.extra, delta.extra)
         if delta.logprobs is not None:
             self._add_logprobs(msgspec.json.decode(delta.logprobs))
 
@@ -195,6 +233,7 @@ class _Choice:
             "content": "".join(self.content) if self.content or not self.calls else None,
             "refusal": "".join(self.refusal) if self.refusal else None,
             "annotations": self.annotations,
+            **self.extra,
         }
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
@@ -207,11 +246,18 @@ class _Choice:
             message["function_call"] = made[0][1]
         elif made:
             message["tool_calls"] = [
-                {"id": call.id or "", "type": "function", "function": function, **extra_content(call.signature)}
+                {
+                    "id": call.id or "",
+                    "type": "function",
+                    "function": function,
+                    **({} if call.extra_content is None else {"extra_content": call.extra_content}),
+                }
                 for call, function in made
             ]
-        reason = self.reason and finish_reason(self.reason, legacy_calls)
-        return {"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": reason}
+        end = self.end
+        reason = None if end is None else finish_reason(end.reason, legacy_calls)
+        stop = stop_object(None if end is None else end.stop)
+        return {"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": reason, **stop}
 
 
 class CompletionFold:
@@ -231,7 +277,7 @@ class CompletionFold:
             return
         choice = self._choices.setdefault(event.index, _Choice())
         if isinstance(event, Finish):
-            choice.reason = event.reason
+            choice.end = event
         else:
             choice.add(event)
 
@@ -247,5 +293,6 @@ class CompletionFold:
                 "model": model,
                 "choices": choices,
                 "usage": usage_object(usage),
+                **tier_object(usage.service_tier),
             }
         )

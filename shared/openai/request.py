@@ -131,6 +131,12 @@ class ChatBody(Struct, kw_only=True):
         return bool(self.functions) and not self.tools
 
     @property
+    def tool_names(self) -> frozenset[str]:
+        """Return the names of the functions that may be called."""
+        tools = [tool.function.name for tool in self.tools or () if isinstance(tool, FunctionTool)]
+        return frozenset((*tools, *(function.name for function in self.functions or ())))
+
+    @property
     def wants_usage(self) -> bool:
         """Return whether a stream ends with a usage chunk."""
         return bool(self.stream_options and self.stream_options.include_usage)

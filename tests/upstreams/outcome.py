@@ -35,6 +35,7 @@ class Outcome:
     finish: str | None = None
     usage: Usage | None = None
     logprobs: list[str] = field(default_factory=list)
+    annotations: list[Any] = field(default_factory=list)
 
 
 def outcome_of(events: Iterable[Event], index: int = 0) -> Outcome:
@@ -66,6 +67,7 @@ def outcome_of(events: Iterable[Event], index: int = 0) -> Outcome:
                 else:
                     assert call.id is None, "id and name stand in the first piece only"
                 calls[call.index][1] += call.arguments
+            outcome.annotations += event.annotations or ()
             if event.logprobs is not None:
                 outcome.logprobs += [token["token"] for token in msgspec.json.decode(event.logprobs)["content"]]
     outcome.calls = [(name, arguments) for _, (name, arguments) in sorted(calls.items())]

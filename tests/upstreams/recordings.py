@@ -18,6 +18,9 @@ WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "requir
 TOOL = {"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": WEATHER}}
 SCHEMA = {"type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"]}
 
+SOURCE = {"url": "https://example.com/a", "title": "A page"}
+CITATION = {"type": "url_citation", "url_citation": {"start_index": 10, "end_index": 16, **SOURCE}}
+
 
 @dataclass
 class Recording:
@@ -297,6 +300,19 @@ RECORDINGS = [
         },
         Outcome(content="Hi", finish="stop", usage=Usage(7, 1), logprobs=["Hi"]),
         {"ollama": {"logprobs": True, "top_logprobs": 1}},
+    ),
+    Recording(
+        "an answer with sources",
+        {},
+        {
+            "openai": openai.chunk({"content": "It rains. "})
+            + openai.chunk({"content": "Grüße!"})
+            + openai.event({"choices": [{"index": 0, "delta": {"annotations": [CITATION]}}]})
+            + openai.chunk(finish_reason="stop")
+            + openai.chunk(usage=openai.usage(7, 2))
+            + openai.DONE,
+        },
+        Outcome(content="It rains. Grüße!", finish="stop", usage=Usage(7, 2), annotations=[CITATION]),
     ),
     Recording(
         "nothing said",

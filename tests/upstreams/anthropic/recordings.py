@@ -46,6 +46,14 @@ _RESULTS = [
 _IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
 _JSON_CHOICE = {"type": "tool", "name": "json_reply", "disable_parallel_tool_use": True}
 
+_PAGE = {
+    "type": "web_search_result_location", "url": "https://example.com/a", "title": "A page", "cited_text": "rain",
+    "encrypted_index": "x",
+}  # fmt: skip
+_DOCUMENT = {
+    "type": "char_location", "cited_text": "rain", "document_index": 0, "document_title": "d", "start_char_index": 0,
+    "end_char_index": 4, "file_id": None,
+}  # fmt: skip
 ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "plain": (
         anthropic.text("Hel", "lo"),
@@ -102,6 +110,18 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
         + anthropic.text_block(1, "42")
         + anthropic.end(output_tokens=5),
         {"thinking": {"type": "adaptive", "display": "summarized"}, "output_config": {"effort": "high"}},
+    ),
+    "an answer with sources": (
+        anthropic.start()
+        + anthropic.text_block(0, "It rains. ")
+        + anthropic.block(
+            1,
+            {"type": "text", "text": "", "citations": []},
+            {"type": "text_delta", "text": "Grüße!"},
+            *({"type": "citations_delta", "citation": citation} for citation in (_PAGE, _DOCUMENT)),
+        )
+        + anthropic.end(output_tokens=2),
+        {},
     ),
     "nothing said": (anthropic.start() + anthropic.end(output_tokens=0), {}),
 }

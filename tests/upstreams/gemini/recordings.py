@@ -54,6 +54,13 @@ def _config(**fields: Any) -> dict[str, Any]:
     return {"generationConfig": fields}
 
 
+_GROUNDING = {
+    "groundingChunks": [{"web": {"uri": "https://example.com/a", "title": "A page"}}],
+    "groundingSupports": [
+        {"segment": {"startIndex": 10, "endIndex": 18, "text": "Grüße!"}, "groundingChunkIndices": [0]}
+    ],
+    "webSearchQueries": ["rain"],
+}
 ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "plain": (
         gemini.text("Hel", "lo"),
@@ -109,6 +116,15 @@ ANSWERS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "log probabilities": (
         gemini.chunk({"text": "Hi"}, finish_reason="STOP", usage=gemini.usage(7, 1), logprobs=_LOGPROBS),
         _config(responseLogprobs=True, logprobs=1),
+    ),
+    "an answer with sources": (
+        gemini.chunk({"text": "It rains. "})
+        + gemini.chunk({"text": "Grüße!"})
+        + gemini.response(
+            candidates=[{"content": {"role": "model"}, "finishReason": "STOP", "groundingMetadata": _GROUNDING}],
+            usageMetadata=gemini.usage(7, 2),
+        ),
+        {},
     ),
 }
 """Each recording's reply, and the fields that the request must have. "nothing said" is no answer here."""

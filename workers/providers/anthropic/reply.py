@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from shared.errors import StreamBroken
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from workers.providers.anthropic.citations import to_annotations
 from workers.providers.anthropic.errors import from_event
 from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
@@ -32,7 +33,9 @@ class _Delta(Struct):
     thinking: str | None = None
     signature: str | None = None
     partial_json: str | None = None
+    citation: Any = None
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     stop_details: _StopDetails | None = None
 
 
@@ -45,6 +48,7 @@ class _Block(Struct):
     id: str | None = None
     name: str | None = None
     input: dict[str, Any] | str | None = None
+    citations: list[Any] | None = None
 
     @property
     def kind(self) -> str:
@@ -74,6 +78,7 @@ class _Event(Struct):
     error: Any = None
     content: list[_Block] | None = None
     stop_reason: str | None = None
+    stop_sequence: str | None = None
     stop_details: _StopDetails | None = None
 
 
@@ -120,6 +125,9 @@ class ChatReader(EventReader):
         self._tool_calls = ToolCalls()
         self._report: dict[str, Any] = {}
         self._reason: FinishReason | None = None
+        self._stop_sequence: str | None = None
+        self._chars = 0
+        self._cited: dict[int, list[Any]] = {}
 
     @property
     def has_thoughts(self) -> bool:
@@ -157,7 +165,9 @@ class ChatReader(EventReader):
             self._start(index, block, events)
             self._stop(index, events)
         self._count(message.usage)
-        self._take_end(_Delta(stop_reason=message.stop_reason, stop_details=message.stop_details), events)
+        sequence, details = message.stop_sequence, message.stop_details
+        end = _Delta(stop_reason=message.stop_reason, stop_sequence=sequence, stop_details=details)
+        self._take_end(end, events)
 
     def _start(self, index: int | None, block: _Block, events: list[Event]) -> None:
         self._index = self._index + 1 if index is None else index
@@ -170,6 +180,8 @@ class ChatReader(EventReader):
         if kind != "tool_use":
             self.pieces.append(piece)
             self._take_delta(self._index, _Delta(block.text, block.thinking, block.signature), events)
+            if block.citations:
+                self._cited[self._index] = list(block.citations)
         elif block.name == self._json_tool:
             self._calls[self._index] = _Call(None, block)
         else:
@@ -189,6 +201,7 @@ class ChatReader(EventReader):
             self.pieces.append(piece)
         if delta.text:
             piece.chars += len(delta.text)
+            self._chars += len(delta.text)
             self._emit(Delta(content=delta.text), events)
         elif delta.partial_json and index in self._calls:
             self._emit(self._calls[index].to_delta(delta.partial_json), events)
@@ -197,10 +210,17 @@ class ChatReader(EventReader):
             self._emit(Delta(reasoning=delta.thinking), events)
         if delta.signature:
             piece.signature = (piece.signature or "") + delta.signature
+        if delta.citation is not None:
+            self._cited.setdefault(index, []).append(delta.citation)
 
     def _stop(self, index: int | None, events: list[Event]) -> None:
         """End a block: a call without any piece of input has the one it began with, `{}` as a rule."""
-        call = self._calls.get(self._index if index is None else index)
+        index = self._index if index is None else index
+        if index in self._cited:
+            start = self._chars - self._blocks[index].chars
+            if annotations := to_annotations(self._cited.pop(index), start, self._chars):
+                self._emit(Delta(annotations=annotations), events)
+        call = self._calls.get(index)
         if call is not None and not call.has_input:
             self._emit(call.to_delta(to_text(call.given)), events)
 
@@ -215,11 +235,16 @@ class ChatReader(EventReader):
         details = delta.stop_details
         if reason == "content_filter" and details is not None and details.explanation:
             self._emit(Delta(refusal=details.explanation), events)
-        self._reason = reason
+        self._reason, self._stop_sequence = reason, delta.stop_sequence
 
     def _count(self, usage: Raw) -> None:
         """Record the counts that are reported: each is the total so far."""
         self._report |= {name: value for name, value in read_report(usage).items() if value is not None}
+
+    @property
+    def _service_tier(self) -> str:
+        tier = self._report.get("service_tier")
+        return tier if isinstance(tier, str) else ""
 
     def _append_usage(self, events: list[Event]) -> None:
         """Append the counts so far, if both the prompt and the output are counted."""
@@ -229,7 +254,6 @@ class ChatReader(EventReader):
             return
         cached = count_at(report, "cache_read_input_tokens") or 0
         written = count_at(report, "cache_creation_input_tokens") or 0
-        tier = report.get("service_tier")
         events.append(
             Usage(
                 prompt_tokens=prompt + cached + written,
@@ -238,7 +262,7 @@ class ChatReader(EventReader):
                 reasoning_tokens=count_at(report, "output_tokens_details", "thinking_tokens") or 0,
                 cache_write_tokens=written,
                 cache_write_1h_tokens=count_at(report, "cache_creation", "ephemeral_1h_input_tokens") or 0,
-                service_tier=tier if isinstance(tier, str) else "",
+                service_tier=self._service_tier,
                 web_searches=count_at(report, "server_tool_use", "web_search_requests") or 0,
             )
         )
@@ -252,5 +276,5 @@ class ChatReader(EventReader):
         if self._reason is None:
             raise StreamBroken("The model server's answer ended without a stop reason.")
         self.done = True
-        events.append(Finish(self._reason))
+        events.append(Finish(self._reason, stop=self._stop_sequence, service_tier=self._service_tier))
         self._append_usage(events)

@@ -13,7 +13,9 @@ from msgspec import Raw, Struct
 
 from shared.errors import GatewayError, Rejected, StreamBroken, Unavailable
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
+from workers.providers.gemini.citations import to_annotations
 from workers.providers.gemini.errors import from_body, to_stream_error
+from workers.providers.gemini.signed import to_extra_content
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.replies.finish import finish_reason
@@ -63,6 +65,8 @@ class _Candidate(Struct, rename="camel"):
     content: _Content | None = None
     finish_reason: str | None = None
     logprobs_result: _Logprobs | None = None
+    grounding_metadata: Any = None
+    citation_metadata: Any = None
 
 
 class _Feedback(Struct, rename="camel"):
@@ -83,6 +87,9 @@ class _Choice:
         self.calls = ToolCalls(ids)
         self.said = False
         self.reason: FinishReason | None = None
+        self.text: list[str] = []
+        self.grounding: Any = None
+        self.citation: Any = None
 
 
 _read_chunk = json_reader(_Chunk, takes_anything=True)
@@ -130,7 +137,9 @@ class ChatReader(EventReader):
         if self._is_blocked and not self._choices:
             events.extend(Finish("content_filter", index) for index in range(self._asked))
         else:
-            events.extend(self._finishes())
+            finishes = self._finishes()
+            events.extend(self._citations())
+            events.extend(finishes)
         self.done = True
         usage = _to_usage(self._report)
         if usage is not None:
@@ -149,6 +158,15 @@ class ChatReader(EventReader):
         if all(choice.reason == "stop" and not choice.said for _, choice in choices):
             raise Unavailable("The model server sent an empty answer.")
         return finishes
+
+    def _citations(self) -> list[Delta]:
+        """Return what the choices cite: it is repeated, and its places are those of the whole text."""
+        found = []
+        for index, choice in sorted(self._choices.items()):
+            if choice.grounding or choice.citation:
+                annotations = to_annotations(choice.grounding, choice.citation, "".join(choice.text))
+                found += [Delta(annotations=annotations, index=index)] if annotations else []
+        return found
 
     def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
         chunk = _read_chunk(payload)
@@ -178,6 +196,10 @@ class ChatReader(EventReader):
                 reasoning += part.text or ""
             else:
                 content += part.text or ""
+        if content:
+            choice.text.append(content)
+        choice.grounding = candidate.grounding_metadata or choice.grounding
+        choice.citation = candidate.citation_metadata or choice.citation
         logprobs = _to_logprobs(candidate.logprobs_result) if candidate.logprobs_result else None
         if content or reasoning or calls or logprobs is not None:
             self.has_content = choice.said = True
@@ -185,7 +207,7 @@ class ChatReader(EventReader):
 
     def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
         """Return a call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""
-        delta = choice.calls.add(call.name, call.id, to_text(call.args), signature)
+        delta = choice.calls.add(call.name, call.id, to_text(call.args), to_extra_content(signature))
         if signature and delta.id:
             self.signatures[delta.id] = signature
         return delta

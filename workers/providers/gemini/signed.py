@@ -1,4 +1,4 @@
-"""The thought signatures that a client brings back by itself. Pure.
+"""The thought signatures that clients get, and may bring back by themselves. Pure.
 
 Source of the shape: ai.google.dev, "OpenAI compatibility": `extra_content.google.thought_signature` of a tool call.
 """
@@ -10,6 +10,11 @@ from typing import Any
 
 from shared.openai.messages import AssistantMessage, FunctionToolCall, Message
 from shared.openai.request import ChatRequest
+
+
+def to_extra_content(signature: str | None) -> dict[str, Any] | None:
+    """Return a call's thought signature where Google's OpenAI-compatible API puts it, for clients that send it back."""
+    return {"google": {"thought_signature": signature}} if signature else None
 
 
 def call_ids(messages: list[Message]) -> list[str]:

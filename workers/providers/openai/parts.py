@@ -1,15 +1,20 @@
-"""Parts of a reply that servers of OpenAI's API write in more than one form. Pure.
+"""Parts of messages that servers of OpenAI's API write, or take, in more than one form. Pure.
 
 Source of the content that is a list: Mistral's document (`ThinkChunk`, `TextChunk`).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from workers.providers.replies.json_reader import read_any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from workers.providers.images.remote import Image
 
 
 def split_parts(parts: list[Any]) -> tuple[str, str]:
@@ -40,3 +45,14 @@ def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:
 
 def _are_tokens(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(token, dict) for token in value))
+
+
+def with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str, Any]:
+    """Return a message as the client sent it, with data URLs in the place of addresses."""
+    if not isinstance(message.get("content"), list):
+        return message
+    parts = []
+    for part in message["content"]:
+        image = images.get(part["image_url"]["url"]) if part["type"] == "image_url" else None
+        parts.append(part if image is None else {**part, "image_url": {**part["image_url"], "url": image.data_url}})
+    return {**message, "content": parts}

@@ -10,13 +10,14 @@ import msgspec
 
 from shared.errors import GatewayError
 from shared.openai.embeddings import Embedded
+from shared.openai.extra_fields import REPLY_FIELDS
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.wire import ChatReader, to_body
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Collection, Sequence
 
     from shared.models.catalogue import Catalogue
     from shared.openai.embeddings import EmbeddingsRequest
@@ -36,6 +37,17 @@ class _Counts(msgspec.Struct):
 
 class _Vectors(msgspec.Struct):
     usage: _Counts | None = None
+
+
+def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str]:
+    """Return what a refusal is about of what a request can go without: `stream_options`, and `REPLY_FIELDS` as one."""
+    if refusal.status not in {400, 422}:
+        return frozenset()
+    found = {"stream_options"} if refusal.report.is_about("stream_options") else set()
+    given = [name for name in REPLY_FIELDS if f'"{name}"'.encode() in bytes(request.raw)]
+    if any(map(refusal.report.is_about, given)):
+        found.update(REPLY_FIELDS)
+    return frozenset(found)
 
 
 class OpenAIProvider:
@@ -73,7 +85,7 @@ class OpenAIProvider:
         self._fetch_image = fetch_image
         self._catalogue = catalogue
         self.embeds_as_openai = embeds_as_openai
-        self._refuses_stream_options = False
+        self._refused_fields: frozenset[str] = frozenset()
         self._base_url = base_url
         self._api_key = api_key
         self._beside: Upstream | None = None
@@ -82,31 +94,31 @@ class OpenAIProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        A server that refuses `stream_options` is asked once more without, and never again with them.
+        A server that refuses `stream_options`, or what stands in earlier answers alone (`reasoning_details`, ...), is
+        asked once more without, and never again with them.
         """
-        ask_usage = not self._refuses_stream_options
         images = await fetch_images(request.body.messages, self._fetch_image)
         entry = None if self._catalogue is None else self._catalogue.entry(model)
         cannot = () if entry is None else entry.lacks(request.body.reasoning_effort)
         prepare = partial(to_body, request, model.removeprefix(self.prefix), images=images, cannot=cannot)
-        try:
-            async with self._attempt(prepare(ask_usage=ask_usage)) as events:
-                yield events
-                return
-        except RefusedError as refusal:
-            if not (ask_usage and refusal.status in {400, 422} and refusal.report.is_about("stream_options")):
-                raise refusal.failure from None
-        try:
-            async with self._attempt(prepare(ask_usage=False)) as events:
-                # Only after the second try went through: the refusal may have been about something else.
-                self._refuses_stream_options = True
-                yield events
-        except RefusedError as refusal:
-            raise refusal.failure from None
+        names = request.body.tool_names
+        left_out = self._refused_fields
+        while True:
+            try:
+                async with self._attempt(prepare(left_out=left_out), names) as events:
+                    # Only after it went through without: the refusal may have been about something else.
+                    self._refused_fields = left_out
+                    yield events
+                    return
+            except RefusedError as refusal:
+                more = refused_fields(refusal, request) - left_out
+                if not more:
+                    raise refusal.failure from None
+                left_out |= more
 
     @asynccontextmanager
-    async def _attempt(self, body: bytes) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        reader = ChatReader()
+    async def _attempt(self, body: bytes, names: Collection[str]) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        reader = ChatReader(names)
         async with self._upstream.request("POST", "/chat/completions", body, reader) as reply:
             yield reply.batches(reader)
 

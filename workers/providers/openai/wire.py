@@ -14,12 +14,13 @@ from msgspec import Raw, Struct
 
 from shared.errors import StreamBroken
 from shared.models.abilities import check_supported, omitted
+from shared.openai.extra_fields import REPLY_FIELDS, without_reply_fields
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.openai.legacy import to_tools
-from workers.providers.openai.parts import split_parts, to_logprobs
+from workers.providers.openai.parts import split_parts, to_logprobs, with_data
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.json_reader import json_reader, read_any, to_text
 from workers.providers.replies.tool_calls import Piece, ToolCalls
@@ -42,11 +43,13 @@ class _ToolCall(Struct):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
+    extra_content: dict[str, Any] | None = None
 
     def to_piece(self) -> Piece:
         function = self.function or _Function()
         given = function.arguments or ""
-        return Piece(self.index, self.id, function.name, given if isinstance(given, str) else to_text(given))
+        arguments = given if isinstance(given, str) else to_text(given)
+        return Piece(self.index, self.id, function.name, arguments, self.extra_content)
 
 
 class _Piece(Struct):
@@ -57,6 +60,14 @@ class _Piece(Struct):
     tool_calls: list[_ToolCall] | None = None
     function_call: _Function | None = None
     annotations: list[Any] | None = None
+    reasoning_details: list[Any] | None = None
+    extra_content: dict[str, Any] | None = None
+
+    @property
+    def extra(self) -> dict[str, Any] | None:
+        """Return the fields that clients send back."""
+        given = {"reasoning_details": self.reasoning_details, "extra_content": self.extra_content}
+        return {name: value for name, value in given.items() if value} or None
 
 
 class _Choice(Struct):
@@ -64,6 +75,7 @@ class _Choice(Struct):
     delta: _Piece | None = None
     message: _Piece | None = None
     finish_reason: str | None = None
+    stop_reason: str | None = None
     logprobs: Raw = _NULL
 
 
@@ -83,7 +95,7 @@ def to_body(
     request: ChatRequest,
     model: str,
     *,
-    ask_usage: bool,
+    left_out: frozenset[str] = frozenset(),
     images: Mapping[str, Image] | None = None,
     cannot: Collection[str] = (),
 ) -> bytes:
@@ -92,7 +104,7 @@ def to_body(
     Args:
         request: the client's request.
         model: the model's name at the upstream.
-        ask_usage: whether to ask for usage with `stream_options`.
+        left_out: what the server refuses of what it can be asked without: `stream_options`, and `REPLY_FIELDS`.
         images: those that go out as data, by the URL that the client named them by.
         cannot: what the model does not take; hints among it are left out.
 
@@ -107,38 +119,33 @@ def to_body(
         del fields[name]
     to_tools(body, fields)
     if images:
-        fields["messages"] = [_with_data(message, images) for message in fields["messages"]]
+        fields["messages"] = [with_data(message, images) for message in fields["messages"]]
     if _REASONS.match(model) and body.max_tokens is not None:
         fields["max_completion_tokens"] = body.output_limit
         del fields["max_tokens"]
-    if ask_usage:
-        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
-    else:
+    if "stream_options" in left_out:
         fields.pop("stream_options", None)
+    else:
+        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
+    if not left_out.isdisjoint(REPLY_FIELDS):
+        fields["messages"] = without_reply_fields(fields["messages"])
     return msgspec.json.encode(fields)
-
-
-def _with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str, Any]:
-    """Return a message as the client sent it, with data URLs in the place of addresses."""
-    if not isinstance(message.get("content"), list):
-        return message
-    parts = []
-    for part in message["content"]:
-        image = images.get(part["image_url"]["url"]) if part["type"] == "image_url" else None
-        parts.append(part if image is None else {**part, "image_url": {**part["image_url"], "url": image.data_url}})
-    return {**message, "content": parts}
 
 
 class ChatReader(EventReader):
     """Reads one reply, a stream of server-sent events or one JSON completion, into events.
 
     Older llama.cpp servers report a failure in a field `error` beside `data`.
+
+    Args:
+        names: of the tools that can be called.
     """
 
     end_mark = b"[DONE]"
 
-    def __init__(self) -> None:
+    def __init__(self, names: Collection[str] = ()) -> None:
         super().__init__()
+        self._names = names
         self._usage: Usage | None = None
         self._service_tier = ""
         self._usage_was_alone = self._told_usage = False
@@ -165,7 +172,7 @@ class ChatReader(EventReader):
                 self._take_piece(choice, piece, events)
             # A reason that is said again ends nothing more.
             if choice.finish_reason and choice.index not in self._finished:
-                self._finish(choice.index, choice.finish_reason, events)
+                self._finish(choice, choice.finish_reason, events)
         if self._usage is not None and not self._finished and not self._told_usage:
             self._told_usage = True
             events.append(self._usage)  # should the end never come
@@ -209,8 +216,9 @@ class ChatReader(EventReader):
             to_logprobs(choice.logprobs) if choice.logprobs != _NULL else None,
             choice.index,
             piece.annotations or None,
+            piece.extra if piece.reasoning_details or piece.extra_content else None,
         )
-        has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations
+        has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations or delta.extra
         if has_output or delta.logprobs is not None:
             self._begun.add(choice.index)
             self.has_content = True
@@ -220,20 +228,21 @@ class ChatReader(EventReader):
         """Return what is new of the calls; those of a message that is not streamed are one each."""
         known = self._calls.get(choice)
         if known is None:
-            known = self._calls[choice] = ToolCalls(self._call_ids)
+            known = self._calls[choice] = ToolCalls(self._call_ids, self._names)
         pieces = [call.to_piece() for call in piece.tool_calls or (_ToolCall(index=0, function=piece.function_call),)]
         if is_whole:
-            return [known.add(call.name or "", call.id, call.arguments) for call in pieces]
+            return [known.add(call.name or "", call.id, call.arguments, call.extra_content) for call in pieces]
         return known.take(pieces) or None
 
-    def _finish(self, index: int, word: str, events: list[Event]) -> None:
+    def _finish(self, choice: _Choice, word: str, events: list[Event]) -> None:
+        index = choice.index
         calls = self._calls.get(index)
         reason = finish_reason(word, has_calls=bool(calls))
         if reason is None:
             raise stream_failure(from_error({"code": word}), after_content=self.has_content)
         if calls and (nameless := calls.rest()):
             events.append(Delta(tool_calls=nameless, index=index))
-        events.append(Finish(reason, index))
+        events.append(Finish(reason, index, choice.stop_reason, self._service_tier))
         self._finished.add(index)
 
     def _take_unknown(self, payload: bytes) -> None:
@@ -276,4 +285,8 @@ def to_usage(raw: Raw) -> Usage | None:
         cached_tokens=cached or count_at(report, "prompt_cache_hit_tokens") or 0,
         reasoning_tokens=reasoning,
         cache_write_tokens=count_at(report, "prompt_tokens_details", "cache_write_tokens") or 0,
+        prompt_audio_tokens=count_at(report, "prompt_tokens_details", "audio_tokens") or 0,
+        completion_audio_tokens=count_at(report, "completion_tokens_details", "audio_tokens") or 0,
+        accepted_prediction_tokens=count_at(report, "completion_tokens_details", "accepted_prediction_tokens") or 0,
+        rejected_prediction_tokens=count_at(report, "completion_tokens_details", "rejected_prediction_tokens") or 0,
     )

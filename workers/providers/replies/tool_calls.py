@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shared.types import ToolCallDelta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 
 class Piece(msgspec.Struct):
@@ -21,12 +21,14 @@ class Piece(msgspec.Struct):
         id: of the call.
         name: of the tool.
         arguments: what is new of their JSON text.
+        extra_content: what the client is to send back with it.
     """
 
     index: int | None = None
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    extra_content: dict[str, Any] | None = None
 
 
 class _Call:
@@ -46,7 +48,13 @@ class _Call:
         self.given_id: str | None = None
         self.name: str | None = None
         self.arguments: list[str] = []
+        self.extra_content: dict[str, Any] | None = None
         self.is_out = False
+
+    @property
+    def has_arguments(self) -> bool:
+        """Return whether anything of its arguments has come, after which its name is whole."""
+        return any(self.arguments)
 
     @property
     def is_complete(self) -> bool:
@@ -63,10 +71,13 @@ class ToolCalls:
 
     Args:
         ids: those that calls of the reply have so far; those of this choice are added.
+        names: of the tools that can be called; a name that may be the beginning of one is not handed out before it is
+            whole. Without them each name is taken to come as a whole.
     """
 
-    def __init__(self, ids: set[str] | None = None) -> None:
+    def __init__(self, ids: set[str] | None = None, names: Collection[str] = ()) -> None:
         self._ids: set[str] = set() if ids is None else ids
+        self._names = names
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
         self._by_id: dict[str, _Call] = {}
@@ -74,19 +85,21 @@ class ToolCalls:
     def __len__(self) -> int:
         return len(self._calls)
 
-    def add(self, name: str, call_id: str | None, arguments: str = "", signature: str | None = None) -> ToolCallDelta:
+    def add(
+        self, name: str, call_id: str | None, arguments: str = "", extra_content: dict[str, Any] | None = None
+    ) -> ToolCallDelta:
         """Return the first piece of a call that an upstream sends as one, or that it tells apart by itself.
 
         Args:
             name: of the tool.
             call_id: the upstream's; another one is made where a call of the reply has it, or there is none.
             arguments: all of them, or what is known yet.
-            signature: Gemini's thought signature.
+            extra_content: what the client is to send back with it.
         """
         call = self._begin(None)
         call.name, call.is_out = name, True
         call.arguments.append(arguments)
-        return ToolCallDelta(call.number, self._own_id(call_id), name, arguments, signature)
+        return ToolCallDelta(call.number, self._own_id(call_id), name, arguments, extra_content)
 
     def take(self, pieces: Iterable[Piece]) -> list[ToolCallDelta]:
         """Return what can be handed out of the calls that these are pieces of."""
@@ -98,22 +111,41 @@ class ToolCalls:
             if piece.id and (call.given_id is None or piece.name or piece.arguments):
                 call.given_id = piece.id
                 self._by_id[piece.id] = call
-            call.name = call.name or piece.name or None
+            call.name = self._name_after(call, piece.name) or None
             call.arguments.append(piece.arguments)
             if call.is_out:
-                if piece.arguments:
-                    deltas.append(ToolCallDelta(call.number, arguments=piece.arguments))
-            elif call.name:
+                if piece.arguments or piece.extra_content is not None:
+                    deltas.append(ToolCallDelta(call.number, None, None, piece.arguments, piece.extra_content))
+                continue
+            call.extra_content = piece.extra_content or call.extra_content
+            if call.name and (call.has_arguments or not self._may_go_on(call.name)):
                 deltas.append(self._hand_out(call))
         return deltas
 
+    def _name_after(self, call: _Call, piece: str | None) -> str | None:
+        """Return a call's name with a further piece of it: some models send it in pieces, others again and again."""
+        if call.is_out or not piece or not call.name or call.has_arguments:
+            return call.name or piece
+        return self._joined(call.name, piece) or call.name
+
+    def _joined(self, name: str, piece: str) -> str | None:
+        """Return the name, or the beginning of one, that two pieces make together; None if they make none."""
+        if any(known.startswith(name + piece) for known in self._names):
+            return name + piece
+        return piece if piece.startswith(name) else None
+
+    def _may_go_on(self, name: str) -> bool:
+        """Return whether a name may be the beginning of a longer one."""
+        return any(known.startswith(name) and known != name for known in self._names)
+
     def rest(self) -> list[ToolCallDelta]:
-        """Return the calls that never got a name."""
+        """Return the calls whose name never came, or may not be whole."""
         return [self._hand_out(call) for call in self._calls if not call.is_out]
 
     def _hand_out(self, call: _Call) -> ToolCallDelta:
         call.is_out = True
-        return ToolCallDelta(call.number, self._own_id(call.given_id), call.name or "", "".join(call.arguments))
+        call_id, arguments = self._own_id(call.given_id), "".join(call.arguments)
+        return ToolCallDelta(call.number, call_id, call.name or "", arguments, call.extra_content)
 
     def _begin(self, index: int | None) -> _Call:
         call = _Call(len(self._calls), index)
@@ -143,19 +175,19 @@ class ToolCalls:
             call = self._calls[-1]
             if piece.id and piece.name and call.name:
                 return None
-        return None if _begins_another(piece, call) else call
+        return None if self._begins_another(piece, call) else call
 
+    def _begins_another(self, piece: Piece, call: _Call) -> bool:
+        """Return whether a piece cannot be one of a call whose index or id it has, or which was the last.
 
-def _begins_another(piece: Piece, call: _Call) -> bool:
-    """Return whether a piece cannot be one of a call whose index or id it has, or which was the last.
-
-    Some servers give every call the index 0, or one id, and some give every piece a new id: so another id alone
-    says nothing, but another name does, and so does what comes after arguments that are whole.
-    """
-    has_other_id = bool(piece.id and call.given_id and piece.id != call.given_id)
-    is_named_again = bool(piece.name and call.name)
-    if is_named_again and piece.name != call.name:
-        return True
-    if not (is_named_again and has_other_id) and not piece.arguments.strip():
-        return False
-    return (is_named_again or has_other_id) and call.is_complete
+        Some servers give every call the index 0, or one id, and some give every piece a new id: so another id alone
+        says nothing, but another name does, unless it goes on with the first one, and so does what comes after
+        arguments that are whole.
+        """
+        has_other_id = bool(piece.id and call.given_id and piece.id != call.given_id)
+        is_named_again = bool(piece.name and call.name)
+        if piece.name and call.name and piece.name != call.name:
+            return call.is_out or call.has_arguments or self._joined(call.name, piece.name) is None
+        if not (is_named_again and has_other_id) and not piece.arguments.strip():
+            return False
+        return (is_named_again or has_other_id) and call.is_complete

@@ -134,7 +134,7 @@ def sent(provider: str, fields: dict[str, Any]) -> Any:
     """The body that goes out to a provider for a request."""
     request = ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
     if provider == "openai":
-        return json.loads(to_openai(request, "gpt-4.1", ask_usage=True))
+        return json.loads(to_openai(request, "gpt-4.1"))
     if provider == "gemini":
         return json.loads(to_gemini(request, "gemini-2.5-flash", Known({}, {}, needs_signatures=False)))
     if provider == "anthropic":

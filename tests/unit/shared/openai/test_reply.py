@@ -142,3 +142,70 @@ def test_an_empty_answer_is_an_empty_text() -> None:
     """A model may stop at once."""
     choice = body(Finish("stop"))
     assert (choice["message"]["content"], choice["finish_reason"]) == ("", "stop")
+
+
+def test_what_served_and_what_ended_it_are_told_in_both_forms() -> None:
+    """In OpenAI's words for tiers, and nothing for a word of others; a stop sequence as vLLM names it."""
+    end = Finish("stop", stop="END", service_tier="flex")
+    chunks = stream(Delta(content="a"), end)
+    assert chunks[-2]["service_tier"] == "flex"
+    assert chunks[-2]["choices"][0]["stop_reason"] == "END"
+    assert "service_tier" not in chunks[0]
+    assert body(Delta(content="a"), end)["stop_reason"] == "END"
+    for word, told in (("priority", "priority"), ("standard", "default"), ("on_demand", "default"), ("batch", None)):
+        usage = Usage(1, 1, service_tier=word)
+        encoder = ChunkEncoder("chatcmpl-1", 7, "m", include_usage=True)
+        last = json.loads(encoder.end(usage).split(b"\n\n")[0].removeprefix(b"data: "))
+        assert last.get("service_tier") == told
+        assert json.loads(CompletionFold().body("chatcmpl-1", 7, "m", usage)).get("service_tier") == told
+        chunk = json.loads(encoder.encode(Finish("stop", service_tier=word)).split(b"data: ")[-1])
+        assert chunk.get("service_tier") == told
+
+
+def test_all_counts_of_usage_are_told() -> None:
+    """None is reported as 0 that the upstream counted."""
+    usage = Usage(
+        9, 8, cache_write_tokens=1, prompt_audio_tokens=2, completion_audio_tokens=3, accepted_prediction_tokens=4,
+        rejected_prediction_tokens=5,
+    )  # fmt: skip
+    told = json.loads(CompletionFold().body("chatcmpl-1", 7, "m", usage.consistent()))["usage"]
+    assert told["prompt_tokens_details"] == {"cached_tokens": 0, "cache_write_tokens": 1, "audio_tokens": 2}
+    assert told["completion_tokens_details"] == {
+        "reasoning_tokens": 0, "audio_tokens": 3, "accepted_prediction_tokens": 4, "rejected_prediction_tokens": 5,
+    }  # fmt: skip
+
+
+DETAILS: list[dict[str, Any]] = [
+    {"type": "reasoning.text", "text": "Let ", "index": 0, "format": "f"},
+    {"type": "reasoning.text", "text": "me", "index": 0, "format": "f"},
+    {"type": "reasoning.text", "signature": "sig", "index": 0, "format": "f"},
+    {"type": "reasoning.encrypted", "data": "a", "index": 1},
+    {"type": "reasoning.encrypted", "data": "b", "index": 1},
+    {"type": "reasoning.summary", "summary": "S", "index": 2},
+]
+
+
+def test_what_servers_want_back_reaches_the_client_as_it_came() -> None:
+    """In a stream piece by piece, in a body put together as a client does it."""
+    content = {"google": {"thought_signature": "s"}}
+    call = ToolCallDelta(0, "c", "f", "{}", content)
+    late = ToolCallDelta(0, extra_content={"more": 1})
+    events: list[Delta | Finish] = [
+        *(Delta(extra={"reasoning_details": [one]}) for one in DETAILS),
+        Delta(extra={"extra_content": content}),
+        Delta(tool_calls=[call]),
+        Delta(tool_calls=[late]),
+        Finish("tool_calls"),
+    ]
+    deltas = [chunk["choices"][0]["delta"] for chunk in stream(*events)[1:-2]]
+    assert [delta["reasoning_details"] for delta in deltas[:6]] == [[one] for one in DETAILS]
+    assert deltas[6]["extra_content"] == content
+    assert deltas[7]["tool_calls"][0]["extra_content"] == content
+    assert deltas[8]["tool_calls"][0]["extra_content"] == {"more": 1}
+    message = body(*events)["message"]
+    assert message["reasoning_details"] == [
+        {"type": "reasoning.text", "text": "Let me", "index": 0, "format": "f", "signature": "sig"},
+        *DETAILS[3:],
+    ]
+    assert message["extra_content"] == content
+    assert message["tool_calls"][0]["extra_content"] == {**content, "more": 1}

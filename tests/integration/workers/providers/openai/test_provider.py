@@ -34,6 +34,48 @@ async def test_a_server_that_refuses_stream_options_is_asked_without(status: int
         assert ["stream_options" in request.body for request in upstream.requests] == [True, False, False]
 
 
+HISTORY: list[dict[str, Any]] = [
+    {"role": "user", "content": "Hello"},
+    {"role": "assistant", "content": "Hi", "reasoning_content": "hm", "reasoning_details": [{"text": "hm"}]},
+    {"role": "user", "content": "Hello"},
+]
+
+
+_PLACE = ["body", "messages", 1, "assistant", "reasoning_content"]
+_UNEXPECTED = "Additional properties are not allowed ('reasoning_details' was unexpected) - 'messages.1'"
+REFUSED_HISTORIES: list[tuple[int, dict[str, Any]]] = [
+    (422, {"message": {"detail": [{"type": "extra_forbidden", "loc": _PLACE}]}}),
+    (400, {"error": {"message": "property 'messages.1.reasoning_content' is unsupported"}}),
+    (400, {"error": {"message": "Extra inputs are not permitted, field: 'messages[1].reasoning_details'"}}),
+    (400, {"error": {"message": _UNEXPECTED}}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), REFUSED_HISTORIES)
+async def test_a_server_that_refuses_what_answers_have_is_asked_without(status: int, body: dict[str, Any]) -> None:
+    """Clients send answers of another server back as they got them; those that are known are not refused again."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer(body, status), sse(TEXT), sse(TEXT))
+        for _ in range(2):
+            await complete(provider, {**HELLO, "messages": HISTORY})
+        assert [request.body["messages"][1] for request in upstream.requests] == [
+            HISTORY[1],
+            *[{"role": "assistant", "content": "Hi"}] * 2,
+        ]
+
+
+async def test_one_refusal_after_the_other_is_followed() -> None:
+    """Neither is asked for again; nor is anything tried a third time."""
+    refused = [json_answer(REFUSALS[0][1], 400), json_answer({"error": "no reasoning_content"}, 400)]
+    async with serving("openai") as (upstream, provider):
+        upstream.add(*refused, sse(TEXT), *refused)
+        await complete(provider, {**HELLO, "messages": HISTORY})
+        assert len(upstream.requests) == 3
+        with pytest.raises(errors.InvalidRequest):
+            await complete(provider, {**HELLO, "messages": HISTORY})
+        assert len(upstream.requests) == 4
+
+
 async def test_a_refusal_that_another_try_does_not_cure_is_not_remembered() -> None:
     """The second refusal is the one that counts, and the next request asks for usage again."""
     async with serving("openai") as (upstream, provider):

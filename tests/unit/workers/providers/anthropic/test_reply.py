@@ -153,3 +153,26 @@ def test_a_message_that_is_not_streamed_becomes_the_same_events() -> None:
     message = {"type": "message", "content": content, "stop_reason": "tool_use", "usage": anthropic.usage(7, 2)}
     outcome = outcome_of(_read(json.dumps(message, indent=1).encode())[0])
     assert outcome == Outcome("Hi", "hm", calls=[("f", '{"a":1}')], finish="tool_calls", usage=Usage(7, 2))
+
+
+def test_the_stop_sequence_and_the_tier_are_told() -> None:
+    """With the end, streamed or not."""
+    delta = {"stop_reason": "stop_sequence", "stop_sequence": "END"}
+    stream = (
+        anthropic.raw_event(
+            "message_start",
+            {"type": "message_start", "message": {"usage": {"input_tokens": 7, "service_tier": "priority"}}},
+        )
+        + anthropic.text_block(0, "Hi")
+        + anthropic.raw_event("message_delta", {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 1}})
+        + anthropic.raw_event("message_stop", {"type": "message_stop"})
+    )
+    whole = {
+        **delta,
+        "content": [{"type": "text", "text": "Hi"}],
+        "usage": {"input_tokens": 7, "output_tokens": 1, "service_tier": "priority"},
+    }
+    for body in (stream, json.dumps(whole).encode()):
+        reader = ChatReader()
+        events = [*reader.feed(body), *([] if reader.done else reader.end())]
+        assert Finish("stop", stop="END", service_tier="priority") in events

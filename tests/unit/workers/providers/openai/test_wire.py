@@ -256,16 +256,16 @@ def test_a_body_that_is_no_completion_is_a_failure(body: bytes, kind: type[error
 def test_the_clients_fields_are_passed_on() -> None:
     """Everything but the model and the streaming stays as the client sent it, also what OpenAI does not name."""
     asked = {**HELLO, "stream": False, "min_p": 0.1, "n": 2, "chat_template_kwargs": {"x": 1}, "metadata": {"a": "b"}}
-    sent = json.loads(to_body(chat(asked), "theirs", ask_usage=True))
+    sent = json.loads(to_body(chat(asked), "theirs"))
     assert sent == {**asked, "model": "theirs", "stream": True, "stream_options": {"include_usage": True}}
 
 
 def test_the_clients_stream_options_are_kept_but_usage_is_always_asked_for() -> None:
     """Usage is ours to know; the rest is the client's."""
     asked = {**HELLO, "stream": True, "stream_options": {"include_usage": False, "include_obfuscation": False}}
-    sent = json.loads(to_body(chat(asked), "theirs", ask_usage=True))
+    sent = json.loads(to_body(chat(asked), "theirs"))
     assert sent["stream_options"] == {"include_usage": True, "include_obfuscation": False}
-    assert "stream_options" not in json.loads(to_body(chat(asked), "theirs", ask_usage=False))
+    assert "stream_options" not in json.loads(to_body(chat(asked), "theirs", left_out=frozenset({"stream_options"})))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_the_clients_stream_options_are_kept_but_usage_is_always_asked_for() -> 
 def test_what_events_cannot_carry_is_refused(asks: dict[str, Any], param: str) -> None:
     """Better a clear 400 than an answer with a part missing."""
     with pytest.raises(errors.Unsupported) as caught:
-        to_body(chat({**HELLO, **asks}), "theirs", ask_usage=True)
+        to_body(chat({**HELLO, **asks}), "theirs")
     assert caught.value.param == param
 
 
@@ -296,7 +296,7 @@ def test_what_events_cannot_carry_is_refused(asks: dict[str, Any], param: str) -
 )
 def test_a_limit_has_the_name_that_the_model_knows(model: str, asks: dict[str, Any], sent: dict[str, Any]) -> None:
     """OpenAI's models that reason refuse `max_tokens`."""
-    body = json.loads(to_body(chat({**HELLO, **asks}), model, ask_usage=True))
+    body = json.loads(to_body(chat({**HELLO, **asks}), model))
     assert {name: value for name, value in body.items() if name.startswith("max_")} == sent
 
 
@@ -324,7 +324,7 @@ OTHER_TOOL = {"type": "function", "function": {"name": "g"}}
 )
 def test_functions_go_out_as_tools(asks: dict[str, Any], sent: dict[str, Any]) -> None:
     """Servers that have forgotten them would drop them without a word."""
-    body = json.loads(to_body(chat({**HELLO, **asks}), "theirs", ask_usage=True))
+    body = json.loads(to_body(chat({**HELLO, **asks}), "theirs"))
     assert body == {**HELLO, "model": "theirs", "stream": True, "stream_options": {"include_usage": True}, **sent}
 
 
@@ -335,9 +335,7 @@ def test_each_functions_result_belongs_to_its_last_call() -> None:
     result = {"role": "function", "name": "f", "content": "ok"}
     user = HELLO["messages"][0]
     body = json.loads(
-        to_body(
-            chat({**HELLO, "messages": [user, said, result, said, {**result, "content": None}]}), "m", ask_usage=True
-        )
+        to_body(chat({**HELLO, "messages": [user, said, result, said, {**result, "content": None}]}), "m")
     )
     made = [{"id": f"call_{number}", "type": "function", "function": call} for number in (1, 3)]
     rest = {"role": "assistant", "content": "I look.", "x": 1}
@@ -356,7 +354,7 @@ def test_a_functions_result_without_a_call_is_refused_by_its_place() -> None:
     call = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
     for turns, place in (([result], 1), ([call, result, result], 3)):
         with pytest.raises(errors.InvalidRequest) as caught:
-            to_body(chat({**HELLO, "messages": [*HELLO["messages"], *turns]}), "m", ask_usage=True)
+            to_body(chat({**HELLO, "messages": [*HELLO["messages"], *turns]}), "m")
         assert (caught.value.param, caught.value.fails_over) == (f"messages[{place}].name", False)
 
 
@@ -369,7 +367,9 @@ HINTED = {
 def test_what_a_model_does_not_take_is_left_out_where_it_is_a_hint() -> None:
     """Everything else goes out as it came."""
     asked = ChatRequest(json.dumps(HINTED).encode())
-    sent = json.loads(to_body(asked, "m", ask_usage=False, cannot=("temperature", "logprobs", "seed")))
+    sent = json.loads(
+        to_body(asked, "m", left_out=frozenset({"stream_options"}), cannot=("temperature", "logprobs", "seed"))
+    )
     assert {"stop", "top_k"} < sent.keys()
     assert not {"temperature", "logprobs"} & sent.keys()
 
@@ -394,3 +394,57 @@ def test_citations_arrive_streamed_and_not() -> None:
     sent = b"".join(encoder.encode(one) for one in events if not isinstance(one, Usage))
     deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in sent.split(b"\n\n") if line]
     assert [delta["annotations"] for delta in deltas if "annotations" in delta] == [[CITATION]]
+
+
+def test_what_an_answer_says_besides_its_text_is_read() -> None:
+    """The tier that served, what ended it, counts of audio and predictions, and what the server wants back."""
+    content = {"google": {"thought_signature": "s"}}
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}, "extra_content": content}
+    details = [{"type": "reasoning.encrypted", "data": "x", "index": 0}]
+    counts = {
+        **usage(9, 8),
+        "prompt_tokens_details": {"audio_tokens": 2},
+        "completion_tokens_details": {
+            "audio_tokens": 3, "accepted_prediction_tokens": 4, "rejected_prediction_tokens": 5,
+        },
+    }  # fmt: skip
+    delta = {"tool_calls": [call], "reasoning_details": details}
+    stream = [
+        event({"service_tier": "flex", "choices": [{"index": 0, "delta": delta}]}),
+        event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}]}),
+        event({"choices": [], "usage": counts}),
+    ]
+    message = {"tool_calls": [call], "reasoning_details": details}
+    whole = {"service_tier": "flex", "usage": counts}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "stop_reason": "END"}
+    body = json.dumps({**whole, "choices": [choice]}).encode()
+    for sent in (b"".join(stream) + DONE, body):
+        first, end, counted = _read(sent)[0]
+        assert isinstance(first, Delta)
+        assert first.extra == {"reasoning_details": details}
+        assert first.tool_calls is not None
+        assert first.tool_calls[0].extra_content == content
+        assert end == Finish("tool_calls", stop="END", service_tier="flex")
+        assert counted == Usage(
+            9, 8, service_tier="flex", prompt_audio_tokens=2, completion_audio_tokens=3, accepted_prediction_tokens=4,
+            rejected_prediction_tokens=5,
+        )  # fmt: skip
+
+
+def test_a_history_goes_back_as_it_came() -> None:
+    """With all that a server may want back, unless it is one that refuses it."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": 1}}
+    said = {
+        "role": "assistant",
+        "content": "a",
+        "reasoning_details": [{"text": "x"}],
+        "reasoning": "x",
+        "tool_calls": [call],
+    }
+    asked = chat(
+        {**HELLO, "messages": [*HELLO["messages"], said, {"role": "tool", "tool_call_id": "c", "content": "r"}]}
+    )
+    assert json.loads(to_body(asked, "m"))["messages"][1] == said
+    bare = {name: value for name, value in call.items() if name != "extra_content"}
+    sent = json.loads(to_body(asked, "m", left_out=frozenset({"reasoning_details"})))["messages"][1]
+    assert sent == {"role": "assistant", "content": "a", "tool_calls": [bare]}

@@ -135,6 +135,44 @@ def test_calls_come_out_as_they_were_made(calls: list[Call], habits: Habits) -> 
     assert told(ToolCalls().take(piece for piece in pieces if piece is not None)) == told(deltas)
 
 
+NAMES = {"edit", "edit_file", "edit_existing_file", "read_file"}
+
+
+@given(
+    st.lists(st.sampled_from(sorted(NAMES)), min_size=1, max_size=3),
+    st.data(),
+    st.sampled_from(["own", "zero", "none"]),
+    st.sampled_from(["pieces", "growing"]),
+)
+def test_a_name_that_comes_in_pieces_is_one_name(
+    names: list[str], data: st.DataObject, indexes: str, habit: str
+) -> None:
+    """`edit_ex`, `isting_file`, as some of Gemini's; or each time more of it. The tools tell what is whole."""
+    pieces, made = [], []
+    for number, name in enumerate(names):
+        cuts = sorted(set(data.draw(st.lists(st.integers(1, len(name) - 1), max_size=3))))
+        parts = [name[start:end] for start, end in zip([0, *cuts], [*cuts, len(name)], strict=True)]
+        if habit == "growing":
+            parts = [name[:end] for end in (*cuts, len(name))]
+        index = {"own": number, "zero": 0}.get(indexes)
+        pieces += [Piece(index, f"id_{number}" if at == 0 else None, part) for at, part in enumerate(parts)]
+        pieces.append(Piece(index, None, None, f'{{"n":{number}}}'))
+        made.append((name, f'{{"n":{number}}}'))
+    state = ToolCalls(names=NAMES)
+    assert told([delta for piece in pieces for delta in state.take([piece])]) == made
+    assert state.rest() == []
+
+
+def test_a_whole_name_is_not_held_back() -> None:
+    """Only one that may be the beginning of another waits for what follows, and for the end at the latest."""
+    state = ToolCalls(names=NAMES)
+    assert told(state.take([Piece(0, "a", "read_file")])) == [("read_file", "")]
+    assert state.take([Piece(1, "b", "edit")]) == []
+    assert [delta.name for delta in state.rest()] == ["edit"]
+    assert [delta.name for delta in ToolCalls(names=NAMES).take([Piece(0, "a", "unknown")])] == ["unknown"]
+    assert [delta.name for delta in ToolCalls().take([Piece(0, "a", "edit")])] == ["edit"]
+
+
 def test_a_call_that_never_gets_a_name_is_handed_out_at_the_end() -> None:
     """Its arguments are not lost, and the client can tell the model what is missing."""
     calls = ToolCalls()
