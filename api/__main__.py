@@ -39,6 +39,7 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     """Return how we want to be served; each value is one whose default is wrong for streams or for many clients."""
     config = ServerConfig()
     config.bind = [f"{settings.host}:{settings.port}"]
+    config.processes = settings.api_processes or 1
     config.backlog = BACKLOG
     config.max_app_queue_size = QUEUED_CHUNKS
     config.keep_alive_timeout = KEEP_ALIVE_S

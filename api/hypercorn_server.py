@@ -195,11 +195,13 @@ class ServerConfig(Config):
     Attributes:
         connections: those that are open.
         is_draining: whether each response shall be the last of its connection.
+        processes: how many listen at the same address; the kernel deals new connections out to them.
     """
 
     def __init__(self) -> None:
         self.connections: dict[asyncio.Task[Any], asyncio.WriteTransport] = {}
         self.is_draining = False
+        self.processes = 1
         self._sockets: Sockets | None = None
         super().__init__()
 
@@ -220,7 +222,10 @@ class ServerConfig(Config):
             OSError: another program listens there, or nobody can.
         """
         if self._sockets is None:
+            # Only here: Hypercorn warns of processes that it shall not start.
+            self.workers = self.processes
             self._sockets = super().create_sockets()
+            self.workers = 1
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 for listener in self._sockets.insecure_sockets:
                     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)

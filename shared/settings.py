@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     paid_slots: int = 64
     discovery_interval_s: float = 5.0
 
+    api_processes: int | None = None
+    local_workers: int | None = None
     max_body_mib: int = 20
     max_bodies_mib: int = 512
     max_waiting_jobs: int = 1000
@@ -193,6 +195,8 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),
+    "api_processes": ("CLAW_API_PROCESSES",),
+    "local_workers": ("CLAW_LOCAL_WORKERS",),
     "max_body_mib": ("CLAW_MAX_BODY_MIB",),
     "max_bodies_mib": ("CLAW_MAX_BODIES_MIB",),
     "max_waiting_jobs": ("CLAW_MAX_WAITING_JOBS",),
@@ -433,7 +437,7 @@ def _parsed(field: str, name: str, text: str) -> object:
     kind = Settings.__annotations__[field]
     if kind == "Catalogue":
         return as_catalogue(name, text)
-    if kind == "int":
+    if kind.startswith("int"):
         return as_number(int, name, text, low=0 if field == "port" else 1)
     if kind.startswith("float"):
         return as_number(float, name, text, low=0 if field in _MAY_BE_ZERO else 0.001)

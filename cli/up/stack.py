@@ -35,6 +35,8 @@ _POLL_S: Final = 0.1
 _LIST_POLL_S: Final = 0.5
 _STOP_RESERVE_S: Final = 5.0
 _SHOWN_LOG_LINES: Final = 10
+_API: Final = ("-m", "api")
+_LOCAL_WORKER: Final = ("-m", "workers", "local")
 _PAID_WORKER: Final = ("-m", "workers", "paid")
 
 
@@ -125,6 +127,10 @@ class Stack:
         await welcome(self._gateway, self._settings, self._terminal, asked)
 
     def _start_processes(self) -> None:
+        counts = {
+            _API: self._settings.api_processes or _by_cores(),
+            _LOCAL_WORKER: self._settings.local_workers or _by_cores(),
+        }
         environment = {
             # No load balancer has to notice anything, unless the user says that there is one.
             "CLAW_DRAIN_DELAY_S": "0",
@@ -132,24 +138,30 @@ class Stack:
             **self._servers.environment,
             "CLAW_DATA_DIR": str(self._settings.data_dir),
             "CLAW_PORT": str(self._settings.port),
+            "CLAW_API_PROCESSES": str(counts[_API]),
             # Into a pipe Python would write in blocks, and the last lines of a crash would be lost.
             "PYTHONUNBUFFERED": "1",
         }
-        for name, command in self._commands.items():
+        for line, command in self._commands.items():
+            count = counts.get(command[1:], 1)
             if command[1:] == _PAID_WORKER and not _has_paid_api(environment):
-                continue  # it could only wait, for a key that a process cannot be given while it runs
-            program = Program(
-                name=name,
-                command=command,
-                directory=self._directory,
-                environment=environment_for(name.removeprefix("worker-"), environment),
-                # Longer than a process drains, so that SIGKILL is for those that hang.
-                stop_timeout_s=self._settings.drain_delay_s + self._settings.drain_s + _STOP_RESERVE_S,
-            )
-            log = ChildLog(self._settings.data_dir / "log", name, self._terminal)
-            child = Child(program, log, self._on_exit, self._fork_server.spawn)
-            self._children.append(child)
-            child.start()
+                count = 0  # it could only wait, for a key that a process cannot be given while it runs
+            for number in range(1, count + 1):
+                self._start_process(line, command, environment_for(line.removeprefix("worker-"), environment), number)
+
+    def _start_process(self, line: str, command: tuple[str, ...], environment: Mapping[str, str], number: int) -> None:
+        program = Program(
+            name=line if number == 1 else f"{line}-{number}",
+            command=command,
+            directory=self._directory,
+            environment=environment,
+            # Longer than a process drains, so that SIGKILL is for those that hang.
+            stop_timeout_s=self._settings.drain_delay_s + self._settings.drain_s + _STOP_RESERVE_S,
+        )
+        log = ChildLog(self._settings.data_dir / "log", program.name, self._terminal)
+        child = Child(program, log, self._on_exit, self._fork_server.spawn)
+        self._children.append(child)
+        child.start()
 
     def _on_exit(self, child: Child) -> None:
         # Wrong settings do not become right by another start.
@@ -226,6 +238,11 @@ class Stack:
         self._terminal.notice("Stopped.")
 
 
+def _by_cores() -> int:
+    """Return how many processes of a kind this machine is given: one for each four cores, 4 at most."""
+    return max(1, min(4, (os.cpu_count() or 1) // 4))
+
+
 def _has_paid_api(environment: Mapping[str, str]) -> bool:
     try:
         credentials = load_credentials("paid", environment)
@@ -236,7 +253,7 @@ def _has_paid_api(environment: Mapping[str, str]) -> bool:
 
 def _stop_rank(name: str) -> int:
     """Stop the api first, so that nothing new arrives; the recorder last, so that it sees the end of everything."""
-    return {"web": 0, "recorder": 2}.get(name, 1)
+    return {"web": 0, "recorder": 2}.get(name.partition("-")[0], 1)
 
 
 def reachable_url(settings: Settings) -> str:

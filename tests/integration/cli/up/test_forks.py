@@ -3,19 +3,22 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli.up.child import Child, Program
 from cli.up.child_log import ChildLog
 from cli.up.forks import ForkServer
 from shared.settings import PROJECT_ROOT
-from tests.integration.cli.up.up_stack import command_of, descendants, running, until
+from tests.conftest import Eventually
+from tests.integration.cli.up.up_stack import command_of, descendants, running, until, up_in
 
 _PLANTED = b"sk-planted-in-the-paid-tier"
 
@@ -64,6 +67,14 @@ def _memory_of(pid: int | None) -> bytes:
             memory.seek(int(start, 16))
             content += memory.read(int(end, 16) - int(start, 16))
     return bytes(content)
+
+
+async def _answers(url: str) -> bool:
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=1) as client:
+            return (await client.get(url)).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 async def test_a_fork_has_output_exit_code_and_environment_of_its_own(tmp_path: Path, server: ForkServer) -> None:
@@ -124,3 +135,24 @@ async def test_what_is_not_ours_is_a_process_of_its_own(tmp_path: Path, server: 
 
     assert child.last_exit == 3
     assert "up" in child.log.tail
+
+
+async def test_several_processes_of_a_kind_where_they_are_asked_for(tmp_path: Path, eventually: Eventually) -> None:
+    """All apis listen at one address: with either of them killed the other one answers."""
+    async with up_in(tmp_path) as up:
+        shutil.copy(PROJECT_ROOT / "Procfile", tmp_path)
+        up.model_timeout_s = 0.1
+        await up.run(CLAW_API_PROCESSES="2", CLAW_LOCAL_WORKERS="2")
+        await up.shows("Ctrl-C stops everything")
+        titles = {pid: command_of(pid).rstrip(b"\0 ").decode() for pid in descendants(up.pid)}
+        apis = [pid for pid, title in titles.items() if title.endswith("-m api")]
+
+        assert len(apis) == 2
+        assert sum(title.endswith("-m workers local") for title in titles.values()) == 2
+        # There is no key for it, and no other way to get one while it runs.
+        assert not any(title.endswith("-m workers paid") for title in titles.values())
+        for pid in apis:
+            # Stopped, not killed: it would be back at once. What the kernel gives it waits.
+            os.kill(pid, signal.SIGSTOP)
+            await eventually(partial(_answers, f"{up.url}/health"))
+            os.kill(pid, signal.SIGCONT)
