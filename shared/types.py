@@ -183,6 +183,15 @@ class Usage(msgspec.Struct):
 Event = Delta | Finish | Usage
 
 
+class Started(Target, frozen=True, omit_defaults=True):
+    """Who holds an attempt.
+
+    `usage` is what a paid upstream that was asked bills for it so far: as it says, and estimated where it does not.
+    """
+
+    usage: Usage | None = None
+
+
 class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):
     """A model that an upstream has now. One whose `endpoints` are not known is taken to serve them all.
 

@@ -40,9 +40,18 @@ def ended(
         began_at: when the request came, by the monotonic clock.
         catalogue: the prices.
     """
-    opened = msgspec.structs.replace(record, tier=stream.target.tier, model=stream.target.model, attempts=draft.attempt)
-    counted = NOTHING_SERVED
-    if stream.committed:
+    opened = msgspec.structs.replace(
+        record,
+        tier=stream.target.tier,
+        model=stream.target.model,
+        attempts=draft.attempt,
+        cost_usd=record.cost_usd + error.cost_usd,
+    )
+    counted, known = NOTHING_SERVED, _known(stream)
+    if known is not None:
+        answered = max(known.completion_tokens, tokens)
+        counted = Counted(msgspec.structs.replace(known, completion_tokens=answered), "estimated")
+    elif stream.committed:
         counted = Counted(Usage(_prompt_tokens(draft), tokens), "estimated")
     times = Times(
         wait_ms=_ms_between(began_at, stream.started_at),
@@ -50,6 +59,20 @@ def ended(
         duration_ms=int((time.monotonic() - began_at) * 1000),
     )
     return completed(opened, counted, error, times, catalogue)
+
+
+def lost_usd(stream: IncomingStream, error: GatewayError, catalogue: Catalogue) -> float:
+    """Return what a paid upstream bills for an attempt that failed before its first content, in US dollars.
+
+    Its worker says that with the error; of a worker that was lost what it had said by then.
+    """
+    known = _known(stream)
+    return error.cost_usd + (0.0 if known is None else catalogue.cost_usd(stream.target.model, known))
+
+
+def _known(stream: IncomingStream) -> Usage | None:
+    """Return what a paid upstream is known to bill for an attempt of which its worker did not say how it ended."""
+    return None if stream.has_reported else stream.usage
 
 
 def _prompt_tokens(draft: JobDraft) -> int:

@@ -9,11 +9,11 @@ import msgspec
 
 from shared.errors import ErrorInfo, GatewayError, from_info
 from shared.relay import Kind
-from shared.types import Target, Usage
+from shared.types import Started, Target, Usage
 
 _error_decoder = msgspec.json.Decoder(ErrorInfo)
 _usage_decoder = msgspec.json.Decoder(Usage)
-_target_decoder = msgspec.json.Decoder(Target)
+_started_decoder = msgspec.json.Decoder(Started)
 
 
 class IncomingStream:
@@ -24,6 +24,10 @@ class IncomingStream:
         job_id: its job in the queue.
         target: where it was put, and who has taken it over from there since.
         whole: the reply is wanted as one body, so parts of it do not wake the reader.
+
+    Attributes:
+        usage: what it used: all of it at its end, and until then what a paid upstream is known to bill.
+        has_reported: whether its worker has said how it failed, and what that cost.
     """
 
     __slots__ = (
@@ -35,6 +39,7 @@ class IncomingStream:
         "ended",
         "error",
         "first_at",
+        "has_reported",
         "is_aborted",
         "job_id",
         "key",
@@ -63,6 +68,7 @@ class IncomingStream:
         self.wait_limit_exceeded = False
         self.is_aborted = False
         self.usage: Usage | None = None
+        self.has_reported = False
         self.error: GatewayError | None = None
         self._parts: list[bytes] = []
         self._future: asyncio.Future[None] | None = None
@@ -104,11 +110,13 @@ class IncomingStream:
             self.ended = True
         elif kind == Kind.ERROR:
             self.error = from_info(_error_decoder.decode(payload))
+            self.has_reported = True
         elif kind == Kind.START:
-            self.started_at = time.monotonic()
+            self.started_at = self.started_at or time.monotonic()
             if payload:
                 # Another backend's worker may have taken the job over while it waited (claim.lua), and says so here.
-                self.target = _target_decoder.decode(payload)
+                started = _started_decoder.decode(payload)
+                self.target, self.usage = Target(started.tier, started.queue, started.model), started.usage
             return
         else:
             raise ValueError(f"unknown kind of frame: {kind}")

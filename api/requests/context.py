@@ -12,6 +12,7 @@ import msgspec
 from quart import request
 
 from api.admission.admit import QueueRefused, QueueUnavailable
+from api.admission.thoughts import earlier_thoughts
 from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from api.admission.auth import Principal
     from api.requests.services import RequestServices
     from shared.openai.request import ChatBody
-    from shared.types import Target
+    from shared.types import AddedText, Target
 
 
 MOST_WAIT_S: Final = 86_400
@@ -113,7 +114,7 @@ class RequestContext:
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens + sum(each.tokens for each in added),
-            most_prompt=most_prompt(len(self.body), body, added) if limits.is_limited else MostPrompt(0),
+            most_prompt=await self._most_prompt(services, body, added) if limits.is_limited else MostPrompt(0),
             output_tokens=body.output_limit if body else None,
             choices=body.n or 1 if body else 1,
             needs=needs_of(body) if body else {},
@@ -151,6 +152,14 @@ class RequestContext:
         if self._principal.rpm_limit:
             self._rate_limit = rate_limit_headers(self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
         return inflight
+
+    async def _most_prompt(
+        self, services: RequestServices, body: ChatBody | None, added: Sequence[AddedText]
+    ) -> MostPrompt:
+        most = most_prompt(len(self.body), body, added)
+        if body is None or not services.router.has("anthropic"):
+            return most
+        return most._replace(thoughts=await earlier_thoughts(services.redis, body))
 
     def _limits(self, all_usd: float | None) -> BudgetLimits:
         budgets_usd = (all_usd, self._principal.monthly_budget_usd)

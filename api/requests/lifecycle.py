@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from api.accounting.failure_record import ended
+from api.accounting.failure_record import ended, lost_usd
 from api.relay.incoming import IncomingStream
 from api.requests.failover import Failover, acceptable_now
 from api.requests.queued_job import QueuedJob
@@ -209,19 +209,20 @@ class InflightRequest:
         # Before anything else is enqueued: a superseded attempt must not run beside its successor.
         await self._leave(stream)
         live = self._services.router.live(self._failover.failed(error, stream.target, self._draft.attempt))
-        self._draft = self._draft.after(error.cost_usd)
         if isinstance(error, WorkerLost):
             # Nobody will run or remove this job; the request itself lives on in its next attempt.
             self._services.usage_log.drop(stream.job_id)
         # After content was sent, another answer would begin anew in the middle of the first one.
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)
-        self._draft = msgspec.structs.replace(self._draft, attempt=self._draft.attempt + 1)
+        lost = lost_usd(stream, error, self._services.settings.catalogue)
+        self._draft = msgspec.structs.replace(self._draft.after(lost), attempt=self._draft.attempt + 1)
         # As in `begin`: known before it is enqueued.
         following = self._expect(live[0].target)
         target = await self._job.put(self._draft, live)
         if not target:
             self._relay.forget(following)
+            error.cost_usd = 0.0  # stands in the draft by now
             raise self._give_up(error)
         self._placed(target, self._failover.placed(target))
 

@@ -144,9 +144,9 @@ class Eligibility:
             output = min(request.output_tokens or longest, known or request.output_tokens or longest)
             output *= request.choices // calls
         # The most that it can be, not the estimate: a budget must hold for what is billed.
-        prompt = max(
-            request.prompt_tokens, request.most_prompt.tokens + request.most_prompt.images * entry.image_tokens
-        )
+        most = request.most_prompt
+        thoughts = most.thoughts if backend.provider == "anthropic" else 0
+        prompt = max(request.prompt_tokens, most.tokens + most.images * entry.image_tokens + thoughts)
         searches = MOST_SEARCHES if "web_search_options" in request.needs else 0
         most_usd = entry.most_cost_usd(min(prompt, context), output, request.service_tier, searches)
         return max(1, nano_usd(most_usd * calls))

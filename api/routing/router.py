@@ -90,6 +90,10 @@ class Router:
         """Note that none of the candidates can begin at once now."""
         self._capacity.note_busy(candidates)
 
+    def has(self, provider: str) -> bool:
+        """Return whether an API of others is there now."""
+        return any(backend.provider == provider for backend in self._capacity.backends())
+
     def omitted(self, body: ChatBody, target: Target) -> tuple[str, ...]:
         """Return the parameters of a request that its backend was not sent, since the model does not take them."""
         for backend in self._capacity.backends(target.tier):

@@ -137,3 +137,10 @@ class FunctionMessage(Struct, tag_field="role", tag="function"):
 
 
 Message = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+
+def first_call_ids(messages: list[Message]) -> list[str]:
+    """Return the id of each assistant message's first call: what the thinking before it is kept under."""
+    return [
+        message.tool_calls[0].id for message in messages if isinstance(message, AssistantMessage) and message.tool_calls
+    ]

@@ -36,10 +36,14 @@ _encode = msgspec.json.encode
 
 
 class MostPrompt(NamedTuple):
-    """How much a request can send at the most: tokens of text, and images, whose tokens depend on the model."""
+    """How much a request can send at the most: tokens of text, and images, whose tokens depend on the model.
+
+    `thoughts` is what Claude gets besides: its own earlier thinking, put back, in tokens.
+    """
 
     tokens: int
     images: int = 0
+    thoughts: int = 0
 
 
 def prompt_texts(body: ChatBody) -> Iterator[str]:

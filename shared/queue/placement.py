@@ -160,8 +160,8 @@ async def place(
         size if is_large else 0,
         options.most_waiting_bytes,
         options.most_waiting_bytes // 2,
+        nano_usd(draft.earlier_cost_usd),
     ]
-    earlier = nano_usd(draft.earlier_cost_usd)
     for candidate, head in zip(candidates, encode_heads(targets, last), strict=True):
         all_arguments += (
             candidate.rank,
@@ -169,7 +169,7 @@ async def place(
             candidate.service_ms,
             candidate.extra_ms,
             candidate.most_wait_ms,
-            candidate.cost_nano_usd + earlier if candidate.cost_nano_usd else 0,
+            candidate.cost_nano_usd,
             head,
             candidate.target.model,
         )

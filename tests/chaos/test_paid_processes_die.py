@@ -95,10 +95,10 @@ async def test_a_killed_workers_answer_is_paid_for_as_far_as_it_came(
     assert len(upstream.requests) == 1
 
 
-async def test_a_paid_attempt_that_is_made_again_is_reserved_once(
+async def test_a_paid_attempt_that_is_made_again_is_reserved_once_and_paid_for_twice(
     client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, api: Process, eventually: Eventually
 ) -> None:
-    """Its worker died before the first word; the second one's answer is what is paid for."""
+    """Its worker died before the first word, and its upstream had the prompt by then: that is billed."""
     upstream.hold_at = 0
     reader = Reader(client, model="gpt-4.1", max_tokens=100)
     await eventually(lambda: upstream.held == 1)
@@ -106,11 +106,14 @@ async def test_a_paid_attempt_that_is_made_again_is_reserved_once(
     await another_paid_worker(fleet, upstream, eventually)
     paid(fleet).kill()
     await eventually(lambda: len(upstream.requests) == 2)
-    assert (await budget(api.url))["held_usd"] == held > 0
+    lost = default_catalogue().cost_usd("gpt-4.1", Usage(1, 0))
+    assert nano_usd((await budget(api.url))["held_usd"]) == nano_usd(held + lost) > 0
     upstream.resume.set()
     await reader.task
     (row,) = await usage_rows(fleet, eventually, 1)
     assert (row["status"], row["attempts"]) == (200, 2)
+    answer = default_catalogue().cost_usd("gpt-4.1", Usage(row["prompt_tokens"], row["completion_tokens"]))
+    assert nano_usd(float(row["cost_usd"])) == nano_usd(lost + answer)
 
     async def settled() -> bool:
         now = await budget(api.url)
@@ -160,7 +163,8 @@ async def test_a_worker_that_was_frozen_does_not_end_what_another_one_serves(
     # It has said all it had to say when it has ended.
     frozen.terminate()
     await frozen.process.wait()
-    assert (await budget(api.url))["held_usd"] == held > 0
+    lost = default_catalogue().cost_usd("gpt-4.1", Usage(1, 0))
+    assert nano_usd((await budget(api.url))["held_usd"]) == nano_usd(held + lost)
     upstream.resume.set()
     await reader.task
     assert reader.content == words(40)

@@ -98,13 +98,20 @@ class Accounts:
 
     @asynccontextmanager
     async def hold(
-        self, model: str, prompt_tokens: Callable[[], int], *, is_last: bool = False, due: float | None = None
+        self,
+        model: str,
+        prompt_tokens: Callable[[], int],
+        *,
+        requests: int = 1,
+        is_last: bool = False,
+        due: float | None = None,
     ) -> AsyncIterator[Lease]:
         """Lease an account for one attempt. The error that leaves the context is what the account is judged by.
 
         Args:
             model: what is asked for.
-            prompt_tokens: an estimate, where it is counted.
+            prompt_tokens: an estimate for all its requests, where that is counted.
+            requests: how many the attempt makes.
             is_last: nothing else can serve: a slot and a quota are waited for, and an unhealthy account is tried.
             due: until when that wait may last, by the loop's clock.
 
@@ -116,7 +123,7 @@ class Accounts:
             wait_s = max(self.slots.wait_s() or FULL_RETRY_S, 0.0 if is_last else self._state.closed_s(model))
             raise Throttled("The model server takes no more requests now.", retry_after_s=wait_s)
         try:
-            lease = await self._lease(model, prompt_tokens, is_last=is_last, due=due)
+            lease = await self._lease(model, prompt_tokens, requests, is_last=is_last, due=due)
             lease.account.hold()
             try:
                 yield lease
@@ -176,7 +183,9 @@ class Accounts:
         for task in list(self._tasks):
             task.cancel()
 
-    async def _lease(self, model: str, prompt_tokens: Callable[[], int], *, is_last: bool, due: float | None) -> Lease:
+    async def _lease(
+        self, model: str, prompt_tokens: Callable[[], int], requests: int, *, is_last: bool, due: float | None
+    ) -> Lease:
         how: How = "last" if is_last else "take"
         clock = asyncio.get_running_loop().time
         while True:
@@ -188,7 +197,7 @@ class Accounts:
             # Equals in random order, so that all are used alike.
             random.shuffle(accounts)
             tokens = prompt_tokens() if self._state.is_counted else 1
-            chosen = await self._state.reserve(how, model, tokens, accounts)
+            chosen = await self._state.reserve(how, model, tokens, accounts, requests=requests)
             if chosen is None:
                 # Redis is away: go on uncounted, rather than let nobody be served.
                 return Lease(min(accounts, key=self._unhealthy_until), model, None, self._answered)

@@ -85,14 +85,15 @@ class SharedState:
             self._outage.answered()
 
     async def reserve(
-        self, how: How, model: str, tokens: int, accounts: Sequence[Account]
+        self, how: How, model: str, tokens: int, accounts: Sequence[Account], *, requests: int = 1
     ) -> Reservation | Refusal | None:
         """Choose an account and take what an attempt needs of it; None while Redis is away."""
         if time.monotonic() < self._away_until:
             return None
         try:
             async with asyncio.timeout(REDIS_S):
-                chosen = await self._store.reserve(how, model, tokens, self.candidates(model, accounts))
+                candidates = self.candidates(model, accounts)
+                chosen = await self._store.reserve(how, model, tokens, candidates, requests=requests)
         except UNREACHABLE as error:
             self._is_away(error)
             return None

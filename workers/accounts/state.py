@@ -55,6 +55,7 @@ class Reservation(msgspec.Struct, frozen=True):
         role: `probe`: the one attempt that finds out whether the account is well again; `forced`: tried although it is
             known not to be, since nothing else can serve.
         id: the entry in the account's log; empty where nothing is counted.
+        requests: how many it is for.
         day: the US Pacific day that it counts for.
         closed_ms: until when the backend can serve nothing more of this model, 0 where it can.
     """
@@ -62,6 +63,7 @@ class Reservation(msgspec.Struct, frozen=True):
     account: int
     role: Role = ""
     id: str = ""
+    requests: int = 1
     day: str = ""
     closed_ms: int = 0
 
@@ -84,16 +86,16 @@ class AccountStateStore:
         self._is_counted = is_counted
 
     async def reserve(
-        self, how: How, model: str, prompt_tokens: int, candidates: Sequence[Candidate]
+        self, how: How, model: str, prompt_tokens: int, candidates: Sequence[Candidate], *, requests: int = 1
     ) -> Reservation | Refusal:
-        """Choose an account and take what an attempt needs of it."""
+        """Choose an account and take what an attempt needs of it: so many requests, which share the prompt tokens."""
         now = datetime.now(UTC)
         day = quota_day(now)
         # One of its own, so that two attempts of a millisecond are two entries of the log.
         use = os.urandom(8).hex() if self._is_counted else ""
-        reply = await self._ask(how, model, prompt_tokens, candidates, use=use, now=now)
+        reply = await self._ask(how, model, prompt_tokens, candidates, use=use, requests=requests, now=now)
         if reply[0] == b"ok":
-            return Reservation(int(reply[1]) - 1, _ROLES[reply[2]], use, day, int(reply[3]))
+            return Reservation(int(reply[1]) - 1, _ROLES[reply[2]], use, requests, day, int(reply[3]))
         _, closed_ms, why, ends_ms, _, now_ms, quota_ms = reply
         wait_ms = max(1, int(ends_ms) - int(now_ms))
         quota_wait_ms = max(1, int(quota_ms) - int(now_ms)) if int(quota_ms) else 0
@@ -101,7 +103,7 @@ class AccountStateStore:
 
     async def peek(self, model: str, candidates: Sequence[Candidate]) -> tuple[int, set[int]]:
         """Return until when the backend is closed for a model (0: it is not), and the positions of open accounts."""
-        reply = await self._ask("peek", model, 1, candidates, use="", now=datetime.now(UTC))
+        reply = await self._ask("peek", model, 1, candidates, use="", requests=1, now=datetime.now(UTC))
         return int(reply[1]), {int(number) - 1 for number in reply[2:]}
 
     async def settle(
@@ -119,8 +121,8 @@ class AccountStateStore:
         account, breaker, window = _health_keys(candidate, model)
         keys = [self._closed_key, account, breaker, quota, minute, tokens, day, window]
         counted = "" if prompt_tokens is None else prompt_tokens
-        arguments = (outcome, reservation.role, model, candidate.id, reservation.id, counted, all_tokens)
-        await scripts.run(self._redis, scripts.ACCOUNT_SETTLE, keys, *arguments)
+        head = (outcome, reservation.role, model, candidate.id, reservation.id, reservation.requests)
+        await scripts.run(self._redis, scripts.ACCOUNT_SETTLE, keys, *head, counted, all_tokens)
 
     async def fail(
         self, failure: FailureClass, role: Role, model: str, candidate: Candidate, error: GatewayError, *, good: int = 0
@@ -167,7 +169,15 @@ class AccountStateStore:
         await self._redis.delete(self._closed_key)
 
     async def _ask(
-        self, how: How, model: str, prompt_tokens: int, candidates: Sequence[Candidate], *, use: str, now: datetime
+        self,
+        how: How,
+        model: str,
+        prompt_tokens: int,
+        candidates: Sequence[Candidate],
+        *,
+        use: str,
+        requests: int,
+        now: datetime,
     ) -> list[bytes]:
         keys = [self._closed_key]
         arguments: list[str | int] = []
@@ -179,7 +189,7 @@ class AccountStateStore:
             limits = (quota.requests_per_minute, quota.prompt_tokens_per_minute, quota.requests_per_day)
             arguments += [candidate.id, candidate.fingerprint, *(limit or 0 for limit in limits)]
         until_reset = ms_until_reset(now)
-        head = (how, model, prompt_tokens, use, self._probe_ms, until_reset, int(self._is_counted))
+        head = (how, model, prompt_tokens, use, self._probe_ms, until_reset, int(self._is_counted), requests)
         reply: list[bytes] = await scripts.run(self._redis, scripts.ACCOUNT_RESERVE, keys, *head, *arguments)
         return reply
 

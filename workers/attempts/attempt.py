@@ -8,38 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared.errors import (
-    CallerError,
     Cancelled,
     Draining,
-    FirstTokenTimeout,
     GatewayError,
     InternalFault,
     Malformed,
     ParameterUnsupported,
-    Rejected,
     StreamBroken,
     Superseded,
-    Throttled,
     UpstreamError,
 )
 from shared.ids import completion_id, job_id
 from shared.models.refused_parameters import adapted
 from shared.openai.request import ChatRequest
 from shared.relay import Kind
-from shared.types import Delta, Event, Job, Target, Usage
-from shared.usage import Closes, Closing, Times, UsageRecord, completed
+from shared.types import Delta, Event, Job, Started, Usage
+from shared.usage import Closes, Closing
 from workers.attempts.bounds import SLACK, Bounds, extend
-from workers.attempts.choices import answer
+from workers.attempts.choices import answer, calls_for
 from workers.attempts.embedding import embed
 from workers.attempts.failure_log import log_failure
 from workers.attempts.form import form_of
+from workers.attempts.record import now_ms, record_of, times_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
 from workers.relay.outgoing import OutgoingStream
@@ -61,14 +57,15 @@ class Attempt:
 
     Args:
         job: what to do.
-        backend: the upstream that does it.
+        backend: does it; the job was claimed in its queue.
         stream: where its frames go.
         settings: the bounds on waiting.
     """
 
     def __init__(self, job: Job, backend: Backend, stream: OutgoingStream, settings: Settings) -> None:
         self.job = job
-        self._queue, self._accounts, self._unsupported = backend.queue, backend.accounts, backend.unsupported
+        self._queue, self._provider = backend.queue, backend.provider.name
+        self._accounts, self._unsupported = backend.accounts, backend.unsupported
         self._stream = stream
         self._settings = settings
         self._request = ChatRequest(job.body, job.added)
@@ -76,7 +73,7 @@ class Attempt:
         self._task: asyncio.Task[None] | None = None
         self._has_account = False
         self._cancelled: Cancelled | None = None
-        self._started_ms = _now_ms()
+        self._started_ms = now_ms()
         self._first_ms: int | None = None
         self._count = TokenCount(job, self._request)
         self.has_failed = False
@@ -86,7 +83,7 @@ class Attempt:
     @property
     def served_ms(self) -> int | None:
         """Return how long the upstream was busy with it so far, None while it has said nothing."""
-        return None if self._first_ms is None else _now_ms() - self._started_ms
+        return None if self._first_ms is None else now_ms() - self._started_ms
 
     @property
     def served_tokens(self) -> int:
@@ -104,7 +101,7 @@ class Attempt:
         self._task = asyncio.current_task()
         caller.set(self.job.key_id or "")
         try:
-            self._stream.push(Kind.START, _encode(Target(self.job.tier, self._queue, self.job.model)), urgent=True)
+            self._say_started()
             if self._cancelled is not None:
                 raise self._cancelled
             await self._serve()
@@ -130,7 +127,7 @@ class Attempt:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._bounds.patience_s()
         while True:
-            self._has_account, self._count = False, TokenCount(self.job, self._request)
+            self._has_account, self._count = False, TokenCount(self.job, self._request, self._calls())
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
             except ParameterUnsupported as refusal:
@@ -140,28 +137,49 @@ class Attempt:
                 may_wait = self.job.is_last and self._has_account and self._first_ms is None and loop.time() < due
                 if not (may_wait and self._accounts.may_ask_again(refusal)):
                     raise
+                self._say_started()  # nothing is billed for what was refused
             else:
                 return
+
+    def _say_started(self, billed: Usage | None = None) -> None:
+        started = Started(self.job.tier, self._queue, self.job.model, billed)
+        self._stream.push(Kind.START, _encode(started), urgent=True)
+
+    def _say_billed(self) -> None:
+        if (billed := self._count.news()) is not None:
+            self._say_started(billed)
+
+    def _calls(self) -> int:
+        is_chat = self.job.endpoint != "embeddings"
+        return calls_for(self._provider, self._request.body, self._cannot()) if is_chat else 1
+
+    def _cannot(self) -> tuple[str, ...]:
+        known = self._settings.catalogue.entry(self.job.model).lacks(self._request.body.reasoning_effort)
+        return (*known, *self._unsupported.refused(self.job.model))
 
     @asynccontextmanager
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
         """Yield a lease of an account; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
-        job = self.job
-        async with self._accounts.hold(job.model, self._count.asked_tokens, is_last=job.is_last, due=due) as lease:
+        job, count = self.job, self._count
+        async with self._accounts.hold(
+            job.model, count.asked_tokens, requests=count.calls, is_last=job.is_last, due=due
+        ) as lease:
             self._has_account = True
-            self._started_ms = _now_ms()
+            self._started_ms = now_ms()
             yield lease
             lease.used(self._count.report)
 
     async def _embed(self, due: float) -> None:
         async with self._lease(due) as lease:
+            self._count.is_sent = True
+            self._say_billed()
             try:
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
                     known = self._settings.catalogue.embedding(self.job.model)
                     body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model, known)
             except TimeoutError:
-                raise self._timed_out() from None
-            self._first_ms = _now_ms()
+                raise self._bounds.exceeded(has_begun=self._first_ms is not None) from None
+            self._first_ms = now_ms()
             if is_reported:
                 self._count.take(Usage(prompt_tokens=tokens, completion_tokens=0), is_whole=True)
             lease.began()
@@ -171,19 +189,20 @@ class Attempt:
     async def _relay(self, due: float) -> None:
         asked = self._request.body
         self._encoder, self._fold = form_of(self.job, asked)
-        refused = self._unsupported.refused(self.job.model)
-        cannot = (*self._settings.catalogue.entry(self.job.model).lacks(asked.reasoning_effort), *refused)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
+            self._count.is_sent = True
+            self._say_billed()
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
+                    refused = self._unsupported.refused(self.job.model)
                     request = adapted(self._request, lease.provider.name, refused)
-                    async with answer(lease.provider, request, self.job.model, cannot) as batches:
-                        self._count.is_open = True
+                    async with answer(lease.provider, request, self.job.model, self._cannot()) as batches:
                         async for batch in batches:
                             may_wait = self._take(batch)
+                            self._say_billed()
                             if self._first_ms is not None:
                                 lease.began()
                                 extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
@@ -191,7 +210,7 @@ class Attempt:
                             if may_wait:
                                 await self._stream.pace()
             except TimeoutError:
-                raise self._timed_out() from None
+                raise self._bounds.exceeded(has_begun=self._first_ms is not None) from None
             if self._first_ms is None:
                 raise Malformed("The model server sent an empty answer.")
         await self._finish()
@@ -217,7 +236,7 @@ class Attempt:
         tokens = self._count.add(batch, tokens)
         is_first = said and self._first_ms is None
         if is_first:
-            self._first_ms = _now_ms()
+            self._first_ms = now_ms()
         if out or is_first:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
         return said and not is_first and not ends
@@ -239,11 +258,6 @@ class Attempt:
         except TimeoutError:
             raise StreamBroken("The gateway could not deliver the answer in time.") from None
 
-    def _timed_out(self) -> GatewayError:
-        if self._first_ms is None:
-            return FirstTokenTimeout(f"The model did not begin to answer within {self._bounds.first_token_s():g} s.")
-        return StreamBroken("The model stopped answering in the middle of its answer.")
-
     async def _settle(self, error: GatewayError | None) -> None:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
         try:
@@ -261,10 +275,7 @@ class Attempt:
         if error is None:
             self._stream.push(Kind.END, _encode(self._count.counted().usage), urgent=True)
         else:
-            if not isinstance(error, (CallerError, Cancelled, Draining)):
-                # That an account or a backend is closed is said once, where that is found out.
-                is_reported = not self._has_account or isinstance(error, (Throttled, Rejected))
-                log_failure(self.job, self._queue, error, logging.DEBUG if is_reported else logging.WARNING)
+            log_failure(self.job, self._queue, error, has_account=self._has_account)
             error.cost_usd = 0.0 if self._closes(error) else self._count.lost_usd(error, self._settings.catalogue)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         if isinstance(error, Superseded):
@@ -272,25 +283,12 @@ class Attempt:
             return
         job, name = self.job, job_id(self.job.request_id, self.job.attempt)
         if self._closes(error):
-            record = self._record(error)
+            counted = self._count.billed(has_content=self._first_ms is not None)
+            times = times_of(job, self._started_ms, self._first_ms)
+            record = record_of(job, counted, error, times, self._settings.catalogue)
             self._stream.end(Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=self._queue))
         else:
             self._stream.end(Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=self._queue))
 
     def _closes(self, error: GatewayError | None) -> bool:
         return error is None or self._first_ms is not None or isinstance(error, Cancelled)
-
-    def _record(self, error: GatewayError | None) -> UsageRecord:
-        job = self.job
-        opened = msgspec.structs.replace(UsageRecord.opened(job), model=job.model, tier=job.tier, attempts=job.attempt)
-        counted = self._count.billed(has_content=self._first_ms is not None)
-        times = Times(
-            wait_ms=max(0, self._started_ms - job.admitted_ms),
-            first_token_ms=None if self._first_ms is None else max(0, self._first_ms - job.admitted_ms),
-            duration_ms=max(0, _now_ms() - job.admitted_ms),
-        )
-        return completed(opened, counted, error, times, self._settings.catalogue)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)

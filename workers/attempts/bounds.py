@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from shared.errors import FirstTokenTimeout, GatewayError, StreamBroken
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -34,6 +36,12 @@ class Bounds:
         """Return for how many seconds the request still waits for its turn."""
         until_ms = self._job.patient_until_ms or self._job.admitted_ms + self._settings.queue_timeout_s * 1000
         return min(until_ms / 1000 - time.time(), self._settings.total_timeout_s)
+
+    def exceeded(self, *, has_begun: bool) -> GatewayError:
+        """Return the error of an attempt that was silent for too long, before its first content or after it."""
+        if has_begun:
+            return StreamBroken("The model stopped answering in the middle of its answer.")
+        return FirstTokenTimeout(f"The model did not begin to answer within {self.first_token_s():g} s.")
 
     def first_token_s(self) -> float:
         """Return for how many seconds the model may be silent before its first token: longer where it may reason."""

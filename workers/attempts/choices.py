@@ -19,13 +19,23 @@ from shared.types import Delta, Event, Usage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Sequence
-    from contextlib import AbstractAsyncContextManager
 
-    from shared.openai.request import ChatRequest
+    from shared.openai.request import ChatBody, ChatRequest
     from workers.providers.base import Provider
 
 WAITING_BATCHES = 8
 """How many batches of a choice may wait before its upstream is read no further."""
+
+
+def calls_for(provider: str, body: ChatBody, cannot: Collection[str]) -> int:
+    """Return how many requests to the upstream a completion is.
+
+    Args:
+        provider: whose API it is.
+        body: the client's request.
+        cannot: what the model does not take.
+    """
+    return body.n or 1 if makes_one_choice(provider, cannot) else 1
 
 
 @asynccontextmanager
@@ -41,12 +51,8 @@ async def answer(
         cannot: what the model does not take.
     """
     body = request.body
-    count = body.n or 1
-    started: AbstractAsyncContextManager[AsyncIterator[Sequence[Event]]]
-    if count > 1 and makes_one_choice(provider.name, cannot):
-        started = _several(provider, request.without("n"), model, count)
-    else:
-        started = provider.stream(request, model)
+    calls = calls_for(provider.name, body, cannot)
+    started = _several(provider, request.without("n"), model, calls) if calls > 1 else provider.stream(request, model)
     try:
         async with started as batches:
             yield _one_call(batches) if body.parallel_tool_calls is False else batches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import suppress
 from io import StringIO
 from typing import TYPE_CHECKING, Final
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from shared.openai.request import ChatRequest
     from shared.types import Event, Job
 
+NEWS_TOKENS: Final = 256
+"""After how many tokens of an answer its api process is told anew what is billed so far."""
 COUNT_BOUND_S: Final = 5.0
 """For how long a record waits for an exact count, in seconds; then the rough one stands."""
 MESSAGE_TOKENS: Final = 4
@@ -40,16 +43,18 @@ class TokenCount:
     Args:
         job: what is done.
         request: what it says, for chat.
+        calls: how many requests to the upstream it is, each with the whole prompt.
 
     Attributes:
         pieces: how many pieces of output came; of a paid one at least a quarter of its characters.
-        is_open: whether the upstream has accepted the request, so that a paid one bills at least its prompt.
+        is_sent: whether the upstream is being asked, so that a paid one bills at least the prompt.
         has_ended: whether the answer's end came: what is reported from then on is all of it.
     """
 
-    def __init__(self, job: Job, request: ChatRequest) -> None:
+    def __init__(self, job: Job, request: ChatRequest, calls: int = 1) -> None:
         self.pieces = 0
-        self.is_open = False
+        self.calls = calls
+        self.is_sent = False
         self.has_ended = False
         self._job = job
         self._request = request
@@ -57,6 +62,8 @@ class TokenCount:
         self._is_complete = False
         self._received = StringIO() if job.tier == "paid" else None
         self._exact: tuple[int, int] | None = None
+        self._asked: int | None = None
+        self._told: tuple[Usage | None, int] | None = None
 
     @property
     def report(self) -> Usage | None:
@@ -69,10 +76,13 @@ class TokenCount:
         return max(self.pieces, self._report.completion_tokens if self._report is not None else 0)
 
     def asked_tokens(self) -> int:
-        """Return about how long the prompt is."""
-        if self._job.endpoint == "embeddings":
-            return estimate_embedding_tokens(decode_embeddings(self._job.body))
-        return estimate_prompt_tokens(self._request.body)
+        """Return about how long the prompts of all calls are together."""
+        if self._asked is None:
+            if self._job.endpoint == "embeddings":
+                self._asked = estimate_embedding_tokens(decode_embeddings(self._job.body))
+            else:
+                self._asked = estimate_prompt_tokens(self._request.body)
+        return self._asked * self.calls
 
     def add(self, batch: Sequence[Event], pieces: int) -> int:
         """Add a batch of `pieces` pieces of output; return for how many tokens they count."""
@@ -93,7 +103,7 @@ class TokenCount:
 
     async def settle(self) -> None:
         """Count what a paid upstream did not report. Raises nothing: a cancellation only ends the wait."""
-        is_billed = self.pieces or self.is_open or self._report is not None
+        is_billed = self.pieces or self.is_sent or self._report is not None
         if self._received is None or self._is_reported or not is_billed or self._job.endpoint == "embeddings":
             return
         counting = asyncio.get_running_loop().run_in_executor(None, self._count)
@@ -111,14 +121,29 @@ class TokenCount:
         completion_tokens = report.completion_tokens
         if not self._is_complete or not completion_tokens:
             completion_tokens = max(completion_tokens, self._bounded(answered))
+        # Calls that have not reported had the same prompt as those that have.
+        prompt_tokens = math.ceil(report.prompt_tokens * max(1.0, self.calls / report.requests)) or asked
         usage = msgspec.structs.replace(
-            report, prompt_tokens=report.prompt_tokens or asked, completion_tokens=completion_tokens
+            report, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, requests=self.calls
         )
         return Counted(self._with_searches(usage), "estimated")
 
+    def news(self) -> Usage | None:
+        """Return what a paid upstream bills so far, where that is much more than when this was last asked; else None.
+
+        For the api process, which knows no more of it should this one die.
+        """
+        if self._received is None or not self.is_sent or self.has_ended:
+            return None
+        told_report, told_pieces = self._told or (None, 0)
+        if self._told is not None and told_report is self._report and self.pieces < told_pieces + NEWS_TOKENS:
+            return None
+        self._told = (self._report, self.pieces)
+        return self.counted().usage
+
     def billed(self, *, has_content: bool) -> Counted:
         """Return what its upstream bills: nothing before the first content, but for a paid one that has begun."""
-        is_billed = has_content or (self._received is not None and (self.is_open or self._report is not None))
+        is_billed = has_content or (self._received is not None and (self.is_sent or self._report is not None))
         return self.counted() if is_billed else NOTHING_SERVED
 
     def lost_usd(self, error: GatewayError, catalogue: Catalogue) -> float:
@@ -152,7 +177,7 @@ class TokenCount:
         body, received = self._request.body, self._received
         sent = count_tokens(list(prompt_texts(body)), self._job.model)
         sent += MESSAGE_TOKENS * len(body.messages) + MEDIA_TOKENS * count_media(body)
-        return sent, count_tokens([received.getvalue() if received is not None else ""], self._job.model)
+        return sent * self.calls, count_tokens([received.getvalue() if received is not None else ""], self._job.model)
 
     def _bounded(self, answered: int) -> int:
         """Return an estimate of the answer's tokens that is within what the request allowed."""

@@ -4,7 +4,7 @@
 -- KEYS  1 closed models of the backend, then of each account: account, breaker, quota, minute, tokens, day
 -- ARGV  1 how: take; last: nothing else can serve; force: the same, and it cannot wait for a minute's quota; peek
 --       2 model  3 prompt tokens  4 reservation  5 life of a probe in ms  6 ms until the day ends
---       7 '1' where uses are counted  then of each account: id, its credential's fingerprint,
+--       7 '1' where uses are counted  8 requests that the attempt makes  then of each account: id, its credential's fingerprint,
 --       requests a minute, prompt tokens a minute, requests a day (0: no limit)
 -- returns {'ok', account's number, '' | 'probe' | 'forced', ms until which the backend is closed now, or 0}
 --         {'open', closed until, numbers of the open accounts ...} to a peek
@@ -15,8 +15,9 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local closed_models = KEYS[1]
 local how, model, prompt_tokens, reservation = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local probe_ms, day_ends_ms, counted = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+local requested = tonumber(ARGV[8])
 local minute, retry, life = 60000, 1000, 172800000
-local accounts = (#ARGV - 7) / 5
+local accounts = (#ARGV - 8) / 5
 
 local function account_at(i) return KEYS[6 * i - 4] end
 local function breaker_at(i) return KEYS[6 * i - 3] end
@@ -24,11 +25,11 @@ local function quota_at(i) return KEYS[6 * i - 2] end
 local function minute_at(i) return KEYS[6 * i - 1] end
 local function tokens_at(i) return KEYS[6 * i] end
 local function day_at(i) return KEYS[6 * i + 1] end
-local function account_id(i) return ARGV[5 * i + 3] end
-local function fingerprint(i) return ARGV[5 * i + 4] end
-local function most_rpm(i) return ARGV[5 * i + 5] end
-local function most_tpm(i) return ARGV[5 * i + 6] end
-local function most_rpd(i) return ARGV[5 * i + 7] end
+local function account_id(i) return ARGV[5 * i + 4] end
+local function fingerprint(i) return ARGV[5 * i + 5] end
+local function most_rpm(i) return ARGV[5 * i + 6] end
+local function most_tpm(i) return ARGV[5 * i + 7] end
+local function most_rpd(i) return ARGV[5 * i + 8] end
 
 local function lower(one, other)
   one, other = tonumber(one) or 0, tonumber(other) or 0
@@ -63,7 +64,8 @@ local function cooling(hash, why)
   return {probe = true, room = 0}
 end
 
-local function look(i, asked)
+-- Whether an account can take so many requests with so many prompt tokens.
+local function look(i, asked, wanted)
   local state = {room = 1}
   if redis.call('HGET', account_at(i), 'rejected') == fingerprint(i) then
     state = cooling(account_at(i), 'rejected')
@@ -84,19 +86,21 @@ local function look(i, asked)
   local rpm = lower(most_rpm(i), learned and quota[5])
   local tpm = lower(most_tpm(i), learned and quota[6])
   local rpd = lower(most_rpd(i), learned and quota[7])
-  local requests = redis.call('ZCARD', minute_at(i))
+  local made = redis.call('ZCARD', minute_at(i))
   local tokens = tonumber(redis.call('HGET', tokens_at(i), 'total')) or 0
   local today = tonumber(redis.call('HGET', day_at(i), 'model:' .. model)) or 0
-  if rpd > 0 and today >= rpd then return {why = 'day', ends = now + day_ends_ms} end
-  if rpm > 0 and requests >= rpm then
-    local nth = requests - rpm
-    return {why = 'minute', ends = redis.call('ZRANGE', minute_at(i), nth, nth, 'WITHSCORES')[2] + minute}
+  if rpd > 0 and today + wanted > rpd then return {why = 'day', ends = now + day_ends_ms} end
+  -- More at once than a whole minute has: as with a prompt that is too large, below.
+  if rpm > 0 and made + wanted > rpm and (made > 0 or how == 'take' or how == 'peek') then
+    local nth = math.min(made, made + wanted - rpm) - 1
+    local last = made > 0 and redis.call('ZRANGE', minute_at(i), nth, nth, 'WITHSCORES')[2] or now
+    return {why = 'minute', ends = last + minute}
   end
   -- A prompt that is larger than the whole quota is for another tier; where there is none, Google may decide.
   if tpm > 0 and tokens + asked > tpm and (tokens > 0 or how == 'take' or how == 'peek') then
     return {why = 'minute', ends = enough_freed(i, math.min(tokens, tokens + asked - tpm))}
   end
-  if rpm > 0 then state.room = math.min(state.room, (rpm - requests) / rpm) end
+  if rpm > 0 then state.room = math.min(state.room, (rpm - made) / rpm) end
   if tpm > 0 then state.room = math.min(state.room, (tpm - tokens) / tpm) end
   if rpd > 0 then state.room = math.min(state.room, (rpd - today) / rpd) end
   return state
@@ -112,7 +116,7 @@ end
 local function shut()
   local first, all_rejected, open = nil, true, {}
   for i = 1, accounts do
-    local state = look(i, 1)
+    local state = look(i, 1, 1)
     if not state.why then open[#open + 1] = i end
     if state.why ~= 'rejected' then all_rejected = false end
     if state.why and (not first or sooner(state, first)) then first = state end
@@ -130,7 +134,7 @@ if how == 'peek' then
 end
 local states, best = {}, nil
 for i = 1, accounts do
-  states[i] = look(i, prompt_tokens)
+  states[i] = look(i, prompt_tokens, requested)
   local state, other = states[i], best and states[best]
   if not state.why and (not other or (other.probe and not state.probe)
       or (other.probe == state.probe and state.room > other.room)) then best = i end
@@ -174,14 +178,15 @@ local closed = 0
 if counted then
   local use = account_id(best) .. ' ' .. reservation
   redis.call('ZADD', minute_at(best), now, use)
+  for n = 2, requested do redis.call('ZADD', minute_at(best), now, use .. ' ' .. n) end
   redis.call('HSET', tokens_at(best), use, prompt_tokens)
   redis.call('HINCRBY', tokens_at(best), 'total', prompt_tokens)
   redis.call('PEXPIRE', minute_at(best), 2 * minute)
   redis.call('PEXPIRE', tokens_at(best), 2 * minute)
-  redis.call('HINCRBY', day_at(best), 'model:' .. model, 1)
-  redis.call('HINCRBY', day_at(best), 'requests:' .. account_id(best), 1)
+  redis.call('HINCRBY', day_at(best), 'model:' .. model, requested)
+  redis.call('HINCRBY', day_at(best), 'requests:' .. account_id(best), requested)
   redis.call('PEXPIRE', day_at(best), life)
 end
 if role == '' then redis.call('ZREM', closed_models, model, '') end
-if counted and look(best, 1).why then closed = shut() end
+if counted and look(best, 1, 1).why then closed = shut() end
 return {'ok', best, role, closed}

@@ -8,6 +8,7 @@
 --       11 of how many candidates a rank is that has more than are given, 0: none has
 --       12 'now': a job must begin at once in such a rank, '': it must have room there; else the answer is 'more'
 --       13 bytes of a large job, 0: it is small  14 most bytes that wait in a queue, 15 of an owner
+--       16 what earlier attempts cost, in 1e-9 USD: reserved whatever this one costs
 --       then of each candidate, best rank first: rank, slots, ms an attempt takes, ms more that this one takes,
 --             longest wait in ms (0: any), cost in 1e-9 USD, head of the job JSON, model
 --       then the script's own arguments
@@ -20,7 +21,9 @@ local shortened, must_begin = tonumber(ARGV[11]), ARGV[12] == 'now'
 local size, most_bytes, most_owner_bytes = tonumber(ARGV[13]), tonumber(ARGV[14]), tonumber(ARGV[15])
 
 local function queue(i) return KEYS[2 + i] end
-local function field(i, n) return ARGV[15 + 8 * (i - 1) + n] end
+local earlier = tonumber(ARGV[16])
+
+local function field(i, n) return ARGV[16 + 8 * (i - 1) + n] end
 local function rank(i) return field(i, 1) end
 local function slots(i) return tonumber(field(i, 2)) end
 local function service_ms(i) return tonumber(field(i, 3)) end
@@ -30,7 +33,7 @@ local function cost(i) return tonumber(field(i, 6)) end
 local function job_head(i) return field(i, 7) end
 local function model(i) return field(i, 8) end
 local function own_key(n) return KEYS[2 + candidates + n] end
-local function own_argument(n) return ARGV[15 + 8 * candidates + n] end
+local function own_argument(n) return ARGV[16 + 8 * candidates + n] end
 
 -- How much longer an attempt takes with all slots of its backend busy than with none: of backends that are alike, the
 -- one that does least.
@@ -152,7 +155,7 @@ local function best(from, to, why)
         or begins_ms < chosen_begins_ms
         or (begins_ms == chosen_begins_ms and takes_ms < chosen_takes_ms)
       if is_better and (most_wait_ms(i) == 0 or helped[i] <= most_wait_ms(i)) then
-        local lacking = cost(i) > 0 and unaffordable(cost(i))
+        local lacking = cost(i) > 0 and unaffordable(cost(i) + earlier)
         if lacking then
           why = why or lacking
         else
@@ -239,7 +242,8 @@ local ARRIVES_MS = 10000
 
 local function put(chosen, again, rank_from_to)
   local queue_key = queue(chosen)
-  if cost(chosen) ~= 0 then hold(whole(cost(chosen))) end
+  local reserved = cost(chosen) + earlier
+  if reserved ~= 0 then hold(whole(reserved)) end
   if job_tail == '' then
     redis.call('SET', arriving_key(job_id), job_head(chosen), 'PX', ARRIVES_MS)
   else

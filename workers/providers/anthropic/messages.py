@@ -56,13 +56,6 @@ class Conversation(msgspec.Struct):
     is_open: bool
 
 
-def first_call_ids(messages: Sequence[Message]) -> list[str]:
-    """Return the id of each assistant message's first call: what its thinking is kept under."""
-    return [
-        message.tool_calls[0].id for message in messages if isinstance(message, AssistantMessage) and message.tool_calls
-    ]
-
-
 def to_conversation(messages: Sequence[Message], kept: Mapping[str, Sequence[Piece]]) -> Conversation:
     """Return the conversation in Anthropic's form.
 

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidRequest
+from shared.openai.messages import first_call_ids
 from shared.types import LocalModel
 from workers.providers.anthropic.errors import from_refusal
-from workers.providers.anthropic.messages import first_call_ids
 from workers.providers.anthropic.models import ModelFacts, ModelPage, facts_of
 from workers.providers.anthropic.reply import ChatReader
 from workers.providers.anthropic.request import Prepared, to_body

@@ -11,11 +11,12 @@ import pytest
 
 from shared.errors import BudgetSpent, Overloaded
 from shared.ids import job_id
+from shared.models.catalogue import NANO_USD
 from shared.queue.arq_queue import forget, withdraw
 from shared.queue.placement import BudgetLimits, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
 from shared.redis.names import in_progress_key, job_key, open_requests, running_key
-from shared.usage import Closes
+from shared.usage import Closes, Closing, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, finish, put
 
 if TYPE_CHECKING:
@@ -205,6 +206,25 @@ async def test_near_the_budget_auto_stays_with_what_is_free(redis: Redis) -> Non
     route = (at("paid", "paid", cost_nano_usd=600), at("local", rank=1))
     limits = BudgetLimits(all_nano_usd=1000)
     assert [(await put(redis, *route, limits=limits))[0] for _ in range(3)] == ["paid", "local", "local"]
+
+
+async def test_what_a_lost_attempt_cost_stays_reserved_until_its_request_ends(redis: Redis) -> None:
+    """Beside what the next one can cost, and also where that one costs nothing."""
+    limits = BudgetLimits(all_nano_usd=1000)
+    options = PlacementOptions(limits=limits, most_waiting=10)
+    _, request = await put(redis, at("paid", "paid", cost_nano_usd=900), limits=limits)
+    second = msgspec.structs.replace(request, attempt=2).after(300 / NANO_USD)
+    dear, cheap = at("other", "paid", cost_nano_usd=701), at("other", "paid", cost_nano_usd=700)
+    assert await enqueue(redis, second, [dear], options=options) == -1
+    assert await enqueue(redis, second, [cheap], options=options) == 0
+    assert (await budget(redis))["held"] == 1000
+    third = msgspec.structs.replace(second, attempt=3)
+    assert await enqueue(redis, third, [at("local")], options=options) == 0
+    assert (await budget(redis))["held"] == 300
+    ended = msgspec.structs.replace(UsageRecord.opened(third), tier="local")
+    closing = Closing.of(ended, Closes.HELD, api_id=API, job_id=job_id(third.request_id, 3), queue="local")
+    assert await finish_now(redis, closing)
+    assert await budget(redis) == {"spent": 300, f"spent:{KEY}": 300}
 
 
 async def test_a_request_that_moves_on_takes_its_reservation_along(redis: Redis) -> None:

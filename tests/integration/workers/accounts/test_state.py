@@ -422,3 +422,39 @@ async def test_a_backend_is_closed_as_soon_as_its_last_quota_is_taken(store: Acc
     await age(redis, other, 61)
     await taken(store, one, other)
     assert await store.look({}) == {}
+
+
+async def test_an_attempt_of_several_requests_takes_as_many(store: AccountStateStore, redis: Redis) -> None:
+    """Of the minute and of the day, in one step or not at all; and gives back as many."""
+    account = candidate(requests_per_minute=5, requests_per_day=9)
+
+    async def ask(requests: int, how: str = "take") -> Reservation | Refusal:
+        return await store.reserve(how, MODEL, 12, [account], requests=requests)  # type: ignore[arg-type]
+
+    first = await ask(3)
+    assert isinstance(first, Reservation)
+    refusal = await ask(3)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.why, refusal.closed_ms) == ("minute", 0), "a single one has room"
+    _, minute, tokens, day = quota_keys(account.scope, MODEL, first.day)
+    assert await redis.zcard(minute) == 3
+    assert await redis.hget(tokens, "total") == b"12"  # type: ignore[misc]
+    assert await redis.hgetall(day) == {b"model:gemini-x": b"3", b"requests:a": b"3"}  # type: ignore[misc]
+    assert isinstance(await ask(2), Reservation)
+    await store.settle("unused", first, MODEL, account)
+    assert await redis.zcard(minute) == 2
+    assert await redis.hget(day, "model:gemini-x") == b"2"  # type: ignore[misc]
+    assert isinstance(await ask(3), Reservation)
+    await age(redis, account, 61)
+    refusal = await ask(5)
+    assert isinstance(refusal, Refusal)
+    assert refusal.why == "day"
+
+
+async def test_more_requests_than_a_minute_has_go_where_nothing_else_can_serve(store: AccountStateStore) -> None:
+    """As a prompt that is larger than the whole quota: elsewhere if that is possible, else Google decides."""
+    account = candidate(requests_per_minute=2)
+    refusal = await store.reserve("take", MODEL, 1, [account], requests=4)
+    assert isinstance(refusal, Refusal)
+    assert refusal.why == "minute"
+    assert isinstance(await store.reserve("last", MODEL, 1, [account], requests=4), Reservation)

@@ -10,7 +10,7 @@ import pytest
 from api.relay.incoming import IncomingStream
 from shared.errors import Draining, Unavailable, WorkerLost
 from shared.relay import Kind
-from shared.types import Target, Usage
+from shared.types import Started, Target, Usage
 
 KEY = bytes(17)
 TARGET = Target("local", "arq:queue:local:here", "model")
@@ -161,3 +161,14 @@ def test_only_what_still_runs_is_aborted() -> None:
     assert (running.is_aborted, over.is_aborted) == (True, False)
     assert isinstance(running.error, Draining)
     assert over.error is None
+
+
+def test_a_worker_says_what_a_paid_upstream_bills_so_far() -> None:
+    """With its START, again and again; the first tells when it began. An older worker says the target alone."""
+    one = stream()
+    one.accept(Kind.START, 0, msgspec.json.encode(TARGET))
+    began, target = one.started_at, Target("paid", "arq:queue:paid:openai", "m")
+    assert (one.target, one.usage) == (TARGET, None)
+    for usage in (Usage(7, 0), Usage(52_000, 300, cache_write_tokens=50_000), None):
+        one.accept(Kind.START, 0, msgspec.json.encode(Started(target.tier, target.queue, target.model, usage)))
+        assert (one.target, one.usage, one.started_at) == (target, usage, began)

@@ -83,7 +83,7 @@ def test_a_bound_is_by_the_clients_own_bytes() -> None:
     """Which no token is less than; an image's data is no text, but it is not free either."""
     assert most() == MostPrompt(len(raw_body()))
     assert most(functions=[FUNCTION]) == MostPrompt(len(raw_body(functions=[FUNCTION])) + TOOL_PROMPT_TOKENS)
-    tokens, images = most(messages=[{"role": "user", "content": [IMAGE, IMAGE]}])
+    tokens, images, _ = most(messages=[{"role": "user", "content": [IMAGE, IMAGE]}])
     assert (tokens < 500, images) == (True, 2)
 
 

@@ -35,13 +35,13 @@ class LeapingLoop(asyncio.SelectorEventLoop):
 
 
 class Upstream:
-    """A provider, its only account, and what an attempt on it sends."""
+    """A provider, its backend and only account, and what an attempt on it sends."""
 
-    name = "openai"
+    name = queue = "openai"
 
     def __init__(self, steps: list[Step]) -> None:
         self._steps = steps
-        self.provider = self
+        self.provider = self.accounts = self
         self.sent: list[tuple[Kind, bytes]] = []
 
     @asynccontextmanager
@@ -96,9 +96,8 @@ async def last_frame(steps: list[Step]) -> tuple[Kind, bytes]:
         }
     )
     upstream: Any = Upstream(steps)
-    unsupported = SimpleNamespace(refused=lambda _: ())
-    backend: Any = SimpleNamespace(queue="queue", accounts=upstream, unsupported=unsupported)
-    await Attempt(job, backend, upstream, settings).run()
+    upstream.unsupported = SimpleNamespace(refused=lambda _: ())
+    await Attempt(job, upstream, upstream, settings).run()
     frame: tuple[Kind, bytes] = upstream.sent[-1]
     return frame
 

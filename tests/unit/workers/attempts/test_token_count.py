@@ -12,7 +12,7 @@ from shared.models.tokenizers import read_vocabulary
 from shared.openai.request import ChatRequest
 from shared.types import Delta, Job, ToolCallDelta, Usage
 from shared.usage import NOTHING_SERVED, Counted
-from workers.attempts.token_count import MEDIA_TOKENS, MESSAGE_TOKENS, TokenCount
+from workers.attempts.token_count import MEDIA_TOKENS, MESSAGE_TOKENS, NEWS_TOKENS, TokenCount
 
 if TYPE_CHECKING:
     from shared.types import Tier
@@ -24,14 +24,16 @@ def vocabulary() -> None:
     read_vocabulary()
 
 
-def count_of(tier: Tier = "paid", text: str = "x" * 400, model: str = "gpt-4o", **fields: Any) -> TokenCount:
+def count_of(
+    tier: Tier = "paid", text: str = "x" * 400, model: str = "gpt-4o", calls: int = 1, **fields: Any
+) -> TokenCount:
     """Of a request with this text."""
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **fields}).encode()
     job = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,
         admitted_ms=0, expires_ms=0, tier=tier, model=model, body=msgspec.Raw(body),
     )  # fmt: skip
-    return TokenCount(job, ChatRequest(body))
+    return TokenCount(job, ChatRequest(body), calls)
 
 
 def test_the_counts_of_a_whole_answer_are_reported() -> None:
@@ -71,17 +73,17 @@ def test_what_was_said_at_the_start_counts_for_an_answer_that_breaks_off() -> No
 
 
 @pytest.mark.parametrize(
-    ("tier", "is_open", "billed"),
+    ("tier", "is_sent", "billed"),
     [("paid", True, True), ("paid", False, False), ("local", True, False), ("gemini", True, False)],
 )
 def test_before_the_first_content_only_a_paid_upstream_that_has_begun_bills(
     tier: Tier,
-    is_open: bool,  # noqa: FBT001
+    is_sent: bool,  # noqa: FBT001
     billed: bool,  # noqa: FBT001
 ) -> None:
     """Its prompt at least."""
     count = count_of(tier)
-    count.is_open = is_open
+    count.is_sent = is_sent
     assert count.billed(has_content=False) == (Counted(Usage(100, 0), "estimated") if billed else NOTHING_SERVED)
 
 
@@ -90,7 +92,7 @@ async def test_what_a_paid_upstream_does_not_report_is_counted_by_its_tokenizer(
     description = "A long description of a tool. " * 7_000
     tools = [{"type": "function", "function": {"name": "f", "description": description}}]
     count = count_of(text="hello world", tools=tools)
-    count.is_open = True
+    count.is_sent = True
     count.add([Delta(content="hello world"), Delta(reasoning=" hello world")], 2)
     count.add([Delta(tool_calls=[ToolCallDelta(0, "id", "f", '{"a":"hello world"}')])], 1)
     await count.settle()
@@ -112,7 +114,7 @@ async def test_images_count_beside_the_text() -> None:
     """About."""
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
     count = count_of(messages=[{"role": "user", "content": [{"type": "text", "text": "hello world"}, image]}])
-    count.is_open = True
+    count.is_sent = True
     await count.settle()
     assert count.billed(has_content=False).usage == Usage(2 + MESSAGE_TOKENS + MEDIA_TOKENS, 0)
 
@@ -138,3 +140,40 @@ async def test_a_long_piece_of_a_paid_answer_is_no_single_token() -> None:
     count = count_of()
     assert count.add([Delta(content="x" * 400)], 1) == 100
     assert count_of("local").add([Delta(content="x" * 400)], 1) == 1
+
+
+async def test_several_calls_send_their_prompt_as_often() -> None:
+    """Where nothing was reported all of them are estimated; where some were, the others had the same prompt."""
+    count = count_of(text="hello world", calls=4, n=4)
+    count.is_sent = True
+    assert count.billed(has_content=False).usage == Usage(4 * 2, 0, requests=4)
+    await count.settle()
+    assert count.billed(has_content=False).usage == Usage(4 * (2 + MESSAGE_TOKENS), 0, requests=4)
+    count.take(Usage(150_000, 30, cached_tokens=9, requests=3))
+    assert count.counted() == Counted(Usage(200_000, 30, cached_tokens=9, requests=4), "estimated")
+    count.take(Usage(200_000, 40, cached_tokens=12, requests=4), is_whole=True)
+    assert count.counted() == Counted(Usage(200_000, 40, cached_tokens=12, requests=4), "reported")
+
+
+def test_what_is_billed_so_far_is_news_now_and_then() -> None:
+    """When the upstream is asked, when it has counted, and every so many tokens; not once all is told anyway."""
+    count = count_of()
+    assert count.news() is None
+    count.is_sent = True
+    assert (count.news(), count.news()) == (Usage(100, 0), None)
+    count.take(Usage(52_000, 1, cache_write_tokens=50_000))
+    assert (count.news(), count.news()) == (Usage(52_000, 1, cache_write_tokens=50_000), None)
+    count.add([], NEWS_TOKENS - 1)
+    assert count.news() is None
+    count.add([], 1)
+    assert count.news() == Usage(52_000, NEWS_TOKENS, cache_write_tokens=50_000)
+    count.has_ended = True
+    count.add([], NEWS_TOKENS)
+    assert count.news() is None
+
+
+def test_what_nobody_bills_is_no_news() -> None:
+    """A free upstream's counts are told at its end."""
+    count = count_of("gemini")
+    count.is_sent = True
+    assert count.news() is None

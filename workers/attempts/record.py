@@ -1,0 +1,43 @@
+"""How a request that its worker ends stands in the usage log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.usage import Counted, Times, UsageRecord, completed
+
+if TYPE_CHECKING:
+    from shared.errors import GatewayError
+    from shared.models.catalogue import Catalogue
+    from shared.types import Job
+
+
+def now_ms() -> int:
+    """Return the time, in milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def times_of(job: Job, started_ms: int, first_ms: int | None) -> Times:
+    """Return how long an attempt took that ends now; clocks of two machines may differ, so nothing is below zero.
+
+    Args:
+        job: what was done.
+        started_ms: when its upstream was asked, in milliseconds since 1970.
+        first_ms: when its first content came, None where none did.
+    """
+    return Times(
+        wait_ms=max(0, started_ms - job.admitted_ms),
+        first_token_ms=None if first_ms is None else max(0, first_ms - job.admitted_ms),
+        duration_ms=max(0, now_ms() - job.admitted_ms),
+    )
+
+
+def record_of(
+    job: Job, counted: Counted, error: GatewayError | None, times: Times, catalogue: Catalogue
+) -> UsageRecord:
+    """Return the record of a request whose last attempt was this job; the arguments are those of `completed`."""
+    opened = msgspec.structs.replace(UsageRecord.opened(job), model=job.model, tier=job.tier, attempts=job.attempt)
+    return completed(opened, counted, error, times, catalogue)
