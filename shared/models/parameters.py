@@ -1,10 +1,10 @@
-"""What becomes of each field of a chat request at each provider. Code, tests and the table of docs/api.md come from it.
+"""What becomes of each field of a request at each provider. Code, tests and the tables of docs/api.md come from it.
 
-`python -m shared.models.parameters` writes the table into docs/api.md.
+`python -m shared.models.parameters` writes the tables into docs/api.md.
 
-Sources: OpenAI's OpenAPI document (CreateChatCompletionRequest), and what each API takes as its provider's modules name
-it. What only some values or shapes ask for, and single models do not take, is in `shared/models/abilities.py`,
-`providers.py` and the catalogue; the notes name it.
+Sources: OpenAI's OpenAPI document (CreateChatCompletionRequest, CreateEmbeddingRequest), and what each API takes as its
+provider's modules name it. What only some values or shapes ask for, and single models do not take, is in
+`shared/models/abilities.py`, `providers.py` and the catalogue; the notes name it.
 """
 
 from __future__ import annotations
@@ -102,10 +102,19 @@ FIELDS: Final[dict[str, Field]] = {
     "tools[].function.strict": _row("PITI", "Claude: the first 20, where their schema allows"),
     "tools[].custom": _row("RRRR", "answers hold no such calls"),
 }
-"""Every field that OpenAI names.
+"""Every field of a chat request that OpenAI names.
 
 Those of other names are passed to OpenAI-compatible servers and refused by the others, but for `OWN_FIELDS`.
 """
+EMBEDDING_FIELDS: Final[dict[str, Field]] = {
+    "model": _row("TRRT", "the upstream's name of the model"),
+    "input": _row("PRRP", "token ids: text again for all but OpenAI"),
+    "dimensions": _row("PRRH", "vectors are cut here, unless they are OpenAI's"),
+    "encoding_format": _row("HRRH", "every upstream is asked for numbers"),
+    "user": _row("PRRI"),
+}
+"""Every field of an embeddings request that OpenAI names; of others what is said at `FIELDS` holds."""
+OWN_EMBEDDING_FIELDS: Final[dict[str, frozenset[str]]] = {"ollama": frozenset({"keep_alive", "options"})}
 OWN_FIELDS: Final[dict[str, frozenset[str]]] = {
     "gemini": frozenset({"top_k", "safety_settings", "thinking_config"}),
     "anthropic": frozenset({"top_k", "thinking", "cache_control"}),
@@ -139,31 +148,36 @@ def lacking(provider: str) -> frozenset[str]:
     )
 
 
-def page_table() -> str:
-    """Return the table as docs/api.md has it."""
+def page_table(fields: dict[str, Field]) -> str:
+    """Return a table as docs/api.md has it."""
     names = {"openai": "OpenAI and its like", "gemini": "Gemini", "anthropic": "Claude", "ollama": "Ollama"}
     lines = [f"| field | {' | '.join(names[column] for column in COLUMNS)} | |", "|---|---|---|---|---|---|"]
-    for name, field in FIELDS.items():
+    for name, field in fields.items():
         actions = " | ".join(field.actions[column].value for column in COLUMNS)
         lines.append(f"| `{name}` | {actions} | {field.note} |")
     return "\n".join(lines) + "\n"
 
 
-BEGIN: Final = "<!-- of shared/models/parameters.py -->\n"
-END: Final = "<!-- end -->\n"
+_TABLES: Final = {
+    "<!-- of shared/models/parameters.py -->\n": FIELDS,
+    "<!-- of shared/models/parameters.py: embeddings -->\n": EMBEDDING_FIELDS,
+}
+_END: Final = "<!-- end -->\n"
 
 
-def with_table(page: str) -> str:
-    """Return a page with the table in its place."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{page_table()}{END}{after}"
+def with_tables(page: str) -> str:
+    """Return a page with the tables in their places."""
+    for begin, fields in _TABLES.items():
+        before, _, rest = page.partition(begin)
+        _, _, after = rest.partition(_END)
+        page = f"{before}{begin}{page_table(fields)}{_END}{after}"
+    return page
 
 
 def main() -> None:
-    """Write the table into docs/api.md."""
+    """Write the tables into docs/api.md."""
     path = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-    path.write_text(with_table(path.read_text()))
+    path.write_text(with_tables(path.read_text()))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.models.abilities import HINTS, of_value, omitted
-from shared.models.parameters import FIELDS, SHAPES, VALUES, WITHOUT_EFFECT
+from shared.models.parameters import EMBEDDING_FIELDS, FIELDS, SHAPES, VALUES, WITHOUT_EFFECT
 from shared.openai.request import ChatRequest
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def is_valid(refusal: ParameterUnsupported, fields: dict[str, Any]) -> bool:
         fields: the client's request; its form has been checked.
     """
     name = _NUMBER.sub("[]", refusal.param or "")
-    if name not in FIELDS and name not in SHAPES:
+    known = EMBEDDING_FIELDS if _embeds(fields) else FIELDS
+    if name not in known and name not in SHAPES:
         return False
     value = fields.get(name)
     return value is None or name not in VALUES or value in VALUES[name]
@@ -52,11 +53,16 @@ def refused_ability(refusal: ParameterUnsupported, fields: dict[str, Any]) -> st
         fields: the client's request.
     """
     name = refusal.param or ""
-    if name not in FIELDS or name in _NOT_OF_A_MODEL or "[" in name or fields.get(name) is None:
+    if name not in FIELDS or name in _NOT_OF_A_MODEL or "[" in name or fields.get(name) is None or _embeds(fields):
         return None
     if refusal.code != "unsupported_value" or name in HINTS or name in WITHOUT_EFFECT:
         return _WORDS.get(name, name)
     return of_value(name, fields[name]) if name in VALUES else None
+
+
+def _embeds(fields: dict[str, Any]) -> bool:
+    """Return whether a request is one for embeddings: those are sent as they are, whatever was refused."""
+    return "input" in fields and "messages" not in fields
 
 
 def lacking(refused: Collection[str]) -> tuple[str, ...]:

@@ -92,6 +92,12 @@ def _properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
     return found
 
 
+def embedding_fields(document: dict[str, Any]) -> list[str]:
+    """The fields of an embeddings request that OpenAI names."""
+    schemas = document["components"]["schemas"]
+    return sorted(_properties(schemas["CreateEmbeddingRequest"], schemas))
+
+
 def request_values(document: dict[str, Any]) -> dict[str, list[str]]:
     """The values of a chat request's own fields that take nothing but a few words."""
     schemas = document["components"]["schemas"]
@@ -120,10 +126,9 @@ def _words(field: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Write each schema beside this file, and the fields of a request."""
     document = json.loads(Path(sys.argv[1]).read_text())
-    fields = json.dumps(request_fields(document), indent=2)
-    Path(__file__).with_name("request_fields.json").write_text(fields + "\n")
-    values = json.dumps(request_values(document), indent=2)
-    Path(__file__).with_name("request_values.json").write_text(values + "\n")
+    for taken in (request_fields, embedding_fields, request_values):
+        text = json.dumps(taken(document), indent=2)
+        Path(__file__).with_name(f"{taken.__name__}.json").write_text(text + "\n")
     for name in NAMES:
         text = json.dumps(extract(document, name), indent=2, sort_keys=True)
         Path(__file__).with_name(f"{name}.json").write_text(text + "\n")

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
-from shared.errors import GatewayError, Unsupported
+from shared.errors import GatewayError
 from shared.models.abilities import check_supported
 from shared.openai.embeddings import Embedded
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.ollama.context import ContextRoom
+from workers.providers.ollama.embeddings import to_embed_body
 from workers.providers.ollama.models import (
     ModelFacts,
     RunningModels,
@@ -122,11 +123,8 @@ class OllamaProvider:
         )
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
-        """Make vectors by /api/embed; see `workers.providers.base.Provider.embed`. It takes no token ids."""
-        inputs = request.body.inputs
-        if any(not isinstance(one, str) for one in inputs):
-            raise Unsupported("Ollama embeds strings only: input must not hold token ids.", param="input")
-        content = msgspec.json.encode({"model": model, "input": inputs, "truncate": False})
+        """Make vectors by /api/embed; see `workers.providers.base.Provider.embed`."""
+        content = to_embed_body(request, model)
         vectors, reply = await self._upstream.ask_in_pieces(
             "/api/embed", content, name="embeddings", kind=list[float], whole=_Vectors
         )

@@ -50,6 +50,11 @@ def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str
     return frozenset(found)
 
 
+def to_embed_body(request: EmbeddingsRequest, model: str) -> bytes:
+    """Return the body of an embeddings request: the client's fields, with the upstream's name and numbers asked for."""
+    return msgspec.json.encode({**request.fields, "model": model, "encoding_format": "float"})
+
+
 class OpenAIProvider:
     """An OpenAI-compatible server.
 
@@ -124,8 +129,7 @@ class OpenAIProvider:
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors; see `workers.providers.base.Provider.embed`."""
-        asked = {**request.fields, "model": model.removeprefix(self.prefix), "encoding_format": "float"}
-        body = msgspec.json.encode(asked)
+        body = to_embed_body(request, model.removeprefix(self.prefix))
         found, reply = await self._upstream.ask_in_pieces(
             "/embeddings", body, name="data", kind=_Vector, whole=_Vectors
         )

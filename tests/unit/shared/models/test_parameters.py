@@ -6,19 +6,35 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from shared.errors import Unsupported
 from shared.models.abilities import HINTS, makes_one_choice, omitted
-from shared.models.parameters import COLUMNS, FIELDS, SHAPES, VALUES, WITHOUT_EFFECT, Action, with_table
+from shared.models.embedding_models import EmbeddingEntry
+from shared.models.parameters import (
+    COLUMNS,
+    EMBEDDING_FIELDS,
+    FIELDS,
+    SHAPES,
+    VALUES,
+    WITHOUT_EFFECT,
+    Action,
+    with_tables,
+)
+from shared.models.providers import endpoints_at
+from shared.openai.embeddings import Embedded, EmbeddingsBody, EmbeddingsRequest
 from shared.openai.request import ChatBody, ChatRequest
 from tests.upstreams.ollama.provider import NUM_CTX
+from workers.attempts.embedding import embed
 from workers.providers.anthropic.models import facts_of
 from workers.providers.anthropic.request import to_body as to_anthropic
 from workers.providers.gemini.messages import Known
 from workers.providers.gemini.request import to_body as to_gemini
 from workers.providers.ollama.context import ContextRoom
+from workers.providers.ollama.embeddings import to_embed_body as to_ollama_embed
 from workers.providers.ollama.request import to_body as to_ollama
+from workers.providers.openai.provider import to_embed_body as to_openai_embed
 from workers.providers.openai.wire import to_body as to_openai
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -190,7 +206,69 @@ def test_choices_are_held_where_the_table_says_so() -> None:
     assert held == {name for name in COLUMNS if makes_one_choice(name)}
 
 
-def test_the_page_shows_the_table() -> None:
+def test_the_page_shows_the_tables() -> None:
     """As `make docs` writes it."""
     page = (ROOT / "docs/api.md").read_text()
-    assert page == with_table(page)
+    assert page == with_tables(page)
+    assert page.count("| `encoding_format` |") == page.count("| `messages[].content` |") == 1
+
+
+EMBEDDING_SAMPLES: dict[str, Any] = {
+    "model": "other", "input": "other", "dimensions": 1, "encoding_format": "base64", "user": "u",
+}  # fmt: skip
+"""Another value of each field of an embeddings request."""
+
+
+class EmbeddingUpstream:
+    """A provider that makes the bodies of a real one, of a server that is not OpenAI's own."""
+
+    def __init__(self, provider: str) -> None:
+        self._to_body = {"openai": to_openai_embed, "ollama": to_ollama_embed}[provider]
+        self.embeds_as_openai = provider == "openai"
+        self.sent: Any = None
+
+    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
+        """A vector for each input."""
+        self.sent = json.loads(self._to_body(request, model))
+        return Embedded([[1.0, 0.0]], 1)
+
+
+async def embedded(provider: str, **fields: Any) -> tuple[Any, bytes]:
+    """The body that goes out for an embeddings request, and the reply."""
+    upstream, known = EmbeddingUpstream(provider), EmbeddingEntry(min_dimensions=1)
+    raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
+    body, *_ = await embed(upstream, raw, "theirs", known)  # type: ignore[arg-type]
+    return upstream.sent, body
+
+
+@pytest.mark.parametrize("provider", ["openai", "ollama"])
+@pytest.mark.parametrize("name", EMBEDDING_SAMPLES)
+async def test_the_table_says_what_becomes_of_embeddings(name: str, provider: str) -> None:
+    """What is held here shows in the reply alone; the others make none (`test_embeddings.py`)."""
+    (sent, reply), (other, other_reply) = [
+        await embedded(provider, **fields) for fields in ({}, {name: EMBEDDING_SAMPLES[name]})
+    ]
+    action = EMBEDDING_FIELDS[name].actions[provider]
+    assert (sent == other) == (action is not Action.PASSED), action
+    assert (reply == other_reply) == (action is not Action.HELD and name != "dimensions"), action
+    for elsewhere in ("gemini", "anthropic"):
+        assert EMBEDDING_FIELDS[name].actions[elsewhere] is Action.REFUSED
+        assert "embeddings" not in endpoints_at(elsewhere)
+
+
+def test_the_table_names_every_field_of_embeddings_that_openai_does() -> None:
+    """And no others."""
+    named = set(json.loads((ROOT / "tests/e2e/schemas/embedding_fields.json").read_text()))
+    assert set(EMBEDDING_FIELDS) == set(EMBEDDING_SAMPLES) == named
+    assert set(EmbeddingsBody.__struct_fields__) == named | {"stream"}
+
+
+async def test_no_field_of_embeddings_is_dropped_in_silence() -> None:
+    """Ollama's own go on, and what nobody names is refused; the likes of OpenAI judge for themselves."""
+    own = {"keep_alive": "5m", "options": {"num_ctx": 512}}
+    sent, _ = await embedded("ollama", **own, stream=False, input_type=None)
+    assert sent == {"model": "theirs", "input": ["hello"], "truncate": False, **own}
+    with pytest.raises(Unsupported) as caught:
+        await embedded("ollama", input_type="query")
+    assert (caught.value.param, caught.value.code) == ("input_type", "unknown_parameter")
+    assert (await embedded("openai", input_type="query"))[0]["input_type"] == "query"
