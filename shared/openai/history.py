@@ -12,9 +12,9 @@ MENDABLE: Final = re.compile(r"messages\[[^]]*\]\.(tool_calls|content)\[[^]]*\]\
 def completed(fields: dict[str, Any]) -> dict[str, Any]:
     """Return a request with earlier calls, thoughts and images as OpenAI's document has them.
 
-    Calls name their type, what was only thought has a content, and the images of tools' results follow in a message of
-    the user: clients leave out the former, and few APIs take the latter where they stood. What is no request stays as
-    it is.
+    Calls name their type, what was only thought has a content, what an answer did not have (null, or no calls) is not
+    there, and the images of tools' results follow in a message of the user: clients leave out the former, and few APIs
+    take the latter where they stood. What is no request stays as it is.
     """
     given = fields.get("messages") if isinstance(fields, dict) else None
     if not isinstance(given, list):
@@ -37,6 +37,9 @@ def completed(fields: dict[str, Any]) -> dict[str, Any]:
 def _complete(message: dict[str, Any], images: list[Any]) -> None:
     """Complete one message; what is moved out of a tool's result is appended to `images`."""
     calls, content = message.get("tool_calls"), message.get("content")
+    for name in [name for name, value in message.items() if value is None or (name == "tool_calls" and value == [])]:
+        if name != "content":
+            del message[name]
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict) and "function" in call:
             call.setdefault("type", "function")

@@ -49,11 +49,18 @@ def _check_openai(body: dict[str, Any]) -> None:
     assert messages, "messages must not be empty"
     assert body["stream"] is True, "the gateway always streams"
     open_calls: set[str] = set()
+    used: set[str] = set()
     for message in messages:
         if message["role"] == "tool":
             assert message["tool_call_id"] in open_calls, "a tool message must follow its tool call"
         elif message["role"] == "assistant":
-            open_calls = {call["id"] for call in message.get("tool_calls") or ()}
+            calls = message.get("tool_calls") or ()
+            ids = [call["id"] for call in calls]
+            assert len({*ids} - used) == len(ids), "Duplicate value for 'tool_call_id'"
+            assert all(0 < len(call_id) <= 40 for call_id in ids), "string too long"
+            # vLLM's and llama.cpp's rule; OpenAI has none.
+            assert all(isinstance(json.loads(call["function"]["arguments"]), dict) for call in calls), "not an object"
+            open_calls, used = {*ids}, used | {*ids}
 
 
 def _check_ollama(body: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
+from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.wire import ChatReader, to_body
 
@@ -40,13 +41,15 @@ class _Vectors(msgspec.Struct):
 
 
 def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str]:
-    """Return what a refusal is about of what a request can go without: `stream_options`, and `REPLY_FIELDS` as one."""
+    """Return what a refusal is about of what a request can go without, `REPLY_FIELDS` being all or none."""
     if refusal.status not in {400, 422}:
         return frozenset()
     found = {"stream_options"} if refusal.report.is_about("stream_options") else set()
     given = [name for name in REPLY_FIELDS if f'"{name}"'.encode() in bytes(request.raw)]
     if any(map(refusal.report.is_about, given)):
         found.update(REPLY_FIELDS)
+    if wants_short_ids(refusal.report.message):
+        found.add(SHORT_IDS)
     return frozenset(found)
 
 
@@ -99,13 +102,14 @@ class OpenAIProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        A server that refuses `stream_options`, or what stands in earlier answers alone (`reasoning_details`, ...), is
-        asked once more without, and never again with them.
+        A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...) or the
+        ids of earlier calls is asked once more without, and never again with them.
         """
         images = await fetch_images(request.body.messages, self._fetch_image)
         entry = None if self._catalogue is None else self._catalogue.entry(model)
         cannot = () if entry is None else entry.lacks(request.body.reasoning_effort)
-        prepare = partial(to_body, request, model.removeprefix(self.prefix), images=images, cannot=cannot)
+        theirs, is_openai = model.removeprefix(self.prefix), self.embeds_as_openai
+        prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         names = request.body.tool_names
         left_out = self._refused_fields
         while True:

@@ -19,6 +19,7 @@ from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
+from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
 from workers.providers.openai.parts import split_parts, to_logprobs, with_data
 from workers.providers.replies.finish import finish_reason
@@ -96,6 +97,7 @@ def to_body(
     model: str,
     *,
     left_out: frozenset[str] = frozenset(),
+    is_openai: bool = False,
     images: Mapping[str, Image] | None = None,
     cannot: Collection[str] = (),
 ) -> bytes:
@@ -104,7 +106,9 @@ def to_body(
     Args:
         request: the client's request.
         model: the model's name at the upstream.
-        left_out: what the server refuses of what it can be asked without: `stream_options`, and `REPLY_FIELDS`.
+        left_out: what the server refuses of what it can be asked without: `stream_options`, `REPLY_FIELDS`, and
+            `SHORT_IDS` for ids that are longer.
+        is_openai: whether it is OpenAI, which takes calls with any arguments back.
         images: those that go out as data, by the URL that the client named them by.
         cannot: what the model does not take; hints among it are left out.
 
@@ -129,6 +133,7 @@ def to_body(
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     if not left_out.isdisjoint(REPLY_FIELDS):
         fields["messages"] = without_reply_fields(fields["messages"])
+    fields["messages"] = with_sound_calls(fields["messages"], only_ids=is_openai, short_ids=SHORT_IDS in left_out)
     return msgspec.json.encode(fields)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 import pytest
 
-from tests.upstreams.outcome import WIRES, complete, outcome_of, serving
+from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, serving
 from tests.upstreams.recordings import PIXEL, RECORDINGS, TOOL
-from tests.upstreams.scripted import ndjson, sse
+from tests.upstreams.scripted import json_answer, ndjson, sse
+from workers.providers.openai.wire import to_body
 
 PLAIN = RECORDINGS[0]
 USER = {"role": "user", "content": "Hello"}
@@ -29,7 +32,7 @@ def _result(text: str) -> dict[str, Any]:
 
 IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
 BARE = {name: value for name, value in _call().items() if name != "type"}
-HISTORIES = {
+HISTORIES: dict[str, list[dict[str, Any]]] = {
     "one id twice in a turn": [USER, _called(_call(), _call("time")), _result("sun"), _result("noon"), USER],
     "one id in two turns": [USER, _called(_call()), _result("sun"), _called(_call("time")), _result("noon")],
     "a call comes first": [_called(_call()), _result("sun"), USER],
@@ -43,6 +46,64 @@ HISTORIES = {
         {"role": "tool", "tool_call_id": "b", "content": [IMAGE]},
         USER,
     ],
+    "no id at all": [
+        USER,
+        _called(_call(call_id="")),
+        {**_result("sun"), "tool_call_id": ""},
+    ],
+    "a long id": [
+        USER,
+        _called(_call(call_id="ws_" + "7" * 48)),
+        {**_result("sun"), "tool_call_id": "ws_" + "7" * 48},
+    ],
+    "one id in every turn": [
+        USER,
+        *[message for text in "abc" for message in (_called(_call()), _result(text))],
+        _called(_call(), _call("time"), _call("weather")),
+        _result("d"),
+        _result("e"),
+        _result("f"),
+        USER,
+    ],
+    "no arguments": [USER, _called(_call(arguments="")), _result("sun")],
+    "arguments are null": [USER, _called(_call(arguments="null")), _result("sun")],
+    "as an SDK writes an answer down": [
+        USER,
+        {
+            "role": "assistant",
+            "content": None,
+            "refusal": None,
+            "annotations": [],
+            "audio": None,
+            "function_call": None,
+            "reasoning_content": "hm",
+            "tool_calls": [_call(type="function")],
+        },
+        {**_result("sun"), "name": "weather"},
+        {
+            "role": "assistant",
+            "content": "Sun.",
+            "refusal": None,
+            "annotations": [],
+            "audio": None,
+            "function_call": None,
+            "tool_calls": None,
+        },
+        USER,
+    ],
+    "an empty result": [USER, _called(_call()), _result("")],
+    "results in another order": [
+        USER,
+        _called(_call(call_id="a"), _call("time", call_id="b")),
+        {**_result("noon"), "tool_call_id": "b"},
+        {**_result("sun"), "tool_call_id": "a"},
+        USER,
+    ],
+    "text and a call": [USER, {**_called(_call()), "content": "I look."}, _result("sun"), USER],
+    "an empty text and a call": [USER, {**_called(_call()), "content": ""}, _result("sun"), USER],
+    "no calls at all in a list": [USER, {"role": "assistant", "content": "a", "tool_calls": []}, USER],
+    "an answer of white space": [USER, {"role": "assistant", "content": " \n"}, USER],
+    "an empty answer": [USER, {"role": "assistant", "content": ""}, USER],
     "an image in the last result": [USER, _called(_call()), {**_result(""), "content": [IMAGE]}],
     "only thoughts": [USER, {"role": "assistant", "reasoning_content": "hm"}, USER],
 }
@@ -79,3 +140,49 @@ async def test_the_model_sees_the_arguments_that_it_wrote() -> None:
         await complete(provider, {"model": "m", "tools": [TOOL], "messages": HISTORIES["arguments were cut off"]})
         call = upstream.requests[0].body["messages"][1]["content"][0]
     assert call["input"] == {"unreadable_arguments": '{"city": "Ro'}
+
+
+def ids_of(messages: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
+    """The ids of each turn's calls, and those of the results."""
+    calls = [[call["id"] for call in message["tool_calls"]] for message in messages if message.get("tool_calls")]
+    return calls, [message["tool_call_id"] for message in messages if message["role"] == "tool"]
+
+
+async def sent_to_openai(history: list[dict[str, Any]], *answers: Any) -> list[list[dict[str, Any]]]:
+    """The messages that an OpenAI-compatible server gets for a conversation, each time."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(*answers, sse(PLAIN.replies["openai"]))
+        await complete(provider, {"model": "m", "tools": [TOOL], "messages": history})
+        return [request.body["messages"] for request in upstream.requests]
+
+
+async def test_ids_are_the_same_each_time_and_those_that_are_sound_stay() -> None:
+    """So that a server's cache of the conversation is of use; every result keeps to its call."""
+    history = HISTORIES["one id in every turn"]
+    (first,), (again,) = [await sent_to_openai(history) for _ in range(2)]
+    assert first == again
+    calls, results = ids_of(first)
+    assert calls[0] == [ID]
+    assert [call_id for turn in calls for call_id in turn] == results
+    (sound,) = await sent_to_openai(HISTORIES["results in another order"])
+    assert ids_of(sound) == ([["a", "b"]], ["b", "a"])
+
+
+async def test_a_server_that_wants_short_ids_gets_them() -> None:
+    """Mistral says what it wants in words; it is asked again once, and every id is nine letters and digits."""
+    refusal = {"object": "error", "message": f"Tool call id was {ID} but must be a-z, A-Z, 0-9, with a length of 9."}
+    first, second = await sent_to_openai(HISTORIES["one id in every turn"], json_answer(refusal, 400))
+    assert ids_of(first)[0][0] == [ID]
+    calls, results = ids_of(second)
+    assert [call_id for turn in calls for call_id in turn] == results
+    assert all(re.fullmatch("[a-zA-Z0-9]{9}", call_id) for call_id in results)
+
+
+async def test_openai_itself_gets_arguments_as_the_model_wrote_them() -> None:
+    """It takes any text; others decode it, and fail."""
+    request = chat({"model": "m", "tools": [TOOL], "messages": HISTORIES["arguments were cut off"]})
+    calls = [
+        json.loads(to_body(request, "m", is_openai=is_openai))["messages"][1]["tool_calls"][0]["function"]["arguments"]
+        for is_openai in (True, False)
+    ]
+    assert calls == ['{"city": "Ro', '{"unreadable_arguments":"{\\"city\\": \\"Ro"}']
