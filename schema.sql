@@ -6,6 +6,16 @@ CREATE TABLE IF NOT EXISTS np_claw_schema_version (
     applied_at  timestamptz NOT NULL DEFAULT now()
 );
 
+-- What the operator lets models be told before a client's own messages. One at the most is the default.
+CREATE TABLE IF NOT EXISTS np_claw_system_prompts (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name        text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 200),
+    content     text NOT NULL CHECK (length(content) BETWEEN 1 AND 32768),
+    is_default  boolean NOT NULL DEFAULT false,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    updated_at  timestamptz NOT NULL DEFAULT now()
+);
+
 CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name           text NOT NULL CHECK (length(name) BETWEEN 1 AND 200),
@@ -16,7 +26,8 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     created_at     timestamptz NOT NULL DEFAULT now(),
     last_used_at   timestamptz,
     revoked_at     timestamptz,
-    monthly_budget_usd  numeric(14, 6) CHECK (monthly_budget_usd >= 0)
+    monthly_budget_usd  numeric(14, 6) CHECK (monthly_budget_usd >= 0),
+    system_prompt_id  uuid REFERENCES np_claw_system_prompts ON DELETE SET NULL
 );
 
 -- `sealed_key` can be opened by the workers of the Gemini tier only (X25519 sealed box). Keys of one Google Cloud project
@@ -106,4 +117,4 @@ EXCEPTION WHEN check_violation OR lock_not_available THEN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (5) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (6) ON CONFLICT DO NOTHING;

@@ -15,6 +15,7 @@ from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
 from api.endpoints.manage.keys import change_key, create_key, list_keys, revoke_key
 from api.endpoints.manage.ollama_models import install_model, list_local_models, remove_model
 from api.endpoints.manage.routing import change_routing, show_routing
+from api.endpoints.manage.system_prompts import change_prompt, create_prompt, list_prompts, remove_prompt
 from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
 from api.endpoints.models import list_models, retrieve_model
@@ -49,6 +50,10 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/claw/v1/usage", list_usage),
     ("GET", "/claw/v1/budget", show_budget),
     ("GET", "/claw/v1/models/unsupported", list_unsupported),
+    ("GET", "/claw/v1/system-prompts", list_prompts),
+    ("POST", "/claw/v1/system-prompts", create_prompt),
+    ("PUT", "/claw/v1/system-prompts/<prompt_id>", change_prompt),
+    ("DELETE", "/claw/v1/system-prompts/<prompt_id>", remove_prompt),
     ("GET", "/ai/gemini/accounts", list_accounts),
     ("POST", "/ai/gemini/accounts", add_account),
     ("PATCH", "/ai/gemini/accounts/<name>", change_account),

@@ -15,6 +15,7 @@ from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.prompt.additions import Additions
+from api.prompt.system_prompts import SystemPrompts
 from api.relay.receiver import RelayReceiver
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
@@ -62,7 +63,8 @@ class Gateway:
         self.relay = RelayReceiver(
             settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )
-        self.additions = Additions()
+        self.system_prompts = SystemPrompts(self.database)
+        self.additions = Additions(self.system_prompts)
         self.requests = RequestServices(
             settings,
             self.redis,
@@ -79,11 +81,13 @@ class Gateway:
         self._listeners: Mapping[bytes, tuple[Callable[[str], None], ...]] = {
             b"workers": (self.capacity.invalidate,),
             b"routing": (self.routing_table.invalidate,),
+            b"prompts": (self.system_prompts.invalidate,),
             REVOKED: (self.authenticator.forget,),
             CHANGED: (self.authenticator.invalidate,),
             b"reconnected": (
                 self.capacity.invalidate,
                 self.routing_table.invalidate,
+                self.system_prompts.invalidate,
                 self.authenticator.invalidate_all,
                 self.budget.invalidate,
             ),
@@ -114,6 +118,7 @@ class Gateway:
         # Before the usage log stops: workers still say how cancelled attempts ended, and what they lose is closed here.
         await self.relay.settle()
         await self.routing_table.stop()
+        await self.system_prompts.stop()
         await self.budget.stop()
         await self.usage_log.stop()
         # After the usage log: it looks at what is still open, and leaves that to the recorders.
@@ -138,6 +143,7 @@ class Gateway:
             self.schema_failure = failure
             await asyncio.sleep(MIGRATE_RETRY_S)
         await self.routing_table.start()
+        await self.system_prompts.start()
         await self.budget.start()
         self.schema_failure = None
 

@@ -10,6 +10,7 @@ import click
 from cli.api_client import call
 from cli.cells import seconds, usd, yes_no
 from cli.options import NONE, as_json, dollars, on_or_off, visible_name
+from cli.prompt_commands import prompt_id
 from cli.tables import print_json, print_table
 from shared.settings import MAX_RPM_LIMIT
 
@@ -49,10 +50,12 @@ def list_keys(*, include_revoked: bool, as_json: bool) -> None:
 @click.option("--admin", is_flag=True, help="May use admin mode.")
 @click.option("--rpm", type=rpm_range, default=60, show_default=True, help="Requests a minute.")
 @click.option("--budget", type=dollars, metavar="USD", default=NONE, show_default=True, help=BUDGET_HELP)
+@click.option("--prompt", metavar="ID|NAME", help="A system prompt of its own.")
 @as_json
-def create_key(*, name: str, admin: bool, rpm: int, budget: float | str, as_json: bool) -> None:
+def create_key(*, name: str, admin: bool, rpm: int, budget: float | str, prompt: str | None, as_json: bool) -> None:
     """Create a key and show it, once."""
     limits = {"rpm_limit": rpm, **({} if budget == NONE else {"monthly_budget_usd": budget})}
+    limits |= {} if prompt is None else {"system_prompt_id": prompt_id(prompt)}
     answer = call("POST", KEYS_PATH, body={"name": name, "admin_allowed": admin, **limits})
     if as_json:
         print_json(answer)
@@ -68,16 +71,26 @@ def create_key(*, name: str, admin: bool, rpm: int, budget: float | str, as_json
 @on_or_off("admin", "no-admin", "admin", "It may use admin mode.")
 @click.option("--rpm", type=rpm_range, help="Requests a minute.")
 @click.option("--budget", type=dollars, metavar="USD", help=BUDGET_HELP)
+@click.option("--prompt", metavar="ID|NAME|none", help="A system prompt of its own; none: the default.")
 @as_json
 def update_key(
-    *, key_id: str, name: str | None, admin: bool | None, rpm: int | None, budget: float | str | None, as_json: bool
+    *,
+    key_id: str,
+    name: str | None,
+    admin: bool | None,
+    rpm: int | None,
+    budget: float | str | None,
+    prompt: str | None,
+    as_json: bool,
 ) -> None:
     """Change a key; it has effect at once."""
     wanted = {"name": name, "admin_allowed": admin, "rpm_limit": rpm, "monthly_budget_usd": budget}
+    if prompt is not None:
+        wanted["system_prompt_id"] = NONE if prompt.lower() == NONE else prompt_id(prompt)
     change = {field: None if value == NONE and field != "name" else value
               for field, value in wanted.items() if value is not None}  # fmt: skip
     if not change:
-        raise click.ClickException("Nothing to change: give --name, --rpm, --budget, --admin or --no-admin.")
+        raise click.ClickException("Nothing to change: give --name, --rpm, --budget, --prompt, --admin or --no-admin.")
     answer = call("PATCH", f"{KEYS_PATH}/{_path_part(key_id)}", body=change)
     if as_json:
         print_json(answer)
@@ -120,6 +133,8 @@ def _print_key(key: dict[str, Any]) -> None:
     click.echo(f"Admin:  {yes_no(key['admin_allowed'])}")
     if key["monthly_budget_usd"] is not None:
         click.echo(f"Budget: {usd(key['monthly_budget_usd'])} a month")
+    if key.get("system_prompt_id") is not None:
+        click.echo(f"Prompt: {key['system_prompt_id']}")
 
 
 def _key_cells(key: dict[str, Any]) -> dict[str, object]:

@@ -8,6 +8,7 @@ from cli.api_commands import api_group
 from cli.catalogue_commands import catalogue_group
 from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
+from cli.prompt_commands import prompts_group
 from cli.routing_commands import routing_group
 from cli.up.command import env, up
 
@@ -28,4 +29,5 @@ claw.add_command(api_group)
 claw.add_command(gemini_group)
 models_group.add_command(catalogue_group)
 claw.add_command(models_group)
+claw.add_command(prompts_group)
 claw.add_command(routing_group)

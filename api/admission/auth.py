@@ -29,12 +29,14 @@ class Principal(msgspec.Struct, frozen=True):
     """Who a request is from. `key_id` is None for the internal token, `rpm_limit` 0 for no limit.
 
     `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
+    `system_prompt_id` is the prompt of its own that it has, if any.
     """
 
     key_id: str | None
     rpm_limit: int
     admin_allowed: bool
     monthly_budget_usd: float | None = None
+    system_prompt_id: str | None = None
 
 
 INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
@@ -85,7 +87,7 @@ class Authenticator:
         key = await self._find(hash_secret(token))
         if key is None:
             raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
-        return Principal(key.id, key.rpm_limit, key.admin_allowed, key.monthly_budget_usd)
+        return Principal(key.id, key.rpm_limit, key.admin_allowed, key.monthly_budget_usd, key.system_prompt_id)
 
     def forget(self, key_id: str) -> None:
         """Forget a key that was revoked."""

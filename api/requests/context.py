@@ -109,7 +109,7 @@ class RequestContext:
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
-        added = await services.additions.of(request.scope["headers"]) if body is not None else ()
+        added = await self._added(services) if body is not None else ()
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
@@ -160,6 +160,9 @@ class RequestContext:
         if body is None or not services.router.has("anthropic"):
             return most
         return most._replace(thoughts=await earlier_thoughts(services.redis, body))
+
+    async def _added(self, services: RequestServices) -> tuple[AddedText, ...]:
+        return await services.additions.of(request.scope["headers"], self._principal)
 
     def _limits(self, all_usd: float | None) -> BudgetLimits:
         budgets_usd = (all_usd, self._principal.monthly_budget_usd)

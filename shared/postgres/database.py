@@ -31,7 +31,13 @@ __all__ = ["Database", "DatabaseRefused", "DatabaseUnavailable", "SchemaError"]
 
 _log = logging.getLogger(__name__)
 
-TABLES: Final = ("np_claw_api_keys", "np_claw_api_usage", "np_claw_routing", "np_claw_gemini_accounts")
+TABLES: Final = (
+    "np_claw_api_keys",
+    "np_claw_api_usage",
+    "np_claw_routing",
+    "np_claw_gemini_accounts",
+    "np_claw_system_prompts",
+)
 """Those that every api process reads."""
 
 _CLOSE_TIMEOUT_S: Final = 5.0

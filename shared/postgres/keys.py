@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from shared.postgres import queries
@@ -15,8 +16,6 @@ from shared.settings import MAX_RPM_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import asyncpg
 
     from shared.postgres.database import Database
 
@@ -36,7 +35,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is stored, without the secret.
 
     `rpm_limit` is in requests per minute; `monthly_budget_usd`, in US dollars, bounds what it may spend at paid APIs
-    in a month of UTC: None is no bound of its own, 0 no paid use.
+    in a month of UTC: None is no bound of its own, 0 no paid use. `system_prompt_id` is a prompt of its own; None: the
+    default.
     """
 
     id: str
@@ -45,6 +45,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     rpm_limit: int
     admin_allowed: bool
     monthly_budget_usd: float | None = None
+    system_prompt_id: str | None = None
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -56,17 +57,22 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a key; what is not given stays. A budget of None is removed."""
+    """What shall be different of a key; what is not given stays. A budget or a prompt of None is removed."""
 
     name: KeyName | msgspec.UnsetType = msgspec.UNSET
     rpm_limit: RpmLimit | msgspec.UnsetType = msgspec.UNSET
     admin_allowed: bool | msgspec.UnsetType = msgspec.UNSET
     monthly_budget_usd: BudgetUsd | msgspec.UnsetType | None = msgspec.UNSET
+    system_prompt_id: UUID | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def is_any(self) -> bool:
         """Return whether anything is given."""
         return any(value is not msgspec.UNSET for value in msgspec.structs.astuple(self))
+
+
+class UnknownPrompt(Exception):
+    """A key was to have a system prompt that there is not."""
 
 
 def new_secret() -> str:
@@ -92,10 +98,15 @@ class KeyStore:
         rpm_limit: int = DEFAULT_RPM_LIMIT,
         admin_allowed: bool = False,
         monthly_budget_usd: float | None = None,
+        system_prompt_id: UUID | None = None,
     ) -> tuple[ApiKey, str]:
-        """Create a key; return it and its secret, which is stored nowhere."""
+        """Create a key; return it and its secret, which is stored nowhere.
+
+        Raises:
+            UnknownPrompt: there is no such system prompt.
+        """
         secret = new_secret()
-        row = await self._database.fetchrow(
+        row = await self._write(
             queries.CREATE_KEY,
             name,
             hash_secret(secret),
@@ -104,6 +115,7 @@ class KeyStore:
             rpm_limit,
             admin_allowed,
             monthly_budget_usd,
+            system_prompt_id,
         )
         if row is None:  # pragma: no cover -- RETURNING gives a row
             raise RuntimeError("INSERT returned no row")
@@ -119,12 +131,16 @@ class KeyStore:
         return None if row is None else _from_row(row)
 
     async def update(self, key_id: str, change: KeyChange) -> ApiKey | None:
-        """Change a key; return it as it then is, None if there is no active key with this id."""
+        """Change a key; return it as it then is, None if there is no active key with this id.
+
+        Raises:
+            UnknownPrompt: there is no such system prompt.
+        """
         try:
             uuid = UUID(key_id)
         except ValueError:
             return None
-        row = await self._database.fetchrow(
+        row = await self._write(
             queries.UPDATE_KEY,
             uuid,
             _given(change.name),
@@ -132,8 +148,16 @@ class KeyStore:
             _given(change.admin_allowed),
             change.monthly_budget_usd is not msgspec.UNSET,
             _given(change.monthly_budget_usd),
+            change.system_prompt_id is not msgspec.UNSET,
+            _given(change.system_prompt_id),
         )
         return None if row is None else _from_row(row)
+
+    async def _write(self, query: str, *values: object) -> asyncpg.Record | None:
+        try:
+            return await self._database.fetchrow(query, *values)
+        except asyncpg.ForeignKeyViolationError:
+            raise UnknownPrompt from None
 
     async def revoke(self, key_id: str) -> bool:
         """Revoke a key for good; a second time changes nothing. False if there is no such key."""

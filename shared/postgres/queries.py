@@ -21,32 +21,39 @@ STAMP_SCHEMA: Final = "INSERT INTO np_claw_schema_version (version) VALUES ($1)"
 
 # --- keys ---
 CREATE_KEY: Final = """
-INSERT INTO np_claw_api_keys (name, key_hash, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd)
-VALUES ($1, $2, $3, $4, $5, $6::float8)
+INSERT INTO np_claw_api_keys (
+    name, key_hash, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd, system_prompt_id
+)
+VALUES ($1, $2, $3, $4, $5, $6::float8, $7)
 RETURNING
-    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text, created_at,
+    last_used_at, revoked_at
 """
 LIST_KEYS: Final = """
 SELECT
-    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text, created_at,
+    last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE $1 OR revoked_at IS NULL
 ORDER BY revoked_at IS NOT NULL, created_at, id
 """
 FIND_KEY: Final = """
 SELECT
-    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text, created_at,
+    last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL
 """
-# A null leaves a column as it is; the fifth value: whether the budget, which may become null, is meant.
+# A null leaves a column as it is; $5 and $7: whether the value after it, which may become null, is meant.
 UPDATE_KEY: Final = """
 UPDATE np_claw_api_keys
 SET name = coalesce($2, name), rpm_limit = coalesce($3, rpm_limit), admin_allowed = coalesce($4, admin_allowed),
-    monthly_budget_usd = CASE WHEN $5 THEN $6::float8 ELSE monthly_budget_usd END
+    monthly_budget_usd = CASE WHEN $5 THEN $6::float8 ELSE monthly_budget_usd END,
+    system_prompt_id = CASE WHEN $7 THEN $8 ELSE system_prompt_id END
 WHERE id = $1 AND revoked_at IS NULL
 RETURNING
-    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, created_at, last_used_at, revoked_at
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text, created_at,
+    last_used_at, revoked_at
 """
 REVOKE_KEY: Final = """
 UPDATE np_claw_api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id
@@ -62,6 +69,25 @@ UPDATE np_claw_api_keys AS keys SET last_used_at = greatest(keys.last_used_at, u
 FROM used JOIN held USING (id)
 WHERE keys.id = used.id
 """
+
+# --- system prompts ---
+LOCK_SYSTEM_PROMPTS: Final = "LOCK TABLE np_claw_system_prompts IN SHARE ROW EXCLUSIVE MODE"
+LIST_SYSTEM_PROMPTS: Final = """
+SELECT id, name, content, is_default, created_at, updated_at FROM np_claw_system_prompts ORDER BY created_at, id
+"""
+CREATE_SYSTEM_PROMPT: Final = """
+INSERT INTO np_claw_system_prompts (name, content, is_default) VALUES ($1, $2, $3)
+RETURNING id, name, content, is_default, created_at, updated_at
+"""
+UPDATE_SYSTEM_PROMPT: Final = """
+UPDATE np_claw_system_prompts
+SET name = coalesce($2, name), content = coalesce($3, content), is_default = coalesce($4, is_default),
+    updated_at = now()
+WHERE id = $1
+RETURNING id, name, content, is_default, created_at, updated_at
+"""
+KEEP_ONE_DEFAULT: Final = "UPDATE np_claw_system_prompts SET is_default = false WHERE is_default AND id <> $1"
+REMOVE_SYSTEM_PROMPT: Final = "DELETE FROM np_claw_system_prompts WHERE id = $1 RETURNING id"
 
 # --- routing ---
 # One change at a time, so that two together cannot leave `auto` without a tier. Readers do not wait.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -11,9 +12,11 @@ from api.endpoints.manage.guard import body_as, flag_argument
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest, NotFound
-from shared.postgres.keys import DEFAULT_RPM_LIMIT, BudgetUsd, KeyChange, KeyName, RpmLimit
+from shared.postgres.keys import DEFAULT_RPM_LIMIT, BudgetUsd, KeyChange, KeyName, RpmLimit, UnknownPrompt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quart import Response
 
     from shared.postgres.keys import ApiKey
@@ -26,6 +29,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rpm_limit: RpmLimit = DEFAULT_RPM_LIMIT
     admin_allowed: bool = False
     monthly_budget_usd: BudgetUsd | None = None
+    system_prompt_id: UUID | None = None
 
 
 async def list_keys() -> Response:
@@ -37,23 +41,26 @@ async def list_keys() -> Response:
 async def create_key() -> Response:
     """Create a key. The reply is the only place where it is ever shown."""
     wanted = await body_as(NewKey)
-    key, secret = await gateway().keys.create(
-        _checked(wanted.name),
-        rpm_limit=wanted.rpm_limit,
-        admin_allowed=wanted.admin_allowed,
-        monthly_budget_usd=wanted.monthly_budget_usd,
-    )
+    with _prompt_known():
+        key, secret = await gateway().keys.create(
+            _checked(wanted.name),
+            rpm_limit=wanted.rpm_limit,
+            admin_allowed=wanted.admin_allowed,
+            monthly_budget_usd=wanted.monthly_budget_usd,
+            system_prompt_id=wanted.system_prompt_id,
+        )
     return json_response({**_shown(key), "key": secret}, 201)
 
 
 async def change_key(key_id: str) -> Response:
-    """Change a key everywhere; fields that are not given stay, a budget of null is removed."""
+    """Change a key everywhere; fields that are not given stay, a budget or a prompt of null is removed."""
     change = await body_as(KeyChange)
     if not change.is_any:
-        raise InvalidRequest("name, rpm_limit, admin_allowed or monthly_budget_usd must be given")
+        raise InvalidRequest("name, rpm_limit, admin_allowed, monthly_budget_usd or system_prompt_id must be given")
     if change.name is not msgspec.UNSET:
         change = msgspec.structs.replace(change, name=_checked(change.name))
-    key = await gateway().key_changes.update(key_id, change)
+    with _prompt_known():
+        key = await gateway().key_changes.update(key_id, change)
     if key is None:
         raise NotFound("There is no active key with this id.")
     return json_response(_shown(key))
@@ -68,6 +75,14 @@ async def revoke_key(key_id: str) -> Response:
     if not await gateway().key_changes.revoke(key_id):
         raise NotFound("There is no key with this id.")
     return json_response({"id": key_id, "is_active": False, "revoked": True})
+
+
+@contextmanager
+def _prompt_known() -> Iterator[None]:
+    try:
+        yield
+    except UnknownPrompt:
+        raise InvalidRequest("There is no system prompt with this id - at `$.system_prompt_id`") from None
 
 
 def _checked(name: str) -> str:

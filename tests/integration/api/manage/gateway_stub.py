@@ -16,6 +16,7 @@ from api.app import MANAGEMENT_URLS
 from api.endpoints.manage.guard import guarded_blueprint
 from api.gateway import EXTENSION
 from api.hypercorn_server import ServerConfig
+from api.prompt.system_prompts import SystemPrompts
 from api.routing.rules import RoutingTable
 from shared.postgres.keys import KeyStore, hash_secret
 
@@ -38,6 +39,7 @@ class State:
         self.keys = KeyStore(database)
         self.key_changes = KeyChanges(self.keys, redis)
         self.routing_table = RoutingTable(database, redis)
+        self.system_prompts = SystemPrompts(database)
         self.budget = Budget(settings.monthly_budget_usd, database, redis)
 
 
