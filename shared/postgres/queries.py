@@ -89,6 +89,15 @@ RETURNING id, name, content, is_default, created_at, updated_at
 KEEP_ONE_DEFAULT: Final = "UPDATE np_claw_system_prompts SET is_default = false WHERE is_default AND id <> $1"
 REMOVE_SYSTEM_PROMPT: Final = "DELETE FROM np_claw_system_prompts WHERE id = $1 RETURNING id"
 
+# --- audit log ---
+# What an INSERT needs, without one.
+CHECK_AUDIT: Final = "SELECT 1 FROM np_claw_audit_log WHERE false"
+ADD_AUDIT: Final = "INSERT INTO np_claw_audit_log (operation, actor, details) VALUES ($1, $2, $3::jsonb)"
+LIST_AUDIT: Final = """
+SELECT id, operation, actor, created_at, details::text AS details FROM np_claw_audit_log
+WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
+"""
+
 # --- routing ---
 # One change at a time, so that two together cannot leave `auto` without a tier. Readers do not wait.
 LOCK_ROUTING: Final = "LOCK TABLE np_claw_routing IN SHARE ROW EXCLUSIVE MODE"
