@@ -136,6 +136,10 @@ class Finish(msgspec.Struct):
     service_tier: str = ""
 
 
+MOST_SEARCHES: Final = 1_000
+"""No answer searches the web more often: a larger count is none."""
+
+
 class Usage(msgspec.Struct):
     """Token counts that the upstream reported.
 
@@ -171,7 +175,7 @@ class Usage(msgspec.Struct):
             cache_write_tokens=written,
             cache_write_1h_tokens=min(max(0, self.cache_write_1h_tokens), written),
             service_tier=self.service_tier,
-            web_searches=max(0, self.web_searches),
+            web_searches=min(max(0, self.web_searches), MOST_SEARCHES),
             requests=max(1, self.requests),
             prompt_audio_tokens=min(max(0, self.prompt_audio_tokens), prompt_tokens),
             completion_audio_tokens=min(max(0, self.completion_audio_tokens), completion_tokens),

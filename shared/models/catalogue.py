@@ -9,7 +9,7 @@ import re
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -42,12 +42,18 @@ def endpoints_of(model: str) -> tuple[Endpoint, ...]:
     return ("embeddings",) if _EMBEDS.search(model) else ("chat",)
 
 
+# No price below zero, and none that is no number: a budget would grow by it, or could not be counted.
+Usd = Annotated[float, msgspec.Meta(ge=0, le=10_000)]
+Factor = Annotated[float, msgspec.Meta(ge=0, le=10)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)]
+
+
 class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """By what the prices of a request are multiplied, all of it, whose prompt has more than `over_tokens` tokens."""
 
-    over_tokens: int
-    prompt: float
-    completion: float
+    over_tokens: Count
+    prompt: Factor
+    completion: Factor
 
 
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,18 +65,18 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     `tools` for what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
     """
 
-    prompt_usd: float | None = None
-    cached_usd: float | None = None
-    cache_write_usd: float | None = None
-    cache_write_1h_usd: float | None = None
-    completion_usd: float = 0.0
-    web_search_usd: float = 0.0
+    prompt_usd: Usd | None = None
+    cached_usd: Usd | None = None
+    cache_write_usd: Usd | None = None
+    cache_write_1h_usd: Usd | None = None
+    completion_usd: Usd = 0.0
+    web_search_usd: Usd = 0.0
     long_prompt: LongPrompt | None = None
-    service_tiers: dict[str, float] = {}
-    context_length: int | None = None
-    max_output_tokens: int | None = None
-    image_tokens: int = 12_000
-    first_token_timeout_s: float | None = None
+    service_tiers: dict[str, Factor] = {}
+    context_length: Count | None = None
+    max_output_tokens: Count | None = None
+    image_tokens: Count = 12_000
+    first_token_timeout_s: Annotated[float, msgspec.Meta(gt=0, le=86_400)] | None = None
     default_effort: str = ""
     cannot: tuple[str, ...] = ()
     cannot_reasoning: tuple[str, ...] = ()
@@ -130,9 +136,9 @@ def _or(usd: float | None, otherwise_usd: float) -> float:
 class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a project may use of one model; None is no limit. A day is one of US Pacific time."""
 
-    requests_per_minute: int | None = None
-    prompt_tokens_per_minute: int | None = None
-    requests_per_day: int | None = None
+    requests_per_minute: Count | None = None
+    prompt_tokens_per_minute: Count | None = None
+    requests_per_day: Count | None = None
 
 
 class AutoModels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

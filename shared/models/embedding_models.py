@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -21,7 +21,7 @@ class EmbeddingEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     are the model's, and go to it as they are.
     """
 
-    min_dimensions: int | None = None
+    min_dimensions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     vocabulary: Vocabulary = "cl100k_base"
     checked: date | None = None
     sources: tuple[str, ...] = ()

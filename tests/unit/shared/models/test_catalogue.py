@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from shared.models.providers import family_of
 from shared.setting_values import SettingsError
 from shared.settings import load_settings
 from shared.types import Usage
+from workers.providers.http.usage_report import MOST_TOKENS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,3 +166,52 @@ def test_a_file_that_is_not_there_stops_the_start() -> None:
     """The error names the variable."""
     with pytest.raises(SettingsError, match="CLAW_CATALOGUE"):
         load_settings({"CLAW_DATA_DIR": "/nowhere", "CLAW_CATALOGUE": "/nowhere/catalogue.toml"})
+
+
+numbers = st.sampled_from([0.0, 0.1, 1.0, 2.5, 100.0]) | st.floats() | st.integers(-(2**63), 2**63 - 1)
+lengths = st.integers(1, 10**6) | numbers
+prices = st.fixed_dictionaries(
+    {"prompt_usd": numbers},
+    optional={
+        "cached_usd": numbers,
+        "cache_write_usd": numbers,
+        "cache_write_1h_usd": numbers,
+        "completion_usd": numbers,
+        "web_search_usd": numbers,
+        "service_tiers": st.fixed_dictionaries({"flex": numbers}),
+        "long_prompt": st.fixed_dictionaries({"over_tokens": lengths, "prompt": numbers, "completion": numbers}),
+        "context_length": lengths,
+        "image_tokens": lengths,
+    },
+)
+counts = st.integers(0, 4 * MOST_TOKENS)
+
+
+@given(given=prices, usage=st.builds(Usage, counts, counts, counts, counts, counts, counts, st.just("flex"), counts))
+def test_prices_that_an_operator_writes_make_sums_or_are_refused(given: dict[str, Any], usage: Usage) -> None:
+    """Whatever numbers they are: a budget is never charged less than nothing, nor more than was reserved."""
+    try:
+        entry = msgspec.convert(given, ModelEntry)
+    except msgspec.ValidationError:
+        return
+    cost, used = nano_usd(entry.cost_usd(usage)), usage.consistent()
+    assert 0 <= cost < 2**63
+    most = entry.most_cost_usd(used.prompt_tokens, used.completion_tokens, "auto", used.web_searches)
+    # Sums of floats: exact to a billionth of themselves.
+    assert cost <= nano_usd(most) + 1 + cost // 10**9
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "prompt_usd = nan", "prompt_usd = inf", "prompt_usd = -1.0", "completion_usd = -0.1", "cached_usd = -1",
+        "web_search_usd = -1", "service_tiers = { flex = -1.0 }", "context_length = 0", "image_tokens = -1",
+        "long_prompt = { over_tokens = 1, prompt = -2.0, completion = 1.0 }", "first_token_timeout_s = 0",
+    ],
+)  # fmt: skip
+def test_what_is_no_price_is_refused_by_name(tmp_path: Path, line: str) -> None:
+    """A negative one would make a budget grow."""
+    file = tmp_path / "catalogue.toml"
+    file.write_text(f"[models.mine]\n{line}")
+    with pytest.raises(ValueError, match=r"models\.mine"):
+        load_catalogue(file)
