@@ -27,7 +27,10 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     last_used_at   timestamptz,
     revoked_at     timestamptz,
     monthly_budget_usd  numeric(14, 6) CHECK (monthly_budget_usd >= 0),
-    system_prompt_id  uuid REFERENCES np_claw_system_prompts ON DELETE SET NULL
+    system_prompt_id  uuid REFERENCES np_claw_system_prompts ON DELETE SET NULL,
+    allowed_models  text[] NOT NULL DEFAULT '{}',
+    allowed_tiers   text[] NOT NULL DEFAULT '{}',
+    expires_at      timestamptz
 );
 
 -- `sealed_key` can be opened by the workers of the Gemini tier only (X25519 sealed box). Keys of one Google Cloud project
@@ -116,25 +119,5 @@ EXCEPTION WHEN check_violation OR lock_not_available THEN
     RETURN false;
 END
 $body$;
-
--- What was changed by the management API, and each request in admin mode. Rows are only ever added.
-CREATE TABLE IF NOT EXISTS np_claw_audit_log (
-    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    operation   text NOT NULL,
-    actor       text NOT NULL,
-    details     jsonb NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE OR REPLACE FUNCTION np_claw_refuse_change() RETURNS trigger
-LANGUAGE plpgsql AS $body$
-BEGIN
-    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
-END
-$body$;
-
-DROP TRIGGER IF EXISTS np_claw_audit_log_append_only ON np_claw_audit_log;
-CREATE TRIGGER np_claw_audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON np_claw_audit_log
-FOR EACH STATEMENT EXECUTE FUNCTION np_claw_refuse_change();
 
 INSERT INTO np_claw_schema_version (version) VALUES (7) ON CONFLICT DO NOTHING;

@@ -9,7 +9,6 @@ from quart import Quart, Response, g, request
 from api.endpoints.chat import create_chat_completion
 from api.endpoints.embeddings import create_embedding
 from api.endpoints.health import health, ready
-from api.endpoints.manage.admin import list_audit
 from api.endpoints.manage.budget import show_budget
 from api.endpoints.manage.gemini_accounts import add_account, change_account, list_accounts, remove_account
 from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
@@ -55,7 +54,6 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/v1/system-prompts", create_prompt),
     ("PUT", "/claw/v1/system-prompts/<prompt_id>", change_prompt),
     ("DELETE", "/claw/v1/system-prompts/<prompt_id>", remove_prompt),
-    ("GET", "/claw/admin/audit-log", list_audit),
     ("GET", "/ai/gemini/accounts", list_accounts),
     ("POST", "/ai/gemini/accounts", add_account),
     ("PATCH", "/ai/gemini/accounts/<name>", change_account),

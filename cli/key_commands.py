@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli.api_client import call
 from cli.cells import seconds, usd, yes_no
-from cli.options import NONE, as_json, dollars, on_or_off, visible_name
+from cli.options import NONE, as_json, dollars, moment, on_or_off, visible_name
 from cli.prompt_commands import prompt_id
 from cli.tables import print_json, print_table
 from shared.settings import MAX_RPM_LIMIT
+from shared.types import TIERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 KEYS_PATH: Final = "/claw/v1/api-keys"
 BUDGET_HELP: Final = "US dollars that it may spend at paid APIs in a month; 0: nothing, none: no bound of its own."
 rpm_range: Final = click.IntRange(1, MAX_RPM_LIMIT)
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-fA-F0-9-]")
+_ALL: Final = "all"
+_BOUNDS: Final = (
+    click.option("--model", "models", multiple=True, metavar="PATTERN",
+                 help="A model that it may use (gpt-4o, 'llama*', auto); several times for several. all: every one."),
+    click.option("--tier", "tiers", multiple=True, type=click.Choice([*TIERS, _ALL]),
+                 help="A tier that it may use; several times for several."),
+    click.option("--expires", type=moment, metavar="WHEN",
+                 help="Until when it is valid: 12h, 30d, 2027-01-31; none: for good."),
+)  # fmt: skip
+
+
+def _bounds_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_BOUNDS):
+        command = option(command)
+    return command
+
+
+def _bounds(models: Sequence[str], tiers: Sequence[str], expires: str | None) -> dict[str, object]:
+    """Return the fields of those bounds that are given."""
+    found: dict[str, object] = {}
+    if models:
+        found["allowed_models"] = [] if _ALL in models else list(models)
+    if tiers:
+        found["allowed_tiers"] = [] if _ALL in tiers else list(tiers)
+    if expires is not None:
+        found["expires_at"] = None if expires == NONE else expires
+    return found
 
 
 @click.group("keys")
@@ -39,6 +70,8 @@ def list_keys(*, include_revoked: bool, as_json: bool) -> None:
         return
     cells = [_key_cells(key) for key in answer["keys"]]
     hidden = set() if include_revoked else {"Active"}
+    # Bounds that no key has say nothing.
+    hidden |= {column for column in ("Models", "Tiers", "Expires") if not any(row[column] for row in cells)}
     if all(key["monthly_budget_usd"] is None for key in answer["keys"]):
         hidden.add("Budget")
     columns = [column for column in cells[0] if column not in hidden]
@@ -51,11 +84,24 @@ def list_keys(*, include_revoked: bool, as_json: bool) -> None:
 @click.option("--rpm", type=rpm_range, default=60, show_default=True, help="Requests a minute.")
 @click.option("--budget", type=dollars, metavar="USD", default=NONE, show_default=True, help=BUDGET_HELP)
 @click.option("--prompt", metavar="ID|NAME", help="A system prompt of its own.")
+@_bounds_options
 @as_json
-def create_key(*, name: str, admin: bool, rpm: int, budget: float | str, prompt: str | None, as_json: bool) -> None:
+def create_key(
+    *,
+    name: str,
+    admin: bool,
+    rpm: int,
+    budget: float | str,
+    prompt: str | None,
+    models: tuple[str, ...],
+    tiers: tuple[str, ...],
+    expires: str | None,
+    as_json: bool,
+) -> None:
     """Create a key and show it, once."""
-    limits = {"rpm_limit": rpm, **({} if budget == NONE else {"monthly_budget_usd": budget})}
+    limits: dict[str, object] = {"rpm_limit": rpm, **({} if budget == NONE else {"monthly_budget_usd": budget})}
     limits |= {} if prompt is None else {"system_prompt_id": prompt_id(prompt)}
+    limits |= _bounds(models, tiers, expires)
     answer = call("POST", KEYS_PATH, body={"name": name, "admin_allowed": admin, **limits})
     if as_json:
         print_json(answer)
@@ -72,6 +118,7 @@ def create_key(*, name: str, admin: bool, rpm: int, budget: float | str, prompt:
 @click.option("--rpm", type=rpm_range, help="Requests a minute.")
 @click.option("--budget", type=dollars, metavar="USD", help=BUDGET_HELP)
 @click.option("--prompt", metavar="ID|NAME|none", help="A system prompt of its own; none: the default.")
+@_bounds_options
 @as_json
 def update_key(
     *,
@@ -81,16 +128,20 @@ def update_key(
     rpm: int | None,
     budget: float | str | None,
     prompt: str | None,
+    models: tuple[str, ...],
+    tiers: tuple[str, ...],
+    expires: str | None,
     as_json: bool,
 ) -> None:
     """Change a key; it has effect at once."""
     wanted = {"name": name, "admin_allowed": admin, "rpm_limit": rpm, "monthly_budget_usd": budget}
     if prompt is not None:
         wanted["system_prompt_id"] = NONE if prompt.lower() == NONE else prompt_id(prompt)
-    change = {field: None if value == NONE and field != "name" else value
+    change: dict[str, object] = {field: None if value == NONE and field != "name" else value
               for field, value in wanted.items() if value is not None}  # fmt: skip
+    change |= _bounds(models, tiers, expires)
     if not change:
-        raise click.ClickException("Nothing to change: give --name, --rpm, --budget, --prompt, --admin or --no-admin.")
+        raise click.ClickException("Nothing to change: give an option; --help lists them.")
     answer = call("PATCH", f"{KEYS_PATH}/{_path_part(key_id)}", body=change)
     if as_json:
         print_json(answer)
@@ -135,6 +186,11 @@ def _print_key(key: dict[str, Any]) -> None:
         click.echo(f"Budget: {usd(key['monthly_budget_usd'])} a month")
     if key.get("system_prompt_id") is not None:
         click.echo(f"Prompt: {key['system_prompt_id']}")
+    for label, field in (("Models:", "allowed_models"), ("Tiers: ", "allowed_tiers")):
+        if key.get(field):
+            click.echo(f"{label} {', '.join(key[field])}")
+    if key.get("expires_at") is not None:
+        click.echo(f"Until:  {seconds(key['expires_at'])}")
 
 
 def _key_cells(key: dict[str, Any]) -> dict[str, object]:
@@ -148,4 +204,7 @@ def _key_cells(key: dict[str, Any]) -> dict[str, object]:
         "Last used": seconds(key["last_used_at"]),
         "Active": yes_no(key["is_active"]),
         "Budget": usd(key["monthly_budget_usd"]),
+        "Models": ", ".join(key.get("allowed_models", ())),
+        "Tiers": ", ".join(key.get("allowed_tiers", ())),
+        "Expires": seconds(key.get("expires_at")),
     }

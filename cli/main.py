@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from cli.admin_commands import admin_group
 from cli.api_commands import api_group
 from cli.catalogue_commands import catalogue_group
 from cli.gemini_commands import gemini_group
@@ -26,7 +25,6 @@ def claw() -> None:
 
 claw.add_command(up)
 claw.add_command(env)
-claw.add_command(admin_group)
 claw.add_command(api_group)
 claw.add_command(gemini_group)
 models_group.add_command(catalogue_group)

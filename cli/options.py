@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,6 +21,8 @@ ASK: Final = "-"
 NONE: Final = "none"
 """The value that takes a bound or a project away."""
 MAX_NAME_CHARACTERS: Final = 200
+_SPAN: Final = re.compile(r"(\d{1,6})([mhdw])", re.IGNORECASE)
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -63,6 +67,29 @@ def dollars(text: str) -> float | str:
     if not 0 <= sum_usd <= MAX_BUDGET_USD:
         raise click.BadParameter(f"{text!r} is neither a sum of US dollars from 0 to {MAX_BUDGET_USD} nor {NONE}.")
     return sum_usd
+
+
+def moment(text: str) -> str:
+    """Parse a time to come, as a span from now (`90m`, `12h`, `30d`, `2w`) or in ISO form, or `none`; return ISO or it.
+
+    Raises:
+        BadParameter: it is none of them, or in the past.
+    """
+    if text.lower() == NONE:
+        return NONE
+    now = datetime.now(UTC)
+    try:
+        if span := _SPAN.fullmatch(text):
+            when = now + timedelta(**{_UNITS[span[2].lower()]: int(span[1])})
+        else:
+            when = datetime.fromisoformat(text)
+            # The clock of the person who types it.
+            when = when if when.tzinfo else when.astimezone()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is no time: 12h, 30d, 2027-01-31, 2027-01-31T18:00 or {NONE}.") from None
+    if when <= now:
+        raise click.BadParameter(f"{text!r} is in the past.")
+    return when.isoformat(timespec="seconds")
 
 
 def visible_name(text: str) -> str:

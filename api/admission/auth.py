@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hmac
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
 from shared.errors import Overloaded, Unauthenticated
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import KEY_START, ApiKey, KeyStore, hash_secret
@@ -29,7 +31,7 @@ class Principal(msgspec.Struct, frozen=True):
     """Who a request is from. `key_id` is None for the internal token, `rpm_limit` 0 for no limit.
 
     `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
-    `system_prompt_id` is the prompt of its own that it has, if any.
+    `system_prompt_id` is the prompt of its own that it has, if any; `bounds` are the models and tiers that it may use.
     """
 
     key_id: str | None
@@ -37,6 +39,7 @@ class Principal(msgspec.Struct, frozen=True):
     admin_allowed: bool
     monthly_budget_usd: float | None = None
     system_prompt_id: str | None = None
+    bounds: KeyBounds = NO_KEY_BOUNDS
 
 
 INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
@@ -87,7 +90,18 @@ class Authenticator:
         key = await self._find(hash_secret(token))
         if key is None:
             raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
-        return Principal(key.id, key.rpm_limit, key.admin_allowed, key.monthly_budget_usd, key.system_prompt_id)
+        # A cached key ends in time too; of several api processes each by its own clock.
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise Unauthenticated("This API key has expired.", code="key_expired")
+        is_bounded = key.allowed_models or key.allowed_tiers
+        return Principal(
+            key.id,
+            key.rpm_limit,
+            key.admin_allowed,
+            key.monthly_budget_usd,
+            key.system_prompt_id,
+            KeyBounds(key.allowed_models, key.allowed_tiers) if is_bounded else NO_KEY_BOUNDS,
+        )
 
     def forget(self, key_id: str) -> None:
         """Forget a key that was revoked."""

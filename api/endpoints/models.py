@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from api.endpoints.answer import authenticated_context
 from api.gateway import gateway
 from api.http.body import json_response
+from api.routing.key_bounds import NO_KEY_BOUNDS
 from shared.errors import UnknownModel
 from shared.models.catalogue import AUTO, LOCAL, is_served_by
 
 if TYPE_CHECKING:
     from quart import Response
 
+    from api.routing.key_bounds import KeyBounds
     from api.routing.live_backends import Capacity
     from shared.models.catalogue import Catalogue
 
@@ -21,13 +24,13 @@ async def list_models() -> Response:
     """Serve OpenAI's listModels."""
     context = await authenticated_context("models")
     context.answered()
-    return json_response({"object": "list", "data": list(_servable_now().values())})
+    return json_response({"object": "list", "data": list(_servable_now(context.bounds).values())})
 
 
 async def retrieve_model(model: str) -> Response:
     """Serve OpenAI's retrieveModel. Names may hold slashes and colons."""
     context = await authenticated_context("models", model)
-    found = _servable_now().get(model)
+    found = _servable_now(context.bounds).get(model)
     if found is None:
         error = UnknownModel(f"The model '{model}' does not exist or cannot be served now.", param="model")
         context.refuse(error)
@@ -36,13 +39,16 @@ async def retrieve_model(model: str) -> Response:
     return json_response(found)
 
 
-def _servable_now() -> dict[str, dict[str, Any]]:
+def _servable_now(bounds: KeyBounds) -> dict[str, dict[str, Any]]:
     parts = gateway()
-    return _servable(parts.capacity, parts.settings.catalogue)
+    return _servable(parts.capacity, parts.settings.catalogue, bounds)
 
 
-def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, Any]]:
-    """Return by name `auto` and `local`, the models of live workers, and the aliases that lead to any of these."""
+def _servable(capacity: Capacity, catalogue: Catalogue, bounds: KeyBounds) -> dict[str, dict[str, Any]]:
+    """Return by name `auto` and `local`, the models of live workers, and the aliases that lead to any of these.
+
+    Only what a key may ask for: names that lead to nothing for it are left out.
+    """
     offers = [(backend, model) for backend in capacity.backends() for model in backend.models]
     chatting = {backend.tier for backend, model in offers if "chat" in model.endpoints}
     newest = max((model.created for _, model in offers), default=0)
@@ -56,10 +62,24 @@ def _servable(capacity: Capacity, catalogue: Catalogue) -> dict[str, dict[str, A
         elif is_served_by(model.id, backend.provider) and (backend.tier == "gemini" or catalogue.has_price(model.id)):
             shutdown = model.shutdown or str(catalogue.entry(model.id).shutdown or "")
             listed.setdefault(model.id, _model(model.id, model.created, backend.provider, shutdown))
-    return listed | {
+    listed |= {
         name: {**listed[model], "id": name}
         for name, model in catalogue.aliases.items()
         if model in listed and name not in listed
+    }
+    if bounds is NO_KEY_BOUNDS:
+        return listed
+    servers = [(backend.tier, model.id) for backend, model in offers if "chat" in model.endpoints]
+    leads_to = defaultdict(list, {AUTO: servers, LOCAL: [found for found in servers if found[0] == "local"]})
+    for backend, model in offers:
+        leads_to[model.id].append((backend.tier, model.id))
+    return {
+        name: shown
+        for name, shown in listed.items()
+        if any(
+            bounds.refusal(name, tier, model) is None
+            for tier, model in leads_to[name] or leads_to[catalogue.aliases.get(name, name)]
+        )
     }
 
 

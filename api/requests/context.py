@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from api.accounting.usage_log import UsageLogWriter
     from api.admission.auth import Principal
     from api.requests.services import RequestServices
+    from api.routing.key_bounds import KeyBounds
     from shared.openai.request import ChatBody
     from shared.types import AddedText, Target
 
@@ -78,6 +79,11 @@ class RequestContext:
             admitted_ms=int(time.time() * 1000),
         )
 
+    @property
+    def bounds(self) -> KeyBounds:
+        """Return what its key may use."""
+        return self._principal.bounds
+
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
         served_by = None if self._inflight is None else self._inflight.served_by
@@ -121,6 +127,7 @@ class RequestContext:
             effort=body.reasoning_effort if body else None,
             service_tier=(body.service_tier or "auto") if body else "",
             limits=limits,
+            bounds=self._principal.bounds,
         )
         max_wait_s = self._max_wait_s()
         candidates = services.router.route(wanted)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
 from api.routing.offers import price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, takes_tools_elsewhere, unmet
@@ -44,6 +45,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         effort: its `reasoning_effort`.
         service_tier: the one that it asks for.
         limits: the budgets that it counts for.
+        bounds: what its key may use.
     """
 
     model: str
@@ -56,6 +58,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     effort: str | None = None
     service_tier: str = ""
     limits: BudgetLimits = NO_BUDGET_LIMITS
+    bounds: KeyBounds = NO_KEY_BOUNDS
 
 
 class Eligibility:
@@ -83,7 +86,11 @@ class Eligibility:
         )
 
     def refusal(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
-        """Return the error of a model that cannot serve a request, known before it is tried; None if it can."""
+        """Return the error of a model that may or can not serve a request, known before it is tried; None if it can."""
+        if request.bounds is not NO_KEY_BOUNDS:
+            forbidden = request.bounds.refusal(request.model, backend.tier, model.id)
+            if forbidden is not None:
+                return forbidden
         if request.endpoint not in model.endpoints:
             return InvalidRequest(
                 f"The model '{model.id}' is not for {request.endpoint}.", param="model", code="wrong_endpoint"

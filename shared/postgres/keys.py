@@ -13,9 +13,10 @@ import msgspec
 
 from shared.postgres import queries
 from shared.settings import MAX_RPM_LIMIT
+from shared.types import TIERS, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from shared.postgres.database import Database
 
@@ -26,6 +27,10 @@ MAX_BUDGET_USD: Final = 1_000_000
 KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 RpmLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RPM_LIMIT)]
 BudgetUsd = Annotated[float, msgspec.Meta(ge=0, le=MAX_BUDGET_USD)]
+ModelPattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+ModelPatterns = Annotated[tuple[ModelPattern, ...], msgspec.Meta(max_length=100)]
+Tiers = Annotated[tuple[Tier, ...], msgspec.Meta(max_length=len(TIERS))]
+Expiry = Annotated[datetime, msgspec.Meta(tz=True)]
 _SHOWN_CHARACTERS: Final = len(KEY_START) + 6
 _SECRET_BYTES: Final = 32
 _Value = TypeVar("_Value")
@@ -36,7 +41,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     `rpm_limit` is in requests per minute; `monthly_budget_usd`, in US dollars, bounds what it may spend at paid APIs
     in a month of UTC: None is no bound of its own, 0 no paid use. `system_prompt_id` is a prompt of its own; None: the
-    default.
+    default. `allowed_models` (patterns of names) and `allowed_tiers` are empty for all; from `expires_at` on it is
+    refused.
     """
 
     id: str
@@ -46,6 +52,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     admin_allowed: bool
     monthly_budget_usd: float | None = None
     system_prompt_id: str | None = None
+    allowed_models: tuple[str, ...] = ()
+    allowed_tiers: tuple[Tier, ...] = ()
+    expires_at: datetime | None = None
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
@@ -57,13 +66,16 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a key; what is not given stays. A budget or a prompt of None is removed."""
+    """What shall be different of a key; what is not given stays. A budget, prompt or expiry of None is removed."""
 
     name: KeyName | msgspec.UnsetType = msgspec.UNSET
     rpm_limit: RpmLimit | msgspec.UnsetType = msgspec.UNSET
     admin_allowed: bool | msgspec.UnsetType = msgspec.UNSET
     monthly_budget_usd: BudgetUsd | msgspec.UnsetType | None = msgspec.UNSET
     system_prompt_id: UUID | msgspec.UnsetType | None = msgspec.UNSET
+    allowed_models: ModelPatterns | msgspec.UnsetType = msgspec.UNSET
+    allowed_tiers: Tiers | msgspec.UnsetType = msgspec.UNSET
+    expires_at: Expiry | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def is_any(self) -> bool:
@@ -99,6 +111,9 @@ class KeyStore:
         admin_allowed: bool = False,
         monthly_budget_usd: float | None = None,
         system_prompt_id: UUID | None = None,
+        allowed_models: Sequence[str] = (),
+        allowed_tiers: Sequence[Tier] = (),
+        expires_at: datetime | None = None,
     ) -> tuple[ApiKey, str]:
         """Create a key; return it and its secret, which is stored nowhere.
 
@@ -116,6 +131,9 @@ class KeyStore:
             admin_allowed,
             monthly_budget_usd,
             system_prompt_id,
+            allowed_models,
+            allowed_tiers,
+            expires_at,
         )
         if row is None:  # pragma: no cover -- RETURNING gives a row
             raise RuntimeError("INSERT returned no row")
@@ -150,6 +168,10 @@ class KeyStore:
             _given(change.monthly_budget_usd),
             change.system_prompt_id is not msgspec.UNSET,
             _given(change.system_prompt_id),
+            _given(change.allowed_models),
+            _given(change.allowed_tiers),
+            change.expires_at is not msgspec.UNSET,
+            _given(change.expires_at),
         )
         return None if row is None else _from_row(row)
 
@@ -178,4 +200,5 @@ def _given(value: _Value | msgspec.UnsetType) -> _Value | None:
 
 
 def _from_row(row: asyncpg.Record) -> ApiKey:
-    return ApiKey(**{**row, "id": str(row["id"])})
+    lists = {name: tuple(row[name]) for name in ("allowed_models", "allowed_tiers")}
+    return ApiKey(**{**row, **lists, "id": str(row["id"])})

@@ -12,7 +12,17 @@ from api.endpoints.manage.guard import body_as, flag_argument
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest, NotFound
-from shared.postgres.keys import DEFAULT_RPM_LIMIT, BudgetUsd, KeyChange, KeyName, RpmLimit, UnknownPrompt
+from shared.postgres.keys import (
+    DEFAULT_RPM_LIMIT,
+    BudgetUsd,
+    Expiry,
+    KeyChange,
+    KeyName,
+    ModelPatterns,
+    RpmLimit,
+    Tiers,
+    UnknownPrompt,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +40,9 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     admin_allowed: bool = False
     monthly_budget_usd: BudgetUsd | None = None
     system_prompt_id: UUID | None = None
+    allowed_models: ModelPatterns = ()
+    allowed_tiers: Tiers = ()
+    expires_at: Expiry | None = None
 
 
 async def list_keys() -> Response:
@@ -48,17 +61,22 @@ async def create_key() -> Response:
             admin_allowed=wanted.admin_allowed,
             monthly_budget_usd=wanted.monthly_budget_usd,
             system_prompt_id=wanted.system_prompt_id,
+            allowed_models=_patterns(wanted.allowed_models),
+            allowed_tiers=wanted.allowed_tiers,
+            expires_at=wanted.expires_at,
         )
     return json_response({**_shown(key), "key": secret}, 201)
 
 
 async def change_key(key_id: str) -> Response:
-    """Change a key everywhere; fields that are not given stay, a budget or a prompt of null is removed."""
+    """Change a key everywhere; fields that are not given stay; a budget, prompt or expiry of null is removed."""
     change = await body_as(KeyChange)
     if not change.is_any:
-        raise InvalidRequest("name, rpm_limit, admin_allowed, monthly_budget_usd or system_prompt_id must be given")
+        raise InvalidRequest(f"one of these must be given: {', '.join(KeyChange.__struct_fields__)}")
     if change.name is not msgspec.UNSET:
         change = msgspec.structs.replace(change, name=_checked(change.name))
+    if change.allowed_models is not msgspec.UNSET:
+        change = msgspec.structs.replace(change, allowed_models=_patterns(change.allowed_models))
     with _prompt_known():
         key = await gateway().key_changes.update(key_id, change)
     if key is None:
@@ -90,6 +108,13 @@ def _checked(name: str) -> str:
     if not name or "\x00" in name:
         raise InvalidRequest("name must have visible characters and no NUL - at `$.name`")
     return name
+
+
+def _patterns(given: tuple[str, ...]) -> tuple[str, ...]:
+    patterns = tuple(pattern.strip() for pattern in given)
+    if not all(patterns) or any("\x00" in pattern for pattern in patterns):
+        raise InvalidRequest("a pattern must have visible characters and no NUL - at `$.allowed_models`")
+    return patterns
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:

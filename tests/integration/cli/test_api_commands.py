@@ -264,3 +264,44 @@ async def test_the_secret_is_found_in_the_data_dir(
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "internal_secret").write_text("geheim\n")
     assert (await nself("keys", "list")).exit_code == 0
+
+
+async def test_a_key_can_be_bounded(nself: Nself) -> None:
+    """Models, tiers and an end, given and taken away; the list has columns for what any key has."""
+    made = await nself(
+        "keys",
+        "create",
+        "--name",
+        "guest",
+        "--model",
+        "auto",
+        "--model",
+        "llama*",
+        "--tier",
+        "local",
+        "--expires",
+        "2h",
+    )
+    assert made.exit_code == 0, made.output
+    assert "Models: auto, llama*" in made.output
+    assert "Tiers:  local" in made.output
+    assert re.search(r"Until:  20\d\d-\d\d-\d\dT", made.output)
+    listed = json.loads((await nself("keys", "list", "--json")).output)["keys"][0]
+    assert (listed["allowed_models"], listed["allowed_tiers"]) == (["auto", "llama*"], ["local"])
+    assert "Models" in (await nself("keys", "list")).output
+
+    taken = await nself(
+        "keys", "update", listed["id"], "--model", "all", "--tier", "all", "--expires", "none", "--json"
+    )
+    changed = json.loads(taken.output)
+    assert (changed["allowed_models"], changed["allowed_tiers"], changed["expires_at"]) == ([], [], None)
+    assert "Models" not in (await nself("keys", "list")).output
+
+
+@pytest.mark.parametrize("when", ["soon", "2020-01-01", "0d", "99999999d"])
+async def test_an_end_is_a_time_to_come(nself: Nself, when: str) -> None:
+    """Refused before anything is sent."""
+    refused = await nself("keys", "create", "--name", "guest", "--expires", when)
+
+    assert refused.exit_code == 2
+    assert when in refused.output

@@ -30,7 +30,7 @@ from workers.providers.images.remote import Image
 
 # Google's word for a call that another model made, or whose signature is lost (ai.google.dev, "Thought signatures").
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
-# Stands where a conversation begins with the assistant's words or call: Gemini takes them after a user's turn only.
+# Stands where a conversation begins with the assistant's call: Gemini takes one after a user's turn only.
 OPENING: Final = "(The assistant speaks first.)"
 _MINTED = "call_"
 _Part = dict[str, Any]
@@ -43,13 +43,11 @@ class Known(msgspec.Struct, frozen=True):
         images: the remote images, by URL.
         signatures: thought signatures by tool-call id.
         needs_signatures: whether the model refuses a turn whose first function call has none.
-        takes_instructions: whether it takes instructions beside the turns; else they begin the user's first one.
     """
 
     images: Mapping[str, Image] = msgspec.field(default_factory=dict)
     signatures: Mapping[str, str] = msgspec.field(default_factory=dict)
     needs_signatures: bool = False
-    takes_instructions: bool = True
 
 
 def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], list[dict[str, Any]]]:
@@ -66,14 +64,12 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
         conversation.add(message, f"messages[{number}]")
     conversation.close()
     system, contents = conversation.system, conversation.contents
-    if not contents or (system and not known.takes_instructions):
+    if not contents:
         # Gemini refuses a request without contents.
-        if not contents or contents[0]["role"] != "user":
-            contents.insert(0, {"role": "user", "parts": []})
-        contents[0]["parts"][:0], system = system, []
+        system, contents = [], [{"role": "user", "parts": system}]
     if not contents[0]["parts"]:
         raise InvalidRequest("The messages are empty.", param="messages")
-    if contents[0]["role"] == "model":
+    if contents[0]["role"] == "model" and any("functionCall" in part for part in contents[0]["parts"]):
         contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
     return system, contents
 

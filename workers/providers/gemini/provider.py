@@ -6,18 +6,19 @@ Not its OpenAI-compatible one, which knows no `top_k`, no safety reasons and no 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
+
+import msgspec
 
 from shared.errors import CallerError, InvalidRequest, Malformed, Unavailable
 from shared.types import LocalModel
 from workers.providers.gemini.errors import Failure, from_body, to_error
 from workers.providers.gemini.messages import Known
-from workers.providers.gemini.models import Model, ModelPage, is_plain
 from workers.providers.gemini.reply import ChatReader
 from workers.providers.gemini.request import to_body
 from workers.providers.gemini.signed import call_ids, signatures_in
-from workers.providers.gemini.thinking import needs_signatures
+from workers.providers.gemini.thinking import generation_of
 from workers.providers.http.error_body import retry_after_s
 from workers.providers.http.upstream import MAX_ERROR_BODY_BYTES, Reply, Upstream
 from workers.providers.images.remote import fetch_images
@@ -37,6 +38,29 @@ if TYPE_CHECKING:
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
 _PAGE_SIZE = 1000
 _MAX_PAGES = 20
+
+
+class _Model(msgspec.Struct, rename="camel"):
+    name: str
+    input_token_limit: int | None = None
+    supported_generation_methods: list[str] | None = None
+    thinking: Any = None
+
+    def to_model(self) -> LocalModel:
+        """Return the model as it is announced."""
+        return LocalModel(
+            self.name.removeprefix("models/"),
+            context_length=self.input_token_limit,
+            endpoints=("chat",),
+            cannot=("reasoning_effort",) if self.thinking is False else (),
+            can=("reasoning_effort",) if self.thinking is True else (),
+        )
+
+
+class _ModelPage(msgspec.Struct, rename="camel"):
+    bare_array: ClassVar = "models"
+    models: list[_Model] | None = None
+    next_page_token: str | None = None
 
 
 class GeminiProvider:
@@ -99,13 +123,13 @@ class GeminiProvider:
         Raises:
             UpstreamError: it cannot be asked.
         """
-        found: list[Model] = []
+        found: list[_Model] = []
         token: str | None = ""
         # Bounded: a server that always names a next page would be asked for ever.
         for _ in range(_MAX_PAGES):
             query = f"pageSize={_PAGE_SIZE}" + (f"&pageToken={quote(token, safe='')}" if token else "")
             try:
-                page = await self._upstream.fetch("GET", f"/v1beta/models?{query}", None, ModelPage)
+                page = await self._upstream.fetch("GET", f"/v1beta/models?{query}", None, _ModelPage)
             except CallerError as error:
                 # No caller is to blame: this request is the worker's own.
                 raise Unavailable(f"The model server refused to list its models: {error.message}") from None
@@ -132,9 +156,7 @@ class GeminiProvider:
         if missing:
             signatures |= await self._signatures.get_many(model, missing)
         images = await fetch_images(request.body.messages, self._fetch_image)
-        return Known(
-            images, signatures, needs_signatures=needs_signatures(model), takes_instructions=not is_plain(model)
-        )
+        return Known(images, signatures, needs_signatures=generation_of(model) >= (3, 0))
 
 
 class _GoogleUpstream(Upstream):

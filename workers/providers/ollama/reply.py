@@ -29,8 +29,8 @@ _FIELDS: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "re
 
 
 class _Function(Struct):
-    name: str = ""
-    arguments: Any = None
+    name: str
+    arguments: dict[str, Any] | str | None = None
 
 
 class _ToolCall(Struct):
