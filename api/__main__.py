@@ -14,8 +14,10 @@ from hypercorn.asyncio import serve
 from api.app import create_app
 from api.http.drain import CLOSING_S, LAST_READ_S, Drain
 from api.hypercorn_server import ServerConfig, install
-from shared.process.limits import allow_many_files
+from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
+from shared.process.loop_watch import spawn_watch
+from shared.process.tasks import end_all
 from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
 from shared.settings import load_settings, require, unknown_variables
@@ -57,6 +59,7 @@ async def _serve(app: Quart, config: ServerConfig, settings: Settings) -> None:
     Raises:
         RedisUnusable: the Redis answers, but cannot serve us as it is set up.
     """
+    watch = spawn_watch(settings.loop_watch_s)
     await check_at_start(settings.redis_url or "")
     drain = Drain(app, config, settings)
     drain.handle_signals()
@@ -71,6 +74,7 @@ async def _serve(app: Quart, config: ServerConfig, settings: Settings) -> None:
     if config.connections:
         await asyncio.wait(config.connections, timeout=CLOSING_S)
     _log.info("stopped")
+    await end_all(watch)
 
 
 def main() -> int:
@@ -84,6 +88,7 @@ def main() -> int:
     for unknown in unknown_variables():
         _log.warning("%s", unknown)
     allow_many_files()
+    spare_collections()
     install()
     config = hypercorn_config(settings)
     try:

@@ -96,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     usage_retention_days: int = 400
     cors_origins: str = "*"
     log_level: str = "INFO"
+    loop_watch_s: float | None = None
     strict_settings: bool = False
 
     @property
@@ -218,6 +219,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "redis_outage_s": ("CLAW_REDIS_OUTAGE_S",),
     "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS",),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
+    "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
     "log_level": ("CLAW_LOG_LEVEL",),
     "strict_settings": ("CLAW_STRICT_SETTINGS",),
 }

@@ -13,9 +13,10 @@ import uvloop
 
 from shared.models.tokenizers import read_vocabulary
 from shared.postgres.database import Database
-from shared.process.limits import allow_many_files
+from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
-from shared.process.tasks import spawn_critical
+from shared.process.loop_watch import spawn_watch
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis import client as redis_client
 from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
@@ -74,11 +75,13 @@ async def _until_signalled(settings: Settings, kind: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    watch = spawn_watch(settings.loop_watch_s)
     await check_at_start(settings.redis_url or "")
     if kind == "recorder":
         await run_recorder(settings, stop)
     elif kind in TIERS:
         await run_tier(settings, kind, stop)
+    await end_all(watch)
 
 
 def main() -> int:
@@ -98,6 +101,7 @@ def main() -> int:
         print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
     allow_many_files()
+    spare_collections()
     try:
         uvloop.run(_until_signalled(settings, kind))
     except RedisUnusable as error:

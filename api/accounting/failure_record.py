@@ -7,24 +7,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
-from shared.openai.prompt_size import estimate_prompt_tokens
-from shared.openai.request import ChatRequest
-from shared.types import JobDraft, Usage
 from shared.usage import NOTHING_SERVED, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
     from api.relay.incoming import IncomingStream
     from shared.errors import GatewayError
     from shared.models.catalogue import Catalogue
+    from shared.types import Usage
 
 
 def ended(
     record: UsageRecord,
-    draft: JobDraft,
+    attempt: int,
     stream: IncomingStream,
     error: GatewayError,
-    tokens: int,
+    served: Usage,
     *,
     began_at: float,
     catalogue: Catalogue,
@@ -33,10 +30,10 @@ def ended(
 
     Args:
         record: as it was opened.
-        draft: the last attempt.
+        attempt: the number of the last one.
         stream: what has come of it.
         error: how it ended.
-        tokens: how many of the answer were delivered.
+        served: about how long the prompt is, and how many tokens of the answer were delivered.
         began_at: when the request came, by the monotonic clock.
         catalogue: the prices.
     """
@@ -44,15 +41,15 @@ def ended(
         record,
         tier=stream.target.tier,
         model=stream.target.model,
-        attempts=draft.attempt,
+        attempts=attempt,
         cost_usd=record.cost_usd + error.cost_usd,
     )
     counted, known = NOTHING_SERVED, _known(stream)
     if known is not None:
-        answered = max(known.completion_tokens, tokens)
+        answered = max(known.completion_tokens, served.completion_tokens)
         counted = Counted(msgspec.structs.replace(known, completion_tokens=answered), "estimated")
     elif stream.committed:
-        counted = Counted(Usage(_prompt_tokens(draft), tokens), "estimated")
+        counted = Counted(served, "estimated")
     times = Times(
         wait_ms=_ms_between(began_at, stream.started_at),
         first_token_ms=_ms_between(began_at, stream.first_at),
@@ -73,12 +70,6 @@ def lost_usd(stream: IncomingStream, error: GatewayError, catalogue: Catalogue) 
 def _known(stream: IncomingStream) -> Usage | None:
     """Return what a paid upstream is known to bill for an attempt of which its worker did not say how it ended."""
     return None if stream.has_reported else stream.usage
-
-
-def _prompt_tokens(draft: JobDraft) -> int:
-    if draft.endpoint == "embeddings":
-        return estimate_embedding_tokens(decode_embeddings(draft.body))
-    return estimate_prompt_tokens(ChatRequest(draft.body, draft.added).body)
 
 
 def _ms_between(began_at: float, moment: float | None) -> int | None:

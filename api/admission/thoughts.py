@@ -6,27 +6,29 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from api.admission.admit import ADMIT_TIMEOUT_S, QueueUnavailable
-from shared.openai.messages import first_call_ids
 from shared.openai.prompt_size import MOST_CONTEXT
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import tool_call_key
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from collections.abc import Sequence
 
-    from shared.openai.request import ChatBody
+    from redis.asyncio import Redis
 
 MOST_TURNS: Final = 500
 """Turns with calls whose thinking is looked up; with more a context is taken to be full."""
 
 
-async def earlier_thoughts(redis: Redis, body: ChatBody) -> int:
+async def earlier_thoughts(redis: Redis, ids: Sequence[str]) -> int:
     """Return how many tokens of kept thinking a request can get back at the most: no token is less than a byte.
+
+    Args:
+        redis: where it is kept.
+        ids: of the first call of each turn that has calls.
 
     Raises:
         QueueUnavailable: Redis does not answer.
     """
-    ids = first_call_ids(body.messages)
     if not ids or len(ids) > MOST_TURNS:
         return MOST_CONTEXT if ids else 0
     pipeline = redis.pipeline(transaction=False)

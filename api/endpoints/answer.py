@@ -11,13 +11,19 @@ from api.http.body import read_body
 from api.http.errors import openai_error
 from api.http.intake import SMALL_BYTES
 from api.http.sse import stream_response
-from api.requests.context import CheckedBody, RequestContext
-from shared.errors import Draining, GatewayError, RateLimited
+from api.requests.context import RequestContext
+from shared.errors import Draining, GatewayError, InvalidRequest, RateLimited
+from shared.process.json_values import MOST_VALUES, has_more_values
+from shared.process.tasks import work_beside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from api.requests.checked_body import CheckedBody
+    from api.requests.lifecycle import InflightRequest
     from shared.types import Endpoint
+
+    _Check = Callable[[bytes], CheckedBody]
 
 
 async def authenticated_context(endpoint: str, model: str = "") -> RequestContext:
@@ -45,30 +51,49 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
     return context
 
 
-async def answered_by_model(endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
+async def answered_by_model(endpoint: Endpoint, check: _Check, most_values: int = MOST_VALUES) -> Response:
     """Answer the current request with what a model says.
 
     Args:
         endpoint: what is asked of the model.
         check: reads the body; raises what is wrong with it.
+        most_values: how many values the body may have.
     """
     context = await authenticated_context(endpoint)
     try:
-        response = await _respond(context, endpoint, check)
+        response = await _respond(context, endpoint, check, most_values)
     except GatewayError as error:
         response = openai_error(error)
     response.headers.update(context.response_headers())
     return response
 
 
-async def _respond(context: RequestContext, endpoint: Endpoint, check: Callable[[bytes], CheckedBody]) -> Response:
+async def _respond(context: RequestContext, endpoint: Endpoint, check: _Check, most_values: int) -> Response:
     parts = gateway()
     with context.refusals():
-        context.body = await read_body(request)
-        checked = check(context.body)
+        checked = await _checked(context, check, most_values)
         if parts.drained:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
         inflight = await context.begin(parts.requests, endpoint, checked)
-    if checked.chat is not None and checked.chat.stream:
+    if checked.stream:
         return await stream_response(inflight, parts.settings.head_wait_s)
-    return Response(await inflight.read_whole(), content_type="application/json")
+    return Response(await _whole(inflight), content_type="application/json")
+
+
+async def _whole(inflight: InflightRequest) -> bytes:
+    parts = []
+    while (chunk := await inflight.read()) is not None:
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+async def _checked(context: RequestContext, check: _Check, most_values: int) -> CheckedBody:
+    body = await read_body(request)
+    if await has_more_values(body, most_values):
+        raise InvalidRequest(
+            f"The request body has more than {most_values} JSON values (objects, lists and their elements).",
+            code="too_many_values",
+        )
+    # Only now: from here on the model's name is looked for in it, whatever else is wrong.
+    context.body = body
+    return await work_beside(len(body), lambda: check(body))

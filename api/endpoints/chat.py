@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.endpoints.answer import answered_by_model
-from api.requests.context import CheckedBody
-from shared.openai.prompt_size import estimate_prompt_tokens
-from shared.openai.request import decode_chat
+from api.requests.checked_body import CheckedBody
 
 if TYPE_CHECKING:
     from quart import Response
@@ -15,9 +13,4 @@ if TYPE_CHECKING:
 
 async def create_chat_completion() -> Response:
     """Serve OpenAI's createChatCompletion, streaming and not."""
-    return await answered_by_model("chat", _checked)
-
-
-def _checked(raw: bytes) -> CheckedBody:
-    body = decode_chat(raw)
-    return CheckedBody(body.model, estimate_prompt_tokens(body), body)
+    return await answered_by_model("chat", CheckedBody.of_chat)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.endpoints.answer import answered_by_model
-from api.requests.context import CheckedBody
-from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
+from api.requests.checked_body import CheckedBody
+from shared.openai.embeddings import MOST_VALUES
 
 if TYPE_CHECKING:
     from quart import Response
@@ -14,9 +14,4 @@ if TYPE_CHECKING:
 
 async def create_embedding() -> Response:
     """Serve OpenAI's createEmbedding."""
-    return await answered_by_model("embeddings", _checked)
-
-
-def _checked(raw: bytes) -> CheckedBody:
-    body = decode_embeddings(raw)
-    return CheckedBody(body.model, estimate_embedding_tokens(body))
+    return await answered_by_model("embeddings", CheckedBody.of_embeddings, MOST_VALUES)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shared.errors import ErrorInfo, GatewayError, from_info
 from shared.relay import Kind
 from shared.types import Started, Target, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _error_decoder = msgspec.json.Decoder(ErrorInfo)
 _usage_decoder = msgspec.json.Decoder(Usage)
@@ -28,12 +32,14 @@ class IncomingStream:
     Attributes:
         usage: what it used: all of it at its end, and until then what a paid upstream is known to bill.
         has_reported: whether its worker has said how it failed, and what that cost.
+        on_commit: called at the first content, unless the attempt was given up before.
     """
 
     __slots__ = (
         "_future",
         "_is_discarded",
         "_keep_alive_is_due",
+        "_on_commit",
         "_parts",
         "committed",
         "ended",
@@ -53,7 +59,9 @@ class IncomingStream:
         "whole",
     )
 
-    def __init__(self, key: bytes, job_id: str, target: Target, *, whole: bool) -> None:
+    def __init__(
+        self, key: bytes, job_id: str, target: Target, *, whole: bool, on_commit: Callable[[], object] = bool
+    ) -> None:
         self.key = key
         self.job_id = job_id
         self.target = target
@@ -70,6 +78,7 @@ class IncomingStream:
         self.usage: Usage | None = None
         self.has_reported = False
         self.error: GatewayError | None = None
+        self._on_commit = on_commit
         self._parts: list[bytes] = []
         self._future: asyncio.Future[None] | None = None
         self._keep_alive_is_due = False
@@ -94,8 +103,7 @@ class IncomingStream:
             payload = b""
         if kind == Kind.CONTENT:
             if not self.committed:
-                self.committed = True
-                self.first_at = time.monotonic()
+                self._commit()
             # Of a whole reply one empty frame comes before its body: it commits the attempt, and wakes nobody.
             if not payload:
                 return
@@ -184,6 +192,12 @@ class IncomingStream:
                 self._future = None
         is_tick, self._keep_alive_is_due = self._keep_alive_is_due, False
         return is_tick and not self._has_news()
+
+    def _commit(self) -> None:
+        self.committed = True
+        self.first_at = time.monotonic()
+        if self.error is None:
+            self._on_commit()
 
     def _has_news(self) -> bool:
         return self.over or self.wait_limit_exceeded or (bool(self._parts) and not self.whole)

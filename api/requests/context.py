@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from quart import request
@@ -14,14 +14,14 @@ from quart import request
 from api.admission.admit import QueueRefused, QueueUnavailable
 from api.admission.thoughts import earlier_thoughts
 from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
+from api.http.intake import INTAKE
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import RoutingRequest
 from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
-from shared.models.abilities import needs_of
 from shared.models.catalogue import nano_usd
-from shared.openai.prompt_size import MostPrompt, most_prompt
+from shared.openai.prompt_size import MostPrompt, most_added
 from shared.openai.request import requested_model
 from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
 from shared.redis.client import state_of
@@ -33,22 +33,15 @@ if TYPE_CHECKING:
 
     from api.accounting.usage_log import UsageLogWriter
     from api.admission.auth import Principal
+    from api.http.intake import Intake
+    from api.requests.checked_body import CheckedBody
     from api.requests.services import RequestServices
     from api.routing.key_bounds import KeyBounds
-    from shared.openai.request import ChatBody
     from shared.types import AddedText, Target
 
 
 MOST_WAIT_S: Final = 86_400
 """The longest patience that a client can name: a day."""
-
-
-class CheckedBody(NamedTuple):
-    """What a request of a valid form says: the model, about how long its prompt is, and for chat all of it."""
-
-    model: str
-    prompt_tokens: int
-    chat: ChatBody | None = None
 
 
 class RequestContext:
@@ -70,6 +63,7 @@ class RequestContext:
         self._inflight: InflightRequest | None = None
         self._rate_limit: dict[str, str] = {}
         self._omitted: Callable[[Target], Sequence[str]] = lambda _: ()
+        self._intake: Intake | None = None
         self.body = b""
         self._record = UsageRecord(
             request_id=request_id,
@@ -105,9 +99,9 @@ class RequestContext:
         if not services.relay.connected and state_of(services.redis).refusal:
             # What was admitted all the same would wait for frames that cannot come.
             raise QueueRefused
-        settings, body = services.settings, checked.chat
+        settings, parameters = services.settings, checked.parameters
         self._record.requested_model = checked.model
-        self._record.stream = stream = body is not None and bool(body.stream)
+        self._record.stream = checked.stream
         limits = self._limits(settings.monthly_budget_usd)
         options = PlacementOptions(
             limits=limits,
@@ -115,24 +109,24 @@ class RequestContext:
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
-        added = await self._added(services) if body is not None else ()
+        added = await self._added(services) if parameters is not None else ()
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens + sum(each.tokens for each in added),
-            most_prompt=await self._most_prompt(services, body, added) if limits.is_limited else MostPrompt(0),
-            output_tokens=body.output_limit if body else None,
-            choices=body.n or 1 if body else 1,
-            needs=needs_of(body) if body else {},
-            effort=body.reasoning_effort if body else None,
-            service_tier=(body.service_tier or "auto") if body else "",
+            most_prompt=await self._most_prompt(services, checked, added) if limits.is_limited else MostPrompt(0),
+            output_tokens=checked.output_tokens,
+            choices=checked.choices,
+            needs=checked.needs,
+            effort=parameters.reasoning_effort if parameters else None,
+            service_tier=checked.service_tier,
             limits=limits,
             bounds=self._principal.bounds,
         )
         max_wait_s = self._max_wait_s()
         candidates = services.router.route(wanted)
-        if body is not None:
-            self._omitted = partial(services.router.omitted, body)
+        if parameters is not None:
+            self._omitted = partial(services.router.omitted, parameters)
         admitted_ms = self._record.admitted_ms
         draft = JobDraft(
             request_id=self._record.request_id,
@@ -140,7 +134,7 @@ class RequestContext:
             api_id=services.api_id,
             endpoint=endpoint,
             requested_model=checked.model,
-            stream=stream,
+            stream=checked.stream,
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             # As long as it may wait and run: a job that everybody lost goes away by itself after that.
@@ -152,8 +146,17 @@ class RequestContext:
             body=msgspec.Raw(self.body),
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
+        self._intake = request.scope.get(INTAKE)  # type: ignore[assignment]
+        # From now on the draft alone has it, until the request lets go of it.
+        self.body = b""
         self._inflight = inflight = InflightRequest(
-            services, draft, candidates=candidates, options=options, abort=abort
+            services,
+            draft,
+            prompt_tokens=wanted.prompt_tokens,
+            candidates=candidates,
+            options=options,
+            abort=abort,
+            release=self._release_body,
         )
         admitted = await inflight.begin(self._principal)
         if self._principal.rpm_limit:
@@ -161,15 +164,20 @@ class RequestContext:
         return inflight
 
     async def _most_prompt(
-        self, services: RequestServices, body: ChatBody | None, added: Sequence[AddedText]
+        self, services: RequestServices, checked: CheckedBody, added: Sequence[AddedText]
     ) -> MostPrompt:
-        most = most_prompt(len(self.body), body, added)
-        if body is None or not services.router.has("anthropic"):
+        most = checked.most_prompt._replace(tokens=checked.most_prompt.tokens + most_added(added))
+        if not services.router.has("anthropic"):
             return most
-        return most._replace(thoughts=await earlier_thoughts(services.redis, body))
+        return most._replace(thoughts=await earlier_thoughts(services.redis, checked.call_ids))
 
     async def _added(self, services: RequestServices) -> tuple[AddedText, ...]:
         return await services.additions.of(request.scope["headers"], self._principal)
+
+    def _release_body(self) -> None:
+        """Make room for the bodies of others: nothing more is done with this one."""
+        if self._intake is not None:
+            self._intake.close()
 
     def _limits(self, all_usd: float | None) -> BudgetLimits:
         budgets_usd = (all_usd, self._principal.monthly_budget_usd)

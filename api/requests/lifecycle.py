@@ -21,7 +21,7 @@ from shared.errors import GatewayError, WorkerLost
 from shared.ids import job_id
 from shared.queue.placement import Candidate, PlacementOptions
 from shared.relay import CancelReason, attempt_key, cancelled_for
-from shared.types import JobDraft, Target
+from shared.types import JobDraft, Target, Usage
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -40,9 +40,11 @@ class InflightRequest:
     Args:
         services: what it uses.
         draft: the first attempt, as it will be enqueued.
+        prompt_tokens: how long its prompt is, about.
         candidates: where it may go, as the router ranked them; not empty.
         options: budgets and priority.
         abort: aborts the client's connection.
+        release: called once no further attempt needs the body: after the first content, or at the end.
     """
 
     def __init__(
@@ -50,16 +52,20 @@ class InflightRequest:
         services: RequestServices,
         draft: JobDraft,
         *,
+        prompt_tokens: int,
         candidates: list[Candidate],
         options: PlacementOptions,
         abort: Callable[[], None],
+        release: Callable[[], None],
     ) -> None:
         self._services = services
         self._relay = services.relay
         self._draft = draft
         self._candidates = candidates
         self._failover = Failover(candidates, local_max_wait_s=services.settings.local_max_wait_s)
+        self._prompt_tokens = prompt_tokens
         self._abort = abort
+        self._release = release
         self._stream: IncomingStream | None = None
         self._job = QueuedJob(services.redis, services.router, options)
         self._recheck_timer: asyncio.TimerHandle | None = None
@@ -79,11 +85,10 @@ class InflightRequest:
         self._task = asyncio.current_task()
         if self._task is not None:
             self._task.add_done_callback(self.abandon)
-        candidates = self._candidates
         # Known before it is enqueued, so that no frame can come too early.
-        stream = self._expect(candidates[0].target)
+        stream = self._expect(self._candidates[0].target)
         try:
-            admitted, target = await self._job.admit(principal, self._draft, candidates)
+            admitted, target = await self._job.admit(principal, self._draft, self._candidates)
         except GatewayError:
             self._over = True
             self._relay.forget(stream)
@@ -121,17 +126,6 @@ class InflightRequest:
             elif await stream.wait():
                 return b""
 
-    async def read_whole(self) -> bytes:
-        """Return the whole body of a reply that is not streamed.
-
-        Raises:
-            GatewayError: the request failed for good.
-        """
-        parts = []
-        while (chunk := await self.read()) is not None:
-            parts.append(chunk)
-        return b"".join(parts)
-
     async def read_first(self, head_wait_s: float) -> bytes | None:
         """Read like `read`, but return b"" only after `head_wait_s` seconds without content."""
         timer = asyncio.get_running_loop().call_later(head_wait_s, self._head_due)
@@ -158,9 +152,10 @@ class InflightRequest:
         return self._stream
 
     def _expect(self, target: Target) -> IncomingStream:
-        draft = self._draft
-        key, name = attempt_key(draft.request_id, draft.attempt), job_id(draft.request_id, draft.attempt)
-        self._stream = IncomingStream(key, name, target, whole=not draft.stream)
+        draft, number = self._draft, (self._draft.request_id, self._draft.attempt)
+        self._stream = IncomingStream(
+            attempt_key(*number), job_id(*number), target, whole=not draft.stream, on_commit=self._release_body
+        )
         self._relay.expect(self._stream, self._overrun)
         return self._stream
 
@@ -228,8 +223,14 @@ class InflightRequest:
 
     # --- how it ends ---
 
+    def _release_body(self) -> None:
+        """Let go of the body, which may be large: an answer takes minutes, and no further attempt follows."""
+        self._draft = msgspec.structs.replace(self._draft, body=msgspec.Raw())
+        self._release()
+
     def _end(self) -> None:
         self._over = True
+        self._release_body()
         if self._recheck_timer is not None:
             self._recheck_timer.cancel()
 
@@ -264,8 +265,8 @@ class InflightRequest:
     def _close(self, stream: IncomingStream, error: GatewayError, tokens: int | None = None) -> None:
         """Close the request in the usage log, unless its worker did."""
         record = ended(
-            *(UsageRecord.opened(self._draft), self._draft, stream, error),
-            stream.tokens if tokens is None else tokens,
+            *(UsageRecord.opened(self._draft), self._draft.attempt, stream, error),
+            Usage(self._prompt_tokens, stream.tokens if tokens is None else tokens),
             began_at=self._began_at,
             catalogue=self._services.settings.catalogue,
         )

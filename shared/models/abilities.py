@@ -166,6 +166,15 @@ def omitted(body: ChatBody, provider: str, cannot: Collection[str] = ()) -> tupl
     return tuple(found)
 
 
+def without_prompt(body: ChatBody) -> ChatBody:
+    """Return what `omitted` has to know of a request, which is none of its prompt: that may be large."""
+    names = (*HINTS, "logprobs", "top_logprobs", "reasoning_effort")
+    values: dict[str, Any] = {name: getattr(body, name) for name in names}
+    # Of these only whether they were given: some are texts of any length.
+    values |= {name: True for name in WITHOUT_EFFECT if getattr(body, name) is not None}
+    return ChatBody(model=body.model, messages=[], **values)
+
+
 def makes_one_choice(provider: str, cannot: Collection[str] = ()) -> bool:
     """Return whether a provider, or a model with this `cannot`, makes one choice a call: it is asked several times."""
     return "n" in lacks_of(provider) or "n" in cannot

@@ -21,8 +21,11 @@ from shared.openai.request import decoded
 from shared.types import ModelName
 
 MOST_INPUTS = 2048
-MOST_CHARS = 300_000 * CHARS_PER_TOKEN
-"""OpenAI's bound of 300,000 tokens for all inputs of a request, in characters."""
+MOST_TOKENS = 300_000
+"""OpenAI's bound for all inputs of a request."""
+MOST_CHARS = MOST_TOKENS * CHARS_PER_TOKEN
+MOST_VALUES = MOST_TOKENS + 2 * MOST_INPUTS
+"""Of a body (`shared/process/json_values.py`): as many token ids, their lists, and a few fields."""
 
 TokenId = Annotated[int, Meta(ge=0)]
 Tokens = Annotated[list[TokenId], Meta(min_length=1)]
@@ -50,9 +53,6 @@ class EmbeddingsBody(Struct, kw_only=True):
             return [self.input]
         token_ids = [one for one in self.input if isinstance(one, int)]
         return [token_ids] if token_ids else [one for one in self.input if not isinstance(one, int)]
-
-
-_decoder = msgspec.json.Decoder(EmbeddingsBody)
 
 
 class EmbeddingsRequest:
@@ -96,7 +96,7 @@ def decode_embeddings(raw: bytes | msgspec.Raw) -> EmbeddingsBody:
     Raises:
         InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
     """
-    body = decoded(_decoder, raw)
+    body = decoded(EmbeddingsBody, raw)
     if body.stream:
         raise InvalidRequest("stream is not possible for embeddings.", param="stream")
     if isinstance(body.input, list):

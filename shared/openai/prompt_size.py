@@ -110,7 +110,7 @@ def most_prompt(size: int, body: ChatBody | None, added: Sequence[AddedText] = (
         body: what it says, for chat; the data of images in it is no text.
         added: what the gateway puts before its messages.
     """
-    size += sum(len(each.text.encode()) + ADDED_BYTES for each in added)
+    size += most_added(added)
     if body is None:
         return MostPrompt(size)
     images = 0
@@ -125,6 +125,11 @@ def most_prompt(size: int, body: ChatBody | None, added: Sequence[AddedText] = (
     if body.tools or body.functions or body.response_format:
         size += TOOL_PROMPT_TOKENS
     return MostPrompt(max(1, size), images)
+
+
+def most_added(added: Sequence[AddedText]) -> int:
+    """Return how many tokens the gateway's own texts can have at the most: no token is less than a byte."""
+    return sum(len(each.text.encode()) + ADDED_BYTES for each in added)
 
 
 def _parts(message: Message) -> Sequence[msgspec.Struct]:

@@ -12,16 +12,19 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 CANCEL_AGAIN_S: Final = 0.5
 WORK_S: Final = 0.005
 """How long work that comes in pieces may hold the event loop."""
+LARGE_BYTES: Final = 64 * 1024
+"""Work on more bytes than these is done in a thread."""
 
 
 def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
@@ -128,6 +131,14 @@ class Pauses:
         if time.monotonic() >= self._due:
             await asyncio.sleep(0)
             self._due = time.monotonic() + WORK_S
+
+
+async def work_beside(size_bytes: int, work: Callable[[], T]) -> T:
+    """Return what `work` returns: called at once on few bytes, and in a thread on many.
+
+    Python's own steps let the event loop go on every few milliseconds; a single call of a C library does not.
+    """
+    return work() if size_bytes <= LARGE_BYTES else await asyncio.to_thread(work)
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

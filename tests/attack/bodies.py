@@ -45,6 +45,51 @@ RAW: dict[str, bytes] = {
     "images of slow names": json.dumps({"model": MODEL, "messages": [{"role": "user", "content": _IMAGES}]}).encode(),
 }
 """Whole bodies of chat requests."""
+
+
+def _chat(messages: bytes = b'{"role": "user", "content": "a"}', more: bytes = b"") -> bytes:
+    return b'{"model": "%s", "messages": [%s]%s}' % (MODEL.encode(), messages, more)
+
+
+def _field(value: bytes) -> bytes:
+    return _chat(more=b', "prediction": %s' % value)
+
+
+def _part(text: bytes) -> bytes:
+    return b'{"role": "user", "content": [%s]}' % text
+
+
+_COMMAS = b",[" * MIB
+_CALL = b'{"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": ""}}]}'
+_TOOL = b'{"type": "function", "function": {"name": "f", "parameters": {}}}'
+_TURN, _TEXT = b'{"role": "user", "content": "a"}', b'{"type": "text", "text": "a"}'
+TOO_MANY_VALUES: dict[str, bytes] = {
+    "lists": _field(b'{"a": [' + b"[]," * 6_000_000 + b"[]]}"),
+    "objects": _field(b'{"a": [' + b'{"a":{}},' * 2_000_000 + b"{}]}"),
+    "numbers": _field(b'{"a": [' + b"1," * 9_000_000 + b"1]}"),
+    "names": _field(b"{" + b",".join(b'"%d":1' % number for number in range(1_500_000)) + b"}"),
+    "turns": _chat(b",".join([_TURN] * 500_000)),
+    "parts": _chat(_part(b",".join([_TEXT] * 500_000))),
+    "unknown": _chat(more=b', "unknown": [' + b"[]," * 6_000_000 + b"[]]"),
+    "behind a text": _chat(b'{"role": "user", "content": "%s"}' % _COMMAS, b', "x": [' + b"[]," * 200_000 + b"1]"),
+    "texts": b'"%s"' % _COMMAS + b'""' * 9_000_000,
+}
+"""Bodies that are no larger than they may be, and have millions of values."""
+LARGE: dict[str, bytes] = {
+    "lists": _field(b'{"a": [' + b"[]," * 49_900 + b"[]]}"),
+    "names": _field(b"{" + b",".join(b'"%d":1' % number for number in range(99_900)) + b"}"),
+    "turns": _chat(b",".join([_TURN] * 33_000)),
+    "parts": _chat(_part(b",".join([_TEXT] * 33_000))),
+    "calls without a type": _chat(b",".join([_CALL] * 12_000)),
+    "tools": _chat(more=b', "tools": [%s]' % b",".join([_TOOL] * 16_000)),
+    "commas in a text": _chat(b'{"role": "user", "content": "%s"}' % (b"1,[{" * 4_000_000)),
+    "escapes in a text": _chat(b'{"role": "user", "content": "%s"}' % (b'\\",' * 5_000_000)),
+    "accents": _chat(b'{"role": "user", "content": "%s"}' % ("\u00e9\u4e2d" * 3_500_000).encode()),
+    "an image": _chat(
+        _part(b'{"type": "image_url", "image_url": {"url": "data:image/png;base64,%s"}}' % (b"QUJD" * 4_500_000))
+    ),
+}
+"""Bodies that are served: as many values or bytes as there may be."""
 EMBEDDINGS: dict[str, dict[str, Any]] = {
     "2,048 inputs": {"model": "local", "input": ["a" * 100] * 2048},
     "2,049 inputs": {"model": "local", "input": ["a"] * 2049},

@@ -6,10 +6,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from shared.process.loop_watch import HELD
+
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from tests.fleet import Fleet
+
+
+Held = list[tuple[str, str]]
+"""Of each step that held an event loop: the process, and its line in the log."""
 
 
 def resident_bytes(pid: int) -> int:
@@ -22,6 +28,16 @@ async def memory_bytes(fleet: Fleet, redis: Redis) -> dict[str, int]:
     found = {process.name: resident_bytes(process.process.pid) for process in fleet.processes}
     found["valkey"] = (await redis.info("memory"))["used_memory"]
     return found
+
+
+def held_loops(fleet: Fleet) -> Held:
+    """Return what the processes of a fleet say of their event loops being held: the process and its line."""
+    return [
+        (process.name, line)
+        for process in fleet.processes
+        for line in process.log.read_text().splitlines()
+        if HELD in line
+    ]
 
 
 def alive(fleet: Fleet) -> list[str]:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.attack.meters import resident_bytes
 from tests.fleet import Fleet, Process, chat, ready
-from tests.upstreams.numbered import MODEL
+from tests.streams import Reader, usage_rows
+from tests.upstreams.numbered import MODEL, words
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 CONNECTIONS = 100
+STREAMS = 50
 
 
 async def _send_part_of_a_body(api: Process, declared: str, chunk: bytes) -> tuple[bytes, asyncio.StreamWriter]:
@@ -55,7 +57,7 @@ async def test_bodies_without_a_key_cost_no_memory(api: Process, declared: str, 
 async def test_the_bodies_of_a_process_are_bounded_together(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
-    """What is beyond the bound is 503 and may come again; small requests go on, and an end makes room."""
+    """What is beyond the bound is 503 and may come again; small requests go on, and a first content makes room."""
     api = await fleet.api(CLAW_MAX_BODY_MIB="1", CLAW_MAX_BODIES_MIB="1")
     await fleet.worker()
     await ready(api, eventually)
@@ -66,7 +68,7 @@ async def test_the_bodies_of_a_process_are_bounded_together(
         async def ask(body: dict[str, Any]) -> httpx.Response:
             return await client.post("/v1/chat/completions", json=body)
 
-        upstream.hold_at = 3
+        upstream.hold_at = 0
         first = asyncio.create_task(ask(large))
         await eventually(lambda: upstream.held == 1)
         refused = await ask(large)
@@ -77,6 +79,36 @@ async def test_the_bodies_of_a_process_are_bounded_together(
         upstream.resume.set()
         assert {(await first).status_code, (await small).status_code} == {200}
         assert (await ask(large)).status_code == 200
+
+
+@pytest.mark.hang_bound_s(600)
+async def test_streams_do_not_keep_their_bodies(
+    fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """Fifty streams of 4 MiB each are open at once where bodies may have 16 MiB together; the api stays small.
+
+    A stream that breaks off then is estimated all the same.
+    """
+    api = await fleet.api(CLAW_MAX_BODY_MIB="8", CLAW_MAX_BODIES_MIB="16")
+    await fleet.worker(CLAW_BETWEEN_TOKENS_TIMEOUT_S="600")
+    await fleet.recorder()
+    await ready(api, eventually)
+    upstream.hold_at = 3
+    messages = [{"role": "user", "content": "x" * (4 * MIB)}]
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=600) as client:
+        readers = [Reader(client, messages=messages)]
+        await eventually(lambda: readers[-1].content == words(3))
+        before = resident_bytes(api.process.pid)
+        while len(readers) < STREAMS:
+            readers.append(Reader(client, messages=messages))
+            await eventually(lambda: readers[-1].content == words(3))
+        assert resident_bytes(api.process.pid) - before < 64 * MIB  # of 200 MiB
+        upstream.error_at = 3
+        upstream.resume.set()
+        await eventually(lambda: all(reader.task.done() for reader in readers))
+    rows = await usage_rows(fleet, eventually, STREAMS)
+    assert {(row["status"], row["prompt_tokens"], row["completion_tokens"]) for row in rows} == {(502, MIB, 3)}
 
 
 @pytest.mark.parametrize(

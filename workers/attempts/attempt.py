@@ -26,10 +26,10 @@ from shared.errors import (
 )
 from shared.ids import completion_id, job_id
 from shared.models.refused_parameters import adapted
-from shared.openai.request import ChatRequest
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Started, Usage
 from shared.usage import Closes, Closing
+from workers.attempts.asked import AskedRequest
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer, calls_for
 from workers.attempts.embedding import embed
@@ -68,14 +68,15 @@ class Attempt:
         self._accounts, self._unsupported = backend.accounts, backend.unsupported
         self._stream = stream
         self._settings = settings
-        self._request = ChatRequest(job.body, job.added)
+        self._asked = AskedRequest(job)
+        self._request = self._asked.chat
         self._bounds = Bounds(job, self._request, settings)
         self._task: asyncio.Task[None] | None = None
         self._has_account = False
         self._cancelled: Cancelled | None = None
         self._started_ms = now_ms()
         self._first_ms: int | None = None
-        self._count = TokenCount(job, self._request)
+        self._count = TokenCount(job, self._asked)
         self.has_failed = False
         self._fold: CompletionFold | None = None
         self._encoder: ChunkEncoder | None = None
@@ -104,6 +105,7 @@ class Attempt:
             self._say_started()
             if self._cancelled is not None:
                 raise self._cancelled
+            await self._asked.read()
             await self._serve()
         except asyncio.CancelledError:
             if self._cancelled is not None:
@@ -127,7 +129,7 @@ class Attempt:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._bounds.patience_s()
         while True:
-            self._has_account, self._count = False, TokenCount(self.job, self._request, self._calls())
+            self._has_account, self._count = False, TokenCount(self.job, self._asked, self._calls())
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
             except ParameterUnsupported as refusal:
@@ -170,13 +172,13 @@ class Attempt:
             lease.used(self._count.report)
 
     async def _embed(self, due: float) -> None:
+        asked, model, catalogue = self._asked.embeddings, self.job.model, self._settings.catalogue
         async with self._lease(due) as lease:
             self._count.is_sent = True
             self._say_billed()
             try:
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
-                    known = self._settings.catalogue.embedding(self.job.model)
-                    body, tokens, is_reported = await embed(lease.provider, self.job.body, self.job.model, known)
+                    body, tokens, is_reported = await embed(lease.provider, asked, model, catalogue.embedding(model))
             except TimeoutError:
                 raise self._bounds.exceeded(has_begun=self._first_ms is not None) from None
             self._first_ms = now_ms()

@@ -17,18 +17,18 @@ from shared.process.tasks import Pauses
 from workers.providers.token_ids import to_texts
 
 if TYPE_CHECKING:
-    import msgspec
-
     from shared.models.embedding_models import EmbeddingEntry
     from workers.providers.base import Provider
 
 
-async def embed(provider: Provider, raw: msgspec.Raw, model: str, known: EmbeddingEntry) -> tuple[bytes, int, bool]:
+async def embed(
+    provider: Provider, request: EmbeddingsRequest, model: str, known: EmbeddingEntry
+) -> tuple[bytes, int, bool]:
     """Return the finished body of an embeddings reply, its token count, and whether the upstream reported that.
 
     Args:
         provider: whom to ask.
-        raw: the client's own body.
+        request: the client's.
         model: the upstream's name of the model.
         known: what the catalogue knows of it.
 
@@ -36,7 +36,6 @@ async def embed(provider: Provider, raw: msgspec.Raw, model: str, known: Embeddi
         CallerError: the request cannot be served by this upstream; `param` says why.
         UpstreamError: the upstream failed.
     """
-    request = EmbeddingsRequest(raw)
     asked = request.body
     made = await provider.embed(await _translated(request, provider, known), model)
     if len(made.vectors) != len(asked.inputs) or not all(made.vectors):

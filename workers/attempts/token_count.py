@@ -12,8 +12,7 @@ import msgspec
 
 from shared.errors import Draining, FirstTokenTimeout, GatewayError, Malformed
 from shared.models.tokenizers import count_tokens
-from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
-from shared.openai.prompt_size import count_media, estimate_prompt_tokens, prompt_texts
+from shared.openai.prompt_size import count_media, prompt_texts
 from shared.types import Delta, Usage
 from shared.usage import NOTHING_SERVED, Counted
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.models.catalogue import Catalogue
-    from shared.openai.request import ChatRequest
     from shared.types import Event, Job
+    from workers.attempts.asked import AskedRequest
 
 NEWS_TOKENS: Final = 256
 """After how many tokens of an answer its api process is told anew what is billed so far."""
@@ -42,7 +41,7 @@ class TokenCount:
 
     Args:
         job: what is done.
-        request: what it says, for chat.
+        asked: what it says.
         calls: how many requests to the upstream it is, each with the whole prompt.
 
     Attributes:
@@ -51,18 +50,17 @@ class TokenCount:
         has_ended: whether the answer's end came: what is reported from then on is all of it.
     """
 
-    def __init__(self, job: Job, request: ChatRequest, calls: int = 1) -> None:
+    def __init__(self, job: Job, asked: AskedRequest, calls: int = 1) -> None:
         self.pieces = 0
         self.calls = calls
         self.is_sent = False
         self.has_ended = False
         self._job = job
-        self._request = request
+        self._asked = asked
         self._report: Usage | None = None
         self._is_complete = False
         self._received = StringIO() if job.tier == "paid" else None
         self._exact: tuple[int, int] | None = None
-        self._asked: int | None = None
         self._told: tuple[Usage | None, int] | None = None
 
     @property
@@ -77,12 +75,7 @@ class TokenCount:
 
     def asked_tokens(self) -> int:
         """Return about how long the prompts of all calls are together."""
-        if self._asked is None:
-            if self._job.endpoint == "embeddings":
-                self._asked = estimate_embedding_tokens(decode_embeddings(self._job.body))
-            else:
-                self._asked = estimate_prompt_tokens(self._request.body)
-        return self._asked * self.calls
+        return self._asked.tokens() * self.calls
 
     def add(self, batch: Sequence[Event], pieces: int) -> int:
         """Add a batch of `pieces` pieces of output; return for how many tokens they count."""
@@ -174,7 +167,7 @@ class TokenCount:
 
     def _count(self) -> tuple[int, int]:
         """Count what was sent and what was received; in a thread."""
-        body, received = self._request.body, self._received
+        body, received = self._asked.chat.body, self._received
         sent = count_tokens(list(prompt_texts(body)), self._job.model)
         sent += MESSAGE_TOKENS * len(body.messages) + MEDIA_TOKENS * count_media(body)
         return sent * self.calls, count_tokens([received.getvalue() if received is not None else ""], self._job.model)
@@ -183,11 +176,11 @@ class TokenCount:
         """Return an estimate of the answer's tokens that is within what the request allowed."""
         if self._job.endpoint == "embeddings":
             return answered
-        limit = self._request.body.output_limit
-        return answered if limit is None else min(answered, limit * (self._request.body.n or 1))
+        limit = self._asked.chat.body.output_limit
+        return answered if limit is None else min(answered, limit * (self._asked.chat.body.n or 1))
 
     def _with_searches(self, usage: Usage) -> Usage:
         """Count the search of OpenAI's models that search the web, which they do not report."""
-        if self._job.endpoint == "embeddings" or usage.web_searches or self._request.body.web_search_options is None:
+        if self._job.endpoint == "embeddings" or usage.web_searches or self._asked.chat.body.web_search_options is None:
             return usage
         return msgspec.structs.replace(usage, web_searches=1)

@@ -9,10 +9,12 @@ import asyncio
 import logging
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.errors import InvalidRequest
 from shared.openai.messages import first_call_ids
+from shared.process.tasks import work_beside
 from shared.types import LocalModel
 from workers.providers.anthropic.errors import from_refusal
 from workers.providers.anthropic.models import ModelFacts, ModelPage, facts_of
@@ -73,7 +75,9 @@ class AnthropicProvider:
         put back or not, so such a request is sent once more without them.
         """
         facts = self._facts.get(model) or facts_of(model)
-        prepared = to_body(request, model, facts, await self._recall(request, model, facts))
+        translate = partial(to_body, request, model, facts)
+        kept = await self._recall(request, model, facts)
+        prepared = await work_beside(len(request.raw), partial(translate, kept))
         try:
             async with self._attempt(prepared, model) as events:
                 yield events
@@ -83,7 +87,7 @@ class AnthropicProvider:
             if not (prepared.has_thoughts and refusal.status == 400 and refusal.report.is_about("`thinking`")):
                 raise from_refusal(refusal.failure, refusal.report) from None
         try:
-            async with self._attempt(to_body(request, model, facts), model) as events:
+            async with self._attempt(await work_beside(len(request.raw), translate), model) as events:
                 yield events
         except RefusedError as refusal:
             raise from_refusal(refusal.failure, refusal.report) from None

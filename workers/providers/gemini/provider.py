@@ -6,12 +6,14 @@ Not its OpenAI-compatible one, which knows no `top_k`, no safety reasons and no 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote
 
 import msgspec
 
 from shared.errors import CallerError, InvalidRequest, Malformed, Unavailable
+from shared.process.tasks import work_beside
 from shared.types import LocalModel
 from workers.providers.gemini.errors import Failure, from_body, to_error
 from workers.providers.gemini.messages import Known
@@ -103,7 +105,8 @@ class GeminiProvider:
         """
         model = model.removeprefix("models/")
         cannot = () if self._catalogue is None else self._catalogue.entry(model).lacks(request.body.reasoning_effort)
-        body = to_body(request, model, await self._known(request, model), cannot)
+        known = await self._known(request, model)
+        body = await work_beside(len(request.raw), partial(to_body, request, model, known, cannot))
         reader = ChatReader(request.body.n or 1)
         path = f"/v1beta/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
         async with self._upstream.request("POST", path, body, reader) as reply:

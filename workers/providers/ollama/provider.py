@@ -14,6 +14,7 @@ import msgspec
 from shared.errors import GatewayError
 from shared.models.abilities import check_supported
 from shared.openai.embeddings import Embedded
+from shared.process.tasks import work_beside
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.ollama.context import ContextRoom
@@ -91,8 +92,12 @@ class OllamaProvider:
         check_supported(request.body, self.name)
         model = model.removeprefix(self.prefix)
         images = await fetch_images(request.body.messages, self._fetch_image)
-        prepare = partial(to_body, request, model, self._room(model), images)
-        prepared = prepare(takes_levels=model not in self._without_levels)
+        translate = partial(to_body, request, model, self._room(model), images)
+
+        async def prepare(*, takes_levels: bool) -> Prepared:
+            return await work_beside(len(request.raw), partial(translate, takes_levels=takes_levels))
+
+        prepared = await prepare(takes_levels=model not in self._without_levels)
         try:
             async with self._attempt(prepared) as batches:
                 yield batches
@@ -102,7 +107,7 @@ class OllamaProvider:
                 raise from_refusal(refusal.failure, refusal.report) from None
         self._without_levels.add(model)
         try:
-            async with self._attempt(prepare(takes_levels=False)) as batches:
+            async with self._attempt(await prepare(takes_levels=False)) as batches:
                 yield batches
         except RefusedError as refusal:
             raise from_refusal(refusal.failure, refusal.report) from None
@@ -124,7 +129,7 @@ class OllamaProvider:
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors by /api/embed; see `workers.providers.base.Provider.embed`."""
-        content = to_embed_body(request, model)
+        content = await work_beside(len(request.raw), partial(to_embed_body, request, model))
         vectors, reply = await self._upstream.ask_in_pieces(
             "/api/embed", content, name="embeddings", kind=list[float], whole=_Vectors
         )

@@ -11,6 +11,7 @@ import msgspec
 from shared.errors import GatewayError
 from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
+from shared.process.tasks import work_beside
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
@@ -113,8 +114,9 @@ class OpenAIProvider:
         names = request.body.tool_names
         left_out = self._refused_fields
         while True:
+            body = await work_beside(len(request.raw), partial(prepare, left_out=left_out))
             try:
-                async with self._attempt(prepare(left_out=left_out), names) as events:
+                async with self._attempt(body, names) as events:
                     # Only after it went through without: the refusal may have been about something else.
                     self._refused_fields = left_out
                     yield events
@@ -133,7 +135,7 @@ class OpenAIProvider:
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors; see `workers.providers.base.Provider.embed`."""
-        body = to_embed_body(request, model.removeprefix(self.prefix))
+        body = await work_beside(len(request.raw), partial(to_embed_body, request, model.removeprefix(self.prefix)))
         found, reply = await self._upstream.ask_in_pieces(
             "/embeddings", body, name="data", kind=_Vector, whole=_Vectors
         )

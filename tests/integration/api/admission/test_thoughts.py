@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from api.admission.thoughts import MOST_TURNS, earlier_thoughts
 from api.routing.eligibility import Eligibility, RoutingRequest
 from shared.models.catalogue import default_catalogue, nano_usd
+from shared.openai.messages import first_call_ids
 from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.openai.request import ChatBody, decode_chat
 from shared.queue.placement import BudgetLimits
@@ -38,14 +39,25 @@ def body_of(*ids: str) -> ChatBody:
     return decode_chat(json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}, *turns]}).encode())
 
 
+async def thoughts(redis: Redis, body: ChatBody) -> int:
+    """What a request can get back."""
+    return await earlier_thoughts(redis, first_call_ids(body.messages))
+
+
 async def test_what_is_kept_of_each_turn_is_counted(redis: Redis) -> None:
     """In bytes, as often as it goes out; of turns without any it is nothing."""
     await RedisToolCallState(redis).put_many(MODEL, {"a": "x" * 40_000, "b": "\u00e9" * 100, "other": "x"})
     head = len(MODEL) + 1
-    assert await earlier_thoughts(redis, body_of()) == 0
-    assert await earlier_thoughts(redis, body_of("none")) == 0
-    assert await earlier_thoughts(redis, body_of("a", "none", "b", "a")) == 2 * (40_000 + head) + 200 + head
-    assert await earlier_thoughts(redis, body_of(*map(str, range(MOST_TURNS + 1)))) == MOST_CONTEXT
+    assert await thoughts(redis, body_of()) == 0
+    assert await thoughts(redis, body_of("none")) == 0
+    assert (
+        await earlier_thoughts(redis, first_call_ids(body_of("a", "none", "b", "a").messages))
+        == 2 * (40_000 + head) + 200 + head
+    )
+    assert (
+        await earlier_thoughts(redis, first_call_ids(body_of(*map(str, range(MOST_TURNS + 1))).messages))
+        == MOST_CONTEXT
+    )
 
 
 def test_it_is_reserved_for_claude_alone() -> None:

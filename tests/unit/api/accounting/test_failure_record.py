@@ -39,7 +39,7 @@ def record_of(one: IncomingStream, error: GatewayError) -> UsageRecord:
         admitted_ms=0, expires_ms=0, earlier_cost_usd=0.5, body=msgspec.Raw(body),
     )  # fmt: skip
     began_at, opened = time.monotonic(), UsageRecord.opened(draft)
-    return ended(opened, draft, one, error, one.tokens, began_at=began_at, catalogue=CATALOGUE)
+    return ended(opened, draft.attempt, one, error, Usage(100, one.tokens), began_at=began_at, catalogue=CATALOGUE)
 
 
 @pytest.mark.parametrize("error", [WorkerLost("gone"), Cancelled("left")])

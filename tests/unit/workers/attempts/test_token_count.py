@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from shared.models.tokenizers import read_vocabulary
-from shared.openai.request import ChatRequest
 from shared.types import Delta, Job, ToolCallDelta, Usage
 from shared.usage import NOTHING_SERVED, Counted
+from workers.attempts.asked import AskedRequest
 from workers.attempts.token_count import MEDIA_TOKENS, MESSAGE_TOKENS, NEWS_TOKENS, TokenCount
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def count_of(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,
         admitted_ms=0, expires_ms=0, tier=tier, model=model, body=msgspec.Raw(body),
     )  # fmt: skip
-    return TokenCount(job, ChatRequest(body), calls)
+    return TokenCount(job, AskedRequest(job), calls)
 
 
 def test_the_counts_of_a_whole_answer_are_reported() -> None:

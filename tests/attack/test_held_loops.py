@@ -1,0 +1,105 @@
+"""No request holds the event loop of an api or a worker for longer than 50 ms of processor time."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.attack.bodies import BODIES, LARGE, RAW, TOO_MANY_VALUES
+from tests.attack.meters import Held, held_loops
+from tests.fleet import PATIENCE_S, chat, ready
+
+if TYPE_CHECKING:
+    from tests.conftest import Eventually
+    from tests.fleet import Fleet
+
+MOST_S = 0.05
+TRIES = 5
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """Return what has every process watch its event loop."""
+    return {"CLAW_LOOP_WATCH_S": str(MOST_S)}
+
+
+class Steps:
+    """Counts the steps that held an event loop since everything was ready.
+
+    Args:
+        fleet: whose processes.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        self._known = len(held_loops(fleet))
+
+    def new(self) -> Held:
+        """Return those that are new since the last call."""
+        held = held_loops(self._fleet)
+        new, self._known = held[self._known :], len(held)
+        return new
+
+
+@pytest.fixture
+def steps(client: httpx.AsyncClient, fleet: Fleet) -> Steps:
+    """Of processes that are ready: while they start, nobody is there to stand still."""
+    del client  # only so that they are ready
+    return Steps(fleet)
+
+
+async def asked(client: httpx.AsyncClient, steps: Steps, path: str, body: bytes) -> httpx.Response:
+    """Send a body until it holds nobody, a few times at the most.
+
+    What a step takes is the least of what it took: on a busy machine the same work takes up to three times as long, as
+    others have the caches and the memory, and the loop is not woken when a thread of its process makes room.
+    """
+    for _ in range(TRIES):
+        reply = await client.post(path, content=body)
+        if not (held := steps.new()):
+            return reply
+    raise AssertionError(held)
+
+
+@pytest.mark.parametrize("name", TOO_MANY_VALUES)
+async def test_a_body_of_millions_of_values_is_refused(client: httpx.AsyncClient, steps: Steps, name: str) -> None:
+    """400 that names the bound; nobody's stream stands still while it is found out."""
+    reply = await asked(client, steps, CHAT, TOO_MANY_VALUES[name])
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "too_many_values")
+    assert "100000" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", LARGE)
+async def test_a_large_body_is_served_and_holds_nobody(client: httpx.AsyncClient, steps: Steps, name: str) -> None:
+    """As many values, or bytes, as a body may have."""
+    reply = await asked(client, steps, CHAT, LARGE[name])
+    assert reply.status_code == 200, reply.text[:300]
+
+
+async def test_token_ids_for_embeddings_hold_nobody(client: httpx.AsyncClient, steps: Steps) -> None:
+    """OpenAI's bound of 300,000; what has more is refused."""
+    lists = b",".join([b"[" + b",".join([b"1234"] * 146) + b"]"] * 2048)
+    for inputs, status in ((lists, 404), (lists + b",[" + b"1," * 9000 + b"1]", 400)):
+        reply = await asked(client, steps, "/v1/embeddings", b'{"model": "none", "input": [%s]}' % inputs)
+        assert reply.status_code == status, reply.text[:300]
+
+
+async def test_bodies_that_mean_harm_hold_nobody(client: httpx.AsyncClient, steps: Steps) -> None:
+    """Neither the api, which refuses them, nor a worker that gets to see some."""
+    for raw in (*(json.dumps(chat(**fields)).encode() for fields in BODIES.values()), *RAW.values()):
+        await asked(client, steps, CHAT, raw)
+
+
+async def test_the_watch_sees_a_loop_that_is_held(fleet: Fleet, eventually: Eventually) -> None:
+    """Else the tests above would show nothing: with a bound of nearly nothing every process is found at fault."""
+    api = await fleet.api(CLAW_LOOP_WATCH_S="0.001")
+    await fleet.worker(CLAW_LOOP_WATCH_S="0.001")
+    await ready(api, eventually)
+    async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as client:
+        headers = {"authorization": f"Bearer {await fleet.key()}"}
+        await client.post(CHAT, content=LARGE["turns"], headers=headers)
+    await eventually(lambda: {name.split("-")[0] for name, _ in held_loops(fleet)} == {"api", "local"})
