@@ -41,6 +41,7 @@ class _Calls:
         self._only_ids = only_ids
         self._short_ids = short_ids
         self._used: set[str] = set()
+        self._tried: dict[str, int] = {}
         self._open: dict[str, list[str]] = {}
 
     def mended(self, messages: list[Any]) -> list[Any]:
@@ -75,13 +76,18 @@ class _Calls:
 
     def _unique(self, call_id: str) -> str:
         """Return the id if it can be sent and was not, else another one, the same for the same conversation."""
-        sent_id, number = call_id, 1
-        while not sent_id or len(sent_id) > MOST_ID_CHARS or sent_id in self._used or (self._short_ids and number == 1):
+        # From where the last one of this id was found: those before it are used, and thousands may be called alike.
+        sent_id, number = call_id, self._tried.get(call_id, 1)
+        while self._cannot_be_sent(sent_id) or (self._short_ids and sent_id == call_id):
             digest = hashlib.sha256(f"{number}:{call_id}".encode()).hexdigest()
             sent_id = digest[:SHORT_ID_CHARS] if self._short_ids else f"call_{digest[:24]}"
             number += 1
         self._used.add(sent_id)
+        self._tried[call_id] = number
         return sent_id
+
+    def _cannot_be_sent(self, call_id: str) -> bool:
+        return not call_id or len(call_id) > MOST_ID_CHARS or call_id in self._used
 
 
 def _object_text(arguments: str) -> str:
