@@ -8,7 +8,7 @@ from quart import Quart, Response, g, request
 
 from api.endpoints.chat import create_chat_completion
 from api.endpoints.embeddings import create_embedding
-from api.endpoints.health import health, ready
+from api.endpoints.health import READINESS, Readiness, health, ready
 from api.endpoints.manage.budget import show_budget
 from api.endpoints.manage.gemini_accounts import add_account, change_account, list_accounts, remove_account
 from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
@@ -24,6 +24,7 @@ from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
 from api.http.errors import openai_error, plain_error
 from api.http.intake import BodyBudget, Intakes
+from api.http.refusal_log import RefusalLog
 from api.hypercorn_server import Connections
 from shared.ids import new_request_id
 
@@ -101,13 +102,18 @@ def _add_lifespan(app: Quart, settings: Settings) -> None:
     async def start() -> None:
         gateway = app.extensions[EXTENSION] = Gateway(settings)
         await gateway.start()
+        readiness = app.extensions[READINESS] = Readiness(gateway)
+        readiness.start()
 
     @app.after_serving
     async def stop() -> None:
+        await app.extensions[READINESS].stop()
         await app.extensions[EXTENSION].stop()
 
 
 def _add_headers(app: Quart, settings: Settings) -> None:
+    refusals = RefusalLog()
+
     @app.before_request
     async def before() -> Response | None:
         g.request_id = new_request_id()
@@ -117,6 +123,7 @@ def _add_headers(app: Quart, settings: Settings) -> None:
 
     @app.after_request
     async def after(response: Response) -> Response:
+        refusals.response_ends()
         response.headers["x-request-id"] = "req_" + g.request_id
         origin = cors.allowed_origin(request.headers.get("origin"), settings.cors_origins)
         if origin is not None:

@@ -10,6 +10,7 @@ from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import openai_error
 from api.http.intake import SMALL_BYTES
+from api.http.refusal_log import known
 from api.http.sse import stream_response
 from api.requests.context import RequestContext
 from shared.errors import Draining, GatewayError, InvalidRequest, RateLimited
@@ -40,6 +41,7 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
     """
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
+    known()
     context = RequestContext(parts.usage_log, principal, endpoint, g.request_id, model)
     try:
         context.check_refusals()

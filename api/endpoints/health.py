@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
 
 from quart import current_app
 
 from api.gateway import SCHEMA_UNCHECKED, Gateway, gateway
 from api.http.body import json_response
 from shared.postgres.database import DatabaseUnavailable
+from shared.process.tasks import end_all, spawn_critical
 from shared.redis import probe
 from shared.redis.client import UNREACHABLE, state_of
 
 if TYPE_CHECKING:
     from quart import Response
+
+
+_log = logging.getLogger(__name__)
+
+READINESS: Final = "claw.readiness"
+"""The name under which an app keeps its `Readiness`."""
+POLL_S: Final = 0.5
 
 
 async def health() -> Response:
@@ -27,7 +37,7 @@ async def ready() -> Response:
     Once all were, a missing PostgreSQL is only "degraded": cached keys go on working. So is a Redis that does what
     every request needs, but has refused some command within the last minute.
     """
-    readiness: Readiness = current_app.extensions.setdefault("readiness", Readiness(gateway()))
+    readiness: Readiness = current_app.extensions[READINESS]
     status, lacks = await readiness.check()
     parts = {name: "missing" if why is not None else "ok" for name, why in lacks.items()}
     reasons = {name: why for name, why in lacks.items() if why}
@@ -36,7 +46,7 @@ async def ready() -> Response:
 
 
 class Readiness:
-    """Tells whether one api process can serve requests, and what it lacks.
+    """Tells whether one api process can serve requests, and what it lacks; each change is logged.
 
     Args:
         parts: the process.
@@ -45,8 +55,35 @@ class Readiness:
     def __init__(self, parts: Gateway) -> None:
         self._parts = parts
         self._was_ready = False
+        self._logged = ""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Check until the process is ready for the first time, so that its log says when."""
+        self._task = spawn_critical(self._until_ready(), name="readiness")
+
+    async def stop(self) -> None:
+        """Check no more."""
+        await end_all(self._task)
+
+    async def _until_ready(self) -> None:
+        while not self._was_ready:
+            await self.check()
+            await asyncio.sleep(POLL_S)
 
     async def check(self) -> tuple[str, dict[str, str | None]]:
+        """Return the status and what each part lacks, as `_look` does; log what has changed."""
+        was_ready = self._was_ready
+        status, lacks = await self._look()
+        missing = ", ".join(f"{name} ({why or 'missing'})" for name, why in lacks.items() if why is not None)
+        line = f"{status}: {missing}" if missing else status
+        if line != self._logged and status != "draining":
+            # A start is no failure, however long it takes.
+            _log.log(logging.WARNING if was_ready and status != "ready" else logging.INFO, "%s", line)
+            self._logged = line
+        return status, lacks
+
+    async def _look(self) -> tuple[str, dict[str, str | None]]:
         """Return `ready`, `degraded`, `not ready` or `draining`, and what each part lacks: None where it is there.
 
         A text may be empty, where nothing is known but that the part is missing.

@@ -24,6 +24,11 @@ _log = logging.getLogger(__name__)
 
 def from_exception(error: Exception) -> GatewayError:
     """Return what an exception that left a handler means for the caller; a fault of ours is logged, its text hidden."""
+    found = g.failure = _from_exception(error)
+    return found
+
+
+def _from_exception(error: Exception) -> GatewayError:
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, DatabaseUnavailable):

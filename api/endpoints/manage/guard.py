@@ -11,6 +11,7 @@ from api.admission.auth import is_internal
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import plain_error
+from api.http.refusal_log import known
 from shared.errors import InvalidRequest, Unauthenticated
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def guarded_blueprint(urls: Iterable[tuple[str, str, Callable[..., Awaitable[Res
     async def require_internal_token() -> None:
         if not is_internal(request.headers, gateway().settings):
             raise Unauthenticated("A valid x-internal-token header is needed.")
+        known()
 
     @blueprint.errorhandler(Exception)
     async def answer_failure(error: Exception) -> Response:
