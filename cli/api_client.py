@@ -1,4 +1,7 @@
-"""The management API as the command line calls it; every failure is one clear line and exit code 1."""
+"""The management API as the command line calls it; every failure is one clear line.
+
+The exit code is 2 where the gateway says that the command cannot be meant, else 1.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,16 @@ from urllib.parse import urlsplit
 import click
 import httpx
 
+from cli.options import Meaningless
 from cli.tables import printable
 from cli.up.running import read_note
 from shared.setting_values import SettingsError
-from shared.settings import Settings, load_settings
+from shared.settings import Settings, load_settings, stored_internal_secret
 
 START_IT: Final = "Start it with: nself claw up"
+_OURS: Final = "req_"
+"""How the gateway's request ids begin; other servers have others, or none."""
+INTERNAL_HEADER: Final = "x-internal-token"
 TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 5.0
 _Answer = TypeVar("_Answer", dict[str, Any], list[Any])
@@ -52,13 +59,24 @@ def internal_headers() -> dict[str, str]:
     Raises:
         ClickException: the secret is nowhere to be found.
     """
+    return {INTERNAL_HEADER: _internal_secret()[0]}
+
+
+def _internal_secret() -> tuple[str, str]:
+    """Return the internal secret and, for people, where it is from: the shell, the gateway that runs, its data."""
     found = settings()
+    stored = stored_internal_secret(found.data_dir)
+    if found.internal_secret and found.internal_secret != stored:
+        return found.internal_secret, "PLUGIN_INTERNAL_SECRET of this shell"
+    running = read_note(found.data_dir)
+    if running is not None and running.internal_secret:
+        return running.internal_secret, f"the gateway that runs on {found.data_dir}"
     if not found.internal_secret:
         raise click.ClickException(
             f"No internal secret: set PLUGIN_INTERNAL_SECRET, or run this where the gateway keeps its data "
             f"(looked in {found.data_dir / 'secrets'}; CLAW_DATA_DIR names another place)."
         )
-    return {"x-internal-token": found.internal_secret}
+    return found.internal_secret, str(found.data_dir / "secrets" / "internal_secret")
 
 
 def call(
@@ -112,9 +130,30 @@ def _call(
             response = client.request(method, base + path, headers=headers, json=body, params=query)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise click.ClickException(
-            f"The gateway at {base} cannot be reached: {error or type(error).__name__}. {START_IT}"
+            f"The gateway at {base} cannot be reached: {error or type(error).__name__}. {_hint(url)}"
         ) from None
+    # Of the management API a model server has nothing.
+    if (
+        path.startswith("/v1/")
+        and response.is_success
+        and not response.headers.get("x-request-id", "").startswith(_OURS)
+    ):
+        raise click.ClickException(
+            f"The server at {base} answers as a model server does, not as the gateway: give the gateway's address."
+        )
+    if response.status_code == 401 and INTERNAL_HEADER in headers:
+        _, source = _internal_secret()
+        raise click.ClickException(
+            f"The gateway at {base} does not accept the internal secret, which is from {source}."
+        )
     return _answer(response, base, kind)
+
+
+def _hint(url: str | None) -> str:
+    """Return what to do where nobody answers: another address than this machine's own was configured, or none."""
+    if url:
+        return "That is the address of --url."
+    return "NSELF_CLAW_URL names that address." if settings().cli_url else START_IT
 
 
 def _is_here(base: str) -> bool:
@@ -132,10 +171,18 @@ def _answer(response: httpx.Response, base: str, kind: type[_Answer]) -> _Answer
     if response.is_success:
         raise click.ClickException(f"The server at {base} does not answer as the gateway does.")
     reason = printable(_reason(answer) or response.reason_phrase)
-    raise click.ClickException(f"The gateway answered {response.status_code}: {reason}")
+    kind_of_failure = Meaningless if response.status_code == 400 else click.ClickException
+    raise kind_of_failure(f"The gateway answered {response.status_code}: {reason}")
 
 
 def _reason(answer: Any) -> str:
     """Return the text of an error: a string in the management API, an object in OpenAI's format."""
     error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error.get("message", "")) if isinstance(error, dict) else str(error or "")
+    return _for_people(str(error.get("message", "")) if isinstance(error, dict) else str(error or ""))
+
+
+def _for_people(text: str) -> str:
+    """Return a message without the path in a body that nobody has written: with the field's name, if it lacks it."""
+    said, _, path = text.partition(" - at `")
+    field = path.removesuffix("`").rpartition(".")[2]
+    return f"{field}: {said}" if field.isidentifier() and field not in said else said

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, Final
+from uuid import UUID
 
 import click
 
 from cli.api_client import call, gateway_url, internal_headers, settings
 from cli.cells import seconds, usd
-from cli.key_commands import keys_group
-from cli.options import as_json, secret_from
+from cli.key_commands import KEYS_PATH, keys_group
+from cli.options import Meaningless, as_json, secret_from, wide
 from cli.tables import print_json, print_table, printable
 
 USAGE_PATH: Final = "/claw/v1/usage"
 BUDGET_PATH: Final = "/claw/v1/budget"
 USAGE_COLUMNS: Final = ("Key ID", "Prompt", "Compl", "Model", "Time", "Tier", "Cost", "Status")
+WIDE_COLUMNS: Final = ("Key", "Request", "Reason")
+INTERNAL: Final = "internal"
 MODELS_ENDPOINT: Final = "models"
 _SMALLEST_PAGE: Final = 1000
 """How many entries are asked for at once where some will be left out."""
@@ -29,21 +33,52 @@ api_group.add_command(keys_group)
 
 
 @api_group.command("usage")
-@click.option("--key", "key_id", metavar="ID", help="Only this key's; `internal` for the internal token's.")
+@click.option("--key", metavar="NAME_OR_ID", help="Only this key's; `internal` for the internal token's.")
+@click.option("--request", "request_id", metavar="ID", help="Only this request, with all that is known of it.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="How many at most.")
 @click.option("--all", "is_all", is_flag=True, help="Calls of /v1/models too (JSON always has them).")
+@wide
 @as_json
-def show_usage(*, key_id: str | None, limit: int, is_all: bool, as_json: bool) -> None:
+def show_usage(*, key: str | None, request_id: str | None, limit: int, is_all: bool, wide: bool, as_json: bool) -> None:
     """Show the requests, newest first."""
-    query: dict[str, str | int] = {"limit": limit, **({"key_id": key_id} if key_id else {})}
+    query: dict[str, str | int] = {"limit": limit, **({"key_id": _key_id(key)} if key else {})}
+    if request_id:
+        query["request_id"] = request_id
     if as_json:
         print_json(call("GET", USAGE_PATH, query=query))
         return
-    entries = call("GET", USAGE_PATH, query=query)["usage"] if is_all else _requests_to_models(query, limit)
+    whole = is_all or bool(request_id)
+    entries = call("GET", USAGE_PATH, query=query)["usage"] if whole else _requests_to_models(query, limit)
     if not entries:
-        click.echo("No usage yet.")
+        click.echo("No such request." if request_id else "No usage yet.")
         return
-    print_table(USAGE_COLUMNS, [_usage_row(entry) for entry in entries])
+    if request_id:
+        for field, value in entries[0].items():
+            click.echo(f"{field + ':':<19}{printable('-' if value in (None, '') else str(value))}")
+        return
+    columns = (*USAGE_COLUMNS, *(WIDE_COLUMNS if wide else ()))
+    rows = [_usage_row(entry)[: len(columns)] for entry in entries]
+    print_table(
+        columns, rows, wide=wide, most_wanted=("Time", "Model", "Status", "Prompt", "Compl", "Cost", "Tier", "Key ID")
+    )
+
+
+def _key_id(key: str) -> str:
+    """Return the id of the key that is named.
+
+    Raises:
+        ClickException: there is none of this name, or more than one.
+    """
+    if key == INTERNAL:
+        return key
+    with suppress(ValueError):
+        return str(UUID(key))
+    ids = [known["id"] for known in call("GET", KEYS_PATH, query={"all": "true"})["keys"] if known["name"] == key]
+    if len(ids) == 1:
+        return str(ids[0])
+    if ids:
+        raise Meaningless(f"Several keys have the name {key!r}; give the id of one: {', '.join(ids)}")
+    raise click.ClickException(f"No key has the name or the id {key!r}; `nself claw api keys list --all` shows them.")
 
 
 @api_group.command("budget")
@@ -77,20 +112,33 @@ def show_budget(*, as_json: bool) -> None:
     help="The gateway key to use; - asks for it, or reads it from standard input, where nobody else sees it. "
     "Without it NSELF_CLAW_KEY, else the internal token.",
 )
-@click.option("--verbose", is_flag=True, help="List the models.")
+@click.option("--verbose", is_flag=True, help="List the models, and the names that are known but not available.")
 @as_json
 def test_gateway(*, url: str | None, given: str | None, verbose: bool, as_json: bool) -> None:
     """Check that the gateway answers and accepts the key."""
     secret = settings().cli_key if given is None else secret_from(given, "Gateway key")
     headers = {"authorization": f"Bearer {secret}"} if secret else internal_headers()
-    models = [model["id"] for model in call("GET", "/v1/models", url=url, headers=headers).get("data", [])]
+    answer = call("GET", "/v1/models", url=url, headers=headers, query={"unavailable": "true"})
+    listed = answer.get("data", [])
+    models = [model["id"] for model in listed if model.get("available", True)]
+    reasons = {model["id"]: model["reason"] for model in listed if not model.get("available", True)}
     if as_json:
-        print_json({"reachable": True, "url": gateway_url(url) + "/v1", "model_count": len(models), "models": models})
+        print_json(
+            {
+                "reachable": True,
+                "url": gateway_url(url) + "/v1",
+                "model_count": len(models),
+                "models": models,
+                "unavailable": reasons,
+            }
+        )
         return
     click.echo(f"Gateway is reachable. {len(models)} models available.")
     if verbose:
         for model in models:
             click.echo(f"  {printable(model)}")
+        for model, reason in reasons.items():
+            click.echo(f"  {printable(model)} (not available: {printable(reason)})")
 
 
 def _requests_to_models(query: dict[str, str | int], limit: int) -> list[dict[str, Any]]:
@@ -112,4 +160,5 @@ def _usage_row(entry: dict[str, Any]) -> tuple[object, ...]:
     return (
         *(entry["key_id"], entry["prompt_tokens"], entry["completion_tokens"], entry["model"]),
         *(seconds(entry["created_at"]), entry.get("tier_source"), usd(entry.get("cost_usd") or 0), status),
+        *(entry["key_name"], entry["request_id"], entry.get("error_reason")),
     )

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from cli.api_client import call
-from cli.tables import print_table
+from cli.options import as_json, wide
+from cli.tables import print_json, print_table
 from shared.models.catalogue import load_catalogue
 from shared.models.freshness import findings_of
 from shared.setting_values import SettingsError
@@ -24,7 +25,9 @@ def catalogue_group() -> None:
 @click.option(
     "--file", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Instead of CLAW_CATALOGUE's."
 )
-def check_catalogue(*, file: Path | None) -> None:
+@wide
+@as_json
+def check_catalogue(*, file: Path | None, wide: bool, as_json: bool) -> None:
     """Name the models that are shut down soon, not known or not looked up for long.
 
     What the makers' APIs say of that, as the gateway that runs here has heard it, goes before the catalogue. Exits with
@@ -35,10 +38,12 @@ def check_catalogue(*, file: Path | None) -> None:
     except (SettingsError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     findings = findings_of(catalogue, datetime.now(UTC).date(), _announced())
-    if not findings:
+    if as_json:
+        print_json([{"model": one.model, "what": one.text, "is_urgent": one.is_urgent} for one in findings])
+    elif not findings:
         click.echo("The catalogue is up to date.")
-        return
-    print_table(("Model", "What"), [(finding.model, finding.text) for finding in findings])
+    else:
+        print_table(("Model", "What"), [(finding.model, finding.text) for finding in findings], wide=wide)
     if any(finding.is_urgent for finding in findings):
         raise SystemExit(1)
 

@@ -9,7 +9,7 @@ import click
 
 from cli.api_client import ai_url, call, call_for_array
 from cli.cells import seconds, yes_no
-from cli.options import ASK, NONE, account_name, as_json, limit_or_none, on_or_off, secret_from
+from cli.options import ASK, NONE, Meaningless, account_name, as_json, limit_or_none, on_or_off, secret_from, wide
 from cli.tables import print_json, print_table
 from shared.postgres.gemini_accounts import MAX_LIMIT
 
@@ -86,9 +86,7 @@ def update_account(*, account: str, as_json: bool, **options: Any) -> None:
         if options[option] is not None
     }
     if not change:
-        raise click.ClickException(
-            "Nothing to change: give --key, --project, --rpm, --tpm, --rpd, --enable or --disable."
-        )
+        raise Meaningless("Nothing to change: give --key, --project, --rpm, --tpm, --rpd, --enable or --disable.")
     if "api_key" in change:
         change["api_key"] = secret_from(options["api_key"], "API key")
     answer = call("PATCH", f"{ACCOUNTS_PATH}/{quote(account, safe='@')}", url=ai_url(), body=change)
@@ -108,8 +106,9 @@ def update_account(*, account: str, as_json: bool, **options: Any) -> None:
 
 
 @gemini_group.command("list")
+@wide
 @as_json
-def list_accounts(*, as_json: bool) -> None:
+def list_accounts(*, wide: bool, as_json: bool) -> None:
     """List the accounts, those of the environment too."""
     accounts = call_for_array("GET", ACCOUNTS_PATH, url=ai_url())
     if as_json:
@@ -119,12 +118,14 @@ def list_accounts(*, as_json: bool) -> None:
         click.echo(NONE_YET)
         return
     columns = ("Account", "Source", "Project", "Enabled", "State", "Requests today", "Tokens today", "ID")
-    print_table(columns, [_account_row(account) for account in accounts])
+    wanted = ("Account", "State", "Enabled", "Requests today", "Tokens today", "Source", "Project", "ID")
+    print_table(columns, [_account_row(account) for account in accounts], wide=wide, most_wanted=wanted)
 
 
 @gemini_group.command("status")
+@wide
 @as_json
-def show_status(*, as_json: bool) -> None:
+def show_status(*, wide: bool, as_json: bool) -> None:
     """Show how far the quotas are used, for each account and model, and what is wrong with an account."""
     accounts = call_for_array("GET", ACCOUNTS_PATH, url=ai_url())
     if as_json:
@@ -134,7 +135,9 @@ def show_status(*, as_json: bool) -> None:
         click.echo(NONE_YET)
         return
     columns = ("Account", "Model", "State", "Requests/min", "Tokens/min", "Requests/day", "Day resets", "Until")
-    print_table(columns, [row for account in accounts for row in _status_rows(account)])
+    rows = [row for account in accounts for row in _status_rows(account)]
+    wanted = ("Account", "State", "Model", "Requests/day", "Requests/min", "Until", "Tokens/min", "Day resets")
+    print_table(columns, rows, wide=wide, most_wanted=wanted)
     for account in accounts:
         if account["last_error"]:
             click.echo(f"{account['account_email']}: {account['state']}: {account['last_error']}", err=True)

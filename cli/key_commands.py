@@ -9,7 +9,7 @@ import click
 
 from cli.api_client import call
 from cli.cells import seconds, usd, yes_no
-from cli.options import NONE, as_json, dollars, moment, on_or_off, visible_name
+from cli.options import NONE, Meaningless, as_json, dollars, moment, on_or_off, visible_name, wide
 from cli.prompt_commands import prompt_id
 from cli.tables import print_json, print_table
 from shared.settings import MAX_RPM_LIMIT
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KEYS_PATH: Final = "/claw/v1/api-keys"
 BUDGET_HELP: Final = "US dollars that it may spend at paid APIs in a month; 0: nothing, none: no bound of its own."
 rpm_range: Final = click.IntRange(1, MAX_RPM_LIMIT)
+_MOST_WANTED: Final = ("ID", "Name", "Last used", "RPM", "Budget", "Models", "Tiers", "Expires", "Active")
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-fA-F0-9-]")
 _ALL: Final = "all"
 _BOUNDS: Final = (
@@ -58,8 +59,9 @@ def keys_group() -> None:
 
 @keys_group.command("list")
 @click.option("--all", "include_revoked", is_flag=True, help="Revoked keys too.")
+@wide
 @as_json
-def list_keys(*, include_revoked: bool, as_json: bool) -> None:
+def list_keys(*, include_revoked: bool, wide: bool, as_json: bool) -> None:
     """List the keys."""
     answer = call("GET", KEYS_PATH, query={"all": "true"} if include_revoked else None)
     if as_json:
@@ -75,7 +77,8 @@ def list_keys(*, include_revoked: bool, as_json: bool) -> None:
     if all(key["monthly_budget_usd"] is None for key in answer["keys"]):
         hidden.add("Budget")
     columns = [column for column in cells[0] if column not in hidden]
-    print_table(columns, [[row[column] for column in columns] for row in cells])
+    rows = [[row[column] for column in columns] for row in cells]
+    print_table(columns, rows, wide=wide, most_wanted=_MOST_WANTED)
 
 
 @keys_group.command("create")
@@ -141,7 +144,7 @@ def update_key(
               for field, value in wanted.items() if value is not None}  # fmt: skip
     change |= _bounds(models, tiers, expires)
     if not change:
-        raise click.ClickException("Nothing to change: give an option; --help lists them.")
+        raise Meaningless("Nothing to change: give an option; --help lists them.")
     answer = call("PATCH", f"{KEYS_PATH}/{_path_part(key_id)}", body=change)
     if as_json:
         print_json(answer)
@@ -168,12 +171,12 @@ def _path_part(key_id: str) -> str:
     """Write an id as it stands in a path.
 
     Raises:
-        ClickException: it is none.
+        Meaningless: it is none.
     """
     # Nothing that could lead to another URL stays, quotes and spaces of a copied id neither.
     path_part = _NOT_IN_AN_ID.sub("", key_id)
     if not path_part:
-        raise click.ClickException(f"{key_id!r} is not the id of a key; `nself claw api keys list` shows them.")
+        raise Meaningless(f"{key_id!r} is not the id of a key; `nself claw api keys list` shows them.")
     return path_part
 
 

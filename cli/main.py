@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import metadata
+
 import click
 
 from cli.api_commands import api_group
@@ -10,10 +12,14 @@ from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
 from cli.prompt_commands import prompts_group
 from cli.routing_commands import routing_group
+from cli.status_command import status
 from cli.up.command import env, up
 
 
 @click.group()
+@click.version_option(
+    metadata.version("nself-claw-gateway"), prog_name="nself", message="%(prog)s claw gateway %(version)s"
+)
 def main() -> None:
     """Run and manage a self-hosted AI gateway."""
 
@@ -25,6 +31,7 @@ def claw() -> None:
 
 claw.add_command(up)
 claw.add_command(env)
+claw.add_command(status)
 claw.add_command(api_group)
 claw.add_command(gemini_group)
 models_group.add_command(catalogue_group)

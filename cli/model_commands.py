@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from cli.api_client import ai_url, call
 from cli.cells import seconds
-from cli.options import as_json
+from cli.options import as_json, wide
 from cli.pull_watch import explained, follow_pull
 from cli.tables import print_json, print_table
 
@@ -32,18 +32,34 @@ def models_group() -> None:
 
 @models_group.command("list")
 @on_host
+@wide
 @as_json
-def list_models(*, host: str | None, as_json: bool) -> None:
-    """List the models that are installed, and those worth installing."""
+def list_models(*, host: str | None, wide: bool, as_json: bool) -> None:
+    """List the local models: in use, installed, and worth installing."""
     answer = _overview(host)
     if as_json:
         print_json(answer)
         return
-    rows = [_model_row(model) for model in answer["models"]]
+    names = {model["model_name"] for model in answer["models"]}
+    rows: list[tuple[object, ...]] = []
+    if host is None:
+        rows += [(name, "in use", None, None, None) for name in _served_elsewhere(names)]
+    rows += [_model_row(model) for model in answer["models"]]
     rows += [_catalog_row(entry) for entry in answer["catalog"] if entry["status"] == "available"]
-    print_table(("Model", "Status", "Size", "Memory", "Host"), rows)
+    print_table(("Model", "Status", "Size", "Memory", "Host"), rows, wide=wide)
     if not answer["ollama_reachable"]:
         click.echo(NO_OLLAMA, err=True)
+
+
+def _served_elsewhere(names: set[str]) -> list[str]:
+    """Return the local models of other servers than Ollama: what the gateway uses now, an embedded one too."""
+    try:
+        listed = call("GET", "/v1/models").get("data", [])
+    except click.ClickException:  # NSELF_AI_URL names a server of the /ai calls alone
+        return []
+    local = {str(model["id"]) for model in listed if model.get("owned_by") == "local"}
+    # An Ollama may be asked for a model by its name alone, as well as with its tag.
+    return sorted(name for name in local if name not in names and f"{name}:latest" not in names)
 
 
 @models_group.command("install")
@@ -51,13 +67,18 @@ def list_models(*, host: str | None, as_json: bool) -> None:
 @click.option("--auto", is_flag=True, help="The strongest model that fits into the free memory.")
 @click.option("--no-wait", is_flag=True, help="Return at once; `models status` shows how far it is.")
 @on_host
-def install_model(*, model: str | None, auto: bool, no_wait: bool, host: str | None) -> None:
+@as_json
+def install_model(*, model: str | None, auto: bool, no_wait: bool, host: str | None, as_json: bool) -> None:
     """Install a model and show its progress. Ctrl-C leaves it running."""
     # Neither or both.
     if auto == (model is not None):
         raise click.UsageError("Give either a model or --auto.")
     wanted = {"auto": True} if auto else {"model": model}
     answer = call("POST", f"{MODELS_PATH}/install", url=ai_url(), body={**wanted, **({"host": host} if host else {})})
+    if as_json:
+        # What was begun: a script asks `models status --json` how far it is.
+        print_json(answer)
+        return
     name, where = answer["model"], answer["host"]
     minutes = answer["estimated_minutes"]
     click.echo(f"Installing {name} on {where}" + (f", about {minutes} min." if minutes else "."))

@@ -25,6 +25,15 @@ _SPAN: Final = re.compile(r"(\d{1,6})([mhdw])", re.IGNORECASE)
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 as_json: Callable[[Any], Any] = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+wide: Callable[[Any], Any] = click.option(
+    "--wide", is_flag=True, help="All columns, whole, however long the lines are."
+)
+
+
+class Meaningless(click.ClickException):
+    """A command that cannot be meant: nothing is asked of the gateway."""
+
+    exit_code = 2
 
 
 def on_or_off(on: str, off: str, name: str, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -65,7 +74,7 @@ def dollars(text: str) -> float | str:
     except ValueError:
         sum_usd = -1.0
     if not 0 <= sum_usd <= MAX_BUDGET_USD:
-        raise click.BadParameter(f"{text!r} is neither a sum of US dollars from 0 to {MAX_BUDGET_USD} nor {NONE}.")
+        raise click.BadParameter(f"{text!r} is neither a sum of US dollars from 0 to {MAX_BUDGET_USD:,} nor {NONE}.")
     return sum_usd
 
 
@@ -146,5 +155,5 @@ def secret_from(given: str, name: str) -> str:
     # The first line alone: a file with a key often ends in more than one.
     secret = sys.stdin.readline().strip()
     if not secret:
-        raise click.ClickException(f"No {name}: give --key, or pipe it in.")
+        raise Meaningless(f"No {name}: give --key, or pipe it in.")
     return secret

@@ -7,7 +7,7 @@ from typing import Any, Final
 import click
 
 from cli.api_client import ai_url, call_for_array
-from cli.options import as_json, on_or_off
+from cli.options import Meaningless, as_json, on_or_off
 from cli.tables import print_json, print_table
 
 ROUTING_PATH: Final = "/ai/routing/config"
@@ -36,7 +36,7 @@ def set_routing(*, task_class: str, tier: str, priority: int | None, enabled: bo
     wanted = {"priority": priority, "enabled": enabled}
     change = {name: value for name, value in wanted.items() if value is not None}
     if not change:
-        raise click.ClickException("Nothing to change: give --priority, --enable or --disable.")
+        raise Meaningless("Nothing to change: give --priority, --enable or --disable.")
     rules = call_for_array(
         "PUT", ROUTING_PATH, url=ai_url(), body=[{"task_class": task_class, "source_tier": tier, **change}]
     )

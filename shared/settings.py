@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cli_url: str | None = None
     ai_url: str | None = None
     cli_key: str | None = None
+    shell_of: str | None = None
     database_url: str | None = None
     redis_url: str | None = None
     internal_secret: str | None = None
@@ -171,6 +172,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "cli_url": ("NSELF_CLAW_URL",),
     "ai_url": ("NSELF_AI_URL",),
     "cli_key": ("NSELF_CLAW_KEY",),
+    "shell_of": ("NSELF_CLAW_ENV",),
     "database_url": ("DATABASE_URL",),
     "redis_url": ("REDIS_URL",),
     "internal_secret": ("PLUGIN_INTERNAL_SECRET",),
@@ -367,6 +369,21 @@ def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, s
     if tier != "paid":
         withheld |= set(filter(is_paid_api_variable, environ))
     return {name: value for name, value in environ.items() if name not in withheld}
+
+
+SHELL_VARIABLES: Final = ("REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "NSELF_CLAW_URL", "NSELF_CLAW_ENV")
+"""What `nself claw env` sets in a shell: settings of a gateway that runs, not of one that is to be started."""
+
+
+def forget_shell_variables() -> None:
+    """Take what `nself claw env` has set out of this process's environment."""
+    for name in SHELL_VARIABLES:
+        os.environ.pop(name, None)
+
+
+def stored_internal_secret(data_dir: Path) -> str | None:
+    """Return the internal secret that was made for a data dir; None where there is none, or it cannot be read."""
+    return _read_secret(data_dir, "internal_secret")
 
 
 def ensure_secrets(data_dir: Path, names: tuple[str, ...] = ("internal_secret", "encryption_key")) -> None:

@@ -6,13 +6,17 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from api.endpoints.answer import authenticated_context
-from api.gateway import gateway
+from api.endpoints.manage.guard import flag_argument
+from api.gateway import Gateway, gateway
 from api.http.body import json_response
+from api.routing.eligibility import RoutingRequest
 from api.routing.key_bounds import NO_KEY_BOUNDS
-from shared.errors import UnknownModel
+from shared.errors import GatewayError, UnknownModel
 from shared.models.catalogue import AUTO, LOCAL, is_served_by
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from quart import Response
 
     from api.routing.key_bounds import KeyBounds
@@ -21,10 +25,17 @@ if TYPE_CHECKING:
 
 
 async def list_models() -> Response:
-    """Serve OpenAI's listModels."""
+    """Serve OpenAI's listModels; with `?unavailable=true` the names too that are known and cannot be served, and why.
+
+    Not without: clients offer their users what is listed.
+    """
     context = await authenticated_context("models")
+    with context.refusals():
+        wants_all = flag_argument("unavailable")
     context.answered()
-    return json_response({"object": "list", "data": list(_servable_now(context.bounds).values())})
+    listed = _servable_now(context.bounds)
+    missing = _unavailable(gateway(), listed, context.bounds) if wants_all else []
+    return json_response({"object": "list", "data": [*listed.values(), *missing]})
 
 
 async def retrieve_model(model: str) -> Response:
@@ -37,6 +48,19 @@ async def retrieve_model(model: str) -> Response:
         raise error
     context.answered()
     return json_response(found)
+
+
+def _unavailable(parts: Gateway, listed: Collection[str], bounds: KeyBounds) -> list[dict[str, Any]]:
+    """Return `auto`, `local` and the aliases that cannot be served now, each with what a request would be told."""
+    found = []
+    for name in (AUTO, LOCAL, *parts.settings.catalogue.aliases):
+        if name in listed:
+            continue
+        try:
+            parts.router.route(RoutingRequest(model=name, endpoint="chat", prompt_tokens=1, bounds=bounds))
+        except GatewayError as error:
+            found.append({**_model(name, 0, "nself"), "available": False, "reason": error.message})
+    return found
 
 
 def _servable_now(bounds: KeyBounds) -> dict[str, dict[str, Any]]:

@@ -18,9 +18,21 @@ from cli.up.running import AlreadyRuns, exclusive, read_note
 from cli.up.stack import Stack
 from cli.up.terminal import Terminal
 from shared.setting_values import SettingsError
-from shared.settings import PROJECT_ROOT, Settings, default_data_dir, ensure_secrets, load_settings
+from shared.settings import (
+    PROJECT_ROOT,
+    SHELL_VARIABLES,
+    Settings,
+    default_data_dir,
+    ensure_secrets,
+    forget_shell_variables,
+    load_settings,
+)
 
 _PREDECESSOR_S = 1.0
+_OTHERS_SHELL = (
+    "This shell has the settings of the gateway on {shell_of}, from `nself claw env`: {names}. A new one would use its "
+    "servers. Start it without them: nself claw up --here. Or, if that is what you want: unset NSELF_CLAW_ENV"
+)
 
 
 @click.command()
@@ -31,9 +43,14 @@ _PREDECESSOR_S = 1.0
     default=PROJECT_ROOT / "Procfile",
     help="Which processes to run, instead of the gateway's own.",
 )
-def up(*, verbose: bool, procfile: Path) -> None:
+@click.option("--here", is_flag=True, help="Without what `nself claw env` has set in this shell.")
+def up(*, verbose: bool, procfile: Path, here: bool) -> None:
     """Run the gateway, with embedded servers for whatever is not configured, until Ctrl-C."""
     try:
+        if here:
+            forget_shell_variables()
+        elif (shell_of := load_settings().shell_of) is not None:
+            _fail(_OTHERS_SHELL.format(shell_of=shell_of, names=", ".join(SHELL_VARIABLES[:3])), os.EX_CONFIG)
         data_dir = default_data_dir()
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data_dir / "log").mkdir(mode=0o700, exist_ok=True)
@@ -56,7 +73,6 @@ def env() -> None:
     """Print the running gateway's settings for a shell: eval "$(nself claw env)"."""
     try:
         data_dir = default_data_dir()
-        secret = load_settings().internal_secret or ""
     except SettingsError as error:
         _fail(str(error), os.EX_CONFIG)
     note = read_note(data_dir)
@@ -65,8 +81,9 @@ def env() -> None:
     variables = {
         "REDIS_URL": note.redis_url,
         "DATABASE_URL": note.database_url,
-        "PLUGIN_INTERNAL_SECRET": secret,
+        "PLUGIN_INTERNAL_SECRET": note.internal_secret,
         "NSELF_CLAW_URL": note.claw_url,
+        "NSELF_CLAW_ENV": str(data_dir),
     }
     for name, value in variables.items():
         # Quoted: it goes through a shell's eval.

@@ -25,6 +25,7 @@ class RunNote(msgspec.Struct, frozen=True):
     claw_url: str
     redis_url: str
     database_url: str
+    internal_secret: str = ""
 
 
 @contextmanager

@@ -118,6 +118,7 @@ class Stack:
             claw_url=self._gateway.url,
             redis_url=self._servers.redis_url,
             database_url=self._servers.database_url,
+            internal_secret=self._settings.internal_secret or "",
         )
         # Before it is ready: `nself claw env` is of use while the gateway waits for something.
         write_note(self._settings.data_dir, note)

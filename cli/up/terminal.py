@@ -35,6 +35,11 @@ class Terminal:
         self._errors = console or _Console(highlight=False, stderr=True)
         self._colors: dict[str, str] = {}
 
+    @property
+    def width(self) -> int:
+        """Return how many characters fit into a line; 0 where it is no terminal."""
+        return self.console.width if self.console.is_terminal else 0
+
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
         """Show that `text` is under way (a spinner, or one plain line) and how long it took once it is done."""

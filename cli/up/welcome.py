@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cli.up.gateway import GatewayCallFailed
+from cli.word_wrap import WordWrap
 
 if TYPE_CHECKING:
     from cli.up.gateway import Gateway
@@ -51,13 +52,15 @@ async def _show_first_answer(gateway: Gateway, terminal: Terminal, model: str) -
     started = time.monotonic()
     first_at: float | None = None
     pieces_shown = 0
+    wrap = WordWrap(terminal.width)
     try:
         # A generator that Ctrl-C leaves in the middle keeps its connection until it is collected: closed at once.
         async with aclosing(gateway.first_answer(model)) as pieces:
             async for piece in pieces:
                 first_at = first_at or time.monotonic()
                 pieces_shown += 1
-                terminal.token(piece)
+                terminal.token(wrap.feed(piece))
+            terminal.token(wrap.end())
     except GatewayCallFailed as error:
         terminal.error(f"\nThe first answer failed: {error}")
         return

@@ -111,6 +111,8 @@ def test_a_request_refused_for_its_key_is_nobody_s_usage(stack: Stack) -> None:
 def test_env_tells_a_shell_where_everything_is(stack: Stack) -> None:
     """Each variable once, with a value."""
     environment = stack.environment()
-    assert set(environment) == {"REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "NSELF_CLAW_URL"}
+    assert set(environment) == {
+        *("REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "NSELF_CLAW_URL", "NSELF_CLAW_ENV")
+    }
     assert all(environment.values())
     assert environment["NSELF_CLAW_URL"].endswith(f":{stack.port}")

@@ -6,12 +6,14 @@ import asyncio
 import json
 import re
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from click.testing import CliRunner, Result
 
 from cli.api_commands import api_group
+from cli.main import main
 from shared.ids import new_request_id
 from shared.postgres.keys import KeyStore
 from shared.settings import Settings
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.postgres.database import Database
+    from tests.upstreams.numbered import NumberedUpstream
 
 
 class Nself(Protocol):
@@ -230,20 +233,21 @@ async def test_test_says_that_the_gateway_is_reachable(nself: Nself, url: str, s
     ("arguments", "said"),
     [
         (("test", "--key", "sk-nself-wrong"), "401: Incorrect API key"),
-        (("test", "--url", "http://127.0.0.1:1"), "Connection refused. Start it with: nself claw up"),
+        (("test", "--url", "http://127.0.0.1:1"), "Connection refused. That is the address of --url."),
         (("test", "--url", "nonsense"), "cannot be reached"),
         (("keys", "revoke", "00000000-0000-0000-0000-000000000001"), "404: There is no key"),
         (("keys", "revoke", "xyz"), "not the id"),
         (("keys", "update", "00000000-0000-0000-0000-000000000001", "--rpm", "5"), "404: There is no active key"),
         (("keys", "update", "xyz", "--rpm", "5"), "not the id"),
         (("keys", "update", "00000000-0000-0000-0000-000000000001"), "Nothing to change"),
-        (("usage", "--key", "abc"), "400: key_id"),
+        (("usage", "--key", "abc"), "No key has the name or the id 'abc'"),
     ],
 )
 async def test_failures_are_one_line_on_stderr(nself: Nself, arguments: tuple[str, ...], said: str) -> None:
-    """Exit code 1, nothing on stdout."""
+    """Nothing on stdout; exit code 2 where it cannot be meant, whoever says so, else 1."""
     result = await nself(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
+    is_meaningless = said.startswith(("400", "Nothing", "not the id", "No API key"))
+    assert (result.exit_code, result.stdout) == (2 if is_meaningless else 1, "")
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
@@ -305,3 +309,55 @@ async def test_an_end_is_a_time_to_come(nself: Nself, when: str) -> None:
 
     assert refused.exit_code == 2
     assert when in refused.output
+
+
+async def test_a_wrong_secret_says_where_it_is_from(
+    nself: Nself, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of the shell, or of the data dir."""
+    monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", "wrong")
+    result = await nself("keys", "list")
+    assert (result.exit_code, "which is from PLUGIN_INTERNAL_SECRET of this shell" in result.stderr) == (1, True)
+    monkeypatch.delenv("PLUGIN_INTERNAL_SECRET")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "internal_secret").write_text("wrong too")
+    result = await nself("keys", "list")
+    assert f"which is from {tmp_path}/secrets/internal_secret" in result.stderr
+
+
+async def test_usage_is_found_by_the_name_of_a_key_and_by_the_id_of_a_request(nself: Nself, database: Database) -> None:
+    """The id in any form; of one request everything is shown, its server's own words too."""
+    key, _ = await KeyStore(database).create("myapp")
+    request_id = new_request_id()
+    record = UsageRecord(
+        request_id=request_id, key_id=key.id, endpoint="chat", requested_model="auto", model="m", status=502,
+        admitted_ms=int(time.time() * 1000), error_code="upstream_unavailable", error_reason="CUDA out of memory",
+    )  # fmt: skip
+    await UsageLog(database).write([from_record(record)])
+    assert json.loads((await nself("usage", "--key", "myapp", "--json")).stdout)["usage"][0]["key_id"] == key.id
+    assert "CUDA out of memory" in (await nself("usage", "--wide")).output
+    shown = (await nself("usage", "--request", f"req_{request_id}")).output
+    assert re.search(r"^error_reason: +CUDA out of memory$", shown, re.MULTILINE)
+    await KeyStore(database).create("myapp")
+    twice = await nself("usage", "--key", "myapp")
+    assert (twice.exit_code, key.id in twice.stderr) == (2, True)
+
+
+async def test_a_model_server_is_told_from_a_gateway(upstream: NumberedUpstream, nself: Nself) -> None:
+    """It has a list of models too, and asks for no key."""
+    result = await nself("test", "--url", upstream.url)
+    assert (result.exit_code, "as a model server does, not as the gateway" in result.stderr) == (1, True)
+
+
+def test_it_says_its_version() -> None:
+    """As `pip` knows it."""
+    assert CliRunner().invoke(main, ["--version"]).output == f"nself claw gateway {version('nself-claw-gateway')}\n"
+
+
+async def test_status_says_that_nothing_runs(nself: Nself, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an exit code for scripts."""
+    del nself
+    monkeypatch.setenv("NSELF_CLAW_URL", "http://127.0.0.1:1")
+    result = await asyncio.to_thread(CliRunner().invoke, main, ["claw", "status"])
+    assert result.exit_code == 1
+    assert result.output.startswith("Gateway:  not running, at http://127.0.0.1:1\nData: ")

@@ -116,9 +116,10 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     ],
 )
 async def test_failures_are_one_line_on_stderr(arguments: tuple[str, ...], said: str) -> None:
-    """Exit code 1, nothing on stdout."""
+    """Nothing on stdout; exit code 2 where it cannot be meant, whoever says so, else 1."""
     result = await gemini(*arguments)
-    assert (result.exit_code, result.stdout) == (1, "")
+    is_meaningless = said.startswith(("400", "Nothing", "not the id", "No API key"))
+    assert (result.exit_code, result.stdout) == (2 if is_meaningless else 1, "")
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
 

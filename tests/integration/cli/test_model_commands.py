@@ -109,7 +109,7 @@ async def test_several_watch_one_pull_and_ctrl_c_leaves_it_running(
     ("arguments", "code", "says"),
     [
         (("install", "nosuch:1b"), 1, "file does not exist (Ollama's library has no such model)\n"),
-        (("install", "no such"), 1, "400: This is not a model's name"),
+        (("install", "no such"), 2, "400: This is not a model's name"),
         (("install",), 2, "Give either a model or --auto."),
         (("install", MODEL, "--auto"), 2, "Give either a model or --auto."),
         (("install", MODEL, "--host", "nowhere:1"), 1, "404: There is no such host"),

@@ -323,3 +323,20 @@ async def test_a_waiting_stream_gets_its_head_and_keep_alive_comments(
             if text.count(": keep-alive\n\n") == 3:
                 upstream.resume.set()
     assert content(events(text)) == words(20)
+
+
+async def test_names_that_cannot_be_served_are_listed_with_their_reason_on_demand(client: httpx.AsyncClient) -> None:
+    """Those that are always accepted: each with what a request would be told. Clients that do not ask see none."""
+    listed = (await client.get("/v1/models")).json()["data"]
+    assert all("available" not in model for model in listed)
+    answer = await client.get("/v1/models", params={"unavailable": "true"})
+    missing = {model["id"]: model for model in answer.json()["data"] if not model.get("available", True)}
+    for name, variable in (
+        ("gpt-4o", "OPENAI_API_KEY"),
+        ("gemini-1.5-flash", "GEMINI_API_KEY"),
+        ("claude-3-5-sonnet", "ANTHROPIC_API_KEY"),
+    ):
+        assert variable in missing[name]["reason"]
+        refused = await client.post("/v1/chat/completions", json={**chat(), "model": name})
+        assert refused.json()["error"]["message"] == missing[name]["reason"]
+    assert (await client.get("/v1/models", params={"unavailable": "perhaps"})).status_code == 400

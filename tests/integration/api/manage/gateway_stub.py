@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypercorn.asyncio import serve
-from quart import Quart, Response, request
+from quart import Quart, request
 
 from api.accounting.budget import Budget
 from api.admission.key_changes import KeyChanges
@@ -50,12 +50,12 @@ def management_app(settings: Settings, database: Database, redis: Redis) -> Quar
     app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS))
 
     @app.get("/v1/models")
-    async def models() -> tuple[dict[str, object], int] | Response:
+    async def models() -> Any:
         secret = request.headers.get("authorization", "").removeprefix("Bearer ")
         internal = request.headers.get("x-internal-token") == settings.internal_secret
         if not internal and await state.keys.find_by_hash(hash_secret(secret)) is None:
             return {"error": {"message": "Incorrect API key provided.", "type": "invalid_request_error"}}, 401
-        return {"object": "list", "data": [{"id": "auto"}, {"id": "smollm2"}]}, 200
+        return {"object": "list", "data": [{"id": "auto"}, {"id": "smollm2"}]}, 200, {"x-request-id": "req_1"}
 
     return app
 

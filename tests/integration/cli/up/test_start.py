@@ -155,14 +155,35 @@ async def test_env_prints_what_a_shell_needs_and_fails_when_nothing_runs(up: Up)
     """`eval "$(nself claw env)"`."""
     await up.started()
     printed = await printed_environment(up)
-    assert set(printed) == {"REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "NSELF_CLAW_URL"}
+    names = {"REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "NSELF_CLAW_URL", "NSELF_CLAW_ENV"}
+    assert set(printed) == names
     assert printed["NSELF_CLAW_URL"] == up.url
     assert printed["PLUGIN_INTERNAL_SECRET"] == (up.folder / "data" / "secrets" / "internal_secret").read_text()
+    elsewhere = await Up(up.folder, 1).run("env", PLUGIN_INTERNAL_SECRET="that of another shell")
+    assert await elsewhere.exit_code() == 0
+    assert f"PLUGIN_INTERNAL_SECRET={printed['PLUGIN_INTERNAL_SECRET']}\n" in elsewhere.shown
     assert await up.stop(signal.SIGINT) == 0
 
     after = await Up(up.folder, 1).run("env")
     assert await after.exit_code() == 1
     assert "No gateway runs" in after.shown
+
+
+async def test_a_shell_with_the_settings_of_another_gateway_starts_none_by_accident(up: Up) -> None:
+    """After `eval "$(nself claw env)"` it would use that one's servers: it says so, and starts its own with --here."""
+    of_other = {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "DATABASE_URL": "postgresql://claw@127.0.0.1:1/claw",
+        "NSELF_CLAW_ENV": "/home/somebody/.claw",
+    }
+    await up.run(**of_other)
+    assert await up.exit_code() == os.EX_CONFIG
+    assert "/home/somebody/.claw" in up.shown
+    assert "nself claw up --here" in up.shown
+    assert not (up.folder / "data").exists()
+    up.shown = ""
+    await up.run("up", "--here", **of_other)
+    await up.shows("Ctrl-C stops everything")
 
 
 @pytest.mark.parametrize(
