@@ -18,7 +18,7 @@ from api.endpoints.manage.routing import change_routing, show_routing
 from api.endpoints.manage.system_prompts import change_prompt, create_prompt, list_prompts, remove_prompt
 from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
-from api.endpoints.models import list_models, retrieve_model
+from api.endpoints.models import list_models, list_offered, retrieve_model
 from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
@@ -50,6 +50,7 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
     ("GET", "/claw/v1/usage", list_usage),
     ("GET", "/claw/v1/budget", show_budget),
+    ("GET", "/claw/v1/offered-models", list_offered),
     ("GET", "/claw/v1/models/unsupported", list_unsupported),
     ("GET", "/claw/v1/system-prompts", list_prompts),
     ("POST", "/claw/v1/system-prompts", create_prompt),

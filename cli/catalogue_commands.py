@@ -30,14 +30,15 @@ def catalogue_group() -> None:
 def check_catalogue(*, file: Path | None, wide: bool, as_json: bool) -> None:
     """Name the models that are shut down soon, not known or not looked up for long.
 
-    What the makers' APIs say of that, as the gateway that runs here has heard it, goes before the catalogue. Exits with
+    What the makers' APIs say of that, as the gateway that runs here has heard it, goes before the catalogue, and what
+    they list that it does not have is named too. Exits with
     1 if `auto` or an alias rests on one of them.
     """
     try:
         catalogue = load_settings().catalogue if file is None else load_catalogue(file)
     except (SettingsError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    findings = findings_of(catalogue, datetime.now(UTC).date(), _announced())
+    findings = findings_of(catalogue, datetime.now(UTC).date(), _offered())
     if as_json:
         print_json([{"model": one.model, "what": one.text, "is_urgent": one.is_urgent} for one in findings])
     elif not findings:
@@ -48,15 +49,15 @@ def check_catalogue(*, file: Path | None, wide: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _announced() -> dict[str, date]:
-    """Return when models end, as a gateway that runs reports it; without one, nothing."""
+def _offered() -> dict[str, date | None]:
+    """Return what their makers' APIs list, with its end where that is known, as a gateway that runs reports it."""
     try:
-        listed = call("GET", "/v1/models").get("data")
+        listed = call("GET", "/claw/v1/offered-models")["offered"]
     except click.ClickException as error:
         click.echo(f"Only the catalogue was looked at: {error.message}", err=True)
         return {}
-    return {
-        str(model["id"]): date.fromisoformat(model["shutdown_date"])
-        for model in (listed if isinstance(listed, list) else ())
-        if isinstance(model, dict) and isinstance(model.get("shutdown_date"), str)
-    }
+    return {model["id"]: _day(model.get("shutdown_date")) for model in listed}
+
+
+def _day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None

@@ -1,4 +1,7 @@
-"""GET /v1/models and /v1/models/{id}: what can be served now, from the live workers' announcements."""
+"""GET /v1/models and /v1/models/{id}: what can be served now, from the live workers' announcements.
+
+/claw/v1/offered-models: what their upstreams list besides.
+"""
 
 from __future__ import annotations
 
@@ -48,6 +51,18 @@ async def retrieve_model(model: str) -> Response:
         raise error
     context.answered()
     return json_response(found)
+
+
+async def list_offered() -> Response:
+    """Serve what APIs of others list now, also what has no price and so is refused: `models catalogue check` asks."""
+    offered = {
+        model.id: {"id": model.id, "provider": backend.provider, "shutdown_date": model.shutdown or None}
+        for backend in gateway().capacity.backends()
+        if backend.tier != "local"
+        for model in backend.models
+        if is_served_by(model.id, backend.provider)
+    }
+    return json_response({"offered": [offered[name] for name in sorted(offered)]})
 
 
 def _unavailable(parts: Gateway, listed: Collection[str], bounds: KeyBounds) -> list[dict[str, Any]]:

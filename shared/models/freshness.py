@@ -11,11 +11,11 @@ from shared.models.catalogue import ModelEntry
 from shared.models.providers import family_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from shared.models.catalogue import Catalogue
 
-NOTHING: Final[dict[str, date]] = {}
+NOTHING: Final[dict[str, date | None]] = {}
 SOON: Final = timedelta(days=60)
 OLD: Final = timedelta(days=90)
 
@@ -28,21 +28,22 @@ class Finding(msgspec.Struct, frozen=True):
     is_urgent: bool = False
 
 
-def findings_of(catalogue: Catalogue, today: date, announced: Mapping[str, date] = NOTHING) -> list[Finding]:
+def findings_of(catalogue: Catalogue, today: date, offered: Mapping[str, date | None] = NOTHING) -> list[Finding]:
     """Return what is to be done, what `auto` and the aliases rest on first.
 
     Args:
         catalogue: what is known.
         today: the day.
-        announced: when models end, as their makers' APIs say it now, which goes before the catalogue.
+        offered: the models that their makers' APIs list now, and when they end where that is said there, which goes
+            before the catalogue.
     """
     # The makers' own word first: the catalogue may be months old.
     models = {
-        name: msgspec.structs.replace(entry, shutdown=announced.get(name, entry.shutdown))
+        name: msgspec.structs.replace(entry, shutdown=offered.get(name) or entry.shutdown)
         for name, entry in catalogue.models.items()
     }
     catalogue = msgspec.structs.replace(catalogue, models=models)
-    return [*_relied_on(catalogue, today), *_entries(catalogue, today)]
+    return [*_relied_on(catalogue, today), *_entries(catalogue, today), *_missing(catalogue, offered)]
 
 
 def _relied_on(catalogue: Catalogue, today: date) -> Iterator[Finding]:
@@ -70,3 +71,13 @@ def _entries(catalogue: Catalogue, today: date) -> Iterator[Finding]:
             yield Finding(name, "does not say when it was looked up")
         elif today - entry.checked > OLD:
             yield Finding(name, f"was last looked up on {entry.checked}")
+
+
+def _missing(catalogue: Catalogue, offered: Iterable[str]) -> Iterator[Finding]:
+    for name in offered:
+        family = family_of(name)
+        if family is not None and family.tier == "gemini":
+            if catalogue.entry(name) == ModelEntry():
+                yield Finding(name, "is offered by its maker, but not in the catalogue")
+        elif not catalogue.has_price(name):
+            yield Finding(name, "is offered by its maker, but has no price here, and so is refused")

@@ -46,14 +46,27 @@ def test_an_entry_that_nobody_looked_up_for_long_is_named() -> None:
 
 
 def test_what_a_makers_api_says_of_the_end_goes_before_the_catalogue() -> None:
-    """Earlier or later; of a model that the catalogue does not have there is nothing to be done."""
+    """Earlier or later, where it says that."""
     entry = ModelEntry(prompt_usd=1.0, checked=TODAY, sources=("s",), shutdown=date(2026, 12, 1))
     catalogue = Catalogue(auto=AutoModels(paid=("gpt-a",)), models={"gpt-a": entry})
     assert findings_of(catalogue, TODAY)
-    announced = {"gpt-a": date(2027, 12, 1), "gpt-other": TODAY}
-    assert findings_of(catalogue, TODAY, announced) == []
+    assert findings_of(catalogue, TODAY, {"gpt-a": date(2027, 12, 1)}) == []
+    assert findings_of(catalogue, TODAY, {"gpt-a": None}) == findings_of(catalogue, TODAY)
     (relied_on, _) = findings_of(msgspec.structs.replace(catalogue, models={"gpt-a": NEVER}), TODAY, {"gpt-a": TODAY})
     assert (relied_on.model, relied_on.is_urgent) == ("gpt-a", True)
 
 
 NEVER = ModelEntry(prompt_usd=1.0, checked=TODAY, sources=("s",))
+
+
+def test_what_makers_offer_and_the_catalogue_lacks_is_named() -> None:
+    """A paid model without a price is refused; a date or an owner at the end of a name makes no other model."""
+    catalogue = Catalogue(models={"gpt-a": NEVER, "gemini-a": ModelEntry(checked=TODAY), "ft:gpt-a": NEVER})
+    known = ["gpt-a", "gpt-a-2026-01-31", "ft:gpt-a:acme::x", "gemini-a"]
+    offered = dict.fromkeys([*known, "gpt-new", "gemini-new", "claude-new"])
+    missing = findings_of(catalogue, TODAY, offered)
+    assert [(finding.model, "no price" in finding.text, finding.is_urgent) for finding in missing] == [
+        ("gpt-new", True, False),
+        ("gemini-new", False, False),
+        ("claude-new", True, False),
+    ]
