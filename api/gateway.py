@@ -11,6 +11,7 @@ import asyncpg
 from quart import current_app
 
 from api.accounting.budget import Budget
+from api.accounting.usage_backlog import UsageBacklog
 from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
@@ -59,7 +60,8 @@ class Gateway:
         self.routing_table = RoutingTable(self.database, self.redis)
         self.router = Router(self.capacity, settings, self.routing_table)
         self.budget = Budget(settings.monthly_budget_usd, self.database, self.redis)
-        self.usage_log = UsageLogWriter(self.redis, self.api_id.hex())
+        self.usage_backlog = UsageBacklog(self.redis, settings.max_usage_records)
+        self.usage_log = UsageLogWriter(self.redis, self.api_id.hex(), lambda: self.usage_backlog.is_full)
         self.relay = RelayReceiver(
             settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )
@@ -100,6 +102,7 @@ class Gateway:
         await self.database.__aenter__()
         await self.relay.start()
         await self.capacity.start()
+        await self.usage_backlog.start()
         self.usage_log.start()
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
@@ -121,6 +124,7 @@ class Gateway:
         await self.system_prompts.stop()
         await self.budget.stop()
         await self.usage_log.stop()
+        await self.usage_backlog.stop()
         # After the usage log: it looks at what is still open, and leaves that to the recorders.
         await self.relay.stop()
         await self.database.__aexit__(None, None, None)

@@ -48,11 +48,13 @@ class UsageLogWriter:
     Args:
         redis: connections that every part shares.
         api_id: this process, in hex digits.
+        is_full: whether the log has no room: rows for requests that were never open are counted here meanwhile.
     """
 
-    def __init__(self, redis: Redis, api_id: str) -> None:
+    def __init__(self, redis: Redis, api_id: str, is_full: Callable[[], bool] = bool) -> None:
         self._redis = redis
         self._api_id = api_id
+        self.is_full = is_full
         self._steps: deque[tuple[_Step, Callable[[int], None] | None]] = deque()
         self._rows: dict[tuple[str, int, str], int] = {}
         self._counting: dict[_Row, tuple[UsageRecord, int]] = {}
@@ -84,7 +86,7 @@ class UsageLogWriter:
         )
         most = most_refusals(rpm_limit)
         # Past the bound one row stands for many: refusals cost the client nothing, and must not fill the log.
-        if row in self._counting or (most and self._rows.get((owner, minute, row.kind), 0) >= most):
+        if row in self._counting or self.is_full() or (most and self._rows.get((owner, minute, row.kind), 0) >= most):
             counted, number = self._counting.get(row, (record, 0))
             self._counting[row] = (counted, number + 1)
             self._wake.set()
@@ -151,7 +153,8 @@ class UsageLogWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            self._count_now()
+            if not self.is_full():
+                self._count_now()
             while self._steps:
                 if not await self._write():
                     await asyncio.sleep(RETRY_S)

@@ -35,7 +35,8 @@ async def ready() -> Response:
     """Answer 200 when Redis, PostgreSQL and a worker with models are there, else 503.
 
     Once all were, a missing PostgreSQL is only "degraded": cached keys go on working. So is a Redis that does what
-    every request needs, but has refused some command within the last minute.
+    every request needs, but has refused some command within the last minute, and a usage log that is not recorded, as
+    long as there is room for it.
     """
     readiness: Readiness = current_app.extensions[READINESS]
     status, lacks = await readiness.check()
@@ -88,7 +89,7 @@ class Readiness:
 
         A text may be empty, where nothing is known but that the part is missing.
         """
-        lacks = {
+        lacks: dict[str, str | None] = {
             "redis": await self._redis_lacks(),
             "postgres": await self._postgres_lacks(),
             "models": None if self._parts.capacity.models() else "",
@@ -97,12 +98,15 @@ class Readiness:
         self._was_ready = self._was_ready or not missing
         if self._parts.draining:
             return "draining", lacks
+        backlog = self._parts.usage_backlog
         if refusal := state_of(self._parts.redis).refusal:
             lacks["redis"] = lacks["redis"] or f"Redis has refused a command: {refusal}"
-            return ("degraded" if self._was_ready and missing in ([], ["postgres"]) else "not ready"), lacks
-        if not missing:
+        if backlog.fault:
+            lacks["usage"] = backlog.fault
+        if not missing and not refusal and not backlog.fault:
             return "ready", lacks
-        return ("degraded" if missing == ["postgres"] and self._was_ready else "not ready"), lacks
+        may_serve = self._was_ready and missing in ([], ["postgres"]) and not backlog.is_full
+        return ("degraded" if may_serve else "not ready"), lacks
 
     async def _redis_lacks(self) -> str | None:
         try:

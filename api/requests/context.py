@@ -18,7 +18,7 @@ from api.http.intake import INTAKE
 from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import RoutingRequest
-from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
+from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, Overloaded, RateLimited
 from shared.ids import job_id
 from shared.models.catalogue import nano_usd
 from shared.openai.prompt_size import MostPrompt, most_added
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from shared.types import AddedText, Target
 
 
+FULL_RETRY_S: Final = 5.0
 MOST_WAIT_S: Final = 86_400
 """The longest patience that a client can name: a day."""
 
@@ -99,6 +100,12 @@ class RequestContext:
         if not services.relay.connected and state_of(services.redis).refusal:
             # What was admitted all the same would wait for frames that cannot come.
             raise QueueRefused
+        if services.usage_log.is_full():
+            raise Overloaded(
+                "The usage log has no room: nobody records it. The operator's log and /ready say more.",
+                code="usage_log_full",
+                retry_after_s=FULL_RETRY_S,
+            )
         settings, parameters = services.settings, checked.parameters
         self._record.requested_model = checked.model
         self._record.stream = checked.stream

@@ -2,26 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from tests.own_servers import fleet_redis_url, upstream
 
-import pytest
-
-from tests.upstreams.numbered import NumberedUpstream
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from cli.up.embedded.valkey import EmbeddedValkey
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[NumberedUpstream]:
-    """A counting upstream with answers long enough to be struck in the middle."""
-    async with NumberedUpstream(tokens=40) as server:
-        yield server
-
-
-@pytest.fixture
-def fleet_redis_url(valkey: EmbeddedValkey) -> str:
-    """The Valkey of the test's own."""
-    return valkey.url()
+__all__ = ["fleet_redis_url", "upstream"]

@@ -1,0 +1,65 @@
+"""How much of the usage log waits in Redis for a recorder, and whether there is room for more."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from shared.process.tasks import Following
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import USAGE_STREAM
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_log = logging.getLogger(__name__)
+
+LOOK_S: Final = 2.0
+LATE_S: Final = 60.0
+"""A record that waits for longer is not being recorded: recorders take a tenth of a second."""
+
+
+class UsageBacklog(Following):
+    """Follows the stream of usage records.
+
+    Args:
+        redis: connections that every part shares.
+        most: how many records may wait; with more no request is admitted.
+
+    Attributes:
+        is_full: whether so many wait.
+        fault: what is wrong, for people; empty while records are recorded.
+    """
+
+    def __init__(self, redis: Redis, most: int) -> None:
+        super().__init__(LOOK_S, name="usage backlog")
+        self._redis = redis
+        self._most = most
+        self.is_full = False
+        self.fault = ""
+
+    async def look(self) -> None:
+        """Count what waits, and how long it has; say it once when that is too much, and once when it is over."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.xlen(USAGE_STREAM)
+        pipeline.xrange(USAGE_STREAM, count=1)
+        pipeline.time()
+        try:
+            waiting, oldest, (now_s, _) = await pipeline.execute()
+        except UNREACHABLE:
+            return
+        # The id of an entry is when it was added, by the clock of Redis.
+        age_s = now_s - int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else 0.0
+        was_fault, was_full = bool(self.fault), self.is_full
+        self.is_full = waiting >= self._most
+        self.fault = ""
+        if self.is_full or age_s > LATE_S:
+            full = f"; that is CLAW_MAX_USAGE_RECORDS ({self._most}), no request is admitted" if self.is_full else ""
+            self.fault = (
+                f"{waiting} usage records wait in Redis, the oldest for {age_s:.0f} s{full}: "
+                "no recorder runs, or it cannot write (its log says why)."
+            )
+        if self.fault and (not was_fault or self.is_full > was_full):
+            _log.error("%s", self.fault)
+        elif was_fault and not self.fault:
+            _log.info("usage is recorded again; %d records wait", waiting)
