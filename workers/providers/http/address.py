@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
+import uuid
+from functools import cache
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from shared.settings import host_name
 
+_MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id"))
+"""What tells machines apart that have one name; the second is there in containers too, until a restart."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def backend_name(url: str) -> str:
-    """Return the name of an upstream for its queue: its host, port and path, a loopback host by this machine's name.
+    """Return the name of an upstream for its queue: its host, port and path, a loopback host by this machine's.
 
     The path tells servers apart that one proxy has at one port, and the two APIs of one Ollama.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    return f"{host_name() if host in _LOOPBACK else host}:{port}{parts.path.rstrip('/')}"
+    return f"{machine_name() if host in _LOOPBACK else host}:{port}{parts.path.rstrip('/')}"
+
+
+@cache
+def machine_name() -> str:
+    """Return a name of this machine that no other has: its host name, which others may have too, and part of its id.
+
+    Not the id itself, which machine-id(5) wants to be kept to the machine.
+    """
+    found = next((text for path in _MACHINE_IDS if (text := _read(path))), str(uuid.getnode()))
+    return f"{host_name()}-{hashlib.sha256(f'nself-claw {found}'.encode()).hexdigest()[:8]}"
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
