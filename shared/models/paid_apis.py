@@ -64,6 +64,8 @@ def _paid_api(name: str, values: dict[str, str]) -> PaidApi:
     for part in ("URL", "API_KEY"):
         if part not in values:
             raise WrongPaidApi(f"CLAW_PAID_{name}_{part} is not set, but other variables of that API are")
+    if "{model}" in values["URL"] and not values.get("MODELS"):
+        raise WrongPaidApi(f"CLAW_PAID_{name}_MODELS must name the models for the {{model}} of CLAW_PAID_{name}_URL")
     return PaidApi(name.lower(), values["URL"], values["API_KEY"], tuple(_listed(values.get("MODELS", ""))))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from typing import Any
 
 import ollama
@@ -22,10 +23,13 @@ _OLLAMA_FIELDS = set(ollama._types.ChatRequest.model_fields) | {"truncate", "shi
 _OLLAMA_OPTIONS = set(ollama.Options.model_fields) | {"min_p"}
 
 
+_AT_AZURE = re.compile(r"/openai/(v1|deployments/[^/]+)/chat/completions(\?api-version=[^?]+)?")
+
+
 def violation(path: str, raw: bytes) -> str | None:
     """What is wrong with a request to a chat path; None if it is fine."""
     try:
-        if path == "/v1/chat/completions":
+        if path == "/v1/chat/completions" or _AT_AZURE.fullmatch(path):
             _check_openai(json.loads(raw))
         elif path == "/api/chat":
             _check_ollama(json.loads(raw))

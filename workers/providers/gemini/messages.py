@@ -43,11 +43,13 @@ class Known(msgspec.Struct, frozen=True):
         images: the remote images, by URL.
         signatures: thought signatures by tool-call id.
         needs_signatures: whether the model refuses a turn whose first function call has none.
+        takes_instructions: whether it takes instructions beside the turns; else they begin the user's first one.
     """
 
     images: Mapping[str, Image] = msgspec.field(default_factory=dict)
     signatures: Mapping[str, str] = msgspec.field(default_factory=dict)
     needs_signatures: bool = False
+    takes_instructions: bool = True
 
 
 def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], list[dict[str, Any]]]:
@@ -64,9 +66,11 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
         conversation.add(message, f"messages[{number}]")
     conversation.close()
     system, contents = conversation.system, conversation.contents
-    if not contents:
+    if not contents or (system and not known.takes_instructions):
         # Gemini refuses a request without contents.
-        system, contents = [], [{"role": "user", "parts": system}]
+        if not contents or contents[0]["role"] != "user":
+            contents.insert(0, {"role": "user", "parts": []})
+        contents[0]["parts"][:0], system = system, []
     if not contents[0]["parts"]:
         raise InvalidRequest("The messages are empty.", param="messages")
     if contents[0]["role"] == "model" and any("functionCall" in part for part in contents[0]["parts"]):

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
-
-import msgspec
 
 from shared.errors import CallerError, InvalidRequest, Malformed, Unavailable
 from shared.process.tasks import work_beside
 from shared.types import LocalModel
 from workers.providers.gemini.errors import Failure, from_body, to_error
 from workers.providers.gemini.messages import Known
+from workers.providers.gemini.models import Model, ModelPage, is_plain
 from workers.providers.gemini.reply import ChatReader
 from workers.providers.gemini.request import to_body
 from workers.providers.gemini.signed import call_ids, signatures_in
-from workers.providers.gemini.thinking import generation_of
+from workers.providers.gemini.thinking import needs_signatures
 from workers.providers.http.error_body import retry_after_s
 from workers.providers.http.upstream import MAX_ERROR_BODY_BYTES, Reply, Upstream
 from workers.providers.images.remote import fetch_images
@@ -40,29 +39,6 @@ if TYPE_CHECKING:
 BASE_URL: Final = "https://generativelanguage.googleapis.com"
 _PAGE_SIZE = 1000
 _MAX_PAGES = 20
-
-
-class _Model(msgspec.Struct, rename="camel"):
-    name: str
-    input_token_limit: int | None = None
-    supported_generation_methods: list[str] | None = None
-    thinking: Any = None
-
-    def to_model(self) -> LocalModel:
-        """Return the model as it is announced."""
-        return LocalModel(
-            self.name.removeprefix("models/"),
-            context_length=self.input_token_limit,
-            endpoints=("chat",),
-            cannot=("reasoning_effort",) if self.thinking is False else (),
-            can=("reasoning_effort",) if self.thinking is True else (),
-        )
-
-
-class _ModelPage(msgspec.Struct, rename="camel"):
-    bare_array: ClassVar = "models"
-    models: list[_Model] | None = None
-    next_page_token: str | None = None
 
 
 class GeminiProvider:
@@ -126,13 +102,13 @@ class GeminiProvider:
         Raises:
             UpstreamError: it cannot be asked.
         """
-        found: list[_Model] = []
+        found: list[Model] = []
         token: str | None = ""
         # Bounded: a server that always names a next page would be asked for ever.
         for _ in range(_MAX_PAGES):
             query = f"pageSize={_PAGE_SIZE}" + (f"&pageToken={quote(token, safe='')}" if token else "")
             try:
-                page = await self._upstream.fetch("GET", f"/v1beta/models?{query}", None, _ModelPage)
+                page = await self._upstream.fetch("GET", f"/v1beta/models?{query}", None, ModelPage)
             except CallerError as error:
                 # No caller is to blame: this request is the worker's own.
                 raise Unavailable(f"The model server refused to list its models: {error.message}") from None
@@ -159,7 +135,9 @@ class GeminiProvider:
         if missing:
             signatures |= await self._signatures.get_many(model, missing)
         images = await fetch_images(request.body.messages, self._fetch_image)
-        return Known(images, signatures, needs_signatures=generation_of(model) >= (3, 0))
+        return Known(
+            images, signatures, needs_signatures=needs_signatures(model), takes_instructions=not is_plain(model)
+        )
 
 
 class _GoogleUpstream(Upstream):

@@ -14,6 +14,7 @@ from shared.models.abilities import check_supported, omitted, unknown_parameter
 from shared.models.parameters import OWN_FIELDS
 from shared.openai.request import ChatBody, ChatRequest, JsonObjectFormat, JsonSchemaFormat
 from workers.providers.gemini.messages import Known, to_contents
+from workers.providers.gemini.models import PLAIN_LACKS, is_plain
 from workers.providers.gemini.thinking import to_thinking_config
 from workers.providers.gemini.tools import to_tool_config, to_tools
 
@@ -42,7 +43,7 @@ def to_body(request: ChatRequest, model: str, known: Known, cannot: Collection[s
         InvalidRequest: the request is wrong for any server.
     """
     body = request.body
-    check_supported(body, "gemini")
+    check_supported(body, "gemini", (*cannot, *(PLAIN_LACKS if is_plain(model) else ())))
     # Hints that the model does not take: as if they had not been given.
     body = msgspec.structs.replace(body, **dict.fromkeys(omitted(body, "gemini", cannot)))
     own = _own_fields(request.fields)

@@ -13,7 +13,9 @@ from shared.errors import Unsupported
 from shared.models.abilities import EFFORTS, cannot_do
 
 _NAME = re.compile(r"gemini-(\d+)(?:\.(\d+))?(?:-|$)")
-_WITHOUT = re.compile(r"gemma|learnlm|.*-(tts|embedding)|gemini-2\.5-flash-(image|native|live)")
+_WITHOUT = re.compile(r"gemma-[1-3]|learnlm|.*-(tts|embedding)|gemini-2\.5-flash-(image|native|live)")
+_SWITCHED = re.compile(r"gemma-")
+"""Models that think or do not: level HIGH or MINIMAL ("Run Gemma with the Gemini API")."""
 _LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH", "max": "HIGH"}
 _BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
 
@@ -22,6 +24,11 @@ def generation_of(model: str) -> tuple[int, int]:
     """Return the version in a model's name; a name without one (`gemini-flash-latest`) is taken for the newest."""
     found = _NAME.match(model)
     return (int(found[1]), int(found[2] or 0)) if found else (99, 0)
+
+
+def needs_signatures(model: str) -> bool:
+    """Return whether a model refuses a turn whose first function call has no thought signature."""
+    return generation_of(model) >= (3, 0) and not _SWITCHED.match(model)
 
 
 def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
@@ -40,6 +47,9 @@ def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
         if effort != "none":
             raise Unsupported("This model cannot think.", param="reasoning_effort")
         return None
+    if _SWITCHED.match(model):
+        is_off = effort in {"none", "minimal"}
+        return {"thinkingLevel": "MINIMAL"} if is_off else {"thinkingLevel": "HIGH", "includeThoughts": True}
     if effort == "none" and (generation >= (3, 0) or "pro" in model):
         raise Unsupported("This model's thinking cannot be switched off.", param="reasoning_effort")
     # Budgets before Gemini 3, levels from there on.

@@ -16,6 +16,7 @@ from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
 from workers.providers.openai.models import ModelList, Props
+from workers.providers.openai.place import Place
 from workers.providers.openai.wire import ChatReader, to_body
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class OpenAIProvider:
     The client's other fields are passed on unchanged, also those that OpenAI does not name.
 
     Args:
-        base_url: the server's URL with its version, as in `https://api.openai.com/v1`.
+        base_url: the server's URL with its version, as in `https://api.openai.com/v1`; see `Place` for Azure's.
         api_key: sent as a bearer token.
         connections: how many connections may be open at once.
         fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
@@ -90,12 +91,12 @@ class OpenAIProvider:
         catalogue: Catalogue | None = None,
         embeds_as_openai: bool = False,
     ) -> None:
-        self._upstream = Upstream(base_url, api_key=api_key, connections=connections)
+        self._place = Place(base_url)
+        self._upstream = self._place.upstream(api_key, connections)
         self._fetch_image = fetch_image
         self._catalogue = catalogue
         self.embeds_as_openai = embeds_as_openai
         self._refused_fields: frozenset[str] = frozenset()
-        self._base_url = base_url
         self._api_key = api_key
         self._beside: Upstream | None = None
 
@@ -111,12 +112,13 @@ class OpenAIProvider:
         cannot = () if entry is None else entry.lacks(request.body.reasoning_effort)
         theirs, is_openai = model.removeprefix(self.prefix), self.embeds_as_openai
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
+        path = self._path("/chat/completions", model)
         names = request.body.tool_names
         left_out = self._refused_fields
         while True:
             body = await work_beside(len(request.raw), partial(prepare, left_out=left_out))
             try:
-                async with self._attempt(body, names) as events:
+                async with self._attempt(path, body, names) as events:
                     # Only after it went through without: the refusal may have been about something else.
                     self._refused_fields = left_out
                     yield events
@@ -128,16 +130,18 @@ class OpenAIProvider:
                 left_out |= more
 
     @asynccontextmanager
-    async def _attempt(self, body: bytes, names: Collection[str]) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+    async def _attempt(
+        self, path: str, body: bytes, names: Collection[str]
+    ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         reader = ChatReader(names)
-        async with self._upstream.request("POST", "/chat/completions", body, reader) as reply:
+        async with self._upstream.request("POST", path, body, reader) as reply:
             yield reply.batches(reader)
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
         """Make vectors; see `workers.providers.base.Provider.embed`."""
         body = await work_beside(len(request.raw), partial(to_embed_body, request, model.removeprefix(self.prefix)))
         found, reply = await self._upstream.ask_in_pieces(
-            "/embeddings", body, name="data", kind=_Vector, whole=_Vectors
+            self._path("/embeddings", model), body, name="data", kind=_Vector, whole=_Vectors
         )
         # Their order is not promised.
         found.sort(key=lambda one: one.index)
@@ -157,12 +161,15 @@ class OpenAIProvider:
     async def _props(self) -> Props:
         """Ask llama.cpp what its model's chat template can say (it drops the rest), and how many slots there are."""
         if self._beside is None:  # llama.cpp's own calls are beside its /v1
-            root = self._base_url.rstrip("/").removesuffix("/v1")
+            root = self._place.base_url.removesuffix("/v1")
             self._beside = Upstream(root, api_key=self._api_key, connections=1)
         try:
             return await self._beside.fetch("GET", "/props", None, Props)
         except GatewayError:  # an older server, or one that keeps it to itself
             return Props()
+
+    def _path(self, path: str, model: str) -> str:
+        return self._place.path(path, model.removeprefix(self.prefix))
 
     async def close(self) -> None:
         await self._upstream.close()

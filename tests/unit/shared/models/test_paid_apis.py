@@ -52,6 +52,7 @@ def test_a_setting_of_the_tier_is_no_api() -> None:
         ({**GROQ, "CLAW_PAID_GROQ_API_KEY": ""}, "CLAW_PAID_GROQ_API_KEY"),
         ({**GROQ, "CLAW_PAID_GROQ_URL": "api.groq.com"}, "CLAW_PAID_GROQ_URL"),
         ({"CLAW_PAID_X_MODELS": "m"}, "CLAW_PAID_X_URL"),
+        ({**GROQ, "CLAW_PAID_GROQ_URL": "https://x/deployments/{model}?api-version=1"}, "CLAW_PAID_GROQ_MODELS"),
         *(
             ({f"CLAW_PAID_{name}_URL": "https://x", f"CLAW_PAID_{name}_API_KEY": "k"}, f"CLAW_PAID_{name}_")
             for name in ("OPENAI", "ANTHROPIC", "GEMINI", "OLLAMA", "GOOGLE", "MODELS", "LOCAL", "AUTO")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.types import LocalModel
 from workers.providers.anthropic.models import ModelInfo, facts_of
-from workers.providers.gemini.provider import _Model as GeminiModel
+from workers.providers.gemini.models import Model as GeminiModel
 from workers.providers.openai.models import ModelList, TemplateAbilities
 
 YES, NO = {"supported": True}, {"supported": False}
@@ -92,3 +92,13 @@ def test_google_says_whether_a_model_thinks(thinking: Any, cannot: tuple[str, ..
     """Older answers do not."""
     made = msgspec.convert({"name": "models/gemini-x", "thinking": thinking}, GeminiModel).to_model()
     assert (made.id, made.cannot, made.can) == ("gemini-x", cannot, can)
+
+
+@pytest.mark.parametrize(
+    ("name", "cannot"),
+    [("gemma-3-27b-it", ("tools", "response_format", "reasoning_effort")), ("gemma-4-31b-it", ())],
+)
+def test_what_google_does_not_say_of_gemma_is_known_by_its_name(name: str, cannot: tuple[str, ...]) -> None:
+    """Its third generation has neither tools nor schemas nor thoughts, whatever the list says."""
+    made = msgspec.convert({"name": f"models/{name}", "thinking": True}, GeminiModel).to_model()
+    assert (made.cannot, made.can) == (cannot, () if cannot else ("reasoning_effort",))

@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from shared import errors
+from shared.models.catalogue import Catalogue, ModelEntry
+from shared.models.paid_apis import PaidApi
 from shared.types import LocalModel
 from tests.upstreams.gemini.serving import asking_for_images
 from tests.upstreams.openai import replies as openai_replies
-from tests.upstreams.outcome import HELLO, complete, outcome_of, provider_for, serving
+from tests.upstreams.outcome import HELLO, chat, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, json_answer, sse
+from workers.providers.openai.paid_api import PaidApiProvider
 from workers.providers.openai.provider import OpenAIProvider
 
 TEXT = openai_replies.text("Hello")
@@ -246,3 +249,32 @@ async def test_a_base_url_may_end_with_a_slash() -> None:
         assert list(await slashed.models()) == list(await provider.models())
         await provider.close()
         await slashed.close()
+
+
+@pytest.mark.parametrize(
+    ("base", "path", "query", "header"),
+    [
+        ("/openai/v1", "/openai/v1/chat/completions", "", {"authorization": "Bearer the-key-of-azure"}),
+        ("/openai/v1/?api-version=preview", "/openai/v1/chat/completions", "api-version=preview",
+         {"api-key": "the-key-of-azure"}),
+        ("/openai/deployments/{model}?api-version=2024-10-21", "/openai/deployments/my%20gpt/chat/completions",
+         "api-version=2024-10-21", {"api-key": "the-key-of-azure"}),
+    ],
+)  # fmt: skip
+async def test_azure_is_reached_by_both_of_its_forms(base: str, path: str, query: str, header: dict[str, str]) -> None:
+    """Its v1 API is as OpenAI's; the older one has a deployment in its path, a version, and another header."""
+    async with ScriptedUpstream() as upstream:
+        api = PaidApi("azure", upstream.url + base, "the-key-of-azure", ("my gpt",))
+        catalogue = Catalogue(models={"azure/my gpt": ModelEntry(prompt_usd=1.0)})
+        provider = PaidApiProvider(api, connections=1, catalogue=catalogue)
+        upstream.add(sse(TEXT))
+        assert [model.id for model in await provider.models()] == ["azure/my gpt"]
+        async with provider.stream(chat(HELLO), "azure/my gpt") as batches:
+            events = [event async for batch in batches for event in batch]
+        await provider.close()
+        assert outcome_of(events).content == "Hello"
+        (request,) = upstream.requests
+        assert request.path == path + ("?" + query if query else "")
+        keys = {"authorization", "api-key"}
+        assert {name: value for name, value in request.headers.items() if name in keys} == header
+        assert request.body["model"] == "my gpt"

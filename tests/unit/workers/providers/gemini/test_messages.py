@@ -208,3 +208,24 @@ def test_signatures_that_the_client_brings_are_found() -> None:
     request = chat({"model": "m", "messages": [stray, made]})
     assert signatures_in(request) == {"a": "c2ln"}
     assert call_ids(request.body.messages) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "contents"),
+    [
+        ([USER], [{"role": "user", "parts": [{"text": "A"}, {"text": "Hi"}]}]),
+        (
+            [{"role": "assistant", "content": "Yes?"}, USER],
+            [{"role": "user", "parts": [{"text": "A"}]}, {"role": "model", "parts": [{"text": "Yes?"}]}, _USER],
+        ),
+        ([], [{"role": "user", "parts": [{"text": "A"}]}]),
+    ],
+    ids=["user", "assistant", "alone"],
+)
+def test_what_takes_no_instructions_gets_them_from_the_user(
+    messages: list[dict[str, Any]], contents: list[dict[str, Any]]
+) -> None:
+    """Gemma 3: first things first, before the user's own words."""
+    known = Known(takes_instructions=False)
+    assert _to({"role": "system", "content": "A"}, *messages, known=known) == ([], contents)
+    assert _to(USER, known=known) == ([], [_USER])

@@ -219,3 +219,19 @@ def test_remote_images_are_reported_with_their_places() -> None:
         ("https://a", "messages[1].content[1].image_url.url"),
         ("http://b", "messages[1].content[2].image_url.url"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("asks", "param"),
+    [
+        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"reasoning_effort": "low"}, "reasoning_effort"),
+    ],
+)
+def test_gemma_3_is_asked_for_nothing_that_it_lacks(asks: dict[str, Any], param: str) -> None:
+    """By name; another candidate may do it, as Gemma 4 does."""
+    with pytest.raises(Unsupported) as caught:
+        to_body(chat({**HELLO, **asks}), "gemma-3-27b-it", Known())
+    assert caught.value.param == param
+    assert to_body(chat({**HELLO, **asks}), "gemma-4-31b-it", Known())

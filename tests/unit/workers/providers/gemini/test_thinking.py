@@ -39,6 +39,9 @@ def _budget(tokens: int) -> dict[str, Any]:
         ("gemini-2.5-flash", "none", {"thinkingBudget": 0}),
         ("gemini-2.0-flash", "none", None),
         ("gemma-3-27b-it", "none", None),
+        ("gemma-4-31b-it", "none", {"thinkingLevel": "MINIMAL"}),
+        ("gemma-4-31b-it", "minimal", {"thinkingLevel": "MINIMAL"}),
+        ("gemma-4-31b-it", "low", _level("HIGH")),
     ],
 )
 def test_an_effort_becomes_what_the_model_takes(model: str, effort: str, config: dict[str, Any] | None) -> None:

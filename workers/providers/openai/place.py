@@ -1,0 +1,51 @@
+"""Where an OpenAI-compatible API stands, and how its key is sent: at Azure's older form, otherwise than at all others.
+
+Source: Azure OpenAI's reference (`POST {endpoint}/openai/deployments/{deployment-id}/chat/completions?api-version=...`,
+key in the header `api-key`), and "API version lifecycle" (its v1 API, which is as OpenAI's). A bearer token means
+Microsoft Entra in the older form, so a key must not be sent as one there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
+
+from workers.providers.http.upstream import Upstream
+
+if TYPE_CHECKING:
+    import httpx
+
+MODEL: Final = "{model}"
+"""Stands in a URL for the name of the model that is asked for, which is a deployment at Azure."""
+
+
+class Place:
+    """A base URL taken apart.
+
+    Args:
+        url: with its version; may have `{model}` as a part of its path, and a query that goes with every request.
+    """
+
+    def __init__(self, url: str) -> None:
+        url, _, self._query = url.partition("?")
+        self.base_url, by_model, rest = url.rstrip("/").partition(f"/{MODEL}")
+        self._before = by_model + rest
+
+    def upstream(self, api_key: str | None, connections: int) -> Upstream:
+        """Return the connections to it."""
+        if not self._query:
+            return Upstream(self.base_url, api_key=api_key, connections=connections)
+        return _WithQuery(self.base_url, self._query, api_key, connections)
+
+    def path(self, path: str, model: str) -> str:
+        """Return a call's path below the base URL, for a model by the API's own name."""
+        return self._before.replace(MODEL, quote(model, safe="")) + path
+
+
+class _WithQuery(Upstream):
+    def __init__(self, base_url: str, query: str, api_key: str | None, connections: int) -> None:
+        super().__init__(base_url, headers={"api-key": api_key} if api_key else None, connections=connections)
+        self._query = query
+
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+        return await super()._send(method, f"{path}?{self._query}", content)
