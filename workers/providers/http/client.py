@@ -1,30 +1,86 @@
-"""The one place where the client for upstream calls is built: httpx over aiohttp's transport.
+"""The one place where clients for upstream calls are built: httpx's requests over aiohttp's transport.
 
-httpx's own transport costs five times the CPU per request (docs/decisions/0002-dependencies.md).
+httpx's own transport costs five times the CPU per request (docs/decisions/0002-dependencies.md). Requests to model
+servers go to the transport directly: httpx's client in front of it would merge URLs, headers and cookies for each.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
 CONNECT_TIMEOUT_S = 10.0
+KEEP_ALIVE_S: Final = 15.0
+_USER_AGENT: Final = f"python-httpx/{httpx.__version__}"
+# No read timeout: callers bound their waits.
+_EXTENSIONS: Final = {"timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()}
 
 
-def upstream_client(base_url: str, *, headers: dict[str, str] | None = None, connections: int) -> httpx.AsyncClient:
-    """Return a client for one upstream. Redirects are not followed; no read timeout: callers bound their waits.
+class UpstreamClient:
+    """Sends requests to one upstream. No redirect is followed, and no cookie kept: its clients are many.
 
     Args:
-        base_url: what relative request paths are joined to.
+        base_url: what paths are appended to.
+        headers: sent with every request.
+        connections: how many may be open at once.
+
+    Raises:
+        httpx.InvalidURL: the base URL is none.
+    """
+
+    def __init__(self, base_url: str, *, headers: dict[str, str], connections: int) -> None:
+        self._base_url = base_url
+        _url(base_url)
+        self._transport = _transport(headers, connections)
+
+    async def send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+        """Send a request; return its reply, whose body is not read yet and which the caller closes.
+
+        Raises:
+            httpx.HTTPError, aiohttp.ClientError, OSError: no reply came.
+        """
+        request = httpx.Request(method, _url(self._base_url + path), content=content, extensions=_EXTENSIONS)
+        return await self._transport.handle_async_request(request)
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+
+def foreign_client(*, headers: dict[str, str], connections: int) -> httpx.AsyncClient:
+    """Return a client for any server. No redirect is followed, no cookie sent; callers bound their waits.
+
+    Args:
         headers: sent with every request.
         connections: how many may be open at once.
     """
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=15.0)
     return httpx.AsyncClient(
-        base_url=base_url,
         headers=headers,
-        transport=AiohttpTransport(limits=limits, trust_env=False),
+        transport=_transport({}, connections),
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
         follow_redirects=False,
     )
+
+
+def _transport(headers: dict[str, str], connections: int) -> AiohttpTransport:
+    tls = httpx.create_ssl_context(trust_env=False)
+
+    def session() -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
+        return aiohttp.ClientSession(
+            connector=connector,
+            headers={"user-agent": _USER_AGENT, **headers},
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    # Called with the first request: aiohttp wants a running loop.
+    return AiohttpTransport(verify=tls, trust_env=False, client=session)
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> httpx.URL:
+    return httpx.URL(text)

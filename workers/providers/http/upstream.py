@@ -15,7 +15,7 @@ import httpx
 
 from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
 from shared.process.tasks import Pauses
-from workers.providers.http.client import upstream_client
+from workers.providers.http.client import UpstreamClient
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
@@ -142,9 +142,9 @@ class Upstream:
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
         self._secrets = [secret for secret in (api_key, *(headers or {}).values()) if len(secret or "") >= SECRET_CHARS]
-        self._client = upstream_client(self._base_url, headers=self._headers, connections=connections)
+        self._client = UpstreamClient(self._base_url, headers=self._headers, connections=connections)
         self._connections = connections
-        self._fresh_client: httpx.AsyncClient | None = None
+        self._fresh_client: UpstreamClient | None = None
         self._idle_until = 0.0
 
     @asynccontextmanager
@@ -236,21 +236,18 @@ class Upstream:
             raise refusal.failure from None
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
         if self._fresh_client is not None:
-            await self._fresh_client.aclose()
+            await self._fresh_client.close()
 
     async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
-        request = self._client.build_request(method, self._base_url + path, content=content)
         try:
-            return await self._client.send(request, stream=True)
+            return await self._client.send(method, path, content)
         except NETWORK_ERRORS as error:
             if not self._was_stale(error):
                 raise network_failure(error, after_content=False) from error
-        client = self._unpooled()
-        request = client.build_request(method, self._base_url + path, content=content)
         try:
-            return await client.send(request, stream=True)
+            return await self._unpooled().send(method, path, content)
         except NETWORK_ERRORS as error:
             raise network_failure(error, after_content=False) from error
 
@@ -274,7 +271,7 @@ class Upstream:
         connecting = isinstance(error.__cause__, aiohttp.ClientConnectorError)
         return closed and not connecting and time.monotonic() < self._idle_until
 
-    def _unpooled(self) -> httpx.AsyncClient:
+    def _unpooled(self) -> UpstreamClient:
         """Return a client that asks for each connection to be closed, so that its next one is fresh.
 
         The pool of the other one may hold more connections that are stale. It is kept, since building a client
@@ -282,7 +279,7 @@ class Upstream:
         """
         if self._fresh_client is None:
             headers = {**self._headers, "connection": "close"}
-            self._fresh_client = upstream_client(self._base_url, headers=headers, connections=self._connections)
+            self._fresh_client = UpstreamClient(self._base_url, headers=headers, connections=self._connections)
         return self._fresh_client
 
 

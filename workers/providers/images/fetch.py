@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from shared.errors import InvalidRequest
-from workers.providers.http.client import upstream_client
+from workers.providers.http.client import foreign_client
 from workers.providers.images.addresses import Address, Lookups, is_foreign
 from workers.providers.images.caller import caller
 from workers.providers.images.remote import CODE, bytes_together
@@ -68,7 +68,7 @@ class ImageFetcher:
         self._resolve = resolve or self._looked_up
         # No connection serves twice: a kept one would belong to an address that another host was checked for.
         headers = {"accept": "image/*", "accept-encoding": "identity", "connection": "close"}
-        self._client = upstream_client("", headers=headers, connections=connections)
+        self._client = foreign_client(headers=headers, connections=connections)
         # No cookies: one client's image server must not know another client's visit.
         self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 

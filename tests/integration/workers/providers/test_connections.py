@@ -145,3 +145,24 @@ async def test_closing_the_provider_closes_its_connections(wire: str) -> None:
         await complete(provider)
         await provider.close()
         await upstream.until(lambda: upstream.open == 0)
+
+
+@every_wire
+async def test_no_cookie_of_an_upstream_is_kept(wire: str) -> None:
+    """The connections serve many clients, of whom none should be taken for another."""
+    async with serving(wire) as (upstream, provider):
+        answer = _text(wire)
+        upstream.add(Answer(answer.steps, headers={**answer.headers, "set-cookie": "seen=1; Path=/"}), _text(wire))
+        for _ in range(2):
+            await complete(provider)
+        assert not any("cookie" in request.headers for request in upstream.requests)
+
+
+@every_wire
+async def test_a_redirect_is_not_followed(wire: str) -> None:
+    """A credential goes to the address that it was given for, and nowhere else."""
+    async with serving(wire) as (upstream, provider):
+        upstream.add(Answer([b""], status=307, headers={"location": f"{upstream.url}/elsewhere"}), _text(wire))
+        with pytest.raises(errors.GatewayError):
+            await complete(provider)
+        assert len(upstream.requests) == 1
