@@ -42,7 +42,7 @@ def _complete(message: dict[str, Any], images: list[Any]) -> None:
             del message[name]
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict) and "function" in call:
-            call.setdefault("type", "function")
+            call["type"] = call.get("type") or "function"
     if not calls and message.get("reasoning_content"):
         message["content"] = content or ""
     if message.get("role") == "tool" and isinstance(content, list):

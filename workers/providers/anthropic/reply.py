@@ -220,7 +220,7 @@ class ChatReader(EventReader):
             start = self._chars - self._blocks[index].chars
             if annotations := to_annotations(self._cited.pop(index), start, self._chars):
                 self._emit(Delta(annotations=annotations), events)
-        call = self._calls.get(index)
+        call = self._calls.pop(index, None)
         if call is not None and not call.has_input:
             self._emit(call.to_delta(to_text(call.given)), events)
 
@@ -230,8 +230,6 @@ class ChatReader(EventReader):
         reason = finish_reason(delta.stop_reason, has_calls=bool(self._tool_calls))
         if reason is None:
             raise stream_failure(Report(code=delta.stop_reason), after_content=self.has_content)
-        if reason == "tool_calls" and not self._tool_calls:  # the tool was that whose input is the content
-            reason = "stop"
         details = delta.stop_details
         if reason == "content_filter" and details is not None and details.explanation:
             self._emit(Delta(refusal=details.explanation), events)
@@ -276,5 +274,7 @@ class ChatReader(EventReader):
         if self._reason is None:
             raise StreamBroken("The model server's answer ended without a stop reason.")
         self.done = True
+        for index in sorted({*self._calls, *self._cited}):  # whose end was lost
+            self._stop(index, events)
         events.append(Finish(self._reason, stop=self._stop_sequence, service_tier=self._service_tier))
         self._append_usage(events)

@@ -30,7 +30,7 @@ from workers.providers.images.remote import Image
 
 # Google's word for a call that another model made, or whose signature is lost (ai.google.dev, "Thought signatures").
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
-# Stands where a conversation begins with the assistant's call: Gemini takes one after a user's turn only.
+# Stands where a conversation begins with the assistant's words or call: Gemini takes them after a user's turn only.
 OPENING: Final = "(The assistant speaks first.)"
 _MINTED = "call_"
 _Part = dict[str, Any]
@@ -73,7 +73,7 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
         contents[0]["parts"][:0], system = system, []
     if not contents[0]["parts"]:
         raise InvalidRequest("The messages are empty.", param="messages")
-    if contents[0]["role"] == "model" and any("functionCall" in part for part in contents[0]["parts"]):
+    if contents[0]["role"] == "model":
         contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
     return system, contents
 

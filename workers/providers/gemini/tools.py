@@ -39,7 +39,7 @@ def _to_declaration(function: FunctionDefinition) -> dict[str, Any]:
         declaration["description"] = function.description
     if function.parameters:
         # Not `parameters`: that takes a subset of OpenAPI's schemas and refuses `additionalProperties` or `$ref`.
-        declaration["parametersJsonSchema"] = function.parameters
+        declaration["parametersJsonSchema"] = {"type": "object", **function.parameters}
     return declaration
 
 

@@ -5,6 +5,7 @@ Source of the rules of SSE: the HTML standard, section 9.2.6 (Interpreting an ev
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
@@ -15,6 +16,7 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 64 * 1024
 """How much may come before the first event that is none, as a page of HTML."""
 BOM: Final = b"\xef\xbb\xbf"
+_DATA_AGAIN: Final = re.compile(rb"(?:data:\s*)+")
 
 
 class LineSplitter:
@@ -211,8 +213,11 @@ class EventReader(LineReader):
     def _take_other(self, value: bytes, events: list[Event]) -> None:
         """Take data that is no JSON: nothing, the end mark, or what may be JSON with the lines to come."""
         text = value.strip()
-        if text and text == self.end_mark:
+        again = _DATA_AGAIN.match(text)
+        if text and text.upper() == self.end_mark:
             self.complete(events)
+        elif again is not None:  # some proxies put the field's name before events that have it already
+            self.take(b"data:" + text[again.end() :], events)
         elif text:
             self._hold(self._data, value)
 

@@ -29,8 +29,8 @@ _FIELDS: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "re
 
 
 class _Function(Struct):
-    name: str
-    arguments: dict[str, Any] | str | None = None
+    name: str = ""
+    arguments: Any = None
 
 
 class _ToolCall(Struct):

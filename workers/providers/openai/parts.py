@@ -56,3 +56,29 @@ def with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str,
         image = images.get(part["image_url"]["url"]) if part["type"] == "image_url" else None
         parts.append(part if image is None else {**part, "image_url": {**part["image_url"], "url": image.data_url}})
     return {**message, "content": parts}
+
+
+def as_system(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message under the older name of its role: chat templates do not know `developer`."""
+    return {**message, "role": "system"} if message["role"] == "developer" else message
+
+
+def drop_empty(fields: dict[str, Any]) -> None:
+    """Leave out what a request does not say: nulls, and a list of no tools with what is said of their calls.
+
+    OpenAI takes a null in most places, others in few; none takes an empty list of tools.
+    """
+    if not fields.get("tools"):
+        for name in ("tools", "tool_choice", "parallel_tool_calls"):
+            fields.pop(name, None)
+    for name in [name for name, value in fields.items() if value is None]:
+        del fields[name]
+    if "tools" in fields:
+        fields["tools"] = [_without_nulls(tool) for tool in fields["tools"]]
+
+
+def _without_nulls(tool: dict[str, Any]) -> dict[str, Any]:
+    function = tool.get("function")
+    if not isinstance(function, dict) or None not in function.values():
+        return tool
+    return {**tool, "function": {name: value for name, value in function.items() if value is not None}}

@@ -7,7 +7,7 @@ CreateChatCompletionResponse; `reasoning_content` and `reasoning` as DeepSeek, l
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -15,13 +15,13 @@ from msgspec import Raw, Struct
 from shared.errors import StreamBroken
 from shared.models.abilities import check_supported, omitted
 from shared.openai.extra_fields import REPLY_FIELDS, without_reply_fields
-from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
+from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import EventReader
-from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
-from workers.providers.openai.parts import split_parts, to_logprobs, with_data
+from workers.providers.openai.parts import as_system, drop_empty, split_parts, to_logprobs, with_data
+from workers.providers.openai.usage import to_usage
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.json_reader import json_reader, read_any, to_text
 from workers.providers.replies.tool_calls import Piece, ToolCalls
@@ -37,7 +37,7 @@ _NULL = Raw(b"null")
 
 class _Function(Struct):
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None  # an object at older llama.cpp servers
+    arguments: Any = None  # an object at older llama.cpp servers
 
 
 class _ToolCall(Struct):
@@ -75,6 +75,7 @@ class _Choice(Struct):
     index: int = 0
     delta: _Piece | None = None
     message: _Piece | None = None
+    text: str | None = None  # at servers that answer as for /completions
     finish_reason: str | None = None
     stop_reason: str | None = None
     logprobs: Raw = _NULL
@@ -87,6 +88,7 @@ class _Chunk(Struct):
     error: Any = None
 
 
+_NO_REASONS: Final = frozenset({"null", "none"})
 _read_chunk = json_reader(_Chunk, takes_anything=True)
 # OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
 _REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
@@ -108,7 +110,7 @@ def to_body(
         model: the model's name at the upstream.
         left_out: what the server refuses of what it can be asked without: `stream_options`, `REPLY_FIELDS`, and
             `SHORT_IDS` for ids that are longer.
-        is_openai: whether it is OpenAI, which takes calls with any arguments back.
+        is_openai: whether it is OpenAI, which takes calls with any arguments back, and knows the role `developer`.
         images: those that go out as data, by the URL that the client named them by.
         cannot: what the model does not take; hints among it are left out.
 
@@ -122,6 +124,7 @@ def to_body(
     for name in omitted(body, "openai", cannot):
         del fields[name]
     to_tools(body, fields)
+    drop_empty(fields)
     if images:
         fields["messages"] = [with_data(message, images) for message in fields["messages"]]
     if _REASONS.match(model) and body.max_tokens is not None:
@@ -133,6 +136,8 @@ def to_body(
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     if not left_out.isdisjoint(REPLY_FIELDS):
         fields["messages"] = without_reply_fields(fields["messages"])
+    if not is_openai:
+        fields["messages"] = [as_system(message) for message in fields["messages"]]
     fields["messages"] = with_sound_calls(fields["messages"], only_ids=is_openai, short_ids=SHORT_IDS in left_out)
     return msgspec.json.encode(fields)
 
@@ -154,7 +159,7 @@ class ChatReader(EventReader):
         self._usage: Usage | None = None
         self._service_tier = ""
         self._usage_was_alone = self._told_usage = False
-        self._finished: set[int] = set()
+        self._finished: dict[int, _Choice] = {}
         self._begun: set[int] = set()
         self._call_ids: set[str] = set()
         self._calls: dict[int, ToolCalls] = {}
@@ -172,19 +177,22 @@ class ChatReader(EventReader):
             self._take_unknown(data)
             return
         for choice in chunk.choices:
-            piece = choice.delta or choice.message
+            piece = choice.delta or choice.message or (_Piece(content=choice.text) if choice.text else None)
             if piece is not None:
                 self._take_piece(choice, piece, events)
-            # A reason that is said again ends nothing more.
-            if choice.finish_reason and choice.index not in self._finished:
-                self._finish(choice, choice.finish_reason, events)
+            # Not the end yet: some say a reason with every chunk, and some of them another one at last.
+            if choice.finish_reason and choice.finish_reason.lower() not in _NO_REASONS:
+                self._reason(choice)
+                self._finished[choice.index] = choice
         if self._usage is not None and not self._finished and not self._told_usage:
             self._told_usage = True
             events.append(self._usage)  # should the end never come
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
-        """Append the events of a completion that was not streamed."""
+        """Append the events of a completion that was not streamed: it is whole, also where it has no reason."""
         self.take_event("", body, events)
+        for index in self._begun - self._finished.keys():
+            self._finished[index] = _Choice(index, finish_reason="stop")
 
     def take_field(self, name: bytes, value: bytes) -> None:
         """Raise the failure that a field `error` reports."""
@@ -199,7 +207,7 @@ class ChatReader(EventReader):
         usage = to_usage(report)
         if usage is None:
             return
-        is_one_of_many = is_alone and self._usage_was_alone and len(self._begun | self._finished) > 1
+        is_one_of_many = is_alone and self._usage_was_alone and len(self._begun | self._finished.keys()) > 1
         before = self._usage if is_one_of_many else None
         if before is not None:
             completion_tokens = usage.completion_tokens + before.completion_tokens
@@ -239,16 +247,11 @@ class ChatReader(EventReader):
             return [known.add(call.name or "", call.id, call.arguments, call.extra_content) for call in pieces]
         return known.take(pieces) or None
 
-    def _finish(self, choice: _Choice, word: str, events: list[Event]) -> None:
-        index = choice.index
-        calls = self._calls.get(index)
-        reason = finish_reason(word, has_calls=bool(calls))
+    def _reason(self, choice: _Choice) -> FinishReason:
+        reason = finish_reason(choice.finish_reason or "", has_calls=bool(self._calls.get(choice.index)))
         if reason is None:
-            raise stream_failure(from_error({"code": word}), after_content=self.has_content)
-        if calls and (nameless := calls.rest()):
-            events.append(Delta(tool_calls=nameless, index=index))
-        events.append(Finish(reason, index, choice.stop_reason, self._service_tier))
-        self._finished.add(index)
+            raise stream_failure(from_error({"code": choice.finish_reason}), after_content=self.has_content)
+        return reason
 
     def _take_unknown(self, payload: bytes) -> None:
         """Fail for vLLM's older error events, which are the error object itself; drop all else without choices."""
@@ -260,38 +263,14 @@ class ChatReader(EventReader):
         raise stream_failure(from_error(error), after_content=self.has_content)
 
     def complete(self, events: list[Event]) -> None:
-        """Append the usage, once every choice has ended; a missing `[DONE]` alone does no harm."""
-        if not self._finished or not self._begun <= self._finished:
+        """Append the ends and the usage, once every choice has ended; a missing `[DONE]` alone does no harm."""
+        if not self._finished or not self._begun <= self._finished.keys():
             raise StreamBroken("The model server's answer ended without a finish reason.")
         self.done = True
+        for index, choice in self._finished.items():
+            calls = self._calls.get(index)
+            if calls and (held_back := calls.rest()):
+                events.append(Delta(tool_calls=held_back, index=index))
+            events.append(Finish(self._reason(choice), index, choice.stop_reason, self._service_tier))
         if self._usage is not None:
             events.append(msgspec.structs.replace(self._usage, service_tier=self._service_tier))
-
-
-def to_usage(raw: Raw) -> Usage | None:
-    """Return a usage report; None for what is none.
-
-    DeepSeek counts cached tokens under a name of its own, and xAI reasoning beside the completion.
-    """
-    report = read_report(raw)
-    prompt, completion = count_at(report, "prompt_tokens"), count_at(report, "completion_tokens")
-    total = count_at(report, "total_tokens")
-    if prompt is None and completion is None:
-        return None
-    reasoning = count_at(report, "completion_tokens_details", "reasoning_tokens") or 0
-    if completion is None:
-        completion = max(0, (total or 0) - (prompt or 0))
-    elif total == (prompt or 0) + completion + reasoning:
-        completion += reasoning
-    cached = count_at(report, "prompt_tokens_details", "cached_tokens")
-    return Usage(
-        prompt_tokens=prompt or 0,
-        completion_tokens=completion,
-        cached_tokens=cached or count_at(report, "prompt_cache_hit_tokens") or 0,
-        reasoning_tokens=reasoning,
-        cache_write_tokens=count_at(report, "prompt_tokens_details", "cache_write_tokens") or 0,
-        prompt_audio_tokens=count_at(report, "prompt_tokens_details", "audio_tokens") or 0,
-        completion_audio_tokens=count_at(report, "completion_tokens_details", "audio_tokens") or 0,
-        accepted_prediction_tokens=count_at(report, "completion_tokens_details", "accepted_prediction_tokens") or 0,
-        rejected_prediction_tokens=count_at(report, "completion_tokens_details", "rejected_prediction_tokens") or 0,
-    )

@@ -85,7 +85,7 @@ def read_any(data: bytes) -> Any:
         raise Malformed("The model server's answer cannot be read.") from None
 
 
-def to_text(arguments: dict[str, Any] | str | None) -> str:
+def to_text(arguments: Any) -> str:
     """Return a call's arguments as a JSON text: one that is a text already as it is, but for a blank one."""
     if isinstance(arguments, str):
         return arguments if arguments.strip() else "{}"

@@ -176,3 +176,19 @@ def test_the_stop_sequence_and_the_tier_are_told() -> None:
         reader = ChatReader()
         events = [*reader.feed(body), *([] if reader.done else reader.end())]
         assert Finish("stop", stop="END", service_tier="priority") in events
+
+
+def test_what_a_block_began_with_is_not_lost_with_its_end() -> None:
+    """Neither a call's input nor a text's sources."""
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+    source = {"type": "web_search_result_location", "url": "https://a.example", "title": None}
+    text = {"type": "text", "text": "Hi", "citations": [source]}
+    stream = anthropic.start()
+    for index, block in enumerate((text, call)):
+        stream += raw_event(
+            "content_block_start", {"type": "content_block_start", "index": index, "content_block": block}
+        )
+    reader = ChatReader()
+    outcome = outcome_of(reader.feed(stream + anthropic.end("tool_use")))
+    assert outcome.calls == [("f", '{"a":1}')]
+    assert [one["url_citation"]["title"] for one in outcome.annotations] == ["https://a.example"]

@@ -235,3 +235,11 @@ def test_gemma_3_is_asked_for_nothing_that_it_lacks(asks: dict[str, Any], param:
         to_body(chat({**HELLO, **asks}), "gemma-3-27b-it", Known())
     assert caught.value.param == param
     assert to_body(chat({**HELLO, **asks}), "gemma-4-31b-it", Known())
+
+
+def test_a_schema_of_parameters_names_its_type() -> None:
+    """Many clients leave it out; parameters are an object."""
+    function = {"name": "f", "parameters": {"properties": {"a": {"type": "string"}}}}
+    sent = _sent({"tools": [{"type": "function", "function": function}]})
+    (declaration,) = sent["tools"][0]["functionDeclarations"]
+    assert declaration["parametersJsonSchema"] == {"type": "object", "properties": {"a": {"type": "string"}}}

@@ -184,3 +184,11 @@ def test_what_follows_the_last_line_is_not_read() -> None:
     events, reader = _read(text("Hi") + text("more"))
     assert outcome_of(events).content == "Hi"
     assert reader.done
+
+
+def test_a_call_is_handed_out_as_the_model_made_it() -> None:
+    """Also one without a name, or with arguments that are no object: the client can tell the model."""
+    calls = [{"function": {"arguments": {"a": 1}}}, {"function": {"name": "f", "arguments": [1]}}]
+    reader = ChatReader()
+    events = reader.feed(json.dumps({"message": {"content": "", "tool_calls": calls}}).encode() + b"\n" + last())
+    assert outcome_of(events).calls == [("", '{"a":1}'), ("f", "[1]")]

@@ -288,7 +288,7 @@ def test_what_events_cannot_carry_is_refused(asks: dict[str, Any], param: str) -
     [
         ("o3", {"max_tokens": 5}, {"max_completion_tokens": 5}),
         ("gpt-5-mini", {"max_tokens": 5, "max_completion_tokens": 7}, {"max_completion_tokens": 7}),
-        ("gpt-5-mini", {"max_tokens": None}, {"max_tokens": None}),
+        ("gpt-5-mini", {"max_tokens": None}, {}),
         ("gpt-4o", {"max_tokens": 5}, {"max_tokens": 5}),
         ("olmo2", {"max_tokens": 5, "max_completion_tokens": 7}, {"max_tokens": 5, "max_completion_tokens": 7}),
         ("gpt-oss:20b", {"max_tokens": 5}, {"max_tokens": 5}),
@@ -448,3 +448,66 @@ def test_a_history_goes_back_as_it_came() -> None:
     bare = {name: value for name, value in call.items() if name != "extra_content"}
     sent = json.loads(to_body(asked, "m", left_out=frozenset({"reasoning_details"})))["messages"][1]
     assert sent == {"role": "assistant", "content": "a", "tool_calls": [bare]}
+
+
+CALLING = {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}
+ODD_ENDS: dict[str, tuple[list[Any], tuple[str, str]]] = {
+    "a reason with every chunk": (
+        [({"content": "a"}, "stop"), ({"content": "b"}, "stop"), ({}, "length")],
+        ("ab", "length"),
+    ),
+    "a reason before a call": ([({"content": "ab"}, "stop"), (CALLING, None)], ("ab", "tool_calls")),
+    "calls that never came": ([({"content": "ab"}, None), ({}, "tool_calls")], ("ab", "stop")),
+    "a reason that is none": ([({"content": "a"}, "null"), ({"content": "b"}, "none"), ({}, "stop")], ("ab", "stop")),
+    "a token for a reason": ([({"content": "ab"}, None), ({}, "<|im_end|>")], ("ab", "stop")),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ENDS)
+def test_an_end_comes_last_whenever_it_was_said(name: str) -> None:
+    """Clients read no further than it, and agents wait for calls that it promises."""
+    steps, expected = ODD_ENDS[name]
+    choices = [{"index": 0, "delta": delta, "finish_reason": word} for delta, word in steps]
+    outcome = outcome_of(_read(b"".join(event({"choices": [choice]}) for choice in choices) + DONE)[0])
+    assert (outcome.content, outcome.finish) == expected
+    assert bool(outcome.calls) == (expected[1] == "tool_calls")
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        chunk({"content": "Hi"}) + FINISH + b"data: [done]\n\n",
+        (chunk({"content": "Hi"}) + FINISH + DONE).replace(b"data:", b"data: data:"),
+        event({"choices": [{"index": 0, "text": "Hi", "finish_reason": None}]}) + FINISH + DONE,
+        json.dumps({"choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": None}]}).encode(),
+        json.dumps({"choices": [{"message": {"content": "Hi"}}]}).encode(),
+    ],
+    ids=["an end mark in small letters", "the field's name twice", "a text", "a body without a reason", "nor an index"],
+)
+def test_an_answer_in_another_form_is_one(stream: bytes) -> None:
+    """Proxies and older servers."""
+    for size in (None, 1):
+        outcome = outcome_of(_read(stream, size)[0])
+        assert (outcome.content, outcome.finish) == ("Hi", "stop")
+
+
+def test_what_a_request_does_not_say_is_not_sent() -> None:
+    """Nulls and an empty list of tools, which not every server takes."""
+    said: dict[str, Any] = {
+        "temperature": None,
+        "tools": [],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "functions": None,
+    }
+    assert json.loads(to_body(chat({**HELLO, **said}), "m")) == json.loads(to_body(chat(HELLO), "m"))
+    function = {"name": "f", "description": None, "parameters": None, "strict": None}
+    sent = json.loads(to_body(chat({**HELLO, "tools": [{"type": "function", "function": function}]}), "m"))
+    assert sent["tools"] == [{"type": "function", "function": {"name": "f"}}]
+
+
+def test_only_openai_knows_developers() -> None:
+    """Chat templates of other servers leave such a message out, or fail."""
+    asked = chat({**HELLO, "messages": [{"role": "developer", "content": "x"}, *HELLO["messages"]]})
+    roles = [json.loads(to_body(asked, "m", is_openai=own))["messages"][0]["role"] for own in (True, False)]
+    assert roles == ["developer", "system"]
