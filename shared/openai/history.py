@@ -37,8 +37,10 @@ def completed(fields: dict[str, Any]) -> dict[str, Any]:
 def _complete(message: dict[str, Any], images: list[Any]) -> None:
     """Complete one message; what is moved out of a tool's result is appended to `images`."""
     calls, content = message.get("tool_calls"), message.get("content")
-    for name in [name for name, value in message.items() if value is None or (name == "tool_calls" and value == [])]:
-        if name != "content":
+    if calls == []:
+        del message["tool_calls"]
+    if None in message.values():
+        for name in [name for name, value in message.items() if value is None and name != "content"]:
             del message[name]
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict) and "function" in call:

@@ -120,7 +120,7 @@ class OpenAIProvider:
             try:
                 async with self._attempt(path, body, names) as events:
                     # Only after it went through without: the refusal may have been about something else.
-                    self._refused_fields = left_out
+                    self._refused_fields |= left_out
                     yield events
                     return
             except RefusedError as refusal:

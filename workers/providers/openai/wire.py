@@ -136,9 +136,10 @@ def to_body(
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     if not left_out.isdisjoint(REPLY_FIELDS):
         fields["messages"] = without_reply_fields(fields["messages"])
-    if not is_openai:
+    if not is_openai and any(message["role"] == "developer" for message in fields["messages"]):
         fields["messages"] = [as_system(message) for message in fields["messages"]]
-    fields["messages"] = with_sound_calls(fields["messages"], only_ids=is_openai, short_ids=SHORT_IDS in left_out)
+    if any("tool_calls" in message for message in fields["messages"]):
+        fields["messages"] = with_sound_calls(fields["messages"], only_ids=is_openai, short_ids=SHORT_IDS in left_out)
     return msgspec.json.encode(fields)
 
 
