@@ -9,6 +9,7 @@ RFC 9110, section 10.2.3 (Retry-After).
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -36,6 +37,7 @@ _SPENT: Final = frozenset({
 })  # fmt: skip
 _UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 """OpenAI's words for it, and pydantic's (Mistral, vLLM)."""
+TEMPLATE_REFUSES: Final = "Jinja Exception:"
 _GENERIC_CODES = {"invalid_request_error", "BadRequestError", "error"}
 
 
@@ -113,6 +115,19 @@ def http_failure(status: int, report: Report, retry_after_s: float | None) -> Ga
     if report.code == "not_supported_error":  # llama.cpp's, with status 501: what it was not started or built for
         return Unsupported(message, param=report.param, code="unsupported_parameter")
     return classify(status, report.code, message, param=report.param, retry_after_s=retry_after_s)
+
+
+def template_refusal(report: Report) -> Unsupported | None:
+    """Return the error where the model's chat template refuses a conversation; None for everything else.
+
+    llama.cpp, and Ollama on it, have status 500 and `server_error` for that, as if they had failed.
+    """
+    _, found, reason = report.message.rpartition(TEMPLATE_REFUSES)
+    if not found:
+        return None
+    # Ollama puts llama.cpp's error body into its own text.
+    reason = re.split(r'["\\]', reason)[0].strip()
+    return Unsupported(f"The model's chat template does not take this conversation: {reason}", param="messages")
 
 
 def stream_failure(report: Report, *, after_content: bool) -> GatewayError:

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable, Unsupported
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
-from workers.providers.http.error_body import Report, from_error, stream_failure
+from workers.providers.http.error_body import Report, from_error, stream_failure, template_refusal
 from workers.providers.http.lines import LineReader
 from workers.providers.http.usage_report import raw_count
 from workers.providers.replies.finish import finish_reason
@@ -167,6 +167,8 @@ def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
     """Return the error for a failure status: as classified, but for prompts too long and what a model cannot do."""
     if isinstance(failure, InvalidRequest | Unavailable) and is_context_error(report):
         return ContextTooLong(report.message)
+    if (refused := template_refusal(report)) is not None:
+        return refused
     if isinstance(failure, InvalidRequest) and (found := _UNSUPPORTED.search(report.message)):
         return Unsupported(report.message, param=_FIELDS.get(found[0].rpartition(" ")[2]))
     return failure

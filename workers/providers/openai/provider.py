@@ -12,11 +12,14 @@ from shared.errors import GatewayError
 from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
+from workers.providers.http.error_body import template_refusal
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
+from workers.providers.openai.errors import from_refusal
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.place import Place
+from workers.providers.openai.turns import ALTERNATING
 from workers.providers.openai.wire import ChatReader, to_body
 
 if TYPE_CHECKING:
@@ -44,6 +47,8 @@ class _Vectors(msgspec.Struct):
 
 def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str]:
     """Return what a refusal is about of what a request can go without, `REPLY_FIELDS` being all or none."""
+    if template_refusal(refusal.report) is not None:
+        return frozenset({ALTERNATING})
     if refusal.status not in {400, 422}:
         return frozenset()
     found = {"stream_options"} if refusal.report.is_about("stream_options") else set()
@@ -104,8 +109,8 @@ class OpenAIProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...) or the
-        ids of earlier calls is asked once more without, and never again with them.
+        A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
+        of earlier calls or turns that do not alternate is asked once more without, and never again with them.
         """
         images = await fetch_images(request.body.messages, self._fetch_image)
         entry = None if self._catalogue is None else self._catalogue.entry(model)
@@ -126,7 +131,7 @@ class OpenAIProvider:
             except RefusedError as refusal:
                 more = refused_fields(refusal, request) - left_out
                 if not more:
-                    raise refusal.failure from None
+                    raise from_refusal(refusal.failure, refusal.report) from None
                 left_out |= more
 
     @asynccontextmanager

@@ -21,6 +21,7 @@ from workers.providers.http.lines import EventReader
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
 from workers.providers.openai.parts import as_system, drop_empty, split_parts, to_logprobs, with_data
+from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.json_reader import json_reader, read_any, to_text
@@ -108,8 +109,8 @@ def to_body(
     Args:
         request: the client's request.
         model: the model's name at the upstream.
-        left_out: what the server refuses of what it can be asked without: `stream_options`, `REPLY_FIELDS`, and
-            `SHORT_IDS` for ids that are longer.
+        left_out: what the server refuses of what it can be asked without: `stream_options`, `REPLY_FIELDS`, longer
+            ids than `SHORT_IDS`, and turns that are not `ALTERNATING`.
         is_openai: whether it is OpenAI, which takes calls with any arguments back, and knows the role `developer`.
         images: those that go out as data, by the URL that the client named them by.
         cannot: what the model does not take; hints among it are left out.
@@ -136,6 +137,8 @@ def to_body(
         fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
     if not left_out.isdisjoint(REPLY_FIELDS):
         fields["messages"] = without_reply_fields(fields["messages"])
+    if ALTERNATING in left_out:
+        fields["messages"] = with_alternating_roles(fields["messages"])
     if not is_openai and any(message["role"] == "developer" for message in fields["messages"]):
         fields["messages"] = [as_system(message) for message in fields["messages"]]
     if any("tool_calls" in message for message in fields["messages"]):

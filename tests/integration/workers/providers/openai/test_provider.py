@@ -278,3 +278,101 @@ async def test_azure_is_reached_by_both_of_its_forms(base: str, path: str, query
         keys = {"authorization", "api-key"}
         assert {name: value for name, value in request.headers.items() if name in keys} == header
         assert request.body["model"] == "my gpt"
+
+
+REASON = "Conversation roles must alternate user/assistant/user/assistant/..."
+JINJA = {
+    "error": {
+        "code": 500,
+        "message": f"\n---\nWhile executing ...\nError: Jinja Exception: {REASON}",
+        "type": "server_error",
+    }
+}
+IN_A_ROW: list[dict[str, Any]] = [
+    {"role": "assistant", "content": "Welcome."},
+    {"role": "developer", "content": "Be brief."},
+    {"role": "user", "content": "Hello"},
+    {"role": "user", "content": [{"type": "text", "text": "Are you there?"}]},
+    {"role": "system", "content": "Be kind."},
+]
+
+
+async def test_a_template_that_wants_turns_gets_turns() -> None:
+    """llama.cpp says so with status 500, and is asked once more; from then on at once."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer(JINJA, 500), sse(TEXT), sse(TEXT))
+        for _ in range(2):
+            await complete(provider, {**HELLO, "messages": IN_A_ROW})
+        assert [len(request.body["messages"]) for request in upstream.requests] == [5, 4, 4]
+        assert upstream.requests[-1].body["messages"] == [
+            {"role": "system", "content": "Be brief.\n\nBe kind."},
+            {"role": "user", "content": "(The assistant speaks first.)"},
+            {"role": "assistant", "content": "Welcome."},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "Hello"}, {"type": "text", "text": "Are you there?"}],
+            },
+        ]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind", "param"),
+    [
+        (500, JINJA["error"], errors.Unsupported, "messages"),
+        (
+            429,
+            {
+                "message": "Request too large for gpt-4o in organization org-1 on tokens per min (TPM): Limit 30000",
+                "type": "tokens",
+                "code": "rate_limit_exceeded",
+            },
+            errors.ContextTooLong,
+            "messages",
+        ),
+        (
+            413,
+            {
+                "message": "Request too large for model `x` in organization `org-1`",
+                "type": "tokens",
+                "code": "rate_limit_exceeded",
+            },
+            errors.ContextTooLong,
+            "messages",
+        ),
+        (
+            404,
+            {"message": "No endpoints found that support tool use. To learn more ...", "code": 404},
+            errors.Unsupported,
+            "tools",
+        ),
+        (
+            404,
+            {"message": "No endpoints found that support the provided 'tool_choice' value.", "code": 404},
+            errors.Unsupported,
+            "tool_choice",
+        ),
+        (404, {"message": "No endpoints found for vendor/model.", "code": 404}, errors.ModelMissing, "model"),
+        (
+            429,
+            {
+                "message": "Rate limit reached for gpt-4 in organization org-1",
+                "type": "tokens",
+                "code": "rate_limit_exceeded",
+            },
+            errors.Throttled,
+            None,
+        ),
+        (500, {"message": "The server had an error", "type": "server_error"}, errors.Unavailable, None),
+    ],
+)
+async def test_words_tell_whom_to_blame(status: int, error: dict[str, Any], kind: type[Exception], param: str) -> None:
+    """A request that no waiting helps closes nothing to others; none names the operator's account."""
+    async with serving("openai") as (upstream, provider):
+        upstream.fallback = json_answer({"error": error}, status)
+        with pytest.raises(kind) as caught:
+            await complete(provider)
+    assert isinstance(caught.value, errors.GatewayError)
+    assert (type(caught.value), caught.value.param) == (kind, param)
+    assert "org-1" not in caught.value.message
+    if error is JINJA["error"]:
+        assert REASON in caught.value.message

@@ -192,3 +192,20 @@ def test_a_call_is_handed_out_as_the_model_made_it() -> None:
     reader = ChatReader()
     events = reader.feed(json.dumps({"message": {"content": "", "tool_calls": calls}}).encode() + b"\n" + last())
     assert outcome_of(events).calls == [("", '{"a":1}'), ("f", "[1]")]
+
+
+def test_a_template_that_refuses_a_conversation_is_no_failure_of_the_server() -> None:
+    """Ollama tells llama.cpp's error in its own; another model may take the conversation."""
+    inner = json.dumps(
+        {
+            "error": {
+                "code": 500,
+                "message": "...\nError: Jinja Exception: Roles must alternate.",
+                "type": "server_error",
+            }
+        }
+    )
+    report = Report(f"chat template prompt error: {inner}")
+    failure = from_refusal(http_failure(500, report, None), report)
+    assert (type(failure), failure.param) == (errors.Unsupported, "messages")
+    assert failure.message.endswith(": Roles must alternate.")
