@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +27,7 @@ from shared.errors import (
 )
 from shared.ids import completion_id, job_id
 from shared.models.refused_parameters import adapted
+from shared.process.tasks import work_beside
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Started, Usage
 from shared.usage import Closes, Closing
@@ -200,7 +202,8 @@ class Attempt:
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
                     refused = self._unsupported.refused(self.job.model)
-                    request = adapted(self._request, lease.provider.name, refused)
+                    adapt = partial(adapted, self._request, lease.provider.name, refused)
+                    request = await work_beside(len(self.job.body), adapt) if refused else self._request
                     async with answer(lease.provider, request, self.job.model, self._cannot()) as batches:
                         async for batch in batches:
                             may_wait = self._take(batch)
