@@ -120,4 +120,24 @@ EXCEPTION WHEN check_violation OR lock_not_available THEN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (7) ON CONFLICT DO NOTHING;
+-- What was changed by the management API, and each request in admin mode. Rows are only ever added.
+CREATE TABLE IF NOT EXISTS np_claw_audit_log (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    operation   text NOT NULL,
+    actor       text NOT NULL,
+    details     jsonb NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE OR REPLACE FUNCTION np_claw_refuse_change() RETURNS trigger
+LANGUAGE plpgsql AS $body$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
+END
+$body$;
+
+DROP TRIGGER IF EXISTS np_claw_audit_log_append_only ON np_claw_audit_log;
+CREATE TRIGGER np_claw_audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON np_claw_audit_log
+FOR EACH STATEMENT EXECUTE FUNCTION np_claw_refuse_change();
+
+INSERT INTO np_claw_schema_version (version) VALUES (8) ON CONFLICT DO NOTHING;

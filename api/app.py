@@ -9,6 +9,16 @@ from quart import Quart, Response, g, request
 from api.endpoints.chat import create_chat_completion
 from api.endpoints.embeddings import create_embedding
 from api.endpoints.health import READINESS, Readiness, health, ready
+from api.endpoints.manage.admin import (
+    list_audit,
+    query_database,
+    refresh_snapshot,
+    restart_service,
+    set_mode,
+    show_context,
+    show_metrics,
+    show_status,
+)
 from api.endpoints.manage.budget import show_budget
 from api.endpoints.manage.gemini_accounts import add_account, change_account, list_accounts, remove_account
 from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
@@ -56,6 +66,14 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/v1/system-prompts", create_prompt),
     ("PUT", "/claw/v1/system-prompts/<prompt_id>", change_prompt),
     ("DELETE", "/claw/v1/system-prompts/<prompt_id>", remove_prompt),
+    ("GET", "/claw/admin/audit-log", list_audit),
+    ("GET", "/claw/admin/status", show_status),
+    ("GET", "/claw/admin/metrics", show_metrics),
+    ("GET", "/claw/admin/context", show_context),
+    ("POST", "/claw/admin/refresh", refresh_snapshot),
+    ("POST", "/claw/admin/mode", set_mode),
+    ("POST", "/claw/admin/db-query", query_database),
+    ("POST", "/claw/admin/services/<name>/restart", restart_service),
     ("GET", "/ai/gemini/accounts", list_accounts),
     ("POST", "/ai/gemini/accounts", add_account),
     ("PATCH", "/ai/gemini/accounts/<name>", change_account),

@@ -16,12 +16,15 @@ from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.prompt.additions import Additions
+from api.prompt.admin_context import AdminContext
+from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
 from api.relay.receiver import RelayReceiver
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
 from api.routing.rules import RoutingTable
+from shared.postgres.audit import AuditLog
 from shared.postgres.database import Database, DatabaseUnavailable, SchemaError
 from shared.postgres.keys import KeyStore
 from shared.process.tasks import end_all, spawn_critical
@@ -66,7 +69,16 @@ class Gateway:
             settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )
         self.system_prompts = SystemPrompts(self.database)
-        self.additions = Additions(self.system_prompts)
+        survey = Survey(
+            settings,
+            database=self.database,
+            redis=self.redis,
+            capacity=self.capacity,
+            routing_table=self.routing_table,
+            budget=self.budget,
+        )
+        self.admin_context = AdminContext(survey, self.redis)
+        self.additions = Additions(self.system_prompts, self.admin_context, AuditLog(self.database))
         self.requests = RequestServices(
             settings,
             self.redis,

@@ -9,8 +9,8 @@ import click
 
 from cli.api_client import call
 from cli.cells import seconds, usd, yes_no
+from cli.operator.prompts import prompt_id
 from cli.options import NONE, Meaningless, as_json, dollars, moment, on_or_off, visible_name, wide
-from cli.prompt_commands import prompt_id
 from cli.tables import print_json, print_table
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import TIERS

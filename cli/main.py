@@ -10,7 +10,8 @@ from cli.api_commands import api_group
 from cli.catalogue_commands import catalogue_group
 from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
-from cli.prompt_commands import prompts_group
+from cli.operator.admin import admin_group
+from cli.operator.prompts import prompts_group
 from cli.routing_commands import routing_group
 from cli.status_command import status
 from cli.up.command import env, up
@@ -32,6 +33,7 @@ def claw() -> None:
 claw.add_command(up)
 claw.add_command(env)
 claw.add_command(status)
+claw.add_command(admin_group)
 claw.add_command(api_group)
 claw.add_command(gemini_group)
 models_group.add_command(catalogue_group)

@@ -1,7 +1,7 @@
 """What is put before the messages of one request: by its headers, and by the operator's own system prompts.
 
 In this order: the expert's prompt where `x-nself-app` asks for it, else the key's own system prompt, else the default
-one; then the client's own instructions.
+one; then the snapshot of the installation where `x-nself-admin` asks for it; then the client's own instructions.
 """
 
 from __future__ import annotations
@@ -9,14 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.prompt.expert import expert
-from api.prompt.headers import read_headers
+from api.prompt.headers import ADMIN_HEADER, read_headers
+from shared.errors import ModelNotAllowed, Overloaded
+from shared.postgres.audit import INTERNAL_ACTOR
+from shared.postgres.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.admission.auth import Principal
+    from api.prompt.admin_context import AdminContext
     from api.prompt.system_prompts import SystemPrompts
+    from shared.postgres.audit import AuditLog
     from shared.types import AddedText
+    from shared.usage import UsageRecord
+
+ADMIN_OPERATION = "admin_chat"
 
 
 class Additions:
@@ -24,21 +32,48 @@ class Additions:
 
     Args:
         system_prompts: the operator's own.
+        admin_context: the snapshot of the installation.
+        audit: has an entry for each request that is told the snapshot.
     """
 
-    def __init__(self, system_prompts: SystemPrompts) -> None:
+    def __init__(self, system_prompts: SystemPrompts, admin_context: AdminContext, audit: AuditLog) -> None:
         self._system_prompts = system_prompts
+        self._admin_context = admin_context
+        self._audit = audit
 
-    async def of(self, headers: Iterable[tuple[bytes, bytes]], principal: Principal) -> tuple[AddedText, ...]:
+    async def of(
+        self, headers: Iterable[tuple[bytes, bytes]], principal: Principal, record: UsageRecord
+    ) -> tuple[AddedText, ...]:
         """Return what is put before the messages of a request, in its order.
 
         Args:
             headers: the request's.
             principal: who asks.
+            record: names the request and its model, for the audit log.
 
         Raises:
             InvalidRequest: a header has a value that it cannot have; `param` names it.
+            ModelNotAllowed: admin mode is asked for with a key that is no admin's.
+            Overloaded: it is, and the audit log cannot be written.
         """
         asked = read_headers(headers)
         first = expert() if asked.app else await self._system_prompts.of_key(principal.system_prompt_id)
-        return () if first is None else (first,)
+        added = () if first is None else (first,)
+        return (*added, await self._snapshot(principal, record)) if asked.admin else added
+
+    async def _snapshot(self, principal: Principal, record: UsageRecord) -> AddedText:
+        if not principal.admin_allowed:
+            raise ModelNotAllowed(
+                f"Only a key with admin_allowed may set {ADMIN_HEADER}.", param=ADMIN_HEADER, code="admin_not_allowed"
+            )
+        details = {"request_id": record.request_id, "model": record.requested_model}
+        try:
+            # First: nobody is told the state of the installation without an entry that says so.
+            await self._audit.add(ADMIN_OPERATION, principal.key_id or INTERNAL_ACTOR, details)
+        except DatabaseUnavailable:
+            raise Overloaded(
+                "The audit log, which admin mode needs, cannot be written: the database does not answer.",
+                code="database_unavailable",
+                retry_after_s=2,
+            ) from None
+        return await self._admin_context.added()

@@ -179,7 +179,7 @@ class RequestContext:
         return most._replace(thoughts=await earlier_thoughts(services.redis, checked.call_ids))
 
     async def _added(self, services: RequestServices) -> tuple[AddedText, ...]:
-        return await services.additions.of(request.scope["headers"], self._principal)
+        return await services.additions.of(request.scope["headers"], self._principal, self._record)
 
     def _release_body(self) -> None:
         """Make room for the bodies of others: nothing more is done with this one."""

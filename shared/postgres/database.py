@@ -37,6 +37,7 @@ TABLES: Final = (
     "np_claw_routing",
     "np_claw_gemini_accounts",
     "np_claw_system_prompts",
+    "np_claw_audit_log",
 )
 """Those that every api process reads."""
 

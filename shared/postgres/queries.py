@@ -92,6 +92,47 @@ RETURNING id, name, content, is_default, created_at, updated_at
 KEEP_ONE_DEFAULT: Final = "UPDATE np_claw_system_prompts SET is_default = false WHERE is_default AND id <> $1"
 REMOVE_SYSTEM_PROMPT: Final = "DELETE FROM np_claw_system_prompts WHERE id = $1 RETURNING id"
 
+# --- audit log ---
+# What an INSERT needs, without one.
+CHECK_AUDIT: Final = "SELECT 1 FROM np_claw_audit_log WHERE false"
+ADD_AUDIT: Final = "INSERT INTO np_claw_audit_log (operation, actor, details) VALUES ($1, $2, $3::jsonb)"
+LIST_AUDIT: Final = """
+SELECT id, operation, actor, created_at, details::text AS details FROM np_claw_audit_log
+WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
+"""
+
+# --- the installation ---
+POSTGRES_VERSION: Final = """
+SELECT current_setting('server_version') AS server, max(version) AS schema FROM np_claw_schema_version
+"""
+FAILED_LAST_HOUR: Final = """
+SELECT status, error_code AS code, tier, model, sum(count)::bigint AS count FROM np_claw_api_usage
+WHERE admitted_at > now() - interval '1 hour' AND day >= (now() - interval '1 hour')::date - 1 AND status >= 400
+GROUP BY status, error_code, tier, model ORDER BY sum(count) DESC, status, error_code, tier, model LIMIT $1
+"""
+# The gateway's own, each day's partition of the usage log counted with the table that it is of.
+OWN_TABLES: Final = """
+SELECT
+    class.relname AS name,
+    (
+        SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod), ', ' ORDER BY attnum)
+        FROM pg_attribute WHERE attrelid = class.oid AND attnum > 0 AND NOT attisdropped
+    ) AS columns,
+    (
+        CASE class.relkind
+            WHEN 'p' THEN (
+                SELECT coalesce(sum(greatest(part.reltuples, 0)), 0)
+                FROM pg_inherits JOIN pg_class AS part ON part.oid = inhrelid WHERE inhparent = class.oid
+            )
+            ELSE greatest(class.reltuples, 0)
+        END
+    )::bigint AS rows_about
+FROM pg_class AS class
+WHERE class.relnamespace = current_schema()::regnamespace AND class.relkind IN ('r', 'p')
+    AND NOT class.relispartition AND class.relname LIKE 'np\\_claw\\_%'
+ORDER BY class.relname LIMIT $1
+"""
+
 # --- routing ---
 # One change at a time, so that two together cannot leave `auto` without a tier. Readers do not wait.
 LOCK_ROUTING: Final = "LOCK TABLE np_claw_routing IN SHARE ROW EXCLUSIVE MODE"

@@ -29,6 +29,8 @@ WORKERS: Final = "claw:workers"
 NEWS_CHANNEL: Final = "claw:news"
 PROBE_KEYS: Final = ("claw:probe:zset", "claw:probe:string", "claw:probe:hash", "claw:probe:set")
 """There for the length of one script: does the server let us do what we need?"""
+SNAPSHOT: Final = "claw:admin:snapshot"
+"""The state of the installation that admin mode tells a model: JSON, without secrets."""
 GEMINI_ACCOUNTS: Final = "claw:gemini:accounts"
 """What Gemini's workers publish of the accounts that they have: a hash by id."""
 GEMINI_SEAL: Final = "claw:gemini:seal"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
-from quart import Blueprint, request
+from quart import Blueprint, g, request
 
 from api.admission.auth import is_internal
+from api.endpoints.manage.audited import audited
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import plain_error
@@ -28,12 +29,14 @@ _Body = TypeVar("_Body")
 def guarded_blueprint(urls: Iterable[tuple[str, str, Callable[..., Awaitable[Response]]]]) -> Blueprint:
     """Return a blueprint that lets only the internal token in and answers every failure in the API's own form.
 
+    Whatever is no GET leaves an entry in the audit log.
+
     Args:
         urls: method, URL and handler of each endpoint.
     """
     blueprint = Blueprint("management", __name__)
     for method, url, handler in urls:
-        blueprint.add_url_rule(url, view_func=handler, methods=[method])
+        blueprint.add_url_rule(url, view_func=handler if method == "GET" else audited(handler), methods=[method])
 
     @blueprint.before_request
     async def require_internal_token() -> None:
@@ -55,7 +58,10 @@ async def body_as(kind: type[_Body]) -> _Body:
         InvalidRequest: a field is unknown, missing or wrong; the text names it.
     """
     try:
-        return msgspec.json.decode(await read_body(request) or b"{}", type=kind)
+        raw = await read_body(request) or b"{}"
+        found = msgspec.json.decode(raw, type=kind)
+        g.asked = msgspec.json.decode(raw)  # for the audit log
+        return found
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

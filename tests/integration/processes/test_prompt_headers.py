@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api.prompt.expert import expert
-from tests.fleet import Fleet, chat
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat
 from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.numbered import NumberedUpstream
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
+TOKEN: Final = {"x-internal-token": INTERNAL_SECRET}
 APP: Final = {"x-nself-app": "true"}
 OWN: Final = "Answer in verse."
 CONVERSATIONS: Final[dict[str, list[dict[str, Any]]]] = {
@@ -110,6 +111,37 @@ async def test_the_expert_prompt_is_what_a_model_is_given_first(recorder: Record
         given = await recorder.given(messages, APP, stream=stream)
         assert given == expected(recorder.wire, "\n\n".join([expert().text, *own]))
     assert await recorder.given(messages, {"x-nself-app": "false"}) == await recorder.given(messages, {})
+
+
+ADMIN: Final = {"x-nself-admin": "true"}
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+async def test_the_snapshot_is_what_a_model_is_given(
+    recorder: Recorder, fleet: Fleet, api: Process, conversation: str
+) -> None:
+    """Byte for byte, after the expert's prompt where both are asked for, streamed and not; a plain key gets 403."""
+    messages = CONVERSATIONS[conversation]
+    own = [OWN] if messages[0]["role"] == "system" else []
+    refused = await recorder.client.post(
+        "/v1/chat/completions", json={"model": recorder.model, "messages": messages}, headers=ADMIN
+    )
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"], error["param"]) == (403, "admin_not_allowed", "x-nself-admin")
+    admin = ADMIN | {"authorization": f"Bearer {await fleet.key(admin_allowed=True)}"}
+    context = await context_of(api)
+    for stream in (False, True):
+        given = await recorder.given(messages, admin, stream=stream)
+        assert given == expected(recorder.wire, "\n\n".join([context, *own]))
+        given = await recorder.given(messages, admin | APP, stream=stream)
+        assert given == expected(recorder.wire, "\n\n".join([expert().text, context, *own]))
+    assert await recorder.given(messages, {"x-nself-admin": "false"}) == await recorder.given(messages, {})
+
+
+async def context_of(api: Process) -> str:
+    """What admin mode tells a model now."""
+    async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=PATIENCE_S) as asking:
+        return str((await asking.get("/claw/admin/context")).json()["context"])
 
 
 async def test_what_is_added_is_counted_as_the_gateways(

@@ -16,7 +16,10 @@ from api.app import MANAGEMENT_URLS
 from api.endpoints.manage.guard import guarded_blueprint
 from api.gateway import EXTENSION
 from api.hypercorn_server import ServerConfig
+from api.prompt.admin_context import AdminContext
+from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
+from api.routing.live_backends import Capacity
 from api.routing.rules import RoutingTable
 from shared.postgres.keys import KeyStore, hash_secret
 
@@ -41,6 +44,15 @@ class State:
         self.routing_table = RoutingTable(database, redis)
         self.system_prompts = SystemPrompts(database)
         self.budget = Budget(settings.monthly_budget_usd, database, redis)
+        survey = Survey(
+            settings,
+            database=database,
+            redis=redis,
+            capacity=Capacity(redis),
+            routing_table=self.routing_table,
+            budget=self.budget,
+        )
+        self.admin_context = AdminContext(survey, redis)
 
 
 def management_app(settings: Settings, database: Database, redis: Redis) -> Quart:

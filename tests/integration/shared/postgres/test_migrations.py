@@ -79,8 +79,10 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
         fresh = await database.fetch(columns)
         await database.execute("""
             DROP TABLE np_claw_gemini_accounts, np_claw_routing;
-            ALTER TABLE np_claw_api_keys DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id;
-            DROP TABLE np_claw_system_prompts;
+            ALTER TABLE np_claw_api_keys
+                DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id, DROP COLUMN allowed_models,
+                DROP COLUMN allowed_tiers, DROP COLUMN expires_at;
+            DROP TABLE np_claw_system_prompts, np_claw_audit_log;
             ALTER TABLE np_claw_api_usage DROP COLUMN count, DROP COLUMN added_tokens, DROP COLUMN error_reason;
             UPDATE np_claw_schema_version SET version = 1;
         """)

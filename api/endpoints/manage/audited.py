@@ -1,0 +1,108 @@
+"""Every change by the management API stands in the audit log, whichever endpoint makes it."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from quart import g, request
+
+from api.gateway import gateway
+from api.http.errors import plain_error
+from shared.errors import Overloaded
+from shared.postgres.audit import INTERNAL_ACTOR, AuditLog
+from shared.postgres.database import DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from quart import Response
+
+    Handler = Callable[..., Awaitable[Response]]
+
+_log = logging.getLogger(__name__)
+
+_KEPT: Final = frozenset({
+    "id", "name", "account_email", "project", "model", "host", "task_class", "source_tier", "system_prompt_id", "auto",
+})  # fmt: skip
+"""Fields whose texts are kept. Of others only numbers, yes and no are: a text may be a secret, or a prompt."""
+_MOST_CHARS: Final = 200
+_tasks: set[asyncio.Task[Response]] = set()
+
+
+def audited(handler: Handler) -> Handler:
+    """Return a handler of a change that leaves an entry in the audit log, with its own name as the operation.
+
+    Nothing is changed while no entry could be added. What the caller got wrong (4xx) has changed nothing, and leaves
+    none.
+    """
+
+    @functools.wraps(handler)
+    async def run(**arguments: Any) -> Response:
+        await AuditLog(gateway().database).check()
+        # A client that leaves must not come between a change and its entry.
+        task = asyncio.get_running_loop().create_task(_change(handler, arguments))
+        _tasks.add(task)
+        task.add_done_callback(_tasks.discard)
+        return await asyncio.shield(task)
+
+    return run
+
+
+async def _change(handler: Handler, arguments: dict[str, Any]) -> Response:
+    try:
+        response = await handler(**arguments)
+    except Exception as error:  # noqa: BLE001 -- also a change that failed half way has an entry
+        response = plain_error(error)
+    if 400 <= response.status_code < 500:
+        return response
+    details = {
+        "request_id": g.get("request_id", ""),
+        "status": response.status_code,
+        **{name: _bounded(value) for name, value in arguments.items()},
+        "asked": _kept(g.get("asked")),
+        "made": _made(await response.get_data()),
+    }
+    operation = handler.__name__
+    try:
+        await AuditLog(gateway().database).add(operation, INTERNAL_ACTOR, details)
+    except DatabaseUnavailable:
+        _log.exception("the audit log lacks a change that was made: %s %s", operation, details)
+        return plain_error(
+            Overloaded(
+                f"{request.method} {request.path} was carried out, but the audit log could not be written.",
+                code="database_unavailable",
+                retry_after_s=2,
+            )
+        )
+    return response
+
+
+def _kept(asked: Any) -> Any:
+    """Return what is kept of a request's body."""
+    if isinstance(asked, list):
+        return [_kept(each) for each in asked]
+    if not isinstance(asked, dict):
+        return None
+    return {
+        name: _bounded(value) if not isinstance(value, str) or name in _KEPT else "(not kept)"
+        for name, value in asked.items()
+        if not isinstance(value, dict | list)
+    }
+
+
+def _made(body: str | bytes) -> str | None:
+    """Return the id in a response, by which what was made is found."""
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return None
+    made = found.get("id") if isinstance(found, dict) else None
+    return made if isinstance(made, str) else None
+
+
+def _bounded(value: Any) -> Any:
+    return value[:_MOST_CHARS] if isinstance(value, str) else value

@@ -1,0 +1,75 @@
+"""`nself claw admin` against a running management API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cli.main import main
+from shared.settings import Settings
+from tests.integration.api.manage.gateway_stub import management_app, served
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from redis.asyncio import Redis
+
+    from shared.postgres.database import Database
+
+
+@pytest.fixture(autouse=True)
+async def url(database: Database, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+    """The gateway's address, where the command looks for it."""
+    async with served(management_app(Settings(data_dir=tmp_path, internal_secret="geheim"), database, redis)) as url:
+        monkeypatch.setenv("NSELF_CLAW_URL", url)
+        monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", "geheim")
+        monkeypatch.setenv("CLAW_DATA_DIR", str(tmp_path))
+        yield url
+
+
+async def claw(*arguments: str) -> Result:
+    """Run `nself claw ...` in a thread, as the gateway runs in ours."""
+    return await asyncio.to_thread(CliRunner().invoke, main, ("claw", *arguments))
+
+
+async def test_the_audit_log_is_shown() -> None:
+    """Newest first, a line each; JSON is what the API said."""
+    assert "Nothing was changed yet." in (await claw("admin", "audit")).output
+    for name in ("a", "b"):
+        assert (await claw("api", "keys", "create", "--name", name)).exit_code == 0
+    head, newest, _ = (await claw("admin", "audit")).output.splitlines()
+    assert head.split() == ["ID", "Time", "Operation", "Actor", "Details"]
+    assert newest.split()[2:4] == ["create_key", "internal"]
+    assert '"name": "b"' in newest
+    (entry,) = json.loads((await claw("admin", "audit", "--limit", "1", "--json")).stdout)["entries"]
+    assert entry["details"]["asked"]["name"] == "b"
+
+
+async def test_the_state_of_the_installation_is_shown() -> None:
+    """Whatever of it does not run."""
+    shown = await claw("admin", "status")
+    assert shown.exit_code == 0, shown.output
+    rows = [line.split() for line in shown.output.splitlines()]
+    assert ["postgres", "yes"] in rows
+    assert ["worker", "paid", "no"] in rows
+    status = json.loads((await claw("admin", "status", "--json")).stdout)
+    again = json.loads((await claw("admin", "status", "--json")).stdout)
+    assert status["captured_at"] == again["captured_at"]
+    assert (await claw("admin", "refresh")).output.startswith("Taken at 20")
+    anew = json.loads((await claw("admin", "refresh", "--json")).stdout)
+    assert anew["captured_at"] > status["captured_at"]
+    context = json.loads((await claw("admin", "context", "--json")).stdout)
+    assert context["captured_at"] == anew["captured_at"]
+    assert context["context"].splitlines() == (await claw("admin", "context")).output.splitlines()
+
+
+async def test_a_session_cannot_be_in_admin_mode_yet() -> None:
+    """It says so, and how a request can."""
+    refused = await claw("admin", "enable", "--session", "0193f6b0-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
+    assert refused.exit_code == 1
+    assert "x-nself-admin" in refused.stderr
