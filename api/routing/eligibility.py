@@ -155,5 +155,7 @@ class Eligibility:
         thoughts = most.thoughts if backend.provider == "anthropic" else 0
         prompt = max(request.prompt_tokens, most.tokens + most.images * entry.image_tokens + thoughts)
         searches = MOST_SEARCHES if "web_search_options" in request.needs else 0
-        most_usd = entry.most_cost_usd(min(prompt, context), output, request.service_tier, searches)
+        if request.endpoint == "chat":  # each input of embeddings may fill a context
+            prompt = min(prompt, context)
+        most_usd = entry.most_cost_usd(prompt, output, request.service_tier, searches)
         return max(1, nano_usd(most_usd * calls))

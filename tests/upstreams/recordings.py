@@ -254,7 +254,7 @@ RECORDINGS = [
         _say("cut", finish="length"),
         Outcome(content="cut", finish="length", usage=Usage(7, 1)),
         {
-            "openai": {"temperature": 0.5, "stop": "END", "max_tokens": 9, "max_completion_tokens": 5, "top_k": 40},
+            "openai": {"temperature": 0.5, "stop": "END", "max_tokens": 5, "max_completion_tokens": 5, "top_k": 40},
             "ollama": {
                 "options": {
                     "temperature": 0.5, "top_p": 0.9, "seed": 7, "stop": ["END"], "num_predict": 5,

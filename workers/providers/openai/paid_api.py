@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.models.abilities import cannot_do
 from shared.models.catalogue import endpoints_of
 from shared.types import LocalModel
 from workers.providers.openai.provider import OpenAIProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from shared.models.catalogue import Catalogue
     from shared.models.paid_apis import PaidApi
+    from shared.openai.request import ChatRequest
+    from shared.types import Event
+
+
+OTHERWISE_BILLED: Final = ("models", "fallbacks", "plugins")
+"""Routers' own fields (OpenRouter, LiteLLM): other models that may answer instead, and searches and parsers."""
 
 
 class PaidApiProvider(OpenAIProvider):
@@ -32,6 +40,19 @@ class PaidApiProvider(OpenAIProvider):
         self.prefix = f"{api.name}/"
         self._offered = api.models
         self._prices = catalogue
+
+    @asynccontextmanager
+    async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        """Start a completion; see `workers.providers.base.Provider.stream`.
+
+        Raises:
+            Unsupported: it asks for what is billed at other prices than the model's, which no budget would know of.
+        """
+        for name in OTHERWISE_BILLED:
+            if request.fields.get(name):
+                raise cannot_do(name)
+        async with super().stream(request, model) as events:
+            yield events
 
     async def models(self) -> Sequence[LocalModel]:
         """Return the models that the operator names, else those that it lists, as far as they have a price.

@@ -131,6 +131,8 @@ def to_body(
     if _REASONS.match(model) and body.max_tokens is not None:
         fields["max_completion_tokens"] = body.output_limit
         del fields["max_tokens"]
+    elif body.max_tokens is not None:  # whichever of the two a server knows, it is the limit that was reserved
+        fields["max_tokens"] = body.output_limit
     if "stream_options" in left_out:
         fields.pop("stream_options", None)
     else:

@@ -143,3 +143,15 @@ def test_a_search_of_the_web_is_reserved_and_paid(tmp_path: Path) -> None:
     assert 25_000_000 <= more < 25_100_000
     catalogue = load_settings({"CLAW_DATA_DIR": "/nowhere"} | settings).catalogue
     assert catalogue.cost_usd("searching", Usage(0, 0, web_searches=2)) == pytest.approx(0.05)
+
+
+@given(st.lists(st.text(max_size=40) | st.integers(1, 8_191).map(lambda size: [7] * size), min_size=1, max_size=40))
+def test_every_input_of_an_embeddings_request_is_reserved(inputs: list[str | list[int]]) -> None:
+    """Each may be as long as the model's context, so together they are longer; a token is no less than a byte."""
+    raw = json.dumps({"model": "text-embedding-3-small", "input": inputs}).encode()
+    model = LocalModel("text-embedding-3-small")
+    request = RoutingRequest(
+        model=model.id, endpoint="embeddings", prompt_tokens=1, most_prompt=most_prompt(len(raw), None), limits=LIMITS
+    )
+    tokens = sum(len(one.encode()) if isinstance(one, str) else len(one) for one in inputs)
+    assert nano_usd(CATALOGUE.cost_usd(model.id, Usage(tokens, 0))) <= reserved(model, request) + 1

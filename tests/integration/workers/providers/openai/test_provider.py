@@ -376,3 +376,16 @@ async def test_words_tell_whom_to_blame(status: int, error: dict[str, Any], kind
     assert "org-1" not in caught.value.message
     if error is JINJA["error"]:
         assert REASON in caught.value.message
+
+
+@pytest.mark.parametrize(("name", "value"), [("models", ["m"]), ("fallbacks", ["m"]), ("plugins", [{"id": "web"}])])
+async def test_what_is_billed_at_other_prices_is_refused_by_name(name: str, value: Any) -> None:
+    """A router's other models, searches and parsers would walk around every budget."""
+    async with ScriptedUpstream() as upstream:
+        api = PaidApi("router", upstream.url + "/v1", "the-key-of-the-router", ("m",))
+        provider = PaidApiProvider(api, connections=1, catalogue=Catalogue())
+        with pytest.raises(errors.Unsupported) as caught:
+            async with provider.stream(chat({**HELLO, name: value}), "router/m"):
+                pass
+        await provider.close()
+        assert (caught.value.param, upstream.requests) == (name, [])
