@@ -40,15 +40,15 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
     Raises:
         InvalidRequest: one of the four has a value that it cannot have, or is there twice; `param` names it.
     """
-    found: dict[str, bytes] = {}
-    for raw_name, value in headers:
-        name = _NAMES.get(raw_name)
-        if name is not None:
-            if name in found:
-                raise InvalidRequest(f"{name} must be given once only.", param=name, code="invalid_value")
-            found[name] = value.strip()
-    if not found:
+    given = [header for header in headers if header[0] in _NAMES]
+    if not given:
         return _NONE
+    found: dict[str, bytes] = {}
+    for raw_name, value in given:
+        name = _NAMES[raw_name]
+        if name in found:
+            raise InvalidRequest(f"{name} must be given once only.", param=name, code="invalid_value")
+        found[name] = value.strip()
     if not _UUID.fullmatch(found.get(SESSION_HEADER, b"00000000-0000-0000-0000-000000000000")):
         raise InvalidRequest(f"{SESSION_HEADER} must be a UUID.", param=SESSION_HEADER, code="invalid_value")
     flags = {name: _flag(name, value) for name, value in found.items() if name != SESSION_HEADER}

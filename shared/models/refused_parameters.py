@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from shared.models.abilities import HINTS, of_value, omitted
 from shared.models.parameters import EMBEDDING_FIELDS, FIELDS, SHAPES, VALUES, WITHOUT_EFFECT
 from shared.openai.request import ChatRequest
@@ -88,4 +86,4 @@ def adapted(request: ChatRequest, provider: str, cannot: Collection[str]) -> Cha
         if name in cannot and other not in cannot and fields.get(name) is not None:
             fields.setdefault(other, fields[name])
             del fields[name]
-    return ChatRequest(msgspec.json.encode(fields))
+    return request.with_fields(fields)

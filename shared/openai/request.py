@@ -174,7 +174,9 @@ class ChatRequest:
         """Return every field as the client sent it, also those that OpenAI does not name."""
         fields = completed(msgspec.json.decode(self.raw))
         if self._added:
-            fields["messages"] = put_first_in_json(self._added, fields["messages"])
+            of_client = fields["messages"]
+            fields["messages"] = put_first_in_json(self._added, of_client)
+            self._more_messages = len(fields["messages"]) - len(of_client)
         return fields
 
     def name_clients_places(self, error: GatewayError) -> None:
@@ -184,8 +186,13 @@ class ChatRequest:
 
     def without(self, *names: str) -> ChatRequest:
         """Return the same request without these fields."""
-        fields = {name: value for name, value in self.fields.items() if name not in names}
-        return ChatRequest(msgspec.json.encode(fields))
+        return self.with_fields({name: value for name, value in self.fields.items() if name not in names})
+
+    def with_fields(self, fields: dict[str, Any]) -> ChatRequest:
+        """Return the same request with other fields: those of `fields`, so with what is added in its place already."""
+        changed = ChatRequest(msgspec.json.encode(fields))
+        changed._more_messages = self._more_messages
+        return changed
 
 
 def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:

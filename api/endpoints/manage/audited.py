@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _KEPT: Final = frozenset({
-    "id", "name", "account_email", "project", "model", "host", "task_class", "source_tier", "system_prompt_id", "auto",
+    "id", "name", "account_email", "project", "model", "host", "task_class", "source_tier", "system_prompt_id",
+    "allowed_models", "allowed_tiers", "expires_at",
 })  # fmt: skip
 """Fields whose texts are kept. Of others only numbers, yes and no are: a text may be a secret, or a prompt."""
 _MOST_CHARS: Final = 200
+_MOST_ITEMS: Final = 100
 _tasks: set[asyncio.Task[Response]] = set()
 
 
@@ -88,9 +90,8 @@ def _kept(asked: Any) -> Any:
     if not isinstance(asked, dict):
         return None
     return {
-        name: _bounded(value) if not isinstance(value, str) or name in _KEPT else "(not kept)"
+        name: _bounded(value) if name in _KEPT or not isinstance(value, str | dict | list) else "(not kept)"
         for name, value in asked.items()
-        if not isinstance(value, dict | list)
     }
 
 
@@ -105,4 +106,8 @@ def _made(body: str | bytes) -> str | None:
 
 
 def _bounded(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_bounded(each) for each in value[:_MOST_ITEMS]]
+    if isinstance(value, dict):
+        return "(not kept)"
     return value[:_MOST_CHARS] if isinstance(value, str) else value

@@ -74,6 +74,15 @@ async def test_each_change_has_an_entry(client: TestClientProtocol) -> None:
     assert routing["asked"] == [rule]
 
 
+async def test_the_bounds_of_a_key_are_kept(client: TestClientProtocol) -> None:
+    """They say what it may use, and hold no secret."""
+    bounds = {"allowed_models": ["qwen*"], "allowed_tiers": ["local"], "expires_at": "2030-01-01T00:00:00Z"}
+    status, _ = await ask(client, "POST", KEYS, {"name": "guest", **bounds})
+    assert status == 201
+    (made,) = await entries(client)
+    assert made["details"]["asked"] == {"name": "guest", **bounds}
+
+
 async def test_what_was_refused_has_none(client: TestClientProtocol) -> None:
     """It has changed nothing."""
     await ask(client, "POST", KEYS, {"name": ""})

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
+from shared.models.refused_parameters import adapted
 from shared.openai.prompt_size import estimate_prompt_tokens, most_prompt
 from shared.openai.request import ChatBody, ChatRequest, decode_chat
 from shared.types import AddedText
@@ -101,3 +102,12 @@ def test_an_error_names_the_clients_own_message(first: dict[str, Any], named: in
     asked.name_clients_places(error)
     assert error.param == f"messages[{named}].role"
     assert error.message.startswith(f"messages[{named}].role is wrong")
+
+
+def test_so_does_an_error_about_a_request_with_other_fields() -> None:
+    """As one without a hint that a model has refused, or for a single choice."""
+    for changed in (request([USER], n=2).without("n"), adapted(request([USER], seed=5), "openai", ("seed",))):
+        assert len(changed.body.messages) == 2
+        error = InvalidRequest("messages[1] is wrong.", param="messages[1]")
+        changed.name_clients_places(error)
+        assert error.param == "messages[0]"
