@@ -13,7 +13,8 @@ from hypercorn.asyncio import serve
 
 from api.app import create_app
 from api.http.drain import CLOSING_S, LAST_READ_S, Drain
-from api.hypercorn_server import ServerConfig, install
+from api.server.config import ServerConfig
+from api.server.hypercorn_server import install
 from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
@@ -49,6 +50,7 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     config.graceful_timeout = settings.drain_s + LAST_READ_S + CLOSING_S
     config.include_server_header = False
     config.accesslog = None
+    config.is_direct = settings.http == "direct"
     config.errorlog = logging.getLogger("hypercorn.error")
     return config
 

@@ -35,7 +35,9 @@ from api.http.body import BODY_TIMEOUT_S
 from api.http.errors import openai_error, plain_error
 from api.http.intake import BodyBudget, Intakes
 from api.http.refusal_log import RefusalLog
-from api.hypercorn_server import Connections
+from api.server.asgi import Connections
+from api.server.hypercorn_server import abort_behind
+from api.server.quart_task import RequestInTask, TaskConnection
 from shared.ids import new_request_id
 
 if TYPE_CHECKING:
@@ -91,7 +93,9 @@ def create_app(settings: Settings) -> Quart:
     """Return the api as an ASGI application; its gateway is made and started with it."""
     app = Quart("api", static_folder=None)
     intakes = Intakes(app.asgi_app, BodyBudget(settings.max_bodies_bytes), settings.max_body_bytes)
-    app.asgi_app = Connections(intakes)  # type: ignore[method-assign]
+    app.asgi_app = Connections(intakes, abort_behind)  # type: ignore[method-assign]
+    app.asgi_http_class = TaskConnection
+    app.request_class = RequestInTask
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["BODY_TIMEOUT"] = BODY_TIMEOUT_S
     # Bodies are bounded in bytes and time; answers by their attempts, which may well take longer than Quart's 60 s.

@@ -97,6 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     usage_retention_days: int = 400
     max_usage_records: int = 1_000_000
     cors_origins: str = "*"
+    http: str = "direct"
     log_level: str = "INFO"
     loop_watch_s: float | None = None
     strict_settings: bool = False
@@ -224,6 +225,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS",),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
     "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
+    "http": ("CLAW_HTTP",),
     "log_level": ("CLAW_LOG_LEVEL",),
     "strict_settings": ("CLAW_STRICT_SETTINGS",),
 }
@@ -249,7 +251,7 @@ _MAY_BE_ZERO: Final = frozenset({"monthly_budget_usd", "drain_delay_s"})
 _PREFIX: Final = "CLAW_"
 _OTHER_VARIABLES: Final = ("CLAW_DATA_DIR", "CLAW_ENCRYPTION_KEY")
 """With our prefix, and no fields of `Settings`."""
-_LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_CHOICES: Final = {"log_level": ("DEBUG", "INFO", "WARNING", "ERROR"), "http": ("direct", "h11")}
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:
@@ -472,6 +474,6 @@ def _parsed(field: str, name: str, text: str) -> object:
         check_redis_url(name, text)
     if field == "log_level":
         text = text.upper()
-        if text not in _LOG_LEVELS:
-            raise SettingsError(f"{name} must be one of {', '.join(_LOG_LEVELS)}, not {text!r}")
+    if text not in _CHOICES.get(field, (text,)):
+        raise SettingsError(f"{name} must be one of {', '.join(_CHOICES[field])}, not {text!r}")
     return text

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+import pytest
 
 from cli.up.ports import free_port
 from shared.postgres.database import Database
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0
 """How long a test waits for an event: as long as the slowest machine may need. Only a test that fails waits so long."""
+
+BOTH_WAYS = pytest.mark.parametrize(
+    "fleet_environment", [{"CLAW_HTTP": "direct"}, {"CLAW_HTTP": "h11"}], ids=["direct", "h11"]
+)
+"""Of a test or a module that speaks HTTP byte by byte: with each of the two servers of HTTP/1.1."""
+SWITCHES = ("CLAW_HTTP",)
+"""Variables that the processes of all tests get from the environment of pytest: whole suites can run the other way."""
 
 INTERNAL_SECRET = "internal-secret-of-the-tests"
 
@@ -66,6 +74,7 @@ class Fleet:
             "PLUGIN_INTERNAL_SECRET": INTERNAL_SECRET,
             "CLAW_DISCOVERY_INTERVAL_S": "0.2",
             "CLAW_DRAIN_DELAY_S": "0",
+            **{name: os.environ[name] for name in SWITCHES if name in os.environ},
             **environment,
         }
 

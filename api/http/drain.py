@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from api.gateway import Gateway
-    from api.hypercorn_server import ServerConfig
+    from api.server.config import ServerConfig
     from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -79,3 +79,4 @@ class Drain:
         loop.call_later(drain_s, gateway.abort_on_drain_timeout)
         # Later than that: clients get to read the error with which their requests ended.
         loop.call_later(drain_s + LAST_READ_S, self._config.abort_connections)
+        self._config.close_idle_connections()

@@ -10,6 +10,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from api.server.scope import ON_DISCONNECT
 from shared.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -49,9 +50,10 @@ class Intake:
         size: in bytes; where the client does not say, the largest that is accepted.
         receive: the server's.
         send: the server's.
+        is_pulled: whether nobody receives but who wants the body.
     """
 
-    def __init__(self, budget: BodyBudget, size: int, receive: Any, send: Any) -> None:
+    def __init__(self, budget: BodyBudget, size: int, receive: Any, send: Any, *, is_pulled: bool) -> None:
         self._budget = budget
         self._size = size
         self._taken = 0
@@ -60,6 +62,7 @@ class Intake:
         self._is_wanted = asyncio.Event()
         self._has_arrived = asyncio.Event()
         self._is_dropped = False
+        self._is_pulled = is_pulled
 
     def admit(self) -> None:
         """Admit the body.
@@ -102,9 +105,16 @@ class Intake:
             self._is_wanted.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
-                    await self._has_arrived.wait()
+                    await self._drop()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
+
+    async def _drop(self) -> None:
+        """Wait until the rest of the body has come, and was dropped."""
+        if not self._is_pulled:
+            await self._has_arrived.wait()
+        while not self._has_arrived.is_set():
+            await self.receive()
 
 
 class Intakes:
@@ -127,7 +137,7 @@ class Intakes:
         if size <= SMALL_BYTES:
             await self._app(scope, receive, send)
             return
-        intake = scope[INTAKE] = Intake(self._budget, size, receive, send)
+        intake = scope[INTAKE] = Intake(self._budget, size, receive, send, is_pulled=ON_DISCONNECT in scope)
         try:
             await self._app(scope, intake.receive, intake.send)
         finally:

@@ -15,9 +15,9 @@ from api.admission.admit import QueueRefused, QueueUnavailable
 from api.admission.thoughts import earlier_thoughts
 from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.http.intake import INTAKE
-from api.hypercorn_server import ABORT
 from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import RoutingRequest
+from api.server.scope import ABORT
 from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, Overloaded, RateLimited
 from shared.ids import job_id
 from shared.models.catalogue import nano_usd

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.attack.meters import resident_bytes
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import BOTH_WAYS, Fleet, Process, chat, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import MODEL, words
 
@@ -34,6 +34,7 @@ async def _send_part_of_a_body(api: Process, declared: str, chunk: bytes) -> tup
     return await reader.readline(), writer
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize(
     ("declared", "chunk"),
     [

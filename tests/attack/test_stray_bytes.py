@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.fleet import chat
+from tests.fleet import BOTH_WAYS, chat
 from tests.streams import usage_rows
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.fleet import Fleet, Process
     from tests.upstreams.numbered import NumberedUpstream
+
+pytestmark = BOTH_WAYS
 
 
 def request_of(key: str, *, stream: bool) -> bytes:

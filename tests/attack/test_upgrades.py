@@ -8,8 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.fleet import BOTH_WAYS
+
 if TYPE_CHECKING:
     from tests.fleet import Process
+
+pytestmark = BOTH_WAYS
 
 HEADERS = (
     "upgrade: websocket",

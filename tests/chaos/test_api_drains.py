@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from shared.redis import client as redis_client
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import BOTH_WAYS, Fleet, Process, chat, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
+
+pytestmark = BOTH_WAYS
 
 DRAINING = ("draining", "server_error")
 

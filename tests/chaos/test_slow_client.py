@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import BOTH_WAYS, Fleet, Process, chat, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
+
+pytestmark = BOTH_WAYS
 
 ENOUGH = 100_000
 

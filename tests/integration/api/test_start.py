@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 _TAKEN_MEANWHILE = """
 import socket
 import sys
-from api import __main__, hypercorn_server
+from api import __main__
+from api.server import config
 
-class Config(hypercorn_server.ServerConfig):
+class Config(config.ServerConfig):
     rival = None
 
     def bind_sockets(self):

@@ -57,6 +57,7 @@ def test_the_first_of_two_names_wins() -> None:
         ("DATABASE_URL", "mysql://x"),
         ("CLAW_LOCAL_OPENAI_URL", "localhost:8080"),
         ("CLAW_LOG_LEVEL", "LOUD"),
+        ("CLAW_HTTP", "h12"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:

@@ -15,12 +15,12 @@ from api.admission.key_changes import KeyChanges
 from api.app import MANAGEMENT_URLS
 from api.endpoints.manage.guard import guarded_blueprint
 from api.gateway import EXTENSION
-from api.hypercorn_server import ServerConfig
 from api.prompt.admin_context import AdminContext
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
 from api.routing.live_backends import Capacity
 from api.routing.rules import RoutingTable
+from api.server.config import ServerConfig
 from shared.postgres.keys import KeyStore, hash_secret
 
 if TYPE_CHECKING:

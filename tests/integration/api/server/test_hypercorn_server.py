@@ -8,7 +8,10 @@ from typing import Any
 
 from hypercorn.asyncio import serve
 
-from api.hypercorn_server import ABORT, Connections, ServerConfig, install
+from api.server.asgi import Connections
+from api.server.config import ServerConfig
+from api.server.hypercorn_server import abort_behind, install
+from api.server.scope import ABORT
 from cli.up.ports import free_port
 
 
@@ -41,7 +44,7 @@ async def test_a_connection_that_is_closed_may_be_closed_again() -> None:
     async def until_stopped() -> None:
         await stop.wait()
 
-    server = asyncio.create_task(serve(Connections(app), config, shutdown_trigger=until_stopped))
+    server = asyncio.create_task(serve(Connections(app, abort_behind), config, shutdown_trigger=until_stopped))
     try:
         while True:
             with contextlib.suppress(ConnectionRefusedError):

@@ -1,0 +1,86 @@
+"""Bodies in chunks. Source: RFC 9112, section 7.1."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from api.server.head import FIELDS, HEAD_BYTES, RequestRefused
+
+_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_SIZE_BYTES: Final = 256
+"""The longest line of a size, with its extensions."""
+
+
+class ChunkDecoder:
+    """One body in chunks, in pieces of any length.
+
+    Attributes:
+        rest: once the body has ended, what stood behind it; None before.
+    """
+
+    def __init__(self) -> None:
+        self._held = b""
+        self._left = 0
+        self._is_behind_chunk = False
+        self._is_in_trailer = False
+        self.rest: bytes | None = None
+
+    def decode(self, data: bytes) -> bytes:
+        """Return the content in the next piece. Extensions and trailers are dropped.
+
+        Raises:
+            RequestRefused: these are no chunks.
+        """
+        data = self._held + data
+        contents = []
+        at = 0
+        while at < len(data):
+            if self._left:
+                content = data[at : at + self._left]
+                contents.append(content)
+                at += len(content)
+                self._left -= len(content)
+            elif (end := self._end_of_line(data, at)) > at:
+                at = end
+            else:
+                break
+            if self.rest is not None:
+                break
+        self._held = b"" if self.rest is not None else data[at:]
+        return b"".join(contents)
+
+    def _end_of_line(self, data: bytes, at: int) -> int:
+        """Read what stands at `at` between the chunks; return where it ends, or `at` if more must come."""
+        if self._is_in_trailer:
+            return self._end_of_trailer(data, at)
+        if self._is_behind_chunk:
+            if not b"\r\n".startswith(data[at : at + 2]):
+                raise RequestRefused(400, "A chunk of the body is longer than it said.")
+            if len(data) < at + 2:
+                return at
+            self._is_behind_chunk = False
+            return at + 2
+        size = _SIZE.match(data, at, at + _SIZE_BYTES)
+        if size is None:
+            if data.find(b"\n", at, at + _SIZE_BYTES) >= 0 or len(data) - at >= _SIZE_BYTES:
+                raise RequestRefused(400, "The size of a chunk is malformed.")
+            return at
+        self._left = int(size[1], 16)
+        self._is_in_trailer = self._left == 0
+        self._is_behind_chunk = not self._is_in_trailer
+        return size.end()
+
+    def _end_of_trailer(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):
+            self.rest = data[at + 2 :]
+            return at + 2
+        found = data.find(b"\r\n\r\n", at, at + HEAD_BYTES)
+        if found < 0:
+            if len(data) - at >= HEAD_BYTES:
+                raise RequestRefused(431, f"The trailer of the body is larger than {HEAD_BYTES} bytes.")
+            return at
+        if not FIELDS.fullmatch(data, at, found + 4):
+            raise RequestRefused(400, "The trailer of the body is malformed.")
+        self.rest = data[found + 4 :]
+        return found + 4
