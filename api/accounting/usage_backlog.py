@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from shared.process.tasks import Following
@@ -49,17 +50,17 @@ class UsageBacklog(Following):
         except UNREACHABLE:
             return
         # The id of an entry is when it was added, by the clock of Redis.
-        age_s = now_s - int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else 0.0
+        since_s = int(oldest[0][0].partition(b"-")[0]) // 1000 if oldest else now_s
         was_fault, was_full = bool(self.fault), self.is_full
         self.is_full = waiting >= self._most
-        self.fault = ""
-        if self.is_full or age_s > LATE_S:
-            full = f"; that is CLAW_MAX_USAGE_RECORDS ({self._most}), no request is admitted" if self.is_full else ""
-            self.fault = (
-                f"{waiting} usage records wait in Redis, the oldest for {age_s:.0f} s{full}: "
-                "no recorder runs, or it cannot write (its log says why)."
-            )
+        self.fault = self._fault(since_s) if self.is_full or now_s - since_s > LATE_S else ""
         if self.fault and (not was_fault or self.is_full > was_full):
-            _log.error("%s", self.fault)
+            _log.error("%d records of usage wait. %s", waiting, self.fault)
         elif was_fault and not self.fault:
             _log.info("usage is recorded again; %d records wait", waiting)
+
+    def _fault(self, since_s: int) -> str:
+        # Without what changes all the time: /ready is logged when it says something else.
+        since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        full = f"; as many as CLAW_MAX_USAGE_RECORDS ({self._most}): no request is admitted" if self.is_full else ""
+        return f"Usage waits in Redis since {since}{full}. No recorder runs, or it cannot write (its log says why)."

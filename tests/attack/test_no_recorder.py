@@ -44,7 +44,7 @@ async def test_a_usage_log_without_a_recorder_is_bounded_and_loses_nothing(
         assert MOST <= await redis.xlen(USAGE_STREAM) == waiting
         reply = await client.get("/ready")
         assert (reply.status_code, "CLAW_MAX_USAGE_RECORDS" in reply.json()["why"]["usage"]) == (503, True)
-        assert sum("usage records wait" in line for line in api.log.read_text().splitlines()) == 1
+        assert sum("records of usage wait" in line for line in api.log.read_text().splitlines()) == 1
         await fleet.recorder()
 
         async def is_served() -> bool:
@@ -80,7 +80,7 @@ async def test_records_that_wait_for_long_are_named(fleet: Fleet, fleet_redis_ur
             return str(reply.json().get("why", {}).get("usage", reply.json()["status"]))
 
         async def is_named() -> bool:
-            return "1 usage records wait in Redis" in await why()
+            return "Usage waits in Redis since 1970-01-01T00:00:00Z" in await why()
 
         async def is_ready() -> bool:
             return await why() == "ready"
