@@ -248,8 +248,12 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """What a live worker publishes of itself, again and again until it ends."""
+    """What a live worker publishes of itself, again and again until it ends.
+
+    With a `refusal`, what Redis refuses it and what to mend, it has no backends: nobody would hear its answers.
+    """
 
     worker_id: str
     tier: Tier
     backends: tuple[BackendInfo, ...] = msgspec.field(name="lanes")  # the name on the wire since the first release
+    refusal: str = ""

@@ -15,7 +15,8 @@ from shared.ids import job_id
 from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
-from shared.redis.client import UNREACHABLE, next_message, subscription
+from shared.redis import probe
+from shared.redis.client import UNREACHABLE, next_message, state_of, subscription
 from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Announcement, BackendInfo, Job, Tier
@@ -53,13 +54,14 @@ class WorkerProcess:
         self._redis = redis
         self._tier: Tier = tier
         self._backends = backends
+        self._refusal = ""
         self._senders: dict[bytes, RelaySender] = {}
         self._attempts: dict[bytes, Attempt] = {}
         self._queues = {
             backend.queue: QueueWorker(
                 redis,
                 backend.queue,
-                slots=backend.claimable,
+                slots=self._claimable(backend),
                 worker_id=self.worker_id.hex(),
                 longest_s=settings.total_timeout_s,
                 lease_s=settings.heartbeat_bound_s,
@@ -138,6 +140,21 @@ class WorkerProcess:
 
         return run
 
+    def _claimable(self, backend: Backend) -> Callable[[], int]:
+        return lambda: 0 if self._refusal else backend.claimable()
+
+    async def _refused(self) -> str:
+        """Return what Redis refuses of what answers need; empty where it refuses nothing."""
+        if not state_of(self._redis).refusal:
+            return ""
+        try:
+            await probe.check(self._redis)
+        except probe.RedisUnusable as error:
+            return str(error)
+        except UNREACHABLE:
+            return self._refusal
+        return ""
+
     async def _is_wanted(self, job: Job) -> bool:
         """Return whether the api process of a job that waited for long still lives; its recorder closes the request."""
         if time.time() * 1000 - job.admitted_ms < self._settings.heartbeat_bound_s * 1000:
@@ -186,11 +203,13 @@ class WorkerProcess:
     async def _announce(self) -> None:
         """Publish what is served; called at every change and once a heartbeat, so that silence means death."""
         identity = self.worker_id.hex()
-        backends = tuple(backend.info() for backend in self._backends if backend.is_offered)
+        self._refusal = await self._refused()
+        offered = () if self._refusal else self._backends
+        backends = tuple(backend.info() for backend in offered if backend.is_offered)
         if self._draining:
             # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
             backends = tuple(msgspec.structs.replace(backend, slots=0) for backend in backends)
-        announcement = msgspec.json.encode(Announcement(identity, self._tier, backends))
+        announcement = msgspec.json.encode(Announcement(identity, self._tier, backends, self._refusal))
         # How long attempts take is no news: it changes with every few of them, and is read with the next look.
         news = [msgspec.structs.replace(backend, service_ms=0, ms_per_token=0) for backend in backends]
         pipeline = self._redis.pipeline(transaction=False)

@@ -131,7 +131,7 @@ class RequestContext:
             bounds=self._principal.bounds,
         )
         max_wait_s = self._max_wait_s()
-        candidates = services.router.route(wanted)
+        candidates = services.route(wanted)
         if parameters is not None:
             self._omitted = partial(services.router.omitted, parameters)
         admitted_ms = self._record.admitted_ms

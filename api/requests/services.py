@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from api.admission.admit import QueueRefused
+from shared.errors import Overloaded, UnknownModel
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -13,7 +16,9 @@ if TYPE_CHECKING:
     from api.accounting.usage_log import UsageLogWriter
     from api.prompt.additions import Additions
     from api.relay.receiver import RelayReceiver
+    from api.routing.eligibility import RoutingRequest
     from api.routing.router import Router
+    from shared.queue.placement import Candidate
     from shared.settings import Settings
 
 
@@ -40,3 +45,17 @@ class RequestServices:
     usage_log: UsageLogWriter
     additions: Additions
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
+
+    def route(self, wanted: RoutingRequest) -> list[Candidate]:
+        """Return where a request may go, by rank.
+
+        Raises:
+            QueueRefused: who could serve it may be a worker that Redis does not let answer.
+            GatewayError: nothing may serve it, for another reason.
+        """
+        try:
+            return self.router.route(wanted)
+        except (Overloaded, UnknownModel):
+            if self.router.refusal:
+                raise QueueRefused from None
+            raise

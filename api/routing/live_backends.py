@@ -89,6 +89,11 @@ class Capacity(Following):
         """Return the models on offer, by name."""
         return {model.id: model for backend in self.backends(tier) for model in backend.models}
 
+    @property
+    def refusal(self) -> str:
+        """Return what Redis refuses a worker, so that it serves nothing; empty where it refuses none."""
+        return next((announcement.refusal for announcement in self._announcements if announcement.refusal), "")
+
     def was_served(self, tier: Tier, provider: str) -> bool:
         """Return whether the last live workers of a tier had this provider: then it may be restarting."""
         return (tier, provider) in self._seen

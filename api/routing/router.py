@@ -86,6 +86,11 @@ class Router:
         """Return the live candidates that are expected to begin first; None where they are few."""
         return shortlist(candidates, self._capacity.busy)
 
+    @property
+    def refusal(self) -> str:
+        """Return what Redis refuses a worker, so that it serves nothing; empty where it refuses none."""
+        return self._capacity.refusal
+
     def note_busy(self, candidates: Iterable[Candidate]) -> None:
         """Note that none of the candidates can begin at once now."""
         self._capacity.note_busy(candidates)

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 MODEL = "gpt-4.1"
 STREAMS = 3
-SOON = {"CLAW_REDIS_OUTAGE_S": "1"}
+SOON = {"CLAW_REDIS_OUTAGE_S": "5"}
+"""Sooner than by default, and long enough for an api that goes on to subscribe anew on a busy machine."""
 
 
 @pytest.fixture

@@ -90,15 +90,16 @@ class Refusing:
         admin: a client that is always let in.
     """
 
-    def __init__(self, api: Process, client: httpx.AsyncClient, admin: Redis) -> None:
+    def __init__(self, api: Process, worker: Process, client: httpx.AsyncClient, admin: Redis) -> None:
         self.api = api
+        self.worker = worker
         self.client = client
         self.admin = admin
 
     async def code(self) -> str:
         """Return the code of the error that a request ends with; empty where it is served."""
         reply = await self.client.post("/v1/chat/completions", json=chat())
-        assert reply.status_code in {200, 503}, reply.text
+        assert reply.status_code in {200, 502, 503}, reply.text
         return "" if reply.status_code == 200 else str(reply.json()["error"]["code"])
 
     async def why(self) -> tuple[int, str]:
@@ -110,20 +111,21 @@ class Refusing:
 @pytest.fixture
 async def refusing(tmp_path: Path, database_url: str, eventually: Eventually) -> AsyncIterator[Refusing]:
     """Healthy so far."""
-    server = Server(tmp_path / "server", f"{CONFIGURATION}user gateway on >pw {ALL}\n")
+    users = "".join(f"user {name} on >pw {ALL}\n" for name in ("gateway", "worker"))
+    server = Server(tmp_path / "server", CONFIGURATION + users)
     await server.start()
     await eventually(lambda: _answers(server))
     url = f"redis://gateway:pw@127.0.0.1:{server.port}/0"
     async with NumberedUpstream() as upstream, Redis(port=server.port) as admin:
-        environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url}
+        environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_BOUND_S": "2"}
         async with Fleet(tmp_path, url, database_url, environment) as fleet:
             api = await fleet.api()
-            await fleet.worker()
+            worker = await fleet.worker(REDIS_URL=url.replace("gateway", "worker"))
             await fleet.recorder()
             await ready(api, eventually)
             headers = {"authorization": f"Bearer {await fleet.key()}"}
             async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
-                yield Refusing(api, client, admin)
+                yield Refusing(api, worker, client, admin)
     await server.kill()
 
 
@@ -161,6 +163,30 @@ async def test_a_redis_that_begins_to_refuse_is_named_and_recovers(
 
     await eventually(is_served, bound_s=20)
     assert (await refusing.why())[0] == 200
+
+
+async def test_a_worker_that_may_not_answer_says_so_and_takes_nothing(
+    refusing: Refusing, eventually: Eventually
+) -> None:
+    """Its requests fail for that reason, /ready names it, its log says it once; mended, it serves again."""
+    assert not await refusing.code()
+    spoil = "ACL SETUSER worker resetchannels &claw:control:* &claw:wake:* &claw:news"
+    await refusing.admin.execute_command(*spoil.split())  # type: ignore[no-untyped-call]
+
+    async def is_refused() -> bool:
+        return await refusing.code() == "queue_refused"
+
+    await eventually(is_refused)
+    status, why = await refusing.why()
+    assert (status, "A worker can serve nothing" in why, "the channels claw:*" in why) == (503, True, True), why
+    lines = [line for line in refusing.worker.log.read_text().splitlines() if "Redis" in line]
+    assert 1 <= len(lines) == len(set(lines)) <= 3, lines
+    await refusing.admin.execute_command("ACL", "SETUSER", "worker", "allchannels")  # type: ignore[no-untyped-call]
+
+    async def is_served() -> bool:
+        return not await refusing.code()
+
+    await eventually(is_served)
 
 
 async def test_a_full_redis_is_named(refusing: Refusing) -> None:

@@ -12,6 +12,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import ResponseError
+
+from shared.process.outage import OutageLog
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import relay_channel
@@ -70,6 +73,7 @@ class RelaySender:
         self._unheard_since: float | None = None
         self._pending: dict[bytes, OutgoingStream] = {}
         self._waiting: dict[bytes, OutgoingStream] = {}
+        self._outage = OutageLog(_log, "Redis", "relay")
         self._beats_due = False
         self._wake = asyncio.Event()
         self._gathering: asyncio.TimerHandle | None = None
@@ -197,19 +201,23 @@ class RelaySender:
         """Publish one message; False when it did not reach the api process."""
         parts, taken = self._take()
         parts += self._beats()
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
         # Only with its last frame: a record that is closed earlier would count what is not sent yet.
         closings = [(stream, stream.closing) for stream in taken if stream.closing and stream.sent == stream.next]
+        # Nor is one closed where the frame is refused.
+        pipeline = self._redis.pipeline(transaction=bool(closings))
+        pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
         for _, closing in closings:
             finish(pipeline, closing)
         try:
             results = await pipeline.execute()
         except UNREACHABLE as error:
-            _log.warning("relay: Redis does not answer (%s)", type(error).__name__)
+            # What Redis refuses is said where it is found out (`shared/redis/server_state.py`).
+            if not isinstance(error, ResponseError):
+                self._outage.failed(error)
             self._unheard_since = None
             self._rewind_all()
             return False
+        self._outage.answered()
         for stream, _ in closings:
             stream.closing = None
             if stream.finished:

@@ -64,6 +64,7 @@ async def test_the_command_installs_with_progress_lists_and_removes(
     async with asyncio.timeout(60):
         while not any("50 %" in line for line in lines):
             lines.append((await command.stdout.readline()).decode())
+            assert lines[-1], (await ran(command))[2]
     assert lines[0].startswith(f"Installing {MODEL} on ")
     assert f"{MODEL}: pulling aaaaaaaaaaaa, 50 % of 500.0 MB\n" in lines
     code, output, _ = await ran(await nself(ollama_api, tmp_path, "status"))
@@ -93,8 +94,9 @@ async def test_several_watch_one_pull_and_ctrl_c_leaves_it_running(
     for command in watching:
         assert command.stdout is not None
         async with asyncio.timeout(60):
-            while b"50 %" not in await command.stdout.readline():
-                pass
+            while b"50 %" not in (line := await command.stdout.readline()):
+                # At the end nothing is waited for any more: without this the loop would never be left.
+                assert line, (await ran(command))[2]
     watching[0].send_signal(signal.SIGINT)
     code, _, errors = await ran(watching[0])
     assert (code, "is still being installed" in errors) == (130, True)
