@@ -14,7 +14,7 @@ from cli.operator.admin import admin_group
 from cli.operator.prompts import prompts_group
 from cli.routing_commands import routing_group
 from cli.status_command import status
-from cli.up.command import env, up
+from cli.up.command import env, remove, up
 
 
 @click.group()
@@ -32,6 +32,7 @@ def claw() -> None:
 
 claw.add_command(up)
 claw.add_command(env)
+claw.add_command(remove)
 claw.add_command(status)
 claw.add_command(admin_group)
 claw.add_command(api_group)

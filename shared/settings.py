@@ -366,10 +366,27 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
     )
 
 
+_OF_SERVERS: Final = ("REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET")
+_USED_BY: Final[dict[str | None, tuple[str, ...]]] = {
+    None: (),
+    "local": ("REDIS_URL",),
+    "paid": ("REDIS_URL",),
+    "gemini": ("REDIS_URL", "DATABASE_URL"),
+    "recorder": ("REDIS_URL", "DATABASE_URL"),
+}
+"""Which of these a process uses; the api and what is not ours, all."""
+
+
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment with the credentials of one tier only, or of none."""
+    """Return an environment with the credentials of one tier only, or of none, and of servers those that it uses.
+
+    Args:
+        tier: of a worker, or what else a process is (`web`, `recorder`); None for a model server.
+        environ: has all of them.
+    """
     # Taken away, not picked out: a process needs much of an environment that nobody can list.
-    withheld = {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
+    unused = set(_OF_SERVERS) - set(_USED_BY.get(tier, _OF_SERVERS))
+    withheld = unused | {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
     if tier != "paid":
         withheld |= set(filter(is_paid_api_variable, environ))
     return {name: value for name, value in environ.items() if name not in withheld}

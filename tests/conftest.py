@@ -12,6 +12,9 @@ import asyncio
 import contextlib
 import inspect
 import itertools
+import os
+import shutil
+import tempfile
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -20,6 +23,7 @@ import asyncpg
 import pytest
 
 from cli.up.embedded.postgres import EmbeddedPostgres
+from cli.up.embedded.postgres_home import system_folders
 from cli.up.embedded.valkey import EmbeddedValkey
 from shared.postgres.database import Database
 from shared.redis import client as redis_client
@@ -40,6 +44,15 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `make test-long` says."""
     parser.addoption("--long", action="store_true", help="tests that take a number take the large one")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Remove the databases of root's runs that were killed: their data folders are gone from the temporary one."""
+    if os.geteuid() != 0 or hasattr(session.config, "workerinput"):
+        return
+    for place, data_dir in system_folders().items():
+        if data_dir.is_relative_to(tempfile.gettempdir()) and not data_dir.exists():
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

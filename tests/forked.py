@@ -15,6 +15,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from cli.up.launch import die_with_parent
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -25,7 +27,8 @@ _context.set_forkserver_preload(
 
 
 def _run(command: list[str], environment: dict[str, str], log: Path) -> None:
-    """Be `python -m` of a command, in the fork."""
+    """Be `python -m` of a command, in the fork; a run of tests that is killed takes it along."""
+    die_with_parent(signal.SIGKILL, os.getppid())
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +13,9 @@ from typing import NoReturn
 import click
 import msgspec
 
+from cli.up.embedded.postgres_home import system_folders
 from cli.up.ports import becomes_free, free_port
+from cli.up.preconditions import make_private
 from cli.up.procfile import ProcfileError, read_procfile
 from cli.up.running import AlreadyRuns, exclusive, read_note
 from cli.up.stack import Stack
@@ -56,10 +59,13 @@ def up(*, verbose: bool, procfile: Path, here: bool) -> None:
         (data_dir / "log").mkdir(mode=0o700, exist_ok=True)
         # Before the settings are read: those are found among them.
         ensure_secrets(data_dir)
+        terminal = Terminal(verbose=verbose)
+        for opened in make_private(data_dir):
+            terminal.warn(opened)
         settings = load_settings()
         commands = read_procfile(procfile)
         with exclusive(data_dir):
-            sys.exit(asyncio.run(_run(settings, commands, procfile.absolute().parent, Terminal(verbose=verbose))))
+            sys.exit(asyncio.run(_run(settings, commands, procfile.absolute().parent, terminal)))
     except SettingsError as error:
         _fail(str(error), os.EX_CONFIG)
     except (ProcfileError, AlreadyRuns) as error:
@@ -88,6 +94,30 @@ def env() -> None:
     for name, value in variables.items():
         # Quoted: it goes through a shell's eval.
         click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@click.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(*, yes: bool) -> None:
+    """Remove all data of a gateway that does not run: keys, usage, secrets, logs, the embedded database."""
+    try:
+        data_dir = default_data_dir().absolute()
+        if not (data_dir / "secrets").is_dir():
+            _fail(f"{data_dir} is no data folder of a gateway.")
+        with exclusive(data_dir):
+            folders = [data_dir, *(place for place, origin in system_folders().items() if origin == data_dir)]
+            click.echo("\n".join(map(str, folders)))
+            if not yes:
+                click.confirm("Remove this for good, with all keys and usage?", abort=True)
+            for folder in reversed(folders):
+                shutil.rmtree(folder)
+    except SettingsError as error:
+        _fail(str(error), os.EX_CONFIG)
+    except AlreadyRuns as error:
+        _fail(f"{error} Stop it first.")
+    except OSError as error:
+        _fail(f"Cannot remove it: {error}")
+    click.echo("Removed.")
 
 
 async def _run(settings: Settings, commands: dict[str, tuple[str, ...]], directory: Path, terminal: Terminal) -> int:

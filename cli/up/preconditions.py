@@ -1,4 +1,4 @@
-"""What no waiting mends at a start: a database that refuses us, a disk that is full."""
+"""What no waiting mends: a database that refuses us, a disk that is full, a data folder that others may read."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Final
 import asyncpg
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LEAST_FREE_MIB: Final = 64
 """Below that PostgreSQL and Valkey soon fail in ways of their own: a segment of PostgreSQL's log alone takes 16 MiB."""
+_MIB: Final = 1024 * 1024
 _TIMEOUT_S: Final = 5.0
 _REFUSED: Final = (
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -30,12 +32,56 @@ def check_space(data_dir: Path) -> None:
     Raises:
         StartFailed: the disk is full, or nearly.
     """
-    free_mib = shutil.disk_usage(data_dir).free // (1024 * 1024)
+    free_mib = shutil.disk_usage(data_dir).free // _MIB
     if free_mib < LEAST_FREE_MIB:
         raise StartFailed(
             f"The disk of {data_dir} is full: {free_mib} MiB are free, {LEAST_FREE_MIB} are needed. "
             "Free some space, or put the data elsewhere: CLAW_DATA_DIR."
         )
+
+
+class DiskWatch:
+    """Says once when the disk of the data becomes full, and when there is room again.
+
+    Args:
+        data_dir: whose disk.
+        warn: shows a line.
+    """
+
+    def __init__(self, data_dir: Path, warn: Callable[[str], None]) -> None:
+        self._data_dir = data_dir
+        self._warn = warn
+        self._is_full = False
+
+    def look(self) -> None:
+        """Look now."""
+        free_mib = shutil.disk_usage(self._data_dir).free // _MIB
+        was_full, self._is_full = self._is_full, free_mib < LEAST_FREE_MIB
+        if self._is_full and not was_full:
+            self._warn(
+                f"The disk of {self._data_dir} is almost full: {free_mib} MiB are free. Free some space: without any, "
+                "requests are refused, until there is room again."
+            )
+        elif was_full and not self._is_full:
+            self._warn(f"There is room again on the disk of {self._data_dir}: {free_mib} MiB.")
+
+
+def make_private(data_dir: Path) -> list[str]:
+    """Close the data folder, its secrets and its notes to other users; return a sentence for each that was open.
+
+    Raises:
+        OSError: one is open, and is another user's.
+    """
+    said = []
+    secrets = data_dir / "secrets"
+    for path in (data_dir, secrets, *secrets.glob("[!.]*"), data_dir / "run.json"):
+        mode = path.stat().st_mode & 0o777 if path.exists() else 0
+        if mode & 0o077:
+            path.chmod(mode & 0o700)
+            said.append(
+                f"{path} was open to other users (mode {mode:o}) and is closed now: what it holds may be known."
+            )
+    return said
 
 
 async def check_database(url: str) -> str:

@@ -15,7 +15,7 @@ from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.servers import Servers
 from cli.up.forks import ForkServer
 from cli.up.gateway import Gateway
-from cli.up.preconditions import StartFailed, check_database, check_space
+from cli.up.preconditions import DiskWatch, StartFailed, check_database, check_space
 from cli.up.running import RunNote, remove_note, write_note
 from cli.up.welcome import FirstQuestion, welcome
 from shared.models.catalogue import AUTO, LOCAL
@@ -71,6 +71,8 @@ class Stack:
         self._handle_signals()
         starting = asyncio.create_task(self._start())
         stop_requested = asyncio.create_task(self._stop_requested.wait())
+        watch = DiskWatch(self._settings.data_dir, self._terminal.warn)
+        house = asyncio.create_task(self._servers.keep_house(watch))
         try:
             # A signal must be heard during a start too, which may take minutes (crash recovery, loading a model).
             await asyncio.wait({starting, stop_requested}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,7 +87,8 @@ class Stack:
         finally:
             starting.cancel()
             stop_requested.cancel()
-            await asyncio.wait({starting, stop_requested})
+            house.cancel()
+            await asyncio.wait({starting, stop_requested, house})
             await self._stop()
 
     def _handle_signals(self) -> None:
@@ -108,6 +111,8 @@ class Stack:
         if self._servers.embedded:
             with self._terminal.step(f"Starting {self._servers.embedded}"):
                 await self._servers.start()
+            if (place := self._servers.system_folder) is not None:
+                self._terminal.notice(f"The database is in {place}: `nself claw remove` takes it away.")
         if self._servers.no_model:
             self._terminal.warn(f"There is no local model: {self._servers.no_model}")
         if self._settings.database_url is not None and (later := await check_database(self._settings.database_url)):

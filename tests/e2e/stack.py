@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from cli.up.child import launch_command
 from cli.up.ports import free_port
 from tests.integration.cli.up.up_stack import descendants, remove_postgres_homes, running
 
@@ -78,7 +79,8 @@ class Stack:
     def __enter__(self) -> Self:
         with (self._folder / "shown").open("wb") as output:
             self._process = subprocess.Popen(
-                [_NSELF, "claw", "up"],
+                # A run of tests that is killed takes it along.
+                launch_command((str(_NSELF), "claw", "up"), signal.SIGTERM, None),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

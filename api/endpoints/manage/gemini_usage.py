@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MINUTE_MS: Final = 60_000
 _MODEL: Final = "model:"
-State = Literal["ok", "recovering", "cooling", "failing", "rejected", "sealed"]
+State = Literal["ok", "untried", "recovering", "cooling", "failing", "rejected", "sealed"]
 
 
 class ModelUse(msgspec.Struct, kw_only=True):
@@ -155,6 +155,9 @@ async def _use(reader: _Reader, known: dict[str, str], today: dict[str, str], mo
         used, own = await reader.model(model, int(today[_MODEL + model]))
         use.models.append(used)
         use.rpm_used_this_minute += own
+    if not known and not use.requests_used_today:
+        # Nothing says that its key is good.
+        use.state = "untried"
     if not account.can_open:
         use.state = "sealed"
         use.last_error = "Its key was sealed for another encryption key: set it anew."

@@ -22,6 +22,7 @@ from cli.up.embedded.server import ServerFailed
 
 SYSTEM_USER: Final = "nself-claw"
 SYSTEM_DIR: Final = Path("/var/lib/nself-claw")
+_ORIGIN: Final = "data_dir"
 _SOCKET_NAME: Final = ".s.PGSQL.5432"
 _LONGEST_SOCKET_PATH: Final = 103  # bytes: 107 on Linux, 103 on macOS
 _ADMIN_PATH: Final = f"{os.defpath}:/usr/sbin:/sbin"
@@ -61,7 +62,7 @@ def postgres_home(data_dir: Path, password: str) -> PostgresHome:
     try:
         if os.geteuid() == 0:
             _check_not_anothers(data_dir)
-            return _home_of_root(password)
+            return _home_of_root(data_dir, password)
         base = _private_dir(data_dir / "postgres")
         return PostgresHome(_installed() / "bin", base, _socket_dir(base), None)
     except OSError as error:
@@ -78,7 +79,12 @@ def _check_not_anothers(data_dir: Path) -> None:
         )
 
 
-def _home_of_root(password: str) -> PostgresHome:
+def system_folders() -> dict[Path, Path]:
+    """Return the folders that root's databases are in, each with the data folder that it belongs to."""
+    return {origin.parent: Path(origin.read_text()) for origin in SYSTEM_DIR.glob(f"*/{_ORIGIN}")}
+
+
+def _home_of_root(data_dir: Path, password: str) -> PostgresHome:
     _ensure_system_user()
     SYSTEM_DIR.mkdir(parents=True, exist_ok=True)
     # Whatever root's umask was: PostgreSQL's user has to get in.
@@ -88,6 +94,8 @@ def _home_of_root(password: str) -> PostgresHome:
     home = PostgresHome(_copied_programs(), base, _private_dir(base / "socket"), SYSTEM_USER)
     home.own(base)
     home.own(home.socket_dir)
+    # So that it can be found when its data folder is to go, or has gone.
+    (base / _ORIGIN).write_text(str(data_dir.absolute()))
     return home
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -10,16 +12,23 @@ import httpx
 from cli.up.embedded.chat_model import PARALLEL, EmbeddedModel
 from cli.up.embedded.embedding_model import EmbeddedEmbedder
 from cli.up.embedded.postgres import EmbeddedPostgres
+from cli.up.embedded.postgres_home import system_folders
 from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cli.up.embedded.server import EmbeddedServer
+    from cli.up.preconditions import DiskWatch
     from cli.up.terminal import Terminal
     from shared.settings import Settings
 
 _OLLAMA_URL: Final = "http://127.0.0.1:11434"
 _OLLAMA_TIMEOUT_S: Final = 1.0
+LOOK_S: Final = 10.0
+REWRITE_S: Final = 3600.0
+"""For how long at the most the append-only file keeps the prompt of a job that has ended."""
 
 
 class Servers:
@@ -69,6 +78,14 @@ class Servers:
         names = [name for name, url in configured.items() if not url]
         return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
+    @property
+    def system_folder(self) -> Path | None:
+        """Return where root's embedded database is; None where it is in the data folder, or is configured."""
+        data_dir = self._settings.data_dir.absolute()
+        if os.geteuid() != 0 or self._settings.database_url is not None:
+            return None
+        return next((place for place, origin in system_folders().items() if origin == data_dir), None)
+
     async def start(self) -> None:
         """Start what is not configured, all at the same time, and wait until it answers.
 
@@ -85,6 +102,18 @@ class Servers:
         except ExceptionGroup as failures:
             # The first is enough: the others were cancelled for it.
             raise failures.exceptions[0] from None
+
+    async def keep_house(self, watch: DiskWatch) -> None:
+        """Watch the disk, and let Valkey forget the prompts of jobs that have ended, for good."""
+        clock = asyncio.get_running_loop().time
+        due = clock() + REWRITE_S
+        while True:
+            await asyncio.sleep(LOOK_S)
+            watch.look()
+            if self._settings.redis_url is None and clock() >= due:
+                with suppress(OSError, TimeoutError):
+                    await self._valkey.rewrite()
+                due = clock() + REWRITE_S
 
     async def stop(self, hurry: asyncio.Event) -> None:
         """Stop what is ours: the models, Valkey, PostgreSQL, one after the other."""

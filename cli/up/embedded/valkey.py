@@ -31,6 +31,7 @@ dir "{directory}"
 logfile ""
 appendonly yes
 appendfsync everysec
+auto-aof-rewrite-min-size 1mb
 save ""
 maxmemory-policy noeviction
 """
@@ -81,15 +82,31 @@ class EmbeddedValkey(EmbeddedServer):
 
     async def is_ready(self) -> bool:
         """Return whether it answers PING; it does not while it loads its data."""
+        # While it loads its data PING is answered with -LOADING.
+        return await self._ask("PING") == b"+PONG\r\n"
+
+    async def _ask(self, command: str) -> bytes:
+        """Return the answer to a command without arguments.
+
+        Raises:
+            OSError, TimeoutError: it does not answer.
+        """
         reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
         try:
-            writer.write(f"AUTH {self._password}\r\nPING\r\n".encode())
+            writer.write(f"AUTH {self._password}\r\n{command}\r\n".encode())
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-                answers = [await reader.readline(), await reader.readline()]
+                await reader.readline()
+                return await reader.readline()
         finally:
             writer.close()
-        # While it loads its data PING is answered with -LOADING.
-        return answers == [b"+OK\r\n", b"+PONG\r\n"]
+
+    async def rewrite(self) -> None:
+        """Let it write its append-only file anew: the prompts of jobs that have ended stand there until then.
+
+        Raises:
+            OSError, TimeoutError: it does not answer.
+        """
+        await self._ask("BGREWRITEAOF")
 
     def url(self) -> str:
         """Return a redis:// URL of database 0. It names the default user: redis-cli takes an empty name for a name."""

@@ -74,7 +74,7 @@ async def test_list_and_remove() -> None:
     made = json.loads((await gemini("add", "one@example.com", "--key", "k", "--json")).output)
     head, row = (await gemini("list")).output.splitlines()
     assert head.split()[:5] == ["Account", "Source", "Project", "Enabled", "State"]
-    assert row.split() == ["one@example.com", "stored", "-", "yes", "ok", "0", "0", made["id"]]
+    assert row.split() == ["one@example.com", "stored", "-", "yes", "untried", "0", "0", made["id"]]
     assert json.loads((await gemini("list", "--json")).output)[0]["id"] == made["id"]
     for _ in range(2):
         assert (await gemini("remove", "one@example.com")).exit_code == 0

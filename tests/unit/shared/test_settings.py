@@ -202,3 +202,19 @@ def test_a_name_that_is_no_setting_is_said_with_the_nearest_one(name: str, neare
     load(**{name: "1"})
     with pytest.raises(SettingsError, match=text):
         load(**{name: "1", "CLAW_STRICT_SETTINGS": "true"})
+
+
+def test_servers_are_named_to_those_alone_that_use_them() -> None:
+    """The api has all of them, a model server none."""
+    servers = {"REDIS_URL": "redis://h", "DATABASE_URL": "postgresql://h", "PLUGIN_INTERNAL_SECRET": "s"}
+    used = {
+        process: set(environment_for(process, servers)) for process in (None, "local", "paid", "gemini", "recorder")
+    }
+    assert used == {
+        None: set(),
+        "local": {"REDIS_URL"},
+        "paid": {"REDIS_URL"},
+        "gemini": {"REDIS_URL", "DATABASE_URL"},
+        "recorder": {"REDIS_URL", "DATABASE_URL"},
+    }
+    assert environment_for("web", servers) == servers

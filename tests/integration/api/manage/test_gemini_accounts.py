@@ -67,7 +67,7 @@ async def test_an_account_is_made_shown_changed_and_removed(client: TestClientPr
     ((row, sealed),) = await GeminiAccountStore(database).credentials()
     assert (row.id, OPENER.open(sealed)) == (made["id"], NEW["api_key"])
     status, (shown,) = await call(client, "GET")
-    assert (status, shown["id"], shown["state"], shown["models"]) == (200, made["id"], "ok", [])
+    assert (status, shown["id"], shown["state"], shown["models"]) == (200, made["id"], "untried", [])
     for field in ("tokens_used_today", "requests_used_today", "rpm_used_this_minute"):
         assert shown[field] == 0
     status, changed = await call(
@@ -245,7 +245,7 @@ async def test_an_account_that_nobody_can_open_is_shown_as_sealed(client: TestCl
     _, (shown,) = await call(client, "GET")
     assert (shown["state"], "set it anew" in shown["last_error"]) == ("sealed", True)
     await publish_known(redis, [KnownAccount(**one)])
-    assert (await call(client, "GET"))[1][0]["state"] == "ok"
+    assert (await call(client, "GET"))[1][0]["state"] == "untried"
     gone = b'{"id":"env-GEMINI_API_KEY","account_email":"GEMINI_API_KEY","source":"environment","seen_ms":1}'
     await redis.hset("claw:gemini:accounts", "env-GEMINI_API_KEY", gone)  # type: ignore[misc, arg-type]
     assert [account["id"] for account in (await call(client, "GET"))[1]] == [made["id"]]

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from cli.up.embedded.postgres_home import system_folders
 from cli.up.ports import free_port
-from cli.up.preconditions import LEAST_FREE_MIB, StartFailed, check_space
+from cli.up.preconditions import LEAST_FREE_MIB, DiskWatch, StartFailed, check_space
 from tests.integration.cli.up.up_stack import Up, printed_environment, up_in
 
 
@@ -202,6 +203,48 @@ async def test_a_database_that_refuses_us_ends_the_start_with_its_variable(
     assert await up.exit_code() == 1
     assert f"DATABASE_URL cannot be used: {reason}" in up.shown
     assert not (up.folder / "data" / "log" / "web.log").exists()
+
+
+async def test_a_folder_that_others_may_read_is_closed_and_that_is_said(up: Up) -> None:
+    """Its secrets too."""
+    secrets = up.folder / "data" / "secrets"
+    secrets.mkdir(parents=True, mode=0o755)
+    (secrets / "internal_secret").write_text("geheim")
+    for path, mode in ((up.folder / "data", 0o755), (secrets, 0o755), (secrets / "internal_secret", 0o644)):
+        path.chmod(mode)
+    await up.started()
+    assert f"{secrets}/internal_secret was open to other users (mode 644)" in up.shown
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (secrets.parent, secrets, secrets / "internal_secret")]
+    assert modes == [0o700, 0o700, 0o600]
+
+
+async def test_remove_takes_everything_away_but_nothing_that_runs(up: Up) -> None:
+    """Root's database too, which is elsewhere."""
+    await up.started()
+    refused = await Up(up.folder, 1).run("remove", "--yes")
+    assert (await refused.exit_code(), "already runs" in refused.shown) == (1, True)
+    places = [place for place, data_dir in system_folders().items() if data_dir == up.folder / "data"]
+    assert len(places) == (os.geteuid() == 0)
+    assert all(f"The database is in {place}" in up.shown for place in places)
+    assert await up.stop(signal.SIGINT) == 0
+    removed = await Up(up.folder, 1).run("remove", "--yes")
+    assert (await removed.exit_code(), removed.shown.endswith("Removed.\n")) == (0, True)
+    assert not any(path.exists() for path in (*places, up.folder / "data"))
+    nothing = await Up(up.folder, 1).run("remove", "--yes")
+    assert (await nothing.exit_code(), "is no data folder" in nothing.shown) == (1, True)
+
+
+def test_a_disk_that_fills_is_said_once_and_so_is_its_recovery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the gateway runs."""
+    said: list[str] = []
+    watch = DiskWatch(tmp_path, said.append)
+    usage = shutil.disk_usage(tmp_path)
+    for free_mib in (LEAST_FREE_MIB, LEAST_FREE_MIB - 1, 0, LEAST_FREE_MIB, 1000):
+        found = usage._replace(free=free_mib * 1024 * 1024)
+        monkeypatch.setattr("shutil.disk_usage", lambda _, found=found: found)
+        watch.look()
+    assert [f"{LEAST_FREE_MIB - 1} MiB are free" in said[0], "There is room again" in said[1]] == [True, True]
+    assert len(said) == 2
 
 
 def test_a_full_disk_is_named_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

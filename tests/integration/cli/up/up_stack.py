@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from cli.up.child import launch_command
 from cli.up.embedded.postgres_home import SYSTEM_DIR
 from cli.up.ports import free_port
 from shared.settings import PROJECT_ROOT
@@ -47,13 +48,14 @@ class Up:
 
     async def run(self, command: str = "up", *arguments: str, **environment: str) -> "Up":
         """Start a command with the Procfile in the folder."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
+        program = (
             f"from cli.up import stack; stack._CONFIGURED_MODEL_TIMEOUT_S = {self.model_timeout_s}; "
-            f"from cli.up.command import {command}; {command}()",
-            *arguments,
-            *(("--procfile", str(self.folder / "Procfile")) if command == "up" else ()),
+            f"from cli.up.command import {command}; {command}()"
+        )
+        procfile = ("--procfile", str(self.folder / "Procfile")) if command == "up" else ()
+        self._process = await asyncio.create_subprocess_exec(
+            # A run of tests that is killed takes it along.
+            *launch_command((sys.executable, "-c", program, *arguments, *procfile), signal.SIGTERM, None),
             env=self.environment | environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
