@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
+from shared.redis.probe import RedisUnusable, check_at_start
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -99,3 +101,15 @@ async def check_database(url: str) -> str:
         return f"The PostgreSQL of DATABASE_URL does not answer yet ({error or type(error).__name__}); waiting for it."
     await connection.close(timeout=_TIMEOUT_S)
     return ""
+
+
+async def check_redis(url: str) -> None:
+    """Connect once to a Redis that is configured. One that does not answer may come yet, which is logged.
+
+    Raises:
+        StartFailed: it answers, and cannot serve us; the text says what to mend.
+    """
+    try:
+        await check_at_start(url)
+    except RedisUnusable as error:
+        raise StartFailed(f"REDIS_URL cannot be used: {error}") from None

@@ -15,7 +15,7 @@ from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.servers import Servers
 from cli.up.forks import ForkServer
 from cli.up.gateway import Gateway
-from cli.up.preconditions import DiskWatch, StartFailed, check_database, check_space
+from cli.up.preconditions import DiskWatch, StartFailed, check_database, check_redis, check_space
 from cli.up.running import RunNote, remove_note, write_note
 from cli.up.welcome import FirstQuestion, welcome
 from shared.models.catalogue import AUTO, LOCAL
@@ -115,6 +115,8 @@ class Stack:
                 self._terminal.notice(f"The database is in {place}: `nself claw remove` takes it away.")
         if self._servers.no_model:
             self._terminal.warn(f"There is no local model: {self._servers.no_model}")
+        if self._settings.redis_url is not None:
+            await check_redis(self._settings.redis_url)
         if self._settings.database_url is not None and (later := await check_database(self._settings.database_url)):
             self._terminal.warn(later)
         self._start_processes()

@@ -247,6 +247,16 @@ def test_a_disk_that_fills_is_said_once_and_so_is_its_recovery(tmp_path: Path, m
     assert len(said) == 2
 
 
+async def test_a_redis_that_refuses_us_ends_the_start_with_its_variable(up: Up, valkey_url: str) -> None:
+    """At once, and not after two minutes of tries."""
+    parts = urlsplit(valkey_url)
+    await up.run(REDIS_URL=urlunsplit(parts._replace(netloc=f":wrong@{parts.netloc.rpartition('@')[2]}")))
+    assert await up.exit_code() != 0
+    assert "the user or the password in REDIS_URL is wrong" in up.shown
+    assert "REDIS_URL cannot be used" in up.shown
+    assert not (up.folder / "data" / "log" / "web.log").exists()
+
+
 def test_a_full_disk_is_named_before_anything_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With what is free, and the variable that puts the data elsewhere."""
     check_space(tmp_path)
