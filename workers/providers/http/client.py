@@ -6,8 +6,10 @@ servers go to the transport directly: httpx's client in front of it would merge 
 
 from __future__ import annotations
 
+from base64 import b64encode
 from functools import lru_cache
 from typing import Final
+from urllib.parse import unquote
 
 import aiohttp
 import httpx
@@ -84,3 +86,12 @@ def _transport(headers: dict[str, str], connections: int) -> AiohttpTransport:
 @lru_cache(maxsize=256)
 def _url(text: str) -> httpx.URL:
     return httpx.URL(text)
+
+
+def without_login(url: str) -> tuple[str, str]:
+    """Return a URL without the name and the password in it, and these as a header's value; empty where it has none."""
+    before, at, host = url.partition("://")[2].partition("/")[0].rpartition("@")
+    if not at:
+        return url, ""
+    plain = url.replace(f"{before}@{host}", host, 1)
+    return plain, f"Basic {b64encode(unquote(before).encode()).decode()}"

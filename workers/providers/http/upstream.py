@@ -15,7 +15,7 @@ import httpx
 
 from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
 from shared.process.tasks import Pauses
-from workers.providers.http.client import UpstreamClient
+from workers.providers.http.client import UpstreamClient, without_login
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
@@ -127,7 +127,8 @@ class Upstream:
     """One upstream's base URL and its connections.
 
     Args:
-        base_url: what paths are appended to.
+        base_url: what paths are appended to. A name and a password in it are sent as basic authentication, unless there
+            is a key.
         api_key: sent as a bearer token.
         headers: sent with every request, for upstreams that take their key in another one.
         connections: how many may be open at once.
@@ -136,12 +137,13 @@ class Upstream:
     def __init__(
         self, base_url: str, *, api_key: str | None = None, headers: dict[str, str] | None = None, connections: int
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url, login = without_login(base_url.rstrip("/"))
         # Compression gathers what it compresses, and tokens would arrive in lumps.
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **(headers or {})}
-        if api_key:
-            self._headers["authorization"] = f"Bearer {api_key}"
-        self._secrets = [secret for secret in (api_key, *(headers or {}).values()) if len(secret or "") >= SECRET_CHARS]
+        if api_key or login:
+            self._headers["authorization"] = f"Bearer {api_key}" if api_key else login
+        secrets = (api_key, login.removeprefix("Basic "), *(headers or {}).values())
+        self._secrets = [secret for secret in secrets if len(secret or "") >= SECRET_CHARS]
         self._client = UpstreamClient(self._base_url, headers=self._headers, connections=connections)
         self._connections = connections
         self._fresh_client: UpstreamClient | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 
 import pytest
 
@@ -11,8 +12,8 @@ from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.openai import replies as openai_replies
-from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, serving
-from tests.upstreams.scripted import Act, Answer, ndjson, sse
+from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, provider_for, serving
+from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, ndjson, sse
 
 every_wire = pytest.mark.parametrize("wire", WIRES)
 every_wire_with_an_end_mark = pytest.mark.parametrize("wire", [wire for wire in WIRES if wire != "gemini"])
@@ -166,3 +167,16 @@ async def test_a_redirect_is_not_followed(wire: str) -> None:
         with pytest.raises(errors.GatewayError):
             await complete(provider)
         assert len(upstream.requests) == 1
+
+
+@every_wire
+async def test_a_name_and_a_password_in_the_address_are_sent_as_such(wire: str) -> None:
+    """As a proxy in front of a model server wants them; a key goes before them, and neither ends the worker."""
+    async with ScriptedUpstream() as upstream:
+        provider = provider_for(wire, upstream.url.replace("://", "://me:p%40ss@"))
+        upstream.add(_text(wire))
+        await complete(provider)
+        await provider.close()
+    sent = upstream.requests[0].headers.get("authorization", "")
+
+    assert sent == "Basic " + b64encode(b"me:p@ss").decode() or sent.startswith("Bearer ")
