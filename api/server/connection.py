@@ -52,7 +52,7 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     Args:
         app: called with scope, receive and send for each request, in a task of its own.
-        transport: of the connection; reading is paused.
+        transport: of the connection.
         common: what the scopes of all its requests have in common.
         config: of the server.
         idle_since: when it began, on the loop's clock.
@@ -214,14 +214,15 @@ class Http1Connection(asyncio.BufferedProtocol):
             if head is None:
                 self._hand_over()
                 return
-            rest = bytes(self.unread[end:])
-            self.unread.clear()
+            del self.unread[:end]
             self._cycle = cycle = RequestCycle(self, head)
             task = self._loop.create_task(self._serve(cycle, self._scope(cycle, head)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            if rest:
-                self.take(rest)
+            if self.unread and not cycle.is_received:
+                body = bytes(self.unread)
+                self.unread.clear()
+                self.take(body)
         except RequestRefused as refused:
             self._refuse(refused)
 
