@@ -53,7 +53,10 @@ def test_test_reaches_the_gateway_without_and_with_a_key(stack: Stack, key: Key)
     assert stack.said("claw", "api", "test", "--key", key.secret) == reachable
     verbose = stack.said("claw", "api", "test", "--verbose")
     assert verbose.startswith(reachable)
-    assert verbose.split()[-4:] == ["auto", "local", "smollm2-135m", "multilingual-e5-small-q4"]
+    listed = [line.split(maxsplit=1) for line in verbose.splitlines()[1:]]
+    available = [name for name, *why_not in listed if not why_not]
+    assert available == ["auto", "local", "smollm2-135m", "multilingual-e5-small-q4"]
+    assert {name for name, *why_not in listed if why_not} == {"gpt-4o", "gemini-1.5-flash", "claude-3-5-sonnet"}
 
 
 def test_test_with_a_wrong_key_fails(stack: Stack) -> None:

@@ -98,7 +98,7 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     assert head.split()[:3] == ["Account", "Model", "State"]
     assert first.split()[:6] == ["one@example.com", "gemini-x", "cooling", "1/3", "7/250000", "1/20"]
     assert all(stamp.endswith("Z") for stamp in first.split()[6:8])
-    assert second.split() == ["two@example.com", "-", "ok", "-", "-", "-", "-", "-"]
+    assert second.split() == ["two@example.com", "-", "untried", "-", "-", "-", "-", "-"]
     assert shown.stderr == "one@example.com: cooling: At its limit.\n"
 
 

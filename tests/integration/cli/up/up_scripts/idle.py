@@ -6,7 +6,7 @@ import socket
 import sys
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 def note(text: str) -> None:
@@ -19,7 +19,8 @@ def end(*_: object) -> None:
     """Stop, slowly enough that a wrong order shows."""
     note(f"{sys.argv[1]} begins to stop")
     time.sleep(0.2)
-    socket.create_connection(("127.0.0.1", urlsplit(os.environ["REDIS_URL"]).port or 0)).close()
+    with socket.socket(socket.AF_UNIX) as valkey:
+        valkey.connect(unquote(urlsplit(os.environ["REDIS_URL"]).path))
     note(f"{sys.argv[1]} has stopped")
     sys.exit(0)
 
