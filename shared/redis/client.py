@@ -11,6 +11,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedConnection
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis.server_state import ServerState, is_no_master
 from shared.redis.url import RedisUrl, parse_redis_url
@@ -72,6 +73,20 @@ class _MasterOnly(AbstractConnection):
         if role != b"master":
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"the server is not the master but a {role.decode(errors='replace')}")
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
+        if not self.is_connected:
+            await self.connect()  # type: ignore[no-untyped-call]
+        # redis-py's own bound is asyncio.wait_for: before Python 3.12 that returns, where it is cancelled in the moment
+        # in which the writing has ended, and who was cancelled goes on as if nothing had been.
+        timeout_s, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await super().send_packed_command(command, check_health)
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = timeout_s
 
     async def read_response(self, *arguments: Any, **named: Any) -> Any:
         try:
