@@ -53,6 +53,11 @@ class ForkServer:
         )
         self._child = Child(program, log)
 
+    @property
+    def pid(self) -> int | None:
+        """Return that of the running server; none between two."""
+        return self._child.pid
+
     def start(self) -> None:
         """Start it and keep it running. It imports while this process goes on."""
         self._child.start()

@@ -43,10 +43,6 @@ def _child(server: ForkServer, folder: Path, name: str, *command: str, **environ
     return Child(program, ChildLog(folder, name, None), start_process=server.spawn)
 
 
-def _fork_server() -> int:
-    return next(pid for pid in descendants(os.getpid()) if b"cli.up.fork_server" in command_of(pid))
-
-
 def _is_titled(child: Child) -> bool:
     return child.pid is not None and command_of(child.pid).rstrip(b"\0 ").endswith(
         f"-m workers {child.program.name}".encode()
@@ -99,7 +95,7 @@ async def test_no_process_sees_anothers_credential(tmp_path: Path, server: ForkS
             child.start()
             await until(partial(_is_titled, child), f"a process that is called {child.program.name}")
         everyone = descendants(os.getpid())
-        forking = _fork_server()
+        forking = server.pid
 
         assert {paid.pid, local.pid, forking} < everyone
         assert [pid for pid in everyone if _PLANTED in _read(f"/proc/{pid}/environ")] == []
@@ -118,7 +114,8 @@ async def test_with_the_fork_server_all_die_and_all_come_back(
         await until(lambda: child.pid, "a worker")
         first = child.pid
         assert first is not None
-        os.kill(_fork_server(), signal.SIGKILL)
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGKILL)
         await until(lambda: not running({first}), "the end of the worker")
         await until(lambda: child.pid not in {None, first}, "another worker")
         assert child.ending == "was ended by SIGKILL"
