@@ -24,7 +24,9 @@ _log = logging.getLogger(__name__)
 
 def from_exception(error: Exception) -> GatewayError:
     """Return what an exception that left a handler means for the caller; a fault of ours is logged, its text hidden."""
-    found = g.failure = _from_exception(error)
+    found = _from_exception(error)
+    # Not the error: it keeps the frames that it came through, and a timer of a pool may keep `g` for minutes.
+    g.failure = f"{found.status} {found.code or found.type}"
     return found
 
 

@@ -14,8 +14,6 @@ from quart import g, request
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shared.errors import GatewayError
-
 _log = logging.getLogger(__name__)
 
 MOST_LINES: Final = 20
@@ -42,14 +40,14 @@ class RefusalLog:
         self._lines = 0
         self._unlogged = 0
 
-    def refused(self, method: str, path: str, client: str, error: GatewayError) -> None:
+    def refused(self, method: str, path: str, client: str, why: str) -> None:
         """Log a refusal, without what the client gave as a key.
 
         Args:
             method: of HTTP.
             path: without its query, in which somebody may send a key.
             client: the address that it came from.
-            error: why.
+            why: status and code of the answer.
         """
         now = self._clock()
         if now - self._since >= MINUTE_S:
@@ -61,10 +59,10 @@ class RefusalLog:
             return
         self._lines += 1
         shown = path if len(path) <= MOST_PATH_CHARS else f"{path[:MOST_PATH_CHARS]}..."
-        _log.info("refused %s %s from %s: %d %s", method, shown, client, error.status, error.code or error.type)
+        _log.info("refused %s %s from %s: %s", method, shown, client, why)
 
     def response_ends(self) -> None:
         """Log the current request, if it was refused and had no key."""
-        failure: GatewayError | None = g.get("failure")
+        failure: str | None = g.get("failure")
         if failure is not None and not g.get("is_known"):
             self.refused(request.method, request.path, request.remote_addr or "an unknown address", failure)

@@ -139,6 +139,7 @@ class InflightRequest:
 
     def abandon(self, _: object = None) -> None:
         """Stop what still runs: the client is gone, or was served. Safe to call at any time, any number of times."""
+        self._task = None  # one that was cancelled keeps the frames of the whole request
         if self._over or self._stream is None:
             return
         self._end()
@@ -205,8 +206,7 @@ class InflightRequest:
         await self._leave(stream)
         live = self._services.router.live(self._failover.failed(error, stream.target, self._draft.attempt))
         if isinstance(error, WorkerLost):
-            # Nobody will run or remove this job; the request itself lives on in its next attempt.
-            self._services.usage_log.drop(stream.job_id)
+            self._services.usage_log.drop(stream.job_id)  # nobody will run or remove it; the request lives on
         # After content was sent, another answer would begin anew in the middle of the first one.
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)

@@ -122,14 +122,17 @@ class RequestCycle:
             return
         self.is_gone = True
         self._wake()
-        if self._on_disconnect is not None:
-            self._on_disconnect()
+        # Not kept: it leads to the task, which keeps the frames that its cancellation came through.
+        call, self._on_disconnect = self._on_disconnect, None
+        if call is not None:
+            call()
 
     def call_on_disconnect(self, call: Callable[[], object]) -> None:
         """Call `call` when the client leaves before the end of its response; at once where it has."""
-        self._on_disconnect = call
         if self.is_gone:
             call()
+        else:
+            self._on_disconnect = call
 
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():

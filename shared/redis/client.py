@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
@@ -75,14 +74,9 @@ class _MasterOnly(AbstractConnection):
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"the server is not the master but a {role.decode(errors='replace')}")
 
-    async def connect(self) -> None:
-        # In a context of its own: what a connection keeps for its callbacks would else keep the request that made it.
-        making = super().connect()  # type: ignore[no-untyped-call]
-        await asyncio.get_running_loop().create_task(making, context=Context())
-
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
         if not self.is_connected:
-            await self.connect()
+            await self.connect()  # type: ignore[no-untyped-call]
         # redis-py's own bound is asyncio.wait_for: before Python 3.12 that returns, where it is cancelled in the moment
         # in which the writing has ended, and who was cancelled goes on as if nothing had been.
         timeout_s, self.socket_timeout = self.socket_timeout, None

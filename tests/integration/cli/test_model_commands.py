@@ -40,8 +40,8 @@ async def nself(
     }
     output = asyncio.subprocess.PIPE if terminal is None else terminal
     # Where the tests run in the background of a shell, SIGINT is ignored, and children inherit that.
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    program = f"{heeding}; from cli.main import main; main()"
+    interruptible = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{interruptible}; from cli.main import main; main()"
     return await asyncio.create_subprocess_exec(
         sys.executable, "-u", "-c", program, "claw", "models", *arguments,
         env=environment, stdout=output, stderr=asyncio.subprocess.PIPE,
