@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from api.server.head import FIELDS, HEAD_BYTES, RequestRefused
+from api.server.head import FIELDS, HEAD_BYTES, LONE, RequestRefused
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _SIZE_BYTES: Final = 256
@@ -76,6 +76,8 @@ class ChunkDecoder:
             self.rest = data[at + 2 :]
             return at + 2
         found = data.find(b"\r\n\r\n", at, at + HEAD_BYTES)
+        if LONE.search(data, at, found + 4 if found >= 0 else len(data)):
+            raise RequestRefused(400, "The trailer of the body is malformed.")
         if found < 0:
             if len(data) - at >= HEAD_BYTES:
                 raise RequestRefused(431, f"The trailer of the body is larger than {HEAD_BYTES} bytes.")

@@ -25,7 +25,9 @@ _FIELD: Final = re.compile(rb"(" + _TOKEN + rb"):[ \t]*([^\r]*)\r\n")
 FIELDS: Final = re.compile(rb"(?:" + _LINE + rb")*\r\n")
 """Fields and the empty line behind them."""
 _FIRST_LINE: Final = re.compile(_REQUEST_LINE)
-_LONE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
+LONE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
+"""A line feed, or a carriage return, that is half an end of a line."""
+"""A line feed or a carriage return that ends no line."""
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _OF_INTEREST: Final = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade",
@@ -73,7 +75,7 @@ def head_end(data: bytes | bytearray) -> int:
     if len(data) >= HEAD_BYTES:
         raise RequestRefused(431, f"The head of the request is larger than {HEAD_BYTES} bytes.")
     is_begun = not data or _FIRST_LINE.match(data) or HTTP2_PREFACE.startswith(bytes(data))
-    if _LONE.search(data) or not (is_begun or (data[0] > 0x20 and b"\r\n" not in data)):
+    if LONE.search(data) or not (is_begun or (data[0] > 0x20 and b"\r\n" not in data)):
         raise RequestRefused(400, "The request is no HTTP/1.1.")
     return 0
 
