@@ -81,6 +81,11 @@ class GeminiAccountStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def is_there(self) -> bool:
+        """Return whether the table is there: not before an api or a recorder has made the schema, at a first start."""
+        row = await self._database.fetchrow(queries.HAS_GEMINI_ACCOUNTS)
+        return row is not None and bool(row["has_table"])
+
     async def rows(self) -> list[StoredAccount]:
         """Return all accounts, the oldest first."""
         return [_from_row(row) for row in await self._database.fetch(queries.LIST_GEMINI_ACCOUNTS)]

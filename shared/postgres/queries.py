@@ -217,6 +217,7 @@ LIST_GEMINI_ACCOUNTS: Final = """
 SELECT id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day, enabled, created_at
 FROM np_claw_gemini_accounts ORDER BY created_at, id
 """
+HAS_GEMINI_ACCOUNTS: Final = "SELECT to_regclass('np_claw_gemini_accounts') IS NOT NULL AS has_table"
 LIST_GEMINI_CREDENTIALS: Final = """
 SELECT
     id, account_email, project, requests_per_minute, prompt_tokens_per_minute, requests_per_day,

@@ -37,6 +37,11 @@ def test_first_start_shows_one_key_that_works_and_nothing_else_shows_it_again(st
     assert stack.first_key not in stack.said("claw", "api", "keys", "list", "--json")
 
 
+def test_first_start_warns_of_nothing(stack: Stack) -> None:
+    """What all processes do at once is no reason to frighten a newcomer."""
+    assert re.findall(r"^.* (?:WARNING|ERROR) .*$", stack.shown, re.MULTILINE) == []
+
+
 def test_first_start_tells_the_base_url_of_the_configured_port(stack: Stack) -> None:
     """The base URL is the page's for a local setup, with our port."""
     assert stack.base_url == f"http://localhost:{stack.port}/v1"

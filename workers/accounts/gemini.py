@@ -130,6 +130,8 @@ class GeminiAccounts:
         if self._store is None:
             return
         try:
+            if not (self._has_rows or await self._store.is_there()):
+                return
             self._rows = await self._store.credentials()
             self._has_rows = True
         except DatabaseUnavailable:

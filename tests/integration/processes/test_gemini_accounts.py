@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -20,6 +21,7 @@ from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -335,3 +337,17 @@ async def test_a_worker_without_a_database_uses_the_accounts_of_the_environment(
     await eventually(stage.answers)
     assert "DATABASE_URL" in worker.log.read_text()
     assert not await redis.exists(GEMINI_SEAL)
+
+
+async def test_a_worker_that_starts_before_the_schema_is_made_waits_for_it_in_silence(
+    tmp_path: Path, redis: Redis, valkey_url: str, empty_database_url: str, eventually: Eventually
+) -> None:
+    """As at every first start, where all processes come at once: nothing is wrong."""
+    async with Fleet(tmp_path, valkey_url, empty_database_url, {}) as fleet:
+        worker = await fleet.worker("gemini", CLAW_ENCRYPTION_KEY="00" * 32)
+        await eventually(lambda: "idle until one is added" in worker.log.read_text())
+        assert not await redis.exists(GEMINI_SEAL)
+        await fleet.api()
+        # Published once the stored accounts are read.
+        await eventually(partial(redis.exists, GEMINI_SEAL))
+        assert " ERROR " not in worker.log.read_text()
