@@ -59,7 +59,7 @@ CREATE TABLE IF NOT EXISTS np_claw_routing (
 -- One row a request; `day` is the UTC day of `admitted_at`. A null key_id is the internal token. Of a key that is refused
 -- very often, one row of a minute, status and error code stands for `count` requests. Of the prompt's tokens the gateway
 -- put about `added_tokens` before the client's messages. `error_reason` is what the upstream itself said of a failure, bounded
--- and with secrets masked.
+-- and with secrets masked. `purpose` is what a request of the gateway's own was for, empty for a client's.
 CREATE TABLE IF NOT EXISTS np_claw_api_usage (
     day                date NOT NULL,
     request_id         uuid NOT NULL,
@@ -88,6 +88,7 @@ CREATE TABLE IF NOT EXISTS np_claw_api_usage (
     count              integer NOT NULL DEFAULT 1 CHECK (count > 0),
     added_tokens       integer NOT NULL DEFAULT 0,
     error_reason       text,
+    purpose            text NOT NULL DEFAULT '',
     recorded_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (day, request_id)
 ) PARTITION BY RANGE (day);
@@ -140,4 +141,4 @@ DROP TRIGGER IF EXISTS np_claw_audit_log_append_only ON np_claw_audit_log;
 CREATE TRIGGER np_claw_audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON np_claw_audit_log
 FOR EACH STATEMENT EXECUTE FUNCTION np_claw_refuse_change();
 
-INSERT INTO np_claw_schema_version (version) VALUES (8) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (9) ON CONFLICT DO NOTHING;

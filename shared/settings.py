@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     catalogue: Catalogue = msgspec.field(default_factory=default_catalogue)
     embeddings_fallback: bool = True
     strict_parameters: bool = False
+    own_requests: str = "local"
     gemini_slots: int = 16
     paid_slots: int = 64
     discovery_interval_s: float = 5.0
@@ -197,6 +198,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "catalogue": ("CLAW_CATALOGUE",),
     "embeddings_fallback": ("CLAW_EMBEDDINGS_FALLBACK",),
     "strict_parameters": ("CLAW_STRICT_PARAMETERS",),
+    "own_requests": ("CLAW_OWN_REQUESTS",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),
@@ -251,7 +253,11 @@ _MAY_BE_ZERO: Final = frozenset({"monthly_budget_usd", "drain_delay_s"})
 _PREFIX: Final = "CLAW_"
 _OTHER_VARIABLES: Final = ("CLAW_DATA_DIR", "CLAW_ENCRYPTION_KEY")
 """With our prefix, and no fields of `Settings`."""
-_CHOICES: Final = {"log_level": ("DEBUG", "INFO", "WARNING", "ERROR"), "http": ("direct", "h11")}
+_CHOICES: Final = {
+    "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "http": ("direct", "h11"),
+    "own_requests": ("local", "free"),
+}
 
 
 def default_data_dir(environ: Mapping[str, str] | None = None) -> Path:

@@ -13,6 +13,8 @@ import msgspec
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
+OwnPurpose = Literal["knowledge", "title"]
+"""What requests of the gateway's own are for."""
 
 MOST_NAME_CHARS: Final = 256
 """Names of models, functions and schemas: OpenAI allows 64, others more. They stand in frames, records and logs, so
@@ -47,7 +49,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `request_id` and `api_id` are hex digits; `body` is the client's own JSON, and `added` what the gateway puts before
     its messages. `patient_until_ms` bounds the wait for a
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
-    upstreams bill for attempts before this one, which were given up.
+    upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
+    is for; a client's has none.
     """
 
     request_id: str
@@ -62,6 +65,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     patient_until_ms: int = 0
     earlier_cost_usd: float = 0.0
     added: tuple[AddedText, ...] = ()
+    purpose: str = ""
     body: msgspec.Raw
 
     @property

@@ -37,7 +37,7 @@ UsageSource = Literal["reported", "estimated", "none"]
 """Where token counts are from: the upstream's report, our estimate, or nowhere."""
 RECORD_BYTES = 16 * 1024
 """Larger than any record of ours: what is longer can never become a row."""
-_TEXTS = ("endpoint", "requested_model", "model", "error_code")
+_TEXTS = ("endpoint", "requested_model", "model", "error_code", "purpose")
 
 
 class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
@@ -67,6 +67,8 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     duration_ms: int = 0
     added_tokens: int = 0
     """About how many of the prompt's tokens the gateway put before the client's messages."""
+    purpose: str = ""
+    """What a request of the gateway's own was for; a client's has none."""
     count: int = 1
     """How many requests the row stands for: more than one where a key was refused more often than has rows."""
 
@@ -82,6 +84,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             stream=job.stream,
             cost_usd=job.earlier_cost_usd,
             added_tokens=job.added_tokens,
+            purpose=job.purpose,
         )
 
 

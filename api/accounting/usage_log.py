@@ -81,9 +81,9 @@ class UsageLogWriter:
         """
         owner, minute = owner_of(record.key_id), record.admitted_ms // MINUTE_MS
         # 499 is a client that left: no refusal.
-        row = _Row(
-            owner, minute, "refused" if 400 <= record.status < 499 else "other", record.status, record.error_code
-        )
+        # Nor is a request of our own one of the key's.
+        kind = "own" if record.purpose else "refused" if 400 <= record.status < 499 else "other"
+        row = _Row(owner, minute, kind, record.status, record.error_code)
         most = most_refusals(rpm_limit)
         # Past the bound one row stands for many: refusals cost the client nothing, and must not fill the log.
         if row in self._counting or self.is_full() or (most and self._rows.get((owner, minute, row.kind), 0) >= most):

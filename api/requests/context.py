@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from quart import request
 
-from api.admission.admit import QueueRefused, QueueUnavailable
+from api.admission.admit import QueueUnavailable
 from api.admission.thoughts import earlier_thoughts
 from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
 from api.http.intake import INTAKE
 from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import RoutingRequest
 from api.server.scope import ABORT
-from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, Overloaded, RateLimited
+from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
 from shared.ids import job_id
 from shared.models.catalogue import nano_usd
 from shared.openai.prompt_size import MostPrompt, most_added
 from shared.openai.request import requested_model
 from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
-from shared.redis.client import state_of
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from shared.types import AddedText, Target
 
 
-FULL_RETRY_S: Final = 5.0
 MOST_WAIT_S: Final = 86_400
 """The longest patience that a client can name: a day."""
 
@@ -97,15 +95,7 @@ class RequestContext:
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
-        if not services.relay.connected and state_of(services.redis).refusal:
-            # What was admitted all the same would wait for frames that cannot come.
-            raise QueueRefused
-        if services.usage_log.is_full():
-            raise Overloaded(
-                "The usage log has no room: nobody records it. The operator's log and /ready say more.",
-                code="usage_log_full",
-                retry_after_s=FULL_RETRY_S,
-            )
+        services.check_open()
         settings, parameters = services.settings, checked.parameters
         self._record.requested_model = checked.model
         self._record.stream = checked.stream

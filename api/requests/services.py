@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from api.admission.admit import QueueRefused
 from shared.errors import Overloaded, UnknownModel
+from shared.redis.client import state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from api.routing.router import Router
     from shared.queue.placement import Candidate
     from shared.settings import Settings
+
+FULL_RETRY_S: Final = 5.0
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,23 @@ class RequestServices:
     usage_log: UsageLogWriter
     additions: Additions
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
+
+    def check_open(self) -> None:
+        """Check that requests can be admitted at all.
+
+        Raises:
+            QueueRefused: Redis refuses what it is asked.
+            Overloaded: the usage log has no room.
+        """
+        if not self.relay.connected and state_of(self.redis).refusal:
+            # What was admitted all the same would wait for frames that cannot come.
+            raise QueueRefused
+        if self.usage_log.is_full():
+            raise Overloaded(
+                "The usage log has no room: nobody records it. The operator's log and /ready say more.",
+                code="usage_log_full",
+                retry_after_s=FULL_RETRY_S,
+            )
 
     def route(self, wanted: RoutingRequest) -> list[Candidate]:
         """Return where a request may go, by rank.

@@ -50,6 +50,7 @@ class UsageRow(NamedTuple):
     stands_for: int
     added_tokens: int
     error_reason: str | None
+    purpose: str
 
 
 def from_json(raw: bytes) -> UsageRow:
@@ -96,6 +97,7 @@ def from_record(record: UsageRecord) -> UsageRow:
         stands_for=record.count,
         added_tokens=record.added_tokens,
         error_reason=None if record.error_reason is None else _text(record.error_reason[:MOST_REASON_CHARS]),
+        purpose=_text(record.purpose),
     )
 
 

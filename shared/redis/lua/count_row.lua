@@ -2,7 +2,7 @@
 -- many a minute have a row of their own.
 --
 -- KEYS  1 rows of the owner and minute  2 usage stream
--- ARGV  1 kind: 'refused', 'other'  2 how many rows of a kind are written, 0: any  3 how many requests these are
+-- ARGV  1 kind: 'refused', 'own', 'other'  2 how many rows of a kind are written, 0: any  3 how many requests these are
 --       4 status and code  5 record of the one request, '' where there are several
 --       6 record that stands for all of this status and code, without its closing brace
 -- returns how many there were of this kind

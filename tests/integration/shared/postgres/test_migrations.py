@@ -83,7 +83,8 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
                 DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id, DROP COLUMN allowed_models,
                 DROP COLUMN allowed_tiers, DROP COLUMN expires_at;
             DROP TABLE np_claw_system_prompts, np_claw_audit_log;
-            ALTER TABLE np_claw_api_usage DROP COLUMN count, DROP COLUMN added_tokens, DROP COLUMN error_reason;
+            ALTER TABLE np_claw_api_usage
+                DROP COLUMN count, DROP COLUMN added_tokens, DROP COLUMN error_reason, DROP COLUMN purpose;
             UPDATE np_claw_schema_version SET version = 1;
         """)
         assert await database.fetch(columns) != fresh
