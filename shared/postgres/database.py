@@ -38,6 +38,8 @@ TABLES: Final = (
     "np_claw_gemini_accounts",
     "np_claw_system_prompts",
     "np_claw_audit_log",
+    "np_claw_sessions",
+    "np_claw_messages",
 )
 """Those that every api process reads."""
 

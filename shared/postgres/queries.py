@@ -1,4 +1,4 @@
-"""Every SQL statement of the product, by name. Values are always bound."""
+"""Every SQL statement of the product but those of sessions, by name. Values are always bound."""
 
 from __future__ import annotations
 

@@ -1,0 +1,59 @@
+"""Every SQL statement about sessions, by name. Values are always bound."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FIND_SESSION: Final = """
+SELECT
+    id, key_id, title, auto_title, is_admin_mode, parent_session_id, message_count, created_at, last_message_at,
+    archived_at
+FROM np_claw_sessions WHERE id = $1
+"""
+# The newest whose JSON is at most $2 bytes together, in their order.
+HISTORY: Final = """
+SELECT request_id, position, role, message, digest, state
+FROM (
+    SELECT
+        request_id, position, role, message, digest, state,
+        sum(octet_length(message)) OVER (ORDER BY position DESC) AS bytes_so_far
+    FROM np_claw_messages WHERE session_id = $1 AND superseded_by IS NULL
+) AS newest
+WHERE bytes_so_far <= $2 ORDER BY position
+"""
+
+# --- writing a turn, in one transaction ---
+# One at a time writes to a session, also before it exists.
+WRITE_TO_SESSION: Final = "SELECT pg_advisory_xact_lock(hashtextextended('np_claw_session ' || $1::uuid::text, 0))"
+BEGIN_SESSION: Final = """
+INSERT INTO np_claw_sessions (id, key_id, is_admin_mode, created_at, last_message_at) VALUES ($1, $2, $3, $4, $4)
+ON CONFLICT (id) DO NOTHING
+"""
+LOCK_SESSION: Final = "SELECT key_id FROM np_claw_sessions WHERE id = $1 FOR UPDATE"
+# Where the messages of a request begin: at the place that they have already, else after all others.
+FIRST_POSITION: Final = """
+SELECT coalesce(min(position) FILTER (WHERE request_id = $2), max(position) + 1, 0)
+FROM np_claw_messages WHERE session_id = $1
+"""
+FORGET_REQUEST: Final = "DELETE FROM np_claw_messages WHERE session_id = $1 AND request_id = $2"
+# All that came after message $4 of request $3, counted from 0 in that request.
+SUPERSEDE: Final = """
+UPDATE np_claw_messages SET superseded_by = $2
+WHERE session_id = $1 AND request_id <> $2 AND superseded_by IS NULL
+    AND position > (SELECT min(position) + $4 FROM np_claw_messages WHERE session_id = $1 AND request_id = $3)
+    AND position < $5
+"""
+ADD_MESSAGE: Final = """
+INSERT INTO np_claw_messages (
+    id, session_id, position, request_id, role, message, content, digest, state, tier_source, model_used, latency_ms,
+    input_tokens, output_tokens, created_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+"""
+COUNT_MESSAGES: Final = """
+UPDATE np_claw_sessions
+SET message_count = (
+        SELECT count(*) FROM np_claw_messages WHERE session_id = np_claw_sessions.id AND superseded_by IS NULL
+    ),
+    last_message_at = greatest(last_message_at, $2)
+WHERE id = $1
+"""
