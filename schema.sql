@@ -186,4 +186,4 @@ DROP TRIGGER IF EXISTS np_claw_audit_log_append_only ON np_claw_audit_log;
 CREATE TRIGGER np_claw_audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON np_claw_audit_log
 FOR EACH STATEMENT EXECUTE FUNCTION np_claw_refuse_change();
 
-INSERT INTO np_claw_schema_version (version) VALUES (9) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (10) ON CONFLICT DO NOTHING;
