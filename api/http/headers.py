@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 PRIORITY_HEADER: Final = "x-nself-priority"
 OMITTED_HEADER: Final = "x-nself-omitted"
 MAX_WAIT_HEADER: Final = "x-nself-max-wait-s"
+TIER_HEADER: Final = "x-nself-tier"
+"""Of a request: the only tier that may serve it; of a reply: the one that did."""
 
 
 def rate_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, str]:
@@ -34,5 +36,5 @@ def route_headers(target: Target, attempts: int, omitted: Sequence[str] = ()) ->
     """Return the headers that name who served a request, at which attempt, and without which of its parameters."""
     # Names are the server's own, and a header holds ASCII.
     model = target.model if target.model.isascii() and target.model.isprintable() else quote(target.model)
-    headers = {"x-nself-tier": target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
+    headers = {TIER_HEADER: target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
     return headers | ({OMITTED_HEADER: ", ".join(omitted)} if omitted else {})

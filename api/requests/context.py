@@ -13,7 +13,7 @@ from quart import request
 
 from api.admission.admit import QueueUnavailable
 from api.admission.thoughts import earlier_thoughts
-from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, rate_limit_headers, route_headers
+from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, TIER_HEADER, rate_limit_headers, route_headers
 from api.http.intake import INTAKE
 from api.requests.lifecycle import InflightRequest
 from api.routing.eligibility import RoutingRequest
@@ -118,7 +118,7 @@ class RequestContext:
             effort=parameters.reasoning_effort if parameters else None,
             service_tier=checked.service_tier,
             limits=limits,
-            bounds=self._principal.bounds,
+            bounds=self._principal.bounds.within(request.headers.get(TIER_HEADER)),
         )
         max_wait_s = self._max_wait_s()
         candidates = services.route(wanted)

@@ -130,7 +130,7 @@ class Router:
         return self._forced(request, name)
 
     def _auto(self, request: RoutingRequest) -> list[Candidate]:
-        tiers = self._table.tiers(request.endpoint)
+        tiers = request.bounds.asked_of(self._table.tiers(request.endpoint))
         found: list[Candidate] = []
         refusal: CallerError | None = None
         for place, tier in enumerate(tiers):
@@ -149,11 +149,7 @@ class Router:
             )
         if refusal is not None:
             raise refusal
-        raise nobody(
-            request.endpoint,
-            self._capacity,
-            "No model can be reached now: neither a local one nor one of the other tiers.",
-        )
+        raise nobody(request.endpoint, self._capacity, request.bounds.nobody)
 
     def _local(self, request: RoutingRequest) -> list[Candidate]:
         found = self._local_choice(request)

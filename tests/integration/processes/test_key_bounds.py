@@ -34,9 +34,9 @@ class Stage(NamedTuple):
         made: dict[str, Any] = reply.json()
         return made
 
-    async def ask(self, key: dict[str, Any], model: str, api: int = 0) -> httpx.Response:
+    async def ask(self, key: dict[str, Any], model: str, api: int = 0, **further: str) -> httpx.Response:
         """Ask a model."""
-        headers = {"authorization": f"Bearer {key['key']}"}
+        headers = {"authorization": f"Bearer {key['key']}", **{f"x-nself-{name}": further[name] for name in further}}
         return await self.client.post(
             f"{self.apis[api]}/v1/chat/completions", json=chat(model=model), headers=headers, timeout=60
         )
@@ -157,3 +157,23 @@ async def test_a_wrong_bound_is_refused_by_name(stage: Stage, bounds: dict[str, 
 
     assert reply.status_code == 400
     assert named in reply.json()["error"]
+
+
+async def test_a_request_may_name_its_tier(stage: Stage) -> None:
+    """`auto` goes there and nowhere else; a model of another tier is refused by the header's name."""
+    key = await stage.key()
+    for tier, served in (("local", MODEL), ("paid", PAID), ("api_key", PAID)):
+        reply = await stage.ask(key, "auto", tier=tier)
+        assert (reply.status_code, reply.json()["model"]) == (200, served)
+        assert reply.headers["x-nself-tier"] == ("local" if served == MODEL else "paid")
+    for model, tier, status in (
+        ("local", "paid", 400),
+        (PAID, "local", 400),
+        ("auto", "x", 400),
+        ("auto", "gemini", 503),
+    ):
+        error = (reply := await stage.ask(key, model, tier=tier)).json()["error"]
+        assert (reply.status_code, "x-nself-tier" in error["message"]) == (status, True), error
+        assert error["param"] == ("x-nself-tier" if status == 400 else None)
+    bounded = await stage.key(allowed_tiers=["local"])
+    assert (await stage.ask(bounded, "auto", tier="paid")).json()["error"]["code"] == "tier_not_allowed"
