@@ -30,7 +30,8 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     system_prompt_id  uuid REFERENCES np_claw_system_prompts ON DELETE SET NULL,
     allowed_models  text[] NOT NULL DEFAULT '{}',
     allowed_tiers   text[] NOT NULL DEFAULT '{}',
-    expires_at      timestamptz
+    expires_at      timestamptz,
+    tokens_per_minute  integer CHECK (tokens_per_minute BETWEEN 1 AND 60000000)
 );
 
 -- `sealed_key` can be opened by the workers of the Gemini tier only (X25519 sealed box). Keys of one Google Cloud project
@@ -186,4 +187,4 @@ DROP TRIGGER IF EXISTS np_claw_audit_log_append_only ON np_claw_audit_log;
 CREATE TRIGGER np_claw_audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON np_claw_audit_log
 FOR EACH STATEMENT EXECUTE FUNCTION np_claw_refuse_change();
 
-INSERT INTO np_claw_schema_version (version) VALUES (10) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (11) ON CONFLICT DO NOTHING;

@@ -10,7 +10,7 @@ import click
 from cli.api_client import call
 from cli.cells import seconds, usd, yes_no
 from cli.operator.prompts import prompt_id
-from cli.options import NONE, Meaningless, as_json, dollars, moment, on_or_off, visible_name, wide
+from cli.options import NONE, Meaningless, as_json, dollars, moment, on_or_off, tokens_or_none, visible_name, wide
 from cli.tables import print_json, print_table
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import TIERS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEYS_PATH: Final = "/claw/v1/api-keys"
 BUDGET_HELP: Final = "US dollars that it may spend at paid APIs in a month; 0: nothing, none: no bound of its own."
 rpm_range: Final = click.IntRange(1, MAX_RPM_LIMIT)
-_MOST_WANTED: Final = ("ID", "Name", "Last used", "RPM", "Budget", "Models", "Tiers", "Expires", "Active")
+_MOST_WANTED: Final = ("ID", "Name", "Last used", "RPM", "TPM", "Budget", "Models", "Tiers", "Expires", "Active")
 _NOT_IN_AN_ID: Final = re.compile(r"[^a-fA-F0-9-]")
 _ALL: Final = "all"
 _BOUNDS: Final = (
@@ -29,6 +29,8 @@ _BOUNDS: Final = (
                  help="A model that it may use (gpt-4o, 'llama*', auto); several times for several. all: every one."),
     click.option("--tier", "tiers", multiple=True, type=click.Choice([*TIERS, _ALL]),
                  help="A tier that it may use; several times for several."),
+    click.option("--tpm", type=tokens_or_none, metavar="N",
+                 help="Tokens a minute, of prompts and answers together; none: no such bound."),
     click.option("--expires", type=moment, metavar="WHEN",
                  help="Until when it is valid: 12h, 30d, 2027-01-31; none: for good."),
 )  # fmt: skip
@@ -40,7 +42,9 @@ def _bounds_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _bounds(models: Sequence[str], tiers: Sequence[str], expires: str | None) -> dict[str, object]:
+def _bounds(
+    models: Sequence[str], tiers: Sequence[str], expires: str | None, tpm: int | str | None
+) -> dict[str, object]:
     """Return the fields of those bounds that are given."""
     found: dict[str, object] = {}
     if models:
@@ -49,6 +53,8 @@ def _bounds(models: Sequence[str], tiers: Sequence[str], expires: str | None) ->
         found["allowed_tiers"] = [] if _ALL in tiers else list(tiers)
     if expires is not None:
         found["expires_at"] = None if expires == NONE else expires
+    if tpm is not None:
+        found["tokens_per_minute"] = None if tpm == NONE else tpm
     return found
 
 
@@ -73,7 +79,7 @@ def list_keys(*, include_revoked: bool, wide: bool, as_json: bool) -> None:
     cells = [_key_cells(key) for key in answer["keys"]]
     hidden = set() if include_revoked else {"Active"}
     # Bounds that no key has say nothing.
-    hidden |= {column for column in ("Models", "Tiers", "Expires") if not any(row[column] for row in cells)}
+    hidden |= {column for column in ("TPM", "Models", "Tiers", "Expires") if not any(row[column] for row in cells)}
     if all(key["monthly_budget_usd"] is None for key in answer["keys"]):
         hidden.add("Budget")
     columns = [column for column in cells[0] if column not in hidden]
@@ -98,13 +104,14 @@ def create_key(
     prompt: str | None,
     models: tuple[str, ...],
     tiers: tuple[str, ...],
+    tpm: int | str | None,
     expires: str | None,
     as_json: bool,
 ) -> None:
     """Create a key and show it, once."""
     limits: dict[str, object] = {"rpm_limit": rpm, **({} if budget == NONE else {"monthly_budget_usd": budget})}
     limits |= {} if prompt is None else {"system_prompt_id": prompt_id(prompt)}
-    limits |= _bounds(models, tiers, expires)
+    limits |= _bounds(models, tiers, expires, tpm)
     answer = call("POST", KEYS_PATH, body={"name": name, "admin_allowed": admin, **limits})
     if as_json:
         print_json(answer)
@@ -133,6 +140,7 @@ def update_key(
     prompt: str | None,
     models: tuple[str, ...],
     tiers: tuple[str, ...],
+    tpm: int | str | None,
     expires: str | None,
     as_json: bool,
 ) -> None:
@@ -142,7 +150,7 @@ def update_key(
         wanted["system_prompt_id"] = NONE if prompt.lower() == NONE else prompt_id(prompt)
     change: dict[str, object] = {field: None if value == NONE and field != "name" else value
               for field, value in wanted.items() if value is not None}  # fmt: skip
-    change |= _bounds(models, tiers, expires)
+    change |= _bounds(models, tiers, expires, tpm)
     if not change:
         raise Meaningless("Nothing to change: give an option; --help lists them.")
     answer = call("PATCH", f"{KEYS_PATH}/{_path_part(key_id)}", body=change)
@@ -184,6 +192,8 @@ def _print_key(key: dict[str, Any]) -> None:
     click.echo(f"ID:     {key['id']}")
     click.echo(f"Name:   {key['name']}")
     click.echo(f"RPM:    {key['rpm_limit']}")
+    if key.get("tokens_per_minute") is not None:
+        click.echo(f"TPM:    {key['tokens_per_minute']}")
     click.echo(f"Admin:  {yes_no(key['admin_allowed'])}")
     if key["monthly_budget_usd"] is not None:
         click.echo(f"Budget: {usd(key['monthly_budget_usd'])} a month")
@@ -201,6 +211,7 @@ def _key_cells(key: dict[str, Any]) -> dict[str, object]:
         "ID": key["id"],
         "Name": key["name"],
         "RPM": key["rpm_limit"],
+        "TPM": key.get("tokens_per_minute"),
         "Admin": yes_no(key["admin_allowed"]),
         "Created": seconds(key["created_at"]),
         "Prefix": key["key_prefix"],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shared.postgres.gemini_accounts import MAX_LIMIT
-from shared.postgres.keys import MAX_BUDGET_USD
+from shared.postgres.keys import MAX_BUDGET_USD, MAX_TOKENS_PER_MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,10 +131,23 @@ def limit_or_none(text: str) -> int | str:
     Raises:
         BadParameter: it is neither.
     """
+    return _whole_or_none(text, MAX_LIMIT)
+
+
+def tokens_or_none(text: str) -> int | str:
+    """Parse a key's tokens a minute, or `none`.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    return _whole_or_none(text, MAX_TOKENS_PER_MINUTE)
+
+
+def _whole_or_none(text: str, most: int) -> int | str:
     if text.lower() == NONE:
         return NONE
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_LIMIT)) and 1 <= int(text) <= MAX_LIMIT):
-        raise click.BadParameter(f"{text!r} is neither a whole number from 1 to {MAX_LIMIT} nor {NONE}.")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise click.BadParameter(f"{text!r} is neither a whole number from 1 to {most} nor {NONE}.")
     return int(text)
 
 

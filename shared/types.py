@@ -50,7 +50,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     its messages. `patient_until_ms` bounds the wait for a
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
-    is for; a client's has none.
+    is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
     """
 
     request_id: str
@@ -64,6 +64,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     expires_ms: int
     patient_until_ms: int = 0
     earlier_cost_usd: float = 0.0
+    tokens_per_minute: int = 0
+    reserved_tokens: int = 0
     added: tuple[AddedText, ...] = ()
     purpose: str = ""
     body: msgspec.Raw

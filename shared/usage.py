@@ -22,6 +22,7 @@ from shared.redis.names import (
     owner_of,
     running_key,
     since_key,
+    tokens_key,
     verdict_key,
 )
 from shared.types import MOST_NAME_CHARS, JobDraft, Usage
@@ -69,6 +70,9 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     """About how many of the prompt's tokens the gateway put before the client's messages."""
     purpose: str = ""
     """What a request of the gateway's own was for; a client's has none."""
+    tokens_per_minute: int = 0
+    """The key's limit; 0 where it has none. With it goes what was reserved of it at the admission."""
+    reserved_tokens: int = 0
     count: int = 1
     """How many requests the row stands for: more than one where a key was refused more often than has rows."""
 
@@ -85,6 +89,8 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             cost_usd=job.earlier_cost_usd,
             added_tokens=job.added_tokens,
             purpose=job.purpose,
+            tokens_per_minute=job.tokens_per_minute,
+            reserved_tokens=job.reserved_tokens,
         )
 
 
@@ -177,6 +183,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         closes: when it applies.
         attempt: the number of the attempt that the record is about; 0 where it is about none.
         admitted_ms: when the request was admitted.
+        tokens: the key's tokens a minute, those reserved of them, and those used; empty where it has no such limit.
     """
 
     api_id: str
@@ -190,6 +197,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     closes: Closes = Closes.OPEN
     attempt: int = 0
     admitted_ms: int = 0
+    tokens: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, record: UsageRecord, closes: Closes, *, api_id: str, job_id: str, queue: str = "") -> Self:
@@ -208,6 +216,11 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             closes=closes,
             attempt=record.attempts,
             admitted_ms=record.admitted_ms,
+            tokens=(
+                (record.tokens_per_minute, record.reserved_tokens, record.prompt_tokens + record.completion_tokens)
+                if record.tokens_per_minute
+                else ()
+            ),
         )
 
     def _call(self) -> tuple[list[str], list[str | bytes | int]]:
@@ -221,11 +234,13 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             since_key(self.api_id),
             verdict_key(self.request_id),
         ]
-        if self.budget:
-            # finish.lua settles where it is given this key, and leaves budgets alone else.
+        if self.budget or self.tokens:
+            # finish.lua settles where it is given these keys, and leaves budgets and tokens alone else.
             keys.append(self.budget)
+        if self.tokens:
+            keys.append(tokens_key(self.owner))
         arguments: list[str | bytes | int] = [self.request_id, self.record, self.job_id, self.cost_nano_usd, self.owner]
-        return keys, [*arguments, self.closes.value, self.attempt, self.admitted_ms]
+        return keys, [*arguments, self.closes.value, self.attempt, self.admitted_ms, *self.tokens]
 
 
 def finish(pipeline: Pipeline, closing: Closing) -> None:

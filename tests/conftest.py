@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from cli.up.embedded.postgres import EmbeddedPostgres
 from cli.up.embedded.postgres_home import system_folders
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 pytest_plugins = ["tests.hang_detector", "tests.fleet_fixtures", "tests.ollama_fixtures"]
+
+# How long an example takes says more of the machine than of us; what hangs is ended by its detector.
+settings.register_profile("claw", deadline=None)
+settings.load_profile("claw")
 
 _TEMPLATE = "claw_template"
 _numbers = itertools.count(1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from redis.exceptions import ResponseError
 
-from shared.errors import BudgetSpent, Overloaded, RateLimited, Unauthenticated
+from api.admission.token_limit import TokensRateLimited
+from shared.errors import BudgetSpent, GatewayError, Overloaded, RateLimited, Unauthenticated
 from shared.queue.placement import place
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import open_requests, owner_of, rate_key, revoked_key
+from shared.redis.names import open_requests, owner_of, rate_key, revoked_key, tokens_key
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ class QueueRefused(QueueUnavailable):
         super().__init__("The gateway's queue (Redis) refuses its commands; the operator's log and /ready say why.")
 
 
-class Admitted(msgspec.Struct, frozen=True):
-    """A request that was admitted: the candidate that has its first attempt, and the state of its key's limit."""
+class Admitted(msgspec.Struct):
+    """A request that was admitted: the candidate that has its first attempt, and the state of its key's limits."""
 
     candidate: int
     remaining: int
     reset_s: float
+    remaining_tokens: int = 0
+    tokens_reset_s: float = 0.0
 
 
 async def admit(
@@ -75,13 +78,19 @@ async def admit(
 
     Raises:
         Unauthenticated: the key has been revoked.
-        RateLimited: the key's minute is used up, or too many bytes of its large bodies wait.
+        RateLimited: the key's requests or tokens (`TokensRateLimited`) of a minute are used up, or too many bytes of
+            its large bodies wait.
         BudgetSpent: what has room would cost more than what is left of a budget.
         MoreNeeded: candidates were left out, and those that are here do not do.
         Overloaded: every queue is full, of jobs or of their bytes, or Redis does not answer within `ADMIT_TIMEOUT_S`
             (`QueueUnavailable`).
     """
     owner = owner_of(principal.key_id)
+    keys = [rate_key(owner), revoked_key(owner), open_requests(draft.api_id)]
+    arguments: list[str | bytes | int] = [principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))]
+    if draft.tokens_per_minute:
+        keys.append(tokens_key(owner))
+        arguments += (draft.tokens_per_minute, draft.reserved_tokens)
     try:
         async with asyncio.timeout(ADMIT_TIMEOUT_S):
             answer = await place(
@@ -90,39 +99,61 @@ async def admit(
                 draft,
                 candidates,
                 options=options,
-                keys=(rate_key(owner), revoked_key(owner), open_requests(draft.api_id)),
-                arguments=(principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))),
+                keys=keys,
+                arguments=arguments,
             )
     except ResponseError:
         raise QueueRefused from None
     except UNREACHABLE:
         raise QueueUnavailable from None
     if answer[0] == b"ok":
-        return Admitted(candidate=answer[1] - 1, remaining=answer[2], reset_s=answer[3] / 1e6)  # Lua counts from 1
-    if answer[0] == b"limited":
-        raise RateLimited(
-            f"Rate limit reached: {principal.rpm_limit} requests per minute for this key.",
-            retry_after_s=answer[1] / 1e6,
-        )
+        admitted = Admitted(candidate=answer[1] - 1, remaining=answer[2], reset_s=answer[3] / 1e6)  # Lua counts from 1
+        if len(answer) > 4:
+            admitted.remaining_tokens, admitted.tokens_reset_s = answer[4], answer[5] / 1e6
+        return admitted
+    raise _refused(answer, principal, candidates)
+
+
+def _refused(answer: Sequence[Any], principal: Principal, candidates: Sequence[Candidate]) -> GatewayError:
+    """Return the error for what `admit.lua` says of a request that it did not admit."""
+    if answer[0] in {b"limited", b"tokens"}:
+        return _limited(answer, principal)
     if answer[0] == b"revoked":
-        raise Unauthenticated("This API key has been revoked.")
+        return Unauthenticated("This API key has been revoked.")
     if answer[0] == b"key bytes":
-        raise RateLimited(
+        return RateLimited(
             "The large requests of this key that wait have too many bytes together (half of CLAW_MAX_WAITING_MIB).",
             code="too_many_bytes_waiting",
             retry_after_s=BYTES_RETRY_S,
         )
     if answer[0] == b"bytes":
-        raise Overloaded(
+        return Overloaded(
             "The large requests that wait have too many bytes together already (CLAW_MAX_WAITING_MIB).",
             code="queue_bytes_full",
             retry_after_s=BYTES_RETRY_S,
         )
     if answer[0] != b"full":
-        raise _spent(answer[0])
+        return _spent(answer[0])
     # Room for one more is there when the next attempt begins.
     retry_after_s = min(candidate.service_ms / max(1, candidate.slots) for candidate in candidates) / 1000
-    raise Overloaded("Too many requests are waiting already.", code="queue_full", retry_after_s=retry_after_s)
+    return Overloaded("Too many requests are waiting already.", code="queue_full", retry_after_s=retry_after_s)
+
+
+def _limited(answer: Sequence[Any], principal: Principal) -> RateLimited:
+    """Return the error for a minute of a key that is used up: its requests or its tokens."""
+    if answer[0] == b"limited":
+        return RateLimited(
+            f"Rate limit reached: {principal.rpm_limit} requests per minute for this key.",
+            retry_after_s=answer[1] / 1e6,
+        )
+    retry_us, remaining, reset_us, requests, requests_reset_us = answer[1:]
+    return TokensRateLimited(
+        principal.tokens_per_minute,
+        retry_after_s=retry_us / 1e6,
+        remaining=remaining,
+        reset_s=reset_us / 1e6,
+        requests=(requests, requests_reset_us / 1e6),
+    )
 
 
 def _spent(answer: bytes) -> BudgetSpent:

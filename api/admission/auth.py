@@ -28,7 +28,7 @@ INTERNAL_HEADERS: Final = ("x-internal-token", "x-internal-secret")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who a request is from. `key_id` is None for the internal token, `rpm_limit` 0 for no limit.
+    """Who a request is from. `key_id` is None for the internal token; a limit a minute of 0 is none.
 
     `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
     `system_prompt_id` is the prompt of its own that it has, if any; `bounds` are the models and tiers that it may use.
@@ -40,6 +40,7 @@ class Principal(msgspec.Struct, frozen=True):
     monthly_budget_usd: float | None = None
     system_prompt_id: str | None = None
     bounds: KeyBounds = NO_KEY_BOUNDS
+    tokens_per_minute: int = 0
 
 
 INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
@@ -101,6 +102,7 @@ class Authenticator:
             key.monthly_budget_usd,
             key.system_prompt_id,
             KeyBounds(key.allowed_models, key.allowed_tiers) if is_bounded else NO_KEY_BOUNDS,
+            key.tokens_per_minute or 0,
         )
 
     def forget(self, key_id: str) -> None:

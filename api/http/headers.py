@@ -32,6 +32,21 @@ def rate_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, 
     }
 
 
+def token_limit_headers(limit: int, remaining: int, reset_s: float) -> dict[str, str]:
+    """Return OpenAI's headers about a limit of tokens a minute.
+
+    Args:
+        limit: tokens a minute.
+        remaining: how many are left.
+        reset_s: seconds until all are.
+    """
+    return {
+        "x-ratelimit-limit-tokens": str(limit),
+        "x-ratelimit-remaining-tokens": str(remaining),
+        "x-ratelimit-reset-tokens": f"{reset_s:.3f}s",
+    }
+
+
 def route_headers(target: Target, attempts: int, omitted: Sequence[str] = ()) -> dict[str, str]:
     """Return the headers that name who served a request, at which attempt, and without which of its parameters."""
     # Names are the server's own, and a header holds ASCII.

@@ -13,9 +13,11 @@ from quart import request
 
 from api.admission.admit import QueueUnavailable
 from api.admission.thoughts import earlier_thoughts
-from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, TIER_HEADER, rate_limit_headers, route_headers
+from api.admission.token_limit import tokens_to_reserve
+from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, TIER_HEADER, route_headers
 from api.http.intake import INTAKE
 from api.requests.lifecycle import InflightRequest
+from api.requests.limit_headers import admitted_headers, refused_headers
 from api.routing.eligibility import RoutingRequest
 from api.server.scope import ABORT
 from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
@@ -124,7 +126,10 @@ class RequestContext:
         candidates = services.route(wanted)
         if parameters is not None:
             self._omitted = partial(services.router.omitted, parameters)
-        admitted_ms = self._record.admitted_ms
+        token_limit, admitted_ms = self._principal.tokens_per_minute, self._record.admitted_ms
+        if token_limit:
+            self._record.reserved_tokens = tokens_to_reserve(token_limit, wanted)
+            self._record.tokens_per_minute = token_limit
         draft = JobDraft(
             request_id=self._record.request_id,
             attempt=1,
@@ -139,6 +144,8 @@ class RequestContext:
             patient_until_ms=0
             if max_wait_s is None
             else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
+            tokens_per_minute=token_limit,
+            reserved_tokens=self._record.reserved_tokens,
             added=added,
             body=msgspec.Raw(self.body),
         )
@@ -156,8 +163,7 @@ class RequestContext:
             release=self._release_body,
         )
         admitted = await inflight.begin(self._principal)
-        if self._principal.rpm_limit:
-            self._rate_limit = rate_limit_headers(self._principal.rpm_limit, admitted.remaining, admitted.reset_s)
+        self._rate_limit = admitted_headers(self._principal, admitted)
         return inflight
 
     async def _most_prompt(
@@ -245,7 +251,7 @@ class RequestContext:
     def refuse(self, error: GatewayError) -> None:
         """Log a request that did not get as far as its admission."""
         if isinstance(error, RateLimited):
-            self._rate_limit = rate_limit_headers(self._principal.rpm_limit, 0, error.retry_after_s or 0.0)
+            self._rate_limit = refused_headers(self._principal, error)
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
         if isinstance(error, QueueUnavailable):
             # Whether it was admitted is not known: where it was, its job must not run for nobody.

@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 
 KEY_START: Final = "sk-nself-"
 DEFAULT_RPM_LIMIT: Final = 60
+MAX_TOKENS_PER_MINUTE: Final = 60_000_000
+"""One a microsecond, the least that Redis' clock tells apart."""
 MAX_BUDGET_USD: Final = 1_000_000
 """Billionths of it are exact in Redis' scripts, whose numbers are exact up to 2**53."""
 KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 RpmLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RPM_LIMIT)]
+TokensPerMinute = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS_PER_MINUTE)]
 BudgetUsd = Annotated[float, msgspec.Meta(ge=0, le=MAX_BUDGET_USD)]
 ModelPattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ModelPatterns = Annotated[tuple[ModelPattern, ...], msgspec.Meta(max_length=100)]
@@ -39,7 +42,8 @@ _Value = TypeVar("_Value")
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key as it is stored, without the secret.
 
-    `rpm_limit` is in requests per minute; `monthly_budget_usd`, in US dollars, bounds what it may spend at paid APIs
+    `rpm_limit` is in requests per minute, and `tokens_per_minute` bounds prompts and answers together, None: no such
+    bound; `monthly_budget_usd`, in US dollars, bounds what it may spend at paid APIs
     in a month of UTC: None is no bound of its own, 0 no paid use. `system_prompt_id` is a prompt of its own; None: the
     default. `allowed_models` (patterns of names) and `allowed_tiers` are empty for all; from `expires_at` on it is
     refused.
@@ -49,6 +53,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     key_prefix: str
     rpm_limit: int
+    tokens_per_minute: int | None = None
     admin_allowed: bool
     monthly_budget_usd: float | None = None
     system_prompt_id: str | None = None
@@ -66,7 +71,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a key; what is not given stays. A budget, prompt or expiry of None is removed."""
+    """What shall be different of a key; what is not given stays. A bound or prompt of None is removed."""
 
     name: KeyName | msgspec.UnsetType = msgspec.UNSET
     rpm_limit: RpmLimit | msgspec.UnsetType = msgspec.UNSET
@@ -76,6 +81,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     allowed_models: ModelPatterns | msgspec.UnsetType = msgspec.UNSET
     allowed_tiers: Tiers | msgspec.UnsetType = msgspec.UNSET
     expires_at: Expiry | msgspec.UnsetType | None = msgspec.UNSET
+    tokens_per_minute: TokensPerMinute | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def is_any(self) -> bool:
@@ -114,6 +120,7 @@ class KeyStore:
         allowed_models: Sequence[str] = (),
         allowed_tiers: Sequence[Tier] = (),
         expires_at: datetime | None = None,
+        tokens_per_minute: int | None = None,
     ) -> tuple[ApiKey, str]:
         """Create a key; return it and its secret, which is stored nowhere.
 
@@ -134,6 +141,7 @@ class KeyStore:
             allowed_models,
             allowed_tiers,
             expires_at,
+            tokens_per_minute,
         )
         if row is None:  # pragma: no cover -- RETURNING gives a row
             raise RuntimeError("INSERT returned no row")
@@ -172,6 +180,8 @@ class KeyStore:
             _given(change.allowed_tiers),
             change.expires_at is not msgspec.UNSET,
             _given(change.expires_at),
+            change.tokens_per_minute is not msgspec.UNSET,
+            _given(change.tokens_per_minute),
         )
         return None if row is None else _from_row(row)
 

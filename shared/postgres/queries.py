@@ -23,17 +23,17 @@ STAMP_SCHEMA: Final = "INSERT INTO np_claw_schema_version (version) VALUES ($1)"
 CREATE_KEY: Final = """
 INSERT INTO np_claw_api_keys (
     name, key_hash, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd, system_prompt_id, allowed_models,
-    allowed_tiers, expires_at
+    allowed_tiers, expires_at, tokens_per_minute
 )
-VALUES ($1, $2, $3, $4, $5, $6::float8, $7, $8, $9, $10)
+VALUES ($1, $2, $3, $4, $5, $6::float8, $7, $8, $9, $10, $11)
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
 """
 LIST_KEYS: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE $1 OR revoked_at IS NULL
 ORDER BY revoked_at IS NOT NULL, created_at, id
@@ -41,22 +41,23 @@ ORDER BY revoked_at IS NOT NULL, created_at, id
 FIND_KEY: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE key_hash = $1 AND revoked_at IS NULL
 """
-# A null leaves a column as it is; $5, $7 and $11: whether the value after it, which may become null, is meant.
+# A null leaves a column as it is; $5, $7, $11 and $13: whether the value after it, which may become null, is meant.
 UPDATE_KEY: Final = """
 UPDATE np_claw_api_keys
 SET name = coalesce($2, name), rpm_limit = coalesce($3, rpm_limit), admin_allowed = coalesce($4, admin_allowed),
     monthly_budget_usd = CASE WHEN $5 THEN $6::float8 ELSE monthly_budget_usd END,
     system_prompt_id = CASE WHEN $7 THEN $8 ELSE system_prompt_id END,
     allowed_models = coalesce($9, allowed_models), allowed_tiers = coalesce($10, allowed_tiers),
-    expires_at = CASE WHEN $11 THEN $12 ELSE expires_at END
+    expires_at = CASE WHEN $11 THEN $12 ELSE expires_at END,
+    tokens_per_minute = CASE WHEN $13 THEN $14 ELSE tokens_per_minute END
 WHERE id = $1 AND revoked_at IS NULL
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
 """
 REVOKE_KEY: Final = """
 UPDATE np_claw_api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id

@@ -97,6 +97,11 @@ def rate_key(key_id: str) -> str:
     return "claw:rate:" + key_id
 
 
+def tokens_key(owner: str) -> str:
+    """Name the bucket of an owner's tokens a minute: the microsecond at which it is full again."""
+    return "claw:tokens:" + owner
+
+
 def rows_key(owner: str, minute: int) -> str:
     """Return the key of how many rows an owner's refused requests had in a minute since 1970: a hash, two minutes."""
     return f"claw:rows:{owner}:{minute}"

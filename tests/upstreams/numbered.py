@@ -1,5 +1,7 @@
 """An OpenAI-compatible upstream that counts: every answer is " t0 t1 t2 ...", so that nothing can be lost unseen.
 
+An embedding of it is [0.5], of as many tokens as an answer has.
+
 Tests hold it at a token of their choice, let it go on, and count the connections that were closed on it.
 """
 
@@ -110,6 +112,11 @@ class NumberedUpstream:
         if self.failures or is_full:
             status = self.failures.pop(0) if self.failures else 429
             await _reply(writer, status, {"error": {"message": self.reason, "type": "scripted", "code": None}})
+            return
+        if "input" in body:
+            usage = {"prompt_tokens": self.tokens, "total_tokens": self.tokens}
+            one = {"object": "embedding", "index": 0, "embedding": [0.5]}
+            await _reply(writer, 200, {"object": "list", "model": MODEL, "data": [one], "usage": usage})
             return
         gone = asyncio.ensure_future(reader.read(1))
         self._answering += 1

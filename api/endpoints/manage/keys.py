@@ -21,6 +21,7 @@ from shared.postgres.keys import (
     ModelPatterns,
     RpmLimit,
     Tiers,
+    TokensPerMinute,
     UnknownPrompt,
 )
 
@@ -43,6 +44,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     allowed_models: ModelPatterns = ()
     allowed_tiers: Tiers = ()
     expires_at: Expiry | None = None
+    tokens_per_minute: TokensPerMinute | None = None
 
 
 async def list_keys() -> Response:
@@ -64,12 +66,13 @@ async def create_key() -> Response:
             allowed_models=_patterns(wanted.allowed_models),
             allowed_tiers=wanted.allowed_tiers,
             expires_at=wanted.expires_at,
+            tokens_per_minute=wanted.tokens_per_minute,
         )
     return json_response({**_shown(key), "key": secret}, 201)
 
 
 async def change_key(key_id: str) -> Response:
-    """Change a key everywhere; fields that are not given stay; a budget, prompt or expiry of null is removed."""
+    """Change a key everywhere; fields that are not given stay, and one of null is removed."""
     change = await body_as(KeyChange)
     if not change.is_any:
         raise InvalidRequest(f"one of these must be given: {', '.join(KeyChange.__struct_fields__)}")

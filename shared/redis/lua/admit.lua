@@ -1,15 +1,17 @@
 -- Admits a request: checks its key, limits and budget, consumes them, records the request as open and puts its first
--- attempt into a queue. One step: a rejected request consumes nothing. Stands after wake.lua, bytes.lua and
+-- attempt into a queue. One step: a rejected request consumes nothing. Stands after wake.lua, bytes.lua, tokens.lua and
 -- place.lua.
 --
--- own KEYS  1 rate of the key  2 revocation of the key  3 open requests of the api
--- own ARGV  1 rpm (0: no limit)  2 open record
--- returns {'ok', candidate from 1, requests left, us until all are back}
+-- own KEYS  1 rate of the key  2 revocation of the key  3 open requests of the api  4 tokens of the key, where it has a
+--           limit of them
+-- own ARGV  1 rpm (0: no limit)  2 open record  3 tokens a minute  4 tokens to reserve
+-- returns {'ok', candidate from 1, requests left, us until all are back, tokens left, us until all are back}
 --         {'revoked'} | {'limited', us until one is back} | {'full'} | {'more'}: asked with more candidates
+--         {'tokens', us until these are there, tokens left, us until all are, requests left, us until all are}
 --         {'bytes'}, {'key bytes'}: too many bytes of large bodies wait in every queue, of this owner
 --         {'key'}, {'all'}: what has room costs more than what is left of this budget
 --         {'key held'}, {'all held'}: than what is left for now
-local rate, revocation, open_requests = own_key(1), own_key(2), own_key(3)
+local rate, revocation, open_requests, bucket = own_key(1), own_key(2), own_key(3), own_key(4)
 local rpm, open_record = tonumber(own_argument(1)), own_argument(2)
 if redis.call('EXISTS', revocation) == 1 then return {'revoked'} end
 local now = time[1] * 1000000 + time[2]
@@ -23,6 +25,15 @@ if rpm > 0 then
     return {'limited', free[2] + window - now}
   end
 end
+local token_limit, token_us = nil, 0
+if bucket then
+  token_limit = tonumber(own_argument(3))
+  token_us = weight_us(tonumber(own_argument(4)), token_limit)
+  local owed_us = debt_us(bucket, now)
+  if owed_us + token_us > MINUTE_US then
+    return {'tokens', owed_us + token_us - MINUTE_US, tokens_left(owed_us, token_limit), owed_us, rpm - used, window}
+  end
+end
 if is_too_much('k:' .. owner, most_owner_bytes) then return {'key bytes'} end
 local chosen, why, rank_from_to = choose()
 if chosen == 0 then return {why} end
@@ -32,4 +43,6 @@ if rpm > 0 then
 end
 redis.call('HSET', open_requests, request, open_record)
 put(chosen, false, rank_from_to)
-return {'ok', chosen, rpm - used - 1, window}
+if not bucket then return {'ok', chosen, rpm - used - 1, window} end
+local until_full_us = take_us(bucket, token_us, now)
+return {'ok', chosen, rpm - used - 1, window, tokens_left(until_full_us, token_limit), until_full_us}

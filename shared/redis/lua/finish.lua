@@ -1,5 +1,5 @@
 -- Ends an attempt: removes its job and, where a record is given, closes its request in the usage log and settles what
--- it had reserved of the budget.
+-- it had reserved of the budget and of its key's tokens. Stands after tokens.lua.
 --
 -- Who may close what, and whose word counts (docs/decisions/0009-usage.md):
 -- 1. An open request is closed by whoever comes first: its api process, or the worker of its present attempt. An
@@ -16,12 +16,14 @@
 --
 -- KEYS  1 open requests of the api  2 usage stream  3 job  4 arq's in-progress key of the job
 --       5 running jobs of its queue  6 since when Redis knows the api's requests  7 verdict of the request
---       8 budget of the month, where something may be reserved or was paid
+--       8 budget of the month, where something may be reserved or was paid, else ''
+--       9 tokens of the key, where it reserved some
 -- ARGV  1 request hex  2 usage record, or '' to leave the request open  3 job id  4 cost in 1e-9 USD
 --       5 owner (key id)  6 closes: 'open', 'held', 'new', 'judged'  7 number of the attempt, 0: a verdict
 --       8 when the request was admitted, in ms by its api's clock, as is `since`
+--       9 tokens a minute  10 tokens reserved  11 tokens used
 -- returns 1 when the record counts
-local open_requests, usage, job, in_progress, running, since_key, verdict, budget = unpack(KEYS)
+local open_requests, usage, job, in_progress, running, since_key, verdict, budget, bucket = unpack(KEYS)
 local request, record, job_id, cost, owner, closes = unpack(ARGV)
 local attempt, admitted_ms = tonumber(ARGV[7]), tonumber(ARGV[8])
 local VERDICT_S = 86400
@@ -32,23 +34,26 @@ if closes == 'held' and there == 0 and redis.call('HEXISTS', open_requests, requ
 local was_open = redis.call('HDEL', open_requests, request) == 1
 local since = redis.call('GET', since_key)
 local is_known = since and admitted_ms >= tonumber(since)
-local charged = 0
+local charged, judged = 0, nil
+local token_limit, token_charge, tokens_used = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if not was_open and closes ~= 'new' then
   if closes == 'judged' then return 0 end
-  local judged = redis.call('GET', verdict)
+  judged = redis.call('GET', verdict)
   if judged then
-    local judged_attempt, judged_cost = string.match(judged, '^(%d+) (%d+)$')
+    local judged_attempt, judged_cost, judged_tokens = string.match(judged, '^(%d+) (%d+) ?(%d*)$')
     if attempt <= tonumber(judged_attempt) then return 0 end
-    charged = tonumber(judged_cost)
+    charged, token_charge = tonumber(judged_cost), tonumber(judged_tokens) or token_charge
   elseif is_known then
     return 0
   end
 end
 if closes ~= 'new' and (closes == 'judged' or not was_open or not is_known) then
-  redis.call('SET', verdict, attempt .. ' ' .. cost, 'EX', VERDICT_S)
+  -- A verdict does not know what was used: what was reserved stays taken.
+  local tokens = bucket and ' ' .. (closes == 'judged' and token_charge or tokens_used) or ''
+  redis.call('SET', verdict, attempt .. ' ' .. cost .. tokens, 'EX', VERDICT_S)
 end
 redis.call('XADD', usage, '*', 'r', record)
-if budget then
+if budget and budget ~= '' then
   local held = redis.call('HGET', budget, 'r:' .. request)
   if held then
     redis.call('HDEL', budget, 'r:' .. request)
@@ -62,5 +67,11 @@ if budget then
     -- Until seed_budget.lua has added what the usage log knows, which requests it must not add again.
     if redis.call('HEXISTS', budget, 'seeded') == 0 then redis.call('HSET', budget, 's:' .. request, '') end
   end
+end
+-- Of a request that nobody opened nothing was reserved.
+if bucket and closes ~= 'judged' and (was_open or judged) and tokens_used ~= token_charge then
+  local now = redis.call('TIME')
+  local difference_us = weight_us(tokens_used, token_limit) - weight_us(token_charge, token_limit)
+  take_us(bucket, difference_us, now[1] * 1000000 + now[2])
 end
 return 1

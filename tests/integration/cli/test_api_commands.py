@@ -302,6 +302,22 @@ async def test_a_key_can_be_bounded(nself: Nself) -> None:
     assert "Models" not in (await nself("keys", "list")).output
 
 
+async def test_a_key_has_a_limit_of_tokens(nself: Nself) -> None:
+    """Given with it, changed, and taken away; what is no number of tokens is refused before anything is sent."""
+    made = await nself("keys", "create", "--name", "guest", "--tpm", "5000")
+    assert made.exit_code == 0, made.output
+    assert "TPM:    5000" in made.output
+    listed = json.loads((await nself("keys", "list", "--json")).output)["keys"][0]
+    assert listed["tokens_per_minute"] == 5000
+    assert "TPM" in (await nself("keys", "list")).output
+
+    taken = await nself("keys", "update", listed["id"], "--tpm", "none", "--json")
+    assert json.loads(taken.output)["tokens_per_minute"] is None
+    assert "TPM" not in (await nself("keys", "list")).output
+    for wrong in ("0", "-1", "many", "60000001"):
+        assert (await nself("keys", "update", listed["id"], "--tpm", wrong)).exit_code == 2
+
+
 @pytest.mark.parametrize("when", ["soon", "2020-01-01", "0d", "99999999d"])
 async def test_an_end_is_a_time_to_come(nself: Nself, when: str) -> None:
     """Refused before anything is sent."""

@@ -81,7 +81,7 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
             DROP TABLE np_claw_gemini_accounts, np_claw_routing, np_claw_messages, np_claw_sessions;
             ALTER TABLE np_claw_api_keys
                 DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id, DROP COLUMN allowed_models,
-                DROP COLUMN allowed_tiers, DROP COLUMN expires_at;
+                DROP COLUMN allowed_tiers, DROP COLUMN expires_at, DROP COLUMN tokens_per_minute;
             DROP TABLE np_claw_system_prompts, np_claw_audit_log;
             ALTER TABLE np_claw_api_usage
                 DROP COLUMN count, DROP COLUMN added_tokens, DROP COLUMN error_reason, DROP COLUMN purpose;

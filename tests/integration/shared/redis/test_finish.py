@@ -10,16 +10,19 @@ import pytest
 
 from shared.ids import job_id
 from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
-from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key
+from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key, tokens_key
 from shared.types import JobDraft
 from shared.usage import Closes, Closing, finish_now
-from tests.integration.shared.queue.sample_jobs import API, at, budget, claim, draft, put, record_of
+from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, put, record_of
 from workers.recording.rows import ORPHANED, UsageRow, from_json, unique
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 HELD = 900
+TOKENS, RESERVED = 60_000_000, 20_000_000
+TOKENS_BACK = 10_000_000
+"""As many as come back in ten seconds."""
 LIMITS = BudgetLimits(all_nano_usd=10_000)
 PAID = at("paid", "paid", cost_nano_usd=HELD)
 
@@ -45,6 +48,9 @@ async def speak(redis: Redis, request: JobDraft, party: Party) -> None:
         status=499 if is_judge else 200,
         error_code=ORPHANED if is_judge else None,
         cost_usd=party.cost / 1e9,
+        completion_tokens=party.cost * 1_000_000,
+        tokens_per_minute=request.tokens_per_minute,
+        reserved_tokens=request.reserved_tokens,
     )
     name = job_id(request.request_id, max(1, party.attempt))
     await finish_now(redis, Closing.of(record, party.closes, api_id=API, job_id=name, queue="paid"))
@@ -52,7 +58,7 @@ async def speak(redis: Redis, request: JobDraft, party: Party) -> None:
 
 async def open_request(redis: Redis, attempts: int) -> JobDraft:
     """Admit a paid request of an api that Redis has known for long; its last attempt runs, those before were lost."""
-    request = draft()
+    request = draft(tokens_per_minute=TOKENS, reserved_tokens=RESERVED)
     await redis.set(since_key(API), request.admitted_ms - 1000)
     await put(redis, PAID, request=request, limits=LIMITS)
     await claim(redis, "paid")
@@ -70,6 +76,12 @@ async def lose_everything(redis: Redis, request: JobDraft) -> None:
     await redis.flushall()
     if random.random() < 0.5:
         await redis.set(since_key(API), request.admitted_ms + random.randint(1, 2000))
+
+
+async def tokens_taken(redis: Redis) -> int:
+    """How many of the key's tokens are taken now: each comes back in a microsecond."""
+    seconds, microseconds = await redis.time()
+    return int(int(await redis.get(tokens_key(KEY)) or 0) - seconds * 1_000_000 - microseconds)
 
 
 async def logged(redis: Redis) -> list[UsageRow]:
@@ -110,6 +122,11 @@ async def test_one_row_with_what_the_most_knowing_said_and_the_budget_with_it(re
     sums = await budget(redis)
     held_still = HELD if last is None and not is_lost else 0
     assert (sums.get("spent", 0), sums.get("held", 0)) == (0 if last is None else last.cost, held_still)
+    if not is_lost:
+        # A verdict does not know what was used: what was reserved stays taken.
+        knows = last is not None and last is not JUDGE
+        taken = last.cost * 1_000_000 if last is not None and knows else RESERVED
+        assert taken - TOKENS_BACK < await tokens_taken(redis) <= taken
 
 
 async def test_what_was_closed_is_not_closed_again(redis: Redis) -> None:
