@@ -83,7 +83,7 @@ def main() -> int:
     """Serve until a signal; return the exit code."""
     try:
         settings = load_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         require(settings, "redis_url", "database_url", "internal_secret")
     except SettingsError as error:
         return _fail(str(error))

@@ -39,6 +39,7 @@ from api.server.asgi import Connections
 from api.server.hypercorn_server import abort_behind
 from api.server.quart_task import RequestInTask, TaskConnection
 from shared.ids import new_request_id
+from shared.process.log import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +56,7 @@ URLS: Final[tuple[Url, ...]] = (
     ("GET", "/health", health),
     ("GET", "/ready", ready),
 )
+STATE_PATHS: Final = frozenset({"/health", "/ready"})
 MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/claw/v1/api-keys", list_keys),
     ("POST", "/claw/v1/api-keys", create_key),
@@ -140,6 +142,9 @@ def _add_headers(app: Quart, settings: Settings) -> None:
     @app.before_request
     async def before() -> Response | None:
         g.request_id = new_request_id()
+        # What a question after the gateway's state finds out is about no request.
+        if request.path not in STATE_PATHS:
+            REQUEST_ID.set(g.request_id)
         if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
             return cors.preflight(request.headers)
         return None

@@ -100,6 +100,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors_origins: str = "*"
     http: str = "direct"
     log_level: str = "INFO"
+    log_format: str = "text"
     loop_watch_s: float | None = None
     strict_settings: bool = False
 
@@ -229,6 +230,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
     "http": ("CLAW_HTTP",),
     "log_level": ("CLAW_LOG_LEVEL",),
+    "log_format": ("CLAW_LOG_FORMAT",),
     "strict_settings": ("CLAW_STRICT_SETTINGS",),
 }
 _URL_SCHEMES: Final = {
@@ -255,6 +257,7 @@ _OTHER_VARIABLES: Final = ("CLAW_DATA_DIR", "CLAW_ENCRYPTION_KEY")
 """With our prefix, and no fields of `Settings`."""
 _CHOICES: Final = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
+    "log_format": ("text", "json"),
     "http": ("direct", "h11"),
     "own_requests": ("local", "free"),
 }

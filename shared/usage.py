@@ -6,6 +6,7 @@ recorder for an api process that died. `lua/finish.lua` says whose word counts; 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 UsageSource = Literal["reported", "estimated", "none"]
 """Where token counts are from: the upstream's report, our estimate, or nowhere."""
+CLOSED = 1
+"""What `finish.lua` returns where a record closed its request, and so is told of: once for each request."""
 RECORD_BYTES = 16 * 1024
 """Larger than any record of ours: what is longer can never become a row."""
 _TEXTS = ("endpoint", "requested_model", "model", "error_code", "purpose")
@@ -102,6 +105,10 @@ def encode_record(record: UsageRecord) -> bytes:
         if (text := getattr(record, name)) is not None and len(text) > MOST_NAME_CHARS
     }
     return msgspec.json.encode(msgspec.structs.replace(record, **long) if long else record)
+
+
+Finished = Callable[[UsageRecord], object]
+"""Is told of each request that its process closed."""
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +191,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         attempt: the number of the attempt that the record is about; 0 where it is about none.
         admitted_ms: when the request was admitted.
         tokens: the key's tokens a minute, those reserved of them, and those used; empty where it has no such limit.
+        usage: the record, for who is told that it closed the request.
     """
 
     api_id: str
@@ -198,6 +206,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
     admitted_ms: int = 0
     tokens: tuple[int, ...] = ()
+    usage: UsageRecord | None = None
 
     @classmethod
     def of(cls, record: UsageRecord, closes: Closes, *, api_id: str, job_id: str, queue: str = "") -> Self:
@@ -221,7 +230,13 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
                 if record.tokens_per_minute
                 else ()
             ),
+            usage=record,
         )
+
+    def report(self, result: int, finished: Finished) -> None:
+        """Report the request to `finished` if this closed it, as the `result` of `finish` says."""
+        if result == CLOSED and self.usage is not None:
+            finished(self.usage)
 
     def _call(self) -> tuple[list[str], list[str | bytes | int]]:
         """Return the keys and arguments of `finish.lua`, in its order."""
@@ -244,16 +259,19 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def finish(pipeline: Pipeline, closing: Closing) -> None:
-    """Add a closing to a pipeline; its result is 1 where its record counts, else 0."""
+    """Add a closing to a pipeline; its result is `CLOSED` where it closes the request, 2 where it replaces, else 0."""
     keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
     scripts.add(pipeline, scripts.FINISH, keys, *arguments)
 
 
-async def finish_now(redis: Redis, closing: Closing) -> bool:
-    """Close a request at once; return False where its record does not count, or it has none.
+async def finish_now(redis: Redis, closing: Closing, finished: Finished | None = None) -> bool:
+    """Close a request at once, and tell `finished`; return False where its record does not count, or it has none.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
-    return bool(await scripts.run(redis, scripts.FINISH, keys, *arguments))
+    result = int(await scripts.run(redis, scripts.FINISH, keys, *arguments))
+    if finished is not None:
+        closing.report(result, finished)
+    return bool(result)

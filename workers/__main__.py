@@ -93,7 +93,7 @@ def main() -> int:
     kind = sys.argv[1]
     try:
         settings = load_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         required = ("redis_url", "database_url") if kind == "recorder" else ("redis_url",)
         require(settings, *required)
         load_credentials(kind)

@@ -12,6 +12,7 @@ import msgspec
 
 from shared.errors import Cancelled
 from shared.ids import job_id
+from shared.process.finished import log_finished
 from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.settings import Settings
+    from shared.usage import Finished
     from workers.backends.backend import Backend
 
 _log = logging.getLogger(__name__)
@@ -46,14 +48,23 @@ class WorkerProcess:
         redis: connections that every part shares.
         tier: what this process is for.
         backends: the upstreams it serves; none is fine, it idles then.
+        finished: told of each request that this process closes.
     """
 
-    def __init__(self, settings: Settings, redis: Redis, tier: Tier, backends: list[Backend]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        tier: Tier,
+        backends: list[Backend],
+        finished: Finished = log_finished,
+    ) -> None:
         self.worker_id = os.urandom(ID_SIZE)
         self._settings = settings
         self._redis = redis
         self._tier: Tier = tier
         self._backends = backends
+        self._finished = finished
         self._refusal = ""
         self._senders: dict[bytes, RelaySender] = {}
         self._attempts: dict[bytes, Attempt] = {}
@@ -182,6 +193,7 @@ class WorkerProcess:
                 retain_s=self._settings.relay_retain_s,
                 dead_s=self._settings.api_gone_s,
                 on_dead=self._api_died,
+                finished=self._finished,
             )
         return sender
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from api.accounting.refusals import MINUTE_MS, MOST_OWNERS, Refusals, most_refusals
+from shared.process.finished import log_finished
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
-    from shared.usage import UsageRecord
+    from shared.usage import Finished, UsageRecord
 
     _Step = Callable[[Pipeline], object]
 
@@ -49,12 +50,16 @@ class UsageLogWriter:
         redis: connections that every part shares.
         api_id: this process, in hex digits.
         is_full: whether the log has no room: rows for requests that were never open are counted here meanwhile.
+        finished: told of each request that this closes, and of each row that stands for many.
     """
 
-    def __init__(self, redis: Redis, api_id: str, is_full: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self, redis: Redis, api_id: str, is_full: Callable[[], bool] = bool, finished: Finished = log_finished
+    ) -> None:
         self._redis = redis
         self._api_id = api_id
         self.is_full = is_full
+        self._finished = finished
         self._steps: deque[tuple[_Step, Callable[[int], None] | None]] = deque()
         self._rows: dict[tuple[str, int, str], int] = {}
         self._counting: dict[_Row, tuple[UsageRecord, int]] = {}
@@ -92,6 +97,7 @@ class UsageLogWriter:
             self._wake.set()
             return
         self._later(self._row_step(row, record, most, 1), partial(self._counted, row))
+        self._finished(record)
 
     def is_refused_too_often(self, key_id: str | None, rpm_limit: int) -> bool:
         """Return whether a key has to wait for the next minute, since it was refused too often in this one."""
@@ -129,7 +135,7 @@ class UsageLogWriter:
 
     def _finish(self, record: UsageRecord, job_id: str, closes: Closes) -> None:
         closing = Closing.of(record, closes, api_id=self._api_id, job_id=job_id)
-        self._later(lambda pipeline: finish(pipeline, closing))
+        self._later(lambda pipeline: finish(pipeline, closing), partial(closing.report, finished=self._finished))
 
     def drop(self, job_id: str) -> None:
         """Remove the job of an attempt that nobody will end; its request is left as it is."""
@@ -148,6 +154,7 @@ class UsageLogWriter:
         counting, self._counting = self._counting, {}
         for row, (record, number) in counting.items():
             self._later(self._row_step(row, record, 1, number), partial(self._counted, row))
+            self._finished(msgspec.structs.replace(record, request_id=row.request_id(), count=number))
 
     async def _write_loop(self) -> None:
         while True:

@@ -12,7 +12,10 @@ import signal
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from shared.process.log import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -29,8 +32,11 @@ LARGE_BYTES: Final = 64 * 1024
 
 def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
     """Run `work` beside everything else. Should it ever raise, the process drains and ends (SIGTERM to itself)."""
+    context = copy_context()
+    # Whichever request was the first to need it: it is about none.
+    context.run(REQUEST_ID.set, "")
     # Callers keep the task: the loop itself holds it only weakly.
-    task = asyncio.get_running_loop().create_task(work, name=name)
+    task = asyncio.get_running_loop().create_task(work, name=name, context=context)
     task.add_done_callback(_end_if_failed)
     return task
 

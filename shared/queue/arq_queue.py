@@ -17,6 +17,7 @@ import msgspec
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
+from shared.process.log import REQUEST_ID
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import in_progress_key, job_key, running_key
@@ -130,6 +131,7 @@ class QueueWorker(Worker):
         self._slots = slots
         self._wake = asyncio.Event()
         self._may_have_more = False
+        self.jobs_taken_over = 0
 
     @property
     def running(self) -> int:
@@ -215,9 +217,11 @@ class QueueWorker(Worker):
             self._wake.set()
 
     async def _run(self, job_id: str, raw: bytes, model: str) -> None:
+        REQUEST_ID.set(job_id.partition("-")[0])
         try:
             job = decode_job(raw)
             if model:
+                self.jobs_taken_over += 1
                 # It waited in another queue, for a model that may have another name there.
                 job = msgspec.structs.replace(job, model=model)
         except msgspec.MsgspecError:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.models.catalogue import NANO_USD
+from shared.process.finished import log_finished
 from shared.process.tasks import wait_or
 from shared.queue.placement import MOST_ATTEMPTS
 from shared.redis.client import UNREACHABLE
@@ -36,6 +37,8 @@ from workers.recording.rows import ORPHANED
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from shared.usage import Finished
+
 log: Final = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 5.0
@@ -47,9 +50,9 @@ _SCAN_COUNT: Final = 200
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
 
 
-async def close_orphans(redis: Redis, stop: asyncio.Event, gone_s: float) -> None:
-    """Close orphans every `INTERVAL_S` seconds until `stop` is set; `gone_s` is as for `Janitor`."""
-    janitor = Janitor(redis, gone_s=gone_s)
+async def close_orphans(redis: Redis, stop: asyncio.Event, gone_s: float, finished: Finished = log_finished) -> None:
+    """Close orphans every `INTERVAL_S` seconds until `stop` is set; the rest is as for `Janitor`."""
+    janitor = Janitor(redis, gone_s=gone_s, finished=finished)
     while not stop.is_set():
         await janitor.look()
         await wait_or(stop, INTERVAL_S)
@@ -62,10 +65,12 @@ class Janitor:
     Args:
         redis: the client.
         gone_s: for how many seconds an api process must be seen to be gone.
+        finished: told of each request that it closes.
     """
 
-    def __init__(self, redis: Redis, *, gone_s: float) -> None:
+    def __init__(self, redis: Redis, *, gone_s: float, finished: Finished = log_finished) -> None:
         self._redis = redis
+        self._finished = finished
         self._gone_s = gone_s
         self._token = secrets.token_hex(16).encode()
         self._missed: dict[str, float] = {}
@@ -139,7 +144,7 @@ class Janitor:
             has_begun = await self._redis.exists(*map(in_progress_key, names))
             held = await self._held(record) if has_begun else 0
             closing = Closing.of(_orphaned(record, held, now), Closes.JUDGED, api_id=api_id, job_id=names[0])
-        closed = await finish_now(self._redis, closing)
+        closed = await finish_now(self._redis, closing, self._finished)
         await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
         return int(closed)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from shared.usage import Finished
+
 _log = logging.getLogger(__name__)
 
 MESSAGE_BYTES: Final = 1024 * 1024
@@ -49,6 +51,7 @@ class RelaySender:
         retain_s: how long frames of an ended attempt are kept for an api process that does not answer.
         dead_s: how long the api process may have no subscription before it is taken for dead.
         on_dead: called once then; the attempts of that process are to be cancelled.
+        finished: told of each request that this closes.
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class RelaySender:
         retain_s: float,
         dead_s: float,
         on_dead: Callable[[bytes], None],
+        finished: Finished,
     ) -> None:
         self.api_id = api_id
         self.streams: dict[bytes, OutgoingStream] = {}
@@ -70,6 +74,7 @@ class RelaySender:
         self._retain_s = retain_s
         self._dead_s = dead_s
         self._on_dead = on_dead
+        self._finished = finished
         self._unheard_since: float | None = None
         self._pending: dict[bytes, OutgoingStream] = {}
         self._waiting: dict[bytes, OutgoingStream] = {}
@@ -218,7 +223,8 @@ class RelaySender:
             self._rewind_all()
             return False
         self._outage.answered()
-        for stream, _ in closings:
+        for (stream, closing), result in zip(closings, results[1:], strict=True):
+            closing.report(int(result), self._finished)
             stream.closing = None
             if stream.finished:
                 self.streams.pop(stream.key, None)

@@ -22,7 +22,7 @@
 --       5 owner (key id)  6 closes: 'open', 'held', 'new', 'judged'  7 number of the attempt, 0: a verdict
 --       8 when the request was admitted, in ms by its api's clock, as is `since`
 --       9 tokens a minute  10 tokens reserved  11 tokens used
--- returns 1 when the record counts
+-- returns 1 when the record counts and closes the request, 2 when it replaces what stood in its place, 0 when neither
 local open_requests, usage, job, in_progress, running, since_key, verdict, budget, bucket = unpack(KEYS)
 local request, record, job_id, cost, owner, closes = unpack(ARGV)
 local attempt, admitted_ms = tonumber(ARGV[7]), tonumber(ARGV[8])
@@ -74,4 +74,4 @@ if bucket and closes ~= 'judged' and (was_open or judged) and tokens_used ~= tok
   local difference_us = weight_us(tokens_used, token_limit) - weight_us(token_charge, token_limit)
   take_us(bucket, difference_us, now[1] * 1000000 + now[2])
 end
-return 1
+return judged and 2 or 1

@@ -12,7 +12,7 @@ from shared.ids import job_id
 from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
 from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key, tokens_key
 from shared.types import JobDraft
-from shared.usage import Closes, Closing, finish_now
+from shared.usage import Closes, Closing, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, put, record_of
 from workers.recording.rows import ORPHANED, UsageRow, from_json, unique
 
@@ -38,8 +38,9 @@ class Party(NamedTuple):
 JUDGE = Party(Closes.JUDGED, 0, HELD)
 
 
-async def speak(redis: Redis, request: JobDraft, party: Party) -> None:
-    """Close the request as a party does."""
+async def speak(redis: Redis, request: JobDraft, party: Party) -> list[UsageRecord]:
+    """Close the request as a party does; return what it is told that it closed."""
+    told: list[UsageRecord] = []
     is_judge = party.closes is Closes.JUDGED
     record = msgspec.structs.replace(
         record_of(request),
@@ -53,7 +54,9 @@ async def speak(redis: Redis, request: JobDraft, party: Party) -> None:
         reserved_tokens=request.reserved_tokens,
     )
     name = job_id(request.request_id, max(1, party.attempt))
-    await finish_now(redis, Closing.of(record, party.closes, api_id=API, job_id=name, queue="paid"))
+    closing = Closing.of(record, party.closes, api_id=API, job_id=name, queue="paid")
+    await finish_now(redis, closing, told.append)
+    return told
 
 
 async def open_request(redis: Redis, attempts: int) -> JobDraft:
@@ -112,13 +115,14 @@ async def test_one_row_with_what_the_most_knowing_said_and_the_budget_with_it(re
     workers = [Party(Closes.HELD, attempt, 100 * attempt + 7) for attempt in range(1, attempts + 1)]
     parties = [JUDGE, Party(Closes.OPEN, attempts, 50), *workers]
     words = random.choices(parties, k=random.randint(1, 8))
-    for party in words:
-        await speak(redis, request, party)
+    told = [record for party in words for record in await speak(redis, request, party)]
     last = expected(words, attempts, is_lost=is_lost)
     rows = await logged(redis)
     assert [(row.attempts, round(row.cost_usd * 1e9)) for row in rows] == (
         [] if last is None else [(last.attempt, last.cost)]
     )
+    # Counted and logged by one of them, whoever is believed in the end.
+    assert len(told) == len(rows)
     sums = await budget(redis)
     held_still = HELD if last is None and not is_lost else 0
     assert (sums.get("spent", 0), sums.get("held", 0)) == (0 if last is None else last.cost, held_still)
