@@ -9,6 +9,9 @@ from quart import Quart, Response, g, request
 from api.endpoints.chat import create_chat_completion
 from api.endpoints.embeddings import create_embedding
 from api.endpoints.health import READINESS, Readiness, health, ready
+from api.endpoints.knowledge.documents import list_documents, put_document, remove_document
+from api.endpoints.knowledge.notes import add_note, list_notes, remove_note
+from api.endpoints.knowledge.search import list_categories, search_knowledge, show_version
 from api.endpoints.manage.admin import (
     list_audit,
     query_database,
@@ -70,6 +73,12 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/v1/system-prompts", create_prompt),
     ("PUT", "/claw/v1/system-prompts/<prompt_id>", change_prompt),
     ("DELETE", "/claw/v1/system-prompts/<prompt_id>", remove_prompt),
+    ("GET", "/claw/knowledge/notes", list_notes),
+    ("POST", "/claw/knowledge/notes", add_note),
+    ("DELETE", "/claw/knowledge/notes/<note_id>", remove_note),
+    ("GET", "/claw/knowledge/documents", list_documents),
+    ("POST", "/claw/knowledge/documents", put_document),
+    ("DELETE", "/claw/knowledge/documents/<document_id>", remove_document),
     ("GET", "/claw/admin/audit-log", list_audit),
     ("GET", "/claw/admin/status", show_status),
     ("GET", "/claw/admin/metrics", show_metrics),
@@ -89,6 +98,12 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("PUT", "/ai/routing/config", change_routing),
 )
 """Behind the internal token."""
+READABLE_URLS: Final[tuple[Url, ...]] = (
+    ("GET", "/claw/knowledge/search", search_knowledge),
+    ("GET", "/claw/knowledge/categories", list_categories),
+    ("GET", "/claw/knowledge/version", show_version),
+)
+"""Behind it too, but for what the gateway brings itself, read from this machine (`knowledge/access.py`)."""
 
 
 def create_app(settings: Settings) -> Quart:
@@ -114,7 +129,7 @@ def _add_urls(app: Quart) -> None:
     """Let the app answer every URL of the two tables, and every failure in the form of its URL."""
     for method, url, handler in URLS:
         app.add_url_rule(url, view_func=handler, methods=[method])
-    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS))
+    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS, READABLE_URLS))
 
     @app.errorhandler(Exception)
     async def answer_failure(error: Exception) -> Response:

@@ -17,6 +17,7 @@ from api.admission.auth import Authenticator
 from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.prompt.additions import Additions
 from api.prompt.admin_context import AdminContext
+from api.prompt.knowledge.base import Knowledge
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
 from api.relay.receiver import RelayReceiver
@@ -69,6 +70,7 @@ class Gateway:
             settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )
         self.system_prompts = SystemPrompts(self.database)
+        self.knowledge = Knowledge(self.database)
         survey = Survey(
             settings,
             database=self.database,

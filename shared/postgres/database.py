@@ -40,6 +40,10 @@ TABLES: Final = (
     "np_claw_audit_log",
     "np_claw_sessions",
     "np_claw_messages",
+    "np_claw_knowledge_state",
+    "np_claw_knowledge_chunks",
+    "np_claw_knowledge_documents",
+    "np_claw_knowledge_notes",
 )
 """Those that every api process reads."""
 

@@ -1,0 +1,1 @@
+"""/claw/knowledge: the knowledge base, for nSelf's command line and ours."""

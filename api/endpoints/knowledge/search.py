@@ -1,0 +1,60 @@
+"""GET /claw/knowledge/search, categories and version."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from api.endpoints.knowledge.arguments import MOST_QUESTION_CHARS, check_arguments, scope_of_caller, text_argument
+from api.endpoints.manage.guard import integer_argument
+from api.gateway import gateway
+from api.http.body import json_response
+
+if TYPE_CHECKING:
+    from quart import Response
+
+DEFAULT_TOP: Final = 8
+MOST_TOP: Final = 100
+PAGE: Final = 500
+SEARCH_HEADER: Final = "x-nself-knowledge-search"
+
+
+async def search_knowledge() -> Response:
+    """Search the base; without a question list it, page by page: `next_after` is the `after` of the next page."""
+    check_arguments(("q", "top", "category", "after"))
+    question, category = text_argument("q", MOST_QUESTION_CHARS), text_argument("category")
+    scope = scope_of_caller(category)
+    knowledge = gateway().knowledge
+    if question is not None:
+        top = integer_argument("top", DEFAULT_TOP, low=1, high=MOST_TOP)
+        found = await knowledge.search(question, scope, top)
+        response = json_response({"chunks": found.chunks})
+        response.headers[SEARCH_HEADER] = found.how
+        return response
+    await knowledge.corpus()
+    most = integer_argument("top", PAGE, low=1, high=PAGE)
+    chunks = await knowledge.store.page(scope, most, text_argument("after"))
+    return json_response({"chunks": chunks, "next_after": chunks[-1].id if len(chunks) == most else None})
+
+
+async def list_categories() -> Response:
+    """List the categories."""
+    check_arguments(())
+    await gateway().knowledge.corpus()
+    found = await gateway().knowledge.store.categories(is_built_in=scope_of_caller().is_built_in)
+    return json_response({"categories": [{"category": name, "chunks": count} for name, count in found.items()]})
+
+
+async def show_version() -> Response:
+    """Show what the base has, and how it is searched."""
+    check_arguments(())
+    knowledge = gateway().knowledge
+    corpus = await knowledge.corpus()
+    categories = await knowledge.store.categories(is_built_in=scope_of_caller().is_built_in)
+    shown: dict[str, Any] = {
+        "version": corpus.version.version,
+        "schema_version": corpus.version.schema_version,
+        "description": corpus.version.description,
+        "categories": list(categories),
+        "total_chunks": sum(categories.values()),
+    }
+    return json_response(shown)

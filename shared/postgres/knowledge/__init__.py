@@ -1,0 +1,1 @@
+"""The knowledge base in PostgreSQL: chunks, documents, notes and vectors."""

@@ -1,0 +1,96 @@
+"""The SQL of the knowledge base, by name. Values are always bound; where a number stands in braces, it is an int."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_COLUMNS: Final = "id, category, title, content, keywords, commands, tags, source"
+_CHUNKS: Final = """
+jsonb_to_recordset($1::jsonb) AS given(
+    id text, category text, title text, content text, keywords text[], commands text[], tags text[], source text
+)
+"""
+
+# --- what the gateway brings itself ---
+LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('np_claw_knowledge', 0))"
+STATE: Final = "SELECT value FROM np_claw_knowledge_state WHERE name = $1"
+SET_STATE: Final = """
+INSERT INTO np_claw_knowledge_state (name, value) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+"""
+UNSET_STATE: Final = "DELETE FROM np_claw_knowledge_state WHERE name = $1"
+PUT_BUILT_IN: Final = f"""
+INSERT INTO np_claw_knowledge_chunks ({_COLUMNS}) SELECT {_COLUMNS} FROM {_CHUNKS}
+ON CONFLICT (id) DO UPDATE SET
+    category = excluded.category, title = excluded.title, content = excluded.content, keywords = excluded.keywords,
+    commands = excluded.commands, tags = excluded.tags, source = excluded.source
+WHERE np_claw_knowledge_chunks.document_id IS NULL
+"""
+REMOVE_OLD_BUILT_IN: Final = "DELETE FROM np_claw_knowledge_chunks WHERE document_id IS NULL AND id <> ALL ($1::text[])"
+
+# --- reading ---
+CHUNKS: Final = f"""
+SELECT {_COLUMNS}, ARRAY(
+    SELECT note FROM np_claw_knowledge_notes AS notes WHERE notes.chunk_id = chunks.id ORDER BY created_at, notes.id
+) AS user_notes
+FROM np_claw_knowledge_chunks AS chunks
+"""
+CHUNKS_BY_ID: Final = CHUNKS + "WHERE id = ANY ($1::text[])"
+# $2: whether only what the gateway brings itself is wanted.
+LIST_CHUNKS: Final = f"""{CHUNKS}
+WHERE ($1::text IS NULL OR category = $1) AND (NOT $2 OR document_id IS NULL)
+    AND ($3::text IS NULL OR (category, id) > ((SELECT category FROM np_claw_knowledge_chunks WHERE id = $3), $3))
+ORDER BY category, id LIMIT $4
+"""
+CATEGORIES: Final = """
+SELECT category, count(*) AS chunks FROM np_claw_knowledge_chunks WHERE NOT $1 OR document_id IS NULL
+GROUP BY category ORDER BY category
+"""
+# A question's words are alternatives, and the rank says how many of them a chunk has, and where: with all of them asked
+# for, hardly a sentence would find anything. Who excludes a word (-word) means what he writes.
+_ASKED: Final = """
+WITH asked AS (
+    SELECT CASE WHEN strict::text LIKE '%!%' THEN strict ELSE replace(strict::text, ' & ', ' | ')::tsquery END AS query
+    FROM websearch_to_tsquery('english', $1) AS strict
+)
+"""
+SEARCH_TEXT: Final = f"""{_ASKED}
+SELECT id, ts_rank('{{0.1, 0.2, 0.4, 1.0}}', search, query, 1) AS rank FROM np_claw_knowledge_chunks, asked
+WHERE search @@ query AND ($2::text IS NULL OR category = $2) AND (NOT $3 OR document_id IS NULL)
+ORDER BY rank DESC, id LIMIT $4
+"""
+
+# --- notes ---
+ADD_NOTE: Final = """
+INSERT INTO np_claw_knowledge_notes (chunk_id, note)
+SELECT id, $2 FROM np_claw_knowledge_chunks WHERE id = $1 RETURNING id
+"""
+LIST_NOTES: Final = """
+SELECT id, chunk_id, note, created_at FROM np_claw_knowledge_notes WHERE $1::text IS NULL OR chunk_id = $1
+ORDER BY created_at, id LIMIT $2
+"""
+REMOVE_NOTE: Final = "DELETE FROM np_claw_knowledge_notes WHERE id = $1 RETURNING id"
+
+# --- documents ---
+LIST_DOCUMENTS: Final = """
+SELECT id, name, hash, created_at, updated_at,
+    (SELECT count(*) FROM np_claw_knowledge_chunks AS chunks WHERE chunks.document_id = documents.id) AS chunks
+FROM np_claw_knowledge_documents AS documents WHERE $1::text IS NULL OR name > $1 ORDER BY name LIMIT $2
+"""
+PUT_DOCUMENT: Final = """
+INSERT INTO np_claw_knowledge_documents (name, hash) VALUES ($1, $2)
+ON CONFLICT (name) DO UPDATE SET hash = excluded.hash, updated_at = now() RETURNING id
+"""
+REMOVE_OLD_OF_DOCUMENT: Final = "DELETE FROM np_claw_knowledge_chunks WHERE document_id = $1 AND id <> ALL ($2::text[])"
+PUT_OF_DOCUMENT: Final = f"""
+INSERT INTO np_claw_knowledge_chunks (document_id, {_COLUMNS}) SELECT $2, {_COLUMNS} FROM {_CHUNKS}
+ON CONFLICT (id) DO UPDATE SET
+    category = excluded.category, title = excluded.title, content = excluded.content, keywords = excluded.keywords,
+    commands = excluded.commands, tags = excluded.tags, source = excluded.source
+WHERE np_claw_knowledge_chunks.document_id = excluded.document_id
+"""
+REMOVE_NOTES_OF_DOCUMENT: Final = """
+DELETE FROM np_claw_knowledge_notes USING np_claw_knowledge_chunks AS chunks
+WHERE chunks.id = chunk_id AND chunks.document_id = $1
+"""
+REMOVE_DOCUMENT: Final = "DELETE FROM np_claw_knowledge_documents WHERE id = $1 RETURNING name"
