@@ -113,8 +113,8 @@ class ToolCallDelta(msgspec.Struct, omit_defaults=True):
 class Delta(msgspec.Struct):
     """New output of one choice; `annotations` are OpenAI's, as citations of what was searched.
 
-    `extra` are fields of a message that OpenAI does not name and that clients send back: `reasoning_details`
-    (OpenRouter) and `extra_content` (Google).
+    `extra` are fields of a message that OpenAI does not name: `reasoning_details` and `images` (OpenRouter) and
+    `extra_content` (Google).
     """
 
     content: str | None = None
@@ -145,13 +145,17 @@ class Finish(msgspec.Struct):
 MOST_SEARCHES: Final = 1_000
 """No answer searches the web more often: a larger count is none."""
 
+MOST_BILLED_USD: Final = 1_000.0
+"""No answer costs more, whatever an upstream says."""
+
 
 class Usage(msgspec.Struct):
     """Token counts that the upstream reported.
 
     `prompt_tokens` includes the cached and those written to a cache, `cache_write_1h_tokens` being those of the latter
     that stay for an hour. `service_tier` is the one that served, where the upstream says; `web_searches` are those that
-    the upstream made itself. `requests` is how many requests to the upstream the counts are of.
+    the upstream made itself. `requests` is how many requests to the upstream the counts are of. `is_regional` says that
+    it was bound to a region, which some bill higher, and `billed_usd` is the upstream's own bill, where it has one.
     """
 
     prompt_tokens: int
@@ -167,6 +171,8 @@ class Usage(msgspec.Struct):
     completion_audio_tokens: int = 0
     accepted_prediction_tokens: int = 0
     rejected_prediction_tokens: int = 0
+    is_regional: bool = False
+    billed_usd: float | None = None
 
     def consistent(self) -> Usage:
         """Return counts that cannot contradict each other: none negative, no part larger than its whole."""
@@ -187,6 +193,8 @@ class Usage(msgspec.Struct):
             completion_audio_tokens=min(max(0, self.completion_audio_tokens), completion_tokens),
             accepted_prediction_tokens=min(max(0, self.accepted_prediction_tokens), completion_tokens),
             rejected_prediction_tokens=min(max(0, self.rejected_prediction_tokens), completion_tokens),
+            is_regional=self.is_regional,
+            billed_usd=None if self.billed_usd is None else min(max(0.0, self.billed_usd), MOST_BILLED_USD),
         )
 
 

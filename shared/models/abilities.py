@@ -73,7 +73,7 @@ _PARAMETERS: Final[dict[str, Callable[[Any], tuple[str, ...]]]] = {
     "logit_bias": lambda value: _abilities(logit_bias=bool(value)),
     "stop": _stops,
     "audio": lambda _: ("audio_output",),
-    "modalities": lambda value: _abilities(audio_output="audio" in value),
+    "modalities": lambda value: _abilities(audio_output="audio" in value, image_output="image" in value),
     "moderation": lambda _: ("moderation",),
     "prediction": lambda _: ("prediction",),
     "web_search_options": lambda _: ("web_search_options",),
@@ -118,7 +118,8 @@ def needs_of(body: ChatBody) -> Needs:
         _add_tools(body, needs)
     for number, message in enumerate(body.messages):
         if type(message.content) is not str or (
-            type(message) is AssistantMessage and (message.tool_calls or message.function_call or message.audio)
+            type(message) is AssistantMessage
+            and (message.tool_calls or message.function_call or message.audio or message.images)
         ):
             _add_message(message, number, needs)
     return needs
@@ -247,6 +248,8 @@ def _add_message(message: Message, number: int, needs: Needs) -> None:
     if isinstance(message, AssistantMessage):
         if message.audio is not None:
             needs.setdefault("earlier_audio", f"{place}.audio")
+        if message.images:
+            needs.setdefault("earlier_images", f"{place}.images")
         if message.tool_calls or message.function_call:
             needs.setdefault("tools", f"{place}.tool_calls" if message.tool_calls else f"{place}.function_call")
         for index, call in enumerate(message.tool_calls or ()):

@@ -59,10 +59,11 @@ class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of the catalogue. Prices are US dollars per million tokens, lengths tokens; None is not known.
 
-    `image_tokens` is how many an image has at the most. `web_search_usd` is asked for each search that the upstream
-    makes itself. `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not
-    fit. `cannot` holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`,
-    `tools` for what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
+    `regional` is what they are multiplied by where the upstream is bound to a region. `image_tokens` is how many an
+    image has at the most. `web_search_usd` is asked for each search that the upstream makes itself.
+    `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not fit. `cannot`
+    holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`, `tools` for
+    what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
     """
 
     prompt_usd: Usd | None = None
@@ -71,6 +72,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     cache_write_1h_usd: Usd | None = None
     completion_usd: Usd = 0.0
     web_search_usd: Usd = 0.0
+    regional: Factor = 1.0
     long_prompt: LongPrompt | None = None
     service_tiers: dict[str, Factor] = {}
     context_length: Count | None = None
@@ -90,10 +92,15 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.cannot if (effort or self.default_effort) == "none" else self.cannot + self.cannot_reasoning
 
     def cost_usd(self, usage: Usage) -> float:
-        """Return what the maker asks for these tokens, in US dollars; 0 where its prices are not known."""
+        """Return what the maker asks for these tokens, in US dollars: its own bill, else what they cost by its prices.
+
+        0 where those are not known.
+        """
+        usage = usage.consistent()
+        if usage.billed_usd is not None:
+            return usage.billed_usd
         if self.prompt_usd is None:
             return 0.0
-        usage = usage.consistent()
         cached, written, written_1h = usage.cached_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
         write_usd = _or(self.cache_write_usd, self.prompt_usd)
         prompt_usd = (
@@ -106,7 +113,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.long_prompt is not None and usage.prompt_tokens > self.long_prompt.over_tokens * usage.requests:
             prompt_usd *= self.long_prompt.prompt
             completion_usd *= self.long_prompt.completion
-        tokens_usd = (prompt_usd + completion_usd) * self.service_tiers.get(usage.service_tier, 1.0) / 1e6
+        factor = self.service_tiers.get(usage.service_tier, 1.0) * (self.regional if usage.is_regional else 1.0)
+        tokens_usd = (prompt_usd + completion_usd) * factor / 1e6
         return tokens_usd + usage.web_searches * self.web_search_usd
 
     def most_cost_usd(
@@ -123,6 +131,7 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             completion_usd *= max(1.0, self.long_prompt.completion)
         # A tier of the project's own setting, or one that the maker falls back to, may be another than the one named.
         factor = max(1.0, self.service_tiers.get(service_tier, 1.0) if service_tier != "auto" else self._dearest_tier())
+        factor *= max(1.0, self.regional)  # which the maker's own setting may be, unsaid
         return (prompt_usd + completion_usd) * factor / 1e6 + web_searches * self.web_search_usd
 
     def _dearest_tier(self) -> float:

@@ -54,7 +54,7 @@ FIELDS: Final[dict[str, Field]] = {
     "max_completion_tokens": _row("PTTT"),
     "max_tokens": _row("PTTT", "sent under its newer name to OpenAI's models that reason"),
     "metadata": _row("PITI", "Claude: its `user_id`"),
-    "modalities": _row("PIII", "`audio` is refused by all"),
+    "modalities": _row("PIII", "`audio` is refused by all, `image` by Gemini, Claude and Ollama"),
     "moderation": _row("PRRR"),
     "n": _row("PTHH", "see Choices and calls"),
     "parallel_tool_calls": _row("PHTH", "see Choices and calls"),

@@ -61,7 +61,8 @@ EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
 """What no reply of the gateway can carry, whoever made it."""
 
 _OLLAMA_LACKS: Final = EVERYWHERE | lacking("ollama") | {
-    "n", "tool_choice", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio", "custom_calls",
+    "n", "tool_choice", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio",
+    "earlier_images", "image_output", "custom_calls",
 }  # fmt: skip
 _ROWS: Final = (
     ProviderInfo(
@@ -104,7 +105,8 @@ _ROWS: Final = (
         | lacking("gemini")
         | {
             "many_choices", "wide_seed", "wide_limit", "rare_service_tier", "rare_effort", "rare_audio", "file_ids",
-            "earlier_audio", "custom_calls",
+            "earlier_audio",
+            "earlier_images", "image_output", "custom_calls",
         },
     ),
     ProviderInfo(
@@ -120,7 +122,8 @@ _ROWS: Final = (
         | {
             "n", "both_samplings", "reasoned_temperature", "reasoned_top_p", "service_tier", "rare_effort",
             "blank_stop", "allowed_tools", "audio",
-            "rare_images", "file_ids", "rare_files", "earlier_audio", "custom_calls",
+            "rare_images", "file_ids", "rare_files", "earlier_audio",
+            "earlier_images", "image_output", "custom_calls",
         },
     ),
 )  # fmt: skip

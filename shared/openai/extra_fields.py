@@ -1,7 +1,8 @@
-"""Fields of messages that OpenAI does not name, and that servers want back with the next request. Pure.
+"""Fields of messages that OpenAI does not name: what servers want back with the next request, and images. Pure.
 
 Sources: OpenRouter's "Reasoning tokens" (`reasoning_details`: what comes in pieces is told apart by `index`); Google's
-"OpenAI compatibility" (`extra_content.google.thought_signature`); DeepSeek's and llama.cpp's `reasoning_content`.
+"OpenAI compatibility" (`extra_content.google.thought_signature`); OpenRouter's "Image Generation" (`images`: parts as
+requests have them, in a stream each once); DeepSeek's and llama.cpp's `reasoning_content`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ def add_extra(known: dict[str, Any], new: dict[str, Any]) -> None:
     for name, value in new.items():
         if name == "reasoning_details":
             known[name] = _joined(known.get(name, []), value)
+        elif isinstance(value, list):
+            known[name] = [*known.get(name, ()), *value]
         else:
             known[name] = {**known.get(name, {}), **value}
 

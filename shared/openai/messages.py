@@ -111,13 +111,14 @@ class UserMessage(Cacheable, tag_field="role", tag="user"):
 
 
 class AssistantMessage(Cacheable, tag_field="role", tag="assistant"):
-    """What the model said before."""
+    """What the model said before; `images` are those that it made, as OpenRouter has them."""
 
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     name: Name | None = None
     audio: dict[str, Any] | None = None
+    images: list[Any] | None = None
     tool_calls: list[FunctionToolCall | CustomToolCall] | None = None
     function_call: FunctionCall | None = None
 

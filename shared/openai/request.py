@@ -93,7 +93,7 @@ class ChatBody(Struct, kw_only=True):
     max_completion_tokens: PositiveInt | None = None
     max_tokens: PositiveInt | None = None
     metadata: dict[str, str] | None = None
-    modalities: list[Literal["text", "audio"]] | None = None
+    modalities: list[Literal["text", "audio", "image"]] | None = None  # images at OpenRouter and its like
     moderation: dict[str, Any] | None = None
     n: Annotated[int, Meta(ge=1, le=128)] | None = None
     parallel_tool_calls: bool | None = None
@@ -260,7 +260,7 @@ def _check_combinations(body: ChatBody) -> None:
         if (
             isinstance(message, AssistantMessage)
             and message.content is None
-            and not (message.tool_calls or message.function_call or message.refusal or message.audio)
+            and not (message.tool_calls or message.function_call or message.refusal or message.audio or message.images)
             and not message.reasoning_content
         ):
             raise InvalidRequest(

@@ -120,8 +120,10 @@ def _sum(usages: Collection[Usage]) -> Usage:
         counts = {
             name: value + getattr(total, name)
             for name in usage.__struct_fields__
-            if isinstance(value := getattr(usage, name), int)
+            if type(value := getattr(usage, name)) is int
         }
+        if usage.billed_usd is not None:
+            counts["billed_usd"] = usage.billed_usd + (total.billed_usd or 0.0)
         total = msgspec.structs.replace(usage, **counts)
     return total
 

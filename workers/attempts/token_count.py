@@ -117,7 +117,11 @@ class TokenCount:
         # Calls that have not reported had the same prompt as those that have.
         prompt_tokens = math.ceil(report.prompt_tokens * max(1.0, self.calls / report.requests)) or asked
         usage = msgspec.structs.replace(
-            report, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens, requests=self.calls
+            report,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            requests=self.calls,
+            billed_usd=report.billed_usd if self._is_complete else None,  # a bill of a part is none
         )
         return Counted(self._with_searches(usage), "estimated")
 

@@ -18,7 +18,7 @@ from workers.providers.http.error_body import Report, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import json_reader, to_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -29,10 +29,10 @@ class _StopDetails(Struct):
 
 
 class _Delta(Struct):
-    text: str | None = None
-    thinking: str | None = None
+    text: Text | None = None
+    thinking: Text | None = None
     signature: str | None = None
-    partial_json: str | None = None
+    partial_json: Text | None = None
     citation: Any = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -41,12 +41,12 @@ class _Delta(Struct):
 
 class _Block(Struct):
     type: str | None = None
-    text: str | None = None
-    thinking: str | None = None
+    text: Text | None = None
+    thinking: Text | None = None
     signature: str | None = None
     data: str | None = None
     id: str | None = None
-    name: str | None = None
+    name: Word | None = None
     input: dict[str, Any] | str | None = None
     citations: list[Any] | None = None
 
@@ -262,6 +262,8 @@ class ChatReader(EventReader):
                 cache_write_1h_tokens=count_at(report, "cache_creation", "ephemeral_1h_input_tokens") or 0,
                 service_tier=self._service_tier,
                 web_searches=count_at(report, "server_tool_use", "web_search_requests") or 0,
+                # A workspace may have one by default.
+                is_regional=report.get("inference_geo") == "us",
             )
         )
 

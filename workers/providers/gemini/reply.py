@@ -19,20 +19,20 @@ from workers.providers.gemini.signed import to_extra_content
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import json_reader, read_any, to_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, read_any, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
 
 
 class _FunctionCall(Struct):
-    name: str = ""
+    name: Word = ""
     args: dict[str, Any] | str | None = None
     id: str | None = None
 
 
 class _Part(Struct, rename="camel"):
-    text: str | None = None
+    text: Text | None = None
     thought: bool | None = None
     thought_signature: str | None = None
     function_call: _FunctionCall | None = None
@@ -187,13 +187,14 @@ class ChatReader(EventReader):
     def _take_candidate(self, candidate: _Candidate, choice: _Choice, events: list[Event]) -> None:
         content, reasoning = "", ""
         calls: list[ToolCallDelta] = []
+        images: list[Any] = []
         for part in (candidate.content and candidate.content.parts) or ():
             if part.function_call is not None:
                 calls.append(self._to_call(part.function_call, part.thought_signature, choice))
-            elif part.inline_data != _NULL:
-                raise self._failure("The model server answered with something other than text.")
             elif part.thought:
-                reasoning += part.text or ""
+                reasoning += part.text or ""  # and no drafts of images
+            elif part.inline_data != _NULL:
+                images.append(self._to_image(part.inline_data))
             else:
                 content += part.text or ""
         if content:
@@ -201,9 +202,20 @@ class ChatReader(EventReader):
         choice.grounding = candidate.grounding_metadata or choice.grounding
         choice.citation = candidate.citation_metadata or choice.citation
         logprobs = _to_logprobs(candidate.logprobs_result) if candidate.logprobs_result else None
-        if content or reasoning or calls or logprobs is not None:
+        if content or reasoning or calls or images or logprobs is not None:
             self.has_content = choice.said = True
-            events.append(Delta(content or None, reasoning or None, None, calls or None, logprobs, candidate.index))
+            delta = Delta(content or None, reasoning or None, None, calls or None, logprobs, candidate.index)
+            if images:
+                delta.extra = {"images": images}
+            events.append(delta)
+
+    def _to_image(self, raw: Raw) -> dict[str, Any]:
+        """Return an image in OpenRouter's form."""
+        blob = read_report(raw)
+        mime_type, encoded = blob.get("mimeType"), blob.get("data")
+        if not isinstance(mime_type, str) or not mime_type.startswith("image/") or not isinstance(encoded, str):
+            raise self._failure("The model server answered with something other than text and images.")
+        return {"type": "image_url", "image_url": {"url": f"data:{mime_type};base64,{encoded}"}}
 
     def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
         """Return a call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""

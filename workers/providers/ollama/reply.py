@@ -17,7 +17,7 @@ from workers.providers.http.error_body import Report, from_error, stream_failure
 from workers.providers.http.lines import LineReader
 from workers.providers.http.usage_report import raw_count
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import json_reader, to_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -29,7 +29,7 @@ _FIELDS: Final = {"tools": "tools", "thinking": "reasoning_effort", "value": "re
 
 
 class _Function(Struct):
-    name: str = ""
+    name: Word = ""
     arguments: Any = None
 
 
@@ -39,8 +39,8 @@ class _ToolCall(Struct):
 
 
 class _Message(Struct):
-    content: str | None = None
-    thinking: str | None = None
+    content: Text | None = None
+    thinking: Text | None = None
     tool_calls: list[_ToolCall] | None = None
 
 

@@ -1,38 +1,41 @@
 """Parts of messages that servers of OpenAI's API write, or take, in more than one form. Pure.
 
-Source of the content that is a list: Mistral's document (`ThinkChunk`, `TextChunk`).
+Sources: of the content that is a list Mistral's document (`ThinkChunk`, `TextChunk`), of images in answers OpenRouter's
+("Image Generation": `images` beside the content, of parts as requests have them).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from workers.providers.replies.json_reader import read_any
+from workers.providers.replies.json_reader import are_parts, part_text, read_any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from workers.providers.images.remote import Image
 
+_WORDLESS: Final = frozenset({"reference", "tool_reference"})
+"""Parts of Mistral's that say only what stands elsewhere in its answer."""
 
-def split_parts(parts: list[Any]) -> tuple[str, str]:
-    """Return the text and the thinking of a content that is a list of parts."""
+
+def split_content(content: Any) -> tuple[str, str, list[Any]]:
+    """Return the text, the thinking and the images of a content that is no text: parts, or what a server decoded."""
     text, thinking = "", ""
+    images: list[Any] = []
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list) or not are_parts(parts):
+        return part_text(content), thinking, images
     for part in parts:
         if isinstance(part, dict) and "thinking" in part:
-            thinking += _text_of(part["thinking"])
-        else:
-            text += _text_of(part)
-    return text, thinking
-
-
-def _text_of(part: Any) -> str:
-    if isinstance(part, list):
-        return "".join(map(_text_of, part))
-    text = part.get("text") if isinstance(part, dict) else part
-    return text if isinstance(text, str) else ""
+            thinking += part_text(part["thinking"])
+        elif isinstance(part, dict) and "image_url" in part:
+            images.append(part)
+        elif not isinstance(part, dict) or part.get("type") not in _WORDLESS:
+            text += part_text(part)
+    return text, thinking, images
 
 
 def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:

@@ -2,11 +2,12 @@
 
 Source: Azure OpenAI's reference (`POST {endpoint}/openai/deployments/{deployment-id}/chat/completions?api-version=...`,
 key in the header `api-key`), and "API version lifecycle" (its v1 API, which is as OpenAI's). A bearer token means
-Microsoft Entra in the older form, so a key must not be sent as one there.
+Microsoft Entra in the older form, so a key must not be sent as one there. OpenAI's regions: its "Data residency".
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MODEL: Final = "{model}"
 """Stands in a URL for the name of the model that is asked for, which is a deployment at Azure."""
+_REGIONAL: Final = re.compile(r"https?://[a-z]{2}\.api\.openai\.com(?=[:/]|$)", re.IGNORECASE)
 
 
 class Place:
@@ -30,6 +32,11 @@ class Place:
         url, _, self._query = url.partition("?")
         self.base_url, by_model, rest = url.rstrip("/").partition(f"/{MODEL}")
         self._before = by_model + rest
+
+    @property
+    def is_regional(self) -> bool:
+        """Return whether it is OpenAI's API of one region, which it bills higher."""
+        return _REGIONAL.match(self.base_url) is not None
 
     def upstream(self, api_key: str | None, connections: int) -> Upstream:
         """Return the connections to it."""

@@ -138,7 +138,7 @@ class OpenAIProvider:
     async def _attempt(
         self, path: str, body: bytes, names: Collection[str]
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        reader = ChatReader(names)
+        reader = ChatReader(names, is_regional=self._place.is_regional)
         async with self._upstream.request("POST", path, body, reader) as reply:
             yield reply.batches(reader)
 

@@ -1,13 +1,14 @@
 """What servers of OpenAI's API report of the tokens they used. Pure.
 
-Source of the shapes: OpenAI's OpenAPI document, schema CompletionUsage; DeepSeek's and xAI's documents.
+Source of the shapes: OpenAI's OpenAPI document, schema CompletionUsage; DeepSeek's, xAI's and Perplexity's documents;
+OpenRouter's "Usage Accounting".
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from shared.types import Usage
+from shared.types import MOST_BILLED_USD, Usage
 from workers.providers.http.usage_report import count_at, read_report
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 def to_usage(raw: Raw) -> Usage | None:
     """Return a usage report; None for what is none.
 
-    DeepSeek counts cached tokens under a name of its own, and xAI reasoning beside the completion.
+    DeepSeek counts cached tokens under a name of its own, and xAI reasoning beside the completion. OpenRouter says what
+    it bills in `cost`, and Perplexity in `cost.total_cost`, in US dollars; where a key of one's own is used behind
+    OpenRouter (`is_byok`), that is its fee, and the maker bills the rest.
     """
     report = read_report(raw)
     prompt, completion = count_at(report, "prompt_tokens"), count_at(report, "completion_tokens")
@@ -40,4 +43,21 @@ def to_usage(raw: Raw) -> Usage | None:
         completion_audio_tokens=count_at(report, "completion_tokens_details", "audio_tokens") or 0,
         accepted_prediction_tokens=count_at(report, "completion_tokens_details", "accepted_prediction_tokens") or 0,
         rejected_prediction_tokens=count_at(report, "completion_tokens_details", "rejected_prediction_tokens") or 0,
+        billed_usd=_billed_usd(report),
     )
+
+
+def _billed_usd(report: dict[str, Any]) -> float | None:
+    cost = report.get("cost")
+    billed = _usd(cost.get("total_cost") if isinstance(cost, dict) else cost)
+    details = report.get("cost_details")
+    if billed is None or report.get("is_byok") is not True or not isinstance(details, dict):
+        return billed
+    return billed + (_usd(details.get("upstream_inference_cost")) or 0.0)
+
+
+def _usd(value: Any) -> float | None:
+    """Return an amount of money; None for what is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= MOST_BILLED_USD else None

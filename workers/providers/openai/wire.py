@@ -20,11 +20,11 @@ from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
-from workers.providers.openai.parts import as_system, drop_empty, split_parts, to_logprobs, with_data
+from workers.providers.openai.parts import as_system, drop_empty, split_content, to_logprobs, with_data
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import json_reader, read_any, to_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, read_any, to_text
 from workers.providers.replies.tool_calls import Piece, ToolCalls
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _NULL = Raw(b"null")
 
 
 class _Function(Struct):
-    name: str | None = None
+    name: Word | None = None
     arguments: Any = None  # an object at older llama.cpp servers
 
 
@@ -55,20 +55,25 @@ class _ToolCall(Struct):
 
 
 class _Piece(Struct):
-    content: str | list[Any] | None = None  # parts at Mistral
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
+    content: Any = None  # parts at Mistral
+    reasoning_content: Text | None = None
+    reasoning: Text | None = None
+    refusal: Text | None = None
     tool_calls: list[_ToolCall] | None = None
     function_call: _Function | None = None
     annotations: list[Any] | None = None
     reasoning_details: list[Any] | None = None
     extra_content: dict[str, Any] | None = None
+    images: list[Any] | None = None
 
     @property
     def extra(self) -> dict[str, Any] | None:
-        """Return the fields that clients send back."""
-        given = {"reasoning_details": self.reasoning_details, "extra_content": self.extra_content}
+        """Return the fields that OpenAI does not name."""
+        given = {
+            "reasoning_details": self.reasoning_details,
+            "extra_content": self.extra_content,
+            "images": self.images,
+        }
         return {name: value for name, value in given.items() if value} or None
 
 
@@ -76,7 +81,7 @@ class _Choice(Struct):
     index: int = 0
     delta: _Piece | None = None
     message: _Piece | None = None
-    text: str | None = None  # at servers that answer as for /completions
+    text: Text | None = None  # at servers that answer as for /completions
     finish_reason: str | None = None
     stop_reason: str | None = None
     logprobs: Raw = _NULL
@@ -155,12 +160,14 @@ class ChatReader(EventReader):
 
     Args:
         names: of the tools that can be called.
+        is_regional: whether the server is bound to a region.
     """
 
     end_mark = b"[DONE]"
 
-    def __init__(self, names: Collection[str] = ()) -> None:
+    def __init__(self, names: Collection[str] = (), *, is_regional: bool = False) -> None:
         super().__init__()
+        self._is_regional = is_regional
         self._names = names
         self._usage: Usage | None = None
         self._service_tier = ""
@@ -213,6 +220,7 @@ class ChatReader(EventReader):
         usage = to_usage(report)
         if usage is None:
             return
+        usage.is_regional = self._is_regional
         is_one_of_many = is_alone and self._usage_was_alone and len(self._begun | self._finished.keys()) > 1
         before = self._usage if is_one_of_many else None
         if before is not None:
@@ -225,8 +233,10 @@ class ChatReader(EventReader):
         if piece.tool_calls or piece.function_call is not None:
             calls = self._tool_calls(choice.index, piece, is_whole=choice.delta is None)
         content, thinking = piece.content, ""
-        if isinstance(content, list):
-            content, thinking = split_parts(content)
+        if content is not None and not isinstance(content, str):
+            content, thinking, images = split_content(content)
+            if images:
+                piece.images = [*images, *(piece.images or ())]
         delta = Delta(
             content or None,
             piece.reasoning_content or piece.reasoning or thinking or None,
@@ -235,7 +245,7 @@ class ChatReader(EventReader):
             to_logprobs(choice.logprobs) if choice.logprobs != _NULL else None,
             choice.index,
             piece.annotations or None,
-            piece.extra if piece.reasoning_details or piece.extra_content else None,
+            piece.extra if piece.reasoning_details or piece.extra_content or piece.images else None,
         )
         has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations or delta.extra
         if has_output or delta.logprobs is not None:

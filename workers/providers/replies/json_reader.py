@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import inspect
@@ -28,6 +28,7 @@ _MISSING: Final = object()
 _readers: dict[Any, Callable[[bytes], Any]] = {}
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
 _MOST_DIGITS: Final = 300
+_OF_PARTS: Final = frozenset({"type", "text", "thinking", "image_url"})
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
 
 
@@ -110,7 +111,8 @@ def _whole_characters(value: Any) -> Any:
 def _coercion(info: inspect.Type) -> Callable[[Any], Any]:
     """Return a function that turns decoded JSON into a type, or into _MISSING."""
     if isinstance(info, inspect.Metadata):
-        return _coercion(info.type)
+        coerce: Callable[[Any], Any] | None = (info.extra or {}).get("coerce")
+        return coerce or _coercion(info.type)
     if isinstance(info, inspect.UnionType):
         return _to_one_of([_coercion(each) for each in info.types])
     if isinstance(info, inspect.StructType):
@@ -184,6 +186,40 @@ def _to_str(value: Any) -> Any:
     return value if isinstance(value, str) else _MISSING
 
 
+def _to_word(value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return json.dumps(value) if isinstance(value, int | float) else _MISSING
+
+
+def _to_answer(value: Any) -> Any:
+    """Return the text of a part, or of several, and the JSON of anything else: it is what the model said."""
+    if not value and isinstance(value, dict | list):
+        return _MISSING
+    if isinstance(value, dict | list):
+        return part_text(value)
+    return _to_word(value)
+
+
+def part_text(part: Any) -> str:
+    """Return what a part of a message says: its text, those of its parts, or the JSON that it is."""
+    if isinstance(part, list) and are_parts(part):
+        return "".join(map(part_text, part))
+    if isinstance(part, dict) and (part.keys() <= {"type", "text"} or isinstance(part.get("text"), str)):
+        part = part.get("text")
+    if isinstance(part, str) or part is None:
+        return part or ""
+    return msgspec.json.encode(part).decode()
+
+
+def are_parts(values: list[Any]) -> bool:
+    """Return whether a list is one of parts, and not what a model wrote as JSON."""
+    return all(
+        value is None or isinstance(value, str) or (isinstance(value, dict) and not value.keys().isdisjoint(_OF_PARTS))
+        for value in values
+    )
+
+
 def _to_bool(value: Any) -> Any:
     if isinstance(value, str):
         return _TRUTH.get(value.lower(), _MISSING)
@@ -216,3 +252,8 @@ _SCALARS: Final[dict[type[inspect.Type], Callable[[Any], Any]]] = {
     inspect.RawType: _to_raw,
     inspect.DictType: _to_dict,
 }
+
+Word = Annotated[str, msgspec.Meta(extra={"coerce": _to_word})]
+"""A text in the place of which some servers send what it would be as JSON: 7 for `7`."""
+Text = Annotated[str, msgspec.Meta(extra={"coerce": _to_answer})]
+"""A text of the answer itself, which may come as any JSON: what is not read as it is, is the JSON's own text."""

@@ -127,7 +127,7 @@ def test_images_are_reserved_by_model_and_files_by_the_whole_context() -> None:
             output_tokens=1, limits=LIMITS,
         )  # fmt: skip
         more = reserved(LocalModel(name), with_image) - reserved(LocalModel(name), text)
-        assert more == nano_usd(tokens * (entry.prompt_usd or 0) / 1e6)
+        assert more == nano_usd(tokens * (entry.prompt_usd or 0) * entry.regional / 1e6)
     file = {"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}}
     whole = reserved(LocalModel("claude-haiku-4-5"), chat(messages=[{"role": "user", "content": [file]}], max_tokens=1))
     assert whole == (200_000 * 2 + 5) * 1000

@@ -66,6 +66,8 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"stop": "\n"}, "stop", "anthropic"),
     ({"audio": {"voice": "alloy", "format": "wav"}}, "audio", ANY),
     ({"modalities": ["text", "audio"]}, "modalities", ANY),
+    ({"modalities": ["text", "image"]}, "modalities", OTHERS),
+    (said({"role": "assistant", "images": [{"type": "image_url"}]}), "messages[1].images", OTHERS),
     ({"prediction": {"type": "content", "content": "x"}}, "prediction", OTHERS),
     ({"web_search_options": {}}, "web_search_options", OTHERS),
     ({"verbosity": "low"}, "verbosity", OTHERS),

@@ -62,7 +62,7 @@ def test_no_report_of_an_upstream_makes_a_cost_negative(model: str, usage: Usage
     assert default_catalogue().cost_usd(model, usage) >= 0
 
 
-@given(priced, st.builds(Usage, counts, counts, counts, counts, counts, counts, tiers))
+@given(priced, st.builds(Usage, counts, counts, counts, counts, counts, counts, tiers, is_regional=st.booleans()))
 def test_no_report_within_a_requests_limits_costs_more_than_was_reserved(model: str, usage: Usage) -> None:
     """Whatever was cached or written, and in which tier the upstream served it."""
     cost = default_catalogue().cost_usd(model, usage)
@@ -89,10 +89,18 @@ def test_no_report_within_a_requests_limits_costs_more_than_was_reserved(model: 
         ("gpt-5.4", Usage(100_000, 100_000, service_tier="flex"), 0.125 + 0.75),
         ("gpt-6-luna", Usage(100_000, 0, 0, cache_write_tokens=100_000), 0.0125),
         ("gpt-4o", Usage(100, 0, cached_tokens=1_000_000), 100 * 1.25e-6),
+        ("claude-opus-5", Usage(1_000_000, 0, cache_write_tokens=1_000_000, is_regional=True), 6.875),
+        ("claude-haiku-4-5", Usage(1_000_000, 0, is_regional=True), 1.0),
+        ("gpt-5.4", Usage(100_000, 100_000, service_tier="flex", is_regional=True), (0.125 + 0.75) * 1.1),
+        ("gpt-5.4", Usage(100_000, 100_000, billed_usd=0.5), 0.5),
+        ("gpt-5.4", Usage(100_000, 100_000, billed_usd=0.0), 0.0),
+        ("a-model-of-a-router", Usage(0, 0, billed_usd=0.5), 0.5),
+        ("gpt-5.4", Usage(0, 0, billed_usd=-1.0), 0.0),
+        ("gpt-5.4", Usage(0, 0, billed_usd=1e300), 1_000.0),
     ],
 )
 def test_a_cost_is_what_the_maker_bills(model: str, usage: Usage, usd: float) -> None:
-    """Cache writes for five minutes and an hour, long prompts, service tiers, and no more cached than there was."""
+    """Writes to caches, long prompts, service tiers, regions, no more cached than there was; its own bill first."""
     assert default_catalogue().cost_usd(model, usage) == pytest.approx(usd)
 
 
@@ -178,6 +186,7 @@ prices = st.fixed_dictionaries(
         "cache_write_1h_usd": numbers,
         "completion_usd": numbers,
         "web_search_usd": numbers,
+        "regional": numbers,
         "service_tiers": st.fixed_dictionaries({"flex": numbers}),
         "long_prompt": st.fixed_dictionaries({"over_tokens": lengths, "prompt": numbers, "completion": numbers}),
         "context_length": lengths,
@@ -187,7 +196,12 @@ prices = st.fixed_dictionaries(
 counts = st.integers(0, 4 * MOST_TOKENS)
 
 
-@given(given=prices, usage=st.builds(Usage, counts, counts, counts, counts, counts, counts, st.just("flex"), counts))
+@given(
+    given=prices,
+    usage=st.builds(
+        Usage, counts, counts, counts, counts, counts, counts, st.just("flex"), counts, is_regional=st.booleans()
+    ),
+)
 def test_prices_that_an_operator_writes_make_sums_or_are_refused(given: dict[str, Any], usage: Usage) -> None:
     """Whatever numbers they are: a budget is never charged less than nothing, nor more than was reserved."""
     try:

@@ -81,6 +81,13 @@ async def test_several_choices_are_as_many_calls_that_count_together(name: str, 
     assert upstream.open == 0
 
 
+async def test_the_bills_of_several_calls_are_added_up() -> None:
+    """What is no count is as one of them has it."""
+    bill = Usage(7, 2, is_regional=True, billed_usd=0.25)
+    events = await events_of(Upstream([[Delta("a")], [Finish("stop"), bill]], name="ollama"), asking(n=3))
+    assert events[-1] == Usage(21, 6, requests=3, is_regional=True, billed_usd=0.75)
+
+
 async def test_an_upstream_that_makes_several_is_asked_once() -> None:
     """With the client's own request."""
     for request, upstream in ((asking(n=3), Upstream(SAID, name="openai")), (asking(n=1), Upstream(SAID))):

@@ -177,3 +177,15 @@ def test_what_nobody_bills_is_no_news() -> None:
     count = count_of("gemini")
     count.is_sent = True
     assert count.news() is None
+
+
+def test_a_bill_counts_once_it_is_of_the_whole_answer() -> None:
+    """What an upstream says before the end is of what was made by then: the rest is estimated, by the prices."""
+    count = count_of()
+    count.pieces = 3
+    count.take(Usage(7, 2, billed_usd=0.5))
+    assert count.counted().usage.billed_usd is None
+    count.take(Usage(7, 3, billed_usd=0.5), is_whole=True)
+    assert count.counted() == Counted(Usage(7, 3, billed_usd=0.5), "reported")
+    count.take(Usage(0, 0, billed_usd=0.5), is_whole=True)
+    assert count.counted() == Counted(Usage(100, 3, billed_usd=0.5), "estimated")

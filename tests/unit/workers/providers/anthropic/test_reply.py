@@ -192,3 +192,15 @@ def test_what_a_block_began_with_is_not_lost_with_its_end() -> None:
     outcome = outcome_of(reader.feed(stream + anthropic.end("tool_use")))
     assert outcome.calls == [("f", '{"a":1}')]
     assert [one["url_citation"]["title"] for one in outcome.annotations] == ["https://a.example"]
+
+
+@pytest.mark.parametrize(
+    ("place", "is_regional"), [("us", True), ("global", False), ("not_available", False), (7, False)]
+)
+def test_where_an_answer_was_made_is_counted(place: object, is_regional: bool) -> None:  # noqa: FBT001 -- of the table
+    """A workspace may be bound to a region, which Anthropic bills higher."""
+    message = {"content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn",
+               "usage": {"input_tokens": 7, "output_tokens": 1, "inference_geo": place}}  # fmt: skip
+    reader = ChatReader()
+    events = reader.feed(json.dumps(message).encode()) + reader.end()
+    assert [event.is_regional for event in events if isinstance(event, Usage)] == [is_regional]

@@ -248,12 +248,6 @@ def test_bare_text_is_bounded() -> None:
     assert type(reader.failure) is errors.Malformed
 
 
-def test_an_image_is_not_passed_over_in_silence() -> None:
-    """Events cannot carry it."""
-    image = {"inlineData": {"mimeType": "image/png", "data": "AA=="}}
-    assert type(_read(chunk(image, finish_reason="STOP"))[1].failure) is errors.Unavailable
-
-
 def test_log_probabilities_take_openais_form() -> None:
     """`bytes` and `top_logprobs` are always there, as OpenAI's schema wants it."""
     chosen = [{"token": "é", "logProbability": -0.5}, {"token": "!", "logProbability": -0.1}]

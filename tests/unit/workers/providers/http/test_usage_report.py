@@ -98,7 +98,7 @@ def test_no_report_loses_an_answer_or_costs_more_than_what_it_counts(wire: str, 
     for event in events:
         if isinstance(event, Usage):
             usage = event.consistent()
-            numbers = [value for value in msgspec.structs.astuple(usage) if not isinstance(value, str)]
+            numbers = [value for value in msgspec.structs.astuple(usage) if not isinstance(value, str | bool | None)]
             assert all(type(number) is int and 0 <= number <= 4 * MOST_TOKENS for number in numbers)
             assert usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens
             assert usage.cache_write_1h_tokens <= usage.cache_write_tokens
@@ -130,6 +130,29 @@ def test_cached_tokens_beyond_the_prompt_cost_no_less_than_nothing() -> None:
     }) if isinstance(event, Usage)]  # fmt: skip
     assert usage.consistent() == Usage(10, 1, cached_tokens=10)
     assert default_catalogue().cost_usd("gpt-4o", usage) == pytest.approx(10 * 1.25e-6 + 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("report", "billed_usd"),
+    [
+        ({"cost": 0.95}, 0.95),
+        ({"cost": 0}, 0.0),
+        ({"cost": 0.05, "is_byok": True, "cost_details": {"upstream_inference_cost": 1}}, 1.05),
+        ({"cost": 0.05, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.04}}, 0.05),
+        ({"cost": {"total_cost": 0.006, "request_cost": 0.005}}, 0.006),
+        ({"cost": "0.95"}, None),
+        ({"cost": True}, None),
+        ({"cost": -1}, None),
+        ({"cost": float("nan")}, None),
+        ({"cost": 1e9}, None),
+        ({"cost": {"total": 1}}, None),
+        ({}, None),
+    ],
+)
+def test_an_upstreams_own_bill_is_what_is_billed(report: dict[str, Any], billed_usd: float | None) -> None:
+    """OpenRouter's, with what the maker bills a key of one's own, and Perplexity's; what is no amount is none."""
+    found = read("openai", {"prompt_tokens": 10, "completion_tokens": 1, **report})
+    assert [event.billed_usd for event in found if isinstance(event, Usage)] == [billed_usd]
 
 
 @pytest.mark.parametrize(

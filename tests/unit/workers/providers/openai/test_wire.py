@@ -13,6 +13,7 @@ from shared.openai.request import ChatRequest
 from shared.types import Delta, Event, Finish, Usage
 from tests.upstreams.openai.replies import DONE, chunk, completion, event, text, usage
 from tests.upstreams.outcome import HELLO, Outcome, chat, outcome_of
+from workers.providers.openai.place import Place
 from workers.providers.openai.wire import ChatReader, to_body
 
 
@@ -511,3 +512,22 @@ def test_only_openai_knows_developers() -> None:
     asked = chat({**HELLO, "messages": [{"role": "developer", "content": "x"}, *HELLO["messages"]]})
     roles = [json.loads(to_body(asked, "m", is_openai=own))["messages"][0]["role"] for own in (True, False)]
     assert roles == ["developer", "system"]
+
+
+@pytest.mark.parametrize(
+    ("url", "is_regional"),
+    [
+        ("https://eu.api.openai.com/v1", True),
+        ("https://US.api.openai.com:443/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("https://eu.api.openai.com.example/v1", False),
+        ("https://example/eu.api.openai.com", False),
+    ],
+)
+def test_openais_regions_are_known_by_their_address(url: str, is_regional: bool) -> None:  # noqa: FBT001 -- of the table
+    """What is counted there says so, for it is billed higher."""
+    assert Place(url).is_regional is is_regional
+    reader = ChatReader(is_regional=is_regional)
+    told = event({"choices": [], "usage": {"prompt_tokens": 7}})
+    events = reader.feed(chunk({"content": "a"}) + chunk(finish_reason="stop") + told)
+    assert [one.is_regional for one in [*events, *reader.end()] if isinstance(one, Usage)] == [is_regional]
