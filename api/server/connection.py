@@ -8,13 +8,11 @@ keeps the connection to its end.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
+from api.server.closing import DRAIN_LINGER_S, LINGER_S, abort, end_writing
 from api.server.cycle import RequestCycle
 from api.server.head import RequestRefused, head_end, read_head
 from api.server.response import failure, refusal
@@ -32,19 +30,8 @@ PIPELINED_BYTES: Final = 1024 * 1024
 """How much a client may send behind a request that is being answered."""
 DROPPED_BYTES: Final = 65_536
 """How much of a body that nobody wanted is read, for the next request on its connection."""
-_NO_LINGERING: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER on, for 0 s: the kernel drops what was not sent, too."""
 # Whatever is read is copied before anything else is, so that all connections may share it.
 _buffer: Final = memoryview(bytearray(READ_BYTES))
-
-
-def abort(transport: asyncio.BaseTransport) -> None:
-    """Close a connection at once, with what its client did not read."""
-    connection = transport.get_extra_info("socket")
-    with suppress(OSError):  # it is closed already
-        # Without it the kernel would go on sending what the client does not read.
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
-    cast("asyncio.WriteTransport", transport).abort()
 
 
 class Http1Connection(asyncio.BufferedProtocol):
@@ -85,7 +72,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         self._timer = self._loop.call_at(idle_since + config.keep_alive_timeout, self._check_idle)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
         self.unread = bytearray()
-        self._is_last = False
+        self._is_last = self._is_lingering = False
 
     @property
     def is_closing(self) -> bool:
@@ -105,9 +92,12 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     def close_when_idle(self) -> None:
         """Close it once the request that is being answered is over; at once where there is none."""
-        self._is_last = True
-        if self._cycle is None:
+        if self._is_lingering:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(DRAIN_LINGER_S, abort, self._transport)
+        elif self._cycle is None:
             self._transport.close()
+        self._is_last = True
 
     # --- what asyncio says ---
 
@@ -172,8 +162,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         self._idle_since = self._loop.time()
         is_read = cycle.is_received or 0 < cycle.left <= DROPPED_BYTES
         if self.is_closing or not (cycle.may_reuse and is_read):
-            self._is_last = True
-            self._transport.close()
+            self._close(may_get_more=not cycle.is_received or bool(self.unread))
             return
         self._to_drop = cycle.left
         self.read_on()
@@ -184,6 +173,8 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     def take(self, data: bytes) -> None:
         """Take the next bytes of the client."""
+        if self._is_lingering:
+            return
         if self._to_drop:
             dropped = min(self._to_drop, len(data))
             self._to_drop -= dropped
@@ -252,21 +243,34 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     def _fail(self, cycle: RequestCycle) -> None:
         """End a request whose app ended before its response."""
-        self._is_last = cycle.is_over = True
+        cycle.is_over = True
         # A part of a response ends with its connection, so that nobody takes it for the whole.
         if not cycle.is_begun:
             self._transport.write(failure())
-        self._transport.close()
+        self._cycle = None
+        self._close(may_get_more=not cycle.is_received)
 
     def _refuse(self, refused: RequestRefused) -> None:
         """Answer what is no request, and close: where the next one would begin is not known."""
         cycle, self._cycle = self._cycle, None
-        self._is_last = True
         if cycle is None or not cycle.is_begun:
             self._transport.write(refusal(refused))
-        self._transport.close()
+        self._close(may_get_more=True)
         if cycle is not None:
             cycle.disconnect()
+
+    def _close(self, *, may_get_more: bool) -> None:
+        """Close it, if its client may still send something once that has had time to read the answer."""
+        self._is_last = True
+        if not (may_get_more and end_writing(self._transport)):
+            self._transport.close()
+            return
+        self._is_lingering = True
+        self.unread.clear()
+        self._timer.cancel()
+        bound_s = DRAIN_LINGER_S if self._config.is_draining else LINGER_S
+        self._timer = self._loop.call_later(bound_s, abort, self._transport)
+        self.read_on()
 
     def _hand_over(self) -> None:
         self.stop_reading()

@@ -28,7 +28,8 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from api.server.connection import PIPELINED_BYTES, Http1Connection, abort
+from api.server.closing import abort
+from api.server.connection import PIPELINED_BYTES, Http1Connection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

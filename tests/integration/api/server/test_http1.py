@@ -43,6 +43,12 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
         await respond(send, text)
 
 
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """Answer without reading anything."""
+    del scope, receive
+    await respond(send, b"no", 401)
+
+
 @pytest.fixture(params=[True, False], ids=["direct", "h11"])
 def is_direct(request: pytest.FixtureRequest) -> bool:
     """Both ways."""
@@ -359,3 +365,44 @@ async def test_a_response_can_begin_no_other_header() -> None:
         answer = await served.ask(REQUESTS["a GET"])
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b"set-cookie" not in answer
+
+
+UNWANTED = {
+    "a large body": (b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % (2 * MIB), b"HTTP/1.1 401 "),
+    "a body in chunks": (b"POST /a HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n", b"HTTP/1.1 401 "),
+    "a body on a last connection": (
+        b"POST /a HTTP/1.1\r\n" + HOST + b"Connection: close\r\nContent-Length: 9000\r\n\r\n", b"HTTP/1.1 401 ",
+    ),
+    "no request": (bytes(9000), b"HTTP/1.1 400 "),
+    "a head without end": (b"GET /a HTTP/1.1\r\n" + b"x: y\r\n" * 20_000, b"HTTP/1.1 431 "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("sent", "answer"), UNWANTED.values(), ids=UNWANTED)
+async def test_who_still_sends_gets_to_read_why_it_was_refused(sent: bytes, answer: bytes) -> None:
+    """Closing a connection with bytes unread would reset it, and take the answer from its client."""
+    async with serving(refuse, is_direct=True) as served:
+        reader, writer = await served.connect()
+        writer.write(sent)
+        said = await reader.readuntil(b"\r\n\r\n")
+        for _ in range(32):
+            writer.write(bytes(65_536))
+            await writer.drain()
+        said += await reader.read()
+        assert said.startswith(answer)
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_who_sends_on_and_on_after_its_answer_is_left(
+    monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+) -> None:
+    """What comes is dropped for a while only."""
+    monkeypatch.setattr("api.server.connection.LINGER_S", 0.2)
+    async with serving(refuse, is_direct=True) as served:
+        reader, writer = await served.connect()
+        writer.write(b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % (2 * MIB))
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+        assert served.config.connections
+        await eventually(lambda: not served.config.connections)
+        writer.transport.abort()
