@@ -11,6 +11,7 @@ from typing import ClassVar, Final
 
 from shared.errors import GatewayError, Malformed, StreamBroken
 from shared.types import Event
+from workers.providers.http.values import COUNTED_BYTES, ValueCount
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 64 * 1024
@@ -24,18 +25,23 @@ class LineSplitter:
 
     A line ends with CR, LF or both, as the HTML standard has it; between the values of JSON all of them are white
     space, and inside of them there is none.
+
+    Attributes:
+        long_values: how many JSON values the last line has that was longer than COUNTED_BYTES.
     """
 
     def __init__(self) -> None:
         self._after_cr = False
         self._parts: list[bytes] = []
         self._size = 0
+        self._values: ValueCount | None = None
+        self.long_values = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that `data` completes, without their line ends.
 
         Raises:
-            Malformed: a line is longer than MAX_LINE_BYTES.
+            Malformed: a line is longer than MAX_LINE_BYTES, or has too many values.
         """
         if self._after_cr or b"\r" in data:
             data = self._with_lf(data)
@@ -46,9 +52,19 @@ class LineSplitter:
         if rest:
             self._parts.append(rest)
             self._size += len(rest)
+            if self._size > COUNTED_BYTES:
+                self._count_values()
             if self._size > MAX_LINE_BYTES:
                 raise Malformed("The model server sent a line that is too long.")
         return lines
+
+    def _count_values(self) -> None:
+        """Count those of the line's last part, and of all before it the first time."""
+        if self._values is None:
+            self._values = ValueCount()
+            for part in self._parts[:-1]:
+                self._values.add(part)
+        self._values.add(self._parts[-1])
 
     def _with_lf(self, data: bytes) -> bytes:
         if self._after_cr and data:
@@ -62,6 +78,8 @@ class LineSplitter:
         rest = b"".join(self._parts)
         self._parts.clear()
         self._size = 0
+        if self._values is not None:
+            self.long_values, self._values = self._values.count, None
         return rest
 
 
@@ -146,6 +164,7 @@ class EventReader(LineReader):
         self._data: list[bytes] = []
         self._bare: list[bytes] = []
         self._size = 0
+        self._values = ValueCount()
         self._has_data = self._has_text = False
 
     def take(self, line: bytes, events: list[Event]) -> None:
@@ -224,6 +243,7 @@ class EventReader(LineReader):
     def _end_event(self, events: list[Event]) -> None:
         if self._data:
             data, self._data, self._size = b"\n".join(self._data), [], 0
+            self._values = ValueCount()
             self.take_event(self._name, data, events)
         self._name = ""
 
@@ -259,6 +279,10 @@ class EventReader(LineReader):
         self._size += len(line) + 1
         if self._size > MAX_LINE_BYTES:
             raise Malformed("The model server sent an event that is too long.")
+        if len(line) > COUNTED_BYTES:
+            self._values.add_counted(self._lines.long_values)
+        else:
+            self._values.add(line)
         lines.append(line)
 
 

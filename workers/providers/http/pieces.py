@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from shared.errors import Malformed
+
+MOST_BYTES: Final = 2 * 1024 * 1024
+"""Of one element, and of all besides: a vector of 50,000 numbers, in all their digits."""
 _STRUCTURE: Final = re.compile(rb'["{}\[\]]')
 _IN_STRING: Final = re.compile(rb'["\\]')
 _OPENING: Final = b"{["
@@ -29,9 +33,14 @@ class ElementSplitter:
         self._in_array = False
         self._element: list[bytes] = []
         self._rest: list[bytes] = []
+        self._size = self._rest_size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the elements that `data` completes."""
+        """Return the elements that `data` completes.
+
+        Raises:
+            Malformed: one of them, or what is beside them, is too long to be decoded at once.
+        """
         elements: list[bytes] = []
         at, self._start = self._skipped, 0
         while at < len(data):
@@ -52,8 +61,12 @@ class ElementSplitter:
         self._skipped = max(0, at - len(data))
         if not self._in_array:
             self._rest.append(data[self._start :])
+            self._rest_size += len(self._rest[-1])
         elif self._depth > ELEMENT_DEPTH:
             self._element.append(data[self._start :])
+            self._size += len(self._element[-1])
+        if max(self._size, self._rest_size) > MOST_BYTES:
+            raise Malformed("The model server's answer has a part that is too long.")
         return elements
 
     def _open(self, data: bytes, at: int, *, is_array: bool) -> None:

@@ -19,6 +19,7 @@ from workers.providers.http.client import UpstreamClient, without_login
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
+from workers.providers.http.values import checked
 from workers.providers.replies.json_reader import json_reader
 from workers.reasons import NETWORK_ERRORS, masked
 
@@ -187,7 +188,7 @@ class Upstream:
         """
         try:
             async with asyncio.timeout(FETCH_BOUND_S), self.request(method, path, content) as reply:
-                return json_reader(kind)(await reply.whole())
+                return json_reader(kind)(await checked(await reply.whole()))
         except TimeoutError:
             raise Unavailable(f"The model server did not answer {path} in time.") from None
         except RefusedError as refusal:
@@ -204,7 +205,7 @@ class Upstream:
         """
         try:
             async with self.request("POST", path, content) as reply:
-                return json_reader(kind)(await reply.whole())
+                return json_reader(kind)(await checked(await reply.whole()))
         except RefusedError as refusal:
             raise refusal.failure from None
 

@@ -1,0 +1,85 @@
+"""An upstream's answer that would hold a worker's event loop: refused before it is decoded, whatever is in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.attack.meters import held_loops
+from tests.fleet import PATIENCE_S, chat, ready
+from tests.upstreams.openai import replies as openai
+from tests.upstreams.scripted import Answer, ScriptedUpstream, sse
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.conftest import Eventually
+    from tests.fleet import Fleet
+
+MIB = 1024 * 1024
+MOST_S = 0.05
+TRIES = 5
+MILLIONS = b'"choices":[],"x":[' + b"[]," * (4 * MIB) + b"[]]}"
+ANSWERS = {
+    "an event": sse(b"data: {" + MILLIONS + b"\n\n"),
+    "an event of many lines": sse(b"data: {" + MILLIONS.replace(b"[],[],[],[],", b"[],[],[],[],\ndata: ") + b"\n\n"),
+    "a body": Answer([b"{" + MILLIONS], headers={"content-type": "application/json"}),
+}
+
+
+@pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """Return what has every process watch its event loop."""
+    return {"CLAW_LOOP_WATCH_S": str(MOST_S)}
+
+
+@pytest.fixture
+async def scripted() -> AsyncIterator[ScriptedUpstream]:
+    """The only model server."""
+    async with ScriptedUpstream(["scripted"]) as upstream:
+        yield upstream
+
+
+@pytest.fixture
+async def client(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
+    """Of an api with one worker, both ready."""
+    api = await fleet.api()
+    await fleet.worker(CLAW_LOCAL_OPENAI_URL=f"{scripted.url}/v1")
+    await ready(api, eventually)
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as asking:
+        yield asking
+
+
+async def asked(client: httpx.AsyncClient, fleet: Fleet) -> httpx.Response:
+    """Ask until it holds nobody, a few times at the most: see `test_held_loops.py`."""
+    for _ in range(TRIES):
+        known = len(held_loops(fleet))
+        reply = await client.post("/v1/chat/completions", json=chat(model="scripted"))
+        if not (held := held_loops(fleet)[known:]):
+            return reply
+    raise AssertionError(held)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+async def test_an_answer_of_millions_of_values_is_a_failure_that_holds_nobody(
+    client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream, name: str
+) -> None:
+    """Its other streams go on meanwhile."""
+    scripted.fallback = ANSWERS[name]
+    reply = await asked(client, fleet)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_garbled")
+    assert "JSON values" in reply.json()["error"]["message"]
+
+
+async def test_an_answer_of_many_bytes_is_an_answer(
+    client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream
+) -> None:
+    """An image, say."""
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * (8 * MIB)}}
+    scripted.fallback = sse(openai.chunk({"images": [image]}), openai.text("See"))
+    reply = await asked(client, fleet)
+    message = reply.json()["choices"][0]["message"]
+    assert (message["content"], message["images"]) == ("See", [image])
