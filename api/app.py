@@ -42,11 +42,13 @@ from api.server.asgi import Connections
 from api.server.hypercorn_server import abort_behind
 from api.server.quart_task import RequestInTask, TaskConnection
 from shared.ids import new_request_id
+from shared.process.finished import log_finished
 from shared.process.log import REQUEST_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from api.endpoints.metrics import ApiMetrics
     from shared.settings import Settings
 
     Url = tuple[str, str, Callable[..., Awaitable[Response]]]
@@ -59,6 +61,7 @@ URLS: Final[tuple[Url, ...]] = (
     ("GET", "/health", health),
     ("GET", "/ready", ready),
 )
+METRICS: Final = "claw.metrics"
 STATE_PATHS: Final = frozenset({"/health", "/ready"})
 MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/claw/v1/api-keys", list_keys),
@@ -140,15 +143,27 @@ def _add_urls(app: Quart) -> None:
 def _add_lifespan(app: Quart, settings: Settings) -> None:
     @app.before_serving
     async def start() -> None:
-        gateway = app.extensions[EXTENSION] = Gateway(settings)
+        metrics = app.extensions[METRICS] = None if settings.metrics_port is None else _metrics(settings)
+        gateway = app.extensions[EXTENSION] = Gateway(settings, metrics.finished if metrics else log_finished)
         await gateway.start()
         readiness = app.extensions[READINESS] = Readiness(gateway)
         readiness.start()
+        if metrics is not None:
+            metrics.start(gateway, readiness)
 
     @app.after_serving
     async def stop() -> None:
+        if (metrics := app.extensions[METRICS]) is not None:
+            await metrics.stop()
         await app.extensions[READINESS].stop()
         await app.extensions[EXTENSION].stop()
+
+
+def _metrics(settings: Settings) -> ApiMetrics:
+    # Only here: a process without metrics does not pay for what they need.
+    from api.endpoints.metrics import ApiMetrics  # noqa: PLC0415 -- see above
+
+    return ApiMetrics(settings)
 
 
 def _add_headers(app: Quart, settings: Settings) -> None:

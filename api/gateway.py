@@ -28,6 +28,7 @@ from api.routing.rules import RoutingTable
 from shared.postgres.audit import AuditLog
 from shared.postgres.database import Database, DatabaseUnavailable, SchemaError
 from shared.postgres.keys import KeyStore
+from shared.process.finished import log_finished
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import client as redis_client
 from shared.relay import ID_SIZE
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from shared.settings import Settings
+    from shared.usage import Finished
 
 _log = logging.getLogger(__name__)
 
@@ -50,9 +52,10 @@ class Gateway:
 
     Args:
         settings: what is configured.
+        finished: told of each request that this process closes.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, finished: Finished = log_finished) -> None:
         self.settings = settings
         self.api_id = os.urandom(ID_SIZE)
         self.redis = redis_client.connect(settings.redis_url or "")
@@ -65,7 +68,7 @@ class Gateway:
         self.router = Router(self.capacity, settings, self.routing_table)
         self.budget = Budget(settings.monthly_budget_usd, self.database, self.redis)
         self.usage_backlog = UsageBacklog(self.redis, settings.max_usage_records)
-        self.usage_log = UsageLogWriter(self.redis, self.api_id.hex(), lambda: self.usage_backlog.is_full)
+        self.usage_log = UsageLogWriter(self.redis, self.api_id.hex(), lambda: self.usage_backlog.is_full, finished)
         self.relay = RelayReceiver(
             settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
         )

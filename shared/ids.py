@@ -15,6 +15,11 @@ def new_request_id() -> str:
     return f"{number | (0x7000 << 64) | (0x8000 << 48):032x}"
 
 
+def admitted_ms(name: str) -> int:
+    """Return when a request id was made, also as a job's id begins with it; milliseconds since 1970."""
+    return int(name[:12], 16)
+
+
 def completion_id(request_id: str) -> str:
     """Return the `id` of a chat completion."""
     return "chatcmpl-" + request_id

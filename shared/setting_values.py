@@ -24,7 +24,7 @@ def as_number(kind: Callable[[str], float], name: str, text: str, *, low: float)
     except ValueError:
         raise SettingsError(f"{name} must be a number, not {text!r}") from None
     # Any bound will do that keeps infinity and overflow out of what is computed from it.
-    high = 65535 if name == "CLAW_PORT" else 1e12
+    high = 65535 if name in {"CLAW_PORT", "CLAW_METRICS_PORT"} else 1e12
     if not low <= number <= high:
         raise SettingsError(f"{name} must be from {low:g} to {high:,.0f}, not {text}")
     return number

@@ -101,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     http: str = "direct"
     log_level: str = "INFO"
     log_format: str = "text"
+    metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     loop_watch_s: float | None = None
     strict_settings: bool = False
 
@@ -231,6 +233,8 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "http": ("CLAW_HTTP",),
     "log_level": ("CLAW_LOG_LEVEL",),
     "log_format": ("CLAW_LOG_FORMAT",),
+    "metrics_port": ("CLAW_METRICS_PORT",),
+    "metrics_host": ("CLAW_METRICS_HOST",),
     "strict_settings": ("CLAW_STRICT_SETTINGS",),
 }
 _URL_SCHEMES: Final = {

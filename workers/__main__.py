@@ -7,12 +7,13 @@ import logging
 import signal
 import sys
 from contextlib import nullcontext
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from shared.models.tokenizers import read_vocabulary
 from shared.postgres.database import Database
+from shared.process.finished import log_finished
 from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
@@ -29,6 +30,9 @@ from workers.recording.orphans import close_orphans
 from workers.recording.recorder import record
 from workers.recording.retention import keep_usage_short
 
+if TYPE_CHECKING:
+    from workers.metrics import WorkerMetrics
+
 _log = logging.getLogger("workers")
 
 EX_CONFIG: Final = 78
@@ -44,7 +48,10 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
         _log.info("the %s tier has no account configured: idle", tier)
     if any(backend.tier == "paid" for backend in backends):
         read_vocabulary()
-    process = WorkerProcess(settings, redis, tier, backends)
+    metrics = _metrics(settings)
+    process = WorkerProcess(settings, redis, tier, backends, metrics.finished if metrics else log_finished)
+    if metrics is not None:
+        metrics.start(redis, tier, process)
     libraries = operation_leaders(settings, redis, process.worker_id.hex(), backends, process.announce)
     leaders = [spawn_critical(library.run(stop), name="models") for library in libraries]
     try:
@@ -52,22 +59,39 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
             await process.run(stop)
         await asyncio.gather(*leaders, return_exceptions=True)
     finally:
+        if metrics is not None:
+            await metrics.stop()
         await redis_client.close(redis)
 
 
 async def run_recorder(settings: Settings, stop: asyncio.Event) -> None:
     """Write the usage log until `stop`."""
     redis = redis_client.connect(settings.redis_url or "")
+    metrics = _metrics(settings)
+    if metrics is not None:
+        metrics.start(redis, "recorder")
+    finished = metrics.finished if metrics else log_finished
     try:
         async with Database(settings.database_url or "") as database:
-            orphans = asyncio.create_task(close_orphans(redis, stop, settings.api_gone_s), name="orphans")
+            orphans = asyncio.create_task(close_orphans(redis, stop, settings.api_gone_s, finished), name="orphans")
             retention = asyncio.create_task(
                 keep_usage_short(database, settings.usage_retention_days, stop), name="retention"
             )
             await record(redis, database, stop)
             await asyncio.gather(orphans, retention)
     finally:
+        if metrics is not None:
+            await metrics.stop()
         await redis_client.close(redis)
+
+
+def _metrics(settings: Settings) -> WorkerMetrics | None:
+    if settings.metrics_port is None:
+        return None
+    # Only here: a process without metrics does not pay for what they need.
+    from workers.metrics import WorkerMetrics  # noqa: PLC0415 -- see above
+
+    return WorkerMetrics(settings)
 
 
 async def _until_signalled(settings: Settings, kind: str) -> None:

@@ -17,7 +17,7 @@ from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis import probe
-from shared.redis.client import UNREACHABLE, next_message, state_of, subscription
+from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Announcement, BackendInfo, Job, Tier
@@ -63,12 +63,13 @@ class WorkerProcess:
         self._settings = settings
         self._redis = redis
         self._tier: Tier = tier
-        self._backends = backends
+        self.backends = backends
         self._finished = finished
         self._refusal = ""
+        self.resends = 0
         self._senders: dict[bytes, RelaySender] = {}
         self._attempts: dict[bytes, Attempt] = {}
-        self._queues = {
+        self.queues = {
             backend.queue: QueueWorker(
                 redis,
                 backend.queue,
@@ -96,16 +97,16 @@ class WorkerProcess:
                 spawn_critical(
                     backend.follow(self._settings.discovery_interval_s, self._announcer.wake), name=backend.queue
                 )
-                for backend in self._backends
+                for backend in self.backends
             ),
         ]
-        claiming = [spawn_critical(queue.main(), name=f"claim {name}") for name, queue in self._queues.items()]
+        claiming = [spawn_critical(queue.main(), name=f"claim {name}") for name, queue in self.queues.items()]
         await stop.wait()
         await self._drain(claiming)
         await end_all(*background)
         # Last of all: until its attempts are over this worker must not be taken for dead.
         await self._retire()
-        for backend in self._backends:
+        for backend in self.backends:
             await backend.close()
 
     def announce(self) -> None:
@@ -116,10 +117,10 @@ class WorkerProcess:
         # Announced before the queues stop, so that the api sends what comes now elsewhere.
         self._draining = True
         self.announce()
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             queue.stop_claiming()
         await asyncio.gather(*claiming)
-        running = [task for queue in self._queues.values() for task in queue.tasks.values()]
+        running = [task for queue in self.queues.values() for task in queue.tasks.values()]
         if running:
             _log.info("draining: %d attempts have %g s to end", len(running), self._settings.drain_s)
             _, late = await asyncio.wait(running, timeout=self._settings.drain_s)
@@ -153,18 +154,6 @@ class WorkerProcess:
 
     def _claimable(self, backend: Backend) -> Callable[[], int]:
         return lambda: 0 if self._refusal else backend.claimable()
-
-    async def _refused(self) -> str:
-        """Return what Redis refuses of what answers need; empty where it refuses nothing."""
-        if not state_of(self._redis).refusal:
-            return ""
-        try:
-            await probe.check(self._redis)
-        except probe.RedisUnusable as error:
-            return str(error)
-        except UNREACHABLE:
-            return self._refusal
-        return ""
 
     async def _is_wanted(self, job: Job) -> bool:
         """Return whether the api process of a job that waited for long still lives; its recorder closes the request."""
@@ -215,8 +204,8 @@ class WorkerProcess:
     async def _announce(self) -> None:
         """Publish what is served; called at every change and once a heartbeat, so that silence means death."""
         identity = self.worker_id.hex()
-        self._refusal = await self._refused()
-        offered = () if self._refusal else self._backends
+        self._refusal = await probe.refusal_of(self._redis, self._refusal)
+        offered = () if self._refusal else self.backends
         backends = tuple(backend.info() for backend in offered if backend.is_offered)
         if self._draining:
             # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
@@ -229,7 +218,7 @@ class WorkerProcess:
         pipeline.sadd(WORKERS, identity)
         # To ourselves: a subscription that hears nothing for a bound is dead, however idle the api is (`_listen`).
         pipeline.publish(control_channel(self.worker_id), self.worker_id)
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             queue.renew(pipeline)
         if news != self._announced:
             pipeline.publish(NEWS_CHANNEL, b"workers")
@@ -258,12 +247,12 @@ class WorkerProcess:
         """Handle wake-ups and signals. What a lost connection loses is sent again."""
         control = control_channel(self.worker_id).encode()
         wakes = wake_channel(self.worker_id.hex()).encode()
-        queues = {name.encode(): queue for name, queue in self._queues.items()}
+        queues = {name.encode(): queue for name, queue in self.queues.items()}
         silence_s = self._settings.heartbeat_bound_s
         while True:
             try:
                 async with subscription(self._redis, control.decode(), wakes.decode()) as pubsub:
-                    for queue in self._queues.values():
+                    for queue in self.queues.values():
                         # A job may have been enqueued while nobody listened.
                         queue.wake()
                     while True:
@@ -296,4 +285,5 @@ class WorkerProcess:
             elif kind == Signal.ACK:
                 sender.acknowledge(key, sequence)
             else:
+                self.resends += 1
                 sender.resend(key, sequence)

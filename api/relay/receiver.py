@@ -64,6 +64,7 @@ class RelayReceiver:
         self._redis = redis
         self._on_news = on_news
         self._deliveries: dict[bytes, Delivery] = {}
+        self.gaps = 0
         self._signals = SignalSender(redis, api_id)
         self._judge = LivenessJudge(settings, redis, self._deliveries, load_of)
         self._ready = asyncio.Event()
@@ -130,6 +131,11 @@ class RelayReceiver:
         """Return whether a worker has said that it has the attempt."""
         delivery = self._deliveries.get(stream.key)
         return delivery is not None and delivery.worker is not None
+
+    @property
+    def open_attempts(self) -> int:
+        """Return how many attempts are followed now."""
+        return len(self._deliveries)
 
     def forget(self, stream: IncomingStream) -> None:
         """Wait no longer: the attempt is superseded or over, and late frames are answered with a cancellation."""
@@ -208,6 +214,7 @@ class RelayReceiver:
 
     def _ask_again(self, delivery: Delivery, now: float) -> None:
         if delivery.may_ask(now) and delivery.worker is not None:
+            self.gaps += 1
             self._signals.add(delivery.worker, delivery.stream.key, Signal.RESEND, delivery.expected)
 
     def _accept(self, delivery: Delivery, kind: int, sequence: int, tokens: int, payload: bytes) -> None:

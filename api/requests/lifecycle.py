@@ -67,7 +67,7 @@ class InflightRequest:
         self._abort = abort
         self._release = release
         self._stream: IncomingStream | None = None
-        self._job = QueuedJob(services.redis, services.router, options)
+        self._job = QueuedJob(services.redis, services.router, options, services.moves)
         self._recheck_timer: asyncio.TimerHandle | None = None
         self._began_at = time.monotonic()
         self._over = self._head_is_due = self._is_of_admin = False

@@ -5,6 +5,7 @@ Of many candidates a handful is asked first (`api/routing/shortlist.py`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
@@ -32,6 +33,14 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
+@dataclass
+class Moves:
+    """How many jobs of one api process went elsewhere: after a failed attempt, or since they waited for too long."""
+
+    fail_overs: int = 0
+    overflows: int = 0
+
+
 class QueuedJob:
     """Knows in which queues the job may stand: a step that is cancelled may have been carried out.
 
@@ -39,10 +48,12 @@ class QueuedJob:
         redis: where the queues are.
         router: knows which of many candidates to ask.
         options: budgets and priority.
+        moves: counts what goes elsewhere.
     """
 
-    def __init__(self, redis: Redis, router: Router, options: PlacementOptions) -> None:
+    def __init__(self, redis: Redis, router: Router, options: PlacementOptions, moves: Moves) -> None:
         self._redis = redis
+        self._moves = moves
         self._router = router
         self._options = options
         self._maybe_at: tuple[str, ...] = ()
@@ -70,13 +81,17 @@ class QueuedJob:
         False when none has room or Redis is away, None when the attempt that was to move does not wait any more.
         """
         if instead_of is None:
-            return await self._enqueue(draft, live)
+            target = await self._enqueue(draft, live)
+            self._moves.fail_overs += bool(target)
+            return target
         waits_at = (instead_of.target.queue, instead_of.job_id)
         # A look first: mostly nothing has room, and a job may be large.
         chosen = await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.LOOK)
         if not chosen:
             return chosen
-        return await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.MOVE)
+        moved = await self._enqueue(draft, live, waits_at=waits_at, mode=Mode.MOVE)
+        self._moves.overflows += bool(moved)
+        return moved
 
     def is_known(self) -> None:
         """Record that it is known where the job was put."""

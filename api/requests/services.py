@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from api.admission.admit import QueueRefused
+from api.requests.queued_job import Moves
 from shared.errors import Overloaded, UnknownModel
 from shared.redis.client import state_of
 
@@ -38,6 +39,7 @@ class RequestServices:
         usage_log: closes them in the usage log.
         additions: says what is put before their messages.
         spawn: does something beside them, and waits for it before the process ends.
+        moves: counts what goes elsewhere.
     """
 
     settings: Settings
@@ -48,6 +50,7 @@ class RequestServices:
     usage_log: UsageLogWriter
     additions: Additions
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    moves: Moves = field(default_factory=Moves)
 
     def check_open(self) -> None:
         """Check that requests can be admitted at all.

@@ -158,6 +158,10 @@ class Stack:
                 self._start_process(line, command, environment_for(line.removeprefix("worker-"), environment), number)
 
     def _start_process(self, line: str, command: tuple[str, ...], environment: Mapping[str, str], number: int) -> None:
+        if self._settings.metrics_port is not None:
+            # The api is the first, and each further process has the next port.
+            port = self._settings.metrics_port + len(self._children)
+            environment = {**environment, "CLAW_METRICS_PORT": str(port)}
         program = Program(
             name=line if number == 1 else f"{line}-{number}",
             command=command,

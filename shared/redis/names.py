@@ -25,6 +25,8 @@ USAGE_STREAM: Final = "claw:usage"
 REJECTED_USAGE_STREAM: Final = "claw:usage:rejected"
 JANITOR_LOCK: Final = "claw:janitor"
 API_SET: Final = "claw:apis"
+METRICS_TARGETS: Final = "claw:metrics"
+"""The processes that have metrics: a sorted set by the second up to which each counts."""
 WORKERS: Final = "claw:workers"
 NEWS_CHANNEL: Final = "claw:news"
 PROBE_KEYS: Final = ("claw:probe:zset", "claw:probe:string", "claw:probe:hash", "claw:probe:set")

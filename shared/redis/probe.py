@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 
 from shared.redis import scripts
-from shared.redis.client import UNREACHABLE, close, connect, subscription
+from shared.redis.client import UNREACHABLE, close, connect, state_of, subscription
 from shared.redis.names import (
     NEWS_CHANNEL,
     PROBE_KEYS,
@@ -57,6 +57,19 @@ async def check(redis: Redis) -> None:
         await scripts.run(redis, scripts.PROBE, _KEYS, *CHANNELS)
     except (ResponseError, AuthenticationError) as error:
         raise RedisUnusable(explained(error)) from error
+
+
+async def refusal_of(redis: Redis, before: str) -> str:
+    """Return what Redis refuses of what answers need; empty where it refuses nothing, `before` while it is away."""
+    if not state_of(redis).refusal:
+        return ""
+    try:
+        await check(redis)
+    except RedisUnusable as error:
+        return str(error)
+    except UNREACHABLE:
+        return before
+    return ""
 
 
 async def check_at_start(url: str) -> None:

@@ -87,6 +87,7 @@ class Backend:
         self._answer_ms = 0.0
         self._answer_tokens = 0.0
         self._failed_at = float("-inf")
+        self.failures = 0
         self._discovery: Follower | None = None
 
     @property
@@ -115,6 +116,7 @@ class Backend:
 
     def failed(self) -> None:
         """Record that an attempt failed before its upstream sent anything."""
+        self.failures += 1
         self._failed_at = time.monotonic()
 
     def may_help(self) -> bool:

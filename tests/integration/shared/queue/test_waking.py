@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api.admission.auth import Principal
-from api.requests.queued_job import QueuedJob
+from api.requests.queued_job import Moves, QueuedJob
 from api.routing.shortlist import SHORTLIST, shortlist
 from shared.queue.placement import PlacementOptions
 from shared.redis import scripts
@@ -122,7 +122,7 @@ class Look:
 
 async def admitted(redis: Redis, router: Look, candidates: list[Candidate]) -> str:
     """Admit a request; return its queue."""
-    job = QueuedJob(redis, router, PlacementOptions(most_waiting=1000))  # type: ignore[arg-type]
+    job = QueuedJob(redis, router, PlacementOptions(most_waiting=1000), Moves())  # type: ignore[arg-type]
     _, target = await job.admit(Principal(KEY, 0, admin_allowed=False), draft(), candidates)
     return target.queue
 
@@ -169,6 +169,6 @@ async def test_no_backend_with_room_is_overlooked(redis: Redis) -> None:
     for candidate in candidates[:-2]:
         for _ in range(2):
             await put(redis, candidate, most_waiting=2)
-    job = QueuedJob(redis, Look(), PlacementOptions(most_waiting=2))  # type: ignore[arg-type]
+    job = QueuedJob(redis, Look(), PlacementOptions(most_waiting=2), Moves())  # type: ignore[arg-type]
     _, target = await job.admit(Principal(KEY, 0, admin_allowed=False), draft(), candidates)
     assert target == candidates[-2].target
