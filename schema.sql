@@ -139,6 +139,9 @@ CREATE TABLE IF NOT EXISTS np_claw_sessions (
 
 CREATE INDEX IF NOT EXISTS np_claw_sessions_last ON np_claw_sessions (key_id, last_message_at DESC, id);
 CREATE INDEX IF NOT EXISTS np_claw_sessions_parent ON np_claw_sessions (parent_session_id);
+CREATE INDEX IF NOT EXISTS np_claw_sessions_recent ON np_claw_sessions (last_message_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS np_claw_sessions_title ON np_claw_sessions
+    USING gin (to_tsvector('simple', coalesce(title, '') || ' ' || coalesce(auto_title, '')));
 
 -- `message` is its JSON, byte for byte, but for media that were too large to be kept; `content` its text alone, `digest` what
 -- a client's own copy is known again by. What a client edited or asked anew is not deleted: `superseded_by` names the
@@ -301,4 +304,4 @@ BEGIN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (12) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (13) ON CONFLICT DO NOTHING;

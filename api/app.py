@@ -17,7 +17,6 @@ from api.endpoints.manage.admin import (
     query_database,
     refresh_snapshot,
     restart_service,
-    set_mode,
     show_context,
     show_metrics,
     show_status,
@@ -28,6 +27,9 @@ from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
 from api.endpoints.manage.keys import change_key, create_key, list_keys, revoke_key
 from api.endpoints.manage.ollama_models import install_model, list_local_models, remove_model
 from api.endpoints.manage.routing import change_routing, show_routing
+from api.endpoints.manage.sessions.changes import branch_session, change_session, delete_session, set_mode
+from api.endpoints.manage.sessions.export import export_session
+from api.endpoints.manage.sessions.listing import list_messages, list_sessions, search_sessions
 from api.endpoints.manage.system_prompts import change_prompt, create_prompt, list_prompts, remove_prompt
 from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
@@ -82,6 +84,13 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/claw/knowledge/documents", list_documents),
     ("POST", "/claw/knowledge/documents", put_document),
     ("DELETE", "/claw/knowledge/documents/<document_id>", remove_document),
+    ("GET", "/claw/sessions", list_sessions),
+    ("GET", "/claw/sessions/search", search_sessions),
+    ("PATCH", "/claw/sessions/<session_id>", change_session),
+    ("DELETE", "/claw/sessions/<session_id>", delete_session),
+    ("GET", "/claw/sessions/<session_id>/messages", list_messages),
+    ("POST", "/claw/sessions/<session_id>/branch", branch_session),
+    ("GET", "/claw/sessions/<session_id>/export", export_session),
     ("GET", "/claw/admin/audit-log", list_audit),
     ("GET", "/claw/admin/status", show_status),
     ("GET", "/claw/admin/metrics", show_metrics),

@@ -5,7 +5,7 @@ The exit code is 2 where the gateway says that the command cannot be meant, else
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -16,6 +16,9 @@ from cli.tables import printable
 from cli.up.running import read_note
 from shared.setting_values import SettingsError
 from shared.settings import Settings, load_settings, stored_internal_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 START_IT: Final = "Start it with: nself claw up"
 _OURS: Final = "req_"
@@ -111,6 +114,27 @@ def call_for_array(
     return _call(list, method, path, url=url, body=body)
 
 
+def download(path: str, *, query: dict[str, str | int]) -> Iterator[bytes]:
+    """Call the gateway with the internal token and yield its answer as it comes, whatever it is.
+
+    Raises:
+        ClickException: the gateway cannot be reached, refuses, or breaks off.
+    """
+    base = gateway_url()
+    timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    try:
+        with (
+            httpx.Client(timeout=timeout, trust_env=not is_here(base)) as client,
+            client.stream("GET", base + path, headers=internal_headers(), params=query) as response,
+        ):
+            if not response.is_success:
+                response.read()
+                _answer(response, base, dict)
+            yield from response.iter_bytes()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise click.ClickException(f"The gateway at {base}: {error or type(error).__name__}. {hint(None)}") from None
+
+
 def _call(
     kind: type[_Answer],
     method: str,
@@ -126,11 +150,11 @@ def _call(
     timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     try:
         # A proxy of the environment is for other machines, and could not reach this one's loopback.
-        with httpx.Client(timeout=timeout, trust_env=not _is_here(base)) as client:
+        with httpx.Client(timeout=timeout, trust_env=not is_here(base)) as client:
             response = client.request(method, base + path, headers=headers, json=body, params=query)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise click.ClickException(
-            f"The gateway at {base} cannot be reached: {error or type(error).__name__}. {_hint(url)}"
+            f"The gateway at {base} cannot be reached: {error or type(error).__name__}. {hint(url)}"
         ) from None
     # Of the management API a model server has nothing.
     if (
@@ -149,14 +173,14 @@ def _call(
     return _answer(response, base, kind)
 
 
-def _hint(url: str | None) -> str:
+def hint(url: str | None) -> str:
     """Return what to do where nobody answers: another address than this machine's own was configured, or none."""
     if url:
         return "That is the address of --url."
     return "NSELF_CLAW_URL names that address." if settings().cli_url else START_IT
 
 
-def _is_here(base: str) -> bool:
+def is_here(base: str) -> bool:
     """Return whether the gateway is on this machine: then no proxy is to be used."""
     return urlsplit(base).hostname in {"localhost", "127.0.0.1", "::1"}
 
@@ -170,12 +194,12 @@ def _answer(response: httpx.Response, base: str, kind: type[_Answer]) -> _Answer
         return answer
     if response.is_success:
         raise click.ClickException(f"The server at {base} does not answer as the gateway does.")
-    reason = printable(_reason(answer) or response.reason_phrase)
+    reason = printable(reason_of(answer) or response.reason_phrase)
     kind_of_failure = Meaningless if response.status_code == 400 else click.ClickException
     raise kind_of_failure(f"The gateway answered {response.status_code}: {reason}")
 
 
-def _reason(answer: Any) -> str:
+def reason_of(answer: Any) -> str:
     """Return the text of an error: a string in the management API, an object in OpenAI's format."""
     error = answer.get("error") if isinstance(answer, dict) else None
     return _for_people(str(error.get("message", "")) if isinstance(error, dict) else str(error or ""))

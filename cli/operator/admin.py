@@ -9,6 +9,7 @@ import click
 
 from cli.api_client import call
 from cli.cells import seconds, yes_no
+from cli.operator.sessions import session_id_from
 from cli.options import as_json
 from cli.tables import print_json, print_table, printable
 
@@ -37,11 +38,16 @@ def show_status(*, as_json: bool) -> None:
 
 
 @admin_group.command("enable")
-@click.option("--session", metavar="ID", required=True, help="The session.")
-def enable_mode(*, session: str) -> None:
-    """Put a session into admin mode; needs sessions, which are not built yet."""
-    call("POST", f"{ADMIN_PATH}/mode", body={"session_id": session, "enabled": True})
-    click.echo(f"Admin mode is on for the session {session}.")
+@click.option("--session", metavar="ID", type=session_id_from, required=True, help="The session.")
+@click.option("--off", is_flag=True, help="Out of it.")
+@as_json
+def enable_mode(*, session: str, off: bool, as_json: bool) -> None:
+    """Put a session whose key is an admin's into admin mode: its answers know the state of the installation."""
+    answer = call("POST", f"{ADMIN_PATH}/mode", body={"session_id": session, "enabled": not off})
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"Admin mode is {'off' if off else 'on'} for the session {session}.")
 
 
 @admin_group.command("context")

@@ -223,6 +223,11 @@ def removed_account_key(name: str) -> str:
     return "claw:gemini:removed:" + name
 
 
+def removed_session_key(session_id: str) -> str:
+    """Name the key that exists when a session was deleted not long ago. `session_id` in hex digits."""
+    return "claw:session:removed:" + session_id
+
+
 def shared_key(queue: str) -> str:
     """Return the key of what waits in other queues and may be taken over: a sorted set, written by `place.lua`."""
     return _SHARED + queue

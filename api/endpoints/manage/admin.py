@@ -65,14 +65,6 @@ async def refresh_snapshot() -> Response:
     return json_response({"captured_at": (await gateway().admin_context.refresh()).captured_at})
 
 
-async def set_mode() -> Response:
-    """Refuse: admin mode of a session needs sessions."""
-    raise NotFound(
-        "Sessions are not built yet, so none can be in admin mode. A request is, with the header x-nself-admin: true "
-        "and the key of an admin."
-    )
-
-
 async def query_database() -> Response:
     """Refuse: no SQL is run for anybody."""
     raise NotFound("Queries of the database are not built: the gateway runs no SQL of others.")

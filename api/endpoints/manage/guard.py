@@ -79,6 +79,21 @@ async def body_as(kind: type[_Body]) -> _Body:
         raise InvalidRequest(f"The body is not JSON: {error}") from None
 
 
+def only_arguments(*names: str) -> None:
+    """Check that the query string has no others than these, and each once.
+
+    Raises:
+        InvalidRequest: it has; the text names them.
+    """
+    unknown = sorted({name for name in request.args if name not in names})
+    if unknown:
+        known = f"; known are {', '.join(names)}" if names else ""
+        raise InvalidRequest(f"unknown query parameters: {', '.join(unknown)[:200]}{known}")
+    twice = sorted(name for name in names if len(request.args.getlist(name)) > 1)
+    if twice:
+        raise InvalidRequest(f"query parameters that are given twice: {', '.join(twice)}")
+
+
 def integer_argument(name: str, default: int, *, low: int, high: int) -> int:
     """Read a number of the query string.
 

@@ -42,10 +42,3 @@ async def test_the_state_of_the_installation_is_shown() -> None:
     context = json.loads((await claw("admin", "context", "--json")).stdout)
     assert context["captured_at"] == anew["captured_at"]
     assert context["context"].splitlines() == (await claw("admin", "context")).output.splitlines()
-
-
-async def test_a_session_cannot_be_in_admin_mode_yet() -> None:
-    """It says so, and how a request can."""
-    refused = await claw("admin", "enable", "--session", "0193f6b0-1a2b-7c3d-8e4f-5a6b7c8d9e0f")
-    assert refused.exit_code == 1
-    assert "x-nself-admin" in refused.stderr

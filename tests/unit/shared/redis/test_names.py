@@ -28,6 +28,7 @@ SAMPLES = {
     "name": "one@example.com",
     "call_id": "call_1",
     "request_id": "ab" * 16,
+    "session_id": "12" * 16,
     "priority": 1,
 }
 NOT_KEYS = {

@@ -1,0 +1,1 @@
+"""/claw/sessions: the chats that are stored."""
