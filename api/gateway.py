@@ -18,6 +18,7 @@ from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.prompt.additions import Additions
 from api.prompt.admin_context import AdminContext
 from api.prompt.knowledge.base import Knowledge
+from api.prompt.sessions.sessions import Sessions
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
 from api.relay.receiver import RelayReceiver
@@ -84,6 +85,7 @@ class Gateway:
         )
         self.admin_context = AdminContext(survey, self.redis)
         self.additions = Additions(self.system_prompts, self.admin_context, AuditLog(self.database))
+        self.sessions = Sessions(settings, self.redis, self.database, self.spawn)
         self.requests = RequestServices(
             settings,
             self.redis,
@@ -92,6 +94,7 @@ class Gateway:
             self.relay,
             self.usage_log,
             self.additions,
+            self.sessions,
             self.spawn,
         )
         self.draining = False
@@ -101,6 +104,7 @@ class Gateway:
             b"workers": (self.capacity.invalidate,),
             b"routing": (self.routing_table.invalidate,),
             b"prompts": (self.system_prompts.invalidate,),
+            b"session": (self.sessions.leases.handle_news,),
             REVOKED: (self.authenticator.forget,),
             CHANGED: (self.authenticator.invalidate,),
             b"reconnected": (

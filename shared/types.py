@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
+from shared.openai.sessions.history import History
+
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
@@ -46,8 +48,8 @@ class AddedText(msgspec.Struct, frozen=True):
 class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One attempt of a request before its place is chosen. Times are milliseconds since 1970.
 
-    `request_id` and `api_id` are hex digits; `body` is the client's own JSON, and `added` what the gateway puts before
-    its messages. `patient_until_ms` bounds the wait for a
+    `request_id` and `api_id` are hex digits; `body` is the client's own JSON, `added` what the gateway puts before
+    its messages, and `history` what a session with this `session_id` does. `patient_until_ms` bounds the wait for a
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
     is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
@@ -67,18 +69,22 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tokens_per_minute: int = 0
     reserved_tokens: int = 0
     added: tuple[AddedText, ...] = ()
+    session_id: str = ""
+    history: History | None = None
     purpose: str = ""
     body: msgspec.Raw
 
     @property
     def size_bytes(self) -> int:
         """Return how large its texts are: the body, and what is added."""
-        return len(self.body) + sum(len(each.text.encode()) for each in self.added)
+        size = len(self.body) + sum(len(each.text.encode()) for each in self.added)
+        return size if self.history is None else size + self.history.size_bytes
 
     @property
     def added_tokens(self) -> int:
         """Return about how many tokens the gateway put before the client's."""
-        return sum(each.tokens for each in self.added)
+        tokens = sum(each.tokens for each in self.added)
+        return tokens if self.history is None else tokens + self.history.tokens
 
     def after(self, cost_usd: float) -> Self:
         """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import msgspec
 
 from shared.models.catalogue import nano_usd
+from shared.openai.sessions.turn_end import TurnEnd
 from shared.redis import scripts
 from shared.redis.names import (
     USAGE_STREAM,
@@ -192,6 +193,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         admitted_ms: when the request was admitted.
         tokens: the key's tokens a minute, those reserved of them, and those used; empty where it has no such limit.
         usage: the record, for who is told that it closed the request.
+        turn: how the turn ended, where the request has or may have a session.
     """
 
     api_id: str
@@ -207,9 +209,19 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     admitted_ms: int = 0
     tokens: tuple[int, ...] = ()
     usage: UsageRecord | None = None
+    turn: TurnEnd | None = None
 
     @classmethod
-    def of(cls, record: UsageRecord, closes: Closes, *, api_id: str, job_id: str, queue: str = "") -> Self:
+    def of(
+        cls,
+        record: UsageRecord,
+        closes: Closes,
+        *,
+        api_id: str,
+        job_id: str,
+        queue: str = "",
+        turn: TurnEnd | None = None,
+    ) -> Self:
         """Make the closing of a request with its usage record."""
         # A worker knows that what it served itself reserved nothing; the others may not know where the job stood.
         settles = closes is not Closes.HELD or record.tier == "paid" or record.cost_usd > 0
@@ -230,6 +242,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
                 if record.tokens_per_minute
                 else ()
             ),
+            turn=turn,
             usage=record,
         )
 
@@ -238,8 +251,8 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         if result == CLOSED and self.usage is not None:
             finished(self.usage)
 
-    def _call(self) -> tuple[list[str], list[str | bytes | int]]:
-        """Return the keys and arguments of `finish.lua`, in its order."""
+    def _call(self) -> tuple[str, list[str], list[str | bytes | int]]:
+        """Return the script, `finish.lua` alone or with `turn.lua`, its keys and arguments."""
         keys = [
             open_requests(self.api_id),
             USAGE_STREAM,
@@ -255,13 +268,16 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         if self.tokens:
             keys.append(tokens_key(self.owner))
         arguments: list[str | bytes | int] = [self.request_id, self.record, self.job_id, self.cost_nano_usd, self.owner]
-        return keys, [*arguments, self.closes.value, self.attempt, self.admitted_ms, *self.tokens]
+        arguments += (self.closes.value, self.attempt, self.admitted_ms, *self.tokens)
+        if self.turn is None:
+            return scripts.FINISH, keys, arguments
+        return scripts.FINISH_TURN, keys, [*arguments, self.turn.answer, self.turn.state]
 
 
 def finish(pipeline: Pipeline, closing: Closing) -> None:
     """Add a closing to a pipeline; its result is `CLOSED` where it closes the request, 2 where it replaces, else 0."""
-    keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
-    scripts.add(pipeline, scripts.FINISH, keys, *arguments)
+    script, keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
+    scripts.add(pipeline, script, keys, *arguments)
 
 
 async def finish_now(redis: Redis, closing: Closing, finished: Finished | None = None) -> bool:
@@ -270,8 +286,8 @@ async def finish_now(redis: Redis, closing: Closing, finished: Finished | None =
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
-    result = int(await scripts.run(redis, scripts.FINISH, keys, *arguments))
+    script, keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
+    result = int(await scripts.run(redis, script, keys, *arguments))
     if finished is not None:
         closing.report(result, finished)
     return bool(result)

@@ -65,7 +65,7 @@ class Fleet:
     def __init__(self, directory: Path, redis_url: str, database_url: str, environment: dict[str, str]) -> None:
         self.processes: list[Process] = []
         self.directory = directory
-        self._database_url = database_url
+        self.database_url = self._database_url = database_url
         self._environment = {
             "PATH": os.environ["PATH"],
             "CLAW_DATA_DIR": str(directory),

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _DOCUMENT = Path(__file__).parents[1] / "docs" / "redis.md"
-_ROW = re.compile(r"^\| `([^`]+)` \| (string|hash|set|zset|stream) \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
+_ROW = re.compile(r"^\| `([^`]+)` \| (string|hash|set|zset|list|stream) \| ([^|]+) \| [^|]+ \|$", re.MULTILINE)
 _QUEUE = "arq:queue:.+?"
 _OURS = (b"claw:", b"arq:")
 """All that the gateway may touch; tests and the simulator have names of their own too."""

@@ -22,6 +22,7 @@ from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, 
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Announcement, BackendInfo, Job, Tier
 from workers.attempts.attempt import Attempt
+from workers.attempts.session_answer import answer_of
 from workers.relay.sender import RelaySender
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class WorkerProcess:
             # Redis lost its last second and gave the job out again, or the first run's end is not acknowledged yet.
             if key in sender.streams:
                 return
-            attempt = Attempt(job, backend, sender.open(key), self._settings)
+            attempt = Attempt(job, backend, sender.open(key), self._settings, answer_of(self._redis, job))
             self._attempts[key] = attempt
             try:
                 await attempt.run()

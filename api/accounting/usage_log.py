@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from api.accounting.refusals import MINUTE_MS, MOST_OWNERS, Refusals, most_refusals
+from shared.openai.sessions.turn_end import TurnEnd
 from shared.process.finished import log_finished
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import scripts
@@ -39,6 +40,8 @@ _log = logging.getLogger(__name__)
 MOST_STEPS: Final = 100_000
 BATCH: Final = 500
 RETRY_S: Final = 0.5
+CANCELLED: Final = 499
+"""The status of a request that its client has left."""
 COUNT_S: Final = 0.5
 """How often a row that stands for many is written again."""
 
@@ -118,9 +121,13 @@ class UsageLogWriter:
         if row.kind == "refused":
             self._refusals.counted(row.owner, row.minute, total)
 
-    def close(self, record: UsageRecord, job_id: str) -> None:
-        """Record how an open request ended, unless somebody did so before; remove its job, settle its budget."""
-        self._finish(record, job_id, Closes.OPEN)
+    def close(self, record: UsageRecord, job_id: str, *, has_session: bool) -> None:
+        """Record how an open request ended, unless somebody did so before; remove its job, settle its budget.
+
+        Of a request that `has_session` what its worker has kept of the answer becomes a turn.
+        """
+        turn = TurnEnd("cancelled" if record.status == CANCELLED else "broken") if has_session else None
+        self._finish(record, job_id, Closes.OPEN, turn)
 
     def refuse_in_doubt(self, record: UsageRecord, job_id: str) -> None:
         """Record a request that Redis may have opened or not: it is refused either way, and gives back what it took."""
@@ -133,8 +140,8 @@ class UsageLogWriter:
         self._later(give_back)
         self._later(lambda pipeline: pipeline.delete(arriving_key(job_id)))
 
-    def _finish(self, record: UsageRecord, job_id: str, closes: Closes) -> None:
-        closing = Closing.of(record, closes, api_id=self._api_id, job_id=job_id)
+    def _finish(self, record: UsageRecord, job_id: str, closes: Closes, turn: TurnEnd | None = None) -> None:
+        closing = Closing.of(record, closes, api_id=self._api_id, job_id=job_id, turn=turn)
         self._later(lambda pipeline: finish(pipeline, closing), partial(closing.report, finished=self._finished))
 
     def drop(self, job_id: str) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED: Final = (
     "x-request-id, retry-after, x-should-retry, x-nself-tier, x-nself-model, x-nself-attempts, "
+    "x-nself-session-id, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
 )
 _PREFLIGHT_LIFE_S: Final = 600

@@ -9,16 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.prompt.expert import expert
-from api.prompt.headers import ADMIN_HEADER, read_headers
+from api.prompt.headers import ADMIN_HEADER
 from shared.errors import ModelNotAllowed, Overloaded
 from shared.postgres.audit import INTERNAL_ACTOR
 from shared.postgres.database import DatabaseUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from api.admission.auth import Principal
     from api.prompt.admin_context import AdminContext
+    from api.prompt.headers import PromptHeaders
     from api.prompt.system_prompts import SystemPrompts
     from shared.postgres.audit import AuditLog
     from shared.types import AddedText
@@ -41,22 +40,18 @@ class Additions:
         self._admin_context = admin_context
         self._audit = audit
 
-    async def of(
-        self, headers: Iterable[tuple[bytes, bytes]], principal: Principal, record: UsageRecord
-    ) -> tuple[AddedText, ...]:
+    async def of(self, asked: PromptHeaders, principal: Principal, record: UsageRecord) -> tuple[AddedText, ...]:
         """Return what is put before the messages of a request, in its order.
 
         Args:
-            headers: the request's.
+            asked: what the request's headers ask for.
             principal: who asks.
             record: names the request and its model, for the audit log.
 
         Raises:
-            InvalidRequest: a header has a value that it cannot have; `param` names it.
             ModelNotAllowed: admin mode is asked for with a key that is no admin's.
             Overloaded: it is, and the audit log cannot be written.
         """
-        asked = read_headers(headers)
         first = expert() if asked.app else await self._system_prompts.of_key(principal.system_prompt_id)
         added = () if first is None else (first,)
         return (*added, await self._snapshot(principal, record)) if asked.admin else added

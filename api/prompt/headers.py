@@ -22,13 +22,17 @@ _UUID: Final = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12
 
 
 class PromptHeaders(msgspec.Struct, frozen=True):
-    """What the headers ask for. A session and knowledge are not built yet: they are checked, and change nothing."""
+    """What the headers ask for. Knowledge is not built yet: its header is checked, and changes nothing.
+
+    A session's id is in lower case.
+    """
 
     app: bool = False
     admin: bool = False
+    session_id: str | None = None
 
 
-_NONE: Final = PromptHeaders()
+NOTHING_ASKED: Final = PromptHeaders()
 
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
@@ -42,7 +46,7 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
     """
     given = [header for header in headers if header[0] in _NAMES]
     if not given:
-        return _NONE
+        return NOTHING_ASKED
     found: dict[str, bytes] = {}
     for raw_name, value in given:
         name = _NAMES[raw_name]
@@ -52,7 +56,8 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
     if not _UUID.fullmatch(found.get(SESSION_HEADER, b"00000000-0000-0000-0000-000000000000")):
         raise InvalidRequest(f"{SESSION_HEADER} must be a UUID.", param=SESSION_HEADER, code="invalid_value")
     flags = {name: _flag(name, value) for name, value in found.items() if name != SESSION_HEADER}
-    return PromptHeaders(flags.get(APP_HEADER, False), flags.get(ADMIN_HEADER, False))
+    session_id = found[SESSION_HEADER].decode().lower() if SESSION_HEADER in found else None
+    return PromptHeaders(flags.get(APP_HEADER, False), flags.get(ADMIN_HEADER, False), session_id)
 
 
 def _flag(name: str, value: bytes) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from quart import request
@@ -14,18 +14,23 @@ from quart import request
 from api.admission.admit import QueueUnavailable
 from api.admission.thoughts import earlier_thoughts
 from api.admission.token_limit import tokens_to_reserve
-from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER, TIER_HEADER, route_headers
+from api.http.headers import TIER_HEADER, route_headers
 from api.http.intake import INTAKE
+from api.prompt.headers import NOTHING_ASKED, SESSION_HEADER, read_headers
+from api.prompt.sessions.sessions import SessionRequest
+from api.requests.asked_headers import max_wait_s_of, priority_of
 from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
+from api.requests.session_route import routed
 from api.routing.eligibility import RoutingRequest
 from api.server.scope import ABORT
-from shared.errors import Cancelled, GatewayError, InvalidRequest, ModelNotAllowed, RateLimited
+from shared.errors import Cancelled, GatewayError, RateLimited
 from shared.ids import job_id
 from shared.models.catalogue import nano_usd
 from shared.openai.prompt_size import MostPrompt, most_added
-from shared.openai.request import requested_model
-from shared.queue.placement import NO_BUDGET_LIMITS, PRIORITIES, BudgetLimits, PlacementOptions
+from shared.openai.requested_model import requested_model
+from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, PlacementOptions
+from shared.redis.names import owner_of
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
@@ -35,14 +40,13 @@ if TYPE_CHECKING:
     from api.accounting.usage_log import UsageLogWriter
     from api.admission.auth import Principal
     from api.http.intake import Intake
+    from api.prompt.headers import PromptHeaders
+    from api.prompt.sessions.leases import Leases
+    from api.prompt.sessions.sessions import OpenSession
     from api.requests.checked_body import CheckedBody
     from api.requests.services import RequestServices
     from api.routing.key_bounds import KeyBounds
     from shared.types import AddedText, Target
-
-
-MOST_WAIT_S: Final = 86_400
-"""The longest patience that a client can name: a day."""
 
 
 class RequestContext:
@@ -65,6 +69,8 @@ class RequestContext:
         self._rate_limit: dict[str, str] = {}
         self._omitted: Callable[[Target], Sequence[str]] = lambda _: ()
         self._intake: Intake | None = None
+        self._leases: Leases | None = None
+        self._session_id = ""
         self.body = b""
         self._record = UsageRecord(
             request_id=request_id,
@@ -104,16 +110,21 @@ class RequestContext:
         limits = self._limits(settings.monthly_budget_usd)
         options = PlacementOptions(
             limits=limits,
-            priority=self._priority(),
+            priority=priority_of(request.headers, is_admin=self._principal.admin_allowed),
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
-        added = await self._added(services) if parameters is not None else ()
+        max_wait_s = max_wait_s_of(request.headers)
+        asked = read_headers(request.scope["headers"]) if parameters is not None else NOTHING_ASKED
+        added = await services.additions.of(asked, self._principal, self._record) if parameters is not None else ()
+        session = await self._open_session(services, asked, max_wait_s) if asked.session_id else None
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens + sum(each.tokens for each in added),
-            most_prompt=await self._most_prompt(services, checked, added) if limits.is_limited else MostPrompt(0),
+            most_prompt=await self._most_prompt(services, checked, added, session)
+            if limits.is_limited
+            else MostPrompt(0),
             output_tokens=checked.output_tokens,
             choices=checked.choices,
             needs=checked.needs,
@@ -122,8 +133,7 @@ class RequestContext:
             limits=limits,
             bounds=self._principal.bounds.within(request.headers.get(TIER_HEADER)),
         )
-        max_wait_s = self._max_wait_s()
-        candidates = services.route(wanted)
+        candidates, wanted, history = routed(services, wanted, session)
         if parameters is not None:
             self._omitted = partial(services.router.omitted, parameters)
         token_limit, admitted_ms = self._principal.tokens_per_minute, self._record.admitted_ms
@@ -140,13 +150,15 @@ class RequestContext:
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             # As long as it may wait and run: a job that everybody lost goes away by itself after that.
-            expires_ms=admitted_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
+            expires_ms=self._began_ms() + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
             patient_until_ms=0
             if max_wait_s is None
             else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
             tokens_per_minute=token_limit,
             reserved_tokens=self._record.reserved_tokens,
             added=added,
+            session_id="" if session is None else session.session_id,
+            history=history,
             body=msgspec.Raw(self.body),
         )
         abort = request.scope[ABORT]  # type: ignore[typeddict-item]
@@ -156,7 +168,7 @@ class RequestContext:
         self._inflight = inflight = InflightRequest(
             services,
             draft,
-            prompt_tokens=wanted.prompt_tokens,
+            prompt_tokens=wanted.prompt_tokens if history is None else wanted.prompt_tokens + history.tokens,
             candidates=candidates,
             options=options,
             abort=abort,
@@ -164,18 +176,48 @@ class RequestContext:
         )
         admitted = await inflight.begin(self._principal)
         self._rate_limit = admitted_headers(self._principal, admitted)
+        if session is not None:
+            self._keep_session(services, draft)
         return inflight
 
+    async def _open_session(
+        self, services: RequestServices, asked: PromptHeaders, max_wait_s: float | None
+    ) -> OpenSession:
+        longest_s = services.settings.queue_timeout_s
+        wanted = SessionRequest(
+            session_id=asked.session_id or "",
+            request_id=self._record.request_id,
+            key_id=self._principal.key_id,
+            is_admin_mode=asked.admin,
+            body=self.body,
+            wait_s=longest_s if max_wait_s is None else min(max_wait_s, longest_s),
+        )
+        session = await services.sessions.open(wanted)
+        self._leases = services.sessions.leases
+        self._session_id = session.session_id
+        return session
+
+    def _keep_session(self, services: RequestServices, draft: JobDraft) -> None:
+        owner = owner_of(draft.key_id)
+        services.sessions.leases.keep(owner, draft.session_id, draft.request_id, draft.expires_ms)
+        self._rate_limit = {**self._rate_limit, SESSION_HEADER: draft.session_id}
+
     async def _most_prompt(
-        self, services: RequestServices, checked: CheckedBody, added: Sequence[AddedText]
+        self,
+        services: RequestServices,
+        checked: CheckedBody,
+        added: Sequence[AddedText],
+        session: OpenSession | None,
     ) -> MostPrompt:
         most = checked.most_prompt._replace(tokens=checked.most_prompt.tokens + most_added(added))
         if not services.router.has("anthropic"):
             return most
-        return most._replace(thoughts=await earlier_thoughts(services.redis, checked.call_ids))
+        earlier = () if session is None else session.call_ids
+        return most._replace(thoughts=await earlier_thoughts(services.redis, (*earlier, *checked.call_ids)))
 
-    async def _added(self, services: RequestServices) -> tuple[AddedText, ...]:
-        return await services.additions.of(request.scope["headers"], self._principal, self._record)
+    def _began_ms(self) -> int:
+        """Return when its wait for a turn begins: at its admission, or once it has its session."""
+        return int(time.time() * 1000) if self._session_id else self._record.admitted_ms
 
     def _release_body(self) -> None:
         """Make room for the bodies of others: nothing more is done with this one."""
@@ -187,51 +229,6 @@ class RequestContext:
         if budgets_usd == (None, None):
             return NO_BUDGET_LIMITS
         return BudgetLimits(*(None if usd is None else nano_usd(usd) for usd in budgets_usd))
-
-    def _priority(self) -> str:
-        """Return the priority that the request asks for.
-
-        Raises:
-            InvalidRequest: there is no such priority.
-            ModelNotAllowed: the key is no admin's.
-        """
-        priority = request.headers.get(PRIORITY_HEADER)
-        if priority is None:
-            return "normal"
-        if priority.lower() not in PRIORITIES:
-            raise InvalidRequest(
-                f"{PRIORITY_HEADER} must be one of {', '.join(PRIORITIES)}.",
-                param=PRIORITY_HEADER,
-                code="invalid_value",
-            )
-        if not self._principal.admin_allowed:
-            raise ModelNotAllowed(
-                f"Only a key with admin_allowed may set {PRIORITY_HEADER}.",
-                param=PRIORITY_HEADER,
-                code="priority_not_allowed",
-            )
-        return priority.lower()
-
-    def _max_wait_s(self) -> float | None:
-        """Return for how many seconds the client is willing to wait for a turn; None where it does not say.
-
-        Raises:
-            InvalidRequest: that is no number of seconds.
-        """
-        text = request.headers.get(MAX_WAIT_HEADER)
-        if text is None:
-            return None
-        try:
-            max_wait_s = float(text)
-        except ValueError:
-            max_wait_s = -1.0
-        if not 0 <= max_wait_s <= MOST_WAIT_S:
-            raise InvalidRequest(
-                f"{MAX_WAIT_HEADER} must be a number of seconds from 0 to {MOST_WAIT_S}.",
-                param=MAX_WAIT_HEADER,
-                code="invalid_value",
-            )
-        return max_wait_s
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
@@ -250,6 +247,8 @@ class RequestContext:
 
     def refuse(self, error: GatewayError) -> None:
         """Log a request that did not get as far as its admission."""
+        if self._leases is not None:
+            self._leases.give_back(self._session_id, self._record.request_id)
         if isinstance(error, RateLimited):
             self._rate_limit = refused_headers(self._principal, error)
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)

@@ -225,7 +225,7 @@ class InflightRequest:
 
     def _release_body(self) -> None:
         """Let go of the body, which may be large: an answer takes minutes, and no further attempt follows."""
-        self._draft = msgspec.structs.replace(self._draft, body=msgspec.Raw())
+        self._draft = msgspec.structs.replace(self._draft, body=msgspec.Raw(), history=None)
         self._release()
 
     def _end(self) -> None:
@@ -270,7 +270,7 @@ class InflightRequest:
             began_at=self._began_at,
             catalogue=self._services.settings.catalogue,
         )
-        self._services.usage_log.close(record, stream.job_id)
+        self._services.usage_log.close(record, stream.job_id, has_session=bool(self._draft.session_id))
 
     def _cancel(self, stream: IncomingStream, reason: CancelReason) -> None:
         """Stop the attempt. Should its worker never say that it stopped, the request is closed from here."""

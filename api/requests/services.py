@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from api.accounting.usage_log import UsageLogWriter
     from api.prompt.additions import Additions
+    from api.prompt.sessions.sessions import Sessions
     from api.relay.receiver import RelayReceiver
     from api.routing.eligibility import RoutingRequest
     from api.routing.router import Router
@@ -38,6 +39,7 @@ class RequestServices:
         relay: brings what workers send.
         usage_log: closes them in the usage log.
         additions: says what is put before their messages.
+        sessions: says what their session puts there.
         spawn: does something beside them, and waits for it before the process ends.
         moves: counts what goes elsewhere.
     """
@@ -49,6 +51,7 @@ class RequestServices:
     relay: RelayReceiver
     usage_log: UsageLogWriter
     additions: Additions
+    sessions: Sessions
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     moves: Moves = field(default_factory=Moves)
 

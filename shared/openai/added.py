@@ -53,15 +53,15 @@ def put_first_in_json(text: str, messages: list[dict[str, Any]]) -> list[dict[st
     return [{**head, "content": with_text}, *messages[1:]]
 
 
-def name_clients_places(error: GatewayError) -> None:
-    """Change the places that an error names to those of the client's messages, of which one more was sent."""
-    error.message = _PLACE.sub(_earlier, error.message)
+def name_clients_places(error: GatewayError, more: int) -> None:
+    """Change the places that an error names to those of the client's messages, before which so many more were sent."""
+
+    def earlier(place: re.Match[str]) -> str:
+        return f"messages[{max(0, int(place.group(1)) - more)}]"
+
+    error.message = _PLACE.sub(earlier, error.message)
     if error.param:
-        error.param = _PLACE.sub(_earlier, error.param)
-
-
-def _earlier(place: re.Match[str]) -> str:
-    return f"messages[{max(0, int(place.group(1)) - 1)}]"
+        error.param = _PLACE.sub(earlier, error.param)
 
 
 def _before(text: str, content: str) -> str:

@@ -254,9 +254,8 @@ class _Choice:
                 }
                 for call, function in made
             ]
-        end = self.end
-        reason = None if end is None else finish_reason(end.reason, legacy_calls)
-        stop = stop_object(None if end is None else end.stop)
+        reason = None if self.end is None else finish_reason(self.end.reason, legacy_calls)
+        stop = stop_object(None if self.end is None else self.end.stop)
         return {"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": reason, **stop}
 
 
@@ -281,10 +280,13 @@ class CompletionFold:
         else:
             choice.add(event)
 
+    def choice(self, index: int) -> dict[str, Any]:
+        """Return a choice as far as it has come."""
+        return self._choices.get(index, _Choice()).to_object(index, legacy_calls=self._legacy_calls)
+
     def body(self, completion_id: str, created: int, model: str, usage: Usage) -> bytes:
         """Return the finished body: a CreateChatCompletionResponse."""
-        legacy = self._legacy_calls
-        choices = [choice.to_object(index, legacy_calls=legacy) for index, choice in sorted(self._choices.items())]
+        choices = [self.choice(index) for index in sorted(self._choices)]
         return _encode(
             {
                 "id": completion_id,

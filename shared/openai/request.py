@@ -17,7 +17,8 @@ from shared.errors import GatewayError, InvalidRequest
 from shared.openai.added import joined, name_clients_places, put_first, put_first_in_json
 from shared.openai.history import MENDABLE, completed
 from shared.openai.messages import AssistantMessage, Message
-from shared.types import MOST_NAME_CHARS, AddedText, ModelName, Name
+from shared.openai.sessions.history import History
+from shared.types import AddedText, ModelName, Name
 
 T = TypeVar("T")
 
@@ -148,12 +149,25 @@ class ChatRequest:
     Args:
         raw: the client's own bytes, without what is added.
         added: what is put first (`shared/openai/added.py`); in `body` and in `fields` it stands in its place.
+        history: what a session puts before the client's messages; so does that.
     """
 
-    def __init__(self, raw: bytes | msgspec.Raw, added: Sequence[AddedText] = ()) -> None:
+    def __init__(
+        self, raw: bytes | msgspec.Raw, added: Sequence[AddedText] = (), history: History | None = None
+    ) -> None:
         self.raw = raw
         self._added = joined(added)
-        self._more_messages = 0
+        self._history = history
+        self._more_messages = self._earlier_messages = 0
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """Return how long it is, without what is put first."""
+        return len(self.raw) + (0 if self._history is None else self._history.size_bytes)
+
+    def mentions(self, word: bytes) -> bool:
+        """Return whether these bytes stand in what the client said or in what a session puts before it."""
+        return word in bytes(self.raw) or (self._history is not None and self._history.mentions(word))
 
     @cached_property
     def body(self) -> ChatBody:
@@ -162,7 +176,7 @@ class ChatRequest:
         Raises:
             InvalidRequest: the body is not a chat request; `param` names the field.
         """
-        body = decode_chat(self.raw)
+        body = decode_chat(self.raw if self._history is None else msgspec.json.encode(self._with_history()))
         if self._added:
             of_client = len(body.messages)
             body.messages = put_first(self._added, body.messages)
@@ -172,17 +186,25 @@ class ChatRequest:
     @cached_property
     def fields(self) -> dict[str, Any]:
         """Return every field as the client sent it, also those that OpenAI does not name."""
-        fields = completed(msgspec.json.decode(self.raw))
+        fields = completed(msgspec.json.decode(self.raw) if self._history is None else self._with_history())
         if self._added:
             of_client = fields["messages"]
             fields["messages"] = put_first_in_json(self._added, of_client)
             self._more_messages = len(fields["messages"]) - len(of_client)
         return fields
 
+    def _with_history(self) -> dict[str, Any]:
+        fields: dict[str, Any] = msgspec.json.decode(self.raw)
+        if self._history is not None:
+            of_client = fields["messages"]
+            fields["messages"] = self._history.put_before(of_client)
+            self._earlier_messages = len(fields["messages"]) - len(of_client)
+        return fields
+
     def name_clients_places(self, error: GatewayError) -> None:
         """Let an error about `body` or `fields` name the client's messages by the client's own numbers."""
-        if self._more_messages:
-            name_clients_places(error)
+        if self._more_messages or self._earlier_messages:
+            name_clients_places(error, self._more_messages + self._earlier_messages)
 
     def without(self, *names: str) -> ChatRequest:
         """Return the same request without these fields."""
@@ -191,7 +213,7 @@ class ChatRequest:
     def with_fields(self, fields: dict[str, Any]) -> ChatRequest:
         """Return the same request with other fields: those of `fields`, so with what is added in its place already."""
         changed = ChatRequest(msgspec.json.encode(fields))
-        changed._more_messages = self._more_messages
+        changed._more_messages, changed._earlier_messages = self._more_messages, self._earlier_messages
         return changed
 
 
@@ -231,24 +253,6 @@ def decoded(kind: type[T], raw: bytes | msgspec.Raw) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise invalid_field(str(error)) from None
-
-
-class _OnlyModel(Struct):
-    model: str = ""
-
-
-_model_decoder = msgspec.json.Decoder(_OnlyModel)
-
-
-def requested_model(raw: bytes) -> str:
-    """Return the model that a request asks for, whatever else is wrong with it, or the start of a name too long.
-
-    Empty where it names none.
-    """
-    try:
-        return _model_decoder.decode(raw).model[:MOST_NAME_CHARS]
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
 
 
 def _check_combinations(body: ChatBody) -> None:

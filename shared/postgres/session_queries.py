@@ -10,16 +10,17 @@ SELECT
     archived_at
 FROM np_claw_sessions WHERE id = $1
 """
-# The newest whose JSON is at most $2 bytes together, in their order.
+# The newest whose JSON is at most $2 bytes together, and all instructions, in their order.
 HISTORY: Final = """
-SELECT request_id, position, role, message, digest, state
+SELECT request_id, position, place, role, message, digest, state
 FROM (
     SELECT
         request_id, position, role, message, digest, state,
+        position - min(position) OVER (PARTITION BY request_id) AS place,
         sum(octet_length(message)) OVER (ORDER BY position DESC) AS bytes_so_far
     FROM np_claw_messages WHERE session_id = $1 AND superseded_by IS NULL
 ) AS newest
-WHERE bytes_so_far <= $2 ORDER BY position
+WHERE bytes_so_far <= $2 OR role IN ('system', 'developer') ORDER BY position
 """
 
 # --- writing a turn, in one transaction ---

@@ -46,10 +46,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredMessage(msgspec.Struct, frozen=True, kw_only=True):
-    """A message of a session; `message` is its JSON, `digest` what a client's own copy is known again by."""
+    """A message of a session; `message` is its JSON, `digest` what a client's own copy is known again by.
+
+    `position` is its place in the session, not counted without gaps, and `place` the one among its request's messages.
+    """
 
     request_id: UUID
     position: int
+    place: int
     role: str
     message: str
     digest: bytes

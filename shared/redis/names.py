@@ -19,6 +19,11 @@ _WAKE: Final = "claw:wake:"
 _IDLE: Final = "claw:idle:"
 _ARRIVING: Final = "claw:arriving:"
 _BYTES: Final = "claw:bytes:"
+_TURN: Final = "claw:turn:"
+_ANSWER: Final = "claw:answer:"
+_TURNS: Final = "claw:session:turns:"
+_LEASE: Final = "claw:session:lease:"
+_AWAITED: Final = "claw:session:awaited:"
 WAITING_BYTES: Final = _BYTES + "waiting"
 """How many bytes of large bodies wait: a hash, written by `bytes.lua`."""
 USAGE_STREAM: Final = "claw:usage"
@@ -29,7 +34,7 @@ METRICS_TARGETS: Final = "claw:metrics"
 """The processes that have metrics: a sorted set by the second up to which each counts."""
 WORKERS: Final = "claw:workers"
 NEWS_CHANNEL: Final = "claw:news"
-PROBE_KEYS: Final = ("claw:probe:zset", "claw:probe:string", "claw:probe:hash", "claw:probe:set")
+PROBE_KEYS: Final = tuple(f"claw:probe:{kind}" for kind in ("zset", "string", "hash", "set", "list"))
 """There for the length of one script: does the server let us do what we need?"""
 SNAPSHOT: Final = "claw:admin:snapshot"
 """The state of the installation that admin mode tells a model: JSON, without secrets."""
@@ -243,6 +248,31 @@ def tool_call_key(call_id: str) -> str:
     return "claw:signature:" + call_id
 
 
+def turn_key(request_id: str) -> str:
+    """Return the key of what a request brings to its session: the session's id, a space, JSON (`TurnHead`)."""
+    return _TURN + request_id
+
+
+def answer_key(request_id: str) -> str:
+    """Return the key of a session's answer as far as it has come: an assistant's message in JSON."""
+    return _ANSWER + request_id
+
+
+def turns_key(session_id: str) -> str:
+    """Return the key of a session's turns that are not in PostgreSQL yet: a list, written by `turn.lua`."""
+    return _TURNS + session_id
+
+
+def lease_key(session_id: str) -> str:
+    """Return the key of the request that has a session now: its owner, a space, its id."""
+    return _LEASE + session_id
+
+
+def awaited_key(session_id: str) -> str:
+    """Return the key that exists while somebody waits for a session: its end is news then."""
+    return _AWAITED + session_id
+
+
 LUA_NAMES: Final = {
     "job_key": _JOB,
     "in_progress_key": _IN_PROGRESS,
@@ -253,5 +283,11 @@ LUA_NAMES: Final = {
     "idle_key": _IDLE,
     "arriving_key": _ARRIVING,
     "bytes_key": _BYTES,
+    "turn_key": _TURN,
+    "answer_key": _ANSWER,
+    "turns_key": _TURNS,
+    "lease_key": _LEASE,
+    "awaited_key": _AWAITED,
+    "news_channel": NEWS_CHANNEL,
 }
 """Functions that a script may use for names that only it can make, and what each puts before its argument."""

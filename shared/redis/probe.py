@@ -30,7 +30,7 @@ CHANNELS: Final = (wake_channel("probe"), relay_channel(_PROBE), control_channel
 _KEYS: Final = (*PROBE_KEYS, USAGE_STREAM, job_key("probe"))
 _PERMISSIONS: Final = (
     "give the user of REDIS_URL the keys claw:* and arq:*, the channels claw:* and the commands of "
-    "strings, hashes, sets, sorted sets, streams, scripts and pub/sub"
+    "strings, hashes, sets, sorted sets, lists, streams, scripts and pub/sub"
 )
 _MEND: Final = {
     "NoPermission": _PERMISSIONS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -12,7 +13,9 @@ import pytest
 from cli.up.embedded.postgres import EmbeddedPostgres
 from shared.postgres.database import Database
 from tests.fleet import Fleet, chat, ready
+from tests.sessions import ask, until_stored, user
 from tests.streams import usage_rows
+from tests.upstreams.numbered import words
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -75,3 +78,33 @@ async def test_known_keys_work_and_all_usage_is_there_afterwards(
             return (await ask(unknown)).status_code == 200
 
         await eventually(works_again)
+
+
+async def test_a_session_waits_for_postgres_and_loses_no_turn(
+    fleet: Fleet, postgres: EmbeddedPostgres, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """PostgreSQL stops in the middle of an answer: a 503 for who needs the history, and then the whole of it, once."""
+    process, session = await fleet.api(), str(uuid4())
+    await fleet.worker()
+    await fleet.recorder()
+    await ready(process, eventually)
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=process.url, timeout=60, headers=headers) as client:
+        upstream.hold_at = 7
+        first = asyncio.ensure_future(ask(client, session, user("one")))
+        await eventually(lambda: upstream.held == 1)
+        await postgres.stop()
+        upstream.resume.set()
+        assert (await first).status_code == 200
+        refused = await ask(client, session, user("two"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "database_unavailable")
+        assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+        await postgres.start()
+
+        async def works_again() -> bool:
+            return (await ask(client, session, user("two"))).status_code == 200
+
+        await eventually(works_again)
+        given = [message["content"] for message in upstream.requests[-1]["messages"]]
+        assert given == ["one", words(40), "two"]
+        await until_stored(fleet, session, 4, eventually)

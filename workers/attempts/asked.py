@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from shared.openai.embeddings import EmbeddingsRequest, estimate_embedding_tokens
 from shared.openai.prompt_size import estimate_prompt_tokens
 from shared.openai.request import ChatRequest
 from shared.process.tasks import work_beside
 
 if TYPE_CHECKING:
+    from shared.models.catalogue import Catalogue
     from shared.types import Job
+    from workers.backends.backend import Backend
+
+
+def within_context(job: Job, backend: Backend, catalogue: Catalogue) -> Job:
+    """Return a job with as much of its session's history as the model's context holds beside the request itself."""
+    if job.history is None:
+        return job
+    context = next((model.context_length for model in backend.models if model.id == job.model), None)
+    if context is None and job.tier != "local":
+        context = catalogue.entry(job.model).context_length
+    return msgspec.structs.replace(job, history=job.history.within(context))
 
 
 class AskedRequest:
@@ -21,10 +35,11 @@ class AskedRequest:
     """
 
     def __init__(self, job: Job) -> None:
+        self.job = job
         self._is_chat = job.endpoint != "embeddings"
-        self._size = len(job.body)
+        self._size = job.size_bytes
         self._tokens: int | None = None
-        self.chat = ChatRequest(job.body, job.added)
+        self.chat = ChatRequest(job.body, job.added, job.history)
         self.embeddings = EmbeddingsRequest(job.body)
 
     async def read(self) -> None:
@@ -34,6 +49,16 @@ class AskedRequest:
             InvalidRequest: it is not what the job says.
         """
         await work_beside(self._size, self._read)
+
+    async def shorten(self) -> bool:
+        """Leave out more of the session's history, which was too long; return False where there is none."""
+        history = self.job.history
+        if history is None or not history.turns:
+            return False
+        self.job = msgspec.structs.replace(self.job, history=history.shorter())
+        self.chat, self._tokens = ChatRequest(self.job.body, self.job.added, self.job.history), None
+        await self.read()
+        return True
 
     def tokens(self) -> int:
         """Return about how long the prompt is."""

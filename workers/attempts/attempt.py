@@ -16,28 +16,26 @@ import msgspec
 
 from shared.errors import (
     Cancelled,
+    ContextTooLong,
     Draining,
     GatewayError,
     InternalFault,
     Malformed,
     ParameterUnsupported,
-    StreamBroken,
     Superseded,
     UpstreamError,
 )
-from shared.ids import completion_id, job_id
 from shared.models.refused_parameters import adapted
 from shared.process.tasks import work_beside
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Started, Usage
-from shared.usage import Closes, Closing
-from workers.attempts.asked import AskedRequest
+from workers.attempts.asked import AskedRequest, within_context
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer, calls_for
 from workers.attempts.embedding import embed
 from workers.attempts.failure_log import log_failure
-from workers.attempts.form import form_of
-from workers.attempts.record import now_ms, record_of, times_of
+from workers.attempts.form import folded, form_of
+from workers.attempts.record import closing_of, now_ms, record_of, times_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
 from workers.relay.outgoing import OutgoingStream
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     from shared.openai.reply import ChunkEncoder, CompletionFold
     from shared.settings import Settings
     from workers.accounts.account import Lease
+    from workers.attempts.session_answer import SessionAnswer
     from workers.backends.backend import Backend
 
 _log = logging.getLogger(__name__)
@@ -62,10 +61,14 @@ class Attempt:
         backend: does it; the job was claimed in its queue.
         stream: where its frames go.
         settings: the bounds on waiting.
+        kept: the answer as it is kept, where the request has a session.
     """
 
-    def __init__(self, job: Job, backend: Backend, stream: OutgoingStream, settings: Settings) -> None:
-        self.job = job
+    def __init__(
+        self, job: Job, backend: Backend, stream: OutgoingStream, settings: Settings, kept: SessionAnswer | None = None
+    ) -> None:
+        self.job = job = within_context(job, backend, settings.catalogue)
+        self._kept = kept
         self._queue, self._provider = backend.queue, backend.provider.name
         self._accounts, self._unsupported = backend.accounts, backend.unsupported
         self._stream = stream
@@ -74,12 +77,11 @@ class Attempt:
         self._request = self._asked.chat
         self._bounds = Bounds(job, self._request, settings)
         self._task: asyncio.Task[None] | None = None
-        self._has_account = False
+        self._has_account = self.has_failed = False
         self._cancelled: Cancelled | None = None
         self._started_ms = now_ms()
         self._first_ms: int | None = None
         self._count = TokenCount(job, self._asked)
-        self.has_failed = False
         self._fold: CompletionFold | None = None
         self._encoder: ChunkEncoder | None = None
 
@@ -137,6 +139,10 @@ class Attempt:
             except ParameterUnsupported as refusal:
                 judged = self._unsupported.judged(refusal, self._request, self.job.model, self.job.key_id or "")
                 raise await judged from None
+            except ContextTooLong:
+                if self._first_ms is not None or not await self._asked.shorten():
+                    raise
+                self.job, self._request = self._asked.job, self._asked.chat
             except UpstreamError as refusal:
                 may_wait = self.job.is_last and self._has_account and self._first_ms is None and loop.time() < due
                 if not (may_wait and self._accounts.may_ask_again(refusal)):
@@ -188,7 +194,7 @@ class Attempt:
                 self._count.take(Usage(prompt_tokens=tokens, completion_tokens=0), is_whole=True)
             lease.began()
         self._stream.push(Kind.CONTENT, urgent=True)
-        await self._push_body(body, 0)
+        await self._stream.push_body(body, 0, self._settings.total_timeout_s)
 
     async def _relay(self, due: float) -> None:
         asked = self._request.body
@@ -238,6 +244,8 @@ class Attempt:
                 out.append(self._encoder.encode(event))
             elif self._fold is not None:
                 self._fold.add(event)
+            if self._kept is not None:
+                self._kept.add(event)
         tokens = self._count.add(batch, tokens)
         is_first = said and self._first_ms is None
         if is_first:
@@ -252,16 +260,8 @@ class Attempt:
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
-            job = self.job
-            body = self._fold.body(completion_id(job.request_id), job.admitted_ms // 1000, job.model, usage)
-            await self._push_body(body, self._count.pieces)
-
-    async def _push_body(self, body: bytes, tokens: int) -> None:
-        try:
-            async with asyncio.timeout(self._settings.total_timeout_s):
-                await self._stream.push_body(body, tokens)
-        except TimeoutError:
-            raise StreamBroken("The gateway could not deliver the answer in time.") from None
+            body, timeout_s = folded(self.job, self._fold, usage), self._settings.total_timeout_s
+            await self._stream.push_body(body, self._count.pieces, timeout_s)
 
     async def _settle(self, error: GatewayError | None) -> None:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
@@ -270,12 +270,13 @@ class Attempt:
             self._report(error)
         except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
             _log.exception("request %s: how it ended cannot be reported", self.job.request_id)
-            fault = InternalFault("The gateway failed on this request.")
-            self._stream.push(Kind.ERROR, _encode(fault.to_info()), urgent=True)
+            fault = InternalFault("The gateway failed on this request.").to_info()
+            self._stream.push(Kind.ERROR, _encode(fault), urgent=True)
             self._stream.end(None)
 
     def _report(self, error: GatewayError | None) -> None:
-        committed = self._first_ms is not None
+        committed, record = self._first_ms is not None, None
+        turn = None if self._kept is None else self._kept.end(error)
         self.has_failed = isinstance(error, UpstreamError) and not committed
         if error is None:
             self._stream.push(Kind.END, _encode(self._count.counted().usage), urgent=True)
@@ -286,14 +287,11 @@ class Attempt:
         if isinstance(error, Superseded):
             self._stream.end(None)  # job, mark and record are those of the one that goes on
             return
-        job, name = self.job, job_id(self.job.request_id, self.job.attempt)
         if self._closes(error):
-            counted = self._count.billed(has_content=self._first_ms is not None)
-            times = times_of(job, self._started_ms, self._first_ms)
-            record = record_of(job, counted, error, times, self._settings.catalogue)
-            self._stream.end(Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=self._queue))
-        else:
-            self._stream.end(Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=self._queue))
+            times = times_of(self.job, self._started_ms, self._first_ms)
+            counted = self._count.billed(has_content=committed)
+            record = record_of(self.job, counted, error, times, self._settings.catalogue)
+        self._stream.end(closing_of(self.job, self._queue, record, turn))
 
     def _closes(self, error: GatewayError | None) -> bool:
         return error is None or self._first_ms is not None or isinstance(error, Cancelled)

@@ -9,7 +9,7 @@ from shared.openai.reply import ChunkEncoder, CompletionFold
 
 if TYPE_CHECKING:
     from shared.openai.request import ChatBody
-    from shared.types import Job
+    from shared.types import Job, Usage
 
 
 def form_of(job: Job, asked: ChatBody) -> tuple[ChunkEncoder | None, CompletionFold | None]:
@@ -24,3 +24,8 @@ def form_of(job: Job, asked: ChatBody) -> tuple[ChunkEncoder | None, CompletionF
         legacy_calls=asked.has_legacy_calls,
     )
     return encoder, None
+
+
+def folded(job: Job, fold: CompletionFold, usage: Usage) -> bytes:
+    """Return the body of an answer that is not streamed."""
+    return fold.body(completion_id(job.request_id), job.admitted_ms // 1000, job.model, usage)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.usage import Counted, Times, UsageRecord, completed
+from shared.ids import job_id
+from shared.usage import Closes, Closing, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
     from shared.errors import GatewayError
     from shared.models.catalogue import Catalogue
+    from shared.openai.sessions.turn_end import TurnEnd
     from shared.types import Job
 
 
@@ -41,3 +43,18 @@ def record_of(
     """Return the record of a request whose last attempt was this job; the arguments are those of `completed`."""
     opened = msgspec.structs.replace(UsageRecord.opened(job), model=job.model, tier=job.tier, attempts=job.attempt)
     return completed(opened, counted, error, times, catalogue)
+
+
+def closing_of(job: Job, queue: str, record: UsageRecord | None, turn: TurnEnd | None) -> Closing:
+    """Return the end of an attempt.
+
+    Args:
+        job: what was done.
+        queue: where it was claimed.
+        record: of its request; without one that stays open.
+        turn: how the turn of its session ended, where it has one.
+    """
+    name = job_id(job.request_id, job.attempt)
+    if record is None:
+        return Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=queue)
+    return Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=queue, turn=turn)

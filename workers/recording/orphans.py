@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.models.catalogue import NANO_USD
+from shared.openai.sessions.turn_end import TurnEnd
 from shared.process.finished import log_finished
 from shared.process.tasks import wait_or
 from shared.queue.placement import MOST_ATTEMPTS
@@ -138,12 +139,14 @@ class Janitor:
         """Close one request; 1 if nobody did before. A record that cannot be read goes on as it is, to be rejected."""
         names = [f"{request}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
         record = _decoded(raw)
+        turn = TurnEnd("broken")  # of a request without a session the script finds none
         closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw, closes=Closes.JUDGED)
         if record is not None:
             # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
             has_begun = await self._redis.exists(*map(in_progress_key, names))
             held = await self._held(record) if has_begun else 0
-            closing = Closing.of(_orphaned(record, held, now), Closes.JUDGED, api_id=api_id, job_id=names[0])
+            orphaned = _orphaned(record, held, now)
+            closing = Closing.of(orphaned, Closes.JUDGED, api_id=api_id, job_id=names[0], turn=turn)
         closed = await finish_now(self._redis, closing, self._finished)
         await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
         return int(closed)

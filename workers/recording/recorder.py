@@ -27,6 +27,7 @@ from shared.settings import host_name
 from shared.usage import RECORD_BYTES
 from workers.recording.rows import MalformedRecord, UsageRow, from_json
 from workers.recording.table import UsageLog
+from workers.recording.turns import TurnLog
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -68,6 +69,7 @@ class Recorder:
         self._redis = redis
         self._database = database
         self._usage_log = UsageLog(database)
+        self._turns = TurnLog(redis, database)
         self._consumer = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._migrated = False
         self._unsettled = False
@@ -180,8 +182,12 @@ class Recorder:
     async def _settle(self, entries: list[Entry]) -> None:
         rejected: list[tuple[bytes, str]] = []
         raw_of: dict[UsageRow, bytes] = {}
+        sessions: list[str] = []
         for _, fields in entries:
             if fields is None:  # deleted before it was acknowledged
+                continue
+            if b"s" in fields:  # says that a turn of a session waits
+                sessions.append(fields[b"s"].decode())
                 continue
             raw = fields.get(b"r", b"")
             if len(raw) > RECORD_BYTES:
@@ -192,6 +198,7 @@ class Recorder:
             except MalformedRecord as error:
                 rejected.append((raw, str(error)))
         refused = await self._usage_log.write(raw_of)
+        await self._turns.store(sessions)
         rejected += [(raw_of[row], reason) for row, reason in refused]
         await self._finish([entry_id for entry_id, _ in entries], rejected)
 

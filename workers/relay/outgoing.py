@@ -7,6 +7,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from shared.errors import StreamBroken
 from shared.relay import MAX_PAYLOAD, Kind, encode_frame
 
 if TYPE_CHECKING:
@@ -89,15 +90,23 @@ class OutgoingStream:
         self._append(kind, payload, tokens)
         self._on_change(self, urgent)
 
-    async def push_body(self, body: bytes, tokens: int) -> None:
-        """Add a finished body in frames of at most 256 KiB, waiting for room between them."""
+    async def push_body(self, body: bytes, tokens: int, timeout_s: float) -> None:
+        """Add a finished body in frames of at most 256 KiB, waiting for room between them.
+
+        Raises:
+            StreamBroken: there was no room for all of it in time.
+        """
         left = len(body)
-        for part in _parts(body):
-            await self.room()
-            left -= len(part)
-            # Counted with the last part only: what is not delivered whole was not delivered.
-            self._append(Kind.BODY, part, 0 if left else tokens)
-            self._on_change(self, False)
+        try:
+            async with asyncio.timeout(timeout_s):
+                for part in _parts(body):
+                    await self.room()
+                    left -= len(part)
+                    # Counted with the last part only: what is not delivered whole was not delivered.
+                    self._append(Kind.BODY, part, 0 if left else tokens)
+                    self._on_change(self, False)
+        except TimeoutError:
+            raise StreamBroken("The gateway could not deliver the answer in time.") from None
 
     def end(self, closing: Closing | None) -> None:
         """End the stream; `closing`, if there is one, is carried out in the pipeline of the last frame."""

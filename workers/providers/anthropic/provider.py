@@ -77,7 +77,7 @@ class AnthropicProvider:
         facts = self._facts.get(model) or facts_of(model)
         translate = partial(to_body, request, model, facts)
         kept = await self._recall(request, model, facts)
-        prepared = await work_beside(len(request.raw), partial(translate, kept))
+        prepared = await work_beside(request.size_bytes, partial(translate, kept))
         try:
             async with self._attempt(prepared, model) as events:
                 yield events
@@ -87,7 +87,7 @@ class AnthropicProvider:
             if not (prepared.has_thoughts and refusal.status == 400 and refusal.report.is_about("`thinking`")):
                 raise from_refusal(refusal.failure, refusal.report) from None
         try:
-            async with self._attempt(await work_beside(len(request.raw), translate), model) as events:
+            async with self._attempt(await work_beside(request.size_bytes, translate), model) as events:
                 yield events
         except RefusedError as refusal:
             raise from_refusal(refusal.failure, refusal.report) from None

@@ -28,7 +28,7 @@ def call_ids(messages: list[Message]) -> list[str]:
 
 def signatures_in(request: ChatRequest) -> dict[str, str]:
     """Return the signatures that stand in the request, by call id."""
-    if b"thought_signature" not in bytes(request.raw):
+    if not request.mentions(b"thought_signature"):
         return {}
     found: dict[str, str] = {}
     for call in _calls(request):

@@ -95,7 +95,7 @@ class OllamaProvider:
         translate = partial(to_body, request, model, self._room(model), images)
 
         async def prepare(*, takes_levels: bool) -> Prepared:
-            return await work_beside(len(request.raw), partial(translate, takes_levels=takes_levels))
+            return await work_beside(request.size_bytes, partial(translate, takes_levels=takes_levels))
 
         prepared = await prepare(takes_levels=model not in self._without_levels)
         try:

@@ -52,7 +52,7 @@ def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str
     if refusal.status not in {400, 422}:
         return frozenset()
     found = {"stream_options"} if refusal.report.is_about("stream_options") else set()
-    given = [name for name in REPLY_FIELDS if f'"{name}"'.encode() in bytes(request.raw)]
+    given = [name for name in REPLY_FIELDS if request.mentions(f'"{name}"'.encode())]
     if any(map(refusal.report.is_about, given)):
         found.update(REPLY_FIELDS)
     if wants_short_ids(refusal.report.message):
@@ -121,7 +121,7 @@ class OpenAIProvider:
         names = request.body.tool_names
         left_out = self._refused_fields
         while True:
-            body = await work_beside(len(request.raw), partial(prepare, left_out=left_out))
+            body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))
             try:
                 async with self._attempt(path, body, names) as events:
                     # Only after it went through without: the refusal may have been about something else.

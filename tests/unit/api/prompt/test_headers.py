@@ -45,9 +45,9 @@ def test_what_is_nearly_true_is_refused(name: str, value: str) -> None:
 
 
 def test_a_session_is_a_uuid() -> None:
-    """In capitals too; it changes nothing yet."""
+    """In capitals too, which are the same session."""
     for text in (ID, ID.upper()):
-        assert read_headers([(SESSION.encode(), text.encode())]) == PromptHeaders()
+        assert read_headers([(SESSION.encode(), text.encode())]) == PromptHeaders(session_id=ID)
 
 
 @pytest.mark.parametrize("value", ["", "1", "not-a-uuid", ID.replace("-", ""), "{" + ID + "}", ID + "0"])

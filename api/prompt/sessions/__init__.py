@@ -1,0 +1,1 @@
+"""Sessions: stored chats that a request continues."""

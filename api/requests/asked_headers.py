@@ -1,0 +1,62 @@
+"""What a request asks for by headers of its own about its turn: a priority, and how long it waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from api.http.headers import MAX_WAIT_HEADER, PRIORITY_HEADER
+from shared.errors import InvalidRequest, ModelNotAllowed
+from shared.queue.placement import PRIORITIES
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import Headers
+
+MOST_WAIT_S: Final = 86_400
+"""The longest patience that a client can name: a day."""
+
+
+def priority_of(headers: Headers, *, is_admin: bool) -> str:
+    """Return the priority that the request asks for.
+
+    Raises:
+        InvalidRequest: there is no such priority.
+        ModelNotAllowed: the key is no admin's.
+    """
+    priority = headers.get(PRIORITY_HEADER)
+    if priority is None:
+        return "normal"
+    if priority.lower() not in PRIORITIES:
+        raise InvalidRequest(
+            f"{PRIORITY_HEADER} must be one of {', '.join(PRIORITIES)}.",
+            param=PRIORITY_HEADER,
+            code="invalid_value",
+        )
+    if not is_admin:
+        raise ModelNotAllowed(
+            f"Only a key with admin_allowed may set {PRIORITY_HEADER}.",
+            param=PRIORITY_HEADER,
+            code="priority_not_allowed",
+        )
+    return priority.lower()
+
+
+def max_wait_s_of(headers: Headers) -> float | None:
+    """Return for how many seconds the client is willing to wait for a turn; None where it does not say.
+
+    Raises:
+        InvalidRequest: that is no number of seconds.
+    """
+    text = headers.get(MAX_WAIT_HEADER)
+    if text is None:
+        return None
+    try:
+        max_wait_s = float(text)
+    except ValueError:
+        max_wait_s = -1.0
+    if not 0 <= max_wait_s <= MOST_WAIT_S:
+        raise InvalidRequest(
+            f"{MAX_WAIT_HEADER} must be a number of seconds from 0 to {MOST_WAIT_S}.",
+            param=MAX_WAIT_HEADER,
+            code="invalid_value",
+        )
+    return max_wait_s

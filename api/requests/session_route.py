@@ -1,0 +1,53 @@
+"""Where a request of a session may go: no model is left out for what is stored, which can be left out itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from shared.errors import CallerError
+from shared.models.abilities import needs_of
+from shared.openai.messages import Message
+from shared.openai.request import ChatBody
+
+if TYPE_CHECKING:
+    from api.prompt.sessions.sessions import OpenSession
+    from api.requests.services import RequestServices
+    from api.routing.eligibility import RoutingRequest
+    from shared.openai.sessions.history import History
+    from shared.openai.sessions.merge import Merged
+    from shared.queue.placement import Candidate
+
+
+def routed(
+    services: RequestServices, wanted: RoutingRequest, session: OpenSession | None
+) -> tuple[list[Candidate], RoutingRequest, History | None]:
+    """Return where a request may go, as what, and what its job brings of the session.
+
+    Where no model that may serve it takes images, the images of earlier turns are left out.
+
+    Raises:
+        GatewayError: nothing may serve it, whatever is left out.
+    """
+    if session is None:
+        return services.route(wanted), wanted, None
+    merged = session.merged
+    lengths = (wanted.prompt_tokens, wanted.output_tokens or 0)
+    history = merged.to_history(*lengths)
+    # What is never left out must fit; all else may count for a budget only.
+    most = wanted.most_prompt._replace(tokens=wanted.most_prompt.tokens + history.size_bytes)
+    wanted = msgspec.structs.replace(wanted, prompt_tokens=history.fixed_tokens, most_prompt=most)
+    if not merged.has_media:
+        return services.route(wanted), wanted, history
+    try:
+        seeing = msgspec.structs.replace(wanted, needs={**_needs(merged), **wanted.needs})
+        return services.route(seeing), wanted, history
+    except CallerError:
+        return services.route(wanted), wanted, merged.to_history(*lengths, keeps_media=False)
+
+
+def _needs(merged: Merged) -> dict[str, str]:
+    messages = [each.message for turn in (*merged.turns, merged.begun) for each in turn if each.role == "user"]
+    body = ChatBody(model="earlier", messages=msgspec.convert(messages, list[Message]))
+    return dict.fromkeys(needs_of(body), "messages")

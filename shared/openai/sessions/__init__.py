@@ -1,0 +1,1 @@
+"""Stored chats, as part of chat requests. Pure: no I/O, no clock."""

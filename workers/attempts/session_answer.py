@@ -1,0 +1,119 @@
+"""The answer of a session's request, which becomes a turn: folded beside the relay, and kept in Redis while it comes.
+
+What is kept is for whoever closes the request should this process die: at most once a second, bounded, expiring.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shared.errors import Cancelled
+from shared.openai.reply import CompletionFold
+from shared.openai.sessions.messages import MOST_MESSAGE_BYTES
+from shared.openai.sessions.turn_end import TurnEnd
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import answer_key
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.errors import GatewayError
+    from shared.types import Event, Job
+
+KEEP_EVERY_S: Final = 1.0
+LIFE_S: Final = 900
+"""For how long it is kept where nobody closes the request: longer than an api process can be away."""
+MOST_ANSWER_CHARS: Final = 4 * MOST_MESSAGE_BYTES
+"""What is longer is stored without its end, and so as cut: no model answers as much."""
+_SAID: Final = ("content", "refusal", "tool_calls", "function_call")
+_LEFT_OUT: Final = frozenset({"reasoning_content", "annotations"})
+"""Nobody sends it back to a model."""
+
+
+class SessionAnswer:
+    """The answer of one attempt, its first choice where there are several.
+
+    Args:
+        redis: where it is kept.
+        job: the attempt; its request has a session.
+    """
+
+    def __init__(self, redis: Redis, job: Job) -> None:
+        self._redis = redis
+        self._key = answer_key(job.request_id)
+        self._fold = CompletionFold()
+        self._has_more = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, event: Event) -> None:
+        """Add what the model has said."""
+        self._fold.add(event)
+        self._has_more.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._keep(), name="keep an answer")
+
+    def end(self, error: GatewayError | None) -> TurnEnd:
+        """Keep no more of it, and return how the turn ended, with the whole answer.
+
+        Args:
+            error: how the request failed; None where it did not.
+        """
+        if self._task is not None:
+            self._task.cancel()
+        message, reason, is_short = self._message(is_whole=error is None)
+        answer = b"" if message is None else msgspec.json.encode(message)
+        if error is not None:
+            return TurnEnd("cancelled" if isinstance(error, Cancelled) else "broken", answer)
+        return TurnEnd("cut" if is_short or reason in {"length", "content_filter"} else "complete", answer)
+
+    def _message(self, *, is_whole: bool) -> tuple[dict[str, Any] | None, str | None, bool]:
+        """Return the message, None where nothing is said; why it ended; and whether its end is left out."""
+        choice = self._fold.choice(0)
+        message = {name: value for name, value in choice["message"].items() if value is not None}
+        message = {name: value for name, value in message.items() if name not in _LEFT_OUT}
+        if not is_whole or choice["finish_reason"] == "length":
+            # A call that may have been broken off is none.
+            _drop_unsound_calls(message, are_all=not is_whole)
+        if not any(message.get(name) for name in _SAID):
+            return None, None, False
+        content = message.get("content") or ""
+        message["content"] = content[:MOST_ANSWER_CHARS] if content else None
+        if message["content"] is None and not (message.get("tool_calls") or message.get("function_call")):
+            message["content"] = ""
+        return message, choice["finish_reason"], len(content) > MOST_ANSWER_CHARS
+
+    async def _keep(self) -> None:
+        while True:
+            await self._has_more.wait()
+            self._has_more.clear()
+            message, *_ = self._message(is_whole=False)
+            if message is not None:
+                with suppress(*UNREACHABLE):
+                    await self._redis.set(self._key, msgspec.json.encode(message), ex=LIFE_S)
+            await asyncio.sleep(KEEP_EVERY_S)
+
+
+def answer_of(redis: Redis, job: Job) -> SessionAnswer | None:
+    """Return what keeps the answer of a job, None where its request has no session."""
+    return SessionAnswer(redis, job) if job.session_id else None
+
+
+def _drop_unsound_calls(message: dict[str, Any], *, are_all: bool) -> None:
+    message.pop("function_call", None)
+    calls = [] if are_all else [call for call in message.get("tool_calls", ()) if _is_sound(call)]
+    if calls:
+        message["tool_calls"] = calls
+    else:
+        message.pop("tool_calls", None)
+
+
+def _is_sound(call: dict[str, Any]) -> bool:
+    try:
+        msgspec.json.decode(call["function"]["arguments"])
+    except msgspec.DecodeError:
+        return False
+    return True
