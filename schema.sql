@@ -60,7 +60,8 @@ CREATE TABLE IF NOT EXISTS np_claw_routing (
 -- One row a request; `day` is the UTC day of `admitted_at`. A null key_id is the internal token. Of a key that is refused
 -- very often, one row of a minute, status and error code stands for `count` requests. Of the prompt's tokens the gateway
 -- put about `added_tokens` before the client's messages. `error_reason` is what the upstream itself said of a failure, bounded
--- and with secrets masked. `purpose` is what a request of the gateway's own was for, empty for a client's.
+-- and with secrets masked; `story` is JSON: what happened on the way, [milliseconds since 1970, word, where or why]
+-- each. `purpose` is what a request of the gateway's own was for, empty for a client's.
 CREATE TABLE IF NOT EXISTS np_claw_api_usage (
     day                date NOT NULL,
     request_id         uuid NOT NULL,
@@ -90,6 +91,7 @@ CREATE TABLE IF NOT EXISTS np_claw_api_usage (
     added_tokens       integer NOT NULL DEFAULT 0,
     error_reason       text,
     purpose            text NOT NULL DEFAULT '',
+    story              text,
     recorded_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (day, request_id)
 ) PARTITION BY RANGE (day);

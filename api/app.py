@@ -34,6 +34,9 @@ from api.endpoints.manage.system_prompts import change_prompt, create_prompt, li
 from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
 from api.endpoints.models import list_models, list_offered, retrieve_model
+from api.endpoints.queue.backends import list_backends, pause_backend, resume_backend
+from api.endpoints.queue.requests import cancel_request, list_requests, show_request
+from api.endpoints.queue.workers import drain_worker, list_workers
 from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
@@ -91,6 +94,14 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/claw/sessions/<session_id>/messages", list_messages),
     ("POST", "/claw/sessions/<session_id>/branch", branch_session),
     ("GET", "/claw/sessions/<session_id>/export", export_session),
+    ("GET", "/claw/queue", list_backends),
+    ("POST", "/claw/queue/pause", pause_backend),
+    ("POST", "/claw/queue/resume", resume_backend),
+    ("GET", "/claw/queue/requests", list_requests),
+    ("GET", "/claw/queue/requests/<request_id>", show_request),
+    ("DELETE", "/claw/queue/requests/<request_id>", cancel_request),
+    ("GET", "/claw/queue/workers", list_workers),
+    ("POST", "/claw/queue/workers/<worker_id>/drain", drain_worker),
     ("GET", "/claw/admin/audit-log", list_audit),
     ("GET", "/claw/admin/status", show_status),
     ("GET", "/claw/admin/metrics", show_metrics),

@@ -11,6 +11,7 @@ import asyncpg
 from quart import current_app
 
 from api.accounting.budget import Budget
+from api.accounting.flow import Flow
 from api.accounting.usage_backlog import UsageBacklog
 from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
@@ -22,6 +23,7 @@ from api.prompt.sessions.sessions import Sessions
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
 from api.relay.receiver import RelayReceiver
+from api.requests.open_requests import OpenRequests
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
@@ -32,6 +34,7 @@ from shared.postgres.keys import KeyStore
 from shared.process.finished import log_finished
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import client as redis_client
+from shared.redis.names import CANCEL_NEWS, DESCRIBE_NEWS, PAUSED_NEWS
 from shared.relay import ID_SIZE
 
 if TYPE_CHECKING:
@@ -86,6 +89,7 @@ class Gateway:
         self.admin_context = AdminContext(survey, self.redis)
         self.additions = Additions(self.system_prompts, self.admin_context, AuditLog(self.database))
         self.sessions = Sessions(settings, self.redis, self.database, self.spawn)
+        self.open_requests = OpenRequests(self.redis, self.spawn)
         self.requests = RequestServices(
             settings,
             self.redis,
@@ -95,8 +99,10 @@ class Gateway:
             self.usage_log,
             self.additions,
             self.sessions,
+            self.open_requests,
             self.spawn,
         )
+        self.flow = Flow()
         self.draining = False
         self.drained = False
         self.schema_failure: str | None = SCHEMA_UNCHECKED
@@ -105,6 +111,9 @@ class Gateway:
             b"routing": (self.routing_table.invalidate,),
             b"prompts": (self.system_prompts.invalidate,),
             b"session": (self.sessions.leases.handle_news,),
+            PAUSED_NEWS: (self._pause,),
+            CANCEL_NEWS: (self.open_requests.handle_cancel,),
+            DESCRIBE_NEWS: (self.open_requests.handle_describe,),
             REVOKED: (self.authenticator.forget,),
             CHANGED: (self.authenticator.invalidate,),
             b"reconnected": (
@@ -156,6 +165,15 @@ class Gateway:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _pause(self, queue: str) -> None:
+        """Take note of a backend that was paused, or goes on; what waits for it looks for another."""
+
+        async def look() -> None:
+            await self.capacity.look()
+            self.open_requests.look_elsewhere(queue)
+
+        self.spawn(look(), f"pause {queue}")
 
     def _handle_news(self, news: bytes) -> None:
         kind, _, subject = news.partition(b" ")

@@ -11,8 +11,10 @@ from cli.catalogue_commands import catalogue_group
 from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
 from cli.operator.admin import admin_group
+from cli.operator.logs import logs
 from cli.operator.prompts import prompts_group
 from cli.operator.sessions import sessions_group
+from cli.operator.queue import queue_group
 from cli.routing_commands import routing_group
 from cli.status_command import status
 from cli.up.command import env, remove, up
@@ -40,6 +42,8 @@ claw.add_command(api_group)
 claw.add_command(gemini_group)
 models_group.add_command(catalogue_group)
 claw.add_command(models_group)
+claw.add_command(logs)
 claw.add_command(prompts_group)
+claw.add_command(queue_group)
 claw.add_command(routing_group)
 claw.add_command(sessions_group)

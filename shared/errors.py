@@ -316,7 +316,7 @@ class Draining(GatewayError):
 
 
 class Cancelled(GatewayError):
-    """The client left. Never sent to anyone; recorded in the usage log."""
+    """Nobody waits for it any more. Recorded in the usage log; what its client may still get are its subclasses."""
 
     status = 499
     code = "cancelled"
@@ -326,6 +326,15 @@ class ClientTooSlow(Cancelled):
     """The connection was aborted because the client did not read. Never sent to anyone; recorded in the usage log."""
 
     code = "client_too_slow"
+
+
+class CancelledOnRequest(Cancelled):
+    """Its owner or the operator has cancelled it, and says so to a client that still waits.
+
+    A client that gets it must not ask again, as clients do for 408, 409, 429 and all of 500 and above.
+    """
+
+    code = "request_cancelled"
 
 
 class DrainTimeout(Cancelled):

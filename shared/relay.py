@@ -17,7 +17,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from shared.errors import Cancelled, ClientTooSlow, DrainTimeout, RelayFault, Superseded
+from shared.errors import Cancelled, CancelledOnRequest, ClientTooSlow, DrainTimeout, RelayFault, Superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +61,7 @@ class CancelReason(IntEnum):
     SUPERSEDED = 2
     DRAINING = 3
     FAULT = 4
+    ON_REQUEST = 5
 
 
 def cancelled_for(reason: int) -> Cancelled:
@@ -71,6 +72,8 @@ def cancelled_for(reason: int) -> Cancelled:
         return Superseded("Another worker has this attempt.")
     if reason == CancelReason.DRAINING:
         return DrainTimeout("The api process ends.")
+    if reason == CancelReason.ON_REQUEST:
+        return CancelledOnRequest("The request was cancelled.")
     if reason == CancelReason.FAULT:
         return RelayFault("A frame could not be read.")
     return Cancelled("The client has left.")

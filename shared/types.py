@@ -45,6 +45,19 @@ class AddedText(msgspec.Struct, frozen=True):
     tokens: int
 
 
+MOST_STORY: Final = 32
+"""Events of a request's story: what comes later is left out."""
+MOST_DETAIL_CHARS: Final = 240
+
+
+class StoryEvent(msgspec.Struct, frozen=True, array_like=True):
+    """What happened to a request on its way: when (milliseconds since 1970), a word for it, and where or why."""
+
+    at_ms: int
+    what: str
+    detail: str
+
+
 class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One attempt of a request before its place is chosen. Times are milliseconds since 1970.
 
@@ -52,7 +65,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     its messages, and `history` what a session with this `session_id` does. `patient_until_ms` bounds the wait for a
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
-    is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
+    is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved. `story` is
+    what happened to it until now, beside what every request goes through.
     """
 
     request_id: str
@@ -68,6 +82,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     earlier_cost_usd: float = 0.0
     tokens_per_minute: int = 0
     reserved_tokens: int = 0
+    story: tuple[StoryEvent, ...] = ()
     added: tuple[AddedText, ...] = ()
     session_id: str = ""
     history: History | None = None
@@ -85,6 +100,13 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return about how many tokens the gateway put before the client's."""
         tokens = sum(each.tokens for each in self.added)
         return tokens if self.history is None else tokens + self.history.tokens
+
+    def noted(self, what: Literal["moved", "failed", "cancelled"], detail: str) -> Self:
+        """Return it with one event more in its story, if there is room."""
+        if len(self.story) >= MOST_STORY:
+            return self
+        event = StoryEvent(int(time.time() * 1000), what, detail[:MOST_DETAIL_CHARS])
+        return msgspec.structs.replace(self, story=(*self.story, event))
 
     def after(self, cost_usd: float) -> Self:
         """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""
@@ -246,7 +268,7 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     `ms_per_token` that by tokens of its answer; 0 while that is not known.
     `closed_ms` says until when (milliseconds since 1970) no account can serve a model, `""` standing for every model:
     then another backend is chosen where there is one. `unsupported_ms` says until when which models are taken not to be
-    able to do what, by model and in the words of `cannot`.
+    able to do what, by model and in the words of `cannot`. `ended_per_minute` attempts ended in the last minute.
     """
 
     tier: Tier
@@ -258,6 +280,7 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     closed_ms: dict[str, int] = {}
     ms_per_token: float = 0.0
     unsupported_ms: dict[str, dict[str, int]] = {}
+    ended_per_minute: int = 0
 
     def unsupported(self, model: str) -> tuple[str, ...]:
         """Return what attempts have lately shown that a model here cannot do."""
@@ -271,9 +294,15 @@ class Announcement(msgspec.Struct, frozen=True):
     """What a live worker publishes of itself, again and again until it ends.
 
     With a `refusal`, what Redis refuses it and what to mend, it has no backends: nobody would hear its answers.
+    `host` and `pid` say where it runs, `since_ms` since when; one that `is_draining` takes nothing more.
     """
 
     worker_id: str
     tier: Tier
     backends: tuple[BackendInfo, ...] = msgspec.field(name="lanes")  # the name on the wire since the first release
     refusal: str = ""
+    host: str = ""
+    pid: int = 0
+    since_ms: int = 0
+    is_draining: bool = False
+    running: int = 0

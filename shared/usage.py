@@ -27,7 +27,7 @@ from shared.redis.names import (
     tokens_key,
     verdict_key,
 )
-from shared.types import MOST_NAME_CHARS, JobDraft, Usage
+from shared.types import MOST_NAME_CHARS, JobDraft, StoryEvent, Usage
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -77,6 +77,8 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     tokens_per_minute: int = 0
     """The key's limit; 0 where it has none. With it goes what was reserved of it at the admission."""
     reserved_tokens: int = 0
+    story: tuple[StoryEvent, ...] = ()
+    """What happened to it beside what every request goes through."""
     count: int = 1
     """How many requests the row stands for: more than one where a key was refused more often than has rows."""
 
@@ -95,6 +97,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             purpose=job.purpose,
             tokens_per_minute=job.tokens_per_minute,
             reserved_tokens=job.reserved_tokens,
+            story=job.story,
         )
 
 

@@ -8,19 +8,17 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from shared.errors import Cancelled
 from shared.ids import job_id
 from shared.process.finished import log_finished
 from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
-from shared.redis import probe
 from shared.redis.client import UNREACHABLE, next_message, subscription
-from shared.redis.names import NEWS_CHANNEL, WORKERS, api_key, control_channel, wake_channel, worker_key
+from shared.redis.names import api_key, control_channel, wake_channel
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
-from shared.types import Announcement, BackendInfo, Job, Tier
+from shared.types import Job, Tier
+from workers.announcements import Announcements
 from workers.attempts.attempt import Attempt
 from workers.attempts.session_answer import answer_of
 from workers.relay.sender import RelaySender
@@ -63,13 +61,12 @@ class WorkerProcess:
         self.worker_id = os.urandom(ID_SIZE)
         self._settings = settings
         self._redis = redis
-        self._tier: Tier = tier
         self.backends = backends
         self._finished = finished
-        self._refusal = ""
         self.resends = 0
         self._senders: dict[bytes, RelaySender] = {}
         self._attempts: dict[bytes, Attempt] = {}
+        self._announcements = Announcements(settings, redis, self.worker_id, tier, backends)
         self.queues = {
             backend.queue: QueueWorker(
                 redis,
@@ -84,12 +81,12 @@ class WorkerProcess:
             for backend in backends
         }
         self._announcer = Follower(self._announce, settings.heartbeat_s)
-        self._announced: list[BackendInfo] | None = None
         self._outage = OutageLog(_log, "Redis")
-        self._draining = False
+        self._stop: asyncio.Event | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`, then finish what runs within the drain time."""
+        """Work until `stop`, then finish what runs within the drain time; `stop` is set when the operator drains it."""
+        self._stop = stop
         background = [
             spawn_critical(self._listen(), name="listen"),
             spawn_critical(self._beat(), name="beat"),
@@ -106,7 +103,9 @@ class WorkerProcess:
         await self._drain(claiming)
         await end_all(*background)
         # Last of all: until its attempts are over this worker must not be taken for dead.
-        await self._retire()
+        for sender in self._senders.values():
+            await sender.close()
+        await self._announcements.retire()
         for backend in self.backends:
             await backend.close()
 
@@ -116,7 +115,7 @@ class WorkerProcess:
 
     async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
         # Announced before the queues stop, so that the api sends what comes now elsewhere.
-        self._draining = True
+        self._announcements.is_draining = True
         self.announce()
         for queue in self.queues.values():
             queue.stop_claiming()
@@ -154,7 +153,7 @@ class WorkerProcess:
         return run
 
     def _claimable(self, backend: Backend) -> Callable[[], int]:
-        return lambda: 0 if self._refusal else backend.claimable()
+        return lambda: 0 if self._announcements.refusal else backend.claimable()
 
     async def _is_wanted(self, job: Job) -> bool:
         """Return whether the api process of a job that waited for long still lives; its recorder closes the request."""
@@ -203,46 +202,10 @@ class WorkerProcess:
                     await sender.close()
 
     async def _announce(self) -> None:
-        """Publish what is served; called at every change and once a heartbeat, so that silence means death."""
-        identity = self.worker_id.hex()
-        self._refusal = await probe.refusal_of(self._redis, self._refusal)
-        offered = () if self._refusal else self.backends
-        backends = tuple(backend.info() for backend in offered if backend.is_offered)
-        if self._draining:
-            # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
-            backends = tuple(msgspec.structs.replace(backend, slots=0) for backend in backends)
-        announcement = msgspec.json.encode(Announcement(identity, self._tier, backends, self._refusal))
-        # How long attempts take is no news: it changes with every few of them, and is read with the next look.
-        news = [msgspec.structs.replace(backend, service_ms=0, ms_per_token=0) for backend in backends]
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.set(worker_key(identity), announcement, px=int(self._settings.heartbeat_bound_s * 1000))
-        pipeline.sadd(WORKERS, identity)
-        # To ourselves: a subscription that hears nothing for a bound is dead, however idle the api is (`_listen`).
-        pipeline.publish(control_channel(self.worker_id), self.worker_id)
-        for queue in self.queues.values():
-            queue.renew(pipeline)
-        if news != self._announced:
-            pipeline.publish(NEWS_CHANNEL, b"workers")
-        try:
-            await pipeline.execute()
-        except UNREACHABLE as error:
-            self._outage.failed(error)
-        else:
-            # Only now: news that did not get through must be published again.
-            self._announced = news
-            self._outage.answered()
-
-    async def _retire(self) -> None:
-        for sender in self._senders.values():
-            await sender.close()
-        pipeline = self._redis.pipeline(transaction=False)
-        pipeline.delete(worker_key(self.worker_id.hex()))
-        pipeline.srem(WORKERS, self.worker_id.hex())
-        pipeline.publish(NEWS_CHANNEL, b"workers")
-        try:
-            await pipeline.execute()
-        except UNREACHABLE as error:
-            _log.warning("Redis does not answer (%s): the announcement will expire", type(error).__name__)
+        is_asked_to_end = await self._announcements.publish(self.queues.values(), running=len(self._attempts))
+        if is_asked_to_end and self._stop is not None and not self._stop.is_set():
+            _log.info("the operator drains this worker: it ends when what runs here has ended")
+            self._stop.set()
 
     async def _listen(self) -> None:
         """Handle wake-ups and signals. What a lost connection loses is sent again."""

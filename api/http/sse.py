@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from quart import Response
@@ -33,11 +34,30 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
     Raises:
         GatewayError: the request failed before its head.
     """
-    first = await inflight.read_first(head_wait_s)
+    first = await _read_first(inflight, head_wait_s)
     response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None
     return response
+
+
+async def _read_first(inflight: InflightRequest, head_wait_s: float) -> bytes | None:
+    """Read, and return b"" only after `head_wait_s` seconds without content."""
+    is_due = False
+
+    def head_due() -> None:
+        nonlocal is_due
+        is_due = True
+        inflight.tick()
+
+    timer = asyncio.get_running_loop().call_later(head_wait_s, head_due)
+    try:
+        while True:
+            chunk = await inflight.read()
+            if chunk != b"" or is_due:
+                return chunk
+    finally:
+        timer.cancel()
 
 
 async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.relay.delivery import Delivery
-    from api.routing.live_backends import Load
+    from api.routing.load import Load
     from shared.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.relay.incoming import IncomingStream
-    from api.routing.live_backends import Load
+    from api.routing.load import Load
     from shared.settings import Settings
     from shared.types import Target
 

@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from api.accounting.failure_record import ended, lost_usd
+from api.accounting.failure_record import lost_usd
 from api.relay.incoming import IncomingStream
 from api.requests.failover import Failover, acceptable_now
-from api.requests.queued_job import QueuedJob
-from shared.errors import GatewayError, WorkerLost
+from api.requests.open_requests import RequestState, failure_of, place_of, state_of
+from api.requests.queued_job import QueuedJob, patience_s
+from api.requests.timer import Timer
+from shared.errors import CancelledOnRequest, GatewayError, WorkerLost
 from shared.ids import job_id
 from shared.queue.placement import Candidate, PlacementOptions
 from shared.relay import CancelReason, attempt_key, cancelled_for
 from shared.types import JobDraft, Target, Usage
-from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,9 +69,9 @@ class InflightRequest:
         self._release = release
         self._stream: IncomingStream | None = None
         self._job = QueuedJob(services.redis, services.router, options, services.moves)
-        self._recheck_timer: asyncio.TimerHandle | None = None
+        self._recheck = Timer(self._exceed_wait_limit)
         self._began_at = time.monotonic()
-        self._over = self._head_is_due = self._is_of_admin = False
+        self._over = self._is_of_admin = False
         self._task: asyncio.Task[object] | None = None
 
     async def begin(self, principal: Principal) -> Admitted:
@@ -82,6 +83,7 @@ class InflightRequest:
             GatewayError: it was refused; nothing was consumed.
         """
         self._is_of_admin = principal.admin_allowed
+        self._services.open_requests[self._draft.request_id] = self
         self._task = asyncio.current_task()
         if self._task is not None:
             self._task.add_done_callback(self.abandon)
@@ -90,7 +92,7 @@ class InflightRequest:
         try:
             admitted, target = await self._job.admit(principal, self._draft, self._candidates)
         except GatewayError:
-            self._over = True
+            self._end()
             self._relay.forget(stream)
             raise
         self._placed(target, self._failover.placed(target))
@@ -126,16 +128,9 @@ class InflightRequest:
             elif await stream.wait():
                 return b""
 
-    async def read_first(self, head_wait_s: float) -> bytes | None:
-        """Read like `read`, but return b"" only after `head_wait_s` seconds without content."""
-        timer = asyncio.get_running_loop().call_later(head_wait_s, self._head_due)
-        try:
-            while True:
-                chunk = await self.read()
-                if chunk != b"" or self._head_is_due:
-                    return chunk
-        finally:
-            timer.cancel()
+    def tick(self) -> None:
+        """Let `read` return now, with b"" where there is nothing to say."""
+        self._current().keep_alive_tick()
 
     def abandon(self, _: object = None) -> None:
         """Stop what still runs: the client is gone, or was served. Safe to call at any time, any number of times."""
@@ -144,6 +139,22 @@ class InflightRequest:
             return
         self._end()
         self._services.spawn(self._stop(self._current()), f"abandon {self._draft.request_id}")
+
+    # --- what the operator asks of it ---
+
+    def cancel(self, by: str) -> None:
+        """End it wherever it is, and tell its client so; `by` says who wants that."""
+        self._draft = self._draft.noted("cancelled", by)
+        self._current().abort(CancelledOnRequest(f"The request was cancelled by {by}."))
+
+    def look_elsewhere(self, queue: str) -> None:
+        """Look for another place if it waits in a queue."""
+        if self._current().target.queue == queue:
+            self._exceed_wait_limit()
+
+    def described(self) -> RequestState:
+        """Return where it is now."""
+        return state_of(self._draft, self._current(), has_worker=self._relay.has_worker(self._current()))
 
     # --- where it is ---
 
@@ -162,22 +173,9 @@ class InflightRequest:
 
     def _placed(self, target: Target, recheck_s: float | None) -> None:
         """Follow the attempt that was put into the queue of `target`, and plan the next recheck."""
-        self._relay.moved(self._current(), target, self._patience_s())
+        self._relay.moved(self._current(), target, patience_s(self._draft, self._services.settings.queue_timeout_s))
         self._job.is_known()
-        if self._recheck_timer is not None:
-            self._recheck_timer.cancel()
-        if recheck_s is not None:
-            self._recheck_in(recheck_s)
-
-    def _patience_s(self) -> float:
-        """Return for how many seconds the job may wait from now on."""
-        longest_s = self._services.settings.queue_timeout_s
-        if not self._draft.patient_until_ms:
-            return longest_s
-        return min(longest_s, self._draft.patient_until_ms / 1000 - time.time())
-
-    def _recheck_in(self, wait_s: float) -> None:
-        self._recheck_timer = asyncio.get_running_loop().call_later(wait_s, self._exceed_wait_limit)
+        self._recheck.plan(recheck_s)
 
     def _exceed_wait_limit(self) -> None:
         stream = self._current()
@@ -190,13 +188,15 @@ class InflightRequest:
         stream.start_recheck()
         live = acceptable_now(self._services.router.live(self._failover.overflow()))
         has_place = live and not stream.over
-        target = await self._job.put(self._draft, live, instead_of=stream) if has_place else False
+        noted = self._draft.noted("moved", f"from {place_of(stream.target)}")
+        target = await self._job.put(noted, live, instead_of=stream) if has_place else False
         # A worker claimed it between the timer and this step: it has its turn.
         if target is None:
             return
         if not target:
-            self._recheck_in(self._failover.stayed())
+            self._recheck.plan(self._failover.stayed())
             return
+        self._draft = noted
         self._placed(target, self._failover.moved(target))
 
     async def _fail_over(self, error: GatewayError) -> None:
@@ -211,7 +211,8 @@ class InflightRequest:
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)
         lost = lost_usd(stream, error, self._services.settings.catalogue)
-        self._draft = msgspec.structs.replace(self._draft.after(lost), attempt=self._draft.attempt + 1)
+        noted = self._draft.noted("failed", f"attempt {self._draft.attempt} at {failure_of(stream.target, error)}")
+        self._draft = msgspec.structs.replace(noted.after(lost), attempt=self._draft.attempt + 1)
         # As in `begin`: known before it is enqueued.
         following = self._expect(live[0].target)
         target = await self._job.put(self._draft, live)
@@ -230,9 +231,9 @@ class InflightRequest:
 
     def _end(self) -> None:
         self._over = True
+        self._services.open_requests.pop(self._draft.request_id, None)
         self._release_body()
-        if self._recheck_timer is not None:
-            self._recheck_timer.cancel()
+        self._recheck.plan(None)
 
     def _finished(self) -> None:
         self._end()
@@ -251,10 +252,6 @@ class InflightRequest:
             self._task.cancel()
         self._abort()
 
-    def _head_due(self) -> None:
-        self._head_is_due = True
-        self._current().keep_alive_tick()
-
     def _give_up(self, error: GatewayError) -> GatewayError:
         self._end()
         self._close(stream := self._current(), error)
@@ -264,13 +261,8 @@ class InflightRequest:
 
     def _close(self, stream: IncomingStream, error: GatewayError, tokens: int | None = None) -> None:
         """Close the request in the usage log, unless its worker did."""
-        record = ended(
-            *(UsageRecord.opened(self._draft), self._draft.attempt, stream, error),
-            Usage(self._prompt_tokens, stream.tokens if tokens is None else tokens),
-            began_at=self._began_at,
-            catalogue=self._services.settings.catalogue,
-        )
-        self._services.usage_log.close(record, stream.job_id, has_session=bool(self._draft.session_id))
+        delivered = Usage(self._prompt_tokens, stream.tokens if tokens is None else tokens)
+        self._services.close(self._draft, stream, error, delivered, self._began_at)
 
     def _cancel(self, stream: IncomingStream, reason: CancelReason) -> None:
         """Stop the attempt. Should its worker never say that it stopped, the request is closed from here."""
@@ -280,7 +272,8 @@ class InflightRequest:
         """Stop waiting for a failed attempt. One that was aborted still runs: it is heard until it has stopped."""
         withdrawn = not self._relay.has_worker(stream) and await self._job.withdraw(stream)
         if stream.is_aborted and not withdrawn:
-            self._cancel(stream, CancelReason.DRAINING)
+            is_asked = isinstance(stream.error, CancelledOnRequest)
+            self._cancel(stream, CancelReason.ON_REQUEST if is_asked else CancelReason.DRAINING)
         else:
             self._relay.forget(stream)
 

@@ -5,6 +5,7 @@ Of many candidates a handful is asked first (`api/routing/shortlist.py`).
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -39,6 +40,11 @@ class Moves:
 
     fail_overs: int = 0
     overflows: int = 0
+
+
+def patience_s(draft: JobDraft, longest_s: float) -> float:
+    """Return for how many seconds a job may wait from now on, which is `longest_s` at most."""
+    return min(longest_s, draft.patient_until_ms / 1000 - time.time()) if draft.patient_until_ms else longest_s
 
 
 class QueuedJob:

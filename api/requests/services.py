@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from api.accounting.failure_record import ended
 from api.admission.admit import QueueRefused
 from api.requests.queued_job import Moves
 from shared.errors import Overloaded, UnknownModel
 from shared.redis.client import state_of
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -18,11 +20,15 @@ if TYPE_CHECKING:
     from api.accounting.usage_log import UsageLogWriter
     from api.prompt.additions import Additions
     from api.prompt.sessions.sessions import Sessions
+    from api.relay.incoming import IncomingStream
     from api.relay.receiver import RelayReceiver
+    from api.requests.open_requests import OpenRequests
     from api.routing.eligibility import RoutingRequest
     from api.routing.router import Router
+    from shared.errors import GatewayError
     from shared.queue.placement import Candidate
     from shared.settings import Settings
+    from shared.types import JobDraft, Usage
 
 FULL_RETRY_S: Final = 5.0
 
@@ -40,6 +46,7 @@ class RequestServices:
         usage_log: closes them in the usage log.
         additions: says what is put before their messages.
         sessions: says what their session puts there.
+        open_requests: those that have not ended.
         spawn: does something beside them, and waits for it before the process ends.
         moves: counts what goes elsewhere.
     """
@@ -52,6 +59,7 @@ class RequestServices:
     usage_log: UsageLogWriter
     additions: Additions
     sessions: Sessions
+    open_requests: OpenRequests
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     moves: Moves = field(default_factory=Moves)
 
@@ -71,6 +79,22 @@ class RequestServices:
                 code="usage_log_full",
                 retry_after_s=FULL_RETRY_S,
             )
+
+    def close(
+        self, draft: JobDraft, stream: IncomingStream, error: GatewayError, delivered: Usage, began_at: float
+    ) -> None:
+        """Close a request in the usage log, unless its worker did.
+
+        Args:
+            draft: its last attempt.
+            stream: what has come of that.
+            error: how it ended.
+            delivered: about how long the prompt is, and how many tokens of the answer were delivered.
+            began_at: when the request came, by the monotonic clock.
+        """
+        opened, catalogue = UsageRecord.opened(draft), self.settings.catalogue
+        record = ended(opened, draft.attempt, stream, error, delivered, began_at=began_at, catalogue=catalogue)
+        self.usage_log.close(record, stream.job_id, has_session=bool(draft.session_id))
 
     def route(self, wanted: RoutingRequest) -> list[Candidate]:
         """Return where a request may go, by rank.

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from api.routing.load import Load, loads_of
 from api.routing.shortlist import SHORTLIST
 from shared.process.outage import OutageLog
 from shared.process.tasks import Following
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import WORKERS, running_key, worker_key
+from shared.redis.names import PAUSED, WORKERS, running_key, worker_key
 from shared.types import Announcement, BackendInfo, LocalModel, Tier
 
 if TYPE_CHECKING:
@@ -29,36 +30,9 @@ _log = logging.getLogger(__name__)
 REFRESH_S: Final = 2.0
 LATELY_S: Final = 300.0
 """For how long a local model that is gone is taken to come back."""
-UNKNOWN_SERVICE_MS: Final = 5000
-"""What an attempt is taken to last where none has been measured yet."""
 CLOSED: Final = 100_000
 """Added to the rank of what has no account that can serve now, or no worker that takes on more."""
 _decoder = msgspec.json.Decoder(Announcement)
-
-
-class Load(msgspec.Struct):
-    """A queue as all its live workers announce it.
-
-    Slots, ms that an attempt takes, until when which models are closed, ms that a token of an answer takes, and how
-    many jobs ran or waited there at the last look, where there are many queues.
-    """
-
-    slots: int
-    service_ms: int
-    closed_ms: dict[str, int]
-    ms_per_token: float = 0.0
-    busy: int = 0
-
-    def is_closed(self, model: str, now_ms: float) -> bool:
-        """Return whether no account of any worker can serve a model now."""
-        return self._closed_until_ms(model) > now_ms
-
-    def next_start_s(self, model: str, now_ms: float) -> float:
-        """Return after about how many seconds another attempt begins: when it opens, or when a slot is free."""
-        return max(self._closed_until_ms(model) - now_ms, self.service_ms / max(1, self.slots)) / 1000
-
-    def _closed_until_ms(self, model: str) -> int:
-        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0))
 
 
 class Capacity(Following):
@@ -84,6 +58,17 @@ class Capacity(Following):
             for backend in announcement.backends:
                 if tier is None or backend.tier == tier:
                     yield backend
+
+    @property
+    def announcements(self) -> tuple[Announcement, ...]:
+        """Return what each live worker announces."""
+        return self._announcements
+
+    def by_worker(self) -> Iterator[tuple[str, BackendInfo]]:
+        """Yield the live backends, each with the id of the worker that serves it, in hex digits."""
+        for announcement in self._announcements:
+            for backend in announcement.backends:
+                yield announcement.worker_id, backend
 
     def models(self, tier: Tier | None = None) -> dict[str, LocalModel]:
         """Return the models on offer, by name."""
@@ -140,10 +125,17 @@ class Capacity(Following):
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
-        workers = [worker.decode() for worker in await self._redis.smembers(WORKERS)]  # type: ignore[misc]
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.smembers(WORKERS)
+        pipeline.hkeys(PAUSED)
+        members, paused = await pipeline.execute()
+        workers = [worker.decode() for worker in members]
         announced = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
         announcements = tuple(found for payload in announced if (found := _decoded(payload)) is not None)
         self._take(announcements, await self._busy(announcements))
+        for queue in paused:
+            if load := self._loads.get(queue.decode()):
+                load.is_paused = True
         # A tier whose workers live has what they announce; one without any may be restarting.
         living = {announcement.tier for announcement in self._announcements}
         self._seen = {seen for seen in self._seen if seen[0] not in living}
@@ -167,7 +159,7 @@ class Capacity(Following):
 
     def _take(self, announcements: tuple[Announcement, ...], busy: Mapping[str, int] = MappingProxyType({})) -> None:
         self._announcements = announcements
-        self._loads = _loads(self.backends())
+        self._loads = loads_of(self.backends())
         for queue, jobs in busy.items():
             self._loads[queue].busy = jobs
         self._local = {}
@@ -196,7 +188,7 @@ def rank_live(candidates: Iterable[Candidate], load_of: Callable[[str], Load | N
             continue
         loads[target.queue] = load
         # A worker that drains announces no slots.
-        is_closed = load.slots == 0 or (load.closed_ms and load.is_closed(target.model, now_ms))
+        is_closed = load.slots == 0 or load.is_paused or (load.closed_ms and load.is_closed(target.model, now_ms))
         # It may come from an earlier call, when it was closed: what is added for that is taken off first.
         rank = candidate.rank % CLOSED + (CLOSED if is_closed else 0)
         found.append(msgspec.structs.replace(candidate, rank=rank, slots=load.slots, service_ms=load.service_ms))
@@ -245,36 +237,6 @@ def _comparable(found: list[Candidate], loads: dict[str, Load]) -> list[Candidat
         else candidate
         for candidate in found
     ]
-
-
-def _loads(backends: Iterable[BackendInfo]) -> dict[str, Load]:
-    loads: dict[str, Load] = {}
-    for backend in backends:
-        load = loads.get(backend.queue)
-        if load is None:
-            loads[backend.queue] = Load(
-                backend.slots, backend.service_ms, dict(backend.closed_ms), backend.ms_per_token
-            )
-            continue
-        # Open as soon as one of them is, and as fast as their mean, by slots.
-        load.closed_ms = {
-            model: min(until, backend.closed_ms[model])
-            for model, until in load.closed_ms.items()
-            if model in backend.closed_ms
-        }
-        load.service_ms = int(_mean((load.slots, load.service_ms), (backend.slots, backend.service_ms)))
-        load.ms_per_token = _mean((load.slots, load.ms_per_token), (backend.slots, backend.ms_per_token))
-        load.slots += backend.slots
-    for load in loads.values():
-        load.service_ms = load.service_ms or UNKNOWN_SERVICE_MS
-    return loads
-
-
-def _mean(*weighted: tuple[int, float]) -> float:
-    """Return the mean of what is known; 0 where nothing is."""
-    known = [(weight, value) for weight, value in weighted if value]
-    weights = sum(weight for weight, _ in known)
-    return sum(weight * value for weight, value in known) / weights if weights else 0.0
 
 
 def _decoded(payload: bytes | None) -> Announcement | None:

@@ -151,13 +151,13 @@ UPSERT_USAGE: Final = """
 INSERT INTO np_claw_api_usage (
     day, request_id, key_id, endpoint, asked_model, model, tier, stream, status, error_code, prompt_tokens,
     completion_tokens, cached_tokens, reasoning_tokens, usage_source, cost_usd, attempts, wait_ms, first_token_ms,
-    duration_ms, admitted_at, count, added_tokens, error_reason, purpose
+    duration_ms, admitted_at, count, added_tokens, error_reason, purpose, story
 )
 SELECT * FROM unnest(
     $1::date[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::integer[],
     $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::float8[], $17::integer[],
     $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
-    $22::integer[], $23::integer[], $24::text[], $25::text[]
+    $22::integer[], $23::integer[], $24::text[], $25::text[], $26::text[]
 )
 ON CONFLICT (day, request_id) DO UPDATE SET
     key_id = excluded.key_id, endpoint = excluded.endpoint, asked_model = excluded.asked_model, model = excluded.model,
@@ -167,7 +167,7 @@ ON CONFLICT (day, request_id) DO UPDATE SET
     usage_source = excluded.usage_source, cost_usd = excluded.cost_usd, attempts = excluded.attempts,
     wait_ms = excluded.wait_ms, first_token_ms = excluded.first_token_ms, duration_ms = excluded.duration_ms,
     admitted_at = excluded.admitted_at, count = excluded.count, added_tokens = excluded.added_tokens,
-    error_reason = excluded.error_reason, purpose = excluded.purpose, recorded_at = now()
+    error_reason = excluded.error_reason, purpose = excluded.purpose, story = excluded.story, recorded_at = now()
 WHERE excluded.attempts > np_claw_api_usage.attempts
     OR (excluded.attempts = np_claw_api_usage.attempts AND (
         (np_claw_api_usage.error_code = 'orphaned' AND excluded.error_code IS DISTINCT FROM 'orphaned')
@@ -180,7 +180,7 @@ SELECT
     usage.tier, usage.tier_source, usage.stream, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens,
     usage.reasoning_tokens, usage.usage_source, usage.cost_usd, usage.status, usage.error_code, usage.attempts,
     usage.wait_ms, usage.first_token_ms, usage.duration_ms, usage.admitted_at, usage.count, usage.added_tokens,
-    usage.error_reason, usage.purpose
+    usage.error_reason, usage.purpose, usage.story
 FROM np_claw_api_usage AS usage LEFT JOIN np_claw_api_keys AS keys ON keys.id = usage.key_id
 WHERE ($1::uuid IS NULL OR usage.key_id = $1)
     AND (NOT $2 OR usage.key_id IS NULL)

@@ -21,7 +21,7 @@ from shared.process.log import REQUEST_ID
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import in_progress_key, job_key, running_key
-from shared.types import Job, JobDraft, Target
+from shared.types import Job, JobDraft, StoryEvent, Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -49,25 +49,28 @@ _decoder = msgspec.json.Decoder(_ArqJob)
 _encode = msgspec.json.encode
 
 
-def encode_heads(targets: Sequence[Target], last: Sequence[bool]) -> list[bytes]:
+def encode_heads(targets: Sequence[Target], last: Sequence[bool], story: Sequence[StoryEvent] = ()) -> list[bytes]:
     """Return the first part of the job JSON for each target; a script puts it together with what `encode_rest` makes.
 
     Args:
         targets: where it may go.
         last: whether each of them is the last resort.
+        story: stands here, since of a job that moves the rest stays as it is in Redis.
     """
+    told = {"story": story} if story else {}
     now_ms = int(time.time() * 1000)
     start = b'{"t":null,"f":"%s","a":[],"et":%d,"k":' % (_FUNCTION.encode(), now_ms)
     # Cut as text: a head ends before its closing brace, and the rest begins after its opening one.
     return [
-        start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last})[:-1]
+        start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last, **told})[:-1]
         for target, is_last in zip(targets, last, strict=True)
     ]
 
 
 def encode_rest(draft: JobDraft) -> bytes:
     """Return what the job JSON has in common wherever it goes; with the body, so it may be large."""
-    return b"," + _encode(draft)[1:] + b"}"
+    rest = msgspec.structs.replace(draft, story=()) if draft.story else draft
+    return b"," + _encode(rest)[1:] + b"}"
 
 
 def decode_job(raw: bytes) -> Job:

@@ -33,7 +33,15 @@ API_SET: Final = "claw:apis"
 METRICS_TARGETS: Final = "claw:metrics"
 """The processes that have metrics: a sorted set by the second up to which each counts."""
 WORKERS: Final = "claw:workers"
+PAUSED: Final = "claw:paused"
+"""The queues that the operator has paused, with who did it when: a hash, read by `claim.lua`."""
+QUEUES: Final = "claw:queues"
+"""The queues that workers have announced: a set."""
 NEWS_CHANNEL: Final = "claw:news"
+PAUSED_NEWS: Final = b"paused"
+CANCEL_NEWS: Final = b"cancel"
+DESCRIBE_NEWS: Final = b"describe"
+"""The first words of some news."""
 PROBE_KEYS: Final = tuple(f"claw:probe:{kind}" for kind in ("zset", "string", "hash", "set", "list"))
 """There for the length of one script: does the server let us do what we need?"""
 SNAPSHOT: Final = "claw:admin:snapshot"
@@ -47,6 +55,26 @@ GEMINI_SEAL: Final = "claw:gemini:seal"
 def queue_name(tier: str, backend: str) -> str:
     """Name the queue of one backend of a tier."""
     return f"{_QUEUE}{tier}:{backend}"
+
+
+def place_of_queue(queue: str) -> str:
+    """Return how the operator names the backend whose queue this is: its tier, a colon and its name."""
+    return queue.removeprefix(_QUEUE)
+
+
+def queue_of_place(place: str) -> str:
+    """Return the queue of a backend as the operator names it."""
+    return _QUEUE + place
+
+
+def reply_key(name: str) -> str:
+    """Return the key of the list where an api process replies to what another asked it."""
+    return "claw:reply:" + name
+
+
+def draining_key(worker_id: str) -> str:
+    """Return the key that exists when a worker is asked to take no more jobs and end. `worker_id` in hex digits."""
+    return "claw:draining:" + worker_id
 
 
 def backend_of(queue: str) -> str:
@@ -289,5 +317,6 @@ LUA_NAMES: Final = {
     "lease_key": _LEASE,
     "awaited_key": _AWAITED,
     "news_channel": NEWS_CHANNEL,
+    "paused_queues": PAUSED,
 }
 """Functions that a script may use for names that only it can make, and what each puts before its argument."""

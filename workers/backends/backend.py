@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from shared.errors import GatewayError
+from shared.process.last_minute import CountOfLastMinute
 from shared.process.tasks import Follower
 from shared.redis.names import queue_name
 from shared.types import BackendInfo, LocalModel, Tier
@@ -88,6 +89,7 @@ class Backend:
         self._answer_tokens = 0.0
         self._failed_at = float("-inf")
         self.failures = 0
+        self._ended = CountOfLastMinute()
         self._discovery: Follower | None = None
 
     @property
@@ -106,6 +108,7 @@ class Backend:
 
     def took(self, served_ms: int | None, tokens: int) -> None:
         """Record the time and the tokens of an attempt that ended; None when its upstream sent nothing."""
+        self._ended.add()
         if served_ms is None:
             return
         self._service_ms = _mean(self._service_ms, served_ms)
@@ -141,6 +144,7 @@ class Backend:
             closed_ms,
             ms_per_token,
             self.unsupported.until_ms(),
+            self._ended.total(),
         )
 
     async def discover(self) -> bool:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from shared.errors import MOST_REASON_CHARS
+from shared.types import MOST_STORY
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class UsageRow(NamedTuple):
     added_tokens: int
     error_reason: str | None
     purpose: str
+    story: str | None
 
 
 def from_json(raw: bytes) -> UsageRow:
@@ -98,6 +100,7 @@ def from_record(record: UsageRecord) -> UsageRow:
         added_tokens=record.added_tokens,
         error_reason=None if record.error_reason is None else _text(record.error_reason[:MOST_REASON_CHARS]),
         purpose=_text(record.purpose),
+        story=msgspec.json.encode(record.story[:MOST_STORY]).decode() if record.story else None,
     )
 
 

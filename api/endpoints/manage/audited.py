@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 _KEPT: Final = frozenset({
     "id", "name", "account_email", "project", "model", "host", "task_class", "source_tier", "system_prompt_id",
     "allowed_models", "allowed_tiers", "expires_at", "chunk_id", "category", "hash", "session_id", "message_id",
+    "backend",
 })  # fmt: skip
 """Fields whose texts are kept. Of others only numbers, yes and no are: a text may be a secret, or a prompt."""
 _MOST_CHARS: Final = 200

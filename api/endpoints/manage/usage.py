@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import msgspec
 from quart import request
 
 from api.endpoints.manage.guard import integer_argument
@@ -17,6 +18,7 @@ from shared.errors import InvalidRequest
 from shared.postgres import queries
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM
+from shared.types import StoryEvent
 
 if TYPE_CHECKING:
     import asyncpg
@@ -91,12 +93,19 @@ async def _wait_until_recorded(redis: Redis) -> None:
                 await asyncio.sleep(_DRAIN_POLL_S)
 
 
+def told(story: str | None) -> list[dict[str, Any]]:
+    """Return a request's story as it is shown: what happened when, beside what every request goes through."""
+    events = [] if story is None else msgspec.json.decode(story, type=list[StoryEvent])
+    return [{"at_ms": event.at_ms, "what": event.what, "detail": event.detail} for event in events]
+
+
 def _shown(row: asyncpg.Record) -> dict[str, Any]:
     shown = dict(row)
     shown["request_id"] = str(row["request_id"])
     shown["key_id"] = INTERNAL_KEY_ID if row["key_id"] is None else str(row["key_id"])
     shown["key_name"] = row["key_name"] or ("" if row["key_id"] else INTERNAL_KEY_ID)
     shown["model"] = row["model"] or row["asked_model"]
+    shown["story"] = told(row["story"])
     shown["cost_usd"] = float(row["cost_usd"])
     shown["created_at"] = shown.pop("admitted_at").isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return shown

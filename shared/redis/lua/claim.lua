@@ -14,6 +14,12 @@ local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed, left = {}, {}
 
+-- A backend that the operator paused takes nothing and is woken for nothing; what waits for it others may take over.
+if redis.call('HEXISTS', paused_queues(''), queue) == 1 then
+  redis.call('SREM', idle, worker)
+  return claimed
+end
+
 local function take(id, model)
   local job = redis.call('GET', job_key(id))
   if not job or #job > LARGE then release_bytes(id) end

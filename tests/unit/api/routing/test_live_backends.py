@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from api.routing.live_backends import LATELY_S, UNKNOWN_SERVICE_MS, Capacity
+from api.routing.live_backends import LATELY_S, Capacity
+from api.routing.load import UNKNOWN_SERVICE_MS
 from shared.types import Announcement, BackendInfo, LocalModel
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from api.http.headers import route_headers
 from api.routing.eligibility import RoutingRequest
-from api.routing.live_backends import Load
+from api.routing.load import Load
 from api.routing.router import Router
 from shared.errors import (
     ContextTooLong,

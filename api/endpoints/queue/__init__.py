@@ -1,0 +1,1 @@
+"""/claw/queue: what waits and runs, where, and what the operator does about it."""

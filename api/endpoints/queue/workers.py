@@ -1,0 +1,49 @@
+"""/claw/queue/workers: the live workers, and draining one."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from quart import Response
+
+from api.gateway import gateway
+from api.http.body import json_response
+from shared.errors import NotFound
+from shared.redis.names import draining_key, place_of_queue, worker_key
+
+_WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
+ASKED_LIFE_S: Final = 3600
+"""A worker reads at its next heartbeat that it is asked to end; one that has died never does."""
+
+
+async def list_workers() -> Response:
+    """List the workers that were heard of lately, with where they run and what they serve."""
+    capacity = gateway().capacity
+    await capacity.refresh()
+    workers = [
+        {
+            "id": each.worker_id,
+            "tier": each.tier,
+            "host": each.host,
+            "pid": each.pid,
+            "state": "draining" if each.is_draining else "refused" if each.refusal else "working",
+            "refusal": each.refusal,
+            "running": each.running,
+            "slots": sum(backend.slots for backend in each.backends),
+            "backends": [place_of_queue(backend.queue) for backend in each.backends],
+            "since": datetime.fromtimestamp(each.since_ms / 1000, UTC).isoformat(timespec="seconds"),
+        }
+        for each in capacity.announcements
+    ]
+    return json_response({"workers": sorted(workers, key=lambda worker: (str(worker["tier"]), str(worker["id"])))})
+
+
+async def drain_worker(worker_id: str) -> Response:
+    """Let a worker take no more jobs and end when what it runs has ended."""
+    redis = gateway().redis
+    if not _WORKER_ID.fullmatch(worker_id) or not await redis.exists(worker_key(worker_id)):
+        raise NotFound("There is no such worker: `nself claw queue workers` names them.")
+    await redis.set(draining_key(worker_id), b"1", ex=ASKED_LIFE_S)
+    return json_response({"id": worker_id, "draining": True})
