@@ -65,8 +65,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     its messages, and `history` what a session with this `session_id` does. `patient_until_ms` bounds the wait for a
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
-    is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved. `story` is
-    what happened to it until now, beside what every request goes through.
+    is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
+    `story` is what happened to it until now, beside what every request goes through.
     """
 
     request_id: str
