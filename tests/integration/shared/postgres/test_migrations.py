@@ -85,7 +85,8 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
             DROP TABLE np_claw_system_prompts, np_claw_audit_log, np_claw_knowledge_chunks, np_claw_knowledge_documents,
                 np_claw_knowledge_notes, np_claw_knowledge_state;
             ALTER TABLE np_claw_api_usage
-                DROP COLUMN count, DROP COLUMN added_tokens, DROP COLUMN error_reason, DROP COLUMN purpose;
+                DROP COLUMN count, DROP COLUMN added_tokens, DROP COLUMN error_reason, DROP COLUMN purpose,
+                DROP COLUMN story;
             UPDATE np_claw_schema_version SET version = 1;
         """)
         assert await database.fetch(columns) != fresh
