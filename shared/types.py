@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self
 import msgspec
 
 from shared.openai.sessions.history import History
+from shared.queue.story import Happening, StoryEvent, told
 
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
@@ -43,19 +44,6 @@ class AddedText(msgspec.Struct, frozen=True):
     source: Literal["app", "system_prompt", "admin"]
     text: str
     tokens: int
-
-
-MOST_STORY: Final = 32
-"""Events of a request's story: what comes later is left out."""
-MOST_DETAIL_CHARS: Final = 240
-
-
-class StoryEvent(msgspec.Struct, frozen=True, array_like=True):
-    """What happened to a request on its way: when (milliseconds since 1970), a word for it, and where or why."""
-
-    at_ms: int
-    what: str
-    detail: str
 
 
 class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -101,12 +89,9 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         tokens = sum(each.tokens for each in self.added)
         return tokens if self.history is None else tokens + self.history.tokens
 
-    def noted(self, what: Literal["moved", "failed", "cancelled"], detail: str) -> Self:
+    def noted(self, what: Happening, detail: str) -> Self:
         """Return it with one event more in its story, if there is room."""
-        if len(self.story) >= MOST_STORY:
-            return self
-        event = StoryEvent(int(time.time() * 1000), what, detail[:MOST_DETAIL_CHARS])
-        return msgspec.structs.replace(self, story=(*self.story, event))
+        return msgspec.structs.replace(self, story=told(self.story, what, detail))
 
     def after(self, cost_usd: float) -> Self:
         """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""

@@ -14,6 +14,7 @@ import msgspec
 
 from shared.models.catalogue import nano_usd
 from shared.openai.sessions.turn_end import TurnEnd
+from shared.queue.story import StoryEvent
 from shared.redis import scripts
 from shared.redis.names import (
     USAGE_STREAM,
@@ -27,7 +28,7 @@ from shared.redis.names import (
     tokens_key,
     verdict_key,
 )
-from shared.types import MOST_NAME_CHARS, JobDraft, StoryEvent, Usage
+from shared.types import MOST_NAME_CHARS, JobDraft, Usage
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import msgspec
 
+from shared.queue.story import StoryEvent
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import reply_key, place_of_queue
-from shared.types import StoryEvent
+from shared.redis.names import place_of_queue, reply_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

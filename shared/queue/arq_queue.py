@@ -18,10 +18,11 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
 from shared.process.log import REQUEST_ID
+from shared.queue.story import StoryEvent
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import in_progress_key, job_key, running_key
-from shared.types import Job, JobDraft, StoryEvent, Target
+from shared.types import Job, JobDraft, Target
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -10,8 +10,9 @@ import msgspec
 
 from shared.ids import job_id
 from shared.queue.placement import MOST_ATTEMPTS, PRIORITIES
+from shared.queue.story import StoryEvent
 from shared.redis.names import job_key, running_key
-from shared.types import ModelName, StoryEvent, Tier
+from shared.types import ModelName, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

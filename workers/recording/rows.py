@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from shared.errors import MOST_REASON_CHARS
-from shared.types import MOST_STORY
+from shared.queue.story import MOST_STORY
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:

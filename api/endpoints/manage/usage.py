@@ -16,9 +16,9 @@ from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest
 from shared.postgres import queries
+from shared.queue.story import StoryEvent
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM
-from shared.types import StoryEvent
 
 if TYPE_CHECKING:
     import asyncpg

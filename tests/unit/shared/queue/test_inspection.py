@@ -10,7 +10,8 @@ from shared.ids import job_id, new_request_id
 from shared.queue.arq_queue import encode_heads, encode_rest
 from shared.queue.inspection import HEAD_BYTES, Place, admitted_ms_of, head_of
 from shared.queue.placement import PRIORITIES
-from shared.types import MOST_DETAIL_CHARS, MOST_STORY, AddedText, JobDraft, StoryEvent, Target
+from shared.queue.story import MOST_DETAIL_CHARS, MOST_STORY, StoryEvent
+from shared.types import AddedText, JobDraft, Target
 
 _texts = st.text(max_size=60) | st.sampled_from([',"body":', '","body":{', '\\",\\"added\\":[', '\u2028,"added":'])
 
