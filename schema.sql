@@ -306,4 +306,4 @@ BEGIN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (13) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (14) ON CONFLICT DO NOTHING;

@@ -13,8 +13,8 @@ from cli.model_commands import models_group
 from cli.operator.admin import admin_group
 from cli.operator.logs import logs
 from cli.operator.prompts import prompts_group
-from cli.operator.sessions import sessions_group
 from cli.operator.queue import queue_group
+from cli.operator.sessions import sessions_group
 from cli.routing_commands import routing_group
 from cli.status_command import status
 from cli.up.command import env, remove, up

@@ -24,7 +24,7 @@ HEAD_BYTES: Final = 40 * 1024
 OLDEST_OF: Final = 50
 """Among how many jobs at the front of a queue the oldest is looked for."""
 # No text of JSON has a bare quote after a comma, so that none can look like the start of a field.
-_PROMPT: Final = re.compile(rb',"(?:added|history|session|body)":')
+_PROMPT: Final = re.compile(rb',"(?:added|history|body)":')
 _BOUNDARY: Final = 750_000_000_000
 """Half of what priorities are apart (`PRIORITIES`)."""
 

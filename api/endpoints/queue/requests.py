@@ -23,11 +23,11 @@ from shared.redis.names import (
     NEWS_CHANNEL,
     PAUSED,
     QUEUES,
-    reply_key,
     job_key,
     open_requests,
     place_of_queue,
     queue_of_place,
+    reply_key,
 )
 from shared.types import Tier
 from shared.usage import UsageRecord
