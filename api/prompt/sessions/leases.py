@@ -30,6 +30,8 @@ LEASE_S: Final = 15.0
 RENEW_S: Final = 5.0
 LOOK_AGAIN_S: Final = 5.0
 """After how long who waits looks again by himself: the news that a session is free may be lost."""
+AFTER_END_S: Final = 60.0
+"""For how long a session stays its request's that has ended here: its worker may have to say how."""
 MOST_WAITING: Final = 16
 """Requests of one key that wait in one process for sessions: they hold their bodies meanwhile."""
 BUSY_RETRY_S: Final = 2.0
@@ -46,7 +48,7 @@ class Leases:
     def __init__(self, redis: Redis, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
         self._redis = redis
         self._spawn = spawn
-        self._held: dict[str, tuple[str, float]] = {}
+        self._held: dict[str, _Held] = {}
         self._waiting: Counter[str] = Counter()
         self._events: dict[str, set[asyncio.Event]] = {}
         self._is_renewing = False
@@ -83,8 +85,14 @@ class Leases:
         return waiting
 
     def keep(self, owner: str, session_id: str, request_id: str, ends_ms: int) -> None:
-        """Renew the lease of a request until its closing gives it back, to `ends_ms` (since 1970) at the longest."""
-        self._held[session_id] = (f"{owner} {request_id}", ends_ms / 1000)
+        """Renew the lease of the current task's request until its closing gives it back.
+
+        To `ends_ms` (since 1970) at the longest, and not for long after the task has ended.
+        """
+        held = self._held[session_id] = _Held(f"{owner} {request_id}", ends_ms / 1000)
+        task = asyncio.current_task()
+        if task is not None:
+            task.add_done_callback(held.end_soon)
         if not self._is_renewing:
             self._is_renewing = True
             self._spawn(self._renew(), "renew sessions")
@@ -133,25 +141,32 @@ class Leases:
     async def _renew(self) -> None:
         while self._held:
             await asyncio.sleep(RENEW_S)
-            held = {session_id: value for session_id, (value, ends_at) in self._held.items() if ends_at > time.time()}
-            self._held = {session_id: self._held[session_id] for session_id in held}
+            now = time.time()
+            held = self._held = {name: one for name, one in self._held.items() if one.ends_at > now}
             if not held:
                 break
+            names, values = list(held), [one.value for one in held.values()]
+            keys = list(map(lease_key, names))
             try:
-                answer = await scripts.run(
-                    self._redis,
-                    scripts.SESSION_RENEW,
-                    [lease_key(session_id) for session_id in held],
-                    int(LEASE_S * 1000),
-                    *held.values(),
-                )
+                answer = await scripts.run(self._redis, scripts.SESSION_RENEW, keys, int(LEASE_S * 1000), *values)
             except UNREACHABLE:
                 continue
-            for (session_id, value), is_held in zip(held.items(), answer, strict=True):
+            for name, value, is_held in zip(names, values, answer, strict=True):
                 # Given back by now, or taken again by a later request of this process.
-                if not is_held and self._held.get(session_id, ("",))[0] == value:
-                    del self._held[session_id]
+                if not is_held and name in self._held and self._held[name].value == value:
+                    del self._held[name]
         self._is_renewing = False
+
+
+class _Held:
+    """A lease: who has it, as it stands in Redis, and when this process renews it no more, in seconds since 1970."""
+
+    def __init__(self, value: str, ends_at: float) -> None:
+        self.value = value
+        self.ends_at = ends_at
+
+    def end_soon(self, _: object) -> None:
+        self.ends_at = min(self.ends_at, time.time() + AFTER_END_S)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

@@ -21,7 +21,7 @@ from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.numbered import NumberedUpstream, words
 from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.openai import replies as openai_replies
-from tests.upstreams.scripted import Answer, ScriptedUpstream, ndjson, sse
+from tests.upstreams.scripted import Answer, ScriptedUpstream, json_answer, ndjson, sse
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -392,6 +392,45 @@ async def test_the_oldest_turns_are_left_out_where_a_model_has_no_room(
         assert (await ask(client, session, user("other"), model="auto")).status_code == 200
         parts = [turn["parts"][0]["text"] for turn in gemini.requests[-1].body["contents"]]
         assert parts == [*(part for text in long for part in (text, "yes")), "short", "yes", "other"]
+
+
+async def test_a_history_that_a_model_takes_for_too_long_becomes_shorter(
+    fleet: Fleet, api: Process, client: httpx.AsyncClient, eventually: Eventually
+) -> None:
+    """Lengths are estimated: what its server refuses is asked again with half of the turns."""
+    del api
+    session, model = str(uuid4()), "scripted"
+    async with ScriptedUpstream(models=(model,)) as scripted:
+        scripted.fallback = answer("openai", "yes")
+        await fleet.worker(CLAW_LOCAL_OPENAI_URL=f"{scripted.url}/v1")
+        await offered(client, model, eventually)
+        for text in "abcd":
+            assert (await ask(client, session, user(text), model=model)).status_code == 200
+        refusal = {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}
+        scripted.add(json_answer({"error": refusal}, status=400))
+        assert (await ask(client, session, user("e"), model=model)).status_code == 200
+        texts = [[message["content"] for message in one.body["messages"]] for one in scripted.requests[-2:]]
+        assert texts[0] == ["a", "yes", "b", "yes", "c", "yes", "d", "yes", "e"]
+        assert texts[1] == ["c", "yes", "d", "yes", "e"]
+
+
+async def test_a_model_that_cannot_hear_is_told_that_there_was_a_sound(
+    fleet: Fleet, client: httpx.AsyncClient, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """No model is left out for what was said earlier; one that can is given it."""
+    session, model = str(uuid4()), MODELS["anthropic"]
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    heard = {"role": "user", "content": [{"type": "text", "text": "hear"}, sound]}
+    assert (await ask(client, session, heard)).status_code == 200
+    assert (await ask(client, session, user("again"))).status_code == 200
+    assert upstream.requests[-1]["messages"][0] == heard
+    async with ScriptedUpstream(models=(model,)) as scripted:
+        await start_worker(fleet, "anthropic", scripted)
+        await offered(client, model, eventually)
+        scripted.add(answer("anthropic", "No"))
+        assert (await ask(client, session, user("you?"), model=model)).status_code == 200
+        texts = [part["text"] for part in scripted.requests[-1].body["messages"][0]["content"]]
+    assert texts == ["hear", "(There was a sound here.)"]
 
 
 async def test_a_large_image_is_not_kept_and_a_large_text_is_refused(

@@ -98,6 +98,23 @@ async def test_a_lease_is_renewed_until_it_is_given_back(
     assert await process.take("key", other, "four", 60) == []
 
 
+async def test_a_lease_is_not_renewed_for_long_after_its_request(
+    processes: list[ApiProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nobody ever closes that: a worker of an older version knows of no sessions."""
+    monkeypatch.setattr(module, "RENEW_S", 0.02)
+    monkeypatch.setattr(module, "LEASE_S", 0.2)
+    monkeypatch.setattr(module, "AFTER_END_S", 0.0)
+    session, process = str(uuid4()), processes[0]
+
+    async def request() -> None:
+        await process.take("key", session, "one", 1)
+        process.keep("key", session, "one", 10**15)
+
+    await asyncio.create_task(request())
+    assert await processes[1].take("key", session, "two", 60) == []
+
+
 async def test_nobody_gives_back_what_is_anothers(
     processes: list[ApiProcess], redis: Redis, eventually: Eventually
 ) -> None:
