@@ -142,6 +142,8 @@ CREATE TABLE IF NOT EXISTS np_claw_sessions (
 CREATE INDEX IF NOT EXISTS np_claw_sessions_last ON np_claw_sessions (key_id, last_message_at DESC, id);
 CREATE INDEX IF NOT EXISTS np_claw_sessions_parent ON np_claw_sessions (parent_session_id);
 CREATE INDEX IF NOT EXISTS np_claw_sessions_recent ON np_claw_sessions (last_message_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS np_claw_sessions_untitled ON np_claw_sessions (last_message_at DESC)
+    WHERE auto_title IS NULL AND title IS NULL AND message_count > 1;
 CREATE INDEX IF NOT EXISTS np_claw_sessions_title ON np_claw_sessions
     USING gin (to_tsvector('simple', coalesce(title, '') || ' ' || coalesce(auto_title, '')));
 
@@ -306,4 +308,4 @@ BEGIN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (14) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (15) ON CONFLICT DO NOTHING;

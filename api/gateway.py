@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import asyncpg
@@ -22,7 +23,9 @@ from api.prompt.knowledge.base import Knowledge
 from api.prompt.sessions.sessions import Sessions
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
+from api.prompt.titles import Titles
 from api.relay.receiver import RelayReceiver
+from api.requests import own
 from api.requests.open_requests import OpenRequests
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
@@ -103,6 +106,9 @@ class Gateway:
             self.spawn,
         )
         self.flow = Flow()
+        self.titles = Titles(
+            self.database, self.redis, self.capacity, self.api_id.hex(), partial(own.chat, self.requests)
+        )
         self.draining = False
         self.drained = False
         self.schema_failure: str | None = SCHEMA_UNCHECKED
@@ -143,6 +149,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Close the connections to Redis and PostgreSQL; every response has ended by now."""
+        await self.titles.stop()
         await self.capacity.stop()
         # Closing what is left of requests goes on in tasks: they need the relay, the usage log and Redis to the end.
         if self._tasks:
@@ -188,6 +195,8 @@ class Gateway:
         await self.routing_table.start()
         await self.system_prompts.start()
         await self.budget.start()
+        if self.settings.titles:
+            self.titles.start()
         self.schema_failure = None
 
     async def _migrate_once(self) -> str | None:

@@ -8,6 +8,7 @@ import click
 
 from cli.api_commands import api_group
 from cli.catalogue_commands import catalogue_group
+from cli.chat.command import chat
 from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
 from cli.operator.admin import admin_group
@@ -39,6 +40,7 @@ claw.add_command(remove)
 claw.add_command(status)
 claw.add_command(admin_group)
 claw.add_command(api_group)
+claw.add_command(chat)
 claw.add_command(gemini_group)
 models_group.add_command(catalogue_group)
 claw.add_command(models_group)

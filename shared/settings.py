@@ -70,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     embeddings_fallback: bool = True
     strict_parameters: bool = False
     own_requests: str = "local"
+    titles: bool = True
     gemini_slots: int = 16
     paid_slots: int = 64
     discovery_interval_s: float = 5.0
@@ -177,7 +178,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "base_url": ("CLAW_BASE_URL",),
     "cli_url": ("NSELF_CLAW_URL",),
     "ai_url": ("NSELF_AI_URL",),
-    "cli_key": ("NSELF_CLAW_KEY",),
+    "cli_key": ("NSELF_CLAW_KEY", "NSELF_CLAW_API_KEY"),
     "shell_of": ("NSELF_CLAW_ENV",),
     "database_url": ("DATABASE_URL",),
     "redis_url": ("REDIS_URL",),
@@ -202,6 +203,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "embeddings_fallback": ("CLAW_EMBEDDINGS_FALLBACK",),
     "strict_parameters": ("CLAW_STRICT_PARAMETERS",),
     "own_requests": ("CLAW_OWN_REQUESTS",),
+    "titles": ("CLAW_TITLES",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),

@@ -74,6 +74,7 @@ class Fleet:
             "PLUGIN_INTERNAL_SECRET": INTERNAL_SECRET,
             "CLAW_DISCOVERY_INTERVAL_S": "0.2",
             "CLAW_DRAIN_DELAY_S": "0",
+            "CLAW_TITLES": "false",  # what tests count is what they asked for
             **{name: os.environ[name] for name in SWITCHES if name in os.environ},
             **environment,
         }

@@ -25,6 +25,18 @@ _EXPORT_PAGE: Final = 50
 Title = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_TITLE_CHARS)]
 
 
+MOST_FIRST_WORDS_CHARS: Final = 60
+
+
+def first_words(text: str) -> str:
+    """Return the beginning of a text as a title: whole words on one line, and a mark where more follows."""
+    line = " ".join(text.split())
+    if len(line) <= MOST_FIRST_WORDS_CHARS:
+        return line
+    words, _, _ = line[: MOST_FIRST_WORDS_CHARS + 1].rpartition(" ")
+    return (words or line[:MOST_FIRST_WORDS_CHARS]) + "\N{HORIZONTAL ELLIPSIS}"
+
+
 class UnknownMessage(Exception):
     """The session has no message of this id."""
 
@@ -78,11 +90,25 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class Untitled(NamedTuple):
+    """A session without a title, and how its first turn begins."""
+
+    id: UUID
+    key_id: UUID | None
+    question: str
+    answer: str
+
+
 class SessionDirectory:
     """The tables of sessions. Every method raises `DatabaseUnavailable` while PostgreSQL cannot answer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def find(self, session_id: UUID) -> Session | None:
+        """Return a session, None where there is none of this id."""
+        row = await self._database.fetchrow(queries.FIND_SESSION, session_id)
+        return None if row is None else _session(row)
 
     async def page(self, wanted: SessionFilter, limit: int, after: Cursor | None = None) -> list[Session]:
         """Return sessions, the last used first.
@@ -94,7 +120,7 @@ class SessionDirectory:
         """
         at, last = after or (None, None)
         rows = await self._database.fetch(queries.LIST_SESSIONS, *wanted, at, last, limit)
-        return [Session(**row) for row in rows]
+        return [_session(row) for row in rows]
 
     async def search(self, wanted: SessionFilter, words: str, limit: int) -> tuple[list[Found], bool]:
         """Return the sessions that fit best, and whether more messages fit than were looked at.
@@ -138,7 +164,7 @@ class SessionDirectory:
             *(session_id, has_title, change.title if has_title else None),
             None if change.archived is msgspec.UNSET else change.archived,
         )
-        return None if row is None else Session(**row)
+        return None if row is None else _session(row)
 
     async def remove(self, session_id: UUID) -> bool:
         """Remove a session with its messages; False if there is none with this id."""
@@ -147,6 +173,15 @@ class SessionDirectory:
     async def set_admin_mode(self, session_id: UUID, *, is_on: bool) -> bool:
         """Put a session into admin mode or out of it; False where it is not there, or its key no admin's."""
         return await self._database.fetchrow(queries.SET_ADMIN_MODE, session_id, is_on) is not None
+
+    async def untitled(self, most: int) -> list[Untitled]:
+        """Return sessions that have neither a title nor an automatic one, the last used first."""
+        rows = await self._database.fetch(queries.UNTITLED_SESSIONS, most)
+        return [Untitled(row["id"], row["key_id"], row["question"] or "", row["answer"] or "") for row in rows]
+
+    async def set_auto_title(self, session_id: UUID, title: str) -> None:
+        """Give a session its automatic title, if it has none yet."""
+        await self._database.execute(queries.SET_AUTO_TITLE, session_id, title)
 
     async def branch(self, session_id: UUID, last: UUID | None = None) -> Session | None:
         """Make a new session of the messages of one; return it, None if there is none with this id.
@@ -170,7 +205,7 @@ class SessionDirectory:
                 end = await connection.fetchval(queries.BRANCH_END, session_id, place)
             await connection.execute(queries.COPY_MESSAGES, session_id, new_id, end)
             row = await connection.fetchrow(queries.END_BRANCH, new_id)
-        return None if row is None else Session(**row)
+        return None if row is None else _session(row)
 
     async def _place(self, session_id: UUID, message_id: UUID) -> int:
         row = await self._database.fetchrow(queries.FIND_MESSAGE, session_id, message_id)
@@ -179,6 +214,10 @@ class SessionDirectory:
         return int(row["position"])
 
 
+def _session(row: asyncpg.Record) -> Session:
+    fields = {field: row[field] for field in Session.__struct_fields__}
+    return Session(**fields | {"auto_title": row["auto_title"] or first_words(row["opening"] or "") or None})
+
+
 def _found(row: asyncpg.Record) -> Found:
-    session = Session(**{field: row[field] for field in Session.__struct_fields__})
-    return Found(session=session, message_id=row["message_id"], excerpt=row["excerpt"])
+    return Found(session=_session(row), message_id=row["message_id"], excerpt=row["excerpt"])

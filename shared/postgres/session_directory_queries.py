@@ -11,13 +11,21 @@ _COLUMNS: Final = """
     id, key_id, title, auto_title, is_admin_mode, parent_session_id, message_count, created_at, last_message_at,
     archived_at
 """
+# The first words that a user said stand for a title where there is none.
+_OPENING: Final = """
+    (
+        SELECT left(content, 400) FROM np_claw_messages
+        WHERE session_id = np_claw_sessions.id AND role = 'user' AND superseded_by IS NULL ORDER BY position LIMIT 1
+    ) AS opening
+"""
 # $1: a key, $2: the internal token's only, $3: archived or not; null: all.
 _WANTED: Final = """
     ($1::uuid IS NULL OR key_id = $1) AND (NOT $2 OR key_id IS NULL)
     AND ($3::boolean IS NULL OR (archived_at IS NOT NULL) = $3)
 """
+FIND_SESSION: Final = f"SELECT {_COLUMNS}, {_OPENING} FROM np_claw_sessions WHERE id = $1"  # noqa: S608 -- as above
 LIST_SESSIONS: Final = f"""
-SELECT {_COLUMNS} FROM np_claw_sessions
+SELECT {_COLUMNS}, {_OPENING} FROM np_claw_sessions
 WHERE {_WANTED} AND ($4::timestamptz IS NULL OR (last_message_at, id) < ($4, $5::uuid))
 ORDER BY last_message_at DESC, id DESC LIMIT $6
 """  # noqa: S608 -- made of the constants above
@@ -47,6 +55,10 @@ WITH
     )
 SELECT
     found.*,
+    (
+        SELECT left(content, 400) FROM np_claw_messages
+        WHERE session_id = found.id AND role = 'user' AND superseded_by IS NULL ORDER BY position LIMIT 1
+    ) AS opening,
     (SELECT count(*) FROM hits) = {MOST_HITS} AS is_partial,
     coalesce(ts_headline(
         'simple', left(content, 65536), words, 'StartSel="", StopSel="", MinWords=10, MaxWords=30, MaxFragments=1'
@@ -83,7 +95,7 @@ UPDATE_SESSION: Final = f"""
 UPDATE np_claw_sessions SET
     title = CASE WHEN $2 THEN $3 ELSE title END,
     archived_at = CASE WHEN $4::boolean IS NULL THEN archived_at WHEN $4 THEN coalesce(archived_at, now()) END
-WHERE id = $1 RETURNING {_COLUMNS}
+WHERE id = $1 RETURNING {_COLUMNS}, {_OPENING}
 """  # noqa: S608 -- made of the constants above
 REMOVE_SESSION: Final = "DELETE FROM np_claw_sessions WHERE id = $1 RETURNING id"
 # On only where its key is an admin's now; the internal token is one always.
@@ -119,5 +131,23 @@ FROM np_claw_messages WHERE session_id = $1 AND superseded_by IS NULL AND ($3::i
 END_BRANCH: Final = f"""
 UPDATE np_claw_sessions
 SET message_count = (SELECT count(*) FROM np_claw_messages WHERE session_id = $1)
-WHERE id = $1 RETURNING {_COLUMNS}
+WHERE id = $1 RETURNING {_COLUMNS}, {_OPENING}
 """  # noqa: S608 -- made of the constants above
+
+# --- titles ---
+UNTITLED_SESSIONS: Final = """
+SELECT
+    id, key_id,
+    (
+        SELECT left(content, 2000) FROM np_claw_messages
+        WHERE session_id = np_claw_sessions.id AND role = 'user' AND superseded_by IS NULL ORDER BY position LIMIT 1
+    ) AS question,
+    (
+        SELECT left(content, 1000) FROM np_claw_messages
+        WHERE session_id = np_claw_sessions.id AND role = 'assistant' AND content <> '' AND superseded_by IS NULL
+        ORDER BY position LIMIT 1
+    ) AS answer
+FROM np_claw_sessions
+WHERE auto_title IS NULL AND title IS NULL AND message_count > 1 ORDER BY last_message_at DESC LIMIT $1
+"""
+SET_AUTO_TITLE: Final = "UPDATE np_claw_sessions SET auto_title = $2 WHERE id = $1 AND auto_title IS NULL"

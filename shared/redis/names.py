@@ -46,6 +46,8 @@ PROBE_KEYS: Final = tuple(f"claw:probe:{kind}" for kind in ("zset", "string", "h
 """There for the length of one script: does the server let us do what we need?"""
 SNAPSHOT: Final = "claw:admin:snapshot"
 """The state of the installation that admin mode tells a model: JSON, without secrets."""
+TITLES_LEASE: Final = "claw:titles"
+"""Which api process gives sessions their titles: its id in hex digits."""
 GEMINI_ACCOUNTS: Final = "claw:gemini:accounts"
 """What Gemini's workers publish of the accounts that they have: a hash by id."""
 GEMINI_SEAL: Final = "claw:gemini:seal"

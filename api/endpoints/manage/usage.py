@@ -41,7 +41,7 @@ async def list_usage() -> Response:
     before = _before_argument()
     request_id = _request_argument()
     limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
-    await _wait_until_recorded(state.redis)
+    await wait_until_recorded(state.redis)
     rows = await state.database.fetch(queries.LIST_USAGE, key_id, internal, *before, limit, request_id)
     usage = [_shown(row) for row in rows]
     next_before = f"{usage[-1]['created_at']},{usage[-1]['request_id']}" if len(usage) == limit else None
@@ -85,7 +85,7 @@ def _before_argument() -> tuple[datetime | None, UUID]:
     return before, last_seen
 
 
-async def _wait_until_recorded(redis: Redis) -> None:
+async def wait_until_recorded(redis: Redis) -> None:
     """Wait briefly for the recorder, so that a script sees the request that it just made."""
     with suppress(TimeoutError, *UNREACHABLE):
         async with asyncio.timeout(DRAIN_WAIT_S):

@@ -40,16 +40,16 @@ async def test_list_rename_archive_delete(chats: Chats) -> None:
     assert "nself claw chat" in (await claw("sessions", "list")).output
     chat, other = await chats.talk("a"), await chats.talk("b")
     assert (await claw("sessions", "rename", chat, "My plan")).exit_code == 0
-    assert await listed() == [[other, "-", "2"], [chat, "My plan", "2"]]
-    assert await listed("--limit", "1") == [[other, "-", "2"]]
+    assert await listed() == [[other, "b", "2"], [chat, "My plan", "2"]]
+    assert await listed("--limit", "1") == [[other, "b", "2"]]
     assert "archived" in (await claw("sessions", "archive", other)).output
     assert await listed() == [[chat, "My plan", "2"]]
-    assert await listed("--archived") == [[other, "-", "2"]]
+    assert await listed("--archived") == [[other, "b", "2"]]
     assert (await claw("sessions", "archive", other, "--undo")).exit_code == 0
     assert (await claw("sessions", "rename", chat, "")).exit_code == 0
     for _ in range(2):
         assert (await claw("sessions", "delete", other)).output == "The session is deleted.\n"
-    assert await listed() == [[chat, "-", "2"]]
+    assert await listed() == [[chat, "a", "2"]]
 
 
 async def test_long_lists_come_in_pages(chats: Chats) -> None:

@@ -134,7 +134,7 @@ async def test_without_its_audit_log_nobody_is_told(
 
 @pytest.mark.parametrize(
     ("path", "named"),
-    [("mode", "Sessions"), ("db-query", "not built"), ("services/nginx/restart", "not built")],
+    [("db-query", "not built"), ("services/nginx/restart", "not built")],
 )
 async def test_what_is_not_built_says_so(api: Process, path: str, named: str) -> None:
     """404 with a sentence, to those with the internal token."""

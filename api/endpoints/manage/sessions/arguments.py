@@ -8,15 +8,22 @@ from uuid import UUID
 
 from quart import request
 
-from api.endpoints.manage.usage import INTERNAL_KEY_ID
+from api.endpoints.manage.usage import INTERNAL_KEY_ID, wait_until_recorded
+from api.gateway import gateway
 from shared.errors import InvalidRequest, NotFound
-from shared.postgres.session_directory import Cursor, SessionFilter
+from shared.postgres.session_directory import Cursor, SessionDirectory, SessionFilter
 
 if TYPE_CHECKING:
     from shared.postgres.sessions import Session
 
 _ARCHIVED: Final = {"true": True, "false": False, "all": None}
 UNKNOWN: Final = "There is no session with this id."
+
+
+async def directory() -> SessionDirectory:
+    """Return the sessions, after a brief wait for the recorder: a script sees the turn that it just asked for."""
+    await wait_until_recorded(gateway().redis)
+    return SessionDirectory(gateway().database)
 
 
 def session_uuid(text: str) -> UUID:

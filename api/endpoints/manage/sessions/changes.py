@@ -8,12 +8,11 @@ from uuid import UUID
 import msgspec
 
 from api.endpoints.manage.guard import body_as, only_arguments
-from api.endpoints.manage.sessions.arguments import UNKNOWN, session_uuid, to_shown
+from api.endpoints.manage.sessions.arguments import UNKNOWN, directory, session_uuid, to_shown
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest, ModelNotAllowed, NotFound
-from shared.postgres.session_directory import SessionChange, SessionDirectory, UnknownMessage
-from shared.postgres.sessions import SessionStore
+from shared.postgres.session_directory import SessionChange, UnknownMessage
 from shared.redis.names import removed_session_key
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ async def change_session(session_id: str) -> Response:
         raise InvalidRequest("title or archived must be given")
     if isinstance(change.title, str):
         change = msgspec.structs.replace(change, title=_checked(change.title))
-    session = await SessionDirectory(gateway().database).update(session_uuid(session_id), change)
+    session = await (await directory()).update(session_uuid(session_id), change)
     if session is None:
         raise NotFound(UNKNOWN)
     return json_response(to_shown(session))
@@ -54,7 +53,7 @@ async def delete_session(session_id: str) -> Response:
     """Delete a session with its messages. Doing it again within a day is no error."""
     only_arguments()
     wanted, redis = session_uuid(session_id), gateway().redis
-    if await SessionDirectory(gateway().database).remove(wanted):
+    if await (await directory()).remove(wanted):
         await redis.set(removed_session_key(wanted.hex), b"1", ex=REMEMBERED_S)
     elif not await redis.exists(removed_session_key(wanted.hex)):
         raise NotFound(UNKNOWN)
@@ -66,7 +65,7 @@ async def branch_session(session_id: str) -> Response:
     only_arguments()
     wanted = await body_as(Branch)
     try:
-        session = await SessionDirectory(gateway().database).branch(session_uuid(session_id), wanted.message_id)
+        session = await (await directory()).branch(session_uuid(session_id), wanted.message_id)
     except UnknownMessage:
         raise InvalidRequest("There is no message with this id in the session - at `$.message_id`") from None
     if session is None:
@@ -78,9 +77,9 @@ async def set_mode() -> Response:
     """Put a session whose key is an admin's into admin mode, or any out of it."""
     only_arguments()
     wanted = await body_as(Mode)
-    database = gateway().database
-    if not await SessionDirectory(database).set_admin_mode(wanted.session_id, is_on=wanted.enabled):
-        if await SessionStore(database).find(wanted.session_id) is None:
+    stored = await directory()
+    if not await stored.set_admin_mode(wanted.session_id, is_on=wanted.enabled):
+        if await stored.find(wanted.session_id) is None:
             raise NotFound(UNKNOWN)
         raise ModelNotAllowed("The key of this session is no admin's: only a key with admin_allowed has admin mode.")
     return json_response({"ok": True})

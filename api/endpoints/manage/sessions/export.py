@@ -8,12 +8,9 @@ import msgspec
 from quart import Response, request
 
 from api.endpoints.manage.guard import only_arguments
-from api.endpoints.manage.sessions.arguments import UNKNOWN, session_uuid, to_shown
+from api.endpoints.manage.sessions.arguments import UNKNOWN, directory, session_uuid, to_shown
 from api.endpoints.manage.sessions.listing import to_message
-from api.gateway import gateway
 from shared.errors import InvalidRequest, NotFound
-from shared.postgres.session_directory import SessionDirectory
-from shared.postgres.sessions import SessionStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -30,11 +27,11 @@ async def export_session(session_id: str) -> Response:
     wanted = request.args.get("format", "json").lower()
     if wanted not in _TYPES:
         raise InvalidRequest(f"format must be one of {', '.join(_TYPES)}.")
-    database = gateway().database
-    session = await SessionStore(database).find(session_uuid(session_id))
+    stored = await directory()
+    session = await stored.find(session_uuid(session_id))
     if session is None:
         raise NotFound(UNKNOWN)
-    messages = SessionDirectory(database).every_message(session.id)
+    messages = stored.every_message(session.id)
     write = to_json if wanted == "json" else to_markdown
     content_type, suffix = _TYPES[wanted]
     return Response(

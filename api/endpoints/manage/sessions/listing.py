@@ -11,17 +11,16 @@ from api.endpoints.manage.guard import integer_argument, only_arguments
 from api.endpoints.manage.sessions.arguments import (
     UNKNOWN,
     cursor_argument,
+    directory,
     filter_arguments,
     session_uuid,
     to_cursor,
     to_shown,
     uuid_argument,
 )
-from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest, NotFound
-from shared.postgres.session_directory import SessionDirectory, UnknownMessage
-from shared.postgres.sessions import SessionStore
+from shared.postgres.session_directory import UnknownMessage
 
 if TYPE_CHECKING:
     from quart import Response
@@ -45,7 +44,8 @@ async def list_sessions() -> Response:
     """List the sessions, the last used first. `next_cursor` is the `cursor` of the next page, null on the last."""
     only_arguments("page_size", "cursor", "key_id", "archived")
     limit = integer_argument("page_size", DEFAULT_PAGE, low=1, high=LARGEST_PAGE)
-    sessions = await _directory().page(filter_arguments(), limit, cursor_argument())
+    wanted, after = filter_arguments(), cursor_argument()
+    sessions = await (await directory()).page(wanted, limit, after)
     return json_response(
         {
             "sessions": [to_shown(each) for each in sessions],
@@ -61,7 +61,8 @@ async def search_sessions() -> Response:
     words = request.args.get("q", "").strip()
     if not 1 <= len(words) <= MOST_QUERY_CHARS or "\x00" in words:
         raise InvalidRequest(f"q must have from 1 to {MOST_QUERY_CHARS} characters, and no NUL.")
-    found, is_partial = await _directory().search(filter_arguments(), words, limit)
+    wanted = filter_arguments()
+    found, is_partial = await (await directory()).search(wanted, words, limit)
     shown = [
         {
             **to_shown(each.session),
@@ -79,14 +80,15 @@ async def list_messages(session_id: str) -> Response:
     wanted = session_uuid(session_id)
     limit = integer_argument("limit", DEFAULT_MESSAGES, low=1, high=LARGEST_PAGE)
     before = uuid_argument("before")
-    if await SessionStore(gateway().database).find(wanted) is None:
+    stored = await directory()
+    if await stored.find(wanted) is None:
         raise NotFound(UNKNOWN)
     try:
         # One more says whether there are more.
-        messages = await _directory().messages(wanted, limit + 1, before)
+        messages = await stored.messages(wanted, limit + 1, before)
         shown = messages[:limit]
         # Fewer than asked for may be so for their size.
-        more = messages[limit:] or (shown and await _directory().messages(wanted, 1, shown[-1].id))
+        more = messages[limit:] or (shown and await stored.messages(wanted, 1, shown[-1].id))
     except UnknownMessage:
         raise InvalidRequest("before must be the id of a message of this session.") from None
     return json_response({"messages": [to_message(each) for each in shown], "has_more": bool(more)})
@@ -113,7 +115,3 @@ def to_message(message: Message) -> dict[str, Any]:
         **({"tool_calls": calls.tool_calls} if calls.tool_calls else {}),
         **({"tool_call_id": calls.tool_call_id} if calls.tool_call_id else {}),
     }
-
-
-def _directory() -> SessionDirectory:
-    return SessionDirectory(gateway().database)

@@ -61,9 +61,9 @@ async def test_sessions_are_listed_by_their_last_use(client: TestClientProtocol,
     _, answer = await ask(client, "GET", f"{SESSIONS}?page_size=1")
     (first,) = answer["sessions"]
     assert first | {"created_at": "", "last_message_at": ""} == {
-        "id": made[0], "key_id": "internal", "title": "", "auto_title": "", "is_renamed": False, "tags": [],
-        "project_id": None, "is_admin_mode": False, "parent_session_id": None, "message_count": 4, "archived": False,
-        "archived_at": None, "created_at": "", "last_message_at": "",
+        "id": made[0], "key_id": "internal", "title": "question 0", "auto_title": "question 0", "is_renamed": False,
+        "tags": [], "project_id": None, "is_admin_mode": False, "parent_session_id": None, "message_count": 4,
+        "archived": False, "archived_at": None, "created_at": "", "last_message_at": "",
     }  # fmt: skip
     seen, cursor = [], ""
     while cursor is not None:
@@ -157,7 +157,7 @@ async def test_a_session_is_renamed_and_archived(client: TestClientProtocol, cha
     )  # fmt: skip
     at = answer["archived_at"]
     _, answer = await ask(client, "PATCH", f"{SESSIONS}/{chat}", {"archived": True, "title": None})
-    assert (answer["title"], answer["archived_at"]) == ("", at)
+    assert (answer["title"], answer["archived_at"]) == ("a", at)
     _, answer = await ask(client, "PATCH", f"{SESSIONS}/{chat}", {"archived": False})
     assert await ids(client) == [chat]
     _, log = await ask(client, "GET", "/claw/admin/audit-log")

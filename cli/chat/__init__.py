@@ -1,0 +1,1 @@
+"""`nself claw chat`: a conversation with a model on a terminal, which the gateway stores as a session."""
