@@ -109,8 +109,7 @@ class Gateway:
         self.titles = Titles(
             self.database, self.redis, self.capacity, self.api_id.hex(), partial(own.chat, self.requests)
         )
-        self.draining = False
-        self.drained = False
+        self.draining = self.drained = False
         self.schema_failure: str | None = SCHEMA_UNCHECKED
         self._listeners: Mapping[bytes, tuple[Callable[[str], None], ...]] = {
             b"workers": (self.capacity.invalidate,),

@@ -54,14 +54,31 @@ class Additions:
         """
         first = expert() if asked.app else await self._system_prompts.of_key(principal.system_prompt_id)
         added = () if first is None else (first,)
-        return (*added, await self._snapshot(principal, record)) if asked.admin else added
+        return (*added, await self.snapshot(principal, record)) if asked.admin else added
 
-    async def _snapshot(self, principal: Principal, record: UsageRecord) -> AddedText:
+    async def snapshot(self, principal: Principal, record: UsageRecord, session_id: str = "") -> AddedText:
+        """Return what a request in admin mode is told.
+
+        Args:
+            principal: who asks.
+            record: names the request and its model, for the audit log.
+            session_id: of the session that is in admin mode, where the request itself does not ask for it.
+
+        Raises:
+            ModelNotAllowed: the key is no admin's.
+            Overloaded: the audit log cannot be written.
+        """
         if not principal.admin_allowed:
             raise ModelNotAllowed(
-                f"Only a key with admin_allowed may set {ADMIN_HEADER}.", param=ADMIN_HEADER, code="admin_not_allowed"
+                f"The session {session_id} is in admin mode, and its key is no admin's any more: POST /claw/admin/mode "
+                "takes it out of it."
+                if session_id
+                else f"Only a key with admin_allowed may set {ADMIN_HEADER}.",
+                param=ADMIN_HEADER,
+                code="admin_not_allowed",
             )
         details = {"request_id": record.request_id, "model": record.requested_model}
+        details |= {"session_id": session_id} if session_id else {}
         try:
             # First: nobody is told the state of the installation without an entry that says so.
             await self._audit.add(ADMIN_OPERATION, principal.key_id or INTERNAL_ACTOR, details)

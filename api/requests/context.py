@@ -118,6 +118,7 @@ class RequestContext:
         asked = read_headers(request.scope["headers"]) if parameters is not None else NOTHING_ASKED
         added = await services.additions.of(asked, self._principal, self._record) if parameters is not None else ()
         session = await self._open_session(services, asked, max_wait_s) if asked.session_id else None
+        added += await self._told_in(session, services) if session is not None and not asked.admin else ()
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
@@ -196,6 +197,12 @@ class RequestContext:
         self._leases = services.sessions.leases
         self._session_id = session.session_id
         return session
+
+    async def _told_in(self, session: OpenSession, services: RequestServices) -> tuple[AddedText, ...]:
+        """Return the snapshot, for a request that does not ask for it itself, where its session is in admin mode."""
+        if not session.is_admin_mode:
+            return ()
+        return (await services.additions.snapshot(self._principal, self._record, session.session_id),)
 
     def _keep_session(self, services: RequestServices, draft: JobDraft) -> None:
         owner = owner_of(draft.key_id)

@@ -66,10 +66,11 @@ class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenSession(msgspec.Struct, frozen=True):
-    """A session that a request has: what is put before its messages."""
+    """A session that a request has: what is put before its messages, and whether it is in admin mode."""
 
     session_id: str
     merged: Merged
+    is_admin_mode: bool
 
     @property
     def call_ids(self) -> tuple[str, ...]:
@@ -128,19 +129,19 @@ class Sessions:
                 retry_after_s=2,
             ) from None
         size = len(request.body) + sum(len(row.message) for row in rows) + sum(map(len, waiting))
-        merged, head = await work_beside(size, lambda: _matched(request, session, rows, waiting))
+        merged, head, is_admin_mode = await work_beside(size, lambda: _matched(request, session, rows, waiting))
         value = request.session_id.encode() + b" " + msgspec.json.encode(head)
         try:
             async with asyncio.timeout(2.0):
                 await self._redis.set(turn_key(request.request_id), value, ex=self._life_s)
         except UNREACHABLE:
             raise QueueUnavailable from None
-        return OpenSession(request.session_id, merged)
+        return OpenSession(request.session_id, merged, is_admin_mode)
 
 
 def _matched(
     request: SessionRequest, session: Session | None, rows: list[StoredMessage], waiting: list[bytes]
-) -> tuple[Merged, TurnHead]:
+) -> tuple[Merged, TurnHead, bool]:
     pending = [_pending.decode(raw) for raw in waiting]
     key_id = None if session is None or session.key_id is None else str(session.key_id)
     owners = {turn.head.key_id for turn in pending} | (set() if session is None else {key_id})
@@ -156,7 +157,7 @@ def _matched(
             param="messages",
             code="session_turn_too_large",
         )
-    return merged, TurnHead(
+    head = TurnHead(
         key_id=request.key_id,
         begins=not owners,
         is_admin_mode=request.is_admin_mode,
@@ -164,6 +165,9 @@ def _matched(
         messages=tuple(map(msgspec.Raw, kept)),
         digests=tuple(each.digest.hex() for each in merged.new),
     )
+    # A session that is not in PostgreSQL yet is as its first request began it.
+    begun = next((turn.head.is_admin_mode for turn in pending if turn.head.begins), False)
+    return merged, head, begun if session is None else session.is_admin_mode
 
 
 def with_pending(stored: list[Known], pending: list[PendingTurn]) -> list[Known]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -223,3 +224,44 @@ async def test_the_log_is_not_the_callers_to_read(database_url: str, client: htt
         assert (await client.get(f"/claw/admin/{path}")).status_code == 401
     async with Database(database_url) as database:
         assert await AuditLog(database).list(10) == []
+
+
+async def test_a_session_in_admin_mode_is_told_the_snapshot_too(
+    fleet: Fleet, api: Process, upstream: NumberedUpstream
+) -> None:
+    """Without the header, with an entry in the audit log, until it is out of it or its key is no admin's any more."""
+    session = str(uuid4())
+    secret = await fleet.key(admin_allowed=True)
+    headers = {"authorization": f"Bearer {secret}", "x-nself-session-id": session}
+
+    async with management(api) as asking:
+
+        async def ask() -> httpx.Response:
+            return await asking.post("/v1/chat/completions", json=chat(), headers=headers)
+
+        async def set_mode(*, enabled: bool) -> int:
+            body = {"session_id": session, "enabled": enabled}
+            return (await asking.post("/claw/admin/mode", json=body)).status_code
+
+        def was_told() -> bool:
+            return "captured_at" in str(upstream.requests[-1]["messages"][0]["content"])
+
+        assert ((await ask()).status_code, was_told()) == (200, False)
+        assert await set_mode(enabled=True) == 200
+        assert ((await ask()).status_code, was_told()) == (200, True)
+        (entry,) = [
+            each
+            for each in (await asking.get("/claw/admin/audit-log")).json()["entries"]
+            if each["operation"] == "admin_chat"
+        ]
+        assert entry["details"]["session_id"] == session
+        assert await set_mode(enabled=False) == 200
+        assert ((await ask()).status_code, was_told()) == (200, False)
+        assert await set_mode(enabled=True) == 200
+        (key,) = (await asking.get("/claw/v1/api-keys")).json()["keys"]
+        await asking.patch(f"/claw/v1/api-keys/{key['id']}", json={"admin_allowed": False})
+        refused = await ask()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "admin_not_allowed")
+        assert await set_mode(enabled=True) == 403
+        assert await set_mode(enabled=False) == 200
+        assert ((await ask()).status_code, was_told()) == (200, False)

@@ -37,6 +37,8 @@ NOT_KEYS = {
     "wake_channel",
     "owner_of",
     "backend_of",
+    "place_of_queue",
+    "queue_of_place",
     "budget_key_at",
     "reservation_field",
 }
