@@ -60,6 +60,19 @@ class Terminal:
         """Press keys."""
         os.write(self._master, text.encode())
 
+    async def interrupt(self) -> None:
+        """Press Ctrl-C at the prompt, once it waits for a key.
+
+        Python's loop around readline sees a signal only while it waits; one that comes before is seen with the line.
+        """
+        async with asyncio.timeout(PATIENCE_S):
+            while not self._is_asleep():
+                await asyncio.sleep(0.01)
+        await self.type(CTRL_C)
+
+    def _is_asleep(self) -> bool:
+        return Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
     async def until(self, text: str) -> None:
         """Wait until this is shown, after what was waited for before."""
         try:

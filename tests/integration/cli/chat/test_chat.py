@@ -88,7 +88,7 @@ async def test_ctrl_c_stops_the_answer_and_a_second_one_leaves(
         await terminal.until("Of course.")
         await terminal.until("(local, scripted, 7 + 2 tokens, ")
         await terminal.until(">>> ")
-        await terminal.type(CTRL_C)
+        await terminal.interrupt()
         await terminal.until("nself claw chat --session")
         assert await terminal.code() == 0
     assert given(model) == [("user", "Hello"), ("assistant", "The first words"), ("user", "Go on")]
@@ -101,7 +101,7 @@ async def test_a_line_that_was_begun_is_dropped_by_ctrl_c(environment: dict[str,
         await terminal.until(">>> ")
         await terminal.type("half a quest")
         await terminal.until("half a quest")
-        await terminal.type(CTRL_C)
+        await terminal.interrupt()
         await terminal.ask("Whole?")
         await terminal.until("Yes.")
         await terminal.until(">>> ")
