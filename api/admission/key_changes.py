@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from shared.postgres.transaction import after_commit
 from shared.redis.names import NEWS_CHANNEL, revoked_key
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ class KeyChanges:
     """Changes keys everywhere.
 
     Every method raises `DatabaseUnavailable` where PostgreSQL does not answer, and what is `UNREACHABLE` where Redis
-    does not: the change may not be known everywhere yet, and is to be tried again.
+    does not: the change may not be known everywhere yet, and is to be tried again. Within a transaction it is announced
+    once that is committed.
 
     Args:
         keys: where keys are stored.
@@ -38,15 +40,22 @@ class KeyChanges:
         # Stored before it is announced: who hears the news asks PostgreSQL again.
         found = await self._keys.revoke(key_id)
         if found:
-            pipeline = self._redis.pipeline(transaction=False)
-            pipeline.set(revoked_key(key_id), b"1", ex=REVOKED_LIFE_S)
-            pipeline.publish(NEWS_CHANNEL, REVOKED + b" " + key_id.encode())
-            await pipeline.execute()
+            await after_commit(lambda: self._announce_revoked(key_id))
         return found
 
     async def update(self, key_id: str, change: KeyChange) -> ApiKey | None:
         """Change a key; return it as it then is, None if there is no active one."""
         key = await self._keys.update(key_id, change)
         if key is not None:
-            await self._redis.publish(NEWS_CHANNEL, CHANGED + b" " + key.id.encode())
+            changed = key.id
+            await after_commit(lambda: self._announce(CHANGED, changed))
         return key
+
+    async def _announce_revoked(self, key_id: str) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.set(revoked_key(key_id), b"1", ex=REVOKED_LIFE_S)
+        pipeline.publish(NEWS_CHANNEL, REVOKED + b" " + key_id.encode())
+        await pipeline.execute()
+
+    async def _announce(self, kind: bytes, key_id: str) -> None:
+        await self._redis.publish(NEWS_CHANNEL, kind + b" " + key_id.encode())

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.transaction import after_commit
 from shared.process.tasks import Following
 from shared.redis.names import NEWS_CHANNEL
 from shared.types import Endpoint, Tier
@@ -108,10 +109,13 @@ class RoutingTable(Following):
                 if not tiers:
                     raise WrongRules(f"enabled must stay true for at least one source_tier of task_class {task_class}")
             await connection.executemany(queries.SET_ROUTING, [msgspec.structs.astuple(rule) for rule in changed])
+        await after_commit(self._announce)
+        return list(rules.values())
+
+    async def _announce(self) -> None:
         # Before the reply: the next request here must find what was just set.
         await self.look()
         await self._redis.publish(NEWS_CHANNEL, b"routing")
-        return list(rules.values())
 
     async def look(self) -> None:
         """Refresh the rules. One read at a time: an older one must not overwrite what a newer one saw."""

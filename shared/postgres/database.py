@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import asyncpg
 
 from shared.postgres import queries
 from shared.postgres.migrations import STEP_TIMEOUT_S, SchemaError, apply_schema, load_schema
+from shared.postgres.transaction import joined
 from shared.process.outage import OutageLog
 from shared.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -128,23 +129,41 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
-        """Return a connection of the pool.
+        """Return the connection of the transaction that the task is in (`transaction.py`), else one of the pool.
 
         Raises:
             DatabaseUnavailable: none can be had in time, or it broke, or a statement took too long.
             DatabaseRefused: a statement was refused for the database's state, not for its values.
         """
+        transaction = joined(self)
+        if transaction is None:
+            async with self.pooled_connection() as connection:
+                yield connection
+        else:
+            connection = await transaction.connection()
+            with self._told(connection):
+                yield connection
+
+    @asynccontextmanager
+    async def pooled_connection(self) -> AsyncIterator[PoolConnectionProxy[Any]]:
+        """Return a connection of the pool, in no transaction; the errors are those of `connection`."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is closed.")
-        try:
+        with self._told():
             async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
-                try:
+                with self._told(connection):
                     yield connection
-                except asyncpg.InterfaceError as error:
-                    # asyncpg says so of a lost connection, and of a mistake of ours, which does not go away.
-                    if _is_lost(connection):
-                        raise DatabaseUnavailable("The connection to PostgreSQL was lost.") from error
-                    raise
+
+    @contextmanager
+    def _told(self, connection: PoolConnectionProxy[Any] | None = None) -> Iterator[None]:
+        """Raise what callers have to know of a failure; log it."""
+        try:
+            yield
+        except asyncpg.InterfaceError as error:
+            # asyncpg says so of a lost connection, and of a mistake of ours, which does not go away.
+            if connection is not None and _is_lost(connection):
+                raise DatabaseUnavailable("The connection to PostgreSQL was lost.") from error
+            raise
         except _UNAVAILABLE as error:
             self._outage.failed(error)
             raise DatabaseUnavailable(f"PostgreSQL does not answer: {type(error).__name__}.") from error

@@ -15,6 +15,7 @@ from api.http.errors import plain_error
 from shared.errors import Overloaded
 from shared.postgres.audit import INTERNAL_ACTOR, AuditLog
 from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.transaction import begun
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from quart import Response
 
     Handler = Callable[..., Awaitable[Response]]
+    _Entry = tuple[str, dict[str, Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +38,19 @@ _MOST_ITEMS: Final = 100
 _tasks: set[asyncio.Task[Response]] = set()
 
 
+class _RefusedByHandler(Exception):
+    """A handler returned a refusal: what it did until then is undone."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
 def audited(handler: Handler) -> Handler:
     """Return a handler of a change that leaves an entry in the audit log, with its own name as the operation.
 
-    Nothing is changed while no entry could be added. What the caller got wrong (4xx) has changed nothing, and leaves
-    none.
+    Nothing is changed while no entry could be added; in PostgreSQL a change stands with its entry or not at all. What
+    the caller got wrong (4xx) has changed nothing, and leaves none.
     """
 
     @functools.wraps(handler)
@@ -56,12 +66,47 @@ def audited(handler: Handler) -> Handler:
 
 
 async def _change(handler: Handler, arguments: dict[str, Any]) -> Response:
+    """Carry out a change and add its entry, in PostgreSQL as one transaction; what is elsewhere cannot be in it."""
+    entry: _Entry | None = None
+    is_added = False
     try:
-        response = await handler(**arguments)
+        async with begun(gateway().database) as transaction:
+            response = await handler(**arguments)
+            if 400 <= response.status_code < 500:
+                raise _RefusedByHandler(response)
+            is_undone = transaction.has_begun
+            entry = await _entry(handler, arguments, response)
+            await _add(entry)
+            is_added = True
+    except _RefusedByHandler as refused:
+        return refused.response
     except Exception as error:  # noqa: BLE001 -- also a change that failed half way has an entry
         response = plain_error(error)
-    if 400 <= response.status_code < 500:
-        return response
+        if entry is None:
+            return await _failed(handler, arguments, response)
+        # News of a change that nobody heard, or an end that nobody knows: both are to be tried again.
+        if is_added or not isinstance(error, DatabaseUnavailable):
+            return response
+        if is_undone:
+            return _without_log(
+                f"{request.method} {request.path} changed nothing in the database: the audit log cannot be written."
+            )
+        return _lacks(entry)
+    return response
+
+
+async def _failed(handler: Handler, arguments: dict[str, Any], response: Response) -> Response:
+    """Add the entry of a change that failed: in PostgreSQL nothing of it is left, elsewhere something may be."""
+    if response.status_code >= 500:
+        entry = await _entry(handler, arguments, response)
+        try:
+            await _add(entry)
+        except DatabaseUnavailable:
+            _log.exception("the audit log lacks a change that failed: %s %s", *entry)
+    return response
+
+
+async def _entry(handler: Handler, arguments: dict[str, Any], response: Response) -> _Entry:
     details = {
         "request_id": g.get("request_id", ""),
         "status": response.status_code,
@@ -69,19 +114,21 @@ async def _change(handler: Handler, arguments: dict[str, Any]) -> Response:
         "asked": _kept(g.get("asked")),
         "made": _made(await response.get_data()),
     }
-    operation = handler.__name__
-    try:
-        await AuditLog(gateway().database).add(operation, INTERNAL_ACTOR, details)
-    except DatabaseUnavailable:
-        _log.exception("the audit log lacks a change that was made: %s %s", operation, details)
-        return plain_error(
-            Overloaded(
-                f"{request.method} {request.path} was carried out, but the audit log could not be written.",
-                code="database_unavailable",
-                retry_after_s=2,
-            )
-        )
-    return response
+    return handler.__name__, details
+
+
+async def _add(entry: _Entry) -> None:
+    operation, details = entry
+    await AuditLog(gateway().database).add(operation, INTERNAL_ACTOR, details)
+
+
+def _lacks(entry: _Entry) -> Response:
+    _log.exception("the audit log lacks a change that was made: %s %s", *entry)
+    return _without_log(f"{request.method} {request.path} was carried out, but the audit log could not be written.")
+
+
+def _without_log(text: str) -> Response:
+    return plain_error(Overloaded(text, code="database_unavailable", retry_after_s=2))
 
 
 def _kept(asked: Any) -> Any:

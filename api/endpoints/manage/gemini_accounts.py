@@ -26,6 +26,7 @@ from shared.postgres.gemini_accounts import (
     StoredAccount,
     known_accounts,
 )
+from shared.postgres.transaction import after_commit
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import GEMINI_SEAL, NEWS_CHANNEL, account_key, removed_account_key
 from shared.sealing import fingerprint, seal
@@ -106,7 +107,7 @@ async def add_account() -> Response:
         raise Conflict(
             f"There is an account {name} already: change it with PATCH (nself claw gemini update), or remove it."
         )
-    await _publish_change(state.redis)
+    await after_commit(lambda: _publish_change(state.redis))
     return json_response({**_stored(row), "same_key_as": same_key_as}, 201)
 
 
@@ -126,8 +127,8 @@ async def change_account(name: str) -> Response:
         raise NotFound("There is no account with this id or name.")
     if wanted.api_key is not msgspec.UNSET or wanted.enabled is True:
         # The state of the refused credential: a new key is not to be blamed for the old one.
-        await state.redis.delete(account_key(row.id))
-    await _publish_change(state.redis)
+        await after_commit(lambda: _delete(state.redis, account_key(row.id)))
+    await after_commit(lambda: _publish_change(state.redis))
     return json_response({**_stored(changed), "same_key_as": same_key_as})
 
 
@@ -145,7 +146,7 @@ async def remove_account(name: str) -> Response:
     for known_as in (row.id, row.account_email.lower()):
         await state.redis.set(removed_account_key(known_as), b"1", ex=REMEMBERED_S)
     await store.remove(row.id)
-    await _publish_change(state.redis)
+    await after_commit(lambda: _publish_change(state.redis))
     return json_response({"id": row.id, "account_email": row.account_email, "removed": True})
 
 
@@ -191,6 +192,10 @@ async def _sealed(redis: Redis, api_key: str) -> bytes:
             "gemini) with DATABASE_URL and CLAW_ENCRYPTION_KEY, and try again.",
         )
     return seal(bytes.fromhex(public_key.decode()), api_key)
+
+
+async def _delete(redis: Redis, name: str) -> None:
+    await redis.delete(name)
 
 
 async def _publish_change(redis: Redis) -> None:

@@ -12,6 +12,7 @@ from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import Conflict, InvalidRequest, NotFound
 from shared.postgres.system_prompts import Content, NameTaken, PromptChange, PromptName, SystemPromptStore
+from shared.postgres.transaction import after_commit
 from shared.redis.names import NEWS_CHANNEL
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def create_prompt() -> Response:
         )
     except NameTaken:
         raise Conflict("There is a system prompt of this name.") from None
-    await _announce()
+    await after_commit(_announce)
     return json_response(made, 201)
 
 
@@ -61,7 +62,7 @@ async def change_prompt(prompt_id: str) -> Response:
         raise Conflict("There is another system prompt of this name.") from None
     if prompt is None:
         raise NotFound("There is no system prompt with this id.")
-    await _announce()
+    await after_commit(_announce)
     return json_response(prompt)
 
 
@@ -70,12 +71,12 @@ async def remove_prompt(prompt_id: str) -> Response:
     removed = _uuid(prompt_id)
     if not await SystemPromptStore(gateway().database).remove(removed):
         raise NotFound("There is no system prompt with this id.")
-    await _announce()
+    await after_commit(_announce)
     return json_response({"id": str(removed), "removed": True})
 
 
 async def _announce() -> None:
-    """Let every process see the change, this one before the reply."""
+    """Let every process see the change, once it is committed, and this one before the reply."""
     await gateway().system_prompts.look()
     await gateway().redis.publish(NEWS_CHANNEL, NEWS)
 

@@ -11,15 +11,21 @@ import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quart import Quart
 
 from api.app import MANAGEMENT_URLS
 from api.endpoints.manage.audited import _kept
+from api.endpoints.manage.guard import guarded_blueprint
+from api.gateway import EXTENSION
+from api.http.body import json_response
 from shared.postgres.audit import AuditLog
 from shared.postgres.database import Database, DatabaseUnavailable
+from shared.postgres.transaction import after_commit
 from shared.settings import Settings
-from tests.integration.api.manage.gateway_stub import management_app
+from tests.integration.api.manage.gateway_stub import State, management_app
 
 if TYPE_CHECKING:
+    from quart import Response
     from quart.typing import TestClientProtocol
     from redis.asyncio import Redis
 
@@ -159,20 +165,102 @@ async def test_nothing_is_changed_while_no_entry_can_be_written(client: TestClie
     assert (await ask(client, "GET", KEYS))[1]["keys"] == []
 
 
-async def test_a_change_whose_entry_cannot_be_written_is_told_and_logged(
-    client: TestClientProtocol, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The caller gets 503 though it was carried out; the log has what the table lacks."""
+async def block_entries(database: Database) -> None:
+    """Let entries be refused, of which that is not known before."""
     await database.execute("""
         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION 'disk' USING ERRCODE = 'disk_full'; END $$;
         CREATE TRIGGER fail BEFORE INSERT ON np_claw_audit_log EXECUTE FUNCTION fail()
     """)
+
+
+CHANGES: list[tuple[str, str, Any]] = [
+    ("POST", KEYS, {"name": "a"}),
+    ("PATCH", f"{KEYS}/KEY", {"name": "a"}),
+    ("DELETE", f"{KEYS}/KEY", None),
+    ("POST", PROMPTS, {"name": "p", "content": "c"}),
+    ("PUT", "/ai/routing/config", [{"task_class": "chat", "source_tier": "api_key", "enabled": False}]),
+]
+STATE = """
+    SELECT json_build_array(
+        (SELECT json_agg(keys ORDER BY keys.id) FROM np_claw_api_keys AS keys),
+        (SELECT json_agg(prompts) FROM np_claw_system_prompts AS prompts),
+        (SELECT json_agg(rules) FROM np_claw_routing AS rules)
+    )::text AS state
+"""
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: f"{change[0]} {change[1]}")
+async def test_a_change_stands_with_its_entry_or_not_at_all(
+    database: Database, redis: Redis, change: tuple[str, str, Any]
+) -> None:
+    """The caller gets 503, nobody hears of it, and once entries can be added again it is carried out."""
+    client = management_app(SETTINGS, database, redis).test_client()
+    _, key = await ask(client, "POST", KEYS, {"name": "first"})
+    method, path, body = change[0], change[1].replace("KEY", key["id"]), change[2]
+    before = await database.fetchrow(STATE)
+    await block_entries(database)
+    news = redis.pubsub()
+    await news.subscribe("claw:news")
+    await news.get_message(timeout=5)
+
+    status, answer = await ask(client, method, path, body)
+
+    assert (status, "changed nothing" in answer["error"]) == (503, True)
+    assert await database.fetchrow(STATE) == before
+    assert await redis.exists(f"claw:revoked:{key['id']}") == 0
+    await redis.publish("claw:news", b"nothing else")
+    heard = await news.get_message(timeout=5)
+    assert heard is not None
+    assert heard["data"] == b"nothing else"
+    await news.aclose()  # type: ignore[no-untyped-call]
+
+    await database.execute("DROP TRIGGER fail ON np_claw_audit_log")
+    assert (await ask(client, method, path, body))[0] in {200, 201}
+    assert await database.fetchrow(STATE) != before
+    assert len(await entries(client)) == 2
+
+
+async def test_a_change_elsewhere_whose_entry_cannot_be_written_is_told_and_logged(
+    database: Database, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller gets 503 though it was carried out; the log has what the table lacks."""
+
+    async def set_something() -> Response:
+        await redis.set("test:something", b"1")
+        return json_response({"id": "7"})
+
+    await block_entries(database)
+    app = Quart("apart")
+    app.extensions[EXTENSION] = State(SETTINGS, database, redis)
+    app.register_blueprint(guarded_blueprint([("POST", "/claw/something", set_something)]))
     with caplog.at_level(logging.ERROR):
-        status, answer = await ask(client, "POST", KEYS, {"name": "a"})
+        status, answer = await ask(app.test_client(), "POST", "/claw/something")
     assert (status, "was carried out" in answer["error"]) == (503, True)
-    assert len((await ask(client, "GET", KEYS))[1]["keys"]) == 1
+    assert await redis.get("test:something") == b"1"
     assert any("the audit log lacks a change" in record.getMessage() for record in caplog.records)
+
+
+async def test_what_failed_half_way_has_an_entry_and_is_undone(database: Database, redis: Redis) -> None:
+    """The entry says how it ended; what it did in PostgreSQL is gone, and what should follow does not."""
+    followed: list[int] = []
+
+    async def follow() -> None:
+        followed.append(1)
+
+    async def change_half() -> Response:
+        await database.execute("INSERT INTO np_claw_routing VALUES ('chat', 'local', 1, true)")
+        await after_commit(follow)
+        raise ConnectionResetError
+
+    app = Quart("apart")
+    app.extensions[EXTENSION] = State(SETTINGS, database, redis)
+    app.register_blueprint(guarded_blueprint([("POST", "/claw/half", change_half)]))
+    assert (await ask(app.test_client(), "POST", "/claw/half"))[0] == 503
+    assert await database.fetch("SELECT 1 FROM np_claw_routing") == []
+    assert followed == []
+    (entry,) = await AuditLog(database).list(10)
+    assert (entry.operation, entry.details["status"]) == ("change_half", 503)
 
 
 def test_the_operations_are_known() -> None:
