@@ -34,6 +34,15 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     tokens_per_minute  integer CHECK (tokens_per_minute BETWEEN 1 AND 60000000)
 );
 
+-- Secrets that were taken from a key by a rotation. Each opens it until `valid_until`, and is refused by name after that.
+CREATE TABLE IF NOT EXISTS np_claw_retired_secrets (
+    key_hash     bytea PRIMARY KEY CHECK (length(key_hash) = 32),
+    key_id       uuid NOT NULL REFERENCES np_claw_api_keys ON DELETE CASCADE,
+    valid_until  timestamptz NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS np_claw_retired_secrets_key ON np_claw_retired_secrets (key_id);
+
 -- `sealed_key` can be opened by the workers of the Gemini tier only (X25519 sealed box). Keys of one Google Cloud project
 -- share its quota. A quota that is null is the catalogue's.
 CREATE TABLE IF NOT EXISTS np_claw_gemini_accounts (

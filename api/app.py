@@ -24,7 +24,7 @@ from api.endpoints.manage.admin import (
 from api.endpoints.manage.budget import show_budget
 from api.endpoints.manage.gemini_accounts import add_account, change_account, list_accounts, remove_account
 from api.endpoints.manage.guard import PREFIXES, guarded_blueprint
-from api.endpoints.manage.keys import change_key, create_key, list_keys, revoke_key
+from api.endpoints.manage.keys import change_key, create_key, list_keys, revoke_key, rotate_key
 from api.endpoints.manage.ollama_models import install_model, list_local_models, remove_model
 from api.endpoints.manage.routing import change_routing, show_routing
 from api.endpoints.manage.sessions.changes import branch_session, change_session, delete_session, set_mode
@@ -73,6 +73,7 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/v1/api-keys", create_key),
     ("PATCH", "/claw/v1/api-keys/<key_id>", change_key),
     ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
+    ("POST", "/claw/v1/api-keys/<key_id>/rotate", rotate_key),
     ("GET", "/claw/v1/usage", list_usage),
     ("GET", "/claw/v1/budget", show_budget),
     ("GET", "/claw/v1/offered-models", list_offered),

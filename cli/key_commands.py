@@ -10,7 +10,18 @@ import click
 from cli.api_client import call
 from cli.cells import seconds, usd, yes_no
 from cli.operator.prompts import prompt_id
-from cli.options import NONE, Meaningless, as_json, dollars, moment, on_or_off, tokens_or_none, visible_name, wide
+from cli.options import (
+    NONE,
+    Meaningless,
+    as_json,
+    dollars,
+    moment,
+    on_or_off,
+    span_s,
+    tokens_or_none,
+    visible_name,
+    wide,
+)
 from cli.tables import print_json, print_table
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import TIERS
@@ -60,7 +71,7 @@ def _bounds(
 
 @click.group("keys")
 def keys_group() -> None:
-    """List, create, change and revoke gateway keys."""
+    """List, create, change, rotate and revoke gateway keys."""
 
 
 @keys_group.command("list")
@@ -160,6 +171,35 @@ def update_key(
     _print_key(answer)
     if budget == NONE:
         click.echo("Budget: no budget")
+
+
+@keys_group.command("rotate")
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--grace",
+    "grace_s",
+    type=span_s,
+    metavar="SPAN",
+    default="24h",
+    show_default=True,
+    help="How long the secret before works still: 30m, 12h, 7d; 0: not at all.",
+)
+@as_json
+def rotate_key(*, key_id: str, grace_s: int, as_json: bool) -> None:
+    """Give a key another secret and show it, once; its id, limits and usage stay."""
+    answer = call("POST", f"{KEYS_PATH}/{_path_part(key_id)}/rotate", body={"grace_s": grace_s})
+    if as_json:
+        print_json(answer)
+        return
+    click.echo(f"Key:    {answer['key']}")
+    click.echo("Store it now: it will not be shown again.")
+    until = answer["old_key_valid_until"]
+    click.echo(
+        "The secret before is refused from now on."
+        if until is None
+        else f"The secret before works until {seconds(until)}."
+    )
+    _print_key(answer)
 
 
 @keys_group.command("revoke")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from shared.postgres.gemini_accounts import MAX_LIMIT
-from shared.postgres.keys import MAX_BUDGET_USD, MAX_TOKENS_PER_MINUTE
+from shared.postgres.keys import MAX_BUDGET_USD, MAX_GRACE_S, MAX_TOKENS_PER_MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +99,19 @@ def moment(text: str) -> str:
     if when <= now:
         raise click.BadParameter(f"{text!r} is in the past.")
     return when.isoformat(timespec="seconds")
+
+
+def span_s(text: str) -> int:
+    """Parse a time of grace, as in `90m`, `12h`, `7d`, or `0`; return seconds.
+
+    Raises:
+        BadParameter: it is none, or too long.
+    """
+    span = _SPAN.fullmatch(text)
+    found_s = timedelta(**{_UNITS[span[2].lower()]: int(span[1])}).total_seconds() if span else 0
+    if not (span or text == "0") or found_s > MAX_GRACE_S:
+        raise click.BadParameter(f"{text!r} is no span of at most {MAX_GRACE_S // 86400} days: 30m, 12h, 7d or 0.")
+    return int(found_s)
 
 
 def visible_name(text: str) -> str:

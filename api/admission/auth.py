@@ -94,6 +94,11 @@ class Authenticator:
         # A cached key ends in time too; of several api processes each by its own clock.
         if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
             raise Unauthenticated("This API key has expired.", code="key_expired")
+        if key.secret_until is not None and key.secret_until <= datetime.now(UTC):
+            raise Unauthenticated(
+                "This secret was replaced by another one of the same key, and its time of grace is over.",
+                code="key_rotated",
+            )
         is_bounded = key.allowed_models or key.allowed_tiers
         return Principal(
             key.id,

@@ -8,6 +8,8 @@ from shared.postgres.transaction import after_commit
 from shared.redis.names import NEWS_CHANNEL, revoked_key
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from redis.asyncio import Redis
 
     from shared.postgres.keys import ApiKey, KeyChange, KeyStore
@@ -50,6 +52,14 @@ class KeyChanges:
             changed = key.id
             await after_commit(lambda: self._announce(CHANGED, changed))
         return key
+
+    async def rotate(self, key_id: str, secret: str, grace_s: int) -> tuple[ApiKey, datetime] | None:
+        """Give a key another secret; the arguments, what is returned and `SecretKnown` are those of the store."""
+        rotated = await self._keys.rotate(key_id, secret, grace_s)
+        if rotated is not None:
+            changed = rotated[0].id
+            await after_commit(lambda: self._announce(CHANGED, changed))
+        return rotated
 
     async def _announce_revoked(self, key_id: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)

@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 TABLES: Final = (
     "np_claw_api_keys",
+    "np_claw_retired_secrets",
     "np_claw_api_usage",
     "np_claw_routing",
     "np_claw_gemini_accounts",

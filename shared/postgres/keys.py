@@ -26,6 +26,8 @@ MAX_TOKENS_PER_MINUTE: Final = 60_000_000
 """One a microsecond, the least that Redis' clock tells apart."""
 MAX_BUDGET_USD: Final = 1_000_000
 """Billionths of it are exact in Redis' scripts, whose numbers are exact up to 2**53."""
+DEFAULT_GRACE_S: Final = 24 * 3600
+MAX_GRACE_S: Final = 30 * 24 * 3600
 KeyName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 RpmLimit = Annotated[int, msgspec.Meta(ge=1, le=MAX_RPM_LIMIT)]
 TokensPerMinute = Annotated[int, msgspec.Meta(ge=1, le=MAX_TOKENS_PER_MINUTE)]
@@ -33,6 +35,7 @@ BudgetUsd = Annotated[float, msgspec.Meta(ge=0, le=MAX_BUDGET_USD)]
 ModelPattern = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ModelPatterns = Annotated[tuple[ModelPattern, ...], msgspec.Meta(max_length=100)]
 Tiers = Annotated[tuple[Tier, ...], msgspec.Meta(max_length=len(TIERS))]
+GraceSeconds = Annotated[int, msgspec.Meta(ge=0, le=MAX_GRACE_S)]
 Expiry = Annotated[datetime, msgspec.Meta(tz=True)]
 _SHOWN_CHARACTERS: Final = len(KEY_START) + 6
 _SECRET_BYTES: Final = 32
@@ -63,6 +66,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    secret_until: datetime | None = None
+    """Until when the secret opens it by which it was found, where a rotation took that from it."""
 
     @property
     def is_active(self) -> bool:
@@ -87,6 +92,10 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def is_any(self) -> bool:
         """Return whether anything is given."""
         return any(value is not msgspec.UNSET for value in msgspec.structs.astuple(self))
+
+
+class SecretKnown(Exception):
+    """A key was to have a secret that one has or had."""
 
 
 class UnknownPrompt(Exception):
@@ -121,13 +130,15 @@ class KeyStore:
         allowed_tiers: Sequence[Tier] = (),
         expires_at: datetime | None = None,
         tokens_per_minute: int | None = None,
+        secret: str = "",
     ) -> tuple[ApiKey, str]:
-        """Create a key; return it and its secret, which is stored nowhere.
+        """Create a key; return it and its secret, which is stored nowhere. With a `secret` of its own it is made once.
 
         Raises:
             UnknownPrompt: there is no such system prompt.
+            SecretKnown: the secret is that of a key which is revoked, or was taken from one.
         """
-        secret = new_secret()
+        secret = secret or new_secret()
         row = await self._write(
             queries.CREATE_KEY,
             name,
@@ -143,16 +154,19 @@ class KeyStore:
             expires_at,
             tokens_per_minute,
         )
-        if row is None:  # pragma: no cover -- RETURNING gives a row
-            raise RuntimeError("INSERT returned no row")
-        return _from_row(row), secret
+        if row is not None:
+            return _from_row(row), secret
+        made = await self.find_by_hash(hash_secret(secret))
+        if made is None or made.secret_until is not None:
+            raise SecretKnown
+        return made, secret
 
     async def list(self, *, include_revoked: bool = False) -> list[ApiKey]:
         """Return all keys: the active ones in the order they were made, then the revoked ones if they are wanted."""
         return [_from_row(row) for row in await self._database.fetch(queries.LIST_KEYS, include_revoked)]
 
     async def find_by_hash(self, key_hash: bytes) -> ApiKey | None:
-        """Return the active key with this hash; None for an unknown or a revoked one."""
+        """Return the active key that has or had the secret of this hash; None for an unknown or a revoked one."""
         row = await self._database.fetchrow(queries.FIND_KEY, key_hash)
         return None if row is None else _from_row(row)
 
@@ -190,6 +204,35 @@ class KeyStore:
             return await self._database.fetchrow(query, *values)
         except asyncpg.ForeignKeyViolationError:
             raise UnknownPrompt from None
+
+    async def rotate(self, key_id: str, secret: str, grace_s: int) -> tuple[ApiKey, datetime] | None:
+        """Give a key another secret; the one before is valid for `grace_s` seconds more, and no older one is.
+
+        A second time with the same secret changes nothing.
+
+        Returns:
+            The key, and until when the secret before is valid; None if there is no active key with this id.
+
+        Raises:
+            SecretKnown: a key had this secret before.
+        """
+        try:
+            uuid = UUID(key_id)
+        except ValueError:
+            return None
+        key_hash = hash_secret(secret)
+        async with self._database.connection() as connection, connection.transaction():
+            held = await connection.fetchval(queries.LOCK_KEY, uuid)
+            if held is None:
+                return None
+            if held != key_hash:
+                if await connection.fetchval(queries.IS_HASH_KNOWN, key_hash):
+                    raise SecretKnown
+                await connection.execute(queries.END_RETIRED, uuid)
+                await connection.execute(queries.RETIRE_HASH, held, uuid, grace_s)
+            (row,) = await connection.fetch(queries.SET_HASH, uuid, key_hash, secret[:_SHOWN_CHARACTERS])
+            until = await connection.fetchval(queries.FIND_RETIRED, uuid)
+        return _from_row(row), until
 
     async def revoke(self, key_id: str) -> bool:
         """Revoke a key for good; a second time changes nothing. False if there is no such key."""

@@ -20,12 +20,15 @@ SCHEMA_VERSION: Final = "SELECT max(version) FROM np_claw_schema_version"
 STAMP_SCHEMA: Final = "INSERT INTO np_claw_schema_version (version) VALUES ($1)"
 
 # --- keys ---
+# No row where a key has this secret, or had it.
 CREATE_KEY: Final = """
 INSERT INTO np_claw_api_keys (
     name, key_hash, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd, system_prompt_id, allowed_models,
     allowed_tiers, expires_at, tokens_per_minute
 )
-VALUES ($1, $2, $3, $4, $5, $6::float8, $7, $8, $9, $10, $11)
+SELECT $1, $2, $3, $4, $5, $6::float8, $7, $8, $9, $10, $11
+WHERE NOT EXISTS (SELECT 1 FROM np_claw_retired_secrets WHERE key_hash = $2)
+ON CONFLICT (key_hash) DO NOTHING
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
     allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
@@ -41,9 +44,13 @@ ORDER BY revoked_at IS NOT NULL, created_at, id
 FIND_KEY: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at,
+    (SELECT valid_until FROM np_claw_retired_secrets WHERE key_hash = $1) AS secret_until
 FROM np_claw_api_keys
-WHERE key_hash = $1 AND revoked_at IS NULL
+WHERE revoked_at IS NULL AND id = (
+    SELECT id FROM np_claw_api_keys WHERE key_hash = $1
+    UNION ALL SELECT key_id FROM np_claw_retired_secrets WHERE key_hash = $1
+)
 """
 # A null leaves a column as it is; $5, $7, $11 and $13: whether the value after it, which may become null, is meant.
 UPDATE_KEY: Final = """
@@ -58,6 +65,29 @@ WHERE id = $1 AND revoked_at IS NULL
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
     allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+"""
+# --- rotating a key's secret, in one transaction ---
+LOCK_KEY: Final = "SELECT key_hash FROM np_claw_api_keys WHERE id = $1 AND revoked_at IS NULL FOR UPDATE"
+IS_HASH_KNOWN: Final = """
+SELECT EXISTS (SELECT 1 FROM np_claw_retired_secrets WHERE key_hash = $1)
+    OR EXISTS (SELECT 1 FROM np_claw_api_keys WHERE key_hash = $1) AS is_known
+"""
+# Ended by no clock: the one that looks may be behind ours.
+END_RETIRED: Final = """
+UPDATE np_claw_retired_secrets SET valid_until = 'epoch' WHERE key_id = $1 AND valid_until > 'epoch'
+"""
+RETIRE_HASH: Final = """
+INSERT INTO np_claw_retired_secrets (key_hash, key_id, valid_until)
+VALUES ($1, $2, CASE WHEN $3 > 0 THEN now() + make_interval(secs => $3) ELSE 'epoch' END)
+"""
+SET_HASH: Final = """
+UPDATE np_claw_api_keys SET key_hash = $2, key_prefix = $3 WHERE id = $1
+RETURNING
+    id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+"""
+FIND_RETIRED: Final = """
+SELECT valid_until FROM np_claw_retired_secrets WHERE key_id = $1 ORDER BY valid_until DESC LIMIT 1
 """
 REVOKE_KEY: Final = """
 UPDATE np_claw_api_keys SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id

@@ -144,6 +144,11 @@ def rows_key(owner: str, minute: int) -> str:
     return f"claw:rows:{owner}:{minute}"
 
 
+def nonce_key(call: str) -> str:
+    """Name the key of the nonce that the secret of a new key is made of, by a digest of the call; ten seconds."""
+    return "claw:nonce:" + call
+
+
 def revoked_key(key_id: str) -> str:
     """Name the key that exists when a gateway key was revoked not long ago."""
     return "claw:revoked:" + key_id

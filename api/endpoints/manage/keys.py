@@ -1,4 +1,4 @@
-"""/claw/v1/api-keys: list, create, change and revoke gateway keys."""
+"""/claw/v1/api-keys: list, create, change, rotate and revoke gateway keys."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
+from quart import g, request
 
+from api.admission.new_secrets import secret_for_call
 from api.endpoints.manage.guard import body_as, flag_argument
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest, NotFound
+from shared.postgres.audit import INTERNAL_ACTOR
 from shared.postgres.keys import (
+    DEFAULT_GRACE_S,
     DEFAULT_RPM_LIMIT,
     BudgetUsd,
     Expiry,
+    GraceSeconds,
     KeyChange,
     KeyName,
     ModelPatterns,
     RpmLimit,
+    SecretKnown,
     Tiers,
     TokensPerMinute,
     UnknownPrompt,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from quart import Response
 
@@ -47,6 +53,12 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tokens_per_minute: TokensPerMinute | None = None
 
 
+class Rotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """For how many seconds the secret before is valid still."""
+
+    grace_s: GraceSeconds = DEFAULT_GRACE_S
+
+
 async def list_keys() -> Response:
     """List the active keys; with `?all=true` the revoked ones after them."""
     keys = await gateway().keys.list(include_revoked=flag_argument("all"))
@@ -56,8 +68,9 @@ async def list_keys() -> Response:
 async def create_key() -> Response:
     """Create a key. The reply is the only place where it is ever shown."""
     wanted = await body_as(NewKey)
-    with _prompt_known():
-        key, secret = await gateway().keys.create(
+
+    async def create(secret: str) -> Response:
+        key, _ = await gateway().keys.create(
             _checked(wanted.name),
             rpm_limit=wanted.rpm_limit,
             admin_allowed=wanted.admin_allowed,
@@ -67,8 +80,40 @@ async def create_key() -> Response:
             allowed_tiers=wanted.allowed_tiers,
             expires_at=wanted.expires_at,
             tokens_per_minute=wanted.tokens_per_minute,
+            secret=secret,
         )
-    return json_response({**_shown(key), "key": secret}, 201)
+        return json_response({**_shown(key), "key": secret}, 201)
+
+    with _prompt_known():
+        return await _with_secret(create)
+
+
+async def rotate_key(key_id: str) -> Response:
+    """Give a key another secret, shown this once; what else is known of the key stays."""
+    wanted = await body_as(Rotation)
+
+    async def rotate(secret: str) -> Response:
+        rotated = await gateway().key_changes.rotate(key_id, secret, wanted.grace_s)
+        if rotated is None:
+            raise NotFound("There is no active key with this id.")
+        key, until = rotated
+        is_over = not until.timestamp()
+        return json_response({**_shown(key), "key": secret, "old_key_valid_until": None if is_over else until})
+
+    return await _with_secret(rotate)
+
+
+async def _with_secret(make: Callable[[str], Awaitable[Response]]) -> Response:
+    """Carry out what makes a secret; a call that is repeated within seconds makes the same one."""
+    state = gateway()
+    asked = msgspec.json.encode(g.get("asked"), order="sorted")
+    call = f"{INTERNAL_ACTOR} {request.method} {request.path} ".encode() + asked
+    secret = state.settings.internal_secret or ""
+    try:
+        return await make(await secret_for_call(state.redis, secret, call))
+    except SecretKnown:
+        # Its key was revoked, or rotated on, within these seconds.
+        return await make(await secret_for_call(state.redis, secret, call, is_spent=True))
 
 
 async def change_key(key_id: str) -> Response:
@@ -121,4 +166,6 @@ def _patterns(given: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(key), "is_active": key.is_active}
+    shown = {**msgspec.structs.asdict(key), "is_active": key.is_active}
+    del shown["secret_until"]
+    return shown

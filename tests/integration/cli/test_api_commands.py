@@ -318,6 +318,24 @@ async def test_a_key_has_a_limit_of_tokens(nself: Nself) -> None:
         assert (await nself("keys", "update", listed["id"], "--tpm", wrong)).exit_code == 2
 
 
+async def test_a_key_gets_another_secret(nself: Nself) -> None:
+    """Shown once, with what becomes of the one before; sent twice it is the same."""
+    made = json.loads((await nself("keys", "create", "--name", "guest", "--json")).output)
+    rotated = await nself("keys", "rotate", made["id"], "--grace", "2h")
+    assert rotated.exit_code == 0, rotated.output
+    assert "will not be shown again" in rotated.output
+    assert re.search(r"works until 20\d\d-\d\d-\d\dT", rotated.output)
+    assert made["key"] not in rotated.output
+    again = json.loads((await nself("keys", "rotate", made["id"], "--grace", "120m", "--json")).output)
+    assert again["key"] in rotated.output
+    assert again["id"] == made["id"]
+    at_once = await nself("keys", "rotate", made["id"], "--grace", "0")
+    assert "is refused from now on" in at_once.output
+    for wrong in ("31d", "soon", "-1", "5"):
+        assert (await nself("keys", "rotate", made["id"], "--grace", wrong)).exit_code == 2
+    assert (await nself("keys", "rotate", "7e57ab1e-0000-4000-8000-00000000000f")).exit_code == 1
+
+
 @pytest.mark.parametrize("when", ["soon", "2020-01-01", "0d", "99999999d"])
 async def test_an_end_is_a_time_to_come(nself: Nself, when: str) -> None:
     """Refused before anything is sent."""

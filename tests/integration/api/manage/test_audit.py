@@ -288,5 +288,6 @@ def test_the_operations_are_known() -> None:
         "remove_prompt",
         "restart_service",
         "revoke_key",
+        "rotate_key",
         "set_mode",
     ]
