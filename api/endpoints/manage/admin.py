@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from quart import request
 
 from api.endpoints.manage.guard import integer_argument
+from api.endpoints.manage.query_names import takes_query
 from api.gateway import gateway
 from api.http.body import json_response
 from api.prompt.admin_context import to_text
@@ -54,6 +55,7 @@ async def show_metrics() -> Response:
     )
 
 
+@takes_query("session_id", "user_id")
 async def show_context() -> Response:
     """Show what admin mode tells a model: the text, and the snapshot in it. It is the same for every session."""
     snapshot = await gateway().admin_context.snapshot()

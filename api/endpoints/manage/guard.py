@@ -10,6 +10,7 @@ from quart import Blueprint, g, request
 from api.admission.auth import is_internal
 from api.endpoints.knowledge.access import is_local_reader
 from api.endpoints.manage.audited import audited
+from api.endpoints.manage.query_names import check_query, watch_query
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import plain_error
@@ -54,6 +55,15 @@ def guarded_blueprint(urls: Iterable[_Url], readable: Iterable[_Url] = ()) -> Bl
                 return
             raise Unauthenticated("A valid x-internal-token header is needed.")
         known()
+        watch_query()
+
+    @blueprint.after_request
+    async def refuse_unknown_names(response: Response) -> Response:
+        try:
+            check_query(response)
+        except InvalidRequest as error:
+            return plain_error(error)
+        return response
 
     @blueprint.errorhandler(Exception)
     async def answer_failure(error: Exception) -> Response:

@@ -13,6 +13,7 @@ from api.endpoints.manage import ollama_overview as local_models
 from api.endpoints.manage.guard import body_as
 from api.endpoints.manage.ollama_catalogue import estimated_minutes, recommended
 from api.endpoints.manage.ollama_names import canonical_name
+from api.endpoints.manage.query_names import takes_query
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import Conflict, InvalidRequest, NotFound, Overloaded, Unavailable
@@ -71,6 +72,7 @@ async def install_model() -> Response:
     return json_response({"model": model, "estimated_minutes": minutes, "host": library.host}, 202)
 
 
+@takes_query("host")
 async def remove_model(name: str) -> Response:
     """Remove a model from one host, or from all that have it; a pull of it is stopped. Again is no error."""
     model = _checked(name)
