@@ -31,7 +31,8 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     allowed_models  text[] NOT NULL DEFAULT '{}',
     allowed_tiers   text[] NOT NULL DEFAULT '{}',
     expires_at      timestamptz,
-    tokens_per_minute  integer CHECK (tokens_per_minute BETWEEN 1 AND 60000000)
+    tokens_per_minute  integer CHECK (tokens_per_minute BETWEEN 1 AND 60000000),
+    erased_at       timestamptz
 );
 
 -- Secrets that were taken from a key by a rotation. Each opens it until `valid_until`, and is refused by name after that.
@@ -66,7 +67,8 @@ CREATE TABLE IF NOT EXISTS np_claw_routing (
     PRIMARY KEY (task_class, source_tier)
 );
 
--- One row a request; `day` is the UTC day of `admitted_at`. A null key_id is the internal token. Of a key that is refused
+-- One row a request; `day` is the UTC day of `admitted_at`. A null key_id is the internal token, one of zeros a key that was
+-- erased. Of a key that is refused
 -- very often, one row of a minute, status and error code stands for `count` requests. Of the prompt's tokens the gateway
 -- put about `added_tokens` before the client's messages. `error_reason` is what the upstream itself said of a failure, bounded
 -- and with secrets masked; `story` is JSON: what happened on the way, [milliseconds since 1970, word, where or why]
@@ -192,12 +194,58 @@ CREATE TABLE IF NOT EXISTS np_claw_audit_log (
     created_at  timestamptz NOT NULL DEFAULT now()
 );
 
+-- Rows are only ever added, but for what np_claw_erase_from_audit takes out of them: the trigger sees who calls.
 CREATE OR REPLACE FUNCTION np_claw_refuse_change() RETURNS trigger
 LANGUAGE plpgsql AS $body$
+DECLARE
+    calls text;
 BEGIN
+    GET DIAGNOSTICS calls = PG_CONTEXT;
+    IF TG_OP = 'UPDATE' AND calls ~ E'\nPL/pgSQL function np_claw_erase_from_audit\\(uuid\\) line' THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '% is append-only: % is refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
 END
 $body$;
+
+-- Takes the name of a key out of the audit log, and adds an entry that says so, without the name. Returns from how many
+-- entries. Ids in paths are as they were written.
+CREATE OR REPLACE FUNCTION np_claw_erase_from_audit(key uuid) RETURNS integer
+LANGUAGE plpgsql AS $body$
+DECLARE
+    found integer;
+BEGIN
+    UPDATE np_claw_audit_log SET details = jsonb_set(details, '{asked,name}', '"(erased)"')
+    WHERE details #>> '{asked,name}' <> '(erased)'
+        AND (
+            details ->> 'made' = key::text
+            OR regexp_replace(lower(details ->> 'key_id'), '[^0-9a-f]', '', 'g') = replace(key::text, '-', '')
+        );
+    GET DIAGNOSTICS found = ROW_COUNT;
+    IF found > 0 THEN
+        INSERT INTO np_claw_audit_log (operation, actor, details)
+        VALUES ('erase_from_audit', 'database', jsonb_build_object('key_id', key, 'entries', found));
+    END IF;
+    RETURN found;
+END
+$body$;
+
+-- What ends after its key was erased begins no session.
+CREATE OR REPLACE FUNCTION np_claw_refuse_erased() RETURNS trigger
+LANGUAGE plpgsql AS $body$
+BEGIN
+    IF EXISTS (SELECT 1 FROM np_claw_api_keys WHERE id = NEW.key_id AND erased_at IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
+    RETURN NEW;
+END
+$body$;
+
+DROP TRIGGER IF EXISTS np_claw_sessions_of_nobody ON np_claw_sessions;
+CREATE TRIGGER np_claw_sessions_of_nobody BEFORE INSERT ON np_claw_sessions
+FOR EACH ROW EXECUTE FUNCTION np_claw_refuse_erased();
+
+CREATE INDEX IF NOT EXISTS np_claw_sessions_old ON np_claw_sessions (last_message_at);
 
 DROP TRIGGER IF EXISTS np_claw_audit_log_append_only ON np_claw_audit_log;
 CREATE TRIGGER np_claw_audit_log_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON np_claw_audit_log
@@ -317,4 +365,4 @@ BEGIN
 END
 $body$;
 
-INSERT INTO np_claw_schema_version (version) VALUES (15) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (17) ON CONFLICT DO NOTHING;

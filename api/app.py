@@ -9,6 +9,7 @@ from quart import Quart, Response, g, request
 from api.endpoints.chat import create_chat_completion
 from api.endpoints.embeddings import create_embedding
 from api.endpoints.health import READINESS, Readiness, health, ready
+from api.endpoints.keys.records import erase_key, export_key
 from api.endpoints.knowledge.documents import list_documents, put_document, remove_document
 from api.endpoints.knowledge.notes import add_note, list_notes, remove_note
 from api.endpoints.knowledge.search import list_categories, search_knowledge, show_version
@@ -74,6 +75,8 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("PATCH", "/claw/v1/api-keys/<key_id>", change_key),
     ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
     ("POST", "/claw/v1/api-keys/<key_id>/rotate", rotate_key),
+    ("GET", "/claw/v1/api-keys/<key_id>/export", export_key),
+    ("POST", "/claw/v1/api-keys/<key_id>/erase", erase_key),
     ("GET", "/claw/v1/usage", list_usage),
     ("GET", "/claw/v1/budget", show_budget),
     ("GET", "/claw/v1/offered-models", list_offered),

@@ -11,6 +11,7 @@ import click
 from cli.api_client import call, gateway_url, internal_headers, settings
 from cli.cells import seconds, usd
 from cli.key_commands import KEYS_PATH, keys_group
+from cli.key_records import erase_key, export_key
 from cli.options import Meaningless, as_json, secret_from, wide
 from cli.tables import print_json, print_table, printable
 
@@ -29,6 +30,8 @@ def api_group() -> None:
     """Manage keys; see usage and the budget of the gateway."""
 
 
+keys_group.add_command(export_key)
+keys_group.add_command(erase_key)
 api_group.add_command(keys_group)
 
 

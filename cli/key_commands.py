@@ -164,7 +164,7 @@ def update_key(
     change |= _bounds(models, tiers, expires, tpm)
     if not change:
         raise Meaningless("Nothing to change: give an option; --help lists them.")
-    answer = call("PATCH", f"{KEYS_PATH}/{_path_part(key_id)}", body=change)
+    answer = call("PATCH", f"{KEYS_PATH}/{id_in_path(key_id)}", body=change)
     if as_json:
         print_json(answer)
         return
@@ -187,7 +187,7 @@ def update_key(
 @as_json
 def rotate_key(*, key_id: str, grace_s: int, as_json: bool) -> None:
     """Give a key another secret and show it, once; its id, limits and usage stay."""
-    answer = call("POST", f"{KEYS_PATH}/{_path_part(key_id)}/rotate", body={"grace_s": grace_s})
+    answer = call("POST", f"{KEYS_PATH}/{id_in_path(key_id)}/rotate", body={"grace_s": grace_s})
     if as_json:
         print_json(answer)
         return
@@ -207,7 +207,7 @@ def rotate_key(*, key_id: str, grace_s: int, as_json: bool) -> None:
 @as_json
 def revoke_key(*, key_id: str, as_json: bool) -> None:
     """Revoke a key, for good."""
-    path_part = _path_part(key_id)
+    path_part = id_in_path(key_id)
     answer = call("DELETE", f"{KEYS_PATH}/{path_part}")
     if as_json:
         print_json(answer)
@@ -215,8 +215,8 @@ def revoke_key(*, key_id: str, as_json: bool) -> None:
     click.echo(f"Key {path_part} is revoked.")
 
 
-def _path_part(key_id: str) -> str:
-    """Write an id as it stands in a path.
+def id_in_path(key_id: str) -> str:
+    """Return an id as it stands in a path.
 
     Raises:
         Meaningless: it is none.

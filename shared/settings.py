@@ -96,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_cache_s: float = 60.0
     relay_retain_s: float = 60.0
     redis_outage_s: float = 30.0
+    retention_days: int = 400
     usage_retention_days: int = 400
     max_usage_records: int = 1_000_000
     cors_origins: str = "*"
@@ -229,7 +230,8 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "relay_retain_s": ("CLAW_RELAY_RETAIN_S",),
     "redis_outage_s": ("CLAW_REDIS_OUTAGE_S",),
     "max_usage_records": ("CLAW_MAX_USAGE_RECORDS",),
-    "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS",),
+    "retention_days": ("CLAW_RETENTION_DAYS",),
+    "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS", "CLAW_RETENTION_DAYS"),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
     "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
     "http": ("CLAW_HTTP",),

@@ -28,7 +28,7 @@ from workers.ollama_models.leader import operation_leaders
 from workers.process import WorkerProcess
 from workers.recording.orphans import close_orphans
 from workers.recording.recorder import record
-from workers.recording.retention import keep_usage_short
+from workers.recording.retention import keep_short
 
 if TYPE_CHECKING:
     from workers.metrics import WorkerMetrics
@@ -75,7 +75,13 @@ async def run_recorder(settings: Settings, stop: asyncio.Event) -> None:
         async with Database(settings.database_url or "") as database:
             orphans = asyncio.create_task(close_orphans(redis, stop, settings.api_gone_s, finished), name="orphans")
             retention = asyncio.create_task(
-                keep_usage_short(database, settings.usage_retention_days, stop), name="retention"
+                keep_short(
+                    database,
+                    usage_days=settings.usage_retention_days,
+                    session_days=settings.retention_days,
+                    stop=stop,
+                ),
+                name="retention",
             )
             await record(redis, database, stop)
             await asyncio.gather(orphans, retention)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.postgres.transaction import after_commit
-from shared.redis.names import NEWS_CHANNEL, revoked_key
+from shared.redis.names import NEWS_CHANNEL, budget_key, rate_key, revoked_key, tokens_key
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -60,6 +60,18 @@ class KeyChanges:
             changed = rotated[0].id
             await after_commit(lambda: self._announce(CHANGED, changed))
         return rotated
+
+    async def erased(self, key_id: str) -> None:
+        """Announce that a key was erased, and delete what Redis counts of it. What runs goes on, as nobody's."""
+        await after_commit(lambda: self._announce_erased(key_id))
+
+    async def _announce_erased(self, key_id: str) -> None:
+        await self._announce_revoked(key_id)
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.delete(rate_key(key_id), tokens_key(key_id))
+        async for budget in self._redis.scan_iter(match=budget_key("*"), count=1000):
+            pipeline.hdel(budget, f"spent:{key_id}")
+        await pipeline.execute()
 
     async def _announce_revoked(self, key_id: str) -> None:
         pipeline = self._redis.pipeline(transaction=False)

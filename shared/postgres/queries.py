@@ -175,8 +175,9 @@ ON CONFLICT (task_class, source_tier) DO UPDATE SET priority = excluded.priority
 
 # --- usage ---
 ENSURE_USAGE_DAY: Final = "SELECT np_claw_ensure_usage_day($1)"
-# A row that is there stays: the second writing of a record repeats the first. Only an orphaned row gives way, to a
-# record that knows how the request really ended (Redis may forget, in a crash, that the request had been closed).
+# What comes late of an erased key is nobody's. A row that is there stays: the second writing of a record repeats the
+# first. Only an orphaned row gives way, to a record that knows how the request really ended (Redis may forget, in a
+# crash, that the request had been closed).
 UPSERT_USAGE: Final = """
 INSERT INTO np_claw_api_usage (
     day, request_id, key_id, endpoint, asked_model, model, tier, stream, status, error_code, prompt_tokens,
@@ -184,7 +185,12 @@ INSERT INTO np_claw_api_usage (
     duration_ms, admitted_at, count, added_tokens, error_reason, purpose, story
 )
 SELECT * FROM unnest(
-    $1::date[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::integer[],
+    $1::date[], $2::uuid[], (
+        SELECT array_agg(CASE WHEN keys.erased_at IS NULL THEN used.id ELSE uuid_nil END ORDER BY used.n)
+        FROM unnest($3::uuid[]) WITH ORDINALITY AS used (id, n)
+        LEFT JOIN np_claw_api_keys AS keys ON keys.id = used.id
+        CROSS JOIN (SELECT '00000000-0000-0000-0000-000000000000'::uuid AS uuid_nil) AS nobody
+    ), $4::text[], $5::text[], $6::text[], $7::text[], $8::boolean[], $9::integer[],
     $10::text[], $11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::text[], $16::float8[], $17::integer[],
     $18::bigint[], $19::bigint[], $20::bigint[], $21::timestamptz[],
     $22::integer[], $23::integer[], $24::text[], $25::text[], $26::text[]

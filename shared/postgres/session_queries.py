@@ -58,3 +58,10 @@ SET message_count = (
     last_message_at = greatest(last_message_at, $2)
 WHERE id = $1
 """
+
+# --- retention ---
+DELETE_OLD_SESSIONS: Final = """
+DELETE FROM np_claw_sessions
+WHERE id IN (SELECT id FROM np_claw_sessions WHERE last_message_at < $1 ORDER BY last_message_at LIMIT $2)
+RETURNING 1
+"""

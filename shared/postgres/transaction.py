@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from shared.postgres.database import Database
-
     _Step = Callable[[], Awaitable[None]]
+
+
+class Pool(Protocol):
+    """Where a transaction's connection is from: a `Database`."""
+
+    def pooled_connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy[Any]]:
+        """Return a connection of the pool, in no transaction."""
+
 
 _current: ContextVar[Transaction | None] = ContextVar("transaction", default=None)
 
@@ -31,7 +38,7 @@ class Transaction:
         stack: ends it.
     """
 
-    def __init__(self, database: Database, stack: AsyncExitStack) -> None:
+    def __init__(self, database: Pool, stack: AsyncExitStack) -> None:
         self.database = database
         self._stack = stack
         self._connection: PoolConnectionProxy[Any] | None = None
@@ -57,7 +64,7 @@ class Transaction:
 
 
 @asynccontextmanager
-async def begun(database: Database) -> AsyncIterator[Transaction]:
+async def begun(database: Pool) -> AsyncIterator[Transaction]:
     """Begin a transaction that ends with the context: with an exception, nothing was changed and nothing follows.
 
     Raises:
@@ -76,7 +83,7 @@ async def begun(database: Database) -> AsyncIterator[Transaction]:
         await step()
 
 
-def joined(database: Database) -> Transaction | None:
+def joined(database: Pool) -> Transaction | None:
     """Return the transaction that this task's statements belong to, if any."""
     transaction = _current.get()
     if transaction is None or transaction.is_over or transaction.database is not database:

@@ -1,4 +1,4 @@
-"""Days of the usage log that are older than they are wanted are dropped, so that it does not grow for good."""
+"""What is older than it is wanted goes: days of the usage log, and chats that nobody continued."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
-from shared.postgres import queries
+from shared.postgres import erasure_queries, queries, session_queries
 from shared.postgres.database import DatabaseUnavailable
 from shared.process.tasks import wait_or
 
@@ -24,6 +24,8 @@ MOST_DAYS: Final = 365_000
 """For good: what is more would lead to a day before the calendar."""
 LEAST_DAYS: Final = 32
 """What is spent of a month's budgets is read from the log when Redis has lost its data."""
+BATCH: Final = 500
+"""Sessions, of as many messages as they have, that one statement deletes: nobody waits for it for long."""
 
 
 async def drop_old_days(database: Database, keep_days: int) -> int:
@@ -40,13 +42,39 @@ async def drop_old_days(database: Database, keep_days: int) -> int:
     return len(names) - len(await database.fetch(queries.OLD_USAGE_DAYS, first))
 
 
-async def keep_usage_short(database: Database, keep_days: int, stop: asyncio.Event) -> None:
-    """Drop what is too old every hour, until `stop`."""
+async def delete_old_sessions(database: Database, keep_days: int) -> int:
+    """Delete the sessions whose last message is older than `keep_days`, with their messages; return how many.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL cannot answer now, or refuses; what was deleted until then is gone.
+    """
+    before = datetime.now(UTC) - timedelta(days=min(keep_days, MOST_DAYS))
+    deleted = 0
+    while gone := len(await database.fetch(session_queries.DELETE_OLD_SESSIONS, before, BATCH)):
+        deleted += gone
+    return deleted
+
+
+async def erase_late(database: Database) -> None:
+    """Take the names of erased keys off usage that was on its way to the log when they were erased.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL cannot answer now, or refuses.
+    """
+    await database.execute(erasure_queries.ANONYMISE_LATE_USAGE)
+
+
+async def keep_short(database: Database, *, usage_days: int, session_days: int, stop: asyncio.Event) -> None:
+    """Remove what is too old every hour, until `stop`."""
     # Not at once: the first recorder may still be making the tables.
     while not await wait_or(stop, LOOK_S):
         try:
-            dropped = await drop_old_days(database, keep_days)
+            dropped = await drop_old_days(database, usage_days)
+            deleted = await delete_old_sessions(database, session_days)
+            await erase_late(database)
         except (DatabaseUnavailable, asyncpg.PostgresError):
             continue  # the database has logged it; the next look tries again
         if dropped:
-            log.info("%d days of the usage log were older than %d days and are gone", dropped, keep_days)
+            log.info("%d days of the usage log were older than %d days and are gone", dropped, usage_days)
+        if deleted:
+            log.info("%d sessions had no message for %d days and are gone", deleted, session_days)

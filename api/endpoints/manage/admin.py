@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from quart import request
 
 from api.endpoints.manage.guard import integer_argument
-from api.endpoints.manage.query_names import takes_query
 from api.gateway import gateway
 from api.http.body import json_response
+from api.http.query_names import takes_query
 from api.prompt.admin_context import to_text
 from api.prompt.machine import look_at_machine, percent
 from shared.errors import NotFound

@@ -10,10 +10,10 @@ from quart import Blueprint, g, request
 from api.admission.auth import is_internal
 from api.endpoints.knowledge.access import is_local_reader
 from api.endpoints.manage.audited import audited
-from api.endpoints.manage.query_names import check_query, watch_query
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import plain_error
+from api.http.query_names import check_query, watch_query
 from api.http.refusal_log import known
 from shared.errors import InvalidRequest, Unauthenticated
 

@@ -13,9 +13,9 @@ from api.endpoints.manage import ollama_overview as local_models
 from api.endpoints.manage.guard import body_as
 from api.endpoints.manage.ollama_catalogue import estimated_minutes, recommended
 from api.endpoints.manage.ollama_names import canonical_name
-from api.endpoints.manage.query_names import takes_query
 from api.gateway import gateway
 from api.http.body import json_response
+from api.http.query_names import takes_query
 from shared.errors import Conflict, InvalidRequest, NotFound, Overloaded, Unavailable
 from shared.models import ollama_operations
 from shared.models.ollama_operations import Library, ModelOperation, new_operation

@@ -16,6 +16,7 @@ from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest
 from shared.postgres import queries
+from shared.postgres.erasure import NOBODY
 from shared.queue.story import StoryEvent
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 
 INTERNAL_KEY_ID: Final = "internal"
+ERASED_KEY_ID: Final = "erased"
+"""All keys that were erased, together."""
 DEFAULT_LIMIT: Final = 1000
 HIGHEST_LIMIT: Final = 10_000
 DRAIN_WAIT_S: Final = 1.0
@@ -43,7 +46,7 @@ async def list_usage() -> Response:
     limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
     await wait_until_recorded(state.redis)
     rows = await state.database.fetch(queries.LIST_USAGE, key_id, internal, *before, limit, request_id)
-    usage = [_shown(row) for row in rows]
+    usage = [shown_entry(row) for row in rows]
     next_before = f"{usage[-1]['created_at']},{usage[-1]['request_id']}" if len(usage) == limit else None
     return json_response({"usage": usage, "next_before": next_before})
 
@@ -53,10 +56,12 @@ def _key_argument() -> tuple[UUID | None, bool]:
     text = request.args.get("key_id") or None
     if text is None or text == INTERNAL_KEY_ID:
         return None, text is not None
+    if text == ERASED_KEY_ID:
+        return NOBODY, False
     try:
         return UUID(text), False
     except ValueError:
-        raise InvalidRequest(f"key_id must be the id of a key, or {INTERNAL_KEY_ID}.") from None
+        raise InvalidRequest(f"key_id must be the id of a key, {INTERNAL_KEY_ID} or {ERASED_KEY_ID}.") from None
 
 
 def _request_argument() -> UUID | None:
@@ -99,11 +104,12 @@ def told(story: str | None) -> list[dict[str, Any]]:
     return [{"at_ms": event.at_ms, "what": event.what, "detail": event.detail} for event in events]
 
 
-def _shown(row: asyncpg.Record) -> dict[str, Any]:
+def shown_entry(row: asyncpg.Record) -> dict[str, Any]:
+    """Return a row of the usage log as clients read it."""
     shown = dict(row)
     shown["request_id"] = str(row["request_id"])
-    shown["key_id"] = INTERNAL_KEY_ID if row["key_id"] is None else str(row["key_id"])
-    shown["key_name"] = row["key_name"] or ("" if row["key_id"] else INTERNAL_KEY_ID)
+    shown["key_id"] = {None: INTERNAL_KEY_ID, NOBODY: ERASED_KEY_ID}.get(row["key_id"]) or str(row["key_id"])
+    shown["key_name"] = row["key_name"] or ("" if shown["key_id"] == str(row["key_id"]) else shown["key_id"])
     shown["model"] = row["model"] or row["asked_model"]
     shown["story"] = told(row["story"])
     shown["cost_usd"] = float(row["cost_usd"])

@@ -277,6 +277,7 @@ def test_the_operations_are_known() -> None:
         "create_key",
         "create_prompt",
         "delete_session",
+        "erase_key",
         "install_model",
         "put_document",
         "query_database",

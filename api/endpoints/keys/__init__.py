@@ -1,0 +1,1 @@
+"""What is known of a key, for the operator: given out, and taken away."""

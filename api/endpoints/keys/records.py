@@ -1,0 +1,68 @@
+"""/claw/v1/api-keys/{id}/export and /erase: all that is known of a key, and none of it any more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import msgspec
+from quart import Response
+
+from api.endpoints.manage.usage import shown_entry, wait_until_recorded
+from api.gateway import gateway
+from api.http.body import json_response
+from shared.errors import NotFound
+from shared.postgres.audit import INTERNAL_ACTOR, AuditLog
+from shared.postgres.erasure import KeyRecords
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+async def export_key(key_id: str) -> Response:
+    """Give out all that is known of a key as lines of JSON: it, its sessions and messages, its usage, an end."""
+    state, found = gateway(), _uuid(key_id)
+    records = KeyRecords(state.database, found)
+    key = await records.key()
+    if key is None:
+        raise NotFound("There is no key with this id.")
+    await AuditLog(state.database).add("export_key", INTERNAL_ACTOR, {"key_id": str(found)})
+    await wait_until_recorded(state.redis)
+    return Response(_lines(records, key), content_type="application/x-ndjson")
+
+
+async def erase_key(key_id: str) -> Response:
+    """Revoke a key and delete what is known of it; its usage stays for the sums, as nobody's. Again is no error."""
+    state, found = gateway(), _uuid(key_id)
+    counts = await KeyRecords(state.database, found).erase()
+    if counts is None:
+        raise NotFound("There is no key with this id.")
+    await state.key_changes.erased(str(found))
+    return json_response({"id": str(found), "erased": True, **counts})
+
+
+async def _lines(records: KeyRecords, key: dict[str, Any]) -> AsyncIterator[bytes]:
+    """Yield the lines; without the last one something is missing, since the connection broke."""
+    counts = {"sessions": 0, "messages": 0, "usage": 0}
+    yield _line("key", key)
+    async for session in records.sessions():
+        counts["sessions"] += 1
+        yield _line("session", dict(session))
+        async for message in records.messages(session["id"]):
+            counts["messages"] += 1
+            yield _line("message", {"session_id": session["id"], **message})
+    async for row in records.usage():
+        counts["usage"] += 1
+        yield _line("usage", shown_entry(row))
+    yield _line("end", counts)
+
+
+def _line(kind: str, fields: dict[str, Any]) -> bytes:
+    return msgspec.json.encode({"type": kind, **fields}) + b"\n"
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is no key with this id.") from None
