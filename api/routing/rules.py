@@ -142,6 +142,12 @@ def _check(changes: Iterable[RuleChange]) -> None:
             raise WrongRules(f"source_tier is named twice for task_class {change.task_class} - at `$[{number}]`")
         if change.priority is msgspec.UNSET and change.enabled is msgspec.UNSET:
             raise WrongRules(f"priority or enabled must be given - at `$[{number}]`")
+        if change.enabled is False and names_of(change) == ("embeddings", "local"):
+            # Vectors of two models do not compare: the other tiers make some only for a model that is named.
+            raise WrongRules(
+                "enabled must stay true for embeddings at local: `auto` and `local` make embeddings nowhere else"
+                f" - at `$[{number}].enabled`"
+            )
         seen.add(names_of(change))
 
 

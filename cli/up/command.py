@@ -13,6 +13,8 @@ from typing import NoReturn
 import click
 import msgspec
 
+from cli.options import as_json
+from cli.tables import print_json
 from cli.up.embedded.postgres_home import system_folders
 from cli.up.ports import becomes_free, free_port
 from cli.up.preconditions import make_private
@@ -75,7 +77,8 @@ def up(*, verbose: bool, procfile: Path, here: bool) -> None:
 
 
 @click.command()
-def env() -> None:
+@as_json
+def env(*, as_json: bool) -> None:
     """Print the running gateway's settings for a shell: eval "$(nself claw env)"."""
     try:
         data_dir = default_data_dir()
@@ -91,6 +94,9 @@ def env() -> None:
         "NSELF_CLAW_URL": note.claw_url,
         "NSELF_CLAW_ENV": str(data_dir),
     }
+    if as_json:
+        print_json(variables)
+        return
     for name, value in variables.items():
         # Quoted: it goes through a shell's eval.
         click.echo(f"export {name}={shlex.quote(value)}")
@@ -98,7 +104,8 @@ def env() -> None:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def remove(*, yes: bool) -> None:
+@as_json
+def remove(*, yes: bool, as_json: bool) -> None:
     """Remove all data of a gateway that does not run: keys, usage, secrets, logs, the embedded database."""
     try:
         data_dir = default_data_dir().absolute()
@@ -106,9 +113,9 @@ def remove(*, yes: bool) -> None:
             _fail(f"{data_dir} is no data folder of a gateway.")
         with exclusive(data_dir):
             folders = [data_dir, *(place for place, origin in system_folders().items() if origin == data_dir)]
-            click.echo("\n".join(map(str, folders)))
+            click.echo("\n".join(map(str, folders)), err=as_json)
             if not yes:
-                click.confirm("Remove this for good, with all keys and usage?", abort=True)
+                click.confirm("Remove this for good, with all keys and usage?", abort=True, err=as_json)
             for folder in reversed(folders):
                 shutil.rmtree(folder)
     except SettingsError as error:
@@ -117,6 +124,9 @@ def remove(*, yes: bool) -> None:
         _fail(f"{error} Stop it first.")
     except OSError as error:
         _fail(f"Cannot remove it: {error}")
+    if as_json:
+        print_json({"removed": [str(folder) for folder in folders]})
+        return
     click.echo("Removed.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import time
 from importlib.metadata import version
@@ -334,6 +335,38 @@ async def test_a_key_gets_another_secret(nself: Nself) -> None:
     for wrong in ("31d", "soon", "-1", "5"):
         assert (await nself("keys", "rotate", made["id"], "--grace", wrong)).exit_code == 2
     assert (await nself("keys", "rotate", "7e57ab1e-0000-4000-8000-00000000000f")).exit_code == 1
+
+
+async def test_a_key_is_exported_and_erased(nself: Nself, tmp_path: Path) -> None:
+    """To a file of its owner's, or to standard output; erasing asks, where somebody can be asked."""
+    made = json.loads((await nself("keys", "create", "--name", "Ada Lovelace", "--json")).output)
+    file = tmp_path / "key.jsonl"
+    written = await nself("keys", "export", made["id"], "--output", str(file))
+    assert written.exit_code == 0, written.output
+    assert "0 sessions, 0 messages, 0 usage" in written.output
+    assert file.stat().st_mode & 0o777 == 0o600
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["key", "end"]
+    assert (lines[0]["name"], made["key"] in file.read_text()) == ("Ada Lovelace", False)
+    shown = await nself("keys", "export", made["id"])
+    assert [json.loads(line) for line in shown.output.splitlines()] == lines
+
+    asked = await nself("keys", "erase", made["id"])
+    assert (asked.exit_code, "--yes" in asked.output) == (2, True)
+    erased = await nself("keys", "erase", made["id"], "--yes")
+    assert erased.exit_code == 0, erased.output
+    assert "is erased: 0 sessions deleted" in erased.output
+    assert "Ada" not in (await nself("keys", "list", "--all", "--json")).output
+    again = json.loads((await nself("keys", "erase", made["id"], "--yes", "--json")).output)
+    assert again["erased"] is True
+
+    unknown = "7e57ab1e-0000-4000-8000-00000000000f"
+    for arguments in (("export", unknown, "--output", str(tmp_path / "none")), ("erase", unknown, "--yes")):
+        missing = await nself("keys", *arguments)
+        assert (missing.exit_code, "404" in missing.output) == (1, True)
+    assert os.listdir(tmp_path) == [file.name]  # noqa: PTH208 -- a Path's own way is not for async functions
+    nowhere = await nself("keys", "export", made["id"], "--output", str(tmp_path / "no" / "file"))
+    assert (nowhere.exit_code, "cannot be written" in nowhere.output) == (1, True)
 
 
 @pytest.mark.parametrize("when", ["soon", "2020-01-01", "0d", "99999999d"])

@@ -194,6 +194,7 @@ async def test_the_api_takes_back_what_it_gave(client: TestClientProtocol) -> No
         (b'[{"task_class": "chat", "source_tier": "local", "enabled": 1}]', "enabled"),
         (b'[{"task_class": "chat", "source_tier": "local", "enabled": null}]', "enabled"),
         (b'[{"task_class": "chat", "source_tier": "local"}]', "priority or enabled"),
+        (b'[{"task_class": "embeddings", "source_tier": "local", "enabled": false}]', "for embeddings at local"),
         (b'[{"task_class": "chat", "source_tier": "local", "priority": 1, "cost": 2}]', "cost"),
         (_rules(("api_key", {"priority": 1}), ("paid", {"priority": 2})), "source_tier"),
         (_rules(*((tier, {"enabled": False}) for tier in ("local", "gemini", "paid"))), "enabled"),
