@@ -20,6 +20,8 @@ BUDGET_PATH: Final = "/claw/v1/budget"
 USAGE_COLUMNS: Final = ("Key ID", "Prompt", "Compl", "Model", "Time", "Tier", "Cost", "Status")
 WIDE_COLUMNS: Final = ("Key", "Request", "Reason")
 INTERNAL: Final = "internal"
+ERASED: Final = "erased"
+"""Keys that were erased, together."""
 MODELS_ENDPOINT: Final = "models"
 _SMALLEST_PAGE: Final = 1000
 """How many entries are asked for at once where some will be left out."""
@@ -36,7 +38,11 @@ api_group.add_command(keys_group)
 
 
 @api_group.command("usage")
-@click.option("--key", metavar="NAME_OR_ID", help="Only this key's; `internal` for the internal token's.")
+@click.option(
+    "--key",
+    metavar="NAME_OR_ID",
+    help="Only this key's; `internal` for the internal token's, `erased` for those of erased keys.",
+)
 @click.option("--request", "request_id", metavar="ID", help="Only this request, with all that is known of it.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="How many at most.")
 @click.option("--all", "is_all", is_flag=True, help="Calls of /v1/models too (JSON always has them).")
@@ -72,7 +78,7 @@ def _key_id(key: str) -> str:
     Raises:
         ClickException: there is none of this name, or more than one.
     """
-    if key == INTERNAL:
+    if key in {INTERNAL, ERASED}:
         return key
     with suppress(ValueError):
         return str(UUID(key))
