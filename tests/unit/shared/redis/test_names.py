@@ -27,6 +27,7 @@ SAMPLES = {
     "backend": "gpu:11434",
     "name": "one@example.com",
     "call_id": "call_1",
+    "call": "ef" * 32,
     "request_id": "ab" * 16,
     "session_id": "12" * 16,
     "priority": 1,
