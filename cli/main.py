@@ -9,6 +9,7 @@ import click
 from cli.api_commands import api_group
 from cli.catalogue_commands import catalogue_group
 from cli.chat.command import chat
+from cli.doctor.command import doctor
 from cli.gemini_commands import gemini_group
 from cli.model_commands import models_group
 from cli.operator.admin import admin_group
@@ -38,6 +39,7 @@ claw.add_command(up)
 claw.add_command(env)
 claw.add_command(remove)
 claw.add_command(status)
+claw.add_command(doctor)
 claw.add_command(admin_group)
 claw.add_command(api_group)
 claw.add_command(chat)

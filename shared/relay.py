@@ -51,6 +51,7 @@ class Signal(IntEnum):
     ACK = 1  # every frame before this number has arrived
     RESEND = 2  # send again from this number on
     CANCEL = 3  # stop the attempt; the number is a CancelReason
+    CHECK = 4  # about no attempt: a doctor asks what the upstreams say (shared/process/checkup.py)
 
 
 class CancelReason(IntEnum):

@@ -21,6 +21,7 @@ from shared.types import Job, Tier
 from workers.announcements import Announcements
 from workers.attempts.attempt import Attempt
 from workers.attempts.session_answer import answer_of
+from workers.checkup import Checkup
 from workers.relay.sender import RelaySender
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class WorkerProcess:
         self._redis = redis
         self.backends = backends
         self._finished = finished
+        self._checkup = Checkup(redis, self.worker_id.hex(), tier, backends)
         self.resends = 0
         self._senders: dict[bytes, RelaySender] = {}
         self._attempts: dict[bytes, Attempt] = {}
@@ -240,7 +242,9 @@ class WorkerProcess:
         # Cancellations hold also where no sender is left: an attempt runs until it is cancelled.
         sender = self._senders.get(message[:ID_SIZE])
         for key, kind, sequence in decode_signals(message):
-            if kind == Signal.CANCEL:
+            if kind == Signal.CHECK:
+                self._checkup.begin(message[:ID_SIZE])
+            elif kind == Signal.CANCEL:
                 attempt = self._attempts.get(key)
                 if attempt is not None:
                     attempt.cancel(cancelled_for(sequence))

@@ -119,6 +119,11 @@ def since_key(api_id: str) -> str:
     return "claw:since:" + api_id
 
 
+def check_key(asker: str) -> str:
+    """Name the list of what workers answer a doctor, for a minute. `asker` in hex digits."""
+    return "claw:check:" + asker
+
+
 def verdict_key(request_id: str) -> str:
     """Name the key of what a request was closed as by who did not know how it ended: attempt and cost, for a day."""
     return "claw:verdict:" + request_id

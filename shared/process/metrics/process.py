@@ -7,7 +7,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 from shared.process.finished import log_finished
 from shared.process.metrics.listener import MetricsListener
@@ -40,6 +47,8 @@ class ProcessMetrics:
 
     def __init__(self, settings: Settings, is_served: Callable[[str], bool]) -> None:
         self._settings = settings
+        # A series more for each counter, which no query of ours reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)

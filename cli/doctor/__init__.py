@@ -1,0 +1,1 @@
+"""`nself claw doctor`: what is wrong with an installation, and how to mend it."""

@@ -1,0 +1,26 @@
+"""What the doctor finds."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+State = Literal["ok", "note", "unchecked", "wrong"]
+"""`note`: works, but not as it should be relied on. `unchecked`: could not be found out, and says why."""
+
+
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One thing that was looked at.
+
+    Attributes:
+        part: what it belongs to, in a word.
+        state: how it is.
+        said: what was found; no credential.
+        mend: what to do about it, where something is to be done.
+    """
+
+    part: str
+    state: State
+    said: str
+    mend: str = ""

@@ -1,0 +1,70 @@
+"""PostgreSQL: reachable, new enough, with pgvector, at this program's schema."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import asyncpg
+
+from cli.doctor.finding import Finding
+from shared.postgres import queries
+from shared.postgres.migrations import SchemaError, load_schema
+from shared.settings import PROJECT_ROOT
+
+TIMEOUT_S: Final = 5.0
+OLDEST: Final = 14
+VECTOR: Final = "SELECT installed_version, default_version FROM pg_available_extensions WHERE name = 'vector'"
+
+
+async def check_postgres(url: str) -> list[Finding]:
+    """Return what was found; connects once, with a deadline."""
+    try:
+        connection = await asyncpg.connect(url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        said = f"It does not answer: {error or type(error).__name__}"
+        mend = "Is it running, and are address, user and password of DATABASE_URL right? (nself claw up has its own.)"
+        return [Finding("postgres", "wrong", said, mend)]
+    try:
+        return [_version(connection), await _vector(connection), await _schema(connection)]
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        return [Finding("postgres", "wrong", f"It refuses: {error}", "Give the user of DATABASE_URL what it needs.")]
+    finally:
+        connection.terminate()
+
+
+def _version(connection: Any) -> Finding:
+    version = connection.get_server_version()
+    if version.major < OLDEST:
+        return Finding("postgres", "wrong", f"PostgreSQL {version.major} is too old", f"PostgreSQL {OLDEST} or newer.")
+    return Finding("postgres", "ok", f"PostgreSQL {version.major}.{version.minor} answers")
+
+
+async def _vector(connection: Any) -> Finding:
+    found = await connection.fetchrow(VECTOR)
+    if found is None:
+        mend = "Install the package of pgvector for its version, as postgresql-16-pgvector."
+        return Finding(
+            "postgres", "note", "pgvector is not installed on its machine: knowledge cannot be searched", mend
+        )
+    return Finding("postgres", "ok", f"pgvector {found['installed_version'] or found['default_version']} is there")
+
+
+async def _schema(connection: Any) -> Finding:
+    try:
+        newest = load_schema(PROJECT_ROOT).version
+    except (SchemaError, OSError) as error:
+        return Finding("schema", "unchecked", f"This program's own schema cannot be read: {error}")
+    tables = await connection.fetchrow(queries.FIND_TABLES)
+    if not tables["stamps"]:
+        mend = "Start an api or a recorder: it makes them."
+        return Finding("schema", "note", "The database has no tables of the gateway yet", mend)
+    version = await connection.fetchval(queries.SCHEMA_VERSION)
+    if version < newest:
+        mend = "Start an api or a recorder of this version: it brings them up to date."
+        return Finding("schema", "wrong", f"The tables are at version {version}, this program's at {newest}", mend)
+    if version > newest:
+        mend = "Update this program, or ask the doctor of the newer one."
+        return Finding(
+            "schema", "note", f"The tables are at version {version}, newer than this program's {newest}", mend
+        )
+    return Finding("schema", "ok", f"The tables are at this program's version {version}")
