@@ -17,7 +17,7 @@ MAX_BYTES: Final = 10 * 1024 * 1024
 _MAX_LINE_BYTES: Final = 64 * 1024
 _TAIL_LINES: Final = 20
 _OURS: Final = re.compile(
-    r'(?:\{"time": ")?\d{4}-\d\d-\d\dT[\d:.]+Z(?: +|", "level": ")(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b'
+    r'(?:\{"time": ?")?\d{4}-\d\d-\d\dT[\d:.]+Z(?: +|", ?"level": ?")(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b'
 )
 """The head of a line of our own, in either form of `CLAW_LOG_FORMAT`."""
 _TRACEBACK: Final = "Traceback (most recent call last):"

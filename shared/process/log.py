@@ -99,6 +99,12 @@ class _JsonFormatter(_Formatter):
         return _json(line)
 
 
+def formatter_of(form: str) -> logging.Formatter:
+    """Return what writes a record in a form, `text` or `json`."""
+    formatter = _JsonFormatter if form == "json" else _Formatter
+    return formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
 def configure_logging(level: str, form: str = "text") -> None:
     """Send every log line of this process to standard error.
 
@@ -107,8 +113,7 @@ def configure_logging(level: str, form: str = "text") -> None:
         form: `text`, or `json` for an object a line.
     """
     handler = logging.StreamHandler(sys.stderr)
-    formatter = _JsonFormatter if form == "json" else _Formatter
-    handler.setFormatter(formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(formatter_of(form))
     # What no line of ours shows need not be found out for each.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()

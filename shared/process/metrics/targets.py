@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 RENEW_S: Final = 10.0
-LIFE_S: Final = 60
+LIFE_S: Final = 900
+"""So long a process that was killed is listed still, or nothing could tell that it is down; others withdraw."""
 
 
 class Target(msgspec.Struct, frozen=True):

@@ -132,7 +132,9 @@ async def test_a_waiting_queue_is_seen_and_left(
     assert await measured.sum("claw_queue_oldest_seconds") == 0
 
 
-async def test_every_process_is_announced_until_it_ends(measured: Measured, eventually: Eventually) -> None:
+async def test_every_process_is_announced_until_it_ends(
+    fleet: Fleet, measured: Measured, eventually: Eventually
+) -> None:
     """With its role, at the address where it answers."""
     api, first, second, recorder = (f"127.0.0.1:{port}" for port in measured.ports)
     expected = sorted([("api", api), ("local", first), ("local", second), ("recorder", recorder)])
@@ -143,6 +145,9 @@ async def test_every_process_is_announced_until_it_ends(measured: Measured, even
     await eventually(all_are_there)
     measured.worker.terminate()
     assert await measured.worker.process.wait() == 0
+    assert await measured.targets() == [target for target in expected if target[1] != first]
+    # One that was killed is listed still: Prometheus finds that it is down.
+    fleet.processes[-1].kill()
     assert await measured.targets() == [target for target in expected if target[1] != first]
 
 

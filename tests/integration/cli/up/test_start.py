@@ -44,6 +44,15 @@ async def test_a_first_start_shows_answer_key_and_curl_and_the_second_no_new_key
     assert '-H "Authorization: Bearer sk-nself-YOUR-KEY"' in up.shown
 
 
+async def test_each_further_process_has_the_next_port_for_metrics(up: Up) -> None:
+    """The api, which is the first, the one that is set."""
+    up.environment["CLAW_METRICS_PORT"] = "39464"
+    await up.started()
+    logs = up.folder / "data" / "log"
+    assert "INFO metrics at 39465\n" in (logs / "worker-a.log").read_text()
+    assert "INFO metrics at 39466\n" in (logs / "recorder.log").read_text()
+
+
 async def test_a_second_start_on_the_same_data_is_refused(up: Up) -> None:
     """And names the first one's process; the first is not disturbed."""
     await up.started()

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import logging
 import stat
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from cli.up import child_log
 from cli.up.child_log import ChildLog
 from cli.up.terminal import Terminal
+from shared.process.log import formatter_of
 
 _INFO = "2026-11-23T03:12:00.123Z INFO workers started"
 _WARNING = "2026-11-23T03:12:01.123Z WARNING workers slow"
@@ -39,6 +41,22 @@ async def test_only_warnings_reach_the_terminal_and_everything_the_file(tmp_path
     assert shown.getvalue().splitlines() == [f"web           | {_WARNING}", "web           |   File x"]
     assert log.path.read_text() == f"{_INFO}\nmore of it\n{_WARNING}\n  File x\n{_INFO}\n"
     assert stat.S_IMODE(log.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("text", ["slow", "größe 模型\x7f"])
+async def test_lines_that_are_json_have_levels_too(tmp_path: Path, text: str) -> None:
+    """As `CLAW_LOG_FORMAT=json` writes them, whatever is in them."""
+    terminal, shown = _terminal()
+    formatter = formatter_of("json")
+    lines = [
+        formatter.format(logging.LogRecord("workers", level, "", 0, text, None, None))
+        for level in (logging.INFO, logging.WARNING, logging.INFO)
+    ]
+
+    await _copy(ChildLog(tmp_path, "web", terminal), "".join(f"{line}\n" for line in lines).encode())
+
+    (only,) = shown.getvalue().splitlines()
+    assert '"WARNING"' in only
 
 
 async def test_a_traceback_without_a_log_line_is_shown(tmp_path: Path) -> None:
