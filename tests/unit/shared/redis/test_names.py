@@ -30,6 +30,7 @@ SAMPLES = {
     "call": "ef" * 32,
     "request_id": "ab" * 16,
     "session_id": "12" * 16,
+    "asker": "13" * 16,
     "priority": 1,
 }
 NOT_KEYS = {
