@@ -77,7 +77,12 @@ class Gateway:
         self.usage_backlog = UsageBacklog(self.redis, settings.max_usage_records)
         self.usage_log = UsageLogWriter(self.redis, self.api_id.hex(), lambda: self.usage_backlog.is_full, finished)
         self.relay = RelayReceiver(
-            settings, self.redis, self.api_id, on_news=self._handle_news, load_of=self.capacity.load
+            settings,
+            self.redis,
+            self.api_id,
+            on_news=self._handle_news,
+            load_of=self.capacity.load,
+            refusal_of=lambda: self.capacity.refusal,
         )
         self.system_prompts = SystemPrompts(self.database)
         self.knowledge = Knowledge(self.database)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from shared.process.tasks import Following
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import USAGE_STREAM
+from shared.redis.names import USAGE_FAULT, USAGE_STREAM
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -45,22 +45,26 @@ class UsageBacklog(Following):
         pipeline.xlen(USAGE_STREAM)
         pipeline.xrange(USAGE_STREAM, count=1)
         pipeline.time()
+        pipeline.get(USAGE_FAULT)
         try:
-            waiting, oldest, (now_s, _) = await pipeline.execute()
+            waiting, oldest, (now_s, _), said = await pipeline.execute()
         except UNREACHABLE:
             return
         # The id of an entry is when it was added, by the clock of Redis.
         since_s = int(oldest[0][0].partition(b"-")[0]) // 1000 if oldest else now_s
         was_fault, was_full = bool(self.fault), self.is_full
         self.is_full = waiting >= self._most
-        self.fault = self._fault(since_s) if self.is_full or now_s - since_s > LATE_S else ""
+        is_late = self.is_full or now_s - since_s > LATE_S
+        why = said.decode(errors="replace") if said is not None and waiting else ""
+        self.fault = self._fault(since_s, why) if is_late or why else ""
         if self.fault and (not was_fault or self.is_full > was_full):
             _log.error("%d records of usage wait. %s", waiting, self.fault)
         elif was_fault and not self.fault:
             _log.info("usage is recorded again; %d records wait", waiting)
 
-    def _fault(self, since_s: int) -> str:
+    def _fault(self, since_s: int, why: str) -> str:
         # Without what changes all the time: /ready is logged when it says something else.
         since = datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         full = f"; as many as CLAW_MAX_USAGE_RECORDS ({self._most}): no request is admitted" if self.is_full else ""
-        return f"Usage waits in Redis since {since}{full}. No recorder runs, or it cannot write (its log says why)."
+        why = f"The recorder cannot write: {why}" if why else "No recorder runs, or it cannot write (its log says why)."
+        return f"Usage waits in Redis since {since}{full}. {why}"

@@ -40,13 +40,20 @@ class QueueUnavailable(Overloaded):
         super().__init__(message, retry_after_s=2)
 
 
+NO_SPACE = "No space left on device"
+"""How Redis's refusal ends whose disk is full, whichever of its files it wanted to write."""
+
+
 class QueueRefused(QueueUnavailable):
     """Redis refuses what it is asked: a fault that the operator must mend."""
 
     code = "queue_refused"
 
-    def __init__(self) -> None:
-        super().__init__("The gateway's queue (Redis) refuses its commands; the operator's log and /ready say why.")
+    def __init__(self, refusal: str = "") -> None:
+        if NO_SPACE in refusal:
+            super().__init__("The gateway's queue (Redis) has no space left on its disk.")
+        else:
+            super().__init__("The gateway's queue (Redis) refuses its commands; the operator's log and /ready say why.")
 
 
 class Admitted(msgspec.Struct):
@@ -102,8 +109,8 @@ async def admit(
                 keys=keys,
                 arguments=arguments,
             )
-    except ResponseError:
-        raise QueueRefused from None
+    except ResponseError as error:
+        raise QueueRefused(str(error)) from None
     except UNREACHABLE:
         raise QueueUnavailable from None
     if answer[0] == b"ok":

@@ -137,13 +137,13 @@ class Authenticator:
         news = self._news
         try:
             key = await self._keys.find_by_hash(key_hash)
-        except DatabaseUnavailable:
+        except DatabaseUnavailable as error:
             if cached is not None:
                 # No risk: admission sees in Redis whether it was revoked.
                 self._remember(key_hash, cached[0], now)
                 return cached[0]
             raise Overloaded(
-                "The gateway cannot check this API key: its database does not answer.",
+                f"The gateway cannot check this API key: its database {error.public}.",
                 code="database_unavailable",
                 retry_after_s=2,
             ) from None

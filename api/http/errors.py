@@ -34,7 +34,8 @@ def _from_exception(error: Exception) -> GatewayError:
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, DatabaseUnavailable):
-        return Overloaded("The database is unavailable. Try again.", code="database_unavailable", retry_after_s=2)
+        text = f"The gateway's database {error.public}. Try again."
+        return Overloaded(text, code="database_unavailable", retry_after_s=2)
     if isinstance(error, ResponseError):
         # Before UNREACHABLE: an answer, though not the one that was wanted.
         return Overloaded("Redis refuses this: see the log and /ready.", code="queue_refused", retry_after_s=2)

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from api.admission.admit import QueueRefused
 from shared.errors import Overloaded, WorkerLost
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class LivenessJudge:
         redis: where the queues are.
         deliveries: what is waited for; those that were cancelled are removed with their worker.
         load_of: gives what the live workers of a queue can do; None where there is none.
+        refusal_of: gives what Redis refuses us or a worker; empty where it refuses nothing.
     """
 
     def __init__(
@@ -36,11 +38,14 @@ class LivenessJudge:
         redis: Redis,
         deliveries: dict[bytes, Delivery],
         load_of: Callable[[str], Load | None],
+        refusal_of: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._redis = redis
         self._deliveries = deliveries
         self._load_of = load_of
+        self._refusal_of = refusal_of
+        self._refused_since: float | None = None
 
     async def judge(self) -> None:
         """Judge every attempt that is waited for.
@@ -69,6 +74,19 @@ class LivenessJudge:
         for position, delivery in enumerate(doubtful):
             self._judge_unstarted(delivery, now, waiting=answers[position] is not None)
 
+    def note_beat(self, *, is_refused: bool) -> None:
+        """Record whether Redis took this process's heartbeat; once it has refused them for a bound, nobody waits on.
+
+        It refuses then what workers need too, as a rule, and an attempt that one has is heard of by its frames.
+        """
+        now = time.monotonic()
+        self._refused_since = (self._refused_since or now) if is_refused else None
+        if self._refused_since is None or now - self._refused_since <= self._settings.heartbeat_bound_s:
+            return
+        for delivery in list(self._deliveries.values()):
+            if delivery.worker is None and delivery.cancelled is None and not delivery.stream.over:
+                delivery.stream.fail(QueueRefused(self._refusal_of()))
+
     def _judge_unstarted(self, delivery: Delivery, now: float, *, waiting: bool) -> None:
         """Fail a job that waited too long, or that was claimed by a worker that died before it said so."""
         load = self._load_of(delivery.stream.target.queue)
@@ -94,7 +112,12 @@ class LivenessJudge:
     def _lose(self, delivery: Delivery) -> None:
         stream = delivery.stream
         _log.warning("attempt %s: its worker went silent", stream.job_id)
-        stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))
+        if refusal := self._refusal_of():
+            # It may live, and not be able to say so.
+            refused = QueueRefused(refusal)
+            stream.fail(WorkerLost(refused.message, code=refused.code, retry_after_s=refused.retry_after_s))
+        else:
+            stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))
         if delivery.cancelled is not None:
             # Nobody reads a cancelled attempt, so nobody else would close its request.
             self._deliveries.pop(stream.key, None)

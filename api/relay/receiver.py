@@ -11,12 +11,15 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import ResponseError
+
 from api.relay.delivery import Delivery
 from api.relay.liveness import LivenessJudge
 from api.relay.signals import RETRY_S, SignalSender
 from shared.errors import Draining, InternalFault, StreamBroken
+from shared.process.outage import OutageLog
 from shared.process.tasks import end_all, spawn_critical
-from shared.redis.client import UNREACHABLE, next_message, subscription
+from shared.redis.client import UNREACHABLE, next_message, state_of, subscription
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel, since_key
 from shared.relay import EVERYTHING, ID_SIZE, CancelReason, Kind, Signal, decode_frames
 
@@ -47,6 +50,7 @@ class RelayReceiver:
         api_id: this process, 16 bytes.
         on_news: called with each message of the news channel, and with b"reconnected" after an outage.
         load_of: gives what the live workers of a queue can do; None where there is none.
+        refusal_of: gives what Redis refuses a worker; empty where it refuses nothing.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class RelayReceiver:
         *,
         on_news: Callable[[bytes], None],
         load_of: Callable[[str], Load | None],
+        refusal_of: Callable[[], str] = str,
     ) -> None:
         self.api_id = api_id
         self.is_aborted = False
@@ -66,7 +71,10 @@ class RelayReceiver:
         self._deliveries: dict[bytes, Delivery] = {}
         self.gaps = 0
         self._signals = SignalSender(redis, api_id)
-        self._judge = LivenessJudge(settings, redis, self._deliveries, load_of)
+        self._judge = LivenessJudge(
+            settings, redis, self._deliveries, load_of, lambda: state_of(redis).refusal or refusal_of()
+        )
+        self._outage = OutageLog(_log, "Redis", "beat")
         self._ready = asyncio.Event()
         self._judging_from = 0.0
         self._connected_at = time.monotonic()
@@ -268,11 +276,14 @@ class RelayReceiver:
             try:
                 await pipeline.execute()
                 since_ms = None
+                self._outage.answered()
+                self._judge.note_beat(is_refused=False)
                 if self.connected and time.monotonic() > self._judging_from:
                     await self._judge.judge()
             except UNREACHABLE as error:
-                _log.warning("Redis does not answer (%s)", type(error).__name__)
+                self._outage.failed(error)
                 self._judging_from = time.monotonic() + bound_s
+                self._judge.note_beat(is_refused=isinstance(error, ResponseError))
             self._end_outage()
             self._keep_alive()
             await asyncio.sleep(self._settings.heartbeat_s)

@@ -70,9 +70,9 @@ class RequestServices:
             QueueRefused: Redis refuses what it is asked.
             Overloaded: the usage log has no room.
         """
-        if not self.relay.connected and state_of(self.redis).refusal:
+        if not self.relay.connected and (refusal := state_of(self.redis).refusal):
             # What was admitted all the same would wait for frames that cannot come.
-            raise QueueRefused
+            raise QueueRefused(refusal)
         if self.usage_log.is_full():
             raise Overloaded(
                 "The usage log has no room: nobody records it. The operator's log and /ready say more.",
@@ -107,5 +107,5 @@ class RequestServices:
             return self.router.route(wanted)
         except (Overloaded, UnknownModel):
             if self.router.refusal:
-                raise QueueRefused from None
+                raise QueueRefused(self.router.refusal) from None
             raise

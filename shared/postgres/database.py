@@ -2,8 +2,8 @@
 
 Whatever keeps the server from answering (down, frozen, full, starting up) is `DatabaseUnavailable`, for which callers
 answer 503 or try again later. So is what it refuses for its own state, not for the values it was given (a table is away
-during a restore, a right is missing): `DatabaseRefused`, whose text says what. Both are logged here, once.
-Entering the context connects to nothing, so a process starts without PostgreSQL too.
+during a restore, a right is missing, its disk is full): `DatabaseRefused`, whose text says what. Both are logged here,
+once. Entering the context connects to nothing, so a process starts without PostgreSQL too.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _UNAVAILABLE: Final = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
+    asyncpg.TooManyConnectionsError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.ReadOnlySQLTransactionError,
@@ -66,7 +66,13 @@ _ABOUT_VALUES: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationE
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot answer now; the same call may succeed later."""
+    """PostgreSQL cannot answer now; the same call may succeed later.
+
+    Attributes:
+        public: why, for whoever asked.
+    """
+
+    public = "does not answer"
 
 
 class DatabaseRefused(DatabaseUnavailable):
@@ -74,7 +80,15 @@ class DatabaseRefused(DatabaseUnavailable):
 
     Args:
         text: what PostgreSQL said; without values, so that it can be logged and shown to the operator.
+        is_disk_full: whether it has no space left on its disk.
     """
+
+    public = "refuses it, which the operator's log and /ready explain"
+
+    def __init__(self, text: str, *, is_disk_full: bool = False) -> None:
+        super().__init__(text)
+        if is_disk_full:
+            self.public = "has no space left on its disk"
 
 
 class Database:
@@ -175,7 +189,7 @@ class Database:
             # A refusal is an answer: the server is there.
             self._outage.answered()
             self._report_refusal(str(error))
-            raise DatabaseRefused(str(error)) from error
+            raise DatabaseRefused(str(error), is_disk_full=isinstance(error, asyncpg.DiskFullError)) from error
         else:
             self._outage.answered()
 

@@ -18,6 +18,7 @@ from arq.connections import ArqRedis
 from arq.worker import Worker, func
 
 from shared.process.log import REQUEST_ID
+from shared.process.outage import OutageLog
 from shared.queue.story import StoryEvent
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
@@ -158,14 +159,16 @@ class QueueWorker(Worker):
 
     async def main(self) -> None:
         """Claim and start jobs until `stop_claiming`. Survives any absence of Redis."""
+        outage = OutageLog(_log, "Redis", f"queue {self.queue_name}")
         while self.allow_pick_jobs:
             # Before the look: a wake-up that comes during it leads to another one.
             self._wake.clear()
             try:
                 await self._claim()
                 await self.record_health()
+                outage.answered()
             except UNREACHABLE as error:
-                _log.warning("queue %s: Redis does not answer (%s)", self.queue_name, type(error).__name__)
+                outage.failed(error)
                 await asyncio.sleep(RETRY_S)
                 continue
             await self._wait()

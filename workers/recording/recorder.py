@@ -22,7 +22,7 @@ from shared.postgres.database import DatabaseUnavailable
 from shared.process.tasks import wait_or
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_STREAM
+from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_FAULT, USAGE_STREAM
 from shared.settings import host_name
 from shared.usage import RECORD_BYTES
 from workers.recording.rows import MalformedRecord, UsageRow, from_json
@@ -48,6 +48,9 @@ CLAIM_IDLE_MS: Final = 60_000
 CONSUMER_IDLE_MS: Final = 3_600_000
 FIRST_BACK_OFF_S: Final = 0.25
 LONGEST_BACK_OFF_S: Final = 5.0
+FAULT_S: Final = 30
+"""How long the apis say why nothing can be written, unless a recorder says it again."""
+MOST_FAULT_CHARS: Final = 500
 DRAIN_S: Final = 5.0
 
 Entry = tuple[bytes, dict[bytes, bytes] | None]
@@ -97,9 +100,13 @@ class Recorder:
                 return self._failed(error)
             # Redis is new, or lost its data.
             return await self._make_group()
-        except (DatabaseUnavailable, asyncpg.PostgresError, *UNREACHABLE) as error:
+        except UNREACHABLE as error:
+            return self._failed(error)
+        except (DatabaseUnavailable, asyncpg.PostgresError) as error:
+            await self._tell(str(error))
             return self._failed(error)
         if self._failures:
+            await self._tell("")
             log.info("usage is being recorded again")
         self._failures = 0
         self._batch = min(BATCH, 2 * self._batch)
@@ -122,6 +129,14 @@ class Recorder:
         if entries:
             await self._settle(entries)
         return again or len(entries) == self._batch or (not entries and block_ms is not None)
+
+    async def _tell(self, fault: str) -> None:
+        """Tell the apis why nothing can be written; nothing is wrong where it is empty."""
+        with suppress(*UNREACHABLE):
+            if fault:
+                await self._redis.set(USAGE_FAULT, fault[:MOST_FAULT_CHARS], ex=FAULT_S)
+            else:
+                await self._redis.delete(USAGE_FAULT)
 
     def _failed(self, error: Exception) -> bool:
         self._unsettled = True  # something may have been delivered to us: the reply itself may have got lost

@@ -1,0 +1,158 @@
+"""A disk that fills while the gateway runs: clients, /ready and logs say so, nothing ends, and all of it recovers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from cli.up.embedded.postgres_home import SYSTEM_USER
+from cli.up.embedded.valkey import EmbeddedValkey
+from shared.postgres.database import Database
+from tests.fleet import PATIENCE_S, Fleet, chat, ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from tests.conftest import Eventually
+    from tests.upstreams.numbered import NumberedUpstream
+
+CHAT = "/v1/chat/completions"
+NO_SPACE = "No space left on device"
+
+
+class SmallDisk:
+    """A file system of 16 MiB.
+
+    Args:
+        path: where it is mounted.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self) -> None:
+        """Leave no byte."""
+        with self._filler.open("wb", buffering=0) as filler:
+            for size in (65_536, 4096, 1):
+                try:
+                    while filler.write(bytes(size)):
+                        pass
+                except OSError:
+                    continue
+        assert os.statvfs(self.path).f_bavail == 0
+
+    def free(self) -> None:
+        """Make room again."""
+        self._filler.unlink()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[SmallDisk]:
+    """Mounted where PostgreSQL's user gets in too."""
+    path = Path(tempfile.mkdtemp(prefix="claw-disk-", dir="/var/tmp"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0755", "tmpfs", path], check=True)
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+        path.rmdir()
+
+
+@pytest.fixture
+async def valkey_on_it(small_disk: SmallDisk) -> AsyncIterator[EmbeddedValkey]:
+    """With its append-only file on the small disk."""
+    server = EmbeddedValkey(small_disk.path)
+    async with server:
+        yield server
+
+
+async def test_a_disk_that_fills_under_valkey_is_named_and_survived(  # noqa: PLR0917 -- fixtures
+    tmp_path: Path,
+    small_disk: SmallDisk,
+    valkey_on_it: EmbeddedValkey,
+    database_url: str,
+    upstream: NumberedUpstream,
+    eventually: Eventually,
+) -> None:
+    """What was answered is in the log in the end; who is refused is told why."""
+    environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
+    async with Fleet(tmp_path, valkey_on_it.url(), database_url, environment) as fleet:
+        api = await fleet.api()
+        worker = await fleet.worker()
+        recorder = await fleet.recorder()
+        await ready(api, eventually)
+        headers = {"authorization": f"Bearer {await fleet.key()}"}
+        answered = 0
+        async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
+
+            async def ask() -> httpx.Response:
+                nonlocal answered
+                reply = await client.post(CHAT, json=chat())
+                answered += reply.status_code == 200
+                return reply
+
+            async def is_refused() -> bool:
+                reply = await ask()
+                assert reply.status_code in {200, 503}, reply.text
+                return "no space left on its disk" in reply.text
+
+            async def is_served() -> bool:
+                return (await ask()).is_success
+
+            assert await is_served()
+            small_disk.fill()
+            await eventually(is_refused)
+            shown = (await client.get("/ready")).json()
+            assert NO_SPACE in shown["why"]["redis"]
+            assert NO_SPACE in api.log.read_text()
+            small_disk.free()
+            await eventually(is_served)
+        assert [one.process.returncode for one in (api, worker, recorder)] == [None] * 3
+
+        async def all_recorded() -> bool:
+            # One that was given up may be served all the same, by a worker that nobody could tell.
+            return sum(row["status"] == 200 for row in await fleet.usage()) >= answered
+
+        await eventually(all_recorded)
+
+
+async def test_a_disk_that_fills_under_postgresql_is_named_and_survived(
+    small_disk: SmallDisk, fleet: Fleet, database: Database, eventually: Eventually
+) -> None:
+    """Requests are answered on, and recorded once there is room; until then all say what is missing."""
+    place = small_disk.path / "postgres"
+    place.mkdir()
+    shutil.chown(place, SYSTEM_USER)
+    await database.execute(f"CREATE TABLESPACE small LOCATION '{place}'")
+    await database.execute("ALTER TABLE np_claw_api_usage SET TABLESPACE small")
+    api = await fleet.api()
+    await fleet.worker()
+    recorder = await fleet.recorder()
+    await ready(api, eventually)
+    small_disk.fill()
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
+
+        async def is_served() -> bool:
+            return (await client.post(CHAT, json=chat())).status_code == 200
+
+        async def is_ready(status: str, why: str) -> bool:
+            shown = (await client.get("/ready")).json()
+            return shown["status"] == status and why in shown.get("why", {}).get("usage", "")
+
+        await eventually(is_served)
+        await eventually(partial(is_ready, "degraded", NO_SPACE))
+        assert NO_SPACE in recorder.log.read_text()
+        assert NO_SPACE in api.log.read_text()
+        small_disk.free()
+        await eventually(fleet.usage)
+        await eventually(partial(is_ready, "ready", ""))
