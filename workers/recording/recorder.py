@@ -103,10 +103,10 @@ class Recorder:
         except UNREACHABLE as error:
             return self._failed(error)
         except (DatabaseUnavailable, asyncpg.PostgresError) as error:
-            await self._tell(str(error))
+            await self._publish_fault(str(error))
             return self._failed(error)
         if self._failures:
-            await self._tell("")
+            await self._publish_fault("")
             log.info("usage is being recorded again")
         self._failures = 0
         self._batch = min(BATCH, 2 * self._batch)
@@ -130,8 +130,8 @@ class Recorder:
             await self._settle(entries)
         return again or len(entries) == self._batch or (not entries and block_ms is not None)
 
-    async def _tell(self, fault: str) -> None:
-        """Tell the apis why nothing can be written; nothing is wrong where it is empty."""
+    async def _publish_fault(self, fault: str) -> None:
+        """Publish, for the apis, why nothing can be written; nothing is wrong where it is empty."""
         with suppress(*UNREACHABLE):
             if fault:
                 await self._redis.set(USAGE_FAULT, fault[:MOST_FAULT_CHARS], ex=FAULT_S)
