@@ -15,6 +15,8 @@ LINGER_S: Final = 30.0
 the answer from a client that is still sending."""
 DRAIN_LINGER_S: Final = 2.0
 """The same where the server stops."""
+ANSWER_S: Final = 1.0
+"""How long it may be that a client has all of an answer, and sends the next request, before we know that it is over."""
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 s: the kernel drops what was not sent, too."""
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
-from api.server.closing import DRAIN_LINGER_S, LINGER_S, abort, end_writing
+from api.server.closing import ANSWER_S, DRAIN_LINGER_S, LINGER_S, abort, end_writing
 from api.server.cycle import RequestCycle
 from api.server.head import RequestRefused, head_end, read_head
 from api.server.response import failure, refusal
@@ -176,9 +176,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         if self._is_lingering:
             return
         if self._to_drop:
-            dropped = min(self._to_drop, len(data))
-            self._to_drop -= dropped
-            data = data[dropped:]
+            data, self._to_drop = data[self._to_drop :], max(0, self._to_drop - len(data))
         try:
             if self._cycle is not None and not self._cycle.is_received:
                 data = self._cycle.feed(data)
@@ -192,7 +190,13 @@ class Http1Connection(asyncio.BufferedProtocol):
 
     def _keep(self, data: bytes) -> None:
         self.unread += data
-        if len(self.unread) > PIPELINED_BYTES:
+        if len(self.unread) > PIPELINED_BYTES and self._is_reading:
+            # Not at once: uvloop reads 2 MiB at a time, and in between nobody can say that the answer is over.
+            self.stop_reading()
+            self._loop.call_later(ANSWER_S, self._end_flood)
+
+    def _end_flood(self) -> None:
+        if self._cycle is not None and len(self.unread) > PIPELINED_BYTES:
             abort(self._transport)
 
     def _begin_next(self) -> None:

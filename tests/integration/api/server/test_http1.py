@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import h2.connection
 import h2.events
 import pytest
 
-from api.server.connection import DROPPED_BYTES
+from api.server.connection import DROPPED_BYTES, PIPELINED_BYTES
 from api.server.hypercorn_server import PromptTCPServer
 from tests.integration.api.server.serving import Served, read_body, read_response, respond, serving
 
@@ -406,3 +407,47 @@ async def test_who_sends_on_and_on_after_its_answer_is_left(
         assert served.config.connections
         await eventually(lambda: not served.config.connections)
         writer.transport.abort()
+
+
+async def test_a_large_request_behind_an_answer_that_is_just_over_is_served(eventually: Eventually) -> None:
+    """Its client has all of the answer already; uvloop reads 2 MiB before the server's own task goes on."""
+    is_over = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        body = await read_body(receive)
+        if scope["path"] == "/first":
+            await is_over.wait()
+        await respond(send, b"%d" % len(body))
+
+    async with serving(slow, is_direct=True) as served:
+        reader, writer = await served.connect()
+        writer.write(b"GET /first HTTP/1.1\r\n" + HOST + b"\r\n")
+        writer.write(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % (4 * MIB) + bytes(4 * MIB))
+
+        def waits() -> bool:
+            ours: list[Any] = [getattr(each, "_http1", None) for each in served.config.connections.values()]
+            return any(each is not None and len(each.unread) > PIPELINED_BYTES for each in ours)
+
+        await eventually(waits)
+        is_over.set()
+        assert (await read_response(reader))[2] == b"0"
+        assert (await read_response(reader))[2] == b"%d" % (4 * MIB)
+        writer.close()
+
+
+async def test_who_sends_without_end_behind_a_request_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept for it is bounded."""
+    monkeypatch.setattr("api.server.connection.ANSWER_S", 0.05)
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        del scope, send
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async with serving(never, is_direct=True) as served:
+        _, writer = await served.connect()
+        writer.write(b"GET /first HTTP/1.1\r\n" + HOST + b"\r\n")
+        with suppress(ConnectionError):
+            while True:
+                writer.write(bytes(65_536))
+                await writer.drain()
