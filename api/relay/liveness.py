@@ -6,8 +6,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from redis.exceptions import ResponseError
+
 from api.admission.admit import QueueRefused
 from shared.errors import Overloaded, WorkerLost
+from shared.process.outage import OutageLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +49,7 @@ class LivenessJudge:
         self._load_of = load_of
         self._refusal_of = refusal_of
         self._refused_since: float | None = None
+        self._outage = OutageLog(_log, "Redis", "beat")
 
     async def judge(self) -> None:
         """Judge every attempt that is waited for.
@@ -74,13 +78,17 @@ class LivenessJudge:
         for position, delivery in enumerate(doubtful):
             self._judge_unstarted(delivery, now, waiting=answers[position] is not None)
 
-    def note_beat(self, *, is_refused: bool) -> None:
-        """Record whether Redis took this process's heartbeat; once it has refused them for a bound, nobody waits on.
+    def note_beat(self, error: Exception | None) -> None:
+        """Record how this process's heartbeat failed, if it did; once it was refused for a bound, nobody waits on.
 
         It refuses then what workers need too, as a rule, and an attempt that one has is heard of by its frames.
         """
         now = time.monotonic()
-        self._refused_since = (self._refused_since or now) if is_refused else None
+        if error is None:
+            self._outage.answered()
+        else:
+            self._outage.failed(error)
+        self._refused_since = (self._refused_since or now) if isinstance(error, ResponseError) else None
         if self._refused_since is None or now - self._refused_since <= self._settings.heartbeat_bound_s:
             return
         for delivery in list(self._deliveries.values()):

@@ -11,13 +11,10 @@ import logging
 import time
 from typing import TYPE_CHECKING, Final
 
-from redis.exceptions import ResponseError
-
 from api.relay.delivery import Delivery
 from api.relay.liveness import LivenessJudge
 from api.relay.signals import RETRY_S, SignalSender
 from shared.errors import Draining, InternalFault, StreamBroken
-from shared.process.outage import OutageLog
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, next_message, state_of, subscription
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel, since_key
@@ -74,7 +71,6 @@ class RelayReceiver:
         self._judge = LivenessJudge(
             settings, redis, self._deliveries, load_of, lambda: state_of(redis).refusal or refusal_of()
         )
-        self._outage = OutageLog(_log, "Redis", "beat")
         self._ready = asyncio.Event()
         self._judging_from = 0.0
         self._connected_at = time.monotonic()
@@ -276,14 +272,12 @@ class RelayReceiver:
             try:
                 await pipeline.execute()
                 since_ms = None
-                self._outage.answered()
-                self._judge.note_beat(is_refused=False)
+                self._judge.note_beat(None)
                 if self.connected and time.monotonic() > self._judging_from:
                     await self._judge.judge()
             except UNREACHABLE as error:
-                self._outage.failed(error)
                 self._judging_from = time.monotonic() + bound_s
-                self._judge.note_beat(is_refused=isinstance(error, ResponseError))
+                self._judge.note_beat(error)
             self._end_outage()
             self._keep_alive()
             await asyncio.sleep(self._settings.heartbeat_s)

@@ -17,7 +17,7 @@ from cli.options import as_json
 from cli.tables import print_json
 from cli.up.embedded.postgres_home import system_folders
 from cli.up.ports import becomes_free, free_port
-from cli.up.preconditions import make_private
+from cli.up.preconditions import StartFailed, check_owner, make_private
 from cli.up.procfile import ProcfileError, read_procfile
 from cli.up.running import AlreadyRuns, exclusive, read_note
 from cli.up.stack import Stack
@@ -58,22 +58,24 @@ def up(*, verbose: bool, procfile: Path, here: bool) -> None:
             _fail(_OTHERS_SHELL.format(shell_of=shell_of, names=", ".join(SHELL_VARIABLES[:3])), os.EX_CONFIG)
         data_dir = default_data_dir()
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        warning = check_owner(data_dir)
         (data_dir / "log").mkdir(mode=0o700, exist_ok=True)
         # Before the settings are read: those are found among them.
         ensure_secrets(data_dir)
         terminal = Terminal(verbose=verbose)
-        for opened in make_private(data_dir):
-            terminal.warn(opened)
+        for said in (*make_private(data_dir), *filter(None, [warning])):
+            terminal.warn(said)
         settings = load_settings()
         commands = read_procfile(procfile)
         with exclusive(data_dir):
             sys.exit(asyncio.run(_run(settings, commands, procfile.absolute().parent, terminal)))
     except SettingsError as error:
         _fail(str(error), os.EX_CONFIG)
-    except (ProcfileError, AlreadyRuns) as error:
+    except (ProcfileError, AlreadyRuns, StartFailed) as error:
         _fail(str(error))
     except OSError as error:
-        _fail(f"Cannot start: {error}")
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"Cannot start: {where}{error.strerror or error}. CLAW_DATA_DIR names another data folder.")
 
 
 @click.command()

@@ -1,7 +1,9 @@
-"""What no waiting mends: a database that refuses us, a disk that is full, a data folder that others may read."""
+"""What no waiting mends: a database that refuses us, a disk that is full, a data folder that is another user's."""
 
 from __future__ import annotations
 
+import os
+import pwd
 import shutil
 from typing import TYPE_CHECKING, Final
 
@@ -66,6 +68,32 @@ class DiskWatch:
             )
         elif was_full and not self._is_full:
             self._warn(f"There is room again on the disk of {self._data_dir}: {free_mib} MiB.")
+
+
+def foreign_owner(data_dir: Path) -> str | None:
+    """Return the user whose the data folder is, where it is not ours."""
+    owner = data_dir.stat().st_uid
+    if owner == os.geteuid():
+        return None
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"number {owner}"
+
+
+def check_owner(data_dir: Path) -> str | None:
+    """Check that the data folder is ours; return what to warn root of, who may write to it all the same.
+
+    Raises:
+        StartFailed: it is another user's.
+    """
+    owner = foreign_owner(data_dir)
+    if owner is None:
+        return None
+    said = f"{data_dir} belongs to the user {owner}"
+    if os.geteuid() == 0:
+        return f"{said}, who cannot run this there once it has been run as root: what is made now is root's."
+    raise StartFailed(f"{said}. Run this as that user, or name another data folder: CLAW_DATA_DIR.")
 
 
 def make_private(data_dir: Path) -> list[str]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -17,9 +13,11 @@ from cli.up.embedded.postgres_home import SYSTEM_USER
 from cli.up.embedded.valkey import EmbeddedValkey
 from shared.postgres.database import Database
 from tests.fleet import PATIENCE_S, Fleet, chat, ready
+from tests.small_disks import SmallDisk, small_disk_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
 
     from tests.conftest import Eventually
     from tests.upstreams.numbered import NumberedUpstream
@@ -28,43 +26,11 @@ CHAT = "/v1/chat/completions"
 NO_SPACE = "No space left on device"
 
 
-class SmallDisk:
-    """A file system of 16 MiB.
-
-    Args:
-        path: where it is mounted.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._filler = path / "filler"
-
-    def fill(self) -> None:
-        """Leave no byte."""
-        with self._filler.open("wb", buffering=0) as filler:
-            for size in (65_536, 4096, 1):
-                try:
-                    while filler.write(bytes(size)):
-                        pass
-                except OSError:
-                    continue
-        assert os.statvfs(self.path).f_bavail == 0
-
-    def free(self) -> None:
-        """Make room again."""
-        self._filler.unlink()
-
-
 @pytest.fixture
 def small_disk() -> Iterator[SmallDisk]:
-    """Mounted where PostgreSQL's user gets in too."""
-    path = Path(tempfile.mkdtemp(prefix="claw-disk-", dir="/var/tmp"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=0755", "tmpfs", path], check=True)
-    try:
-        yield SmallDisk(path)
-    finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
-        path.rmdir()
+    """Of 16 MiB."""
+    with small_disk_of(16) as disk:
+        yield disk
 
 
 @pytest.fixture
