@@ -52,6 +52,6 @@ async def test_the_readme_s_commands_work_line_by_line(scripted: Stack, tmp_path
             assert (done.returncode, done.stderr) == (0, ""), (words, said)
         else:
             assert (done.returncode, lacking[1] in said) == (lacking[0], True), (words, done.returncode, said)
-    for typed in UNDONE:
-        done = await asyncio.to_thread(scripted.nself, "claw", *typed)
-        assert done.returncode == 0, (typed, done.stderr)
+    for undoing in UNDONE:
+        done = await asyncio.to_thread(scripted.nself, "claw", *undoing)
+        assert done.returncode == 0, (undoing, done.stderr)
