@@ -35,6 +35,7 @@ from api.endpoints.manage.system_prompts import change_prompt, create_prompt, li
 from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
 from api.endpoints.models import list_models, list_offered, retrieve_model
+from api.endpoints.own_requests import cancel_own_request, list_own_requests, retrieve_own_request
 from api.endpoints.queue.backends import list_backends, pause_backend, resume_backend
 from api.endpoints.queue.requests import cancel_request, list_requests, show_request
 from api.endpoints.queue.workers import drain_worker, list_workers
@@ -64,6 +65,9 @@ URLS: Final[tuple[Url, ...]] = (
     ("POST", "/v1/embeddings", create_embedding),
     ("GET", "/v1/models", list_models),
     ("GET", "/v1/models/<path:model>", retrieve_model),
+    ("GET", "/v1/requests", list_own_requests),
+    ("GET", "/v1/requests/<path:request_id>", retrieve_own_request),
+    ("DELETE", "/v1/requests/<path:request_id>", cancel_own_request),
     ("GET", "/health", health),
     ("GET", "/ready", ready),
 )

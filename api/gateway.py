@@ -97,7 +97,7 @@ class Gateway:
         self.admin_context = AdminContext(survey, self.redis)
         self.additions = Additions(self.system_prompts, self.admin_context, AuditLog(self.database))
         self.sessions = Sessions(settings, self.redis, self.database, self.spawn)
-        self.open_requests = OpenRequests(self.redis, self.spawn)
+        self.open_requests = OpenRequests(self.redis, self.spawn, self.capacity.load)
         self.requests = RequestServices(
             settings,
             self.redis,
@@ -144,6 +144,7 @@ class Gateway:
         await self.capacity.start()
         await self.usage_backlog.start()
         self.usage_log.start()
+        self.open_requests.start()
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
     def abort_on_drain_timeout(self) -> None:
@@ -159,6 +160,7 @@ class Gateway:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
         await end_all(self._set_up_task, *self._tasks)
+        await self.open_requests.stop()
         # Before the usage log stops: workers still say how cancelled attempts ended, and what they lose is closed here.
         await self.relay.settle()
         await self.routing_table.stop()

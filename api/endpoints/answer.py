@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quart import Response, g, request
@@ -12,10 +13,13 @@ from api.http.errors import openai_error
 from api.http.intake import SMALL_BYTES
 from api.http.refusal_log import known
 from api.http.sse import stream_response
+from api.requests.asked_headers import client_request_id_of
 from api.requests.context import RequestContext
 from shared.errors import Draining, GatewayError, InvalidRequest, RateLimited
 from shared.process.json_values import MOST_VALUES, has_more_values
 from shared.process.tasks import work_beside
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import client_request_key, owner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,10 +80,22 @@ async def _respond(context: RequestContext, endpoint: Endpoint, check: _Check, m
         checked = await _checked(context, check, most_values)
         if parts.drained:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
+        name = client_request_id_of(request.headers)
         inflight = await context.begin(parts.requests, endpoint, checked)
+    if name is not None:
+        await _name(context, name)
     if checked.stream:
         return await stream_response(inflight, parts.settings.head_wait_s)
     return Response(await _whole(inflight), content_type="application/json")
+
+
+async def _name(context: RequestContext, name: str) -> None:
+    """Let a request that was admitted be found by the id that its client has given it."""
+    parts = gateway()
+    key = client_request_key(owner_of(context.key_id), name)
+    life_s = int(parts.settings.queue_timeout_s + parts.settings.total_timeout_s)
+    with suppress(*UNREACHABLE):
+        await parts.redis.set(key, g.request_id, ex=max(1, life_s))
 
 
 async def _whole(inflight: InflightRequest) -> bytes:

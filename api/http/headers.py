@@ -8,6 +8,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from api.requests.open_requests import QueuePlace
     from shared.types import Target
 
 PRIORITY_HEADER: Final = "x-nself-priority"
@@ -53,3 +54,9 @@ def route_headers(target: Target, attempts: int, omitted: Sequence[str] = ()) ->
     model = target.model if target.model.isascii() and target.model.isprintable() else quote(target.model)
     headers = {TIER_HEADER: target.tier, "x-nself-model": model, "x-nself-attempts": str(attempts)}
     return headers | ({OMITTED_HEADER: ", ".join(omitted)} if omitted else {})
+
+
+def place_headers(place: QueuePlace) -> dict[str, str]:
+    """Return the headers that say how long a request will wait that had its head before its turn."""
+    headers = {"x-nself-queue-position": str(place.position)}
+    return headers if place.eta_s is None else headers | {"x-nself-queue-eta-s": str(place.eta_s)}

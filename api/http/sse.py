@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from quart import Response
 
 from api.http.errors import error_object
-from api.http.headers import route_headers
+from api.http.headers import place_headers, route_headers
 from shared.errors import GatewayError
 from shared.openai.reply import error_event
 
@@ -35,7 +35,8 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
         GatewayError: the request failed before its head.
     """
     first = await _read_first(inflight, head_wait_s)
-    response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
+    headers = _HEADERS | (place_headers(inflight.place) if inflight.place is not None else {})
+    response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=headers)
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None
     return response
@@ -60,6 +61,15 @@ async def _read_first(inflight: InflightRequest, head_wait_s: float) -> bytes | 
         timer.cancel()
 
 
+def _comment(inflight: InflightRequest) -> bytes:
+    """Return what is said while there is nothing to say: the place in the queue where the request waits."""
+    place = inflight.place
+    if place is None or inflight.served_by is not None:
+        return KEEP_ALIVE
+    eta = "" if place.eta_s is None else f" eta_s={place.eta_s}"
+    return f": queued position={place.position}{eta}\n\n".encode()
+
+
 async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterator[bytes]:
     """Yield the events; a comment names who answers where the head went out before that was known."""
     is_named = inflight.served_by is not None
@@ -69,7 +79,7 @@ async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterat
                 is_named = True
                 named = "; ".join(f"{name}={value}" for name, value in route_headers(*served_by).items())
                 yield b": %s\n\n" % named.encode()
-            yield chunk or KEEP_ALIVE
+            yield chunk or _comment(inflight)
             chunk = await inflight.read()
     except GatewayError as error:
         # The head has gone out with 200, so the error is an event.

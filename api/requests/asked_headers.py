@@ -1,4 +1,4 @@
-"""What a request asks for by headers of its own about its turn: a priority, and how long it waits."""
+"""What a request asks for by headers of its own about its turn and name: a priority, how long it waits, an id."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from shared.queue.placement import PRIORITIES
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
+CLIENT_REQUEST_HEADER: Final = "x-client-request-id"
+MOST_CLIENT_ID_CHARS: Final = 128
 MOST_WAIT_S: Final = 86_400
 """The longest patience that a client can name: a day."""
 
@@ -60,3 +62,19 @@ def max_wait_s_of(headers: Headers) -> float | None:
             code="invalid_value",
         )
     return max_wait_s
+
+
+def client_request_id_of(headers: Headers) -> str | None:
+    """Return the id that the client has given the request; None where it has given none.
+
+    Raises:
+        InvalidRequest: it is too long, or not of visible ASCII.
+    """
+    name = headers.get(CLIENT_REQUEST_HEADER)
+    if name is not None and not (0 < len(name) <= MOST_CLIENT_ID_CHARS and name.isascii() and name.isprintable()):
+        raise InvalidRequest(
+            f"{CLIENT_REQUEST_HEADER} must be 1 to {MOST_CLIENT_ID_CHARS} characters of ASCII.",
+            param=CLIENT_REQUEST_HEADER,
+            code="invalid_value",
+        )
+    return name

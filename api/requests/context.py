@@ -81,6 +81,11 @@ class RequestContext:
         )
 
     @property
+    def key_id(self) -> str | None:
+        """Return the id of its key; None for the internal token."""
+        return self._principal.key_id
+
+    @property
     def bounds(self) -> KeyBounds:
         """Return what its key may use."""
         return self._principal.bounds

@@ -16,7 +16,7 @@ import msgspec
 from api.accounting.failure_record import lost_usd
 from api.relay.incoming import IncomingStream
 from api.requests.failover import Failover, acceptable_now
-from api.requests.open_requests import RequestState, failure_of, place_of, state_of
+from api.requests.open_requests import QueuePlace, RequestState, failure_of, place_of, state_of
 from api.requests.queued_job import QueuedJob, patience_s
 from api.requests.timer import Timer
 from shared.errors import CancelledOnRequest, GatewayError, WorkerLost
@@ -71,6 +71,7 @@ class InflightRequest:
         self._job = QueuedJob(services.redis, services.router, options, services.moves)
         self._recheck = Timer(self._exceed_wait_limit)
         self._began_at = time.monotonic()
+        self.place: QueuePlace | None = None
         self._over = self._is_of_admin = False
         self._task: asyncio.Task[object] | None = None
 
@@ -155,6 +156,12 @@ class InflightRequest:
     def described(self) -> RequestState:
         """Return where it is now."""
         return state_of(self._draft, self._current(), has_worker=self._relay.has_worker(self._current()))
+
+    def take_place(self, place: QueuePlace | None) -> None:
+        """Take note of its place in the queue; None where it does not wait."""
+        if place != self.place:
+            self.place = place
+            self.tick()
 
     # --- where it is ---
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+import time
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from shared.ids import job_id
+from shared.process.tasks import end_all, spawn_critical
 from shared.queue.story import StoryEvent
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import place_of_queue, reply_key
+from shared.redis.names import place_of_queue, queue_of_place, reply_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -17,11 +21,14 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.relay.incoming import IncomingStream
+    from api.routing.load import Load
     from shared.errors import GatewayError
     from shared.types import JobDraft, Target
 
 _log = logging.getLogger(__name__)
 ANSWER_LIFE_S: Final = 10
+PLACES_S: Final = 1.0
+"""How often a waiting stream is told its place, at the most."""
 
 
 class RequestState(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,8 +45,16 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     tier: str
     model: str
     tokens: int
+    stream: bool
     admitted_ms: int
     story: tuple[StoryEvent, ...]
+
+
+class QueuePlace(NamedTuple):
+    """How many turns until a request's own, and in about how many seconds that is, where it is known."""
+
+    position: int
+    eta_s: int | None
 
 
 class OpenRequest(Protocol):
@@ -55,6 +70,10 @@ class OpenRequest(Protocol):
 
     def described(self) -> RequestState:
         """Return where it is now."""
+        ...
+
+    def take_place(self, place: QueuePlace | None) -> None:
+        """Take note of its place in the queue; None where it does not wait."""
         ...
 
 
@@ -78,6 +97,7 @@ def state_of(draft: JobDraft, stream: IncomingStream, *, has_worker: bool) -> Re
         tier=stream.target.tier,
         model=stream.target.model,
         tokens=stream.tokens,
+        stream=draft.stream,
         admitted_ms=draft.admitted_ms,
         story=draft.story,
     )
@@ -89,12 +109,28 @@ class OpenRequests(dict[str, OpenRequest]):
     Args:
         redis: where answers go.
         spawn: does something beside the requests.
+        load_of: tells what the live workers of a queue can do.
     """
 
-    def __init__(self, redis: Redis, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        load_of: Callable[[str], Load | None],
+    ) -> None:
         super().__init__()
         self._redis = redis
         self._spawn = spawn
+        self._load_of = load_of
+        self._places: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to tell waiting streams their places in the queue."""
+        self._places = spawn_critical(self._follow_places(), name="places")
+
+    async def stop(self) -> None:
+        """End that; the requests themselves end elsewhere."""
+        await end_all(self._places)
 
     def handle_cancel(self, subject: str) -> None:
         """Cancel a request: `subject` is its id, a space, and who wants that."""
@@ -112,6 +148,39 @@ class OpenRequests(dict[str, OpenRequest]):
         """Let what waits in a queue look for another place."""
         for found in list(self.values()):
             found.look_elsewhere(queue)
+
+    async def _follow_places(self) -> None:
+        """Send each waiting stream its place in the queue, once a second, for good."""
+        while True:
+            await asyncio.sleep(PLACES_S)
+            try:
+                await self._tell_places()
+            except UNREACHABLE:
+                continue  # the relay says so
+
+    async def _tell_places(self) -> None:
+        latest_ms = time.time() * 1000 - PLACES_S * 1000
+        states = [(found, found.described()) for found in list(self.values())]
+        waiting = [
+            (found, state.backend, job_id(state.request_id, state.attempt))
+            for found, state in states
+            if state.stream and state.state == "waiting" and state.admitted_ms < latest_ms
+        ]
+        for found, state in states:
+            if state.state != "waiting":
+                found.take_place(None)
+        if not waiting:
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for _, backend, job in waiting:
+            pipeline.zrank(queue_of_place(backend), job)
+        for (found, backend, _), rank in zip(waiting, await pipeline.execute(), strict=True):
+            found.take_place(None if rank is None else QueuePlace(rank + 1, self.eta_s(backend, rank + 1)))
+
+    def eta_s(self, backend: str, position: int) -> int | None:
+        """Return after about how many seconds a request has its turn that waits at this place; None: not known."""
+        load = self._load_of(queue_of_place(backend))
+        return round(position * load.service_ms / load.slots / 1000) if load is not None and load.slots else None
 
     async def _answer(self, name: str, state: RequestState) -> None:
         key = reply_key(name)

@@ -76,6 +76,11 @@ def reply_key(name: str) -> str:
     return "claw:reply:" + name
 
 
+def client_request_key(owner: str, name: str) -> str:
+    """Return the key of the id of a request that its client has named (`X-Client-Request-Id`)."""
+    return f"claw:client-request:{owner}:{name}"
+
+
 def draining_key(worker_id: str) -> str:
     """Return the key that exists when a worker is asked to take no more jobs and end. `worker_id` in hex digits."""
     return "claw:draining:" + worker_id

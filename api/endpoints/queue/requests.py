@@ -42,7 +42,8 @@ MOST_LOOKED_AT: Final = 1000
 ANSWER_S: Final = 1
 """How long the api process of a request may take to say where it is."""
 STATES: Final = ("waiting", "running")
-_open_decoder: Final = msgspec.json.Decoder(UsageRecord)
+open_decoder: Final[msgspec.json.Decoder[UsageRecord]] = msgspec.json.Decoder(UsageRecord)
+"""Of what an open request is known as."""
 _state_decoder: Final = msgspec.json.Decoder(RequestState)
 
 
@@ -167,7 +168,7 @@ async def open_record(redis: Redis, request_id: str) -> UsageRecord | None:
     for api in apis:
         pipeline.hget(open_requests(api), request_id)
     found = next((raw for raw in (await pipeline.execute() if apis else ()) if raw), None)
-    return None if found is None else _open_decoder.decode(found)
+    return None if found is None else open_decoder.decode(found)
 
 
 async def asked_state(redis: Redis, request_id: str) -> RequestState | None:
