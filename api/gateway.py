@@ -20,6 +20,7 @@ from api.admission.key_changes import CHANGED, REVOKED, KeyChanges
 from api.prompt.additions import Additions
 from api.prompt.admin_context import AdminContext
 from api.prompt.knowledge.base import Knowledge
+from api.prompt.knowledge.embedder import NEWS as KNOWLEDGE_NEWS
 from api.prompt.sessions.sessions import Sessions
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
@@ -85,7 +86,7 @@ class Gateway:
             refusal_of=lambda: self.capacity.refusal,
         )
         self.system_prompts = SystemPrompts(self.database)
-        self.knowledge = Knowledge(self.database)
+        self.knowledge = Knowledge(self.database, self.capacity, lambda: self.requests)
         survey = Survey(
             settings,
             database=self.database,
@@ -95,7 +96,13 @@ class Gateway:
             budget=self.budget,
         )
         self.admin_context = AdminContext(survey, self.redis)
-        self.additions = Additions(self.system_prompts, self.admin_context, AuditLog(self.database))
+        self.additions = Additions(
+            self.system_prompts,
+            self.admin_context,
+            AuditLog(self.database),
+            knowledge=self.knowledge,
+            knowledge_tokens=settings.knowledge_tokens,
+        )
         self.sessions = Sessions(settings, self.redis, self.database, self.spawn)
         self.open_requests = OpenRequests(self.redis, self.spawn, self.capacity.load)
         self.requests = RequestServices(
@@ -120,6 +127,7 @@ class Gateway:
             b"workers": (self.capacity.invalidate,),
             b"routing": (self.routing_table.invalidate,),
             b"prompts": (self.system_prompts.invalidate,),
+            KNOWLEDGE_NEWS: (self.knowledge.embedder.wake,),
             b"session": (self.sessions.leases.handle_news,),
             PAUSED_NEWS: (self._pause,),
             CANCEL_NEWS: (self.open_requests.handle_cancel,),
@@ -165,6 +173,7 @@ class Gateway:
         await self.relay.settle()
         await self.routing_table.stop()
         await self.system_prompts.stop()
+        await self.knowledge.embedder.stop()
         await self.budget.stop()
         await self.usage_log.stop()
         await self.usage_backlog.stop()
@@ -200,6 +209,7 @@ class Gateway:
             await asyncio.sleep(MIGRATE_RETRY_S)
         await self.routing_table.start()
         await self.system_prompts.start()
+        self.knowledge.embedder.start()
         await self.budget.start()
         if self.settings.titles:
             self.titles.start()

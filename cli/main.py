@@ -11,6 +11,7 @@ from cli.catalogue_commands import catalogue_group
 from cli.chat.command import chat
 from cli.doctor.command import doctor
 from cli.gemini_commands import gemini_group
+from cli.knowledge.commands import knowledge_group
 from cli.model_commands import models_group
 from cli.operator.admin import admin_group
 from cli.operator.logs import logs
@@ -44,6 +45,7 @@ claw.add_command(admin_group)
 claw.add_command(api_group)
 claw.add_command(chat)
 claw.add_command(gemini_group)
+claw.add_command(knowledge_group)
 models_group.add_command(catalogue_group)
 claw.add_command(models_group)
 claw.add_command(logs)

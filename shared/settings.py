@@ -71,6 +71,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict_parameters: bool = False
     own_requests: str = "local"
     titles: bool = True
+    knowledge_model: str | None = None
+    knowledge_tokens: int = 2000
     gemini_slots: int = 16
     paid_slots: int = 64
     discovery_interval_s: float = 5.0
@@ -205,6 +207,8 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "strict_parameters": ("CLAW_STRICT_PARAMETERS",),
     "own_requests": ("CLAW_OWN_REQUESTS",),
     "titles": ("CLAW_TITLES",),
+    "knowledge_model": ("CLAW_KNOWLEDGE_MODEL",),
+    "knowledge_tokens": ("CLAW_KNOWLEDGE_TOKENS",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),

@@ -41,7 +41,7 @@ class Target(msgspec.Struct, frozen=True):
 class AddedText(msgspec.Struct, frozen=True):
     """A text that the gateway puts before a client's messages: where it is from, and about how many tokens it has."""
 
-    source: Literal["app", "system_prompt", "admin"]
+    source: Literal["app", "system_prompt", "admin", "knowledge"]
     text: str
     tokens: int
 

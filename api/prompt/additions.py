@@ -1,15 +1,17 @@
 """What is put before the messages of one request: by its headers, and by the operator's own system prompts.
 
 In this order: the expert's prompt where `x-nself-app` asks for it, else the key's own system prompt, else the default
-one; then the snapshot of the installation where `x-nself-admin` asks for it; then the client's own instructions.
+one; then the snapshot of the installation where `x-nself-admin` asks for it; then what the knowledge base has for the
+question where `x-nself-knowledge` asks for it; then the client's own instructions.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from api.prompt.expert import expert
 from api.prompt.headers import ADMIN_HEADER
+from api.prompt.knowledge.context import knowledge_for
 from shared.errors import ModelNotAllowed, Overloaded
 from shared.postgres.audit import INTERNAL_ACTOR
 from shared.postgres.database import DatabaseUnavailable
@@ -18,12 +20,20 @@ if TYPE_CHECKING:
     from api.admission.auth import Principal
     from api.prompt.admin_context import AdminContext
     from api.prompt.headers import PromptHeaders
+    from api.prompt.knowledge.base import Knowledge
     from api.prompt.system_prompts import SystemPrompts
     from shared.postgres.audit import AuditLog
     from shared.types import AddedText
     from shared.usage import UsageRecord
 
 ADMIN_OPERATION = "admin_chat"
+
+
+class Added(NamedTuple):
+    """What is put before the messages of a request, in its order, and the headers that say so to its client."""
+
+    texts: tuple[AddedText, ...]
+    headers: dict[str, str]
 
 
 class Additions:
@@ -33,28 +43,56 @@ class Additions:
         system_prompts: the operator's own.
         admin_context: the snapshot of the installation.
         audit: has an entry for each request that is told the snapshot.
+        knowledge: the knowledge base.
+        knowledge_tokens: how much of it a request is told at the most, about.
     """
 
-    def __init__(self, system_prompts: SystemPrompts, admin_context: AdminContext, audit: AuditLog) -> None:
+    def __init__(
+        self,
+        system_prompts: SystemPrompts,
+        admin_context: AdminContext,
+        audit: AuditLog,
+        *,
+        knowledge: Knowledge,
+        knowledge_tokens: int,
+    ) -> None:
         self._system_prompts = system_prompts
         self._admin_context = admin_context
         self._audit = audit
+        self._knowledge = knowledge
+        self._knowledge_tokens = knowledge_tokens
 
-    async def of(self, asked: PromptHeaders, principal: Principal, record: UsageRecord) -> tuple[AddedText, ...]:
-        """Return what is put before the messages of a request, in its order.
+    async def of(self, asked: PromptHeaders, principal: Principal, record: UsageRecord, body: bytes) -> Added:
+        """Return what is put before the messages of a request.
 
         Args:
             asked: what the request's headers ask for.
             principal: who asks.
             record: names the request and its model, for the audit log.
+            body: of the chat, checked.
 
         Raises:
             ModelNotAllowed: admin mode is asked for with a key that is no admin's.
-            Overloaded: it is, and the audit log cannot be written.
+            Overloaded: it is, and the audit log cannot be written; or knowledge is, and cannot be read.
         """
         first = expert() if asked.app else await self._system_prompts.of_key(principal.system_prompt_id)
-        added = () if first is None else (first,)
-        return (*added, await self.snapshot(principal, record)) if asked.admin else added
+        texts = () if first is None else (first,)
+        if asked.admin:
+            texts = (*texts, await self.snapshot(principal, record))
+        if not asked.knowledge:
+            return Added(texts, {})
+        found, response_headers = await self._known(body, principal)
+        return Added(texts if found is None else (*texts, found), response_headers)
+
+    async def _known(self, body: bytes, principal: Principal) -> tuple[AddedText | None, dict[str, str]]:
+        try:
+            return await knowledge_for(self._knowledge, body, principal.key_id, self._knowledge_tokens)
+        except DatabaseUnavailable:
+            raise Overloaded(
+                "The knowledge base cannot be read: the database does not answer.",
+                code="database_unavailable",
+                retry_after_s=2,
+            ) from None
 
     async def snapshot(self, principal: Principal, record: UsageRecord, session_id: str = "") -> AddedText:
         """Return what a request in admin mode is told.

@@ -22,14 +22,12 @@ _UUID: Final = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12
 
 
 class PromptHeaders(msgspec.Struct, frozen=True):
-    """What the headers ask for. Knowledge is not built yet: its header is checked, and changes nothing.
-
-    A session's id is in lower case.
-    """
+    """What the headers ask for. A session's id is in lower case."""
 
     app: bool = False
     admin: bool = False
     session_id: str | None = None
+    knowledge: bool = False
 
 
 NOTHING_ASKED: Final = PromptHeaders()
@@ -57,7 +55,8 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
         raise InvalidRequest(f"{SESSION_HEADER} must be a UUID.", param=SESSION_HEADER, code="invalid_value")
     flags = {name: _flag(name, value) for name, value in found.items() if name != SESSION_HEADER}
     session_id = found[SESSION_HEADER].decode().lower() if SESSION_HEADER in found else None
-    return PromptHeaders(flags.get(APP_HEADER, False), flags.get(ADMIN_HEADER, False), session_id)
+    app, admin, knowledge = (flags.get(name, False) for name in (APP_HEADER, ADMIN_HEADER, KNOWLEDGE_HEADER))
+    return PromptHeaders(app, admin, session_id, knowledge)
 
 
 def _flag(name: str, value: bytes) -> bool:

@@ -67,6 +67,7 @@ class RequestContext:
         self._principal = principal
         self._inflight: InflightRequest | None = None
         self._rate_limit: dict[str, str] = {}
+        self._added_headers: dict[str, str] = {}
         self._omitted: Callable[[Target], Sequence[str]] = lambda _: ()
         self._intake: Intake | None = None
         self._leases: Leases | None = None
@@ -94,8 +95,8 @@ class RequestContext:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
         served_by = None if self._inflight is None else self._inflight.served_by
         if served_by is None:
-            return self._rate_limit
-        return self._rate_limit | route_headers(*served_by, self._omitted(served_by[0]))
+            return self._rate_limit | self._added_headers
+        return self._rate_limit | self._added_headers | route_headers(*served_by, self._omitted(served_by[0]))
 
     async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
         """Route a checked request, admit it and enqueue it.
@@ -121,7 +122,7 @@ class RequestContext:
         )
         max_wait_s = max_wait_s_of(request.headers)
         asked = read_headers(request.scope["headers"]) if parameters is not None else NOTHING_ASKED
-        added = await services.additions.of(asked, self._principal, self._record) if parameters is not None else ()
+        added = await self._added(services, asked) if parameters is not None else ()
         session = await self._open_session(services, asked, max_wait_s) if asked.session_id else None
         added += await self._told_in(session, services) if session is not None and not asked.admin else ()
         wanted = RoutingRequest(
@@ -185,6 +186,10 @@ class RequestContext:
         if session is not None:
             self._keep_session(services, draft)
         return inflight
+
+    async def _added(self, services: RequestServices, asked: PromptHeaders) -> tuple[AddedText, ...]:
+        texts, self._added_headers = await services.additions.of(asked, self._principal, self._record, self.body)
+        return texts
 
     async def _open_session(
         self, services: RequestServices, asked: PromptHeaders, max_wait_s: float | None

@@ -101,7 +101,9 @@ async def chat(services: RequestServices, own: OwnRequest, messages: Sequence[Ma
     return (choices[0].message.content or "") if choices else ""
 
 
-async def embed(services: RequestServices, own: OwnRequest, model: str, texts: Sequence[str]) -> OwnVectors:
+async def embed(
+    services: RequestServices, own: OwnRequest, model: str, texts: Sequence[str], **fields: Any
+) -> OwnVectors:
     """Return the vectors of texts; the errors are those of `chat`.
 
     Args:
@@ -109,8 +111,9 @@ async def embed(services: RequestServices, own: OwnRequest, model: str, texts: S
         own: what they are for.
         model: `local` for any.
         texts: none is empty.
+        fields: further ones of an embeddings request.
     """
-    wanted = {"model": model, "input": list(texts), "encoding_format": "base64"}
+    wanted = {**fields, "model": model, "input": list(texts), "encoding_format": "base64"}
     answer = _decoded(await ask(services, own, "embeddings", wanted), _Embeddings)
     if len(answer.data) != len(texts):
         raise Malformed("The model has not made one vector for each text.")

@@ -18,11 +18,15 @@ class EmbeddingEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     Vectors of a model with `min_dimensions` still mean something when they are cut down to so many numbers (it was
     trained so: Matryoshka). `vocabulary` is that of the token ids that clients send in the place of text; `own` ids
-    are the model's, and go to it as they are.
+    are the model's, and go to it as they are. With some models questions, and texts that may answer them, begin with
+    words of their own: `query_start` and `passage_start`; with `takes_input_type` its server puts them there.
     """
 
     min_dimensions: Annotated[int, msgspec.Meta(ge=1)] | None = None
     vocabulary: Vocabulary = "cl100k_base"
+    query_start: str = ""
+    passage_start: str = ""
+    takes_input_type: bool = False
     checked: date | None = None
     sources: tuple[str, ...] = ()
 

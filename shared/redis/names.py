@@ -46,6 +46,8 @@ DESCRIBE_NEWS: Final = b"describe"
 """The first words of some news."""
 PROBE_KEYS: Final = tuple(f"claw:probe:{kind}" for kind in ("zset", "string", "hash", "set", "list"))
 """There for the length of one script: does the server let us do what we need?"""
+KNOWLEDGE_EMBEDDER: Final = "claw:knowledge:embedder"
+"""Which api process makes the vectors of the knowledge base: a lease."""
 SNAPSHOT: Final = "claw:admin:snapshot"
 """The state of the installation that admin mode tells a model: JSON, without secrets."""
 TITLES_LEASE: Final = "claw:titles"

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from api.endpoints.knowledge.arguments import MOST_NAME_CHARS, check_arguments, check_text, text_argument
+from api.endpoints.knowledge.news import announce
 from api.endpoints.manage.guard import body_as, integer_argument
 from api.gateway import gateway
 from api.http.body import json_response
@@ -42,7 +43,7 @@ class NewDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     @property
     def id_start(self) -> str:
         """Return what the ids of its chunks begin with: readable, and of this document alone."""
-        return f"doc-{slug(self.name, 40)}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return f"doc-{slug(self.name.rpartition('/')[2], 40)}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 async def list_documents() -> Response:
@@ -68,6 +69,7 @@ async def put_document() -> Response:
         for chunk_id, piece in zip(piece_ids(wanted.id_start, pieces), pieces, strict=True)
     ]
     made = await gateway().knowledge.store.put_document(wanted.name, wanted.hash, chunks)
+    await announce()
     return json_response({"id": made, "name": wanted.name, "chunks": len(chunks)}, 201)
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from api.endpoints.knowledge.arguments import MOST_NAME_CHARS, check_arguments, check_text, text_argument
+from api.endpoints.knowledge.news import announce
 from api.endpoints.manage.guard import body_as
 from api.gateway import gateway
 from api.http.body import json_response
@@ -44,6 +45,7 @@ async def add_note() -> Response:
     made = await gateway().knowledge.store.add_note(wanted.chunk_id, wanted.note.strip())
     if made is None:
         raise NotFound("There is no chunk with this id.")
+    await announce()
     return json_response({"id": made}, 201)
 
 
@@ -55,4 +57,5 @@ async def remove_note(note_id: str) -> Response:
         is_removed = False
     if not is_removed:
         raise NotFound("There is no note with this id.")
+    await announce()
     return json_response({"deleted": True})

@@ -8,6 +8,7 @@ from api.endpoints.knowledge.arguments import MOST_QUESTION_CHARS, check_argumen
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.body import json_response
+from api.prompt.knowledge.context import SEARCH_HEADER
 
 if TYPE_CHECKING:
     from quart import Response
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 DEFAULT_TOP: Final = 8
 MOST_TOP: Final = 100
 PAGE: Final = 500
-SEARCH_HEADER: Final = "x-nself-knowledge-search"
 
 
 async def search_knowledge() -> Response:
@@ -56,5 +56,6 @@ async def show_version() -> Response:
         "description": corpus.version.description,
         "categories": list(categories),
         "total_chunks": sum(categories.values()),
+        "search": await knowledge.how_searched(),
     }
     return json_response(shown)

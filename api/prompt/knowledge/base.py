@@ -8,14 +8,24 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from api.prompt.knowledge.corpus import Corpus, corpus
+from api.prompt.knowledge.embedder import Embedder
+from api.prompt.knowledge.fusion import fused
 from shared.postgres.knowledge.store import Chunk, KnowledgeStore, Scope
+from shared.postgres.knowledge.vectors import VectorStore
+from shared.process.tasks import end_all
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from api.requests.services import RequestServices
+    from api.routing.live_backends import Capacity
     from shared.postgres.database import Database
 
 How = Literal["text", "hybrid"]
 CANDIDATES: Final = 50
 """How many chunks each kind of search brings to the fusion."""
+TEXT_WEIGHT: Final = 1.0
+VECTOR_WEIGHT: Final = 1.0
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -25,6 +35,33 @@ class Found(msgspec.Struct, frozen=True):
     how: How
 
 
+class HowSearched(msgspec.Struct, frozen=True):
+    """How questions are searched.
+
+    Args:
+        how: by words alone, or by vectors too.
+        pgvector: whether PostgreSQL has it; None where nobody has looked yet.
+        model: whose vectors are searched.
+        vectors: how many there are.
+    """
+
+    how: How
+    pgvector: bool | None
+    model: str | None
+    vectors: int
+
+
+class Rankings(msgspec.Struct, frozen=True):
+    """The ids of chunks for a question, the best first: by words, and by vectors where there are any."""
+
+    by_text: list[str]
+    by_vector: list[str] | None
+
+    def fused(self) -> list[str]:
+        """Return both as one."""
+        return fused([(TEXT_WEIGHT, self.by_text), (VECTOR_WEIGHT, self.by_vector or [])])
+
+
 class Knowledge:
     """The knowledge base. Every method raises `DatabaseUnavailable` while PostgreSQL cannot answer.
 
@@ -32,10 +69,14 @@ class Knowledge:
 
     Args:
         database: where it is.
+        capacity: knows the local models.
+        services: what requests use of their process.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, capacity: Capacity, services: Callable[[], RequestServices]) -> None:
         self.store = KnowledgeStore(database)
+        self._vectors = VectorStore(database)
+        self.embedder = Embedder(self.store, self._vectors, capacity, services)
         self._is_stored = False
         self._one_storing = asyncio.Lock()
 
@@ -46,16 +87,40 @@ class Knowledge:
             async with self._one_storing:
                 await self.store.put_built_in(found.chunks, found.digest)
                 self._is_stored = True
+        self.embedder.use()
         return found
 
-    async def search(self, question: str, scope: Scope, most: int) -> Found:
+    async def search(self, question: str, scope: Scope, most: int, key_id: str | None = None) -> Found:
         """Return the best chunks for a question.
 
         Args:
             question: in words; it has some.
             scope: what is searched.
             most: how many chunks at the most.
+            key_id: of the key that caused it.
         """
+        rankings = await self.rank(question, scope, max(CANDIDATES, most), key_id)
+        chunks = await self.store.chunks(rankings.fused()[:most])
+        return Found(chunks, "text" if rankings.by_vector is None else "hybrid")
+
+    async def how_searched(self) -> HowSearched:
+        """Return how questions are searched now."""
+        serving, has_pgvector = self.embedder.serving, self.embedder.has_pgvector
+        if serving is None:
+            return HowSearched("text", has_pgvector, None, 0)
+        return HowSearched("hybrid", has_pgvector, serving.model, await self._vectors.count(serving.model))
+
+    async def rank(self, question: str, scope: Scope, most: int, key_id: str | None = None) -> Rankings:
+        """Return the ids of the best chunks by each kind of search; the arguments are those of `search`."""
         await self.corpus()
-        by_text = await self.store.search_text(question, scope, max(CANDIDATES, most))
-        return Found(await self.store.chunks(by_text[:most]), "text")
+        # Beside the search by words: a model takes longer than PostgreSQL.
+        asking = asyncio.create_task(self.embedder.of_question(question, key_id), name="vector of a question")
+        try:
+            by_text = await self.store.search_text(question, scope, most)
+            made = await asking
+        finally:
+            await end_all(asking)
+        if made is None:
+            return Rankings(by_text, None)
+        serving, vector = made
+        return Rankings(by_text, await self._vectors.nearest(serving.model, vector, scope, most))

@@ -94,3 +94,48 @@ DELETE FROM np_claw_knowledge_notes USING np_claw_knowledge_chunks AS chunks
 WHERE chunks.id = chunk_id AND chunks.document_id = $1
 """
 REMOVE_DOCUMENT: Final = "DELETE FROM np_claw_knowledge_documents WHERE id = $1 RETURNING name"
+
+# --- vectors ---
+ENSURE_VECTORS: Final = "SELECT np_claw_knowledge_ensure_vectors() AS is_there"
+UNEMBEDDED: Final = """
+SELECT id, chunks.hash, concat_ws(E'\\n', title, array_to_string(keywords, ', '), content,
+    nullif(np_claw_knowledge_notes_of(id), '')) AS text
+FROM np_claw_knowledge_chunks AS chunks
+LEFT JOIN np_claw_knowledge_vectors AS vectors ON vectors.model = $1 AND vectors.chunk_id = id
+WHERE vectors.hash IS DISTINCT FROM chunks.hash AND id <> ALL ($2::text[])
+LIMIT $3
+"""
+PUT_VECTORS: Final = """
+INSERT INTO np_claw_knowledge_vectors (model, chunk_id, hash, embedding)
+SELECT $1, given.id, given.hash, given.embedding::vector
+FROM unnest($2::text[], $3::bytea[], $4::text[]) AS given(id, hash, embedding)
+JOIN np_claw_knowledge_chunks AS chunks ON chunks.id = given.id AND chunks.hash = given.hash
+ON CONFLICT (model, chunk_id) DO UPDATE SET hash = excluded.hash, embedding = excluded.embedding
+"""
+COUNT_VECTORS: Final = "SELECT count(*) AS count FROM np_claw_knowledge_vectors WHERE model = $1"
+DIMENSIONS: Final = """
+SELECT vector_dims(embedding) AS dimensions FROM np_claw_knowledge_vectors WHERE model = $1 LIMIT 1
+"""
+REMOVE_OTHER_VECTORS: Final = "DELETE FROM np_claw_knowledge_vectors WHERE model <> $1"
+INDEX_NAMES: Final = """
+SELECT 'np_claw_knowledge_vectors_' || left(md5($1 || ' ' || $2::integer), 12) AS name, quote_literal($1) AS model
+"""
+HAS_INDEX: Final = "SELECT to_regclass($1) IS NOT NULL"
+INDEX_VECTORS: Final = """
+CREATE INDEX IF NOT EXISTS {name} ON np_claw_knowledge_vectors
+USING hnsw ((embedding::vector({dimensions})) vector_cosine_ops) WHERE model = {model}
+"""
+LOOK_AT: Final = "SELECT set_config('hnsw.ef_search', $1, true)"
+NEAREST: Final = """
+SELECT chunk_id FROM np_claw_knowledge_vectors WHERE model = $1
+ORDER BY embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) LIMIT $3
+"""
+# Without the index: what is looked for may be few among many.
+NEAREST_IN_SCOPE: Final = """
+WITH wanted AS MATERIALIZED (
+    SELECT chunk_id, embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) AS distance
+    FROM np_claw_knowledge_chunks AS chunks JOIN np_claw_knowledge_vectors ON chunk_id = id AND model = $1
+    WHERE ($4::text IS NULL OR category = $4) AND (NOT $5 OR document_id IS NULL)
+)
+SELECT chunk_id FROM wanted ORDER BY distance LIMIT $3
+"""

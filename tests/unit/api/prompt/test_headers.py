@@ -22,8 +22,8 @@ def test_without_them_nothing_is_asked_for() -> None:
 
 @pytest.mark.parametrize("name", FLAGS)
 def test_true_and_false_are_read(name: str) -> None:
-    """Each asks for its own, and knowledge for nothing yet."""
-    wanted = PromptHeaders(app=name == "x-nself-app", admin=name == "x-nself-admin")
+    """Each asks for its own."""
+    wanted = PromptHeaders(*(name == each for each in FLAGS))
     assert read_headers([*OTHERS, (name.encode(), b"true")]) == wanted
     assert read_headers([*OTHERS, (name.encode(), b"false")]) == PromptHeaders()
 

@@ -1,0 +1,231 @@
+"""Makes the vectors of the knowledge base, beside everything else, by requests of the gateway's own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from api.requests.own import OwnRequest, OwnVectors, embed
+from shared.errors import CallerError, GatewayError
+from shared.models.catalogue import LOCAL_EMBEDDING
+from shared.models.embedding_models import embedding_entry
+from shared.postgres.database import DatabaseUnavailable
+from shared.process.tasks import end_all, spawn_critical, wait_or
+from shared.redis.client import UNREACHABLE
+from shared.redis.names import KNOWLEDGE_EMBEDDER
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable, Sequence
+
+    from api.requests.services import RequestServices
+    from api.routing.live_backends import Capacity
+    from shared.postgres.knowledge.store import KnowledgeStore
+    from shared.postgres.knowledge.vectors import Unembedded, VectorStore
+
+_log = logging.getLogger(__name__)
+
+NEWS: Final = b"knowledge"
+SERVING: Final = "vectors"
+LOOK_S: Final = 5.0
+BATCH: Final = 16
+BATCH_TIMEOUT_S: Final = 120.0
+LEASE_MS: Final = 150_000
+GONE_S: Final = 600.0
+"""For how long the model of the vectors may be away before another one makes them anew."""
+QUERY_TIMEOUT_S: Final = 0.3
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """Whose vectors are searched."""
+
+    model: str
+    dimensions: int
+
+
+class Embedder:
+    """Keeps vectors of all chunks, by one api process at a time; and makes those of questions.
+
+    Args:
+        store: the chunks, and what all processes share.
+        vectors: where vectors are.
+        capacity: knows the local models.
+        services: what requests use of their process.
+    """
+
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        vectors: VectorStore,
+        capacity: Capacity,
+        services: Callable[[], RequestServices],
+    ) -> None:
+        self._store = store
+        self._vectors = vectors
+        self._capacity = capacity
+        self._services = services
+        self._serving: Serving | None = None
+        self._seen_at = time.monotonic()
+        self._refused: set[str] = set()
+        self._is_used = self._has_looked = False
+        self._wake = asyncio.Event()
+        self._failure = ""
+        self._task: asyncio.Task[None] | None = None
+        self.has_pgvector: bool | None = None
+
+    @property
+    def serving(self) -> Serving | None:
+        """Return whose vectors are searched, as far as this process knows; None where there are none yet."""
+        return self._serving
+
+    def start(self) -> None:
+        self._task = spawn_critical(self._run(), name="knowledge embedder")
+
+    async def stop(self) -> None:
+        await end_all(self._task)
+
+    def wake(self, _subject: str = "") -> None:
+        """Look now: knowledge is used, and something may have changed."""
+        self._is_used = True
+        self._wake.set()
+
+    def use(self) -> None:
+        """Note that somebody asks for knowledge: from now on there are vectors of it."""
+        if not self._is_used:
+            self.wake()
+
+    async def of_question(self, question: str, key_id: str | None) -> tuple[Serving, array[float]] | None:
+        """Return the vector of a question and whose it is, None where there is none within `QUERY_TIMEOUT_S`.
+
+        Args:
+            question: in words.
+            key_id: of the key that caused it.
+        """
+        serving = self._serving
+        if serving is None or serving.model not in self._local_models():
+            return None
+        own = OwnRequest(purpose="knowledge", timeout_s=QUERY_TIMEOUT_S, key_id=key_id, is_awaited=True)
+        with suppress(TimeoutError, GatewayError):
+            made = await self._embed(own, serving.model, [question], is_query=True)
+            if made.model == serving.model and len(made.vectors[0]) == serving.dimensions:
+                return serving, made.vectors[0]
+        return None
+
+    # --- all chunks ---
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                await self._look()
+                self._failure = ""
+            except (DatabaseUnavailable, GatewayError, TimeoutError, *UNREACHABLE) as error:
+                self._report(f"{type(error).__name__}: {error}")
+            await wait_or(self._wake, LOOK_S)
+
+    def _report(self, failure: str) -> None:
+        # Once, not at each look.
+        if failure != self._failure:
+            _log.warning("the vectors of the knowledge base are not complete: %s", failure)
+            self._failure = failure
+
+    async def _look(self) -> None:
+        if not self._is_used and not self._has_looked:
+            await self._read_serving()
+            self._has_looked, self._is_used = True, self._serving is not None
+        if not self._is_used:
+            return
+        await self._read_serving()
+        model = self._wanted()
+        if model is None or not await self._has_table() or not await self._lead():
+            return
+        try:
+            await self._embed_all(model)
+        finally:
+            # Another process may go on at once, where this one ends.
+            await self._services().redis.delete(KNOWLEDGE_EMBEDDER)
+
+    async def _embed_all(self, model: str) -> None:
+        has_new = False
+        while chunks := await self._vectors.unembedded(model, sorted(self._refused), BATCH):
+            has_new = await self._embed_chunks(model, chunks) or has_new
+            if not await self._lead():
+                return
+        if has_new or self._serving is None or self._serving.model != model:
+            await self._serve(model)
+
+    async def _serve(self, model: str) -> None:
+        """Let the vectors of a model serve, now that all chunks have one; those of others go."""
+        dimensions = await self._vectors.dimensions(model)
+        if dimensions is None:
+            return
+        await self._vectors.index(model, dimensions)
+        self._serving = Serving(model, dimensions)
+        await self._store.set_state(SERVING, msgspec.json.encode(self._serving).decode())
+        await self._vectors.remove_others(model)
+
+    async def _read_serving(self) -> None:
+        raw = await self._store.state(SERVING)
+        self._serving = None if raw is None else msgspec.json.decode(raw, type=Serving)
+
+    def _local_models(self) -> set[str]:
+        return {name for name, model in self._capacity.models("local").items() if "embeddings" in model.endpoints}
+
+    def _wanted(self) -> str | None:
+        """Return the model that makes the vectors; None where none is there, or the right one may come back."""
+        here, now = self._local_models(), time.monotonic()
+        named = self._services().settings.knowledge_model
+        if named is not None:
+            return next((name for name in (named, f"{named}:latest") if name in here), None)
+        if self._serving is not None:
+            if self._serving.model in here:
+                self._seen_at = now
+                return self._serving.model
+            # Its server may only be starting again, and all others' vectors are of no use to it.
+            if now - self._seen_at < GONE_S:
+                return None
+        return next(
+            (name for name in (LOCAL_EMBEDDING, f"{LOCAL_EMBEDDING}:latest", *sorted(here)) if name in here), None
+        )
+
+    async def _has_table(self) -> bool:
+        was_there, self.has_pgvector = self.has_pgvector, await self._vectors.ensure()
+        if not self.has_pgvector and was_there is not False:
+            _log.warning("PostgreSQL has no pgvector (CREATE EXTENSION vector): knowledge is searched by words alone")
+        return self.has_pgvector
+
+    async def _lead(self) -> bool:
+        """Take or renew the lease; return whether this process has it. Two at once would only do the same twice."""
+        services = self._services()
+        mine = services.api_id.encode()
+        if await services.redis.set(KNOWLEDGE_EMBEDDER, mine, nx=True, px=LEASE_MS):
+            return True
+        if await services.redis.get(KNOWLEDGE_EMBEDDER) != mine:
+            return False
+        return bool(await services.redis.pexpire(KNOWLEDGE_EMBEDDER, LEASE_MS))
+
+    async def _embed_chunks(self, model: str, chunks: Sequence[Unembedded]) -> bool:
+        """Make and store the vectors of chunks; return False where the model takes none of them."""
+        own = OwnRequest(purpose="knowledge", timeout_s=BATCH_TIMEOUT_S)
+        try:
+            made = await self._embed(own, model, [chunk.text for chunk in chunks], is_query=False)
+        except CallerError:
+            if len(chunks) > 1:
+                return any([await self._embed_chunks(model, [chunk]) for chunk in chunks])
+            # The model does not take it (too long, say): it is found by its words.
+            self._refused.add(chunks[0].id)
+            return False
+        await self._vectors.put(model, chunks, made.vectors)
+        return True
+
+    async def _embed(self, own: OwnRequest, model: str, texts: Sequence[str], *, is_query: bool) -> OwnVectors:
+        services = self._services()
+        known = embedding_entry(services.settings.catalogue.embeddings, model)
+        start = known.query_start if is_query else known.passage_start
+        fields = {"input_type": "query" if is_query else "passage"} if known.takes_input_type else {}
+        return await embed(services, own, model, [start + text for text in texts], **fields)
