@@ -200,7 +200,7 @@ async def test_a_wrong_value_is_refused_by_the_headers_name(
 
 
 async def test_what_is_not_built_yet_changes_nothing(client: httpx.AsyncClient, upstream: NumberedUpstream) -> None:
-    """A session and knowledge, asked for as they should be."""
-    headers = {"x-nself-session-id": "0193f6b0-1111-7000-8000-000000000000", "x-nself-knowledge": "true"}
+    """A session, asked for as it should be."""
+    headers = {"x-nself-session-id": "0193f6b0-1111-7000-8000-000000000000"}
     assert (await client.post("/v1/chat/completions", json=chat(), headers=headers)).status_code == 200
     assert upstream.requests[0]["messages"] == chat()["messages"]
