@@ -12,7 +12,7 @@ from api.endpoints.health import READINESS, Readiness, health, ready
 from api.endpoints.keys.records import erase_key, export_key
 from api.endpoints.knowledge.documents import list_documents, put_document, remove_document
 from api.endpoints.knowledge.notes import add_note, list_notes, remove_note
-from api.endpoints.knowledge.search import list_categories, search_knowledge, show_version
+from api.endpoints.knowledge.search import list_categories, search_knowledge, show_rankings, show_version
 from api.endpoints.manage.admin import (
     list_audit,
     query_database,
@@ -89,6 +89,7 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/v1/system-prompts", create_prompt),
     ("PUT", "/claw/v1/system-prompts/<prompt_id>", change_prompt),
     ("DELETE", "/claw/v1/system-prompts/<prompt_id>", remove_prompt),
+    ("GET", "/claw/knowledge/rankings", show_rankings),
     ("GET", "/claw/knowledge/notes", list_notes),
     ("POST", "/claw/knowledge/notes", add_note),
     ("DELETE", "/claw/knowledge/notes/<note_id>", remove_note),

@@ -21,6 +21,7 @@ from api.prompt.additions import Additions
 from api.prompt.admin_context import AdminContext
 from api.prompt.knowledge.base import Knowledge
 from api.prompt.knowledge.embedder import NEWS as KNOWLEDGE_NEWS
+from api.prompt.knowledge.embedder import ProcessParts
 from api.prompt.sessions.sessions import Sessions
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
@@ -28,6 +29,7 @@ from api.prompt.titles import Titles
 from api.relay.receiver import RelayReceiver
 from api.requests import own
 from api.requests.open_requests import OpenRequests
+from api.requests import own
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
@@ -42,8 +44,9 @@ from shared.redis.names import CANCEL_NEWS, DESCRIBE_NEWS, PAUSED_NEWS
 from shared.relay import ID_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from api.requests.own_request import OwnRequest, OwnVectors
     from shared.settings import Settings
     from shared.usage import Finished
 
@@ -86,7 +89,8 @@ class Gateway:
             refusal_of=lambda: self.capacity.refusal,
         )
         self.system_prompts = SystemPrompts(self.database)
-        self.knowledge = Knowledge(self.database, self.capacity, lambda: self.requests)
+        process = ProcessParts(settings, self.redis, self.api_id.hex(), self.capacity, self._embed)
+        self.knowledge = Knowledge(self.database, process)
         survey = Survey(
             settings,
             database=self.database,
@@ -196,6 +200,9 @@ class Gateway:
             self.open_requests.look_elsewhere(queue)
 
         self.spawn(look(), f"pause {queue}")
+
+    async def _embed(self, request: OwnRequest, model: str, texts: Sequence[str], **fields: Any) -> OwnVectors:
+        return await own.embed(self.requests, request, model, texts, **fields)
 
     def _handle_news(self, news: bytes) -> None:
         kind, _, subject = news.partition(b" ")

@@ -19,12 +19,13 @@ from api.admission.admit import QueueUnavailable
 from api.admission.auth import Principal
 from api.requests.checked_body import CheckedBody
 from api.requests.lifecycle import InflightRequest
+from api.requests.own_request import OwnRequest, OwnVectors
 from api.routing.eligibility import RoutingRequest
 from api.routing.key_bounds import KeyBounds
 from shared.errors import Cancelled, Draining, GatewayError, Malformed
 from shared.ids import job_id, new_request_id
 from shared.queue.placement import PlacementOptions
-from shared.types import Endpoint, JobDraft, OwnPurpose
+from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -35,29 +36,6 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 _BOUNDS: Final = {"local": KeyBounds(tiers=("local",)), "free": KeyBounds(tiers=("local", "gemini"))}
 _MODELS: Final = {"local": "local", "free": "auto"}
-
-
-class OwnRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request of our own is for.
-
-    Args:
-        purpose: as the usage log names it.
-        timeout_s: how long it may take in all, in seconds.
-        key_id: of the key that caused it, None where none did.
-        is_awaited: whether somebody waits for it; else everybody else's requests come first.
-    """
-
-    purpose: OwnPurpose
-    timeout_s: float
-    key_id: str | None = None
-    is_awaited: bool = False
-
-
-class OwnVectors(msgspec.Struct, frozen=True):
-    """Vectors, one for each text, and the model that made them."""
-
-    model: str
-    vectors: list[array[float]]
 
 
 class _Embedding(msgspec.Struct):

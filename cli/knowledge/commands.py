@@ -9,6 +9,7 @@ import click
 from cli.api_client import call
 from cli.cells import seconds
 from cli.knowledge.add import DOCUMENTS_PATH, add_documents, all_documents
+from cli.knowledge.evaluate import evaluate
 from cli.options import as_json
 from cli.tables import print_json, print_table, printable
 
@@ -23,6 +24,7 @@ def knowledge_group() -> None:
 
 
 knowledge_group.add_command(add_documents)
+knowledge_group.add_command(evaluate)
 
 
 @knowledge_group.command("search")

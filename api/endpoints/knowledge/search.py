@@ -8,7 +8,9 @@ from api.endpoints.knowledge.arguments import MOST_QUESTION_CHARS, check_argumen
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.body import json_response
+from api.prompt.knowledge.base import CANDIDATES
 from api.prompt.knowledge.context import SEARCH_HEADER
+from shared.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from quart import Response
@@ -34,6 +36,17 @@ async def search_knowledge() -> Response:
     most = integer_argument("top", PAGE, low=1, high=PAGE)
     chunks = await knowledge.store.page(scope, most, text_argument("after"))
     return json_response({"chunks": chunks, "next_after": chunks[-1].id if len(chunks) == most else None})
+
+
+async def show_rankings() -> Response:
+    """Show the ids for a question by each kind of search, and by both: for measuring."""
+    check_arguments(("q", "top"))
+    question = text_argument("q", MOST_QUESTION_CHARS)
+    if question is None:
+        raise InvalidRequest("q must be given.")
+    top = integer_argument("top", CANDIDATES, low=1, high=MOST_TOP)
+    found = await gateway().knowledge.rank(question, scope_of_caller(), top)
+    return json_response({"text": found.by_text, "vectors": found.by_vector, "fused": found.fused()})
 
 
 async def list_categories() -> Response:

@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from api.prompt.knowledge.corpus import Corpus, corpus
-from api.prompt.knowledge.embedder import Embedder
+from api.prompt.knowledge.embedder import Embedder, ProcessParts
 from api.prompt.knowledge.fusion import fused
 from shared.postgres.knowledge.store import Chunk, KnowledgeStore, Scope
 from shared.postgres.knowledge.vectors import VectorStore
 from shared.process.tasks import end_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from api.requests.services import RequestServices
-    from api.routing.live_backends import Capacity
     from shared.postgres.database import Database
 
 How = Literal["text", "hybrid"]
@@ -69,14 +65,13 @@ class Knowledge:
 
     Args:
         database: where it is.
-        capacity: knows the local models.
-        services: what requests use of their process.
+        process: what it uses of its process.
     """
 
-    def __init__(self, database: Database, capacity: Capacity, services: Callable[[], RequestServices]) -> None:
+    def __init__(self, database: Database, process: ProcessParts) -> None:
         self.store = KnowledgeStore(database)
         self._vectors = VectorStore(database)
-        self.embedder = Embedder(self.store, self._vectors, capacity, services)
+        self.embedder = Embedder(self.store, self._vectors, process)
         self._is_stored = False
         self._one_storing = asyncio.Lock()
 

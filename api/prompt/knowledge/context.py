@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from api.prompt.knowledge.fence import fenced, fitting
+from api.prompt.knowledge.fence import chosen_of, fenced
 from api.prompt.knowledge.question import question_of
 from shared.openai.prompt_size import estimate_text_tokens
 from shared.openai.request import decode_chat
@@ -40,7 +40,7 @@ async def knowledge_for(
     if not question:
         return None, {CHUNKS_HEADER: "", SEARCH_HEADER: "text"}
     found = await knowledge.search(question, Scope(), MOST_CHUNKS, key_id)
-    chosen = fitting(found.chunks, most_tokens)
+    chosen = chosen_of(found.chunks, most_tokens)
     headers = {CHUNKS_HEADER: _listed([chunk.id for chunk, _ in chosen]), SEARCH_HEADER: found.how}
     if not chosen:
         return None, headers

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
-from api.requests.own import OwnRequest, OwnVectors, embed
+from api.requests.own_request import OwnRequest, OwnVectors
 from shared.errors import CallerError, GatewayError
 from shared.models.catalogue import LOCAL_EMBEDDING
 from shared.models.embedding_models import embedding_entry
@@ -21,12 +22,14 @@ from shared.redis.names import KNOWLEDGE_EMBEDDER
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from api.requests.services import RequestServices
+    from redis.asyncio import Redis
+
     from api.routing.live_backends import Capacity
     from shared.postgres.knowledge.store import KnowledgeStore
     from shared.postgres.knowledge.vectors import Unembedded, VectorStore
+    from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -48,27 +51,45 @@ class Serving(msgspec.Struct, frozen=True):
     dimensions: int
 
 
+class Embed(Protocol):
+    """Asks a model for vectors, as `api.requests.own.embed` does."""
+
+    async def __call__(self, request: OwnRequest, model: str, texts: Sequence[str], **fields: Any) -> OwnVectors:
+        """Return the vectors of texts."""
+
+
+@dataclass(frozen=True)
+class ProcessParts:
+    """What the knowledge base uses of its process.
+
+    Attributes:
+        settings: the model that is named, and what is known of models.
+        redis: has the lease.
+        api_id: this process, in hex digits.
+        capacity: knows the local models.
+        embed: asks one of them.
+    """
+
+    settings: Settings
+    redis: Redis
+    api_id: str
+    capacity: Capacity
+    embed: Embed
+
+
 class Embedder:
     """Keeps vectors of all chunks, by one api process at a time; and makes those of questions.
 
     Args:
         store: the chunks, and what all processes share.
         vectors: where vectors are.
-        capacity: knows the local models.
-        services: what requests use of their process.
+        process: what it uses of its process.
     """
 
-    def __init__(
-        self,
-        store: KnowledgeStore,
-        vectors: VectorStore,
-        capacity: Capacity,
-        services: Callable[[], RequestServices],
-    ) -> None:
+    def __init__(self, store: KnowledgeStore, vectors: VectorStore, process: ProcessParts) -> None:
         self._store = store
         self._vectors = vectors
-        self._capacity = capacity
-        self._services = services
+        self._process = process
         self._serving: Serving | None = None
         self._seen_at = time.monotonic()
         self._refused: set[str] = set()
@@ -148,7 +169,7 @@ class Embedder:
             await self._embed_all(model)
         finally:
             # Another process may go on at once, where this one ends.
-            await self._services().redis.delete(KNOWLEDGE_EMBEDDER)
+            await self._process.redis.delete(KNOWLEDGE_EMBEDDER)
 
     async def _embed_all(self, model: str) -> None:
         has_new = False
@@ -174,12 +195,14 @@ class Embedder:
         self._serving = None if raw is None else msgspec.json.decode(raw, type=Serving)
 
     def _local_models(self) -> set[str]:
-        return {name for name, model in self._capacity.models("local").items() if "embeddings" in model.endpoints}
+        return {
+            name for name, model in self._process.capacity.models("local").items() if "embeddings" in model.endpoints
+        }
 
     def _wanted(self) -> str | None:
         """Return the model that makes the vectors; None where none is there, or the right one may come back."""
         here, now = self._local_models(), time.monotonic()
-        named = self._services().settings.knowledge_model
+        named = self._process.settings.knowledge_model
         if named is not None:
             return next((name for name in (named, f"{named}:latest") if name in here), None)
         if self._serving is not None:
@@ -201,13 +224,12 @@ class Embedder:
 
     async def _lead(self) -> bool:
         """Take or renew the lease; return whether this process has it. Two at once would only do the same twice."""
-        services = self._services()
-        mine = services.api_id.encode()
-        if await services.redis.set(KNOWLEDGE_EMBEDDER, mine, nx=True, px=LEASE_MS):
+        redis, mine = self._process.redis, self._process.api_id.encode()
+        if await redis.set(KNOWLEDGE_EMBEDDER, mine, nx=True, px=LEASE_MS):
             return True
-        if await services.redis.get(KNOWLEDGE_EMBEDDER) != mine:
+        if await redis.get(KNOWLEDGE_EMBEDDER) != mine:
             return False
-        return bool(await services.redis.pexpire(KNOWLEDGE_EMBEDDER, LEASE_MS))
+        return bool(await redis.pexpire(KNOWLEDGE_EMBEDDER, LEASE_MS))
 
     async def _embed_chunks(self, model: str, chunks: Sequence[Unembedded]) -> bool:
         """Make and store the vectors of chunks; return False where the model takes none of them."""
@@ -224,8 +246,7 @@ class Embedder:
         return True
 
     async def _embed(self, own: OwnRequest, model: str, texts: Sequence[str], *, is_query: bool) -> OwnVectors:
-        services = self._services()
-        known = embedding_entry(services.settings.catalogue.embeddings, model)
+        known = embedding_entry(self._process.settings.catalogue.embeddings, model)
         start = known.query_start if is_query else known.passage_start
         fields = {"input_type": "query" if is_query else "passage"} if known.takes_input_type else {}
-        return await embed(services, own, model, [start + text for text in texts], **fields)
+        return await self._process.embed(own, model, [start + text for text in texts], **fields)

@@ -21,7 +21,7 @@ _INTRODUCTION: Final = (
 _CUT: Final = " [cut]"
 
 
-def fitting(chunks: Sequence[Chunk], most_tokens: int) -> list[tuple[Chunk, str]]:
+def chosen_of(chunks: Sequence[Chunk], most_tokens: int) -> list[tuple[Chunk, str]]:
     """Return the chunks that fit, each with its text, whole; where none does, the first one cut.
 
     Args:

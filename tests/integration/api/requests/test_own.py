@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from api.gateway import Gateway
-from api.requests.own import OwnRequest, chat, embed
+from api.requests.own import chat, embed
+from api.requests.own_request import OwnRequest
 from shared.errors import Malformed, ModelNotAllowed, Overloaded
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyStore

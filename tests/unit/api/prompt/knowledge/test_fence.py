@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.prompt.knowledge.fence import fenced, fitting
+from api.prompt.knowledge.fence import chosen_of, fenced
 from shared.openai.prompt_size import estimate_text_tokens
 from shared.postgres.knowledge.store import Chunk
 
@@ -60,7 +60,7 @@ def test_the_same_chunks_make_the_same_text() -> None:
 def test_chunks_fit_into_their_bound(contents: list[str], most_tokens: int) -> None:
     """Whole, in their order; the best one cut where it alone is too long."""
     chunks = [chunk(content, number) for number, content in enumerate(contents)]
-    found = fitting(chunks, most_tokens)
+    found = chosen_of(chunks, most_tokens)
     assert bool(found) == bool(chunks)
     assert [each.id for each, _ in found] == sorted(each.id for each, _ in found)
     assert sum(estimate_text_tokens(text) for _, text in found) <= most_tokens + 5
@@ -71,5 +71,5 @@ def test_chunks_fit_into_their_bound(contents: list[str], most_tokens: int) -> N
 def test_a_chunk_is_told_with_its_id_title_commands_and_notes() -> None:
     """A title of several lines is one line."""
     one = chunk("Text.", title="A\ntitle", commands=("nself restart nginx",), user_notes=("Ours is nginx2.",))
-    ((_, text),) = fitting([one], 1_000)
+    ((_, text),) = chosen_of([one], 1_000)
     assert text == "[chunk-0] A title\nText.\nCommands: nself restart nginx\nNote of the operator: Ours is nginx2."

@@ -1,0 +1,32 @@
+"""What requests of the gateway's own are for, and what those for vectors bring."""
+
+from __future__ import annotations
+
+from array import array
+
+import msgspec
+
+from shared.types import OwnPurpose
+
+
+class OwnRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request of our own is for.
+
+    Args:
+        purpose: as the usage log names it.
+        timeout_s: how long it may take in all, in seconds.
+        key_id: of the key that caused it, None where none did.
+        is_awaited: whether somebody waits for it; else everybody else's requests come first.
+    """
+
+    purpose: OwnPurpose
+    timeout_s: float
+    key_id: str | None = None
+    is_awaited: bool = False
+
+
+class OwnVectors(msgspec.Struct, frozen=True):
+    """Vectors, one for each text, and the model that made them."""
+
+    model: str
+    vectors: list[array[float]]
