@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_CHARS: Final = 2_000
+LONGEST_CHARS: Final = 1_000
 """Of a chunk: a few hundred tokens, which an embedding model reads whole."""
 MOST_TITLE_CHARS: Final = 200
 _SLUG: Final = re.compile(r"[^a-z0-9]+")

@@ -97,8 +97,10 @@ REMOVE_DOCUMENT: Final = "DELETE FROM np_claw_knowledge_documents WHERE id = $1 
 
 # --- vectors ---
 ENSURE_VECTORS: Final = "SELECT np_claw_knowledge_ensure_vectors() AS is_there"
+# Of a chunk with keywords its title and these say best what it is about: with all its text its vector is near to much.
 UNEMBEDDED: Final = """
-SELECT id, chunks.hash, concat_ws(E'\\n', title, array_to_string(keywords, ', '), content,
+SELECT id, chunks.hash, concat_ws(E'\n', title,
+    CASE WHEN cardinality(keywords) > 0 THEN array_to_string(keywords, ', ') ELSE content END,
     nullif(np_claw_knowledge_notes_of(id), '')) AS text
 FROM np_claw_knowledge_chunks AS chunks
 LEFT JOIN np_claw_knowledge_vectors AS vectors ON vectors.model = $1 AND vectors.chunk_id = id
