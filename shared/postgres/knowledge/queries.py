@@ -100,7 +100,7 @@ ENSURE_VECTORS: Final = "SELECT np_claw_knowledge_ensure_vectors() AS is_there"
 # Of a chunk with keywords its title and these say best what it is about: with all its text its vector is near to much.
 UNEMBEDDED: Final = """
 SELECT id, chunks.hash, concat_ws(E'\n', title,
-    CASE WHEN cardinality(keywords) > 0 THEN array_to_string(keywords, ', ') ELSE content END,
+    CASE WHEN cardinality(keywords) > 0 THEN array_to_string(keywords, ', ') ELSE left(content, 500) END,
     nullif(np_claw_knowledge_notes_of(id), '')) AS text
 FROM np_claw_knowledge_chunks AS chunks
 LEFT JOIN np_claw_knowledge_vectors AS vectors ON vectors.model = $1 AND vectors.chunk_id = id

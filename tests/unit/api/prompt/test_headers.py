@@ -23,7 +23,8 @@ def test_without_them_nothing_is_asked_for() -> None:
 @pytest.mark.parametrize("name", FLAGS)
 def test_true_and_false_are_read(name: str) -> None:
     """Each asks for its own."""
-    wanted = PromptHeaders(*(name == each for each in FLAGS))
+    app, admin, knowledge = (name == each for each in FLAGS)
+    wanted = PromptHeaders(app=app, admin=admin, knowledge=knowledge)
     assert read_headers([*OTHERS, (name.encode(), b"true")]) == wanted
     assert read_headers([*OTHERS, (name.encode(), b"false")]) == PromptHeaders()
 
