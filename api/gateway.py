@@ -29,7 +29,6 @@ from api.prompt.titles import Titles
 from api.relay.receiver import RelayReceiver
 from api.requests import own
 from api.requests.open_requests import OpenRequests
-from api.requests import own
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
 from api.routing.router import Router
