@@ -88,8 +88,9 @@ class Gateway:
             refusal_of=lambda: self.capacity.refusal,
         )
         self.system_prompts = SystemPrompts(self.database)
-        process = ProcessParts(settings, self.redis, self.api_id.hex(), self.capacity, self._embed)
-        self.knowledge = Knowledge(self.database, process)
+        self.knowledge = Knowledge(
+            self.database, ProcessParts(settings, self.redis, self.api_id.hex(), self.capacity, self._embed)
+        )
         survey = Survey(
             settings,
             database=self.database,
