@@ -20,6 +20,7 @@ from bench.compare.against import against
 from bench.compare.measure import Sizes
 from bench.costs import costs
 from bench.idle import idle
+from bench.knowledge import knowledge
 from bench.load import cpu_while_idle
 from bench.memory import memory
 from bench.peers.compare import peers
@@ -42,9 +43,12 @@ MEASURES: Final[dict[str, Callable[[Options], Awaitable[Report]]]] = {
     "idle": idle,
     "pickup": pickup,
     "capacity": capacity,
+    "knowledge": knowledge,
 }
 
 
+BY_DEFAULT: Final = [name for name in MEASURES if name != "knowledge"]
+"""But those that take minutes, which are run where `--only` names them."""
 _LOOK_S: Final = 3
 _QUIET: Final = 0.1
 
@@ -64,7 +68,7 @@ def main() -> int:
             return _compare(comparing, arguments.json)
         if arguments.against:
             return _compare(against(arguments.against, rounds=options.rounds, sizes=_sizes(arguments)), arguments.json)
-        reports = asyncio.run(_measure(arguments.only or list(MEASURES), options))
+        reports = asyncio.run(_measure(arguments.only or BY_DEFAULT, options))
     except StackFailed as error:
         print(f"python -m bench: {error}", file=sys.stderr)
         return 1

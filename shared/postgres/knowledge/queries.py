@@ -55,7 +55,7 @@ WITH asked AS (
 )
 """
 SEARCH_TEXT: Final = f"""{_ASKED}
-SELECT id, ts_rank('{{0.1, 0.2, 0.4, 1.0}}', search, query, 1) AS rank FROM np_claw_knowledge_chunks, asked
+SELECT id, ts_rank('{{0.5, 0.6, 0.7, 1.0}}', search, query, 1) AS rank FROM np_claw_knowledge_chunks, asked
 WHERE search @@ query AND ($2::text IS NULL OR category = $2) AND (NOT $3 OR document_id IS NULL)
 ORDER BY rank DESC, id LIMIT $4
 """
