@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
-from api.requests.own import OwnRequest
+from api.requests.own_request import OwnRequest
 from shared.errors import GatewayError
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.session_directory import SessionDirectory, first_words

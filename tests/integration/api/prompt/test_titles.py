@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from api.prompt.titles import MOST_TRIES, Titles
-from api.requests.own import OwnRequest
+from api.requests.own_request import OwnRequest
 from api.routing.live_backends import Capacity
 from shared.errors import Overloaded
 from shared.postgres.keys import KeyStore
