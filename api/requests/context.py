@@ -93,10 +93,9 @@ class RequestContext:
 
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
-        served_by = None if self._inflight is None else self._inflight.served_by
-        if served_by is None:
-            return self._rate_limit | self._added_headers
-        return self._rate_limit | self._added_headers | route_headers(*served_by, self._omitted(served_by[0]))
+        known, inflight = self._rate_limit | self._added_headers, self._inflight
+        served_by = None if inflight is None else inflight.served_by
+        return known if served_by is None else known | route_headers(*served_by, self._omitted(served_by[0]))
 
     async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
         """Route a checked request, admit it and enqueue it.
