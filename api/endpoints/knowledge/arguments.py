@@ -48,8 +48,17 @@ def check_text(name: str, text: str, most_chars: int) -> None:
     """
     if len(text) > most_chars:
         raise InvalidRequest(f"{name} must have at most {most_chars} characters.")
-    if "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if "\x00" in text or not _is_storable(text):
         raise InvalidRequest(f"{name} must hold no NUL and no lone surrogate.")
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        # One quick step: documents have megabytes.
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def scope_of_caller(category: str | None = None) -> Scope:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
@@ -57,6 +58,13 @@ async def list_documents() -> Response:
 async def put_document() -> Response:
     """Add a document, or put it in the place of the one that has its name."""
     wanted = await body_as(NewDocument)
+    chunks = await asyncio.to_thread(_chunks_of, wanted)
+    made = await gateway().knowledge.store.put_document(wanted.name, wanted.hash, chunks)
+    await announce()
+    return json_response({"id": made, "name": wanted.name, "chunks": len(chunks)}, 201)
+
+
+def _chunks_of(wanted: NewDocument) -> list[Chunk]:
     check_text("name", wanted.name, MOST_NAME_CHARS)
     for chunk in wanted.chunks:
         check_text("title", chunk.title, MOST_TITLE_CHARS)
@@ -64,13 +72,10 @@ async def put_document() -> Response:
         if not chunk.content.strip():
             raise InvalidRequest("content must have visible characters - at `$.chunks[].content`")
     pieces = [Piece(chunk.title, chunk.content) for chunk in wanted.chunks]
-    chunks = [
+    return [
         Chunk(id=chunk_id, category=wanted.category, title=piece.title, content=piece.content, source=wanted.name)
         for chunk_id, piece in zip(piece_ids(wanted.id_start, pieces), pieces, strict=True)
     ]
-    made = await gateway().knowledge.store.put_document(wanted.name, wanted.hash, chunks)
-    await announce()
-    return json_response({"id": made, "name": wanted.name, "chunks": len(chunks)}, 201)
 
 
 async def remove_document(document_id: str) -> Response:

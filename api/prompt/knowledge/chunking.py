@@ -48,12 +48,14 @@ def slug(text: str, most_chars: int = 60) -> str:
 def piece_ids(start: str, pieces: list[Piece]) -> list[str]:
     """Return an id for each chunk of a text: by its heading, so that it stays where other sections change."""
     found: dict[str, None] = {}
+    numbers: dict[str, int] = {}
     for piece in pieces:
         name = f"{start}-{slug(piece.title.rpartition(' / ')[2])}"
-        number = 2
-        wanted = name
+        # From the last one on: all chunks of a long text without headings have one name.
+        wanted, number = name, numbers.get(name, 2)
         while wanted in found:
             wanted, number = f"{name}-{number}", number + 1
+        numbers[name] = number
         found[wanted] = None
     return list(found)
 

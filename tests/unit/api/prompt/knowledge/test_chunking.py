@@ -79,3 +79,10 @@ def test_ids_are_slugs_and_differ(pieces: list[Piece]) -> None:
     ids = piece_ids("start", pieces)
     assert len(set(ids)) == len(ids) == len(pieces)
     assert all(each == slug(each, 200) for each in ids)
+
+
+def test_the_chunks_of_a_long_text_without_headings_are_numbered() -> None:
+    """As many as a document may have, each from where the one before has ended."""
+    ids = piece_ids("start", [Piece("Long", "text"), Piece("Long 2", "text"), *[Piece("Long", "text")] * 9_998])
+    assert ids[:4] == ["start-long", "start-long-2", "start-long-3", "start-long-4"]
+    assert ids[-1] == "start-long-10000"
