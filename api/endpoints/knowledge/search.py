@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from api.endpoints.knowledge.arguments import MOST_QUESTION_CHARS, check_arguments, scope_of_caller, text_argument
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
@@ -14,6 +16,8 @@ from shared.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from quart import Response
+
+    from shared.postgres.knowledge.store import Chunk, Scope
 
 DEFAULT_TOP: Final = 8
 MOST_TOP: Final = 100
@@ -29,13 +33,19 @@ async def search_knowledge() -> Response:
     if question is not None:
         top = integer_argument("top", DEFAULT_TOP, low=1, high=MOST_TOP)
         found = await knowledge.search(question, scope, top)
-        response = json_response({"chunks": found.chunks})
+        response = json_response({"chunks": _shown(found.chunks, scope)})
         response.headers[SEARCH_HEADER] = found.how
         return response
     await knowledge.corpus()
     most = integer_argument("top", PAGE, low=1, high=PAGE)
     chunks = await knowledge.store.page(scope, most, text_argument("after"))
-    return json_response({"chunks": chunks, "next_after": chunks[-1].id if len(chunks) == most else None})
+    next_after = chunks[-1].id if len(chunks) == most else None
+    return json_response({"chunks": _shown(chunks, scope), "next_after": next_after})
+
+
+def _shown(chunks: list[Chunk], scope: Scope) -> list[Chunk]:
+    """Return chunks as the caller may read them: notes are the operator's, also those of the gateway's own chunks."""
+    return [msgspec.structs.replace(each, user_notes=()) for each in chunks] if scope.is_built_in else chunks
 
 
 async def show_rankings() -> Response:

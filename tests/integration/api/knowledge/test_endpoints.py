@@ -123,7 +123,7 @@ async def test_a_note_is_part_of_its_chunk(manager: httpx.AsyncClient) -> None:
 
 
 async def test_without_a_token_only_what_is_built_in_is_read(open_client: httpx.AsyncClient) -> None:
-    """Neither the operator's documents nor any change, and nothing through a proxy or from a browser's page."""
+    """No documents or notes of the operator and no change, nothing through a proxy or from a browser's page."""
     added = document(Secret="The purple wombat keeps the keys.")
     made = await open_client.post("/claw/knowledge/documents", json=added, headers=TOKEN)
     assert made.status_code == 201
@@ -132,6 +132,10 @@ async def test_without_a_token_only_what_is_built_in_is_read(open_client: httpx.
     whole = (await open_client.get(SEARCH)).json()["chunks"]
     assert whole
     assert not any(chunk["category"] == "operator" for chunk in whole)
+    note = {"chunk_id": whole[0]["id"], "note": "Our server is called zebracorn."}
+    assert (await open_client.post("/claw/knowledge/notes", json=note, headers=TOKEN)).status_code == 201
+    for query in ({}, {"q": "zebracorn"}):
+        assert "zebracorn" not in (await open_client.get(SEARCH, params=query)).text
     for headers in ({"x-forwarded-for": "10.0.0.1"}, {"origin": "http://localhost:3713"}, {"x-internal-token": "no"}):
         for path in (SEARCH, "/claw/knowledge/categories", "/claw/knowledge/version"):
             assert (await open_client.get(path, headers=headers)).status_code == 401
