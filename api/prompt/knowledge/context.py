@@ -36,7 +36,7 @@ async def knowledge_for(
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    question = question_of((await work_beside(len(body), lambda: decode_chat(body))).messages)
+    question = await work_beside(len(body), lambda: question_of(decode_chat(body).messages))
     if not question:
         return None, {CHUNKS_HEADER: "", SEARCH_HEADER: "text"}
     found = await knowledge.search(question, Scope(), MOST_CHUNKS, key_id)

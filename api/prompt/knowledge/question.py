@@ -25,7 +25,8 @@ def question_of(messages: Sequence[Message]) -> str:
     if not asked:
         return ""
     question = asked[-1]
-    if len(question.split()) < FEW_WORDS and len(asked) > 1:
+    # No further than that: to find all words of megabytes is one step, during which nothing else goes on.
+    if len(question.split(None, FEW_WORDS - 1)) < FEW_WORDS and len(asked) > 1:
         question = f"{_bounded(asked[-2])}\n{question}"
     return _bounded(question)
 

@@ -28,6 +28,8 @@ def asked(*messages: tuple[str, Any]) -> str:
         ((("user", LONG), ("assistant", "So."), ("user", "And with TLS?")), f"{LONG}\nAnd with TLS?"),
         ((("user", [{"type": "text", "text": LONG}, IMAGE]),), LONG),
         ((("user", LONG), ("assistant", "So."), ("user", [IMAGE])), LONG),
+        ((("user", LONG), ("user", "one two three four five")), f"{LONG}\none two three four five"),
+        ((("user", LONG), ("user", "one two three four five six")), "one two three four five six"),
         ((("user", [IMAGE]),), ""),
         ((("user", "a\x00b"),), "a b"),
     ],
