@@ -114,6 +114,6 @@ def _drop_unsound_calls(message: dict[str, Any], *, are_all: bool) -> None:
 def _is_sound(call: dict[str, Any]) -> bool:
     try:
         msgspec.json.decode(call["function"]["arguments"])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
     return True
