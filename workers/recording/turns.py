@@ -29,6 +29,10 @@ REJECTED_KEPT: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _SOURCES: Final = {"local": "local", "gemini": "free_gemini", "paid": "api_key"}
 _REFUSED: Final = (
+    msgspec.MsgspecError,
+    ValueError,
+    OverflowError,
+    RecursionError,  # nested deeper than there is room here, though there was where it came in
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
@@ -73,7 +77,7 @@ class TurnLog:
                 for raw in waiting:
                     if not await writer.write(to_rows(_decoder.decode(raw))):
                         log.info("session %s is another key's or was deleted: a turn of it is left out", session_id)
-        except (msgspec.MsgspecError, ValueError, OverflowError, *_REFUSED) as error:
+        except _REFUSED as error:
             waiting = await self._store_one_by_one(session_id, error)
         if failure is not None:
             raise failure
@@ -88,7 +92,7 @@ class TurnLog:
             try:
                 async with self._sessions.writing(UUID(session_id)) as writer:
                     await writer.write(to_rows(_decoder.decode(raw)))
-            except (msgspec.MsgspecError, ValueError, OverflowError, *_REFUSED) as refusal:
+            except _REFUSED as refusal:
                 reasons.append(f"{type(refusal).__name__} of a turn of {len(raw)} bytes of session {session_id}")
             await self._forget(session_id, [raw], reasons)
         log.error("a turn of session %s cannot be stored: %s", session_id, type(error).__name__)

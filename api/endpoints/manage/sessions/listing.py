@@ -98,7 +98,7 @@ def to_message(message: Message) -> dict[str, Any]:
     """Return a message as the API shows it."""
     try:
         calls = msgspec.json.decode(message.message, type=_Calls)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         calls = _Calls()
     return {
         "id": str(message.id),

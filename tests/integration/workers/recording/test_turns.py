@@ -132,10 +132,16 @@ async def test_a_turn_without_any_answer_is_none(redis: Redis, database: Databas
     assert not await redis.exists(turns_key(turn.session), lease_key(turn.session), turn_key(turn.record.request_id))
 
 
-async def test_a_turn_that_cannot_be_read_holds_up_no_other(redis: Redis, database: Database) -> None:
+UNREADABLE = {"half": b'{"answer":"secret"', "deep": b'{"answer":"secret","head":{"messages":[' + b"[" * 2_000}
+
+
+@pytest.mark.parametrize("unreadable", UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_turn_that_cannot_be_read_holds_up_no_other(
+    redis: Redis, database: Database, unreadable: bytes
+) -> None:
     """It goes where records go that can never become a row, without what was said."""
     turn = Turn(redis, str(uuid4()))
-    await redis.rpush(turns_key(turn.session), b'{"answer":"secret"')  # type: ignore[misc]  # typed for both clients
+    await redis.rpush(turns_key(turn.session), unreadable)  # type: ignore[misc]  # typed for both clients
     await turn.begin()
     await turn.close("its worker")
     await TurnLog(redis, database).store([turn.session])
