@@ -10,17 +10,28 @@ SELECT
     archived_at
 FROM np_claw_sessions WHERE id = $1
 """
-# The newest whose JSON is at most $2 bytes together, and all instructions, in their order.
+# The newest whose JSON is at most $2 bytes together, and no more than $3, in their order; of what is older the
+# instructions that a request began with last: those of all requests may be more than everything else.
 HISTORY: Final = """
-SELECT request_id, position, place, role, message, digest, state
-FROM (
+WITH counted AS (
     SELECT
         request_id, position, role, message, digest, state,
         position - min(position) OVER (PARTITION BY request_id) AS place,
-        sum(octet_length(message)) OVER (ORDER BY position DESC) AS bytes_so_far
+        sum(octet_length(message)) OVER newest AS bytes_so_far,
+        row_number() OVER newest AS number
     FROM np_claw_messages WHERE session_id = $1 AND superseded_by IS NULL
-) AS newest
-WHERE bytes_so_far <= $2 OR role IN ('system', 'developer') ORDER BY position
+    WINDOW newest AS (ORDER BY position DESC)
+)
+SELECT request_id, position, place, role, message, digest, state FROM counted
+WHERE (bytes_so_far <= $2 AND number <= $3)
+    OR (
+        role IN ('system', 'developer')
+        AND request_id = (
+            SELECT request_id FROM counted WHERE place = 0 AND role IN ('system', 'developer')
+            ORDER BY position DESC LIMIT 1
+        )
+    )
+ORDER BY position
 """
 
 # --- writing a turn, in one transaction ---

@@ -28,6 +28,8 @@ MessageState = Literal["complete", "cut", "broken", "cancelled"]
 
 MOST_HISTORY_BYTES: Final = 4 * 1024 * 1024
 """How much of a session is read as history, in bytes of JSON: more than the longest context that there is holds."""
+MOST_HISTORY_MESSAGES: Final = 5_000
+"""How many of its messages: each takes its time to be read, however short it is."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,14 +111,17 @@ class SessionStore:
         row = await self._database.fetchrow(queries.FIND_SESSION, session_id)
         return None if row is None else Session(**row)
 
-    async def history(self, session_id: UUID, most_bytes: int = MOST_HISTORY_BYTES) -> list[StoredMessage]:
+    async def history(
+        self, session_id: UUID, most_bytes: int = MOST_HISTORY_BYTES, most: int = MOST_HISTORY_MESSAGES
+    ) -> list[StoredMessage]:
         """Return the newest messages of a session that were not superseded, in their order.
 
         Args:
             session_id: its id.
             most_bytes: how long their JSON may be together.
+            most: how many they may be.
         """
-        rows = await self._database.fetch(queries.HISTORY, session_id, most_bytes)
+        rows = await self._database.fetch(queries.HISTORY, session_id, most_bytes, most)
         return [StoredMessage(**row) for row in rows]
 
     @asynccontextmanager

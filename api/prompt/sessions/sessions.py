@@ -11,11 +11,13 @@ import msgspec
 from api.admission.admit import QueueUnavailable
 from api.prompt.sessions.leases import Leases, not_found
 from shared.errors import InvalidRequest, Overloaded
+from shared.openai.sessions.history import INSTRUCTIONS
 from shared.openai.sessions.merge import Known, Merged, merge
 from shared.openai.sessions.messages import MOST_MESSAGE_BYTES, call_ids, calls_of, has_media, without_media
 from shared.openai.sessions.turn import PendingTurn, TurnHead
 from shared.postgres.database import DatabaseUnavailable
-from shared.postgres.sessions import SessionStore
+from shared.postgres.sessions import MOST_HISTORY_MESSAGES, SessionStore
+from shared.process.json_values import MOST_VALUES
 from shared.process.tasks import work_beside
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import owner_of, turn_key
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 MOST_TURN_BYTES: Final = 1024 * 1024
 """How much of a request's new messages is kept. More is refused: a history must not have less than was said."""
+MOST_TURN_MESSAGES: Final = MOST_HISTORY_MESSAGES
 _MARGIN_S: Final = 60.0
 _pending: Final = msgspec.json.Decoder(PendingTurn)
 
@@ -129,7 +132,12 @@ class Sessions:
                 retry_after_s=2,
             ) from None
         size = len(request.body) + sum(len(row.message) for row in rows) + sum(map(len, waiting))
-        merged, head, is_admin_mode = await work_beside(size, lambda: _matched(request, session, rows, waiting))
+        try:
+            merged, head, is_admin_mode = await work_beside(size, lambda: _matched(request, session, rows, waiting))
+        except RecursionError:
+            raise InvalidRequest(
+                "A message of this session is nested too deeply to be kept.", param="messages", code="invalid_json"
+            ) from None
         value = request.session_id.encode() + b" " + msgspec.json.encode(head)
         try:
             async with asyncio.timeout(2.0):
@@ -143,6 +151,7 @@ def _matched(
     request: SessionRequest, session: Session | None, rows: list[StoredMessage], waiting: list[bytes]
 ) -> tuple[Merged, TurnHead, bool]:
     pending = [_pending.decode(raw) for raw in waiting]
+    rows = readable(rows)
     key_id = None if session is None or session.key_id is None else str(session.key_id)
     owners = {turn.head.key_id for turn in pending} | (set() if session is None else {key_id})
     if owners - {request.key_id}:
@@ -151,9 +160,10 @@ def _matched(
     sent = [Known.of(bytes(raw)) for raw in msgspec.json.decode(request.body, type=_Messages).messages]
     merged = merge(stored, sent, is_whole=session is None or session.message_count <= len(rows))
     kept = [_kept(each) for each in merged.new]
-    if sum(map(len, kept)) > MOST_TURN_BYTES:
+    if sum(map(len, kept)) > MOST_TURN_BYTES or len(kept) > MOST_TURN_MESSAGES:
         raise InvalidRequest(
-            f"The new messages of a session's request may have {MOST_TURN_BYTES} bytes together, without images.",
+            f"The new messages of a session's request may be {MOST_TURN_MESSAGES}, and have {MOST_TURN_BYTES} bytes "
+            "together, without images.",
             param="messages",
             code="session_turn_too_large",
         )
@@ -168,6 +178,22 @@ def _matched(
     # A session that is not in PostgreSQL yet is as its first request began it.
     begun = next((turn.head.is_admin_mode for turn in pending if turn.head.begins), False)
     return merged, head, begun if session is None else session.is_admin_mode
+
+
+def readable(rows: list[StoredMessage]) -> list[StoredMessage]:
+    """Return the newest messages that have `MOST_VALUES` together, and the last instructions before them.
+
+    A job with more would be decoded in one step, during which nothing else of its worker goes on.
+    """
+    values = 0
+    for number in range(len(rows) - 1, -1, -1):
+        # Those in texts too: it is a bound, and no conversation is near it.
+        values += sum(map(rows[number].message.count, ",[{"))
+        if values > MOST_VALUES:
+            older = [row for row in rows[: number + 1] if row.role in INSTRUCTIONS]
+            told = next((row.request_id for row in reversed(older) if row.place == 0), None)
+            return [row for row in older if row.request_id == told] + rows[number + 1 :]
+    return rows
 
 
 def with_pending(stored: list[Known], pending: list[PendingTurn]) -> list[Known]:

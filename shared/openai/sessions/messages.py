@@ -48,7 +48,8 @@ def text_of(message: dict[str, Any]) -> str:
 
 def tokens_of(message: dict[str, Any]) -> int:
     """Return about how many tokens a message has."""
-    calls = "".join(f"{name}{arguments}" for _, name, arguments in map(_call, calls_of(message)))
+    # As they were sent: what they are in JSON is not read for an estimate.
+    calls = "".join(map(str, (value for call in calls_of(message) for value in _name_and_arguments(call))))
     media = sum(part.get("type") in _MEDIA for part in _parts(message))
     return estimate_text_tokens(_text(message) + calls) + _MESSAGE_TOKENS + _MEDIA_TOKENS * media
 
@@ -116,11 +117,15 @@ def _function(call: dict[str, Any]) -> dict[str, Any]:
     return function if isinstance(function, dict) else {}
 
 
-def _call(call: dict[str, Any]) -> tuple[Any, Any, str]:
+def _name_and_arguments(call: dict[str, Any]) -> tuple[Any, Any]:
     function = _function(call)
-    arguments: Any = function.get("arguments", function.get("input"))
+    return function.get("name"), function.get("arguments", function.get("input"))
+
+
+def _call(call: dict[str, Any]) -> tuple[Any, Any, str]:
+    name, arguments = _name_and_arguments(call)
     try:
         canonical = msgspec.json.encode(msgspec.json.decode(arguments), order="deterministic").decode()
     except (msgspec.DecodeError, TypeError, UnicodeError, RecursionError):
         canonical = str(arguments)
-    return call.get("id"), function.get("name"), canonical
+    return call.get("id"), name, canonical

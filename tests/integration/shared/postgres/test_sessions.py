@@ -119,6 +119,19 @@ async def test_history_is_the_newest_that_fits(sessions: SessionStore) -> None:
     whole = await sessions.history(chat)
     newest = await sessions.history(chat, sum(len(each.message) for each in whole[1:]))
     assert newest == whole[1:]
+    assert await sessions.history(chat, most=3) == whole[1:]
+
+
+async def test_of_what_has_no_room_in_a_history_only_the_last_instructions_stay(sessions: SessionStore) -> None:
+    """A client that says what time it is before each question would have all of them read with every request."""
+    chat = uuid4()
+    for number in range(3):
+        told = (message("system", f"first {number}"), message("developer", f"second {number}"))
+        await write(sessions, chat, turn("", "", messages=(*told, message("user", "a"), message("assistant", "b"))))
+    await write(sessions, chat, turn("c", "d"))
+    history = await sessions.history(chat, most=2)
+    assert [msgspec.json.decode(each.message)["content"] for each in history] == ["first 2", "second 2", "c", "d"]
+    assert [each.place for each in history] == [0, 1, 0, 1]
 
 
 LONG_TEXTS = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shared.openai.sessions.history import History, HistoryTurn
 from shared.openai.sessions.merge import Known, Merged, merge
-from shared.openai.sessions.messages import call_ids, calls_of, result_id
+from shared.openai.sessions.messages import call_ids, calls_of, result_id, tokens_of
 
 Message = dict[str, Any]
 USER: Final = {"role": "user", "content": "what is new"}
@@ -224,3 +224,10 @@ def test_the_oldest_turns_are_left_out_where_a_context_is_short(tokens: list[int
         shorter = history.shorter()
         assert len(shorter.turns) < len(history.turns)
         history = shorter
+
+
+def test_calls_count_as_they_were_sent() -> None:
+    """What is in their arguments is not read for an estimate: it may be megabytes."""
+    short, long = call("a"), call("a")
+    long["tool_calls"][0]["function"]["arguments"] = '{"a":' + " " * 4_001 + "1}"
+    assert tokens_of(long) - tokens_of(short) == 1_000
