@@ -98,10 +98,11 @@ REMOVE_DOCUMENT: Final = "DELETE FROM np_claw_knowledge_documents WHERE id = $1 
 # --- vectors ---
 ENSURE_VECTORS: Final = "SELECT np_claw_knowledge_ensure_vectors() AS is_there"
 # Of a chunk with keywords its title and these say best what it is about: with all its text its vector is near to much.
+# Of long notes the beginning: model servers fail on what is longer than they read at once (llama.cpp: 512 tokens).
 UNEMBEDDED: Final = """
-SELECT id, chunks.hash, concat_ws(E'\n', title,
+SELECT id, chunks.hash, left(concat_ws(E'\n', title,
     CASE WHEN cardinality(keywords) > 0 THEN array_to_string(keywords, ', ') ELSE left(content, 500) END,
-    nullif(np_claw_knowledge_notes_of(id), '')) AS text
+    nullif(np_claw_knowledge_notes_of(id), '')), 1500) AS text
 FROM np_claw_knowledge_chunks AS chunks
 LEFT JOIN np_claw_knowledge_vectors AS vectors ON vectors.model = $1 AND vectors.chunk_id = id
 WHERE vectors.hash IS DISTINCT FROM chunks.hash AND id <> ALL ($2::text[])

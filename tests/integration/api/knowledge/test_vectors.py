@@ -157,8 +157,12 @@ async def test_what_changes_is_embedded_anew(stack: Stack, eventually: Eventuall
     await eventually(lambda: any("tree wants petrol" in text for text in embedded()))
     assert [text for text in embedded() if "wants fish" in text or "want water" in text] == []
     chunk_id = (await stack.client.get(SEARCH, params={"q": "petrol"})).json()["chunks"][0]["id"]
-    await stack.client.post("/claw/knowledge/notes", json={"chunk_id": chunk_id, "note": "It is a zebra."})
+    await stack.client.post(
+        "/claw/knowledge/notes", json={"chunk_id": chunk_id, "note": "It is a zebra. " + "long " * 700}
+    )
     await eventually(lambda: any("It is a zebra." in text for text in embedded()))
+    # A server that cannot read a text at once fails, and all others behind it would wait.
+    assert max(map(len, embedded())) <= 1_500
 
 
 async def test_another_model_embeds_anew_while_the_old_one_serves(stack: Stack, eventually: Eventually) -> None:
