@@ -16,7 +16,7 @@ from api.http.sse import stream_response
 from api.requests.asked_headers import client_request_id_of
 from api.requests.context import RequestContext
 from shared.errors import Draining, GatewayError, InvalidRequest, RateLimited
-from shared.process.json_values import MOST_VALUES, has_more_values
+from shared.process.json_values import MOST_VALUES, has_more_values, with_room
 from shared.process.tasks import work_beside
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import client_request_key, owner_of
@@ -114,4 +114,4 @@ async def _checked(context: RequestContext, check: _Check, most_values: int) -> 
         )
     # Only now: from here on the model's name is looked for in it, whatever else is wrong.
     context.body = body
-    return await work_beside(len(body), lambda: check(body))
+    return await work_beside(len(body), lambda: with_room(lambda: check(body)))

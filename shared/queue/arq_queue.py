@@ -79,7 +79,7 @@ def decode_job(raw: bytes) -> Job:
     """Return the job in arq's JSON.
 
     Raises:
-        msgspec.DecodeError: it is not one of ours.
+        msgspec.DecodeError, RecursionError: it is not one of ours.
     """
     return _decoder.decode(raw).k
 
@@ -231,7 +231,7 @@ class QueueWorker(Worker):
                 self.jobs_taken_over += 1
                 # It waited in another queue, for a model that may have another name there.
                 job = msgspec.structs.replace(job, model=model)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             _log.exception("job %s cannot be read and is dropped", job_id)
             self.jobs_failed += 1
             await forget(self.pool, self.queue_name, job_id)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
     from tests.upstreams.numbered import NumberedUpstream
 
-DEPTHS = range(900, 1000, 3)
+DEPTHS = range(800, 1000, 5)
 """Around where Python reads no deeper: where that is depends on who reads."""
 
 
@@ -45,8 +45,7 @@ async def test_messages_that_are_nested_deeply_harm_nobody(
     session = str(uuid4())
     assert (await ask(client, session, user("one"))).status_code == 200
     await until_stored(fleet, session, 2, eventually)
-    for _, entry in await redis.xrange(REJECTED_USAGE_STREAM):
-        assert b"RecursionError" in entry[b"error"]
+    assert not await redis.exists(REJECTED_USAGE_STREAM)
 
 
 async def test_a_turn_of_thousands_of_messages_is_refused(client: httpx.AsyncClient) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.process import json_values
-from shared.process.json_values import has_more_values
+from shared.process.json_values import ROOM, has_more_values, with_room
 
 TEXTS = st.text(alphabet='a",[{\\\u00e9', max_size=30)
 VALUES = st.recursive(
@@ -39,3 +40,20 @@ async def test_what_stands_in_texts_is_no_value(value: Any, is_ascii: bool, step
 async def test_what_is_no_json_is_counted_to_an_end(body: bytes) -> None:
     """It is for the decoder to refuse."""
     await has_more_values(body, 3)
+
+
+def test_what_is_read_with_room_can_be_read_from_within_more_calls() -> None:
+    """The deepest JSON that is taken; a few levels more are refused."""
+
+    def is_read(depth: int) -> bool:
+        try:
+            with_room(lambda: msgspec.json.decode(b"[" * depth + b"]" * depth))
+        except RecursionError:
+            return False
+        return True
+
+    deepest = max(depth for depth in range(1, 1_000) if is_read(depth))
+    raw = b"[" * deepest + b"]" * deepest
+    assert with_room(lambda: msgspec.json.decode(raw), ROOM - 10)
+    with pytest.raises(RecursionError):
+        with_room(lambda: msgspec.json.decode(b"[" * 10 + raw + b"]" * 10))
