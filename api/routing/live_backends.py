@@ -50,6 +50,7 @@ class Capacity(Following):
         self._local: dict[str, list[tuple[BackendInfo, LocalModel]]] = {}
         self._offered_at: dict[str, float] = {}
         self._seen: set[tuple[Tier, str]] = set()
+        self._looks = self._last_look = 0
         self._outage = OutageLog(_log, "Redis")
 
     def backends(self, tier: Tier | None = None) -> Iterator[BackendInfo]:
@@ -125,6 +126,8 @@ class Capacity(Following):
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
+        self._looks += 1
+        look = self._looks
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.smembers(WORKERS)
         pipeline.hkeys(PAUSED)
@@ -132,7 +135,11 @@ class Capacity(Following):
         workers = [worker.decode() for worker in members]
         announced = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
         announcements = tuple(found for payload in announced if (found := _decoded(payload)) is not None)
-        self._take(announcements, await self._busy(announcements))
+        busy = await self._busy(announcements)
+        if look < self._last_look:
+            return  # one that began later was quicker: this one would undo what that has seen
+        self._last_look = look
+        self._take(announcements, busy)
         for queue in paused:
             if load := self._loads.get(queue.decode()):
                 load.is_paused = True

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import TYPE_CHECKING, cast
+
+import msgspec
 
 from api.routing.live_backends import LATELY_S, Capacity
 from api.routing.load import UNKNOWN_SERVICE_MS
 from shared.types import Announcement, BackendInfo, LocalModel
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 
 def capacity(*backends: BackendInfo) -> Capacity:
@@ -77,3 +84,41 @@ def test_a_local_model_is_found_with_and_without_ollamas_tag() -> None:
     assert [found.queue for found, _ in made.local("x")] == ["a", "b"]
     assert [model.id for _, model in made.local("x:latest")] == ["x:latest", "x:latest"]
     assert made.local("y") == []
+
+
+class _Redis:
+    """Answers a look only when it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: list[asyncio.Future[list[object]]] = []
+
+    def pipeline(self, **_: object) -> _Redis:
+        return self
+
+    def smembers(self, _: str) -> None: ...
+
+    def hkeys(self, _: str) -> None: ...
+
+    async def execute(self) -> list[object]:
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return await self.answers[-1]
+
+    async def mget(self, names: list[str]) -> list[bytes]:
+        return [msgspec.json.encode(Announcement(name[-2:], "local", (backend(name[-2:]),))) for name in names]
+
+
+async def test_a_look_that_is_overtaken_changes_nothing() -> None:
+    """The operator's calls look too, beside the one that follows: what the later one saw is newer."""
+    redis = _Redis()
+    made = Capacity(cast("Redis", redis))
+    earlier, later = asyncio.ensure_future(made.refresh()), asyncio.ensure_future(made.refresh())
+    while len(redis.answers) < 2:
+        await asyncio.sleep(0)
+    redis.answers[1].set_result([{b"01", b"02"}, []])
+    await later
+    redis.answers[0].set_result([{b"01"}, [b"02"]])
+    await earlier
+    assert (made.is_served("01"), made.is_served("02")) == (True, True)
+    load = made.load("02")
+    assert load is not None
+    assert not load.is_paused
