@@ -73,6 +73,7 @@ class InflightRequest:
         self._began_at = time.monotonic()
         self.place: QueuePlace | None = None
         self._over = self._is_of_admin = False
+        self._cancelled: CancelledOnRequest | None = None
         self._task: asyncio.Task[object] | None = None
 
     async def begin(self, principal: Principal) -> Admitted:
@@ -146,7 +147,8 @@ class InflightRequest:
     def cancel(self, by: str) -> None:
         """End it wherever it is, and tell its client so; `by` says who wants that."""
         self._draft = self._draft.noted("cancelled", by)
-        self._current().abort(CancelledOnRequest(f"The request was cancelled by {by}."))
+        self._cancelled = CancelledOnRequest(f"The request was cancelled by {by}.")
+        self._current().abort(self._cancelled)
 
     def look_elsewhere(self, queue: str) -> None:
         """Look for another place if it waits in a queue."""
@@ -194,16 +196,15 @@ class InflightRequest:
         """Move a job that waits for too long to the next tier: in one step, so that it never runs twice."""
         stream.start_recheck()
         live = acceptable_now(self._services.router.live(self._failover.overflow()))
-        has_place = live and not stream.over
         noted = self._draft.noted("moved", f"from {place_of(stream.target)}")
-        target = await self._job.put(noted, live, instead_of=stream) if has_place else False
+        target = await self._job.put(noted, live, instead_of=stream) if live and not stream.over else False
         # A worker claimed it between the timer and this step: it has its turn.
         if target is None:
             return
         if not target:
             self._recheck.plan(self._failover.stayed())
             return
-        self._draft = noted
+        self._draft = noted if self._cancelled is None else self._draft
         self._placed(target, self._failover.moved(target))
 
     async def _fail_over(self, error: GatewayError) -> None:
@@ -211,6 +212,8 @@ class InflightRequest:
         stream = self._current()
         # Before anything else is enqueued: a superseded attempt must not run beside its successor.
         await self._leave(stream)
+        if self._cancelled is not None:  # meanwhile, maybe: nothing more is tried then
+            self._cancelled.cost_usd, error = error.cost_usd, self._cancelled
         live = self._services.router.live(self._failover.failed(error, stream.target, self._draft.attempt))
         if isinstance(error, WorkerLost):
             self._services.usage_log.drop(stream.job_id)  # nobody will run or remove it; the request lives on
@@ -220,7 +223,6 @@ class InflightRequest:
         lost = lost_usd(stream, error, self._services.settings.catalogue)
         noted = self._draft.noted("failed", f"attempt {self._draft.attempt} at {failure_of(stream.target, error)}")
         self._draft = msgspec.structs.replace(noted.after(lost), attempt=self._draft.attempt + 1)
-        # As in `begin`: known before it is enqueued.
         following = self._expect(live[0].target)
         target = await self._job.put(self._draft, live)
         if not target:
@@ -279,8 +281,7 @@ class InflightRequest:
         """Stop waiting for a failed attempt. One that was aborted still runs: it is heard until it has stopped."""
         withdrawn = not self._relay.has_worker(stream) and await self._job.withdraw(stream)
         if stream.is_aborted and not withdrawn:
-            is_asked = isinstance(stream.error, CancelledOnRequest)
-            self._cancel(stream, CancelReason.ON_REQUEST if is_asked else CancelReason.DRAINING)
+            self._cancel(stream, CancelReason.ON_REQUEST if self._cancelled else CancelReason.DRAINING)
         else:
             self._relay.forget(stream)
 
@@ -294,7 +295,6 @@ class InflightRequest:
             return
         if not self._relay.has_worker(stream) and await self._job.withdraw(stream):
             self._relay.forget(stream)
-            # It never ran.
-            self._close(stream, cancelled_for(CancelReason.CLIENT_LEFT), tokens=0)
+            self._close(stream, cancelled_for(CancelReason.CLIENT_LEFT), tokens=0)  # it never ran
             return
         self._cancel(stream, CancelReason.CLIENT_LEFT)
