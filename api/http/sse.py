@@ -35,7 +35,9 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
         GatewayError: the request failed before its head.
     """
     first = await _read_first(inflight, head_wait_s)
-    headers = _HEADERS | (place_headers(inflight.place) if inflight.place is not None else {})
+    # The place that it had is not its place any more once it has been served.
+    place = inflight.place if inflight.served_by is None else None
+    headers = _HEADERS if place is None else _HEADERS | place_headers(place)
     response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=headers)
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None

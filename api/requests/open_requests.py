@@ -16,7 +16,7 @@ from shared.redis.client import UNREACHABLE
 from shared.redis.names import place_of_queue, queue_of_place, reply_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from redis.asyncio import Redis
 
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 ANSWER_LIFE_S: Final = 10
 PLACES_S: Final = 1.0
 """How often a waiting stream is told its place, at the most."""
+_STEP: Final = 200
+"""Of how many streams places are asked for at a time: what waits may be thousands, and the event loop must go on."""
 
 
 class RequestState(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,8 +171,11 @@ class OpenRequests(dict[str, OpenRequest]):
         for found, state in states:
             if state.state != "waiting":
                 found.take_place(None)
-        if not waiting:
-            return
+        for begin in range(0, len(waiting), _STEP):
+            await self._tell(waiting[begin : begin + _STEP])
+            await asyncio.sleep(0)
+
+    async def _tell(self, waiting: Sequence[tuple[OpenRequest, str, str]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for _, backend, job in waiting:
             pipeline.zrank(queue_of_place(backend), job)
