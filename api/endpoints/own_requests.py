@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from api.endpoints.answer import authenticated_context
@@ -10,8 +11,10 @@ from api.endpoints.manage.guard import integer_argument
 from api.endpoints.queue.requests import asked_state, open_decoder, open_record, request_hex
 from api.gateway import gateway
 from api.http.body import json_response
-from shared.errors import GatewayError, NotFound
+from api.http.errors import from_exception
+from shared.errors import NotFound
 from shared.queue.inspection import present_job
+from shared.redis.client import UNREACHABLE
 from shared.redis.names import (
     API_SET,
     CANCEL_NEWS,
@@ -24,6 +27,8 @@ from shared.redis.names import (
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from quart import Response
     from redis.asyncio import Redis
 
@@ -39,10 +44,9 @@ _STEP: Final = 1000
 async def list_own_requests() -> Response:
     """List the open requests of the caller's key, the oldest first; `has_more` where not all were looked at."""
     context = await authenticated_context(ENDPOINT)
-    with context.refusals():
+    with logged(context):
         limit = integer_argument("limit", MOST_LISTED, low=1, high=MOST_LISTED)
         records, has_more = await _open_of(gateway().redis, context.key_id)
-    context.answered()
     found = sorted(records, key=lambda record: record.request_id)
     shown = [_shown(record) for record in found[:limit]]
     return json_response({"object": "list", "data": shown, "has_more": has_more or len(found) > limit})
@@ -51,28 +55,30 @@ async def list_own_requests() -> Response:
 async def retrieve_own_request(request_id: str) -> Response:
     """Show where an open request is; its own id or the client's `X-Client-Request-Id` names it."""
     context = await authenticated_context(ENDPOINT)
-    redis = gateway().redis
-    record = await _own(context, request_id)
-    shown = _shown(record)
-    state = await asked_state(redis, record.request_id)
-    if state is not None:
-        shown |= {"status": state.state, "model": state.model, "tier": state.tier, "tokens": state.tokens}
-        job = await present_job(redis, record.request_id) if state.state == "waiting" else None
-        rank = await redis.zrank(queue_of_place(state.backend), job) if job else None
-        shown["queue_position"] = None if rank is None else rank + 1
-        shown["queue_eta_s"] = None if rank is None else gateway().open_requests.eta_s(state.backend, rank + 1)
-    context.answered()
-    return json_response(shown)
+    with logged(context):
+        record = await _own(context, request_id)
+        return json_response(_shown(record) | await _whereabouts(gateway().redis, record.request_id))
 
 
 async def cancel_own_request(request_id: str) -> Response:
     """Cancel an open request of the caller's key; its own client is told so."""
     context = await authenticated_context(ENDPOINT)
-    record = await _own(context, request_id)
-    news = b"%s %s its owner" % (CANCEL_NEWS, record.request_id.encode())
-    await gateway().redis.publish(NEWS_CHANNEL, news)
-    context.answered()
+    with logged(context):
+        record = await _own(context, request_id)
+        news = b"%s %s its owner" % (CANCEL_NEWS, record.request_id.encode())
+        await gateway().redis.publish(NEWS_CHANNEL, news)
     return json_response({"id": "req_" + record.request_id, "object": "request", "cancelled": True})
+
+
+@contextmanager
+def logged(context: RequestContext) -> Iterator[None]:
+    """Log the request however it ends: answered, refused, left, or without Redis."""
+    with context.refusals():
+        try:
+            yield
+        except UNREACHABLE as error:
+            raise from_exception(error) from None
+    context.answered()
 
 
 async def _own(context: RequestContext, request_id: str) -> UsageRecord:
@@ -82,16 +88,29 @@ async def _own(context: RequestContext, request_id: str) -> UsageRecord:
         NotFound: it has none of this id that is open; also where another key has.
     """
     redis = gateway().redis
-    try:
-        named = await redis.get(client_request_key(owner_of(context.key_id), request_id))
-        identity = named.decode() if named else request_hex(request_id)
-        record = await open_record(redis, identity)
-        if record is None or record.key_id != context.key_id:
-            raise NotFound("No request of this id is open.", param="request_id")
-    except GatewayError as error:
-        context.refuse(error)
-        raise
+    named = await redis.get(client_request_key(owner_of(context.key_id), request_id))
+    identity = named.decode() if named else request_hex(request_id)
+    record = await open_record(redis, identity)
+    if record is None or record.key_id != context.key_id:
+        raise NotFound("No request of this id is open.", param="request_id")
     return record
+
+
+async def _whereabouts(redis: Redis, request_id: str) -> dict[str, Any]:
+    """Return what its api process says of a request, and its place in the queue; nothing where that is silent."""
+    state = await asked_state(redis, request_id)
+    if state is None:
+        return {}
+    job = await present_job(redis, request_id) if state.state == "waiting" else None
+    rank = await redis.zrank(queue_of_place(state.backend), job) if job else None
+    return {
+        "status": state.state,
+        "model": state.model,
+        "tier": state.tier,
+        "tokens": state.tokens,
+        "queue_position": None if rank is None else rank + 1,
+        "queue_eta_s": None if rank is None else gateway().open_requests.eta_s(state.backend, rank + 1),
+    }
 
 
 async def _open_of(redis: Redis, key_id: str | None) -> tuple[list[UsageRecord], bool]:
