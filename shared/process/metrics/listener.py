@@ -82,7 +82,10 @@ class MetricsListener:
             if self._connections <= MOST_CONNECTIONS:
                 async with asyncio.timeout(HEAD_S + ANSWER_S):
                     await self._answer(reader, writer)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except TimeoutError:
+            # Closing waits until all is sent: who does not read would keep the connection, and what is buffered.
+            writer.transport.abort()
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever asked is gone, or asks for nothing
         finally:
             self._connections -= 1

@@ -111,6 +111,28 @@ async def test_connections_are_bounded_and_let_go(monkeypatch: pytest.MonkeyPatc
         assert b"claw_counted_total" in await _said(port, b"GET /metrics HTTP/1.1\r\n\r\n")
 
 
+async def test_who_asks_and_does_not_read_is_let_go(monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> None:
+    """With what is buffered for it: a connection that waits until all is sent would stay for good."""
+    monkeypatch.setattr(listener, "ANSWER_S", 0.2)
+    monkeypatch.setattr(listener, "HEAD_S", 0.1)
+    monkeypatch.setattr(f"{__name__}._targets", _endless)
+    async with _listening() as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET /metrics/targets HTTP/1.1\r\n\r\n")
+        assert await reader.read(1) == b"H"
+        await eventually(lambda: "_connected" not in _running())
+        writer.transport.abort()
+
+
+async def _endless() -> bytes:
+    return bytes(32 * 1024 * 1024)
+
+
+def _running() -> set[str]:
+    """The names of what runs in tasks."""
+    return {getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()}
+
+
 async def test_a_port_that_is_taken_is_taken_later(monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> None:
     """A predecessor ends."""
     monkeypatch.setattr(listener, "RETRY_S", 0.02)
