@@ -103,26 +103,30 @@ def show_request(*, request_id: str, body: bool, as_json: bool) -> None:
 
 @queue_group.command("cancel")
 @click.argument("request_id", metavar="ID")
-def cancel_request(*, request_id: str) -> None:
+@as_json
+def cancel_request(*, request_id: str, as_json: bool) -> None:
     """Cancel a request: its client is told so."""
     answer = call("DELETE", f"{QUEUE_PATH}/requests/{request_id}")
-    click.echo(f"Cancelled {answer['request_id']}.")
+    _done(answer, f"Cancelled {answer['request_id']}.", as_json=as_json)
 
 
 @queue_group.command("pause")
 @click.argument("backend")
-def pause_backend(*, backend: str) -> None:
+@as_json
+def pause_backend(*, backend: str, as_json: bool) -> None:
     """Let a backend take no more: what runs goes on, what waits moves on where another can serve it."""
-    call("POST", f"{QUEUE_PATH}/pause", body={"backend": backend})
-    click.echo(f"{printable(backend)} is paused. It goes on with: nself claw queue resume {printable(backend)}")
+    answer = call("POST", f"{QUEUE_PATH}/pause", body={"backend": backend})
+    name = printable(backend)
+    _done(answer, f"{name} is paused. It goes on with: nself claw queue resume {name}", as_json=as_json)
 
 
 @queue_group.command("resume")
 @click.argument("backend")
-def resume_backend(*, backend: str) -> None:
+@as_json
+def resume_backend(*, backend: str, as_json: bool) -> None:
     """Let a paused backend go on."""
-    call("POST", f"{QUEUE_PATH}/resume", body={"backend": backend})
-    click.echo(f"{printable(backend)} goes on.")
+    answer = call("POST", f"{QUEUE_PATH}/resume", body={"backend": backend})
+    _done(answer, f"{printable(backend)} goes on.", as_json=as_json)
 
 
 @queue_group.command("workers")
@@ -146,16 +150,25 @@ def list_workers(*, wide: bool, as_json: bool) -> None:
 
 @queue_group.command("drain")
 @click.argument("worker_id", metavar="WORKER")
-def drain_worker(*, worker_id: str) -> None:
+@as_json
+def drain_worker(*, worker_id: str, as_json: bool) -> None:
     """Let a worker take no more and end when what it runs has ended; `nself claw up` starts another in its place."""
-    call("POST", f"{QUEUE_PATH}/workers/{worker_id}/drain")
-    click.echo(f"The worker {printable(worker_id)} drains.")
+    answer = call("POST", f"{QUEUE_PATH}/workers/{worker_id}/drain")
+    _done(answer, f"The worker {printable(worker_id)} drains.", as_json=as_json)
 
 
 def story_line(event: dict[str, Any]) -> str:
     """Return a line for an event of a request's story."""
     at = time.strftime("%H:%M:%S", time.localtime(event["at_ms"] / 1000))
     return f"{at}.{event['at_ms'] % 1000:03d}  {printable(event['what']):<10} {printable(event['detail'])}"
+
+
+def _done(answer: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Print that something is done, or what the gateway answered."""
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(text)
 
 
 def _watch() -> None:

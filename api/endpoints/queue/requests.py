@@ -14,6 +14,7 @@ from api.gateway import gateway
 from api.http.body import json_response
 from api.requests.open_requests import RequestState
 from shared.errors import InvalidRequest, NotFound
+from shared.postgres.audit import INTERNAL_ACTOR, AuditLog
 from shared.queue import inspection
 from shared.queue.inspection import JobHead, Place
 from shared.redis.names import (
@@ -108,13 +109,19 @@ async def list_requests() -> Response:
 
 
 async def show_request(request_id: str) -> Response:
-    """Show where an open request is, what it went through, and with `?body=true` its prompt while it is in Redis."""
+    """Show where an open request is, what it went through, and with `?body=true` its prompt while it is in Redis.
+
+    Who reads somebody's prompt leaves an entry in the audit log, before it is read.
+    """
     identity = request_hex(request_id)
     with_body = flag_argument("body")
     redis = gateway().redis
     record = await open_record(redis, identity)
     if record is None:
         raise NotFound("This request is not open. If it has ended, `nself claw logs` tells its story.")
+    if with_body:
+        whose = {"request_id": "req_" + identity, "key_id": record.key_id or "internal"}
+        await AuditLog(gateway().database).add("show_request_body", INTERNAL_ACTOR, whose)
     state = await asked_state(redis, identity)
     shown: dict[str, Any] = {
         "request_id": "req_" + identity,

@@ -153,6 +153,8 @@ async def test_a_running_request_is_cancelled_with_its_upstream_call(
     assert "job" not in shown
     with_body = (await operator.get(f"/claw/queue/requests/{found['request_id']}", params={"body": "true"})).json()
     assert with_body["job"]["k"]["body"]["messages"] == chat()["messages"]
+    [entry] = (await operator.get("/claw/admin/audit-log")).json()["entries"]
+    assert (entry["operation"], entry["details"]["request_id"]) == ("show_request_body", found["request_id"])
     await operator.delete(f"/claw/queue/requests/{found['request_id']}")
     await reader.task
     assert reader.content == words(3)

@@ -11,8 +11,8 @@ from cli.main import main
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OTHERS = {"up", "sessions export", "queue cancel", "queue pause", "queue resume", "queue drain"}
-"""One runs until it is stopped, one writes in the format that it is told, and of some the exit code says it all."""
+OTHERS = {"up", "sessions export"}
+"""One runs until it is stopped, one writes in the format that it is told."""
 
 
 def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
