@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 from cli.up.child import launch_command
 from cli.up.ports import free_port
@@ -129,8 +130,9 @@ class Stack:
         return done.stdout
 
     def new_key(self, name: str = "test", rpm: int = PLENTY_RPM) -> Key:
-        """A key made by the command line."""
-        made = self.json_of("claw", "api", "keys", "create", "--name", name, "--rpm", str(rpm))
+        """A key made by the command line. Two of one name within ten seconds would be the same."""
+        unique = f"{name} {uuid4().hex}"
+        made = self.json_of("claw", "api", "keys", "create", "--name", unique, "--rpm", str(rpm))
         return Key(made["id"], made["key"])
 
     def usage(self, key: Key) -> list[dict[str, Any]]:

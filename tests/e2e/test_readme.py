@@ -20,6 +20,9 @@ COMMAND = re.compile(r"^ {4}(nself claw .*)$", re.MULTILINE)
 LACKING: Final = {
     "models install": (1, "set PLUGIN_OLLAMA_URL"),
     "gemini add": (2, "No API key"),
+    "chat": (2, "The question is empty"),
+    "chat --resume": (2, "no session to resume"),
+    "logs ID": (1, "does not know"),
 }
 """What the stack of this test has no server for, or nobody who answers: how the command ends, and what it says."""
 UNDONE: Final = (

@@ -45,7 +45,9 @@ async def test_what_has_no_key_is_logged_without_what_it_gave(fleet: Fleet, api:
         await client.get("/v1/models")
         await client.get("/claw/v1/usage", headers={"x-internal-token": wrong})
         await client.get("/nothing?key=" + wrong)
-    refused = [line for line in logged(api) if "refused" in line]
+    lines = [line.partition(" request_id=") for line in logged(api) if "refused" in line]
+    assert len({request_id for _, _, request_id in lines}) == len(lines)
+    refused = [line for line, _, _ in lines]
     assert refused == [
         "INFO refused POST /v1/chat/completions from 127.0.0.1: 401 invalid_api_key",
         "INFO refused POST /v1/chat/completions from 127.0.0.1: 401 invalid_api_key",

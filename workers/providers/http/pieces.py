@@ -82,7 +82,7 @@ class ElementSplitter:
         if self._in_array and self._depth == ELEMENT_DEPTH:
             self._element.append(data[self._start : at])
             elements.append(b"".join(self._element))
-            self._element = []
+            self._element, self._size = [], 0
         elif self._in_array and self._depth < ELEMENT_DEPTH:
             self._in_array = False
             self._start = at - 1

@@ -73,6 +73,7 @@ def test_it_is_reserved_for_claude_alone() -> None:
         backend = BackendInfo("paid", provider, "q", 4, (offer,))
         return Eligibility(settings).candidate(request, backend, offer).cost_nano_usd
 
+    entry = default_catalogue().entry(MODEL)
     more = reserved("anthropic", MODEL, 40_000) - reserved("anthropic", MODEL, 0)
-    assert more == nano_usd(40_000 * (default_catalogue().entry(MODEL).cache_write_1h_usd or 0) / 1e6)
+    assert more == nano_usd(40_000 * (entry.cache_write_1h_usd or 0) * entry.regional / 1e6)
     assert reserved("openai", "gpt-5.4", 40_000) == reserved("openai", "gpt-5.4", 0)

@@ -108,6 +108,10 @@ def test_a_vector_is_bounded_and_so_is_what_is_beside_it() -> None:
     splitter.feed(b'{"data":[')
     for _ in range(2 * MOST_BYTES // 65_536):
         assert splitter.feed(b"[%b]," % (b"1," * 32_000)) == [b"[%b]" % (b"1," * 32_000)]
+    # As they really come: the end of one with the beginning of the next.
+    splitter.feed(b"[1")
+    for _ in range(2 * MOST_BYTES // 65_536):
+        assert len(splitter.feed(b",1" * 32_000 + b"],[1")) == 1
 
 
 @pytest.mark.parametrize("body", [body for name, body in MANY.items() if "without" not in name])
