@@ -50,7 +50,11 @@ def _is_titled(child: Child) -> bool:
 
 
 def _read(path: str) -> bytes:
-    return Path(path).read_bytes()
+    """What a file of /proc says; nothing where its process has ended since."""
+    try:
+        return Path(path).read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def _memory_of(pid: int | None) -> bytes:

@@ -15,6 +15,7 @@ import pytest
 from shared.ids import new_request_id
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyStore
+from shared.queue.story import StoryEvent
 from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_STREAM
 from shared.usage import UsageRecord
 from workers.recording import recorder
@@ -83,6 +84,7 @@ async def test_every_field_of_a_record_is_stored(redis: Redis, database: Databas
     sent = a_record(
         key_id=key.id, tier="gemini", stream=True, status=502, error_code="upstream_error", cached_tokens=3,
         reasoning_tokens=2, cost_usd=0.000123, attempts=2, wait_ms=4, first_token_ms=90, duration_ms=1234,
+        story=(StoryEvent(sent_ms := 1_800_000_000_000, "failed", "attempt 1"),),
     )  # fmt: skip
     async with recording(redis, database):
         await send(redis, sent)
@@ -91,7 +93,10 @@ async def test_every_field_of_a_record_is_stored(redis: Redis, database: Databas
     admitted_at = datetime.fromtimestamp(sent.admitted_ms / 1000, UTC)
     expected = msgspec.structs.asdict(sent)
     expected["asked_model"] = expected.pop("requested_model")
-    del expected["admitted_ms"]
+    # When it came is the day and the time; of a limit of tokens nothing is stored.
+    for name in ("admitted_ms", "tokens_per_minute", "reserved_tokens"):
+        del expected[name]
+    expected["story"] = f'[[{sent_ms},"failed","attempt 1"]]'
     stored = {name: row[name] for name in expected}
     stored |= {"request_id": row["request_id"].hex, "key_id": str(row["key_id"]), "cost_usd": float(row["cost_usd"])}
     assert stored == expected
