@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
 
 CLIENT_REQUEST_HEADER: Final = "x-client-request-id"
-MOST_CLIENT_ID_CHARS: Final = 512
+MOST_CLIENT_ID_CHARS: Final = 128
 """As OpenAI takes."""
 MOST_WAIT_S: Final = 86_400
 """The longest patience that a client can name: a day."""

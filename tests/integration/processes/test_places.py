@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
 
 _PLACE = re.compile(r"^: queued position=([0-9]+) eta_s=[0-9]+$", re.MULTILINE)
-_OWN_ID = "my own id/1".ljust(512, "x")
+_OWN_ID = "my own id/1".ljust(128, "x")
 """As long as OpenAI takes one."""
 
 
@@ -92,7 +92,7 @@ async def test_a_key_sees_and_cancels_its_own_requests_alone(
     assert held.content == words(20)
 
 
-@pytest.mark.parametrize("name", ["x" * 513, "a\tb", "\u00e9".encode()])
+@pytest.mark.parametrize("name", ["x" * 129, "a\tb", "\u00e9".encode()])
 async def test_an_id_of_the_clients_that_cannot_be_one_is_refused(client: httpx.AsyncClient, name: str | bytes) -> None:
     """Before anything is consumed; the error names the header."""
     headers = {"x-client-request-id": name if isinstance(name, bytes) else name.encode()}
