@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 CLIENT_REQUEST_HEADER: Final = "x-client-request-id"
 MOST_CLIENT_ID_CHARS: Final = 128
-"""As OpenAI takes."""
 MOST_WAIT_S: Final = 86_400
 """The longest patience that a client can name: a day."""
 
