@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from tests.upstreams.openai.replies import text
+from tests.upstreams.scripted import sse
+
 if TYPE_CHECKING:
     from tests.e2e.stack import Stack
+    from tests.upstreams.scripted import ScriptedUpstream
 
 pytestmark = pytest.mark.xdist_group("scripted")
 
@@ -38,8 +42,11 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True)[2:] for line in COMMAND.findall(README.read_text())]
 
 
-async def test_the_readme_s_commands_work_line_by_line(scripted: Stack, tmp_path: Path) -> None:
+async def test_the_readme_s_commands_work_line_by_line(
+    scripted: Stack, upstream: ScriptedUpstream, tmp_path: Path
+) -> None:
     """In its order; what needs another server says so."""
+    upstream.fallback = sse(text("It is ", "one door."))
     lines = commands()
     assert len(lines) > 20
     house = tmp_path / "house.md"
