@@ -66,7 +66,9 @@ def _print_story(row: dict[str, Any], events: list[dict[str, Any]]) -> None:
 def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what happened to a request, in the order of time: what its row says, and its story."""
     admitted_ms = round(datetime.fromisoformat(row["created_at"]).timestamp() * 1000)
-    found = [{"at_ms": admitted_ms, "what": "admitted", "detail": f"{row['endpoint']}, model {row['asked_model']}"}]
+    found: list[dict[str, Any]] = [
+        {"at_ms": admitted_ms, "what": "admitted", "detail": f"{row['endpoint']}, model {row['asked_model']}"}
+    ]
     found += row["story"]
     if row["wait_ms"] is not None:
         served = f"attempt {row['attempts']} at {row['model']} ({row['tier']})"
@@ -74,8 +76,10 @@ def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
     if row["first_token_ms"] is not None:
         found.append({"at_ms": admitted_ms + row["first_token_ms"], "what": "answering", "detail": "first content"})
     ended = f"{row['status']} {row['error_code'] or ''} {row['error_reason'] or ''}".strip()
-    found.append({"at_ms": admitted_ms + row["duration_ms"], "what": "ended", "detail": ended})
-    return sorted(found, key=lambda event: int(event["at_ms"]))
+    found.sort(key=lambda event: int(event["at_ms"]))
+    # Its duration counts from a few milliseconds after the admission.
+    ended_ms = max(admitted_ms + row["duration_ms"], int(found[-1]["at_ms"]))
+    return [*found, {"at_ms": ended_ms, "what": "ended", "detail": ended}]
 
 
 def _open_request(identity: str) -> dict[str, Any] | None:
