@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 _METHODS: Final = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED: Final = (
-    "x-request-id, retry-after, x-should-retry, x-nself-tier, x-nself-model, x-nself-attempts, "
-    "x-nself-session-id, "
-    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests"
+    "x-request-id, retry-after, x-should-retry, x-nself-tier, x-nself-model, x-nself-attempts, x-nself-omitted, "
+    "x-nself-session-id, x-nself-knowledge-chunks, x-nself-knowledge-search, "
+    "x-nself-queue-position, x-nself-queue-eta-s, "
+    "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    "x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )
 _PREFLIGHT_LIFE_S: Final = 600
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-HEAD_BYTES: Final = 40 * 1024
+HEAD_BYTES: Final = 64 * 1024
 """More than all fields before the prompt take, the longest story included."""
 OLDEST_OF: Final = 50
 """Among how many jobs at the front of a queue the oldest is looked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,14 +35,15 @@ def test_the_head_is_what_was_enqueued_whatever_the_texts_are(model: str, asked:
     assert [event.detail for event in head.story] == [model]
 
 
-def test_the_longest_story_is_within_what_is_read() -> None:
+@pytest.mark.parametrize("character", ["\U0001f600", "\x01", '"'])
+def test_the_longest_story_is_within_what_is_read(character: str) -> None:
     """However its characters are encoded."""
-    story = (StoryEvent(1_800_000_000_000, "cancelled", "\U0001f600" * MOST_DETAIL_CHARS),) * MOST_STORY
+    story = (StoryEvent(1_800_000_000_000, "cancelled", character * MOST_DETAIL_CHARS),) * MOST_STORY
     draft = JobDraft(
         request_id=new_request_id(), attempt=1, api_id="11" * 16, endpoint="chat", requested_model="m", stream=True,
         admitted_ms=1, expires_ms=1, story=story, body=msgspec.Raw(b"{}"),
     )  # fmt: skip
-    head = head_of(_job(draft, Target("local", "q", "\U0001f600" * 256))[:HEAD_BYTES])
+    head = head_of(_job(draft, Target("local", "q", character * 256))[:HEAD_BYTES])
     assert head is not None
     assert head.story == story
     assert draft.noted("moved", "no room") == draft
