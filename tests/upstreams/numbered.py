@@ -21,7 +21,7 @@ class NumberedUpstream:
     """A server on a free port, as an async context manager.
 
     Args:
-        tokens: how many tokens an answer has.
+        tokens: how many tokens an answer has; a request that has arrived keeps what held then.
 
     Attributes:
         hold_at: the token before which every answer waits until `resume` is set; None for none.
@@ -107,6 +107,7 @@ class NumberedUpstream:
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: dict[str, Any]) -> None:
+        tokens = self.tokens  # a test changes it for the next request as soon as it has seen this one
         self.requests.append(body)
         is_full = self.takes is not None and self._answering >= self.takes
         if self.failures or is_full:
@@ -114,7 +115,7 @@ class NumberedUpstream:
             await _reply(writer, status, {"error": {"message": self.reason, "type": "scripted", "code": None}})
             return
         if "input" in body:
-            usage = {"prompt_tokens": self.tokens, "total_tokens": self.tokens}
+            usage = {"prompt_tokens": tokens, "total_tokens": tokens}
             one = {"object": "embedding", "index": 0, "embedding": [0.5]}
             await _reply(writer, 200, {"object": "list", "model": MODEL, "data": [one], "usage": usage})
             return
@@ -123,7 +124,7 @@ class NumberedUpstream:
         self.most = max(self.most, self._answering)
         try:
             await asyncio.sleep(self.pause_s)
-            await self._stream(writer, gone)
+            await self._stream(writer, gone, tokens)
             self.completed += 1
         except ConnectionResetError:
             self.aborted += 1
@@ -133,9 +134,9 @@ class NumberedUpstream:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
 
-    async def _stream(self, writer: asyncio.StreamWriter, gone: asyncio.Future[bytes]) -> None:
+    async def _stream(self, writer: asyncio.StreamWriter, gone: asyncio.Future[bytes], tokens: int) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        for number in range(self.tokens):
+        for number in range(tokens):
             if number == self.hold_at and not self.resume.is_set():
                 await self._hold(gone)
             if number == self.cut_at:
@@ -151,7 +152,7 @@ class NumberedUpstream:
                 raise ConnectionResetError
         else:
             _chunk(writer, _piece({}, "stop"))
-            usage = {"prompt_tokens": 3, "completion_tokens": self.tokens, "total_tokens": 3 + self.tokens}
+            usage = {"prompt_tokens": 3, "completion_tokens": tokens, "total_tokens": 3 + tokens}
             _chunk(writer, {"choices": [], "usage": usage})
         _frame(writer, b"data: [DONE]\n\n")
         writer.write(b"0\r\n\r\n")
