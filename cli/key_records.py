@@ -25,7 +25,7 @@ _LAST_BYTES: Final = 1024
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="A file; else standard output.")
 @as_json
 def export_key(*, key_id: str, output: Path | None, as_json: bool) -> None:
-    """Write all that is known of a key as lines of JSON: it, its sessions and messages, its usage."""
+    """Write all that is known of a key as lines of JSON: it, its chats, its responses, its usage."""
     path = f"{KEYS_PATH}/{id_in_path(key_id)}/export"
     if output is None:
         _write_all(path, sys.stdout.buffer)
@@ -72,17 +72,18 @@ def _write_all(path: str, file: BinaryIO) -> dict[str, int]:
 @click.option("--yes", "is_confirmed", is_flag=True, help="Do not ask.")
 @as_json
 def erase_key(*, key_id: str, is_confirmed: bool, as_json: bool) -> None:
-    """Revoke a key and delete its sessions; its usage stays for the sums, as nobody's. It cannot be undone."""
+    """Revoke a key and delete its chats and responses; its usage stays for the sums, as nobody's, for good."""
     name = id_in_path(key_id)
     if not is_confirmed:
         if not sys.stdin.isatty():
             raise Meaningless("Erasing cannot be undone: give --yes where nobody can be asked.")
-        click.confirm(f"Erase key {name}, its sessions and its name, for good?", abort=True)
+        click.confirm(f"Erase key {name}, its sessions, its responses and its name, for good?", abort=True)
     answer = call("POST", f"{KEYS_PATH}/{name}/erase", body={})
     if as_json:
         print_json(answer)
         return
     click.echo(
-        f"Key {name} is erased: {answer['sessions']} sessions deleted, {answer['usage']} rows of usage without a key, "
+        f"Key {name} is erased: {answer['sessions']} sessions, {answer['responses']} responses and "
+        f"{answer['conversations']} conversations deleted, {answer['usage']} rows of usage without a key, "
         f"its name out of {answer['audit_entries']} entries of the audit log."
     )

@@ -17,6 +17,13 @@ WHERE key_id = ANY (ARRAY(SELECT id FROM np_claw_api_keys WHERE erased_at IS NOT
 DELETE_SESSIONS: Final = """
 DELETE FROM np_claw_sessions WHERE id IN (SELECT id FROM np_claw_sessions WHERE key_id = $1 LIMIT $2) RETURNING 1
 """
+DELETE_RESPONSES: Final = """
+DELETE FROM np_claw_responses WHERE id IN (SELECT id FROM np_claw_responses WHERE key_id = $1 LIMIT $2) RETURNING 1
+"""
+DELETE_CONVERSATIONS: Final = """
+DELETE FROM np_claw_conversations
+WHERE id IN (SELECT id FROM np_claw_conversations WHERE key_id = $1 LIMIT $2) RETURNING 1
+"""
 DELETE_RETIRED: Final = "DELETE FROM np_claw_retired_secrets WHERE key_id = $1"
 # Its row stays, without a name: what comes late of it has to be known as an erased key's.
 ERASE_KEY: Final = """
@@ -43,4 +50,16 @@ SELECT
     id, position, request_id, role, message, state, superseded_by, tier_source, model_used, latency_ms, input_tokens,
     output_tokens, created_at
 FROM np_claw_messages WHERE session_id = $1 AND position > $2 ORDER BY position LIMIT $3
+"""
+EXPORTED_RESPONSES: Final = """
+SELECT id, previous_id, conversation_id, input, body, created_at FROM np_claw_responses
+WHERE key_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
+"""
+EXPORTED_CONVERSATIONS: Final = """
+SELECT id, metadata, created_at, last_used_at FROM np_claw_conversations
+WHERE key_id = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3
+"""
+EXPORTED_ITEMS: Final = """
+SELECT position, response_id, id, item FROM np_claw_conversation_items
+WHERE conversation_id = $1 AND position > $2 ORDER BY position LIMIT $3
 """

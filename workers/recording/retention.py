@@ -1,4 +1,4 @@
-"""What is older than it is wanted goes: days of the usage log, and chats that nobody continued."""
+"""What is older than it is wanted goes: days of the usage log, chats and responses that nobody continued."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import asyncpg
 
 from shared.postgres import erasure_queries, queries, session_queries
 from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.responses import queries as response_queries
 from shared.process.tasks import wait_or
 
 if TYPE_CHECKING:
@@ -55,6 +56,20 @@ async def delete_old_sessions(database: Database, keep_days: int) -> int:
     return deleted
 
 
+async def delete_old_responses(database: Database, keep_days: int) -> int:
+    """Delete the responses, and conversations, that were not continued for `keep_days`; return how many.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL cannot answer now, or refuses; what was deleted until then is gone.
+    """
+    before = datetime.now(UTC) - timedelta(days=min(keep_days, MOST_DAYS))
+    deleted = 0
+    for query in (response_queries.DELETE_OLD_RESPONSES, response_queries.DELETE_OLD_CONVERSATIONS):
+        while gone := len(await database.fetch(query, before, BATCH)):
+            deleted += gone
+    return deleted
+
+
 async def erase_late(database: Database) -> None:
     """Take the names of erased keys off usage that was on its way to the log when they were erased.
 
@@ -71,6 +86,7 @@ async def keep_short(database: Database, *, usage_days: int, session_days: int, 
         try:
             dropped = await drop_old_days(database, usage_days)
             deleted = await delete_old_sessions(database, session_days)
+            responses = await delete_old_responses(database, session_days)
             await erase_late(database)
         except (DatabaseUnavailable, asyncpg.PostgresError):
             continue  # the database has logged it; the next look tries again
@@ -78,3 +94,6 @@ async def keep_short(database: Database, *, usage_days: int, session_days: int, 
             log.info("%d days of the usage log were older than %d days and are gone", dropped, usage_days)
         if deleted:
             log.info("%d sessions had no message for %d days and are gone", deleted, session_days)
+        if responses:
+            text = "%d responses and conversations were not continued for %d days and are gone"
+            log.info(text, responses, session_days)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -18,9 +19,11 @@ from shared.postgres.erasure import KeyRecords
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+COUNTED: Final = ("sessions", "messages", "responses", "conversations", "items", "usage")
+
 
 async def export_key(key_id: str) -> Response:
-    """Give out all that is known of a key as lines of JSON: it, its sessions and messages, its usage, an end."""
+    """Give out all that is known of a key as lines of JSON: it, its chats, its responses, its usage, an end."""
     state, found = gateway(), _uuid(key_id)
     records = KeyRecords(state.database, found)
     key = await records.key()
@@ -43,7 +46,7 @@ async def erase_key(key_id: str) -> Response:
 
 async def _lines(records: KeyRecords, key: dict[str, Any]) -> AsyncIterator[bytes]:
     """Yield the lines; without the last one something is missing, since the connection broke."""
-    counts = {"sessions": 0, "messages": 0, "usage": 0}
+    counts: Counter[str] = Counter(dict.fromkeys(COUNTED, 0))
     yield _line("key", key)
     async for session in records.sessions():
         counts["sessions"] += 1
@@ -51,6 +54,15 @@ async def _lines(records: KeyRecords, key: dict[str, Any]) -> AsyncIterator[byte
         async for message in records.messages(session["id"]):
             counts["messages"] += 1
             yield _line("message", {"session_id": session["id"], **message})
+    async for response in records.responses():
+        counts["responses"] += 1
+        yield _line("response", dict(response))
+    async for conversation in records.conversations():
+        counts["conversations"] += 1
+        yield _line("conversation", dict(conversation))
+        async for item in records.items(conversation["id"]):
+            counts["items"] += 1
+            yield _line("item", {"conversation_id": conversation["id"], **item})
     async for row in records.usage():
         counts["usage"] += 1
         yield _line("usage", shown_entry(row))

@@ -355,7 +355,7 @@ async def test_a_key_is_exported_and_erased(nself: Nself, tmp_path: Path) -> Non
     assert (asked.exit_code, "--yes" in asked.output) == (2, True)
     erased = await nself("keys", "erase", made["id"], "--yes")
     assert erased.exit_code == 0, erased.output
-    assert "is erased: 0 sessions deleted" in erased.output
+    assert "is erased: 0 sessions, 0 responses and 0 conversations deleted" in erased.output
     assert "Ada" not in (await nself("keys", "list", "--all", "--json")).output
     again = json.loads((await nself("keys", "erase", made["id"], "--yes", "--json")).output)
     assert again["erased"] is True

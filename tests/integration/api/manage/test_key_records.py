@@ -15,6 +15,8 @@ from api.admission.auth import Authenticator
 from shared.errors import Unauthenticated
 from shared.postgres.database import Database, DatabaseUnavailable
 from shared.postgres.keys import KeyStore
+from shared.postgres.responses.conversations import ConversationStore, Item
+from shared.postgres.responses.store import ResponseStore, StoredResponse
 from shared.postgres.sessions import MessageRow, SessionStore, TurnRows
 from shared.redis.names import budget_key, rate_key, revoked_key, tokens_key
 from shared.settings import Settings
@@ -86,13 +88,28 @@ async def add_usage(database: Database, key_id: str | None, count: int) -> None:
     assert await UsageLog(database).write([from_json(record(key_id)) for _ in range(count)]) == []
 
 
+async def add_responses(database: Database, key_id: str | None) -> None:
+    """Store two responses of a key, the second one in a conversation that has both of its items."""
+    owner, conversation = UUID(key_id) if key_id else None, uuid4()
+    await ConversationStore(database).create(conversation, owner, "{}", [])
+    for conversation_id, items in ((None, []), (conversation, [Item("a", '"secret"'), Item("b", "{}")])):
+        name = uuid4()
+        stored = StoredResponse(
+            id=name, key_id=owner, root_id=name, conversation_id=conversation_id, input='["secret"]', body="{}",
+            created_at=datetime.now(UTC),
+        )  # fmt: skip
+        await ResponseStore(database).write(stored, [], items)
+
+
 async def filled(client: TestClientProtocol, database: Database) -> dict[str, Any]:
-    """A key with three sessions, 450 messages, 430 rows of usage and entries in the audit log; others beside it."""
+    """A key with three sessions, 450 messages, two responses, 430 rows of usage and an audit log; others beside it."""
     _, key = await ask(client, "POST", KEYS, {"name": NAME})
     _, other = await ask(client, "POST", KEYS, {"name": "other"})
     await ask(client, "PATCH", f"{KEYS}/{key['id'].upper()}", {"name": NAME + " II"})
     for turns in (220, 4, 1):
         await add_turns(database, key["id"], turns)
+    for owner in (key["id"], other["id"], None):
+        await add_responses(database, owner)
     await add_turns(database, other["id"], 1)
     await add_turns(database, None, 1)
     await add_usage(database, key["id"], 430)
@@ -103,7 +120,7 @@ async def filled(client: TestClientProtocol, database: Database) -> dict[str, An
 
 async def everything(database: Database) -> str:
     """All that the tables of a key have, as text."""
-    tables = ("api_keys", "retired_secrets", "sessions", "messages", "api_usage", "audit_log")
+    tables = ("api_keys", "retired_secrets", "sessions", "messages", "responses", "api_usage", "audit_log")
     rows = [await database.fetch(f"SELECT t::text AS text FROM np_claw_{table} AS t") for table in tables]  # noqa: S608
     return "\n".join(row["text"] for each in rows for row in each)
 
@@ -115,9 +132,11 @@ async def test_an_export_has_all_of_a_key_and_nothing_of_another(
     key = await filled(client, database)
     first, *lines, last = await exported(client, key["id"])
     assert (first["type"], first["id"], first["name"]) == ("key", key["id"], NAME + " II")
-    assert last == {"type": "end", "sessions": 3, "messages": 450, "usage": 430}
     kinds = [line["type"] for line in lines]
-    assert [kinds.count(kind) for kind in ("session", "message", "usage")] == [3, 450, 430]
+    found = {f"{kind}s": kinds.count(kind) for kind in ("session", "message", "response", "conversation", "item")}
+    assert found == {"sessions": 3, "messages": 450, "responses": 2, "conversations": 1, "items": 2}
+    assert kinds.count("usage") == 430
+    assert last == {"type": "end", **found, "usage": 430}
     assert len({line["request_id"] for line in lines if line["type"] == "usage"}) == 430
     assert {line["key_id"] for line in lines if line["type"] == "usage"} == {key["id"]}
     text = json.dumps([first, *lines, last])
@@ -145,7 +164,8 @@ async def test_an_erased_key_has_left_nothing_but_sums(
 
     assert (status, answer) == (
         200,
-        {"id": key["id"], "erased": True, "sessions": 3, "usage": 430, "audit_entries": 2},
+        {"id": key["id"], "erased": True, "sessions": 3, "usage": 430, "audit_entries": 2}
+        | {"responses": 2, "conversations": 1},
     )
     assert await database.fetchrow(sums) == before
     text = await everything(database)
@@ -155,6 +175,9 @@ async def test_an_erased_key_has_left_nothing_but_sums(
     assert await database.fetch("SELECT 1 FROM np_claw_sessions WHERE key_id = $1", UUID(key["id"])) == []
     assert await database.fetch("SELECT 1 FROM np_claw_api_usage WHERE key_id = $1", UUID(key["id"])) == []
     assert (await database.fetchrow("SELECT count(*) AS n FROM np_claw_messages"))["n"] == 4  # type: ignore[index]
+    for table, left in (("responses", 4), ("conversations", 2), ("conversation_items", 4)):
+        rows = await database.fetch(f"SELECT 1 FROM np_claw_{table}")  # noqa: S608 -- a name of this test
+        assert len(rows) == left, table
     assert await redis.exists(rate_key(key["id"]), tokens_key(key["id"])) == 0
     assert await redis.hgetall(budget_key("2026-11")) == {b"spent": b"5"}  # type: ignore[misc]
     assert await redis.exists(revoked_key(key["id"])) == 1

@@ -79,6 +79,7 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
         fresh = await database.fetch(columns)
         await database.execute("""
             DROP TABLE np_claw_gemini_accounts, np_claw_routing, np_claw_messages, np_claw_sessions;
+            DROP TABLE np_claw_responses, np_claw_conversation_items, np_claw_conversations;
             DROP TABLE np_claw_retired_secrets;
             ALTER TABLE np_claw_api_keys
                 DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id, DROP COLUMN allowed_models,
