@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 from shared.errors import GatewayError, Rejected, StreamBroken, Unavailable
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.gemini.citations import to_annotations
+from workers.providers.gemini.code import code_text, result_text
 from workers.providers.gemini.errors import from_body, to_stream_error
 from workers.providers.gemini.signed import to_extra_content
 from workers.providers.http.lines import EventReader
@@ -37,6 +38,19 @@ class _Part(Struct, rename="camel"):
     thought_signature: str | None = None
     function_call: _FunctionCall | None = None
     inline_data: Raw = _NULL
+    file_data: Raw = _NULL
+    executable_code: Raw = _NULL
+    code_execution_result: Raw = _NULL
+
+    @property
+    def said(self) -> str:
+        """Return its text, and code that was run for the answer as text."""
+        said = self.text or ""
+        if self.executable_code != _NULL:
+            said += code_text(self.executable_code)
+        if self.code_execution_result != _NULL:
+            said += result_text(self.code_execution_result)
+        return said
 
 
 class _Content(Struct):
@@ -192,11 +206,11 @@ class ChatReader(EventReader):
             if part.function_call is not None:
                 calls.append(self._to_call(part.function_call, part.thought_signature, choice))
             elif part.thought:
-                reasoning += part.text or ""  # and no drafts of images
-            elif part.inline_data != _NULL:
-                images.append(self._to_image(part.inline_data))
+                reasoning += part.said  # and no drafts of images
+            elif part.inline_data != _NULL or part.file_data != _NULL:
+                images.append(self._to_image(part))
             else:
-                content += part.text or ""
+                content += part.said
         if content:
             choice.text.append(content)
         choice.grounding = candidate.grounding_metadata or choice.grounding
@@ -209,13 +223,15 @@ class ChatReader(EventReader):
                 delta.extra = {"images": images}
             events.append(delta)
 
-    def _to_image(self, raw: Raw) -> dict[str, Any]:
+    def _to_image(self, part: _Part) -> dict[str, Any]:
         """Return an image in OpenRouter's form."""
-        blob = read_report(raw)
-        mime_type, encoded = blob.get("mimeType"), blob.get("data")
-        if not isinstance(mime_type, str) or not mime_type.startswith("image/") or not isinstance(encoded, str):
-            raise self._failure("The model server answered with something other than text and images.")
-        return {"type": "image_url", "image_url": {"url": f"data:{mime_type};base64,{encoded}"}}
+        blob = {**read_report(part.file_data), **read_report(part.inline_data)}
+        mime_type, encoded, address = blob.get("mimeType"), blob.get("data"), blob.get("fileUri")
+        if isinstance(mime_type, str) and mime_type.startswith("image/"):
+            url = f"data:{mime_type};base64,{encoded}" if isinstance(encoded, str) else address
+            if isinstance(url, str) and url:
+                return {"type": "image_url", "image_url": {"url": url}}
+        raise self._failure("The model server answered with something other than text and images.")
 
     def _to_call(self, call: _FunctionCall, signature: str | None, choice: _Choice) -> ToolCallDelta:
         """Return a call under Gemini's id if it gave one that is its own: some models repeat ids within a reply."""

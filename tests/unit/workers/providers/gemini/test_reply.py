@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared import errors
 from shared.types import Delta, Event, Finish, Usage
@@ -274,3 +276,55 @@ def test_a_reply_that_is_one_list_becomes_the_same_events() -> None:
         assert reader.failure is None
         assert outcome_of(events).content in {"Hello", "lo"}
         assert outcome_of(events).finish == "stop"
+
+
+def _content(*parts: dict[str, Any]) -> tuple[str, list[Any]]:
+    events, reader = _read(_raw("STOP", *parts))
+    assert reader.failure is None
+    deltas = [each for each in events if isinstance(each, Delta)]
+    images = [image for delta in deltas for image in (delta.extra or {}).get("images", ())]
+    return "".join(delta.content or "" for delta in deltas), images
+
+
+def test_code_that_was_run_and_what_it_printed_are_text_of_the_answer() -> None:
+    """Each in a fenced block of its own: OpenAI's chat has no other form for them."""
+    said, _ = _content(
+        {"text": "Let me see."},
+        {"executableCode": {"language": "PYTHON", "code": "print(6 * 7)\n"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "42\n"}},
+        {"text": "It is 42."},
+    )
+    assert said == "Let me see.\n\n```python\nprint(6 * 7)\n```\n\n\n\n```\n42\n```\n\nIt is 42."
+
+
+def test_code_that_failed_says_so() -> None:
+    """The outcome is named, with what was printed."""
+    said, _ = _content({"codeExecutionResult": {"outcome": "OUTCOME_DEADLINE_EXCEEDED", "output": "1"}})
+    assert said == "\n\n(code execution: deadline exceeded)\n\n\n```\n1\n```\n\n"
+
+
+@given(
+    code=st.none() | st.integers() | st.lists(st.sampled_from(["```", "````", "  `````", "a"])).map("\n".join),
+    language=st.none() | st.text() | st.integers(),
+    outcome=st.none() | st.text() | st.integers(),
+)
+def test_any_code_stays_inside_its_fence(code: Any, language: Any, outcome: Any) -> None:
+    """Fences in it are shorter than its own, and fields of other types lose no answer."""
+    said, _ = _content(
+        {"executableCode": {"language": language, "code": code}}, {"codeExecutionResult": {"outcome": outcome}}, SAY
+    )
+    fences = re.findall(r"^ *(`{3,})", said, re.MULTILINE)
+    assert sum(len(fence) >= len(fences[0]) for fence in fences) == 2
+    assert said.endswith("Hi")
+
+
+def test_an_image_may_be_named_by_its_address() -> None:
+    """As a file at Google, in the same form as one that comes along."""
+    _, images = _content({"fileData": {"mimeType": "image/png", "fileUri": "https://example.org/1.png"}})
+    assert images == [{"type": "image_url", "image_url": {"url": "https://example.org/1.png"}}]
+
+
+def test_a_file_that_is_no_image_is_a_failure() -> None:
+    """It is not dropped in silence."""
+    _, reader = _read(_raw("STOP", {"fileData": {"mimeType": "audio/wav", "fileUri": "https://example.org/1.wav"}}))
+    assert isinstance(reader.failure, errors.Unavailable)
