@@ -1,0 +1,1 @@
+"""The web UI. Imported only where it is on."""

@@ -1,0 +1,1 @@
+"""Markdown of strangers -> HTML that may stand in a page of ours."""
