@@ -37,7 +37,8 @@ from api.endpoints.manage.usage import list_usage
 from api.endpoints.models import list_models, list_offered, retrieve_model
 from api.endpoints.own_requests import cancel_own_request, list_own_requests, retrieve_own_request
 from api.endpoints.queue.backends import list_backends, pause_backend, resume_backend
-from api.endpoints.queue.requests import cancel_request, list_requests, show_request
+from api.endpoints.queue.cancelling import cancel_request
+from api.endpoints.queue.requests import list_requests, show_request
 from api.endpoints.queue.workers import drain_worker, list_workers
 from api.gateway import EXTENSION, Gateway
 from api.http import cors

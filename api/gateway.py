@@ -162,7 +162,8 @@ class Gateway:
     def abort_on_drain_timeout(self) -> None:
         """End every request that is still open as `Draining`: the drain time is over."""
         self.drained = True
-        self.relay.abort_on_drain_timeout()
+        self.relay.is_aborted = True
+        self.open_requests.abort_all()
 
     async def stop(self) -> None:
         """Close the connections to Redis and PostgreSQL; every response has ended by now."""

@@ -18,7 +18,7 @@ They cross processes as `ErrorInfo` and leave the api through `api/http/errors.p
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import msgspec
 
@@ -332,9 +332,20 @@ class CancelledOnRequest(Cancelled):
     """Its owner or the operator has cancelled it, and says so to a client that still waits.
 
     A client that gets it must not ask again, as clients do for 408, 409, 429 and all of 500 and above.
+
+    Attributes:
+        by: who that was, for people.
     """
 
     code = "request_cancelled"
+    by = "somebody"
+
+    @classmethod
+    def by_whom(cls, by: str) -> Self:
+        """Return how a request ends that `by` has cancelled."""
+        error = cls(f"The request was cancelled by {by}.")
+        error.by = by
+        return error
 
 
 class DrainTimeout(Cancelled):

@@ -62,7 +62,12 @@ class CancelReason(IntEnum):
     SUPERSEDED = 2
     DRAINING = 3
     FAULT = 4
-    ON_REQUEST = 5
+    BY_OPERATOR = 5
+    BY_OWNER = 6
+
+
+CANCELLED_BY: Final = {CancelReason.BY_OPERATOR: "the operator", CancelReason.BY_OWNER: "its owner"}
+"""Who may ask that a request ends, for people."""
 
 
 def cancelled_for(reason: int) -> Cancelled:
@@ -73,8 +78,8 @@ def cancelled_for(reason: int) -> Cancelled:
         return Superseded("Another worker has this attempt.")
     if reason == CancelReason.DRAINING:
         return DrainTimeout("The api process ends.")
-    if reason == CancelReason.ON_REQUEST:
-        return CancelledOnRequest("The request was cancelled.")
+    if reason in CANCELLED_BY:
+        return CancelledOnRequest.by_whom(CANCELLED_BY[CancelReason(reason)])
     if reason == CancelReason.FAULT:
         return RelayFault("A frame could not be read.")
     return Cancelled("The client has left.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.endpoints.answer import authenticated_context
 from api.endpoints.manage.guard import integer_argument
+from api.endpoints.queue.cancelling import cancel
 from api.endpoints.queue.requests import asked_state, open_decoder, open_record, request_hex
 from api.gateway import gateway
 from api.http.body import json_response
@@ -17,13 +18,12 @@ from shared.queue.inspection import present_job
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import (
     API_SET,
-    CANCEL_NEWS,
-    NEWS_CHANNEL,
     client_request_key,
     open_requests,
     owner_of,
     queue_of_place,
 )
+from shared.relay import CancelReason
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ async def cancel_own_request(request_id: str) -> Response:
     context = await authenticated_context(ENDPOINT)
     with logged(context):
         record = await _own(context, request_id)
-        news = b"%s %s its owner" % (CANCEL_NEWS, record.request_id.encode())
-        await gateway().redis.publish(NEWS_CHANNEL, news)
-    return json_response({"id": "req_" + record.request_id, "object": "request", "cancelled": True})
+        ended = await cancel(gateway().redis, record.request_id, CancelReason.BY_OWNER)
+    shown = {"id": "req_" + record.request_id, "object": "request", **ended}
+    return json_response(shown, 200 if ended["cancelled"] else 202)
 
 
 @contextmanager

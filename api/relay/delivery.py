@@ -31,7 +31,7 @@ class Delivery:
         seen_at: when there was the last sign of life.
         asked_at: when missing frames were last asked for.
         doubted_at: since when it neither waits nor has a worker.
-        cancelled: why it was, and what is called should its worker never say that it stopped.
+        cancelled: why it was, and what is called once its worker has said that it ended, or is found dead.
     """
 
     __slots__ = (
@@ -99,6 +99,7 @@ class Delivery:
             self.doubted_at = now
         return now - self.doubted_at
 
-    def cancel(self, reason: CancelReason, on_lost: Callable[[], None]) -> None:
-        """Record that it is to stop."""
-        self.cancelled = (reason, on_lost)
+    def cancel(self, reason: CancelReason, on_end: Callable[[], None]) -> None:
+        """Record that it is to stop; the first reason stands."""
+        if self.cancelled is None:
+            self.cancelled = (reason, on_end)

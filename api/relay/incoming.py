@@ -15,6 +15,8 @@ from shared.types import Started, Target, Usage
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from shared.relay import CancelReason
+
 _error_decoder = msgspec.json.Decoder(ErrorInfo)
 _usage_decoder = msgspec.json.Decoder(Usage)
 _started_decoder = msgspec.json.Decoder(Started)
@@ -31,7 +33,9 @@ class IncomingStream:
 
     Attributes:
         usage: what it used: all of it at its end, and until then what a paid upstream is known to bill.
-        has_reported: whether its worker has said how it failed, and what that cost.
+        has_reported: whether its worker has said how it ended.
+        failure: how it failed, where its worker said so.
+        abort_reason: why it was ended from this side though its worker is alive, if it was.
         on_commit: called at the first content, unless the attempt was given up before.
     """
 
@@ -41,12 +45,13 @@ class IncomingStream:
         "_keep_alive_is_due",
         "_on_commit",
         "_parts",
+        "abort_reason",
         "committed",
         "ended",
         "error",
+        "failure",
         "first_at",
         "has_reported",
-        "is_aborted",
         "job_id",
         "key",
         "size",
@@ -74,9 +79,10 @@ class IncomingStream:
         self.first_at: float | None = None
         self.ended = False
         self.wait_limit_exceeded = False
-        self.is_aborted = False
+        self.abort_reason: CancelReason | None = None
         self.usage: Usage | None = None
         self.has_reported = False
+        self.failure: GatewayError | None = None
         self.error: GatewayError | None = None
         self._on_commit = on_commit
         self._parts: list[bytes] = []
@@ -113,12 +119,8 @@ class IncomingStream:
             self._parts.append(payload)
             self.size += len(payload)
             return
-        elif kind == Kind.END:
-            self.usage = _usage_decoder.decode(payload)
-            self.ended = True
-        elif kind == Kind.ERROR:
-            self.error = from_info(_error_decoder.decode(payload))
-            self.has_reported = True
+        elif kind in {Kind.END, Kind.ERROR}:
+            self._take_end(kind, payload)
         elif kind == Kind.START:
             self.started_at = self.started_at or time.monotonic()
             if payload:
@@ -136,10 +138,11 @@ class IncomingStream:
             self.target = target
 
     def discard(self) -> None:
-        """Count what comes and drop it: nobody reads any more."""
+        """Count what comes and drop it; what has come is dropped too, where nobody reads any more."""
         self._is_discarded = True
-        self._parts.clear()
-        self.size = 0
+        if self.abort_reason is None:
+            self._parts.clear()
+            self.size = 0
 
     def fail(self, error: GatewayError) -> None:
         """End the attempt from this side."""
@@ -148,10 +151,10 @@ class IncomingStream:
             self.error = error
             self._wake()
 
-    def abort(self, error: GatewayError) -> None:
+    def abort(self, error: GatewayError, reason: CancelReason) -> None:
         """End the attempt from this side, though its worker is alive and must be stopped."""
         if not self.over:
-            self.is_aborted = True
+            self.abort_reason = reason
             self.fail(error)
 
     def keep_alive_tick(self) -> None:
@@ -192,6 +195,16 @@ class IncomingStream:
                 self._future = None
         is_tick, self._keep_alive_is_due = self._keep_alive_is_due, False
         return is_tick and not self._has_news()
+
+    def _take_end(self, kind: int, payload: bytes) -> None:
+        if kind == Kind.END:
+            self.usage = _usage_decoder.decode(payload)
+            # An outcome that stands already stays: what was dropped since then is no answer.
+            self.ended = self.error is None
+        else:
+            self.failure = from_info(_error_decoder.decode(payload))
+            self.error = self.error or self.failure
+        self.has_reported = True
 
     def _commit(self) -> None:
         self.committed = True

@@ -61,7 +61,8 @@ class LivenessJudge:
         doubtful = []
         for delivery in list(self._deliveries.values()):
             is_silent = now - delivery.seen_at > bound
-            if delivery.stream.over:
+            # Of one that was cancelled the outcome for its client is known, and its worker's end is not.
+            if delivery.stream.over and delivery.cancelled is None:
                 continue
             if delivery.worker is None and (is_silent or now > delivery.patient_until):
                 # Only Redis knows whether it still waits; with a worker that said START, heartbeats are enough.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from api.relay.delivery import Delivery
 from api.relay.liveness import LivenessJudge
 from api.relay.signals import RETRY_S, SignalSender
-from shared.errors import Draining, InternalFault, StreamBroken
+from shared.errors import InternalFault, StreamBroken
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, next_message, state_of, subscription
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel, since_key
@@ -84,13 +84,6 @@ class RelayReceiver:
             spawn_critical(self._beat(), name="beat"),
         ]
 
-    def abort_on_drain_timeout(self) -> None:
-        """End every attempt that somebody still waits for: this process drains, and its time is up."""
-        self.is_aborted = True
-        for delivery in list(self._deliveries.values()):
-            if delivery.cancelled is None:
-                delivery.stream.abort(Draining("This gateway process is shutting down.", retry_after_s=1))
-
     async def settle(self) -> None:
         """Wait until the workers have said that what was cancelled has stopped, `SETTLE_S` seconds at most."""
         deadline = time.monotonic() + SETTLE_S
@@ -147,12 +140,12 @@ class RelayReceiver:
         if delivery is not None and delivery.worker is not None and not stream.over:
             self._signals.add(delivery.worker, stream.key, Signal.CANCEL, 0)
 
-    def cancel(self, stream: IncomingStream, reason: CancelReason, on_lost: Callable[[], None]) -> None:
-        """Stop the attempt, and listen until it says that it ended; call `on_lost` if its worker is found dead."""
+    def cancel(self, stream: IncomingStream, reason: CancelReason, on_end: Callable[[], None]) -> None:
+        """Stop the attempt, and listen until it says that it ended, or its worker is found dead: then call `on_end`."""
         stream.discard()
         if (delivery := self._deliveries.get(stream.key)) is None:
             return
-        delivery.cancel(reason, on_lost)
+        delivery.cancel(reason, on_end)
         if delivery.worker is not None:
             self._signals.add(delivery.worker, stream.key, Signal.CANCEL, reason)
 
@@ -233,8 +226,10 @@ class RelayReceiver:
             is_overrun = stream.size > self._settings.client_buffer_bytes and not stream.whole
             if is_overrun and delivery.cancelled is None:
                 delivery.on_overrun()
-        if stream.over and delivery.cancelled is not None:
-            self._deliveries.pop(stream.key, None)
+        # Not before its worker says so, whatever the outcome for its client is: until then the reason is said again.
+        if stream.has_reported and delivery.cancelled is not None and stream.key in self._deliveries:
+            del self._deliveries[stream.key]
+            delivery.cancelled[1]()
         # Also for a frame that was here before: it came again because its acknowledgement was lost.
         self._signals.acknowledge(delivery)
 

@@ -15,14 +15,16 @@ import msgspec
 
 from api.accounting.failure_record import lost_usd
 from api.relay.incoming import IncomingStream
+from api.requests.cancellation import Cancellation
 from api.requests.failover import Failover, acceptable_now
 from api.requests.open_requests import QueuePlace, RequestState, failure_of, place_of, state_of
 from api.requests.queued_job import QueuedJob, patience_s
+from api.requests.stopping import Stopping
 from api.requests.timer import Timer
-from shared.errors import CancelledOnRequest, GatewayError, WorkerLost
+from shared.errors import GatewayError, WorkerLost
 from shared.ids import job_id
 from shared.queue.placement import Candidate, PlacementOptions
-from shared.relay import CancelReason, attempt_key, cancelled_for
+from shared.relay import CancelReason, attempt_key
 from shared.types import JobDraft, Target, Usage
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from api.admission.admit import Admitted
     from api.admission.auth import Principal
+    from api.requests.cancellation import Outcome
     from api.requests.services import RequestServices
 
 _log = logging.getLogger(__name__)
@@ -69,11 +72,12 @@ class InflightRequest:
         self._release = release
         self._stream: IncomingStream | None = None
         self._job = QueuedJob(services.redis, services.router, options, services.moves)
+        self._stopping = Stopping(services.relay, self._job, self._close, self._was_stopped)
         self._recheck = Timer(self._exceed_wait_limit)
         self._began_at = time.monotonic()
         self.place: QueuePlace | None = None
         self._over = self._is_of_admin = False
-        self._cancelled: CancelledOnRequest | None = None
+        self._cancellation: Cancellation | None = None
         self._task: asyncio.Task[object] | None = None
 
     async def begin(self, principal: Principal) -> Admitted:
@@ -121,7 +125,8 @@ class InflightRequest:
             if chunk:
                 return chunk
             if stream.ended:
-                self._finished()
+                self._end()
+                self._relay.forget(stream)
                 return None
             if stream.error is not None:
                 await self._fail_over(stream.error)
@@ -140,15 +145,27 @@ class InflightRequest:
         if self._over or self._stream is None:
             return
         self._end()
-        self._services.spawn(self._stop(self._current()), f"abandon {self._draft.request_id}")
+        self._services.spawn(self._stopping.abandon(self._current()), f"abandon {self._draft.request_id}")
 
-    # --- what the operator asks of it ---
+    # --- what others ask of it ---
 
-    def cancel(self, by: str) -> None:
-        """End it wherever it is, and tell its client so; `by` says who wants that."""
-        self._draft = self._draft.noted("cancelled", by)
-        self._cancelled = CancelledOnRequest(f"The request was cancelled by {by}.")
-        self._current().abort(self._cancelled)
+    def cancel(self, by: CancelReason, told: Callable[[Outcome], None]) -> None:
+        """End it wherever it is, and tell its client so; `told` is called once it is known what became of it."""
+        if self._current().ended:  # its client has yet to read the end
+            told("completed")
+            return
+        if self._cancellation is None:
+            self._cancellation = Cancellation(by)
+            self._draft = self._draft.noted("cancelled", self._cancellation.error.by)
+        self._cancellation.tell(told)
+        self.abort(self._cancellation.error, by)
+
+    def abort(self, error: GatewayError, reason: CancelReason) -> None:
+        """End it with an error and stop its attempt, whether or not its client reads what is sent to it."""
+        stream = self._current()
+        if not stream.over:
+            stream.abort(error, reason)
+            self._services.spawn(self._stopping.end(stream, reason), f"abort {self._draft.request_id}")
 
     def look_elsewhere(self, queue: str) -> None:
         """Look for another place if it waits in a queue."""
@@ -157,7 +174,8 @@ class InflightRequest:
 
     def described(self) -> RequestState:
         """Return where it is now."""
-        return state_of(self._draft, self._current(), has_worker=self._relay.has_worker(self._current()))
+        stream, is_cancelled = self._current(), self._cancellation is not None
+        return state_of(self._draft, stream, has_worker=self._relay.has_worker(stream), is_cancelled=is_cancelled)
 
     def take_place(self, place: QueuePlace | None) -> None:
         """Take note of its place in the queue; None where it does not wait."""
@@ -204,16 +222,17 @@ class InflightRequest:
         if not target:
             self._recheck.plan(self._failover.stayed())
             return
-        self._draft = noted if self._cancelled is None else self._draft
+        self._draft = noted if self._cancellation is None else self._draft
         self._placed(target, self._failover.moved(target))
 
     async def _fail_over(self, error: GatewayError) -> None:
         """Start the next attempt, or end the request with `error`."""
         stream = self._current()
         # Before anything else is enqueued: a superseded attempt must not run beside its successor.
-        await self._leave(stream)
-        if self._cancelled is not None:  # meanwhile, maybe: nothing more is tried then
-            self._cancelled.cost_usd, error = error.cost_usd, self._cancelled
+        if await self._stopping.leave(stream):
+            raise self._failed(error)
+        if self._cancellation is not None:  # meanwhile: nothing more is tried then
+            self._cancellation.error.cost_usd, error = error.cost_usd, self._cancellation.error
         live = self._services.router.live(self._failover.failed(error, stream.target, self._draft.attempt))
         if isinstance(error, WorkerLost):
             self._services.usage_log.drop(stream.job_id)  # nobody will run or remove it; the request lives on
@@ -227,6 +246,7 @@ class InflightRequest:
         target = await self._job.put(self._draft, live)
         if not target:
             self._relay.forget(following)
+            error = error if self._cancellation is None else self._cancellation.error
             error.cost_usd = 0.0  # stands in the draft by now
             raise self._give_up(error)
         self._placed(target, self._failover.placed(target))
@@ -240,31 +260,36 @@ class InflightRequest:
 
     def _end(self) -> None:
         self._over = True
-        self._services.open_requests.pop(self._draft.request_id, None)
+        if self._cancellation is None or self._cancellation.is_over:  # until then somebody may ask for it
+            self._services.open_requests.pop(self._draft.request_id, None)
         self._release_body()
         self._recheck.plan(None)
-
-    def _finished(self) -> None:
-        self._end()
-        self._relay.forget(self._current())
 
     def _overrun(self) -> None:
         """Abort the client's connection and stop the model: the client reads too slowly for what has arrived."""
         if self._over:
             return
         self._end()
-        stream = self._current()
         _log.warning("request %s: the client reads too slowly: its connection is aborted", self._draft.request_id)
-        self._cancel(stream, CancelReason.CLIENT_TOO_SLOW)
+        self._stopping.cancel(self._current(), CancelReason.CLIENT_TOO_SLOW)
         # Both: the handler ends, and so does its connection, which would stay open until all that is buffered was read.
         if self._task is not None:
             self._task.cancel()
         self._abort()
 
     def _give_up(self, error: GatewayError) -> GatewayError:
+        self._close(self._current(), error)
+        self._was_stopped("cancelled")
+        return self._failed(error)
+
+    def _was_stopped(self, outcome: Outcome) -> None:
+        if self._cancellation is not None:
+            self._cancellation.ended(outcome)
         self._end()
-        self._close(stream := self._current(), error)
-        if self._is_of_admin and stream.target.tier == "local":  # server and key are the operator's own
+
+    def _failed(self, error: GatewayError) -> GatewayError:
+        self._end()
+        if self._is_of_admin and self._current().target.tier == "local":  # server and key are the operator's own
             error.show_reason()
         return error
 
@@ -272,29 +297,3 @@ class InflightRequest:
         """Close the request in the usage log, unless its worker did."""
         delivered = Usage(self._prompt_tokens, stream.tokens if tokens is None else tokens)
         self._services.close(self._draft, stream, error, delivered, self._began_at)
-
-    def _cancel(self, stream: IncomingStream, reason: CancelReason) -> None:
-        """Stop the attempt. Should its worker never say that it stopped, the request is closed from here."""
-        self._relay.cancel(stream, reason, lambda: self._close(stream, cancelled_for(reason)))
-
-    async def _leave(self, stream: IncomingStream) -> None:
-        """Stop waiting for a failed attempt. One that was aborted still runs: it is heard until it has stopped."""
-        withdrawn = not self._relay.has_worker(stream) and await self._job.withdraw(stream)
-        if stream.is_aborted and not withdrawn:
-            self._cancel(stream, CancelReason.ON_REQUEST if self._cancelled else CancelReason.DRAINING)
-        else:
-            self._relay.forget(stream)
-
-    async def _stop(self, stream: IncomingStream) -> None:
-        """Take the attempt out of its queue, or tell its worker to stop and let it close the request."""
-        if stream.over:
-            await self._leave(stream)
-            # One that ended well was closed by its worker, with the last frame.
-            if stream.error is not None:
-                self._close(stream, stream.error)
-            return
-        if not self._relay.has_worker(stream) and await self._job.withdraw(stream):
-            self._relay.forget(stream)
-            self._close(stream, cancelled_for(CancelReason.CLIENT_LEFT), tokens=0)  # it never ran
-            return
-        self._cancel(stream, CancelReason.CLIENT_LEFT)

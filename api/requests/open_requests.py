@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from shared.errors import Draining
 from shared.ids import job_id
 from shared.process.tasks import end_all, spawn_critical
 from shared.queue.story import StoryEvent
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import place_of_queue, queue_of_place, reply_key
+from shared.relay import CancelReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from api.relay.incoming import IncomingStream
+    from api.requests.cancellation import Outcome
     from api.routing.load import Load
     from shared.errors import GatewayError
     from shared.types import JobDraft, Target
@@ -33,16 +36,19 @@ _STEP: Final = 200
 """Of how many streams places are asked for at a time: what waits may be thousands, and the event loop must go on."""
 
 
+State = Literal["waiting", "running", "answering", "cancelling"]
+
+
 class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     """An open request as its api process knows it.
 
-    `state` is `waiting` in the queue of `backend`, `running` there before its first content, or `answering`; `tokens`
-    have been sent to the client. Times are milliseconds since 1970.
+    `state` is `waiting` in the queue of `backend`, `running` there before its first content, `answering`, or
+    `cancelling` until its worker has stopped; `tokens` have been sent to the client. Times are milliseconds since 1970.
     """
 
     request_id: str
     attempt: int
-    state: Literal["waiting", "running", "answering"]
+    state: State
     backend: str
     tier: str
     model: str
@@ -62,8 +68,12 @@ class QueuePlace(NamedTuple):
 class OpenRequest(Protocol):
     """A request of this process that has not ended."""
 
-    def cancel(self, by: str) -> None:
-        """End it, and tell its client so."""
+    def cancel(self, by: CancelReason, told: Callable[[Outcome], None]) -> None:
+        """End it, and tell its client so; `told` is called once it is known what became of it."""
+        ...
+
+    def abort(self, error: GatewayError, reason: CancelReason) -> None:
+        """End it with an error and stop its attempt."""
         ...
 
     def look_elsewhere(self, queue: str) -> None:
@@ -89,12 +99,13 @@ def failure_of(target: Target, error: GatewayError) -> str:
     return f"{place_of(target)}: {error.code or error.type}{f': {error.reason}' if error.reason else ''}"
 
 
-def state_of(draft: JobDraft, stream: IncomingStream, *, has_worker: bool) -> RequestState:
+def state_of(draft: JobDraft, stream: IncomingStream, *, has_worker: bool, is_cancelled: bool) -> RequestState:
     """Return where a request is whose present attempt is `draft`, and what has arrived of it `stream`."""
+    state: State = "answering" if stream.committed else "running" if has_worker else "waiting"
     return RequestState(
         request_id=draft.request_id,
         attempt=draft.attempt,
-        state="answering" if stream.committed else "running" if has_worker else "waiting",
+        state="cancelling" if is_cancelled else state,
         backend=place_of_queue(stream.target.queue),
         tier=stream.target.tier,
         model=stream.target.model,
@@ -135,10 +146,18 @@ class OpenRequests(dict[str, OpenRequest]):
         await end_all(self._places)
 
     def handle_cancel(self, subject: str) -> None:
-        """Cancel a request: `subject` is its id, a space, and who wants that."""
-        request_id, _, by = subject.partition(" ")
+        """Cancel a request: `subject` is its id, who wants that (a `CancelReason`), and the name of the answer."""
+        request_id, by, answer = subject.split(" ")
         if (found := self.get(request_id)) is not None:
-            found.cancel(by)
+            found.cancel(
+                CancelReason(int(by)),
+                lambda outcome: self._spawn(self._answer(answer, outcome), f"cancelled {request_id}"),
+            )
+
+    def abort_all(self) -> None:
+        """End every request: this process drains, and its time is up."""
+        for found in list(self.values()):
+            found.abort(Draining("This gateway process is shutting down.", retry_after_s=1), CancelReason.DRAINING)
 
     def handle_describe(self, subject: str) -> None:
         """Answer where a request is: `subject` is its id, a space, and the name of the answer."""
@@ -187,10 +206,10 @@ class OpenRequests(dict[str, OpenRequest]):
         load = self._load_of(queue_of_place(backend))
         return round(position * load.service_ms / load.slots / 1000) if load is not None and load.slots else None
 
-    async def _answer(self, name: str, state: RequestState) -> None:
+    async def _answer(self, name: str, answer: RequestState | Outcome) -> None:
         key = reply_key(name)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.lpush(key, msgspec.json.encode(state))
+        pipeline.lpush(key, msgspec.json.encode(answer))
         pipeline.expire(key, ANSWER_LIFE_S)
         try:
             await pipeline.execute()

@@ -107,7 +107,9 @@ def show_request(*, request_id: str, body: bool, as_json: bool) -> None:
 def cancel_request(*, request_id: str, as_json: bool) -> None:
     """Cancel a request: its client is told so."""
     answer = call("DELETE", f"{QUEUE_PATH}/requests/{request_id}")
-    _done(answer, f"Cancelled {answer['request_id']}.", as_json=as_json)
+    name = printable(answer["request_id"])
+    ended = f"Cancelled {name}."
+    _done(answer, ended if answer["cancelled"] else f"{name} is told to stop, and has not yet.", as_json=as_json)
 
 
 @queue_group.command("pause")

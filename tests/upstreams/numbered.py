@@ -38,6 +38,7 @@ class NumberedUpstream:
         most: how many it has answered at once so far.
         pause_s: how long it thinks before an answer's first token.
         models: the names on offer.
+        padding: what each token has behind its number.
     """
 
     def __init__(self, tokens: int = 20) -> None:
@@ -55,6 +56,7 @@ class NumberedUpstream:
         self.takes: int | None = None
         self.most = 0
         self.pause_s = 0.0
+        self.padding = ""
         self._answering = 0
         self.models = [MODEL]
         self.port = 0
@@ -145,7 +147,7 @@ class NumberedUpstream:
             if number == self.error_at:
                 _chunk(writer, {"error": {"message": "scripted failure", "type": "scripted", "code": "scripted"}})
                 break
-            _chunk(writer, _piece({"content": f" t{number}"}))
+            _chunk(writer, _piece({"content": f" t{number}{self.padding}"}))
             await writer.drain()
             await asyncio.sleep(0)
             if gone.done():

@@ -97,8 +97,10 @@ class Attempt:
 
     def cancel(self, reason: Cancelled) -> None:
         """Stop and close the upstream connection; `reason` goes into the usage log."""
-        is_first, self._cancelled = self._cancelled is None, reason
-        if self._task is not None and is_first:  # a second one would only cut short what the first began
+        if self._cancelled is not None:  # a second one would only cut short what the first began
+            return
+        self._cancelled = reason
+        if self._task is not None:
             self._task.cancel()
 
     async def run(self) -> None:

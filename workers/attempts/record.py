@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shared.errors import CancelledOnRequest
 from shared.ids import job_id
 from shared.usage import Closes, Closing, Counted, Times, UsageRecord, completed
 
@@ -41,7 +42,9 @@ def record_of(
     job: Job, counted: Counted, error: GatewayError | None, times: Times, catalogue: Catalogue
 ) -> UsageRecord:
     """Return the record of a request whose last attempt was this job; the arguments are those of `completed`."""
-    opened = msgspec.structs.replace(UsageRecord.opened(job), model=job.model, tier=job.tier, attempts=job.attempt)
+    # Its job went into the queue before that, and its api process knows no more of what it used.
+    noted = job.noted("cancelled", error.by) if isinstance(error, CancelledOnRequest) else job
+    opened = msgspec.structs.replace(UsageRecord.opened(noted), model=job.model, tier=job.tier, attempts=job.attempt)
     return completed(opened, counted, error, times, catalogue)
 
 

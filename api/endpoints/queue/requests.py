@@ -19,7 +19,6 @@ from shared.queue import inspection
 from shared.queue.inspection import JobHead, Place
 from shared.redis.names import (
     API_SET,
-    CANCEL_NEWS,
     DESCRIBE_NEWS,
     NEWS_CHANNEL,
     PAUSED,
@@ -140,16 +139,6 @@ async def show_request(request_id: str) -> Response:
         raw = await redis.get(job_key(job)) if job is not None else None
         shown["job"] = msgspec.Raw(raw) if raw else None
     return json_response(shown)
-
-
-async def cancel_request(request_id: str) -> Response:
-    """Cancel an open request: its client gets an error that says so, and what it used until now is logged."""
-    identity = request_hex(request_id)
-    redis = gateway().redis
-    if await open_record(redis, identity) is None:
-        raise NotFound("This request is not open.")
-    await redis.publish(NEWS_CHANNEL, b"%s %s the operator" % (CANCEL_NEWS, identity.encode()))
-    return json_response({"request_id": "req_" + identity, "cancelled": True})
 
 
 def request_hex(text: str) -> str:

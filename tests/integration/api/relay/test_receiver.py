@@ -6,11 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from api.relay.incoming import IncomingStream
 from api.relay.receiver import RelayReceiver
+from shared.errors import Draining
 from shared.redis.client import next_message, subscription
 from shared.redis.names import control_channel, relay_channel
-from shared.relay import CancelReason, Kind, Signal, attempt_key, decode_signals, encode_frame
+from shared.relay import CancelReason, Kind, Signal, attempt_key, cancelled_for, decode_signals, encode_frame
 from shared.settings import Settings
 from shared.types import Target
 
@@ -35,15 +38,24 @@ async def test_an_attempt_that_starts_after_it_was_aborted_is_cancelled_before_t
     await eventually(lambda: relay.connected)
     stream = IncomingStream(KEY, "job", TARGET, whole=False)
     relay.expect(stream, lambda: None)
-    relay.abort_on_drain_timeout()
-    relay.cancel(stream, CancelReason.DRAINING, lambda: None)
+    stream.abort(Draining("enough"), CancelReason.DRAINING)
+    ended: list[bool] = []
+    relay.cancel(stream, CancelReason.DRAINING, lambda: ended.append(True))
     async with subscription(redis, control_channel(WORKER)) as pubsub:
         settled = asyncio.create_task(relay.settle())
         await asyncio.sleep(0)
         assert not settled.done()
-        await redis.publish(relay_channel(API), WORKER + encode_frame(KEY, Kind.START, 0, 0, b""))
+        said = set()
+        # What was on its way says nothing of its end: each is answered with the reason, and not with another one.
+        for number, kind in enumerate((Kind.START, Kind.CONTENT, Kind.CONTENT)):
+            assert not ended
+            await redis.publish(relay_channel(API), WORKER + encode_frame(KEY, kind, number, 0, b""))
+            while (KEY, Signal.CANCEL, CancelReason.DRAINING) not in said:
+                said |= set(decode_signals((await next_message(pubsub, 10))[1]))
+            said.discard((KEY, Signal.CANCEL, CancelReason.DRAINING))
+        error = msgspec.json.encode(cancelled_for(CancelReason.DRAINING).to_info())
+        await redis.publish(relay_channel(API), WORKER + encode_frame(KEY, Kind.ERROR, 3, 0, error))
         await settled
         await relay.stop()
-        _, message = await next_message(pubsub, 10)
-    assert (KEY, Signal.CANCEL, CancelReason.DRAINING) in list(decode_signals(message))
-    assert len(relay) == 0
+    assert {sequence for _, kind, sequence in said if kind == Signal.CANCEL} == set()
+    assert (ended, len(relay)) == ([True], 0)

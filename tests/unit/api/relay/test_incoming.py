@@ -9,7 +9,7 @@ import pytest
 
 from api.relay.incoming import IncomingStream
 from shared.errors import Draining, Unavailable, WorkerLost
-from shared.relay import Kind
+from shared.relay import CancelReason, Kind
 from shared.types import Started, Target, Usage
 
 KEY = bytes(17)
@@ -145,6 +145,23 @@ def test_what_nobody_reads_any_more_is_counted_and_dropped() -> None:
     assert (one.tokens, one.size, one.take()) == (2, 0, b"")
 
 
+@pytest.mark.parametrize(("kind", "said"), [(Kind.END, Usage(1, 2)), (Kind.ERROR, Unavailable("away").to_info())])
+def test_what_its_worker_says_of_one_that_was_aborted_is_kept_and_its_reader_is_told_why(
+    kind: Kind, said: object
+) -> None:
+    """What came before that is still the client's; what comes after it is not, nor is it a whole answer."""
+    one = stream()
+    one.accept(Kind.CONTENT, 1, b"a")
+    one.abort(Draining("enough"), CancelReason.DRAINING)
+    one.discard()
+    one.accept(Kind.CONTENT, 1, b"b")
+    assert not one.has_reported
+    one.accept(kind, 0, msgspec.json.encode(said))
+    assert (one.take(), one.tokens, one.ended, one.has_reported) == (b"a", 2, False, True)
+    assert isinstance(one.error, Draining)
+    assert (one.failure is not None) is (kind is Kind.ERROR)
+
+
 @pytest.mark.parametrize("kind", [Kind.BEAT, 0, 99])
 def test_frames_of_no_known_kind_are_an_error(kind: int) -> None:
     """A beat carries nothing that could be accepted; the others are of a version that we do not know."""
@@ -157,8 +174,8 @@ def test_only_what_still_runs_is_aborted() -> None:
     running, over = stream(), stream()
     over.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
     for one in (running, over):
-        one.abort(Draining("enough"))
-    assert (running.is_aborted, over.is_aborted) == (True, False)
+        one.abort(Draining("enough"), CancelReason.DRAINING)
+    assert (running.abort_reason, over.abort_reason) == (CancelReason.DRAINING, None)
     assert isinstance(running.error, Draining)
     assert over.error is None
 

@@ -14,11 +14,13 @@ from api.requests.queued_job import Moves
 from shared.errors import CancelledOnRequest, Unavailable
 from shared.ids import new_request_id
 from shared.queue.placement import Candidate, PlacementOptions
+from shared.relay import CancelReason, Kind
 from shared.settings import Settings
-from shared.types import JobDraft, Target
+from shared.types import JobDraft, Target, Usage
 
 if TYPE_CHECKING:
     from api.relay.incoming import IncomingStream
+    from api.requests.cancellation import Outcome
     from api.requests.queued_job import QueuedJob
     from api.requests.services import RequestServices
 
@@ -31,6 +33,7 @@ class _Job:
     def __init__(self) -> None:
         self.inflight: InflightRequest | None = None
         self._is_cancelled = False
+        self.outcomes: list[Outcome] = []
 
     async def admit(self, *_: object) -> tuple[None, Target]:
         return None, CANDIDATES[0].target
@@ -50,7 +53,7 @@ class _Job:
         assert self.inflight is not None
         if not self._is_cancelled:
             self._is_cancelled = True
-            self.inflight.cancel("the operator")
+            self.inflight.cancel(CancelReason.BY_OPERATOR, self.outcomes.append)
 
 
 @pytest.fixture
@@ -66,7 +69,7 @@ async def job(monkeypatch: pytest.MonkeyPatch, closed: list[Any]) -> _Job:
     monkeypatch.setattr("api.requests.lifecycle.QueuedJob", lambda *_: cast("QueuedJob", job))
     relay = SimpleNamespace(
         is_aborted=False, expect=lambda *_: None, forget=lambda *_: None, moved=lambda *_: None,
-        has_worker=lambda _: False, cancel=lambda *_: None,
+        has_worker=lambda _: False, cancel=lambda *said: said[2](),
     )  # fmt: skip
     services = SimpleNamespace(
         settings=Settings(data_dir=Path("nowhere")), redis=None, router=SimpleNamespace(live=list), relay=relay,
@@ -95,7 +98,7 @@ async def test_a_request_that_is_cancelled_while_it_fails_over_is_not_tried_agai
         await job.inflight.read()
     [(draft, error)] = closed
     assert [event.what for event in draft.story] == ["cancelled"]
-    assert (error.code, error.cost_usd) == ("request_cancelled", 0.5)
+    assert (error.code, error.cost_usd, job.outcomes) == ("request_cancelled", 0.5, ["cancelled"])
 
 
 async def test_a_request_that_is_cancelled_while_it_moves_says_so_in_its_story(job: _Job, closed: list[Any]) -> None:
@@ -105,5 +108,31 @@ async def test_a_request_that_is_cancelled_while_it_moves_says_so_in_its_story(j
     job.inflight._failover.overflow = lambda: CANDIDATES  # type: ignore[method-assign]
     with pytest.raises(CancelledOnRequest):
         await job.inflight.read()
-    [(draft, _)] = closed
+    [(draft, error)] = closed
     assert [(event.what, event.detail) for event in draft.story] == [("cancelled", "the operator")]
+    assert (error.code, job.outcomes) == ("request_cancelled", ["cancelled"])
+
+
+async def test_what_a_worker_says_at_last_is_what_became_of_it(job: _Job, closed: list[Any]) -> None:
+    """Whoever asks for it: one that was answered whole, or broke, was not cancelled, whatever its client is told."""
+    assert job.inflight is not None
+    stream = job.inflight._stream
+    assert stream is not None
+    stream.accept(Kind.CONTENT, 1, b"a")
+    for by in (CancelReason.BY_OWNER, CancelReason.BY_OPERATOR):
+        job.inflight.cancel(by, job.outcomes.append)
+    assert job.inflight.described().state == "cancelling"
+    stream.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 1)))
+    assert await job.inflight.read() == b"a"
+    with pytest.raises(CancelledOnRequest, match="its owner"):
+        await job.inflight.read()
+    assert (set(job.outcomes), closed) == ({"completed"}, [])
+
+
+async def test_one_that_has_ended_is_not_cancelled(job: _Job) -> None:
+    """Its client has yet to read the end of it."""
+    assert job.inflight is not None
+    job.inflight._stream.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 1)))  # type: ignore[union-attr]
+    job.inflight.cancel(CancelReason.BY_OWNER, job.outcomes.append)
+    assert job.outcomes == ["completed"]
+    assert await job.inflight.read() is None
