@@ -89,9 +89,9 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         tokens = sum(each.tokens for each in self.added)
         return tokens if self.history is None else tokens + self.history.tokens
 
-    def noted(self, what: Happening, detail: str) -> Self:
-        """Return it with one event more in its story, if there is room."""
-        return msgspec.structs.replace(self, story=told(self.story, what, detail))
+    def noted(self, what: Happening, detail: str, at_ms: int | None = None) -> Self:
+        """Return it with one event more in its story, of now or of `at_ms`, if there is room."""
+        return msgspec.structs.replace(self, story=told(self.story, what, detail, at_ms))
 
     def after(self, cost_usd: float) -> Self:
         """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""
@@ -218,9 +218,11 @@ class Started(Target, frozen=True, omit_defaults=True):
     """Who holds an attempt.
 
     `usage` is what a paid upstream that was asked bills for it so far: as it says, and estimated where it does not.
+    `taken_over` says that it waited for another backend before.
     """
 
     usage: Usage | None = None
+    taken_over: bool = False
 
 
 class LocalModel(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 UsageSource = Literal["reported", "estimated", "none"]
 """Where token counts are from: the upstream's report, our estimate, or nowhere."""
+ORPHANED = "orphaned"
+"""The code of a request whose api process died."""
 CLOSED = 1
 """What `finish.lua` returns where a record closed its request, and so is told of: once for each request."""
 RECORD_BYTES = 16 * 1024

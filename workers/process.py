@@ -18,6 +18,7 @@ from shared.redis.client import UNREACHABLE, next_message, subscription
 from shared.redis.names import api_key, control_channel, wake_channel
 from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Job, Tier
+from shared.usage import ORPHANED
 from workers.announcements import Announcements
 from workers.attempts.attempt import Attempt
 from workers.attempts.session_answer import answer_of
@@ -192,7 +193,7 @@ class WorkerProcess:
         _log.warning("api %s is gone: its attempts are cancelled", api_id.hex())
         for attempt in list(self._attempts.values()):
             if attempt.job.api_id == api_id.hex():
-                attempt.cancel(Cancelled("The api process is gone.", code="orphaned"))
+                attempt.cancel(Cancelled("The api process is gone.", code=ORPHANED))
 
     async def _beat(self) -> None:
         while True:

@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from api.admission.looks import LIST_COSTS, take_look
 from api.endpoints.answer import authenticated_context
 from api.endpoints.manage.guard import integer_argument
 from api.endpoints.queue.cancelling import cancel
@@ -46,6 +47,7 @@ async def list_own_requests() -> Response:
     context = await authenticated_context(ENDPOINT)
     with logged(context):
         limit = integer_argument("limit", MOST_LISTED, low=1, high=MOST_LISTED)
+        await _count_look(context, LIST_COSTS)
         records, has_more = await _open_of(gateway().redis, context.key_id)
     found = sorted(records, key=lambda record: record.request_id)
     shown = [_shown(record) for record in found[:limit]]
@@ -81,6 +83,11 @@ def logged(context: RequestContext) -> Iterator[None]:
     context.answered()
 
 
+async def _count_look(context: RequestContext, cost: int = 1) -> None:
+    if context.key_id is not None:  # the operator's own token has no limits
+        await take_look(gateway().redis, context.key_id, cost)
+
+
 async def _own(context: RequestContext, request_id: str) -> UsageRecord:
     """Return the record of an open request of the caller's key.
 
@@ -88,6 +95,7 @@ async def _own(context: RequestContext, request_id: str) -> UsageRecord:
         NotFound: it has none of this id that is open; also where another key has.
     """
     redis = gateway().redis
+    await _count_look(context)
     named = await redis.get(client_request_key(owner_of(context.key_id), request_id))
     identity = named.decode() if named else request_hex(request_id)
     record = await open_record(redis, identity)

@@ -35,6 +35,7 @@ class IncomingStream:
         usage: what it used: all of it at its end, and until then what a paid upstream is known to bill.
         has_reported: whether its worker has said how it ended.
         failure: how it failed, where its worker said so.
+        taken_over_ms: when another backend's worker said that it has taken it over, in ms since 1970.
         abort_reason: why it was ended from this side though its worker is alive, if it was.
         on_commit: called at the first content, unless the attempt was given up before.
     """
@@ -57,6 +58,7 @@ class IncomingStream:
         "size",
         "started_at",
         "taken_at",
+        "taken_over_ms",
         "target",
         "tokens",
         "usage",
@@ -83,6 +85,7 @@ class IncomingStream:
         self.usage: Usage | None = None
         self.has_reported = False
         self.failure: GatewayError | None = None
+        self.taken_over_ms: int | None = None
         self.error: GatewayError | None = None
         self._on_commit = on_commit
         self._parts: list[bytes] = []
@@ -122,11 +125,7 @@ class IncomingStream:
         elif kind in {Kind.END, Kind.ERROR}:
             self._take_end(kind, payload)
         elif kind == Kind.START:
-            self.started_at = self.started_at or time.monotonic()
-            if payload:
-                # Another backend's worker may have taken the job over while it waited (claim.lua), and says so here.
-                started = _started_decoder.decode(payload)
-                self.target, self.usage = Target(started.tier, started.queue, started.model), started.usage
+            self._take_start(payload)
             return
         else:
             raise ValueError(f"unknown kind of frame: {kind}")
@@ -195,6 +194,15 @@ class IncomingStream:
                 self._future = None
         is_tick, self._keep_alive_is_due = self._keep_alive_is_due, False
         return is_tick and not self._has_news()
+
+    def _take_start(self, payload: bytes) -> None:
+        is_first, self.started_at = self.started_at is None, self.started_at or time.monotonic()
+        if payload:
+            # Another backend's worker may have taken the job over while it waited (claim.lua), and says so here.
+            started = _started_decoder.decode(payload)
+            self.target, self.usage = Target(started.tier, started.queue, started.model), started.usage
+            if is_first and started.taken_over:
+                self.taken_over_ms = int(time.time() * 1000)
 
     def _take_end(self, kind: int, payload: bytes) -> None:
         if kind == Kind.END:

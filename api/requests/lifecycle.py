@@ -17,7 +17,7 @@ from api.accounting.failure_record import lost_usd
 from api.relay.incoming import IncomingStream
 from api.requests.cancellation import Cancellation
 from api.requests.failover import Failover, acceptable_now
-from api.requests.open_requests import QueuePlace, RequestState, failure_of, place_of, state_of
+from api.requests.open_requests import QueuePlace, RequestState, failure_of, place_of, state_of, with_take_over
 from api.requests.queued_job import QueuedJob, patience_s
 from api.requests.stopping import Stopping
 from api.requests.timer import Timer
@@ -240,7 +240,8 @@ class InflightRequest:
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)
         lost = lost_usd(stream, error, self._services.settings.catalogue)
-        noted = self._draft.noted("failed", f"attempt {self._draft.attempt} at {failure_of(stream.target, error)}")
+        failed = f"attempt {self._draft.attempt} at {failure_of(stream.target, error)}"
+        noted = with_take_over(self._draft, stream).noted("failed", failed)
         self._draft = msgspec.structs.replace(noted.after(lost), attempt=self._draft.attempt + 1)
         following = self._expect(live[0].target)
         target = await self._job.put(self._draft, live)

@@ -12,7 +12,7 @@ import msgspec
 from shared.errors import Draining
 from shared.ids import job_id
 from shared.process.tasks import end_all, spawn_critical
-from shared.queue.story import StoryEvent
+from shared.queue.story import TAKEN_OVER, StoryEvent
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import place_of_queue, queue_of_place, reply_key
 from shared.relay import CancelReason
@@ -99,6 +99,13 @@ def failure_of(target: Target, error: GatewayError) -> str:
     return f"{place_of(target)}: {error.code or error.type}{f': {error.reason}' if error.reason else ''}"
 
 
+def with_take_over(draft: JobDraft, stream: IncomingStream) -> JobDraft:
+    """Return the draft of an attempt with who has taken it over while it waited, where somebody has."""
+    if stream.taken_over_ms is None:
+        return draft
+    return draft.noted(TAKEN_OVER, f"by {place_of(stream.target)}", stream.taken_over_ms)
+
+
 def state_of(draft: JobDraft, stream: IncomingStream, *, has_worker: bool, is_cancelled: bool) -> RequestState:
     """Return where a request is whose present attempt is `draft`, and what has arrived of it `stream`."""
     state: State = "answering" if stream.committed else "running" if has_worker else "waiting"
@@ -112,7 +119,7 @@ def state_of(draft: JobDraft, stream: IncomingStream, *, has_worker: bool, is_ca
         tokens=stream.tokens,
         stream=draft.stream,
         admitted_ms=draft.admitted_ms,
-        story=draft.story,
+        story=with_take_over(draft, stream).story,
     )
 
 

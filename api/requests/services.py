@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.accounting.failure_record import ended
 from api.admission.admit import QueueRefused
+from api.requests.open_requests import with_take_over
 from api.requests.queued_job import Moves
 from shared.errors import Overloaded, UnknownModel
 from shared.redis.client import state_of
@@ -92,7 +93,7 @@ class RequestServices:
             delivered: about how long the prompt is, and how many tokens of the answer were delivered.
             began_at: when the request came, by the monotonic clock.
         """
-        opened, catalogue = UsageRecord.opened(draft), self.settings.catalogue
+        opened, catalogue = UsageRecord.opened(with_take_over(draft, stream)), self.settings.catalogue
         record = ended(opened, draft.attempt, stream, error, delivered, began_at=began_at, catalogue=catalogue)
         self.usage_log.close(record, stream.job_id, has_session=bool(draft.session_id))
 

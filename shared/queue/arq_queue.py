@@ -19,10 +19,10 @@ from arq.worker import Worker, func
 
 from shared.process.log import REQUEST_ID
 from shared.process.outage import OutageLog
-from shared.queue.story import StoryEvent
+from shared.queue.story import TAKEN_OVER, StoryEvent
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import in_progress_key, job_key, running_key
+from shared.redis.names import in_progress_key, job_key, place_of_queue, running_key
 from shared.types import Job, JobDraft, Target
 
 if TYPE_CHECKING:
@@ -230,7 +230,8 @@ class QueueWorker(Worker):
             if model:
                 self.jobs_taken_over += 1
                 # It waited in another queue, for a model that may have another name there.
-                job = msgspec.structs.replace(job, model=model)
+                by = f"by {place_of_queue(self.queue_name)} ({model})"
+                job = msgspec.structs.replace(job, model=model).noted(TAKEN_OVER, by)
         except (msgspec.MsgspecError, RecursionError):
             _log.exception("job %s cannot be read and is dropped", job_id)
             self.jobs_failed += 1

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import msgspec
 
-Happening = Literal["moved", "failed", "cancelled"]
+Happening = Literal["moved", "taken_over", "failed", "cancelled", "orphaned"]
 MOST_STORY: Final = 32
 """Events of a request's story: what comes later is left out."""
 MOST_DETAIL_CHARS: Final = 240
@@ -21,8 +21,20 @@ class StoryEvent(msgspec.Struct, frozen=True, array_like=True):
     detail: str
 
 
-def told(story: tuple[StoryEvent, ...], what: Happening, detail: str) -> tuple[StoryEvent, ...]:
-    """Return a story with what happens now at its end, if there is room."""
+TAKEN_OVER: Final = "taken_over"
+"""Another backend has taken a job over while it waited."""
+
+
+def told(
+    story: tuple[StoryEvent, ...], what: Happening, detail: str, at_ms: int | None = None
+) -> tuple[StoryEvent, ...]:
+    """Return a story with what happens now, or has happened at `at_ms`, in its place, if there is room."""
     if len(story) >= MOST_STORY:
         return story
-    return (*story, StoryEvent(int(time.time() * 1000), what, detail[:MOST_DETAIL_CHARS]))
+    event = StoryEvent(at_ms or int(time.time() * 1000), what, detail[:MOST_DETAIL_CHARS])
+    return tuple(sorted((*story, event), key=lambda each: each.at_ms))
+
+
+def is_taken_over(story: tuple[StoryEvent, ...]) -> bool:
+    """Return whether that is the last thing that happened to a job."""
+    return bool(story) and story[-1].what == TAKEN_OVER

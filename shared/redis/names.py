@@ -78,6 +78,11 @@ def reply_key(name: str) -> str:
     return "claw:reply:" + name
 
 
+def looks_key(owner: str) -> str:
+    """Name the key that counts how often a key has looked at its requests in a minute."""
+    return "claw:looks:" + owner
+
+
 def client_request_key(owner: str, name: str) -> str:
     """Return the key of the id of a request that its client has named (`X-Client-Request-Id`)."""
     return f"claw:client-request:{owner}:{name}"

@@ -27,6 +27,7 @@ from shared.errors import (
 )
 from shared.models.refused_parameters import adapted
 from shared.process.tasks import work_beside
+from shared.queue.story import is_taken_over
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Started, Usage
 from workers.attempts.asked import AskedRequest, within_context
@@ -154,7 +155,7 @@ class Attempt:
                 return
 
     def _say_started(self, billed: Usage | None = None) -> None:
-        started = Started(self.job.tier, self._queue, self.job.model, billed)
+        started = Started(self.job.tier, self._queue, self.job.model, billed, is_taken_over(self.job.story))
         self._stream.push(Kind.START, _encode(started), urgent=True)
 
     def _say_billed(self) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from shared.errors import CancelledOnRequest
 from shared.ids import job_id
-from shared.usage import Closes, Closing, Counted, Times, UsageRecord, completed
+from shared.usage import ORPHANED, Closes, Closing, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
     from shared.errors import GatewayError
@@ -44,6 +44,8 @@ def record_of(
     """Return the record of a request whose last attempt was this job; the arguments are those of `completed`."""
     # Its job went into the queue before that, and its api process knows no more of what it used.
     noted = job.noted("cancelled", error.by) if isinstance(error, CancelledOnRequest) else job
+    if error is not None and error.code == ORPHANED:
+        noted = job.noted("orphaned", "closed by its worker: its api process was gone")
     opened = msgspec.structs.replace(UsageRecord.opened(noted), model=job.model, tier=job.tier, attempts=job.attempt)
     return completed(opened, counted, error, times, catalogue)
 

@@ -21,6 +21,7 @@ from shared.openai.sessions.turn_end import TurnEnd
 from shared.process.finished import log_finished
 from shared.process.tasks import wait_or
 from shared.queue.placement import MOST_ATTEMPTS
+from shared.queue.story import told
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import (
     API_SET,
@@ -32,8 +33,7 @@ from shared.redis.names import (
     open_requests,
     reservation_field,
 )
-from shared.usage import Closes, Closing, UsageRecord, finish_now
-from workers.recording.rows import ORPHANED
+from shared.usage import ORPHANED, Closes, Closing, UsageRecord, finish_now
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -166,7 +166,12 @@ def _decoded(raw: bytes) -> UsageRecord | None:
 
 def _orphaned(record: UsageRecord, held: int, now: float) -> UsageRecord:
     """Return the record of an open request as it is closed, at a time in seconds; only paid attempts reserve."""
+    story = told(record.story, "orphaned", "closed by a recorder: its api process was gone")
     closed = msgspec.structs.replace(
-        record, status=STATUS, error_code=ORPHANED, duration_ms=max(0, int(now * 1000) - record.admitted_ms)
+        record,
+        story=story,
+        status=STATUS,
+        error_code=ORPHANED,
+        duration_ms=max(0, int(now * 1000) - record.admitted_ms),
     )
     return msgspec.structs.replace(closed, tier="paid", cost_usd=held / NANO_USD) if held else closed

@@ -10,12 +10,11 @@ import msgspec
 
 from shared.errors import MOST_REASON_CHARS
 from shared.queue.story import MOST_STORY
-from shared.usage import UsageRecord
+from shared.usage import ORPHANED, UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-ORPHANED: Final = "orphaned"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
 

@@ -169,8 +169,14 @@ local function best(from, to, why)
   return chosen, why, chosen > 0 and alone[chosen] > 0
 end
 
+-- What is added to the rank of a backend that takes nothing now (`CLOSED` in api/routing/live_backends.py).
+local CLOSED = 100000
+local function is_closed(i) return tonumber(rank(i)) >= CLOSED end
+local function is_alike(i, other) return tonumber(rank(i)) % CLOSED == tonumber(rank(other)) % CLOSED end
+
 -- The best candidate of the best rank that has one; else 0 and why: 'full', 'bytes', which budget, or 'more' where the candidates
--- that were not given may do better. Third, where the job has to wait, the first and the last candidate of that rank.
+-- that were not given may do better. Third, where the job has to wait, the first and the last candidate among which those
+-- of its rank are; where it waits for one that takes nothing now those too that were only full.
 local function choose()
   local chosen, why, must_wait, from = 0, nil, false, 1
   while from <= candidates do
@@ -181,6 +187,7 @@ local function choose()
       local is_better_known = chosen > 0 and not must_wait or not must_begin and (chosen > 0 or why ~= 'full' and why ~= 'bytes')
       if not is_better_known then return 0, 'more' end
     end
+    if chosen > 0 and is_closed(chosen) then return chosen, nil, { 1, to } end
     if chosen > 0 then return chosen, nil, must_wait and { from, to } or nil end
     from = to + 1
   end
@@ -222,7 +229,7 @@ end
 -- woken, a worker of each: one may have a free slot that is still counted as running.
 local function share(chosen, rank_from_to, score)
   for i = rank_from_to[1], rank_from_to[2] do
-    if i ~= chosen and is_shared(i) then
+    if i ~= chosen and is_shared(i) and is_alike(i, chosen) then
       local shared = shared_key(queue(i))
       redis.call('ZADD', shared, score, queue(chosen) .. '\n' .. model(i) .. '\n' .. job_id)
       -- What was served since stays until somebody looks: two of them go for each that comes, and there is a bound.

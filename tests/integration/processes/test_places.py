@@ -92,6 +92,17 @@ async def test_a_key_sees_and_cancels_its_own_requests_alone(
     assert held.content == words(20)
 
 
+async def test_looks_at_requests_have_a_limit_of_their_own(client: httpx.AsyncClient, other: httpx.AsyncClient) -> None:
+    """A list costs what ten looks at one request cost; other keys, and completions of this one, are not held up."""
+    answers = [await client.get("/v1/requests") for _ in range(61)]
+    assert [answer.status_code for answer in answers] == [200] * 60 + [429]
+    refused = answers[-1]
+    assert (refused.json()["error"]["code"], int(refused.headers["retry-after"]) <= 60) == ("too_many_looks", True)
+    assert (await client.get("/v1/requests/unknown")).status_code == 429
+    assert (await other.get("/v1/requests")).status_code == 200
+    assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+
+
 @pytest.mark.parametrize("name", ["x" * 129, "a\tb", "\u00e9".encode()])
 async def test_an_id_of_the_clients_that_cannot_be_one_is_refused(client: httpx.AsyncClient, name: str | bytes) -> None:
     """Before anything is consumed; the error names the header."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -236,6 +237,47 @@ async def test_a_request_that_failed_over_twice_tells_its_story(
     assert all(failure.startswith(f"attempt {number} at local:") for number, failure in enumerate(failures, 1))
     said = {failure.rpartition("gpu ")[2] for failure in (*failures, row["error_reason"])}
     assert said == {"0", "1", "2"}
+
+
+async def test_what_waits_for_a_paused_backend_is_taken_over_by_its_sibling_which_was_full(
+    fleet: Fleet, hosts: list[NumberedUpstream], eventually: Eventually
+) -> None:
+    """It was put there since the other queue had no room; the story says who has served it."""
+    api = await fleet.api(CLAW_MAX_WAITING_JOBS="1")
+    await fleet.recorder()
+    await ready(api, eventually)
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with (
+        httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client,
+        httpx.AsyncClient(base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}, timeout=60) as operator,
+    ):
+
+        async def all_there() -> list[str]:
+            found = sorted(await _backends(operator))
+            return found if len(found) == len(hosts) else []
+
+        *paused, working = await eventually(all_there)
+        for place in paused:
+            await operator.post("/claw/queue/pause", json={"backend": place})
+        readers = [Reader(client)]
+        await eventually(lambda: sum(host.held for host in hosts) == 1)
+
+        async def waiting(count: int) -> bool:
+            found = await _backends(operator)
+            return bool(sum(found[place]["waiting"] for place in found) == count)
+
+        for count in (1, 2):
+            readers.append(Reader(client))
+            await eventually(partial(waiting, count))
+        assert (await _backends(operator))[working]["waiting"] == 1
+        for host in hosts:
+            host.resume.set()
+        await asyncio.gather(*(reader.task for reader in readers))
+        rows = await usage_rows(fleet, eventually, len(readers))
+        usage = (await operator.get("/claw/v1/usage")).json()["usage"]
+    assert {row["status"] for row in rows} == {200}
+    [story] = [entry["story"] for entry in usage if entry["story"]]
+    assert [(event["what"], event["detail"]) for event in story] == [("taken_over", f"by {working} ({MODEL})")]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.routing.live_backends import CLOSED
 from shared.errors import Overloaded
 from shared.ids import job_id
 from shared.queue.arq_queue import decode_job, withdraw
@@ -75,6 +76,22 @@ async def test_a_job_is_served_by_one_of_those_who_could(redis: Redis) -> None:
     request, queue, other = await one_waiting(redis)
     assert await taken(redis, queue) == [(request.request_id, "")]
     assert await taken(redis, other) == []
+
+
+async def test_what_waits_for_one_that_takes_nothing_is_taken_over_by_one_that_was_full(redis: Redis) -> None:
+    """Its backend is paused, and has a free slot; the other has one again. One of another tier takes nothing over."""
+    open_one, paused = (
+        Candidate(target=Target("local", queue, f"model-{queue}"), slots=1, service_ms=1000, rank=rank)
+        for queue, rank in (("a", 0), ("b", CLOSED))
+    )
+    other = Candidate(target=Target("gemini", "c", "model-c"), slots=1, service_ms=1000, rank=CLOSED + 10)
+    await put(redis, open_one)
+    await claim(redis, "a")
+    _, waiting = await put(redis, open_one)
+    queue, request = await put(redis, open_one, paused, other, most_waiting=1)
+    assert queue == "b"
+    assert await taken(redis, "c") == []
+    assert await taken(redis, "a", 2) == [(waiting.request_id, ""), (request.request_id, "model-a")]
 
 
 async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:

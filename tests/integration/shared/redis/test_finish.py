@@ -12,9 +12,9 @@ from shared.ids import job_id
 from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
 from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key, tokens_key
 from shared.types import JobDraft
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import ORPHANED, Closes, Closing, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, put, record_of
-from workers.recording.rows import ORPHANED, UsageRow, from_json, unique
+from workers.recording.rows import UsageRow, from_json, unique
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

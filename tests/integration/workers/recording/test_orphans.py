@@ -69,6 +69,7 @@ async def test_a_dead_apis_requests_are_closed_on_the_second_look(redis: Redis, 
     assert await janitor.look() == 1
     (closed,) = await closed_records(redis)
     assert (closed.request_id, closed.status, closed.error_code) == (opened.request_id, 499, "orphaned")
+    assert [(event.what, "a recorder" in event.detail) for event in closed.story] == [("orphaned", True)]
     assert 10_000 <= closed.duration_ms < 60_000
     assert await redis.scard(API_SET) == 0  # type: ignore[misc]
     clock[0] += 10
