@@ -52,6 +52,7 @@ lock:
 # The table of parameters in docs/api.md, from the one that the code acts by.
 docs: .venv/run.stamp
 	.venv/bin/python -m shared.models.parameters
+	.venv/bin/python -m shared.models.over_responses
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -110,8 +110,7 @@ class RequestContext:
         """
         services.check_open()
         settings, parameters = services.settings, checked.parameters
-        self._record.requested_model = checked.model
-        self._record.stream = checked.stream
+        self._record.requested_model, self._record.stream = checked.model, checked.stream
         limits = self._limits(settings.monthly_budget_usd)
         options = PlacementOptions(
             limits=limits,
@@ -135,6 +134,7 @@ class RequestContext:
             choices=checked.choices,
             needs=checked.needs,
             effort=parameters.reasoning_effort if parameters else None,
+            has_tools=bool(parameters and parameters.has_tools),
             service_tier=checked.service_tier,
             limits=limits,
             bounds=self._principal.bounds.within(request.headers.get(TIER_HEADER)),

@@ -9,8 +9,9 @@ import msgspec
 from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
 from api.routing.offers import price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
-from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, takes_tools_elsewhere, unmet
+from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
+from shared.models.over_responses import LEAST_OUTPUT_TOKENS
 from shared.models.refused_parameters import lacking
 from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
@@ -43,6 +44,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         choices: how many it wants.
         needs: what it needs a model to be able to do.
         effort: its `reasoning_effort`.
+        has_tools: whether there are tools in it.
         service_tier: the one that it asks for.
         limits: the budgets that it counts for.
         bounds: what its key may use.
@@ -56,6 +58,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     choices: int = 1
     needs: Needs = {}
     effort: str | None = None
+    has_tools: bool = False
     service_tier: str = ""
     limits: BudgetLimits = NO_BUDGET_LIMITS
     bounds: KeyBounds = NO_KEY_BOUNDS
@@ -119,19 +122,16 @@ class Eligibility:
             offered = next((offer for offer in backend.models if offer.id == model), None)
             cannot = offered.cannot if offered else ()
         else:
-            cannot = self._catalogue.entry(model).lacks(body.reasoning_effort)
+            cannot = self._catalogue.entry(model).lacks_for(body)
         return omitted(body, backend.provider, (*cannot, *backend.unsupported(model)))
 
     def _unmet(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         entry = ModelEntry() if backend.tier == "local" else self._catalogue.entry(model.id)
-        cannot = (*model.cannot, *(word for word in entry.lacks(request.effort) if word not in model.can))
+        lacks = entry.lacks(request.effort, has_tools=request.has_tools)
+        cannot = (*model.cannot, *(word for word in lacks if word not in model.can))
         cannot += lacking(backend.unsupported(model.id))
         param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
-        if param is None:
-            return None
-        if param == request.needs.get("tools") and "tools" in cannot and backend.provider == "openai" and entry.sources:
-            return takes_tools_elsewhere(param, model.id, without_reasoning="tools" in entry.cannot_reasoning)
-        return cannot_do(param, model.id)
+        return None if param is None else cannot_do(param, model.id)
 
     def _context_length(self, backend: BackendInfo, model: LocalModel) -> int | None:
         if model.context_length is not None or backend.tier == "local":
@@ -141,14 +141,17 @@ class Eligibility:
     def _most_nano_usd(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> int:
         """Return what the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
         entry, output = self._catalogue.entry(model.id), 0
-        cannot = (*entry.lacks(request.effort), *backend.unsupported(model.id))
+        cannot = (*entry.lacks(request.effort, has_tools=request.has_tools), *backend.unsupported(model.id))
         calls = request.choices if makes_one_choice(backend.provider, cannot) else 1
         context = max(model.context_length or 0, entry.context_length or 0) or MOST_CONTEXT
         if request.endpoint == "chat":
             # A request that names no limit gets the model's own, which its API may state otherwise than the catalogue.
             known = max(model.max_output_tokens or 0, entry.max_output_tokens or 0)
             longest = known or min(context, MOST_OUTPUT_TOKENS)
-            output = min(request.output_tokens or longest, known or request.output_tokens or longest)
+            asked = request.output_tokens
+            if asked is not None and entry.is_over_responses(request.effort, has_tools=request.has_tools):
+                asked = max(asked, LEAST_OUTPUT_TOKENS)
+            output = min(asked or longest, known or asked or longest)
             output *= request.choices // calls
         # The most that it can be, not the estimate: a budget must hold for what is billed.
         most = request.most_prompt

@@ -17,7 +17,7 @@ from shared.errors import Unsupported
 from shared.models.parameters import VALUES, WITHOUT_EFFECT
 from shared.models.providers import lacks_of
 from shared.openai.messages import AssistantMessage, AudioPart, CustomToolCall, FilePart, ImagePart, Message, TextPart
-from shared.openai.request import ChatBody, CustomTool, TextFormat
+from shared.openai.request import ChatBody, CustomTool, FunctionDefinition, FunctionTool, TextFormat
 
 Needs = dict[str, str]
 """Each ability that a request needs, with the parameter that asks for it in OpenAI's notation, first things first."""
@@ -99,6 +99,7 @@ HINTS: Final = {
 """The parameters that an answer may go without, and the abilities that they need: left out where a model lacks one."""
 _HINTED: Final = frozenset(ability for abilities in HINTS.values() for ability in abilities)
 MIN_TOP_P_REASONING: Final = 0.95
+_ANY_TOOL: Final[list[FunctionTool | CustomTool]] = [FunctionTool(FunctionDefinition("any"))]
 
 
 def needs_of(body: ChatBody) -> Needs:
@@ -173,7 +174,7 @@ def without_prompt(body: ChatBody) -> ChatBody:
     values: dict[str, Any] = {name: getattr(body, name) for name in names}
     # Of these only whether they were given: some are texts of any length.
     values |= {name: True for name in WITHOUT_EFFECT if getattr(body, name) is not None}
-    return ChatBody(model=body.model, messages=[], **values)
+    return ChatBody(model=body.model, messages=[], tools=_ANY_TOOL if body.has_tools else None, **values)
 
 
 def makes_one_choice(provider: str, cannot: Collection[str] = ()) -> bool:
@@ -202,16 +203,6 @@ def cannot_do(param: str, model: str | None = None) -> Unsupported:
     """Return the error for a parameter that a model, or its server, does not do."""
     which = "This model" if model is None else f"The model '{model}'"
     return Unsupported(f"{which} cannot do what '{param}' asks for.", param=param, code="unsupported_parameter")
-
-
-def takes_tools_elsewhere(param: str, model: str, *, without_reasoning: bool) -> Unsupported:
-    """Return the error for tools of a model that takes them over OpenAI's Responses API only."""
-    also = ", or with reasoning_effort 'none'" if without_reasoning else ""
-    return Unsupported(
-        f"The model '{model}' takes '{param}' over OpenAI's Responses API only, which is not spoken here{also}.",
-        param=param,
-        code="unsupported_parameter",
-    )
 
 
 def unknown_parameter(name: str) -> Unsupported:

@@ -9,13 +9,17 @@ import re
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
 from shared.models.embedding_models import EmbeddingEntry, embedding_entry
+from shared.models.over_responses import LACKS_OVER_RESPONSES
 from shared.models.providers import PROVIDERS, family_of
 from shared.types import Endpoint, Usage
+
+if TYPE_CHECKING:
+    from shared.openai.request import ChatBody
 
 AUTO: Final = "auto"
 LOCAL: Final = "local"
@@ -63,7 +67,8 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     image has at the most. `web_search_usd` is asked for each search that the upstream makes itself.
     `first_token_timeout_s` bounds the silence before the first token where the setting's bound does not fit. `cannot`
     holds the parameters of a chat request that the model does not take, and `images`, `audio`, `files`, `tools` for
-    what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons.
+    what its messages cannot hold; `cannot_reasoning` what it does not take besides while it reasons. `responses` says
+    which chat requests go over OpenAI's Responses API: those with tools, those with tools while it reasons, or all.
     """
 
     prompt_usd: Usd | None = None
@@ -82,14 +87,29 @@ class ModelEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     default_effort: str = ""
     cannot: tuple[str, ...] = ()
     cannot_reasoning: tuple[str, ...] = ()
+    responses: Literal["", "reasoned_tools", "tools", "always"] = ""
     shutdown: date | None = None
     replacement: str = ""
     checked: date | None = None
     sources: tuple[str, ...] = ()
 
-    def lacks(self, effort: str | None = None) -> tuple[str, ...]:
+    def lacks(self, effort: str | None = None, *, has_tools: bool = False) -> tuple[str, ...]:
         """Return what the model does not take at this `reasoning_effort`; None is its default one."""
-        return self.cannot if (effort or self.default_effort) == "none" else self.cannot + self.cannot_reasoning
+        lacks = self.cannot + self.cannot_reasoning if self._reasons(effort) else self.cannot
+        return (*lacks, *LACKS_OVER_RESPONSES) if self.is_over_responses(effort, has_tools=has_tools) else lacks
+
+    def lacks_for(self, body: ChatBody) -> tuple[str, ...]:
+        """Return what the model does not take of a chat request; see `lacks`."""
+        return self.lacks(body.reasoning_effort, has_tools=body.has_tools)
+
+    def is_over_responses(self, effort: str | None, *, has_tools: bool) -> bool:
+        """Return whether a chat request goes over OpenAI's Responses API; see `lacks`."""
+        if self.responses == "reasoned_tools":
+            return has_tools and self._reasons(effort)
+        return self.responses == "always" or (has_tools and self.responses == "tools")
+
+    def _reasons(self, effort: str | None) -> bool:
+        return (effort or self.default_effort) != "none"
 
     def cost_usd(self, usage: Usage) -> float:
         """Return what the maker asks for these tokens, in US dollars: its own bill, else what they cost by its prices.

@@ -132,6 +132,11 @@ class ChatBody(Struct, kw_only=True):
         return bool(self.functions) and not self.tools
 
     @property
+    def has_tools(self) -> bool:
+        """Return whether there are tools, or functions as they were before tools."""
+        return bool(self.tools or self.functions)
+
+    @property
     def tool_names(self) -> frozenset[str]:
         """Return the names of the functions that may be called."""
         tools = [tool.function.name for tool in self.tools or () if isinstance(tool, FunctionTool)]

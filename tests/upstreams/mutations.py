@@ -13,6 +13,7 @@ Path = tuple[str | int, ...]
 
 NEEDED: Final = {
     "openai": {"content", "reasoning_content", "reasoning", "refusal", "name", "arguments", "finish_reason"},
+    "openai-responses": {"delta", "name", "arguments", "reason"},
     "ollama": {"content", "thinking", "name", "arguments", "done", "done_reason"},
     "gemini": {"text", "name", "args", "finishReason", "blockReason"},
     "anthropic": {"text", "thinking", "partial_json", "name", "input", "stop_reason", "explanation"},

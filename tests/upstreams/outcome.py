@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from workers.providers.base import Provider
 
-WIRES = tuple(name for name, row in PROVIDERS.items() if not row.package)
+WIRES = (*(name for name, row in PROVIDERS.items() if not row.package), "openai-responses")
+"""What is spoken: each provider's API, and OpenAI's other one."""
 HELLO: dict[str, Any] = {"model": "asked", "messages": [{"role": "user", "content": "Hello"}]}
 
 

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.upstreams.anthropic import strict as anthropic_strict
 from tests.upstreams.gemini.strict import check_gemini
+from tests.upstreams.openai import strict_responses
 
 _openai_messages = TypeAdapter(list[ChatCompletionMessageParam])
 _openai_tools = TypeAdapter(list[ChatCompletionToolUnionParam])
@@ -31,6 +32,8 @@ def violation(path: str, raw: bytes) -> str | None:
     try:
         if path == "/v1/chat/completions" or _AT_AZURE.fullmatch(path):
             _check_openai(json.loads(raw))
+        elif path == "/v1/responses":
+            strict_responses.check(json.loads(raw))
         elif path == "/api/chat":
             _check_ollama(json.loads(raw))
         elif path == "/v1/messages":

@@ -167,7 +167,7 @@ class Attempt:
         return calls_for(self._provider, self._request.body, self._cannot()) if is_chat else 1
 
     def _cannot(self) -> tuple[str, ...]:
-        known = self._settings.catalogue.entry(self.job.model).lacks(self._request.body.reasoning_effort)
+        known = self._settings.catalogue.entry(self.job.model).lacks_for(self._request.body)
         return (*known, *self._unsupported.refused(self.job.model))
 
     @asynccontextmanager

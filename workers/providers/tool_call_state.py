@@ -1,8 +1,8 @@
 """Keeps what a model wants back with a tool call's result and OpenAI's clients know no place for, by tool-call id.
 
 That is Gemini's thought signature (Gemini 3 refuses a function call that comes back without it: ai.google.dev,
-"Thought signatures") and the thinking that Claude did before a call. Both are opaque, and only good for the model that
-made them.
+"Thought signatures"), the thinking that Claude did before a call, and that of OpenAI's models where it came over the
+Responses API. All are opaque, and only good for the model that made them.
 """
 
 from __future__ import annotations

@@ -24,10 +24,17 @@ def _paid(site: Site) -> list[Connection]:
     connections = []
     if api_key := site.credentials.api_keys.get(OpenAIProvider.name):
         url = site.credentials.base_urls[OpenAIProvider.name]
-        provider = OpenAIProvider(url, api_key, connections=slots + 1, catalogue=catalogue, embeds_as_openai=True)
+        provider = OpenAIProvider(
+            url,
+            api_key,
+            connections=slots + 1,
+            catalogue=catalogue,
+            embeds_as_openai=True,
+            tool_calls=site.tool_calls,
+        )
         connections.append(Connection(provider, provider.name, slots, api_key))
     for api in site.credentials.paid_apis:
-        provider = PaidApiProvider(api, connections=slots + 1, catalogue=catalogue)
+        provider = PaidApiProvider(api, connections=slots + 1, catalogue=catalogue, tool_calls=site.tool_calls)
         connections.append(Connection(provider, api.name, slots, api.api_key))
     return connections
 

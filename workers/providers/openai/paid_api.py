@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from shared.models.paid_apis import PaidApi
     from shared.openai.request import ChatRequest
     from shared.types import Event
+    from workers.providers.tool_call_state import ToolCallState
 
 
 OTHERWISE_BILLED: Final = ("models", "fallbacks", "plugins")
@@ -32,10 +33,13 @@ class PaidApiProvider(OpenAIProvider):
         api: where it is, and what of it is offered.
         connections: how many connections may be open at once.
         catalogue: what is known of its models; one without a price there is not offered.
+        tool_calls: see `OpenAIProvider`.
     """
 
-    def __init__(self, api: PaidApi, *, connections: int, catalogue: Catalogue) -> None:
-        super().__init__(api.url, api.api_key, connections, catalogue=catalogue)
+    def __init__(
+        self, api: PaidApi, *, connections: int, catalogue: Catalogue, tool_calls: ToolCallState | None = None
+    ) -> None:
+        super().__init__(api.url, api.api_key, connections, catalogue=catalogue, tool_calls=tool_calls)
         self.name = api.name
         self.prefix = f"{api.name}/"
         self._offered = api.models

@@ -34,6 +34,11 @@ class Place:
         self._before = by_model + rest
 
     @property
+    def has_responses(self) -> bool:
+        """Return whether the Responses API is there: Azure's older form has none for its deployments."""
+        return not self._before
+
+    @property
     def is_regional(self) -> bool:
         """Return whether it is OpenAI's API of one region, which it bills higher."""
         return _REGIONAL.match(self.base_url) is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from shared.errors import GatewayError
+from shared.models.catalogue import ModelEntry
 from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
@@ -19,6 +20,7 @@ from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
 from workers.providers.openai.errors import from_refusal
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.place import Place
+from workers.providers.openai.responses.client import ResponsesApi
 from workers.providers.openai.turns import ALTERNATING
 from workers.providers.openai.wire import ChatReader, to_body
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from shared.openai.request import ChatRequest
     from shared.types import Event, LocalModel
     from workers.providers.images.remote import FetchImage
+    from workers.providers.tool_call_state import ToolCallState
 
 
 class _Vector(msgspec.Struct):
@@ -79,6 +82,7 @@ class OpenAIProvider:
             opens a connection to wherever a client says.
         catalogue: what is known of the server's models; without it they are sent all that the client says.
         embeds_as_openai: see `workers.providers.base.Provider`.
+        tool_calls: keeps what models thought before they called tools, where that comes over the Responses API.
     """
 
     name: str = "openai"
@@ -95,9 +99,11 @@ class OpenAIProvider:
         fetch_image: FetchImage | None = None,
         catalogue: Catalogue | None = None,
         embeds_as_openai: bool = False,
+        tool_calls: ToolCallState | None = None,
     ) -> None:
         self._place = Place(base_url)
         self._upstream = self._place.upstream(api_key, connections)
+        self._responses = ResponsesApi(self._upstream, self._place, tool_calls)
         self._fetch_image = fetch_image
         self._catalogue = catalogue
         self.embeds_as_openai = embeds_as_openai
@@ -112,13 +118,19 @@ class OpenAIProvider:
         A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
         of earlier calls or turns that do not alternate is asked once more without, and never again with them.
         """
-        images = await fetch_images(request.body.messages, self._fetch_image)
-        entry = None if self._catalogue is None else self._catalogue.entry(model)
-        cannot = () if entry is None else entry.lacks(request.body.reasoning_effort)
+        asked = request.body
+        images = await fetch_images(asked.messages, self._fetch_image)
+        entry = ModelEntry() if self._catalogue is None else self._catalogue.entry(model)
+        cannot = entry.lacks_for(asked)
         theirs, is_openai = model.removeprefix(self.prefix), self.embeds_as_openai
+        over_responses = entry.is_over_responses(asked.reasoning_effort, has_tools=asked.has_tools)
+        if over_responses and self._place.has_responses:
+            async with self._responses.stream(request, theirs, images=images, cannot=cannot) as events:
+                yield events
+            return
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         path = self._path("/chat/completions", model)
-        names = request.body.tool_names
+        names = asked.tool_names
         left_out = self._refused_fields
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))

@@ -61,3 +61,26 @@ def _usd(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= MOST_BILLED_USD else None
+
+
+def to_response_usage(raw: Raw) -> Usage | None:
+    """Return a usage report of the Responses API; None for what is none. Source: schema ResponseUsage.
+
+    What stays in a cache for 12 hours is counted as what stays for one: it is the dearer of the two lifetimes.
+    """
+    report = read_report(raw)
+    prompt, completion = count_at(report, "input_tokens"), count_at(report, "output_tokens")
+    if prompt is None and completion is None:
+        return None
+    total = count_at(report, "total_tokens") or 0
+    if completion is None:
+        completion = max(0, total - (prompt or 0))
+    return Usage(
+        prompt_tokens=max(0, total - completion) if prompt is None else prompt,
+        completion_tokens=completion,
+        cached_tokens=count_at(report, "input_tokens_details", "cached_tokens") or 0,
+        reasoning_tokens=count_at(report, "output_tokens_details", "reasoning_tokens") or 0,
+        cache_write_tokens=count_at(report, "input_tokens_details", "cache_write_tokens") or 0,
+        cache_write_1h_tokens=count_at(report, "input_tokens_details", "cache_write_tokens_details", "ttl_12h_tokens")
+        or 0,
+    )

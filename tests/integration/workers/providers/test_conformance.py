@@ -14,7 +14,7 @@ CASES = [
     for wire in WIRES
     if wire in recording.replies
 ]
-ANSWER = {"openai": sse, "ollama": ndjson, "gemini": sse, "anthropic": sse}
+ANSWER = {"openai": sse, "openai-responses": sse, "ollama": ndjson, "gemini": sse, "anthropic": sse}
 
 
 @pytest.mark.parametrize("split", [None, 1], ids=["whole", "every_byte"])

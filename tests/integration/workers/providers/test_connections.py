@@ -12,6 +12,7 @@ from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.openai import replies as openai_replies
+from tests.upstreams.openai import responses as openai_responses
 from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, ndjson, sse
 
@@ -22,6 +23,8 @@ every_wire_with_an_end_mark = pytest.mark.parametrize("wire", [wire for wire in 
 def _text(wire: str, **options: bool) -> Answer:
     if wire == "openai":
         return sse(openai_replies.text("Hel", "lo"), **options)
+    if wire == "openai-responses":
+        return sse(openai_responses.text("Hel", "lo"), **options)
     if wire == "gemini":
         return sse(gemini_replies.text("Hel", "lo"), **options)
     if wire == "anthropic":
@@ -32,6 +35,8 @@ def _text(wire: str, **options: bool) -> Answer:
 def _token(wire: str) -> bytes:
     if wire == "openai":
         return openai_replies.chunk({"content": "a"})
+    if wire == "openai-responses":
+        return openai_responses.raw_event("", {"type": "response.output_text.delta", "delta": "a"})
     if wire == "gemini":
         return gemini_replies.chunk({"text": "a"})
     if wire == "anthropic":

@@ -16,6 +16,7 @@ from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.openai import replies as openai_replies
+from tests.upstreams.openai import responses as openai_responses
 from tests.upstreams.outcome import WIRES, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, Step, json_answer, ndjson, sse
 from workers.providers.base import Provider
@@ -23,9 +24,18 @@ from workers.providers.base import Provider
 pytestmark = pytest.mark.parametrize("wire", WIRES)
 
 
-REPLIES = {"openai": openai_replies, "ollama": ollama_replies, "gemini": gemini_replies, "anthropic": anthropic_replies}
+REPLIES = {
+    "openai": openai_replies,
+    "openai-responses": openai_responses,
+    "ollama": ollama_replies,
+    "gemini": gemini_replies,
+    "anthropic": anthropic_replies,
+}
 TOKENS = {
     "openai": openai_replies.chunk({"content": "Hel"}),
+    "openai-responses": openai_responses.raw_event(
+        "response.output_text.delta", {"type": "response.output_text.delta", "delta": "Hel"}
+    ),
     "ollama": ollama_replies.line({"content": "Hel"}),
     "gemini": gemini_replies.chunk({"text": "Hel"}),
     "anthropic": anthropic_replies.text_block(0, "Hel"),
@@ -137,7 +147,8 @@ async def test_an_error_after_content_is_a_broken_stream(on: Wire) -> None:
 async def test_a_stream_that_ends_early_is_broken(on: Wire) -> None:
     """A stream cut at any line's end is broken, however cleanly the connection ended."""
     lines = on.whole.split(b"\n")
-    finish = next(number for number, line in enumerate(lines) if b'"stop"' in line.lower() or b'"end_turn"' in line)
+    marks = (b'"stop"', b'"STOP"', b'"end_turn"', b'data: {"type": "response.completed"')
+    finish = next(number for number, line in enumerate(lines) if any(mark in line for mark in marks))
     for cut in range(finish):
         for framing in ("chunked", "close"):
             error = await on.fails(b"\n".join([*lines[:cut], b""]), framing=framing)

@@ -371,16 +371,22 @@ def test_a_makers_name_stands_before_its_own_models_alone() -> None:
             targets(name, OPENAI)
 
 
-def test_a_model_that_takes_tools_over_responses_only_is_passed_over_for_them() -> None:
-    """For `auto`; asked for by name it is a 400 that says why, unless it does not reason."""
+def test_a_model_that_takes_tools_over_responses_only_serves_them() -> None:
+    """But not what that API has no place for: asked for besides it is a 400, unless the model does not reason."""
     openai = paid("openai", "openai", "gpt-6-luna", "gpt-5.4-nano")
     tools = {"tools": "tools"}
-    assert order(router(openai).route(chat("auto", needs=tools))) == [("openai", "gpt-5.4-nano")]
+    assert order(router(openai).route(chat("auto", needs=tools, has_tools=True)))[0] == ("openai", "gpt-6-luna")
+    more = {**tools, "audio": "messages[0].content[1]"}
     for name in ("gpt-6-luna", "gpt-6.2-sol"):
-        with pytest.raises(Unsupported, match="Responses") as raised:
-            router(openai).route(chat(name, needs=tools))
-        assert raised.value.param == "tools"
-    assert router(openai).route(chat("gpt-6-luna", needs=tools, effort="none"))
+        assert router(openai).route(chat(name, needs=tools, has_tools=True))
+        with pytest.raises(Unsupported) as raised:
+            router(openai).route(chat(name, needs={**tools, "stop": "stop"}, has_tools=True))
+        assert raised.value.param == "stop"
+        with pytest.raises(Unsupported) as raised:
+            router(openai).route(chat(name, needs=more, has_tools=True))
+        assert raised.value.param == "messages[0].content[1]"
+    hinted = {**tools, "seed": "seed"}
+    assert router(openai).route(chat("gpt-6-luna", needs=hinted, has_tools=True))
 
 
 def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:

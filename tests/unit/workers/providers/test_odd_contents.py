@@ -51,6 +51,9 @@ def saying(wire: str, *contents: Any) -> bytes:
     """A stream whose answer comes as these values, whatever they are."""
     if wire == "openai":
         return of_openai(*[{"content": content} for content in contents])
+    if wire == "openai-responses":
+        said = [{"type": "response.output_text.delta", "delta": content} for content in contents]
+        return sse(*said, {"type": "response.completed", "response": {}})
     if wire == "gemini":
         return gemini(*[{"text": content} for content in contents])
     if wire == "ollama":

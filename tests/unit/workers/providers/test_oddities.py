@@ -17,6 +17,7 @@ from tests.upstreams.recordings import RECORDINGS
 from workers.providers.anthropic.reply import ChatReader as AnthropicReader
 from workers.providers.gemini.reply import ChatReader as GeminiReader
 from workers.providers.ollama.reply import ChatReader as OllamaReader
+from workers.providers.openai.responses.reply import ResponseReader
 from workers.providers.openai.wire import ChatReader as OpenAIReader
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 READERS: Final[dict[str, Callable[[], LineReader]]] = {
     "openai": OpenAIReader,
+    "openai-responses": ResponseReader,
     "ollama": OllamaReader,
     "gemini": GeminiReader,
     "anthropic": lambda: AnthropicReader("json_reply"),

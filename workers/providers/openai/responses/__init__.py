@@ -1,0 +1,1 @@
+"""OpenAI's Responses API, as chat requests are sent over it."""
