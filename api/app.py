@@ -35,6 +35,9 @@ from api.endpoints.manage.system_prompts import change_prompt, create_prompt, li
 from api.endpoints.manage.unsupported import list_unsupported
 from api.endpoints.manage.usage import list_usage
 from api.endpoints.models import list_models, list_offered, retrieve_model
+from api.endpoints.nself.chat import ask_ai, create_claw_completion
+from api.endpoints.nself.status import bootstrap_key, claw_health
+from api.endpoints.nself.usage import list_ai_usage, show_ai_stats, summarize_ai_usage
 from api.endpoints.own_requests import cancel_own_request, list_own_requests, retrieve_own_request
 from api.endpoints.queue.backends import list_backends, pause_backend, resume_backend
 from api.endpoints.queue.cancelling import cancel_request
@@ -72,13 +75,18 @@ URLS: Final[tuple[Url, ...]] = (
     ("GET", "/health", health),
     ("GET", "/ready", ready),
 )
+KEY_URLS: Final[tuple[Url, ...]] = (
+    ("GET", "/claw/health", claw_health),
+    ("POST", "/claw/v1/api-keys/bootstrap", bootstrap_key),
+    ("POST", "/claw/v1/chat/completions", create_claw_completion),
+)
+"""Below the management API's prefix, for clients with a key or none."""
 METRICS: Final = "claw.metrics"
+OPENAI_PATHS: Final = frozenset({"/claw/v1/chat/completions"})
+"""Beside the management API's, for clients of OpenAI's form."""
 STATE_PATHS: Final = frozenset({"/health", "/ready"})
 MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
-    ("GET", "/claw/v1/api-keys", list_keys),
-    ("POST", "/claw/v1/api-keys", create_key),
     ("PATCH", "/claw/v1/api-keys/<key_id>", change_key),
-    ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
     ("POST", "/claw/v1/api-keys/<key_id>/rotate", rotate_key),
     ("GET", "/claw/v1/api-keys/<key_id>/export", export_key),
     ("POST", "/claw/v1/api-keys/<key_id>/erase", erase_key),
@@ -120,6 +128,9 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/admin/mode", set_mode),
     ("POST", "/claw/admin/db-query", query_database),
     ("POST", "/claw/admin/services/<name>/restart", restart_service),
+    ("GET", "/ai/usage", list_ai_usage),
+    ("GET", "/ai/usage/summary", summarize_ai_usage),
+    ("GET", "/ai/stats/summary", show_ai_stats),
     ("GET", "/ai/gemini/accounts", list_accounts),
     ("POST", "/ai/gemini/accounts", add_account),
     ("PATCH", "/ai/gemini/accounts/<name>", change_account),
@@ -131,12 +142,22 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("PUT", "/ai/routing/config", change_routing),
 )
 """Behind the internal token."""
+ADMINS_URLS: Final[tuple[Url, ...]] = (
+    ("GET", "/claw/v1/api-keys", list_keys),
+    ("POST", "/claw/v1/api-keys", create_key),
+    ("DELETE", "/claw/v1/api-keys/<key_id>", revoke_key),
+)
+"""Behind it, or a key with `admin_allowed`."""
 READABLE_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/claw/knowledge/search", search_knowledge),
     ("GET", "/claw/knowledge/categories", list_categories),
     ("GET", "/claw/knowledge/version", show_version),
 )
 """Behind it too, but for what the gateway brings itself, read from this machine (`knowledge/access.py`)."""
+
+
+QUESTION_URLS: Final[tuple[Url, ...]] = (("POST", "/ai/chat", ask_ai),)
+"""Behind it too, and no change that the audit log has."""
 
 
 def create_app(settings: Settings) -> Quart:
@@ -159,15 +180,16 @@ def create_app(settings: Settings) -> Quart:
 
 
 def _add_urls(app: Quart) -> None:
-    """Let the app answer every URL of the two tables, and every failure in the form of its URL."""
-    for method, url, handler in URLS:
+    """Let the app answer every URL of the tables, and every failure in the form of its URL."""
+    for method, url, handler in (*URLS, *KEY_URLS):
         app.add_url_rule(url, view_func=handler, methods=[method])
-    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS, READABLE_URLS))
+    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS, READABLE_URLS, ADMINS_URLS, QUESTION_URLS))
 
     @app.errorhandler(Exception)
     async def answer_failure(error: Exception) -> Response:
         # A URL or method that is in no table belongs to no blueprint.
-        return plain_error(error) if request.path.startswith(PREFIXES) else openai_error(error)
+        is_plain = request.path.startswith(PREFIXES) and request.path not in OPENAI_PATHS
+        return plain_error(error) if is_plain else openai_error(error)
 
 
 def _add_lifespan(app: Quart, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from cli.operator.logs import logs
 from cli.operator.prompts import prompts_group
 from cli.operator.queue import queue_group
 from cli.operator.sessions import sessions_group
+from cli.operator.usage import stats, usage
 from cli.routing_commands import routing_group
 from cli.status_command import status
 from cli.up.command import env, remove, up
@@ -53,3 +54,5 @@ claw.add_command(prompts_group)
 claw.add_command(queue_group)
 claw.add_command(routing_group)
 claw.add_command(sessions_group)
+claw.add_command(stats)
+claw.add_command(usage)

@@ -22,13 +22,14 @@ from shared.redis.client import UNREACHABLE
 from shared.redis.names import client_request_key, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from api.requests.checked_body import CheckedBody
     from api.requests.lifecycle import InflightRequest
     from shared.types import Endpoint
 
     _Check = Callable[[bytes], CheckedBody]
+    _Adapt = Callable[[RequestContext, bytes], Awaitable[bytes]]
 
 
 async def authenticated_context(endpoint: str, model: str = "") -> RequestContext:
@@ -57,27 +58,32 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
     return context
 
 
-async def answered_by_model(endpoint: Endpoint, check: _Check, most_values: int = MOST_VALUES) -> Response:
+async def answered_by_model(
+    endpoint: Endpoint, check: _Check, most_values: int = MOST_VALUES, adapt: _Adapt | None = None
+) -> Response:
     """Answer the current request with what a model says.
 
     Args:
         endpoint: what is asked of the model.
         check: reads the body; raises what is wrong with it.
         most_values: how many values the body may have.
+        adapt: makes OpenAI's body of one in another form; raises what is wrong with it.
     """
     context = await authenticated_context(endpoint)
     try:
-        response = await _respond(context, endpoint, check, most_values)
+        response = await _respond(context, endpoint, check, most_values, adapt)
     except GatewayError as error:
         response = openai_error(error)
     response.headers.update(context.response_headers())
     return response
 
 
-async def _respond(context: RequestContext, endpoint: Endpoint, check: _Check, most_values: int) -> Response:
+async def _respond(
+    context: RequestContext, endpoint: Endpoint, check: _Check, most_values: int, adapt: _Adapt | None
+) -> Response:
     parts = gateway()
     with context.refusals():
-        checked = await _checked(context, check, most_values)
+        checked = await _checked(context, check, most_values, adapt)
         if parts.drained:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
         name = client_request_id_of(request.headers)
@@ -86,7 +92,7 @@ async def _respond(context: RequestContext, endpoint: Endpoint, check: _Check, m
         await _name(context, name)
     if checked.stream:
         return await stream_response(inflight, parts.settings.head_wait_s)
-    return Response(await _whole(inflight), content_type="application/json")
+    return Response(await whole(inflight), content_type="application/json")
 
 
 async def _name(context: RequestContext, name: str) -> None:
@@ -98,14 +104,19 @@ async def _name(context: RequestContext, name: str) -> None:
         await parts.redis.set(key, g.request_id, ex=max(1, life_s))
 
 
-async def _whole(inflight: InflightRequest) -> bytes:
+async def whole(inflight: InflightRequest) -> bytes:
+    """Return the answer to a request that is not streamed.
+
+    Raises:
+        GatewayError: it failed.
+    """
     parts = []
     while (chunk := await inflight.read()) is not None:
         parts.append(chunk)
     return b"".join(parts)
 
 
-async def _checked(context: RequestContext, check: _Check, most_values: int) -> CheckedBody:
+async def _checked(context: RequestContext, check: _Check, most_values: int, adapt: _Adapt | None) -> CheckedBody:
     body = await read_body(request)
     if await has_more_values(body, most_values):
         raise InvalidRequest(
@@ -114,4 +125,6 @@ async def _checked(context: RequestContext, check: _Check, most_values: int) -> 
         )
     # Only now: from here on the model's name is looked for in it, whatever else is wrong.
     context.body = body
+    if adapt is not None:
+        context.body = body = await adapt(context, body)
     return await work_beside(len(body), lambda: with_room(lambda: check(body)))

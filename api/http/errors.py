@@ -19,6 +19,8 @@ from shared.redis.client import UNREACHABLE
 if TYPE_CHECKING:
     from quart import Response
 
+NSELF_PREFIXES = ("/claw/", "/ai/", "/accounts", "/credentials/", "/internal/")
+"""Where the URLs begin that nSelf's clients ask for."""
 _log = logging.getLogger(__name__)
 
 
@@ -56,7 +58,10 @@ def _from_framework(error: HTTPException) -> GatewayError:
         limit_mib = (request.max_content_length or 0) // (1024 * 1024)
         return errors.BodyTooLarge(f"The request body is larger than {limit_mib} MiB.")
     if error.code == 404:
-        return errors.NotFound(f"Unknown request URL: {request.method} {request.path}.")
+        text = f"Unknown request URL: {request.method} {request.path}."
+        if request.path.startswith(NSELF_PREFIXES):
+            text += " This gateway does not serve it; docs/compatibility.md says what of nSelf's it does."
+        return errors.NotFound(text)
     return errors.InvalidRequest(error.description or "The request cannot be understood.")
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from quart import g, request
 
+from api.endpoints.keys.admins import actor
 from api.gateway import gateway
 from api.http.errors import plain_error
 from shared.errors import Overloaded
-from shared.postgres.audit import INTERNAL_ACTOR, AuditLog
+from shared.postgres.audit import AuditLog
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.transaction import begun
 
@@ -119,7 +120,7 @@ async def _entry(handler: Handler, arguments: dict[str, Any], response: Response
 
 async def _add(entry: _Entry) -> None:
     operation, details = entry
-    await AuditLog(gateway().database).add(operation, INTERNAL_ACTOR, details)
+    await AuditLog(gateway().database).add(operation, actor(), details)
 
 
 def _lacks(entry: _Entry) -> Response:

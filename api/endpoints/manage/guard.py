@@ -8,6 +8,7 @@ import msgspec
 from quart import Blueprint, g, request
 
 from api.admission.auth import is_internal
+from api.endpoints.keys.admins import authenticate_admin
 from api.endpoints.knowledge.access import is_local_reader
 from api.endpoints.manage.audited import audited
 from api.gateway import gateway
@@ -30,7 +31,12 @@ PREFIXES: Final = ("/claw/", "/ai/")
 _Body = TypeVar("_Body")
 
 
-def guarded_blueprint(urls: Iterable[_Url], readable: Iterable[_Url] = ()) -> Blueprint:
+def guarded_blueprint(
+    urls: Iterable[_Url],
+    readable: Iterable[_Url] = (),
+    of_admins: Iterable[_Url] = (),
+    questions: Iterable[_Url] = (),
+) -> Blueprint:
     """Return a blueprint that lets only the internal token in and answers every failure in the API's own form.
 
     Whatever is no GET leaves an entry in the audit log.
@@ -38,12 +44,18 @@ def guarded_blueprint(urls: Iterable[_Url], readable: Iterable[_Url] = ()) -> Bl
     Args:
         urls: method, URL and handler of each endpoint.
         readable: those that may be read from this machine without the token; they look at `g.is_local_reader`.
+        of_admins: those that an admin's key opens too; they look at `g.admin`.
+        questions: those that change nothing whatever their method is.
     """
     blueprint = Blueprint("management", __name__)
-    readable = tuple(readable)
-    open_endpoints = {f"management.{handler.__name__}" for _, _, handler in readable}
-    for method, url, handler in (*urls, *readable):
+    readable, of_admins = tuple(readable), tuple(of_admins)
+    open_endpoints, admins_endpoints = (
+        {f"management.{handler.__name__}" for _, _, handler in some} for some in (readable, of_admins)
+    )
+    for method, url, handler in (*urls, *readable, *of_admins):
         blueprint.add_url_rule(url, view_func=handler if method == "GET" else audited(handler), methods=[method])
+    for method, url, handler in questions:
+        blueprint.add_url_rule(url, view_func=handler, methods=[method])
 
     @blueprint.before_request
     async def require_internal_token() -> None:
@@ -52,6 +64,11 @@ def guarded_blueprint(urls: Iterable[_Url], readable: Iterable[_Url] = ()) -> Bl
             if request.endpoint in open_endpoints and is_local_reader(request.remote_addr, request.headers.keys()):
                 g.is_local_reader = True
                 known()
+                return
+            if request.endpoint in admins_endpoints and "authorization" in request.headers:
+                await authenticate_admin()
+                known()
+                watch_query()
                 return
             raise Unauthenticated("A valid x-internal-token header is needed.")
         known()

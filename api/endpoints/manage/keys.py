@@ -10,11 +10,11 @@ import msgspec
 from quart import g, request
 
 from api.admission.new_secrets import secret_for_call
+from api.endpoints.keys.admins import actor, check_may_create
 from api.endpoints.manage.guard import body_as, flag_argument
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import InvalidRequest, NotFound
-from shared.postgres.audit import INTERNAL_ACTOR
 from shared.postgres.keys import (
     DEFAULT_GRACE_S,
     DEFAULT_RPM_LIMIT,
@@ -68,6 +68,7 @@ async def list_keys() -> Response:
 async def create_key() -> Response:
     """Create a key. The reply is the only place where it is ever shown."""
     wanted = await body_as(NewKey)
+    check_may_create(admin_allowed=wanted.admin_allowed)
 
     async def create(secret: str) -> Response:
         key, _ = await gateway().keys.create(
@@ -107,7 +108,7 @@ async def _with_secret(make: Callable[[str], Awaitable[Response]]) -> Response:
     """Carry out what makes a secret; a call that is repeated within seconds makes the same one."""
     state = gateway()
     asked = msgspec.json.encode(g.get("asked"), order="sorted")
-    call = f"{INTERNAL_ACTOR} {request.method} {request.path} ".encode() + asked
+    call = f"{actor()} {request.method} {request.path} ".encode() + asked
     secret = state.settings.internal_secret or ""
     try:
         return await make(await secret_for_call(state.redis, secret, call))

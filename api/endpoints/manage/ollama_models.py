@@ -41,10 +41,11 @@ _OTHER_SERVER: Final = (
 
 
 class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What shall be installed, and where: `auto` stands for the recommended model."""
+    """What shall be installed, and where: `auto` stands for the recommended model, as does `auto_select`."""
 
     model: str | None = None
     auto: bool = False
+    auto_select: bool = False
     host: str | None = None
 
 
@@ -58,7 +59,7 @@ async def list_local_models() -> Response:
 async def install_model() -> Response:
     """Install a model: its server pulls it. One that is being pulled or is there is no error."""
     wanted = await body_as(Installation)
-    if wanted.auto == (wanted.model is not None):
+    if (wanted.auto or wanted.auto_select) == (wanted.model is not None):
         raise InvalidRequest('Either {"auto": true} or {"model": "NAME"} must be given.')
     model = None if wanted.model is None else _checked(wanted.model)
     libraries = _reachable(await _libraries(), wanted.host)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from api.app import MANAGEMENT_URLS, READABLE_URLS, URLS, create_app
+from api.app import ADMINS_URLS, KEY_URLS, MANAGEMENT_URLS, QUESTION_URLS, READABLE_URLS, URLS, create_app
 from api.endpoints.manage.guard import PREFIXES
 from shared.settings import Settings
+
+GUARDED = (*MANAGEMENT_URLS, *READABLE_URLS, *ADMINS_URLS, *QUESTION_URLS)
 
 
 def test_the_tables_are_all_that_the_app_serves() -> None:
@@ -18,12 +20,12 @@ def test_the_tables_are_all_that_the_app_serves() -> None:
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD"}
     }
-    assert served == set(URLS) | set(MANAGEMENT_URLS) | set(READABLE_URLS)
+    assert served == {*URLS, *KEY_URLS, *GUARDED}
 
 
 def test_the_internal_token_guards_the_management_prefixes_and_no_other_url() -> None:
     """So that an unknown URL there fails in the form of its neighbours."""
-    assert all(url.startswith(PREFIXES) for _, url, _ in MANAGEMENT_URLS + READABLE_URLS)
+    assert all(url.startswith(PREFIXES) for _, url, _ in (*GUARDED, *KEY_URLS))
     assert not any(url.startswith(PREFIXES) for _, url, _ in URLS)
 
 

@@ -1,0 +1,59 @@
+"""Keys that are managed with an admin's key in the place of the internal token, as nSelf's newer command line does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quart import g, request
+
+from api.gateway import gateway
+from api.routing.key_bounds import NO_KEY_BOUNDS
+from shared.errors import ModelNotAllowed, Unauthenticated
+from shared.postgres.audit import INTERNAL_ACTOR
+from shared.redis.names import revoked_key
+
+if TYPE_CHECKING:
+    from api.admission.auth import Principal
+
+
+async def authenticate_admin() -> None:
+    """Let an admin's key in, and keep whose it is for the audit log.
+
+    Raises:
+        Unauthenticated: it is no key, or a revoked one.
+        ModelNotAllowed: it is no admin's.
+        Overloaded: whether it is valid cannot be found out now.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    principal = await gateway().authenticator.authenticate(request.headers)
+    if not principal.admin_allowed or principal.key_id is None:
+        raise ModelNotAllowed(
+            "Only a key with admin_allowed may manage keys; else an x-internal-token header is needed.",
+            code="admin_not_allowed",
+        )
+    # The key may be cached here, and the news of its revocation lost.
+    if await gateway().redis.exists(revoked_key(principal.key_id)):
+        raise Unauthenticated("This API key has been revoked.")
+    g.admin = principal
+
+
+def actor() -> str:
+    """Return who makes the current change, for the audit log."""
+    admin: Principal | None = g.get("admin")
+    return INTERNAL_ACTOR if admin is None else admin.key_id or INTERNAL_ACTOR
+
+
+def check_may_create(*, admin_allowed: bool) -> None:
+    """Check that the caller may create a key: nobody gets more by a new key than by the own one.
+
+    Raises:
+        ModelNotAllowed: it is an admin's key that is bounded itself, or is to make another admin's.
+    """
+    admin: Principal | None = g.get("admin")
+    if admin is None:
+        return
+    is_bounded = admin.monthly_budget_usd is not None or admin.tokens_per_minute or admin.bounds != NO_KEY_BOUNDS
+    if admin_allowed or is_bounded:
+        why = "a key that has bounds of its own" if is_bounded else "another key"
+        what = "keys" if is_bounded else "keys with admin_allowed"
+        raise ModelNotAllowed(f"The internal token is needed to create {what}, not {why}.", code="admin_not_allowed")
