@@ -13,6 +13,7 @@ jsonb_to_recordset($1::jsonb) AS given(
 
 # --- what the gateway brings itself ---
 LOCK: Final = "SELECT pg_advisory_xact_lock(hashtextextended('np_claw_knowledge', 0))"
+COUNT_WORDS: Final = "ANALYZE np_claw_knowledge_chunks"
 STATE: Final = "SELECT value FROM np_claw_knowledge_state WHERE name = $1"
 SET_STATE: Final = """
 INSERT INTO np_claw_knowledge_state (name, value) VALUES ($1, $2)
@@ -46,18 +47,43 @@ CATEGORIES: Final = """
 SELECT category, count(*) AS chunks FROM np_claw_knowledge_chunks WHERE NOT $1 OR document_id IS NULL
 GROUP BY category ORDER BY category
 """
-# A question's words are alternatives, and the rank says how many of them a chunk has, and where: with all of them asked
-# for, hardly a sentence would find anything. Who excludes a word (-word) means what he writes.
-_ASKED: Final = """
-WITH asked AS (
-    SELECT CASE WHEN strict::text LIKE '%!%' THEN strict ELSE replace(strict::text, ' & ', ' | ')::tsquery END AS query
+# A question's words are alternatives, and the rank says which of them a chunk has, and where: with all of them asked
+# for, hardly a sentence would find anything. Who excludes a word (-word) or quotes some ("some words") means it.
+#
+# The rarer a word, the more it tells (as in BM25), and one that is in much of a large base finds too many chunks to
+# rank in time. So as many of the rarest words as are in MOST_RANKED chunks together find them; all words rank those.
+# How frequent a word is say the statistics of ANALYZE; without them every word finds, and all tell the same.
+MOST_RANKED: Final = 1_000
+_ASKED: Final = f"""
+WITH base AS (
+    SELECT greatest(reltuples, 1) AS size FROM pg_class WHERE oid = 'np_claw_knowledge_chunks'::regclass
+),
+frequent AS MATERIALIZED (
+    SELECT lexeme, part * size AS chunks FROM base, pg_stats,
+        unnest(most_common_elems::text::text[], most_common_elem_freqs) AS common(lexeme, part)
+    WHERE schemaname = current_schema() AND tablename = 'np_claw_knowledge_chunks' AND attname = 'search'
+),
+words AS MATERIALIZED (
+    SELECT ($$'$$ || regexp_replace(lexeme, $$(['\\\\])$$, $$\\1\\1$$, 'g') || $$'$$)::tsquery AS word,
+        ln(1 + size / (coalesce(chunks, 0) + 1)) AS weight,
+        sum(coalesce(chunks, 0)) OVER (ORDER BY coalesce(chunks, 0), lexeme) AS together,
+        row_number() OVER (ORDER BY coalesce(chunks, 0), lexeme) AS place
+    FROM base, unnest(tsvector_to_array(to_tsvector('english', $1))) AS lexeme LEFT JOIN frequent USING (lexeme)
+),
+asked AS (
+    SELECT CASE
+        WHEN strict::text LIKE '%!%' THEN strict
+        WHEN $1 LIKE '%"%' THEN replace(strict::text, ' & ', ' | ')::tsquery
+        ELSE (SELECT string_agg(word::text, ' | ')::tsquery FROM words WHERE place = 1 OR together <= {MOST_RANKED})
+    END AS query
     FROM websearch_to_tsquery('english', $1) AS strict
 )
 """
 SEARCH_TEXT: Final = f"""{_ASKED}
-SELECT id, ts_rank('{{0.5, 0.6, 0.7, 1.0}}', search, query, 1) AS rank FROM np_claw_knowledge_chunks, asked
+SELECT id, (SELECT sum(weight * ts_rank('{{0.5, 0.6, 0.7, 1.0}}', search, word, 1)) FROM words) AS rank
+FROM np_claw_knowledge_chunks, asked
 WHERE search @@ query AND ($2::text IS NULL OR category = $2) AND (NOT $3 OR document_id IS NULL)
-ORDER BY rank DESC, id LIMIT $4
+ORDER BY rank DESC NULLS LAST, id LIMIT $4
 """
 
 # --- notes ---

@@ -85,6 +85,8 @@ class KnowledgeStore:
             await connection.execute(queries.PUT_BUILT_IN, _to_json(chunks))
             await connection.execute(queries.REMOVE_OLD_BUILT_IN, [chunk.id for chunk in chunks])
             await connection.execute(queries.SET_STATE, BUILT_IN, version)
+            # The search wants to know how frequent words are; what is added later, autovacuum counts.
+            await connection.execute(queries.COUNT_WORDS)
             return True
 
     async def state(self, name: str) -> str | None:
@@ -97,7 +99,7 @@ class KnowledgeStore:
         await self._database.execute(queries.SET_STATE, name, value)
 
     async def search_text(self, question: str, scope: Scope, limit: int) -> list[str]:
-        """Return the ids of the chunks that have most of a question's words, the best first."""
+        """Return the ids of the chunks that have most of a question's words, the rarer the better, the best first."""
         rows = await self._database.fetch(queries.SEARCH_TEXT, question, scope.category, scope.is_built_in, limit)
         return [row["id"] for row in rows]
 
