@@ -43,6 +43,7 @@ from api.endpoints.queue.backends import list_backends, pause_backend, resume_ba
 from api.endpoints.queue.cancelling import cancel_request
 from api.endpoints.queue.requests import list_requests, show_request
 from api.endpoints.queue.workers import drain_worker, list_workers
+from api.endpoints.responses import create_response
 from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
 
 URLS: Final[tuple[Url, ...]] = (
     ("POST", "/v1/chat/completions", create_chat_completion),
+    ("POST", "/v1/responses", create_response),
     ("POST", "/v1/embeddings", create_embedding),
     ("GET", "/v1/models", list_models),
     ("GET", "/v1/models/<path:model>", retrieve_model),

@@ -16,6 +16,8 @@ from shared.queue.story import Happening, StoryEvent, told
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
+DialectName = Literal["chat", "responses"]
+"""The APIs in which clients ask for a chat."""
 OwnPurpose = Literal["knowledge", "title"]
 """What requests of the gateway's own are for."""
 
@@ -54,7 +56,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
     is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
-    `story` is what happened to it until now, beside what every request goes through.
+    `story` is what happened to it until now, beside what every request goes through. `dialect` is that of `body`, where
+    the endpoint is a chat.
     """
 
     request_id: str
@@ -75,6 +78,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     session_id: str = ""
     history: History | None = None
     purpose: str = ""
+    dialect: DialectName = "chat"
     body: msgspec.Raw
 
     @property

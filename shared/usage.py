@@ -91,7 +91,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
         return cls(
             request_id=job.request_id,
             key_id=job.key_id,
-            endpoint=job.endpoint,
+            endpoint=job.dialect if job.endpoint == "chat" else job.endpoint,
             requested_model=job.requested_model,
             admitted_ms=job.admitted_ms,
             stream=job.stream,

@@ -15,8 +15,10 @@ import msgspec
 
 from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
 from shared.errors import Overloaded, Unauthenticated
+from shared.models.catalogue import nano_usd
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import KEY_START, ApiKey, KeyStore, hash_secret
+from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits
 
 if TYPE_CHECKING:
     from werkzeug.datastructures import Headers
@@ -41,6 +43,13 @@ class Principal(msgspec.Struct, frozen=True):
     system_prompt_id: str | None = None
     bounds: KeyBounds = NO_KEY_BOUNDS
     tokens_per_minute: int = 0
+
+    def budget_limits(self, all_usd: float | None) -> BudgetLimits:
+        """Return what bounds its spending: a budget of all keys together, in US dollars, and its own."""
+        budgets_usd = (all_usd, self.monthly_budget_usd)
+        if budgets_usd == (None, None):
+            return NO_BUDGET_LIMITS
+        return BudgetLimits(*(None if usd is None else nano_usd(usd) for usd in budgets_usd))
 
 
 INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)

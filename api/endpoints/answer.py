@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from api.http.refusal_log import known
 from api.http.sse import stream_response
 from api.requests.asked_headers import client_request_id_of
 from api.requests.context import RequestContext
+from shared.dialects.base import ReplyHead
+from shared.dialects.table import DIALECTS
 from shared.errors import Draining, GatewayError, InvalidRequest, RateLimited
 from shared.process.json_values import MOST_VALUES, has_more_values, with_room
 from shared.process.tasks import work_beside
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from api.requests.checked_body import CheckedBody
     from api.requests.lifecycle import InflightRequest
-    from shared.types import Endpoint
+    from shared.types import DialectName, Endpoint
 
     _Check = Callable[[bytes], CheckedBody]
     _Adapt = Callable[[RequestContext, bytes], Awaitable[bytes]]
@@ -59,7 +62,11 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
 
 
 async def answered_by_model(
-    endpoint: Endpoint, check: _Check, most_values: int = MOST_VALUES, adapt: _Adapt | None = None
+    endpoint: Endpoint,
+    check: _Check,
+    most_values: int = MOST_VALUES,
+    adapt: _Adapt | None = None,
+    dialect: DialectName = "chat",
 ) -> Response:
     """Answer the current request with what a model says.
 
@@ -68,8 +75,9 @@ async def answered_by_model(
         check: reads the body; raises what is wrong with it.
         most_values: how many values the body may have.
         adapt: makes OpenAI's body of one in another form; raises what is wrong with it.
+        dialect: that of the body, for a chat.
     """
-    context = await authenticated_context(endpoint)
+    context = await authenticated_context(dialect if endpoint == "chat" else endpoint)
     try:
         response = await _respond(context, endpoint, check, most_values, adapt)
     except GatewayError as error:
@@ -87,12 +95,21 @@ async def _respond(
         if parts.drained:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
         name = client_request_id_of(request.headers)
-        inflight = await context.begin(parts.requests, endpoint, checked)
+        inflight = await _begun(context, endpoint, checked)
     if name is not None:
         await _name(context, name)
     if checked.stream:
-        return await stream_response(inflight, parts.settings.head_wait_s)
+        failure = DIALECTS[checked.dialect].failure(ReplyHead(g.request_id, int(time.time()), checked.model))
+        return await stream_response(inflight, parts.settings.head_wait_s, failure)
     return Response(await whole(inflight), content_type="application/json")
+
+
+async def _begun(context: RequestContext, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
+    try:
+        return await context.begin(gateway().requests, endpoint, checked)
+    except GatewayError as error:
+        DIALECTS[checked.dialect].name_params(error)
+        raise
 
 
 async def _name(context: RequestContext, name: str) -> None:

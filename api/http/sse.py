@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.requests.lifecycle import InflightRequest
+    from shared.dialects.base import StreamFailure
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 _HEADERS: Final = {
@@ -24,12 +25,15 @@ _HEADERS: Final = {
 }
 
 
-async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Response:
+async def stream_response(
+    inflight: InflightRequest, head_wait_s: float, failure: StreamFailure | None = None
+) -> Response:
     """Return the response to a streaming request: its head goes out with the first content.
 
     Args:
         inflight: an admitted request.
         head_wait_s: how long the head waits for content, so that early failures keep their own status.
+        failure: says that the request failed where the head went out before; without it, a chat's error object does.
 
     Raises:
         GatewayError: the request failed before its head.
@@ -38,7 +42,8 @@ async def stream_response(inflight: InflightRequest, head_wait_s: float) -> Resp
     # The place that it had is not its place any more once it has been served.
     place = inflight.place if inflight.served_by is None else None
     headers = _HEADERS if place is None else _HEADERS | place_headers(place)
-    response = Response(_events(inflight, first), content_type="text/event-stream; charset=utf-8", headers=headers)
+    events = _events(inflight, first, failure)
+    response = Response(events, content_type="text/event-stream; charset=utf-8", headers=headers)
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None
     return response
@@ -72,7 +77,9 @@ def _comment(inflight: InflightRequest) -> bytes:
     return f": queued position={place.position}{eta}\n\n".encode()
 
 
-async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterator[bytes]:
+async def _events(
+    inflight: InflightRequest, chunk: bytes | None, failure: StreamFailure | None
+) -> AsyncIterator[bytes]:
     """Yield the events; a comment names who answers where the head went out before that was known."""
     is_named = inflight.served_by is not None
     try:
@@ -81,8 +88,17 @@ async def _events(inflight: InflightRequest, chunk: bytes | None) -> AsyncIterat
                 is_named = True
                 named = "; ".join(f"{name}={value}" for name, value in route_headers(*served_by).items())
                 yield b": %s\n\n" % named.encode()
+            if failure is not None:
+                failure.count(chunk)
             yield chunk or _comment(inflight)
             chunk = await inflight.read()
     except GatewayError as error:
         # The head has gone out with 200, so the error is an event.
-        yield error_event(error_object(error))
+        yield _failed(inflight, error, failure)
+
+
+def _failed(inflight: InflightRequest, error: GatewayError, failure: StreamFailure | None) -> bytes:
+    if failure is None:
+        return error_event(error_object(error))
+    served_by = inflight.served_by
+    return failure.events(error_object(error), None if served_by is None else served_by[0].model)

@@ -6,11 +6,16 @@ from typing import Self
 
 import msgspec
 
+from shared.dialects.responses.request import ResponsesRequest
+from shared.dialects.table import DIALECTS
+from shared.errors import InvalidRequest
 from shared.models.abilities import Needs, needs_of, without_prompt
 from shared.openai.embeddings import decode_embeddings, estimate_embedding_tokens
 from shared.openai.messages import first_call_ids
 from shared.openai.prompt_size import MostPrompt, estimate_prompt_tokens, most_prompt
 from shared.openai.request import ChatBody, decode_chat
+from shared.process.tasks import work_beside
+from shared.types import DialectName
 
 
 class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
         service_tier: the one that it asks for.
         parameters: for chat, all but the prompt and what belongs to it.
         call_ids: of the first call of each earlier turn that has calls.
+        dialect: that of the body, for chat.
     """
 
     model: str
@@ -39,6 +45,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
     parameters: ChatBody | None = None
     call_ids: tuple[str, ...] = ()
+    dialect: DialectName = "chat"
 
     @classmethod
     def of_chat(cls, raw: bytes) -> Self:
@@ -48,17 +55,39 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
             InvalidRequest: it is wrong; `param` names the field.
         """
         body = decode_chat(raw)
+        return cls._of(body, most_prompt(len(raw), body), needs_of(body), "chat")
+
+    @classmethod
+    def of_responses(cls, raw: bytes) -> Self:
+        """Check the body of a request for a response.
+
+        Raises:
+            InvalidRequest: it is wrong; `param` names the field.
+        """
+        client = ResponsesRequest(raw)
+        try:
+            body = decode_chat(client.chat)
+        except InvalidRequest as error:
+            client.name_params(error)
+            raise
+        needs = {**client.needs, **{ability: client.named(param) for ability, param in needs_of(body).items()}}
+        most = most_prompt(max(len(raw), len(client.chat)), body)
+        return cls._of(body, most, needs, "responses")
+
+    @classmethod
+    def _of(cls, body: ChatBody, most: MostPrompt, needs: Needs, dialect: DialectName) -> Self:
         return cls(
             model=body.model,
             prompt_tokens=estimate_prompt_tokens(body),
-            most_prompt=most_prompt(len(raw), body),
-            needs=needs_of(body),
+            most_prompt=most,
+            needs=needs,
             stream=bool(body.stream),
             output_tokens=body.output_limit,
             choices=body.n or 1,
             service_tier=body.service_tier or "auto",
             parameters=without_prompt(body),
             call_ids=tuple(first_call_ids(body.messages)),
+            dialect=dialect,
         )
 
     @classmethod
@@ -72,3 +101,10 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             model=body.model, prompt_tokens=estimate_embedding_tokens(body), most_prompt=most_prompt(len(raw), None)
         )
+
+    async def as_chat(self, raw: bytes) -> bytes:
+        """Return the body as that of a chat, whatever its dialect."""
+        if self.dialect == "chat":
+            return raw
+        client = await work_beside(len(raw), lambda: DIALECTS[self.dialect].read(raw))
+        return raw if client is None else client.chat

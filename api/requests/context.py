@@ -26,10 +26,9 @@ from api.routing.eligibility import RoutingRequest
 from api.server.scope import ABORT
 from shared.errors import Cancelled, GatewayError, RateLimited
 from shared.ids import job_id
-from shared.models.catalogue import nano_usd
 from shared.openai.prompt_size import MostPrompt, most_added
 from shared.openai.requested_model import requested_model
-from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, PlacementOptions
+from shared.queue.placement import PlacementOptions
 from shared.redis.names import owner_of
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
@@ -111,7 +110,7 @@ class RequestContext:
         services.check_open()
         settings, parameters = services.settings, checked.parameters
         self._record.requested_model, self._record.stream = checked.model, checked.stream
-        limits = self._limits(settings.monthly_budget_usd)
+        limits = self._principal.budget_limits(settings.monthly_budget_usd)
         options = PlacementOptions(
             limits=limits,
             priority=priority_of(request.headers, is_admin=self._principal.admin_allowed),
@@ -120,8 +119,10 @@ class RequestContext:
         )
         max_wait_s = max_wait_s_of(request.headers)
         asked = read_headers(request.scope["headers"]) if parameters is not None else NOTHING_ASKED
-        added = await self._added(services, asked) if parameters is not None else ()
-        session = await self._open_session(services, asked, max_wait_s) if asked.session_id else None
+        # What reads it beside the model reads a chat.
+        chat = await checked.as_chat(self.body) if asked.session_id or asked.knowledge else b""
+        added = await self._added(services, asked, chat) if parameters is not None else ()
+        session = await self._open_session(services, asked, chat, max_wait_s) if asked.session_id else None
         added += await self._told_in(session, services) if session is not None and not asked.admin else ()
         wanted = RoutingRequest(
             model=checked.model,
@@ -165,9 +166,9 @@ class RequestContext:
             added=added,
             session_id="" if session is None else session.session_id,
             history=history,
+            dialect=checked.dialect,
             body=msgspec.Raw(self.body),
         )
-        abort = request.scope[ABORT]  # type: ignore[typeddict-item]
         self._intake = request.scope.get(INTAKE)  # type: ignore[assignment]
         # From now on the draft alone has it, until the request lets go of it.
         self.body = b""
@@ -177,7 +178,7 @@ class RequestContext:
             prompt_tokens=wanted.prompt_tokens if history is None else wanted.prompt_tokens + history.tokens,
             candidates=candidates,
             options=options,
-            abort=abort,
+            abort=request.scope[ABORT],  # type: ignore[typeddict-item]
             release=self._release_body,
         )
         admitted = await inflight.begin(self._principal)
@@ -186,12 +187,12 @@ class RequestContext:
             self._keep_session(services, draft)
         return inflight
 
-    async def _added(self, services: RequestServices, asked: PromptHeaders) -> tuple[AddedText, ...]:
-        texts, self._added_headers = await services.additions.of(asked, self._principal, self._record, self.body)
+    async def _added(self, services: RequestServices, asked: PromptHeaders, chat: bytes) -> tuple[AddedText, ...]:
+        texts, self._added_headers = await services.additions.of(asked, self._principal, self._record, chat)
         return texts
 
     async def _open_session(
-        self, services: RequestServices, asked: PromptHeaders, max_wait_s: float | None
+        self, services: RequestServices, asked: PromptHeaders, chat: bytes, max_wait_s: float | None
     ) -> OpenSession:
         longest_s = services.settings.queue_timeout_s
         wanted = SessionRequest(
@@ -199,7 +200,7 @@ class RequestContext:
             request_id=self._record.request_id,
             key_id=self._principal.key_id,
             is_admin_mode=asked.admin,
-            body=self.body,
+            body=chat,
             wait_s=longest_s if max_wait_s is None else min(max_wait_s, longest_s),
         )
         session = await services.sessions.open(wanted)
@@ -239,12 +240,6 @@ class RequestContext:
         """Make room for the bodies of others: nothing more is done with this one."""
         if self._intake is not None:
             self._intake.close()
-
-    def _limits(self, all_usd: float | None) -> BudgetLimits:
-        budgets_usd = (all_usd, self._principal.monthly_budget_usd)
-        if budgets_usd == (None, None):
-            return NO_BUDGET_LIMITS
-        return BudgetLimits(*(None if usd is None else nano_usd(usd) for usd in budgets_usd))
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

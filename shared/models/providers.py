@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from shared.models.parameters import lacking
+from shared.models.parameters import NATIVE_ONLY, lacking
 from shared.types import Endpoint, Tier
 
 
@@ -57,8 +57,8 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21)))
-EVERYWHERE: Final = frozenset({"audio_output", "custom_tools"})
-"""What no reply of the gateway can carry, whoever made it."""
+EVERYWHERE: Final = frozenset({"audio_output", "custom_tools", NATIVE_ONLY})
+"""What no reply of the gateway can carry, whoever made it, and what no upstream is asked for."""
 
 _OLLAMA_LACKS: Final = EVERYWHERE | lacking("ollama") | {
     "n", "tool_choice", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio",

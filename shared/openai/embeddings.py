@@ -16,8 +16,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from shared.errors import InvalidRequest
+from shared.openai.decoding import decoded
 from shared.openai.prompt_size import CHARS_PER_TOKEN
-from shared.openai.request import decoded
 from shared.types import ModelName
 
 MOST_INPUTS = 2048

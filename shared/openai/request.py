@@ -5,22 +5,23 @@ Source of the shapes: OpenAI's OpenAPI document, schema CreateChatCompletionRequ
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from shared.errors import GatewayError, InvalidRequest
 from shared.openai.added import joined, name_clients_places, put_first, put_first_in_json
+from shared.openai.decoding import decoded
 from shared.openai.history import MENDABLE, completed
 from shared.openai.messages import AssistantMessage, Message
 from shared.openai.sessions.history import History
 from shared.types import AddedText, ModelName, Name
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from shared.openai.client_request import ClientRequest
 
 
 class FunctionDefinition(Struct):
@@ -155,15 +156,35 @@ class ChatRequest:
         raw: the client's own bytes, without what is added.
         added: what is put first (`shared/openai/added.py`); in `body` and in `fields` it stands in its place.
         history: what a session puts before the client's messages; so does that.
+        read: reads the client's own bytes where they are of another dialect, and returns None where they are a chat.
     """
 
     def __init__(
-        self, raw: bytes | msgspec.Raw, added: Sequence[AddedText] = (), history: History | None = None
+        self,
+        raw: bytes | msgspec.Raw,
+        added: Sequence[AddedText] = (),
+        history: History | None = None,
+        read: Callable[[bytes | msgspec.Raw], ClientRequest | None] = lambda _: None,
     ) -> None:
         self.raw = raw
+        self._read = read
         self._added = joined(added)
         self._history = history
         self._more_messages = self._earlier_messages = 0
+        self._is_chat = False
+
+    @cached_property
+    def client(self) -> ClientRequest | None:
+        """Return the request in its client's own dialect, where that is no chat.
+
+        Raises:
+            InvalidRequest: it is wrong; `param` names the field.
+        """
+        return self._read(self.raw)
+
+    @property
+    def _chat(self) -> bytes | msgspec.Raw:
+        return self.raw if self._is_chat or self.client is None else self.client.chat
 
     @cached_property
     def size_bytes(self) -> int:
@@ -172,7 +193,7 @@ class ChatRequest:
 
     def mentions(self, word: bytes) -> bool:
         """Return whether these bytes stand in what the client said or in what a session puts before it."""
-        return word in bytes(self.raw) or (self._history is not None and self._history.mentions(word))
+        return word in bytes(self._chat) or (self._history is not None and self._history.mentions(word))
 
     @cached_property
     def body(self) -> ChatBody:
@@ -181,7 +202,7 @@ class ChatRequest:
         Raises:
             InvalidRequest: the body is not a chat request; `param` names the field.
         """
-        body = decode_chat(self.raw if self._history is None else msgspec.json.encode(self._with_history()))
+        body = decode_chat(self._chat if self._history is None else msgspec.json.encode(self._with_history()))
         if self._added:
             of_client = len(body.messages)
             body.messages = put_first(self._added, body.messages)
@@ -191,7 +212,7 @@ class ChatRequest:
     @cached_property
     def fields(self) -> dict[str, Any]:
         """Return every field as the client sent it, also those that OpenAI does not name."""
-        fields = completed(msgspec.json.decode(self.raw) if self._history is None else self._with_history())
+        fields = completed(msgspec.json.decode(self._chat) if self._history is None else self._with_history())
         if self._added:
             of_client = fields["messages"]
             fields["messages"] = put_first_in_json(self._added, of_client)
@@ -199,7 +220,7 @@ class ChatRequest:
         return fields
 
     def _with_history(self) -> dict[str, Any]:
-        fields: dict[str, Any] = msgspec.json.decode(self.raw)
+        fields: dict[str, Any] = msgspec.json.decode(self._chat)
         if self._history is not None:
             of_client = fields["messages"]
             fields["messages"] = self._history.put_before(of_client)
@@ -218,6 +239,7 @@ class ChatRequest:
     def with_fields(self, fields: dict[str, Any]) -> ChatRequest:
         """Return the same request with other fields: those of `fields`, so with what is added in its place already."""
         changed = ChatRequest(msgspec.json.encode(fields))
+        changed.client, changed._is_chat = self.client, True
         changed._more_messages, changed._earlier_messages = self._more_messages, self._earlier_messages
         return changed
 
@@ -238,28 +260,6 @@ def decode_chat(raw: bytes | msgspec.Raw) -> ChatBody:
     return body
 
 
-def decoded(kind: type[T], raw: bytes | msgspec.Raw) -> T:
-    """Return a request body as a value of `kind`.
-
-    Raises:
-        InvalidRequest: it is not JSON, or a field is wrong; `param` names the field.
-    """
-    try:
-        # All of it: decoding into a type skips fields that it does not have, and what nobody could read in them.
-        value = msgspec.json.decode(raw)
-    except msgspec.ValidationError:
-        raise InvalidRequest("The request body has a number that is out of range.", code="invalid_json") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest(
-            "We could not parse the JSON body of your request. The body must be a JSON object in UTF-8.",
-            code="invalid_json",
-        ) from None
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise invalid_field(str(error)) from None
-
-
 def _check_combinations(body: ChatBody) -> None:
     if body.stream_options is not None and not body.stream:
         raise InvalidRequest("stream_options is only allowed when stream is true.", param="stream_options")
@@ -278,22 +278,3 @@ def _check_combinations(body: ChatBody) -> None:
             )
     if isinstance(body.tool_choice, str) and body.tool_choice == "required" and not body.tools:
         raise InvalidRequest("tool_choice 'required' needs tools.", param="tool_choice")
-
-
-_WHERE = re.compile(r" - at `(?:key in )?\$\.?(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `(.+?)`")
-
-
-def invalid_field(text: str) -> InvalidRequest:
-    """Return the error for msgspec's text of a validation error, with the field in OpenAI's notation."""
-    where = _WHERE.search(text)
-    param = where.group(1) if where else ""
-    message = text[: where.start()] if where else text
-    missing = _MISSING.search(message)
-    if missing:
-        param = f"{param}.{missing.group(1)}" if param else missing.group(1)
-        return InvalidRequest(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
-    if not param:
-        return InvalidRequest("The request body must be a JSON object.", code="invalid_type")
-    code = "invalid_type" if message.startswith("Expected") and "got" in message else "invalid_value"
-    return InvalidRequest(f"Invalid value for '{param}': {message}.", param=param, code=code)

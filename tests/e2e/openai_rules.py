@@ -10,6 +10,8 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
+from tests.e2e.response_rules import response_faults, response_stream_faults
+
 _SCHEMAS = Path(__file__).with_name("schemas")
 
 
@@ -28,6 +30,9 @@ def faults_of(path: str, status: int, content_type: str, asked: bytes, body: byt
         asked: the request's body.
         body: the reply's body; that of a stream may break off where the client left.
     """
+    is_response = path.endswith("/responses")
+    if content_type.startswith("text/event-stream") and is_response:
+        return response_stream_faults(body)
     if content_type.startswith("text/event-stream"):
         return stream_faults(body, json.loads(asked))
     if content_type != "application/json":
@@ -36,6 +41,8 @@ def faults_of(path: str, status: int, content_type: str, asked: bytes, body: byt
     if path.endswith("/embeddings") and status < 400 and json.loads(asked).get("encoding_format") == "base64":
         # The document describes the vectors as numbers only, and its clients ask for base64.
         value["data"] = [{**one, "embedding": list(base64.b64decode(one["embedding"]))} for one in value["data"]]
+    if is_response and status < 400:
+        return response_faults(value)
     return schema_faults(_schema_of(path, status), value)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from shared.dialects.table import DIALECTS
+from shared.errors import CallerError, InvalidRequest
 from shared.openai.embeddings import EmbeddingsRequest, estimate_embedding_tokens
 from shared.openai.prompt_size import estimate_prompt_tokens
 from shared.openai.request import ChatRequest
 from shared.process.tasks import work_beside
 
 if TYPE_CHECKING:
+    from shared.errors import GatewayError
     from shared.models.catalogue import Catalogue
     from shared.types import Job
     from workers.backends.backend import Backend
@@ -39,7 +43,7 @@ class AskedRequest:
         self._is_chat = job.endpoint != "embeddings"
         self._size = job.size_bytes
         self._tokens: int | None = None
-        self.chat = ChatRequest(job.body, job.added, job.history)
+        self.chat = _chat_of(job)
         self.embeddings = EmbeddingsRequest(job.body)
 
     async def read(self) -> None:
@@ -56,7 +60,7 @@ class AskedRequest:
         if history is None or not history.turns:
             return False
         self.job = msgspec.structs.replace(self.job, history=history.shorter())
-        self.chat, self._tokens = ChatRequest(self.job.body, self.job.added, self.job.history), None
+        self.chat, self._tokens = _chat_of(self.job), None
         await self.read()
         return True
 
@@ -70,7 +74,19 @@ class AskedRequest:
             )
         return self._tokens
 
+    def name_params(self, error: GatewayError) -> None:
+        """Let an error that blames the caller name the parameters of the client's own dialect."""
+        if isinstance(error, CallerError) and self._is_chat:
+            with suppress(InvalidRequest):  # what cannot be read names what is wrong in it
+                client = self.chat.client
+                if client is not None:
+                    client.name_params(error)
+
     def _read(self) -> None:
         request = self.chat if self._is_chat else self.embeddings
         _ = request.body, request.fields
         self.tokens()
+
+
+def _chat_of(job: Job) -> ChatRequest:
+    return ChatRequest(job.body, job.added, job.history, DIALECTS[job.dialect].read)

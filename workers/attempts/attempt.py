@@ -35,7 +35,7 @@ from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer, calls_for
 from workers.attempts.embedding import embed
 from workers.attempts.failure_log import log_failure
-from workers.attempts.form import folded, form_of
+from workers.attempts.form import form_of
 from workers.attempts.record import closing_of, now_ms, record_of, times_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
@@ -44,7 +44,7 @@ from workers.relay.outgoing import OutgoingStream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from shared.openai.reply import ChunkEncoder, CompletionFold
+    from shared.dialects.base import Encoder, Fold
     from shared.settings import Settings
     from workers.accounts.account import Lease
     from workers.attempts.session_answer import SessionAnswer
@@ -83,8 +83,8 @@ class Attempt:
         self._started_ms = now_ms()
         self._first_ms: int | None = None
         self._count = TokenCount(job, self._asked)
-        self._fold: CompletionFold | None = None
-        self._encoder: ChunkEncoder | None = None
+        self._fold: Fold | None = None
+        self._encoder: Encoder | None = None
 
     @property
     def served_ms(self) -> int | None:
@@ -200,8 +200,7 @@ class Attempt:
         await self._stream.push_body(body, 0, self._settings.total_timeout_s)
 
     async def _relay(self, due: float) -> None:
-        asked = self._request.body
-        self._encoder, self._fold = form_of(self.job, asked)
+        self._encoder, self._fold = form_of(self.job, self._request)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
@@ -263,7 +262,7 @@ class Attempt:
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
-            body, timeout_s = folded(self.job, self._fold, usage), self._settings.total_timeout_s
+            body, timeout_s = self._fold.finished(usage), self._settings.total_timeout_s
             await self._stream.push_body(body, self._count.pieces, timeout_s)
 
     async def _settle(self, error: GatewayError | None) -> None:
@@ -285,6 +284,7 @@ class Attempt:
             self._stream.push(Kind.END, _encode(self._count.counted().usage), urgent=True)
         else:
             log_failure(self.job, self._queue, error, has_account=self._has_account)
+            self._asked.name_params(error)
             error.cost_usd = 0.0 if self._closes(error) else self._count.lost_usd(error, self._settings.catalogue)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         if isinstance(error, Superseded):

@@ -20,6 +20,7 @@ NAMES = (
     "ErrorResponse",
     "ListModelsResponse",
     "Model",
+    "ResponseStreamEvent",
 )
 REQUEST_PLACES = {
     "": ("CreateChatCompletionRequest",),
@@ -46,9 +47,21 @@ def extract(document: dict[str, Any], name: str) -> dict[str, Any]:
     while waiting:
         current = waiting.pop()
         if current not in found:
-            found[current] = _converted(schemas[current], waiting, closed=True)
+            found[current] = _converted(_as_one(schemas[current], schemas), waiting, closed=True)
     root = found.pop(name)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **root, "$defs": dict(sorted(found.items()))}
+
+
+def _as_one(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    """An object that is made of several as one: by itself, each of them would allow no fields of the others."""
+    if not any("$ref" in part for part in schema.get("allOf", ())):
+        return schema
+    merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
+    for part in schema["allOf"]:
+        whole = _as_one(schemas[part["$ref"].removeprefix(_REF)] if "$ref" in part else part, schemas)
+        merged["properties"] |= whole.get("properties", {})
+        merged["required"] += whole.get("required", [])
+    return merged
 
 
 def _converted(node: Any, referred: list[str], *, closed: bool) -> Any:

@@ -1,0 +1,1 @@
+"""The APIs that clients speak, each to and from the gateway's requests and events. Pure: no I/O, no clock."""

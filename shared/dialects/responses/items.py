@@ -1,0 +1,166 @@
+"""The items of a Responses request's input, and their parts, as msgspec checks them. Pure.
+
+Source of the shapes: OpenAI's OpenAPI document, schemas InputItem and Item. Fields that answers of ours have besides
+(`extra_content`, `images`, `reasoning_details`) and what OpenAI's clients add to what they parse are taken back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+
+from shared.openai.messages import Cacheable
+from shared.types import CallId, Name
+
+
+class TextInput(Cacheable, tag_field="type", tag="input_text", forbid_unknown_fields=True):
+    """A text that is said to the model."""
+
+    text: str
+
+
+class TextOutput(Struct, tag_field="type", tag="output_text", forbid_unknown_fields=True, kw_only=True):
+    """A text that the model said."""
+
+    text: str
+    annotations: list[Any] | None = None
+    logprobs: list[Any] | None = None
+    parsed: Any = None
+
+
+class RefusalOutput(Struct, tag_field="type", tag="refusal", forbid_unknown_fields=True):
+    """A refusal of the model's."""
+
+    refusal: str
+
+
+class ImageInput(Cacheable, tag_field="type", tag="input_image", forbid_unknown_fields=True):
+    """An image, by address, data URL or the id of a file at OpenAI."""
+
+    image_url: str | None = None
+    file_id: str | None = None
+    detail: str | None = None
+
+
+class FileInput(Cacheable, tag_field="type", tag="input_file", forbid_unknown_fields=True):
+    """A file, as data, by address or by the id of a file at OpenAI."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    file_url: str | None = None
+    filename: str | None = None
+    detail: str | None = None
+
+
+class AudioInput(Cacheable, tag_field="type", tag="input_audio", forbid_unknown_fields=True):
+    """A sound."""
+
+    input_audio: dict[str, Any]
+
+
+Part = TextInput | TextOutput | RefusalOutput | ImageInput | FileInput | AudioInput
+Status = Literal["in_progress", "completed", "incomplete"]
+
+
+class _Item(Struct, kw_only=True, forbid_unknown_fields=True):
+    type: str | None = None
+    id: str | None = None
+    status: Status | None = None
+
+
+class Message(_Item, kw_only=True, forbid_unknown_fields=True):
+    """What somebody said."""
+
+    role: Literal["user", "assistant", "system", "developer"]
+    content: str | list[Part]
+    phase: Literal["commentary", "final_answer"] | None = None
+    images: list[Any] | None = None
+    reasoning_details: list[Any] | None = None
+    extra_content: dict[str, Any] | None = None
+
+
+class FunctionCall(_Item, kw_only=True, forbid_unknown_fields=True):
+    """A call of a function that the model made."""
+
+    call_id: CallId
+    name: Name
+    arguments: str
+    namespace: Name | None = None
+    caller: dict[str, Any] | None = None
+    extra_content: dict[str, Any] | None = None
+    parsed_arguments: Any = None
+
+
+class CustomToolCall(_Item, kw_only=True, forbid_unknown_fields=True):
+    """A call of a custom tool that the model made."""
+
+    call_id: CallId
+    name: Name
+    input: str
+    namespace: Name | None = None
+    caller: dict[str, Any] | None = None
+    extra_content: dict[str, Any] | None = None
+
+
+class CallOutput(_Item, kw_only=True, forbid_unknown_fields=True):
+    """What a call of a function or of a custom tool came to."""
+
+    call_id: CallId
+    output: str | list[TextInput | ImageInput | FileInput | AudioInput]
+    name: Name | None = None
+    namespace: Name | None = None
+    caller: dict[str, Any] | None = None
+
+
+class _Summary(Struct, kw_only=True):
+    text: str
+    type: str | None = None
+
+
+class Reasoning(_Item, kw_only=True, forbid_unknown_fields=True):
+    """What the model thought."""
+
+    summary: list[_Summary] = []
+    content: list[_Summary] | None = None
+    encrypted_content: str | None = None
+
+
+class AdditionalTools(_Item, kw_only=True, forbid_unknown_fields=True):
+    """Tools that are given in the middle of a conversation."""
+
+    tools: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    role: str | None = None
+
+
+class ItemReference(_Item, kw_only=True, forbid_unknown_fields=True):
+    """An item that is stored."""
+
+
+KINDS: Final[dict[str, type[Struct]]] = {
+    "message": Message,
+    "function_call": FunctionCall,
+    "function_call_output": CallOutput,
+    "custom_tool_call": CustomToolCall,
+    "custom_tool_call_output": CallOutput,
+    "reasoning": Reasoning,
+    "additional_tools": AdditionalTools,
+    "item_reference": ItemReference,
+}
+"""The items that can be said to any model."""
+NATIVE: Final = frozenset({
+    "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction", "compaction_trigger",
+    "computer_call", "computer_call_output", "file_search_call", "image_generation_call", "local_shell_call",
+    "local_shell_call_output", "mcp_approval_request", "mcp_approval_response", "mcp_call", "mcp_list_tools",
+    "program", "program_output", "shell_call", "shell_call_output", "tool_search_call", "tool_search_output",
+    "web_search_call",
+})  # fmt: skip
+"""Those of tools and functions that OpenAI alone has."""
+
+
+def kind_of(item: dict[str, Any]) -> str:
+    """Return the type of an item; clients leave out those of messages and of references."""
+    kind = item.get("type")
+    if kind is None:
+        return "message" if "role" in item else "item_reference"
+    return kind if isinstance(kind, str) else ""

@@ -1,0 +1,141 @@
+"""A Responses request, read: as a chat, and what its reply has to know of it. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shared.dialects.responses.body import JsonObject, JsonSchema, ResponsesBody, checked
+from shared.dialects.responses.conversation import Conversation
+from shared.dialects.responses.names import name_fields, name_places
+from shared.dialects.responses.places import Places
+from shared.dialects.responses.tools import ToolBox
+from shared.errors import InvalidRequest
+from shared.models.parameters import NATIVE_ONLY
+from shared.openai.decoding import json_of
+
+if TYPE_CHECKING:
+    from shared.errors import GatewayError
+
+ENCRYPTED: Final = "reasoning.encrypted_content"
+LOGPROBS: Final = "message.output_text.logprobs"
+_PASSED: Final = (
+    "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
+    "service_tier", "stream", "temperature", "top_p", "user",
+)  # fmt: skip
+"""Fields that a chat has under the same name."""
+
+
+class ResponsesRequest:
+    """A request in the Responses dialect; see `shared.openai.client_request.ClientRequest`.
+
+    Args:
+        raw: the client's own bytes.
+
+    Attributes:
+        fields: those of the request as the client sent them.
+        body: the same, checked.
+        tools: what its tools are called in the chat.
+
+    Raises:
+        InvalidRequest: it is wrong; `param` names the field.
+    """
+
+    def __init__(self, raw: bytes | msgspec.Raw) -> None:
+        self.raw = raw
+        self.fields: dict[str, Any] = json_of(raw)
+        self.body, others = checked(self.fields)
+        _refuse_what_is_not_here(self.body)
+        conversation, self.tools = Conversation(), ToolBox()
+        _converse(conversation, self.body)
+        self.tools.add((tool, f"tools[{number}]") for number, tool in enumerate(self.body.tools))
+        self.tools.add(conversation.tools)
+        choice = self.tools.choose(self.body.tool_choice)
+        self.needs: dict[str, str] = {**conversation.needs, **self.tools.needs, **_needs(self.body)}
+        self._places = Places(conversation.places, self.tools.places)
+        chat = {"model": self.body.model, "messages": conversation.messages, **_chat_fields(self.body)}
+        if self.tools.functions:
+            chat |= {"tools": self.tools.functions}
+            chat |= {} if choice is None else {"tool_choice": choice}
+        elif choice == "required":
+            raise InvalidRequest("tool_choice 'required' needs tools.", param="tool_choice")
+        self.chat = msgspec.json.encode({**others, **chat})
+
+    @property
+    def wants_summary(self) -> bool:
+        """Return whether thoughts come as a summary."""
+        return self.body.reasoning.wants_summary
+
+    def includes(self, what: str) -> bool:
+        """Return whether `include` names this."""
+        return what in self.body.include
+
+    def named(self, param: str) -> str:
+        """Return the client's name of a parameter of the chat."""
+        return self._places.named(param)
+
+    def name_params(self, error: GatewayError) -> None:
+        """Let an error about the chat name the client's own parameters."""
+        name_places(error, self.named)
+        name_fields(error)
+
+
+def _converse(conversation: Conversation, body: ResponsesBody) -> None:
+    if body.instructions:
+        conversation.add_text("system", body.instructions, "instructions")
+    if isinstance(body.input, list):
+        conversation.add_items(body.input)
+    elif body.input is not None:
+        conversation.add_text("user", body.input, "input")
+    if not conversation.messages and not conversation.needs and body.prompt is None:
+        raise InvalidRequest("The input has no items.", param="input", code="invalid_value")
+    if not conversation.messages:
+        # What only OpenAI's own API can take alone: routing needs a chat all the same.
+        conversation.add_text("user", "", "input")
+
+
+def _chat_fields(body: ResponsesBody) -> dict[str, Any]:
+    fields: dict[str, Any] = {name: getattr(body, name) for name in _PASSED}
+    fields["max_completion_tokens"] = body.max_output_tokens
+    fields["reasoning_effort"] = body.reasoning.effort
+    fields["verbosity"] = None if body.text.verbosity == "medium" else body.text.verbosity
+    if LOGPROBS in body.include:
+        fields |= {"logprobs": True, "top_logprobs": body.top_logprobs}
+    if isinstance(body.text.format, JsonObject):
+        fields["response_format"] = {"type": "json_object"}
+    elif isinstance(body.text.format, JsonSchema):
+        wanted = body.text.format
+        schema = {name: value for name in wanted.__struct_fields__ if (value := getattr(wanted, name)) is not None}
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _needs(body: ResponsesBody) -> dict[str, str]:
+    """Return what a chat has no fields for, and changes an answer."""
+    asked = {
+        "prompt": body.prompt is not None,
+        "moderation": body.moderation is not None,
+        "context_management": body.context_management is not None,
+        "truncation": body.truncation == "auto",
+        "reasoning.context": body.reasoning.context not in {None, "auto"},
+        "reasoning.mode": body.reasoning.mode not in {None, "standard"},
+    }
+    first = next((name for name, is_asked in asked.items() if is_asked), None)
+    return {} if first is None else {NATIVE_ONLY: first}
+
+
+def _refuse_what_is_not_here(body: ResponsesBody) -> None:
+    """Refuse what needs stored responses."""
+    asked = {
+        "previous_response_id": body.previous_response_id is not None,
+        "conversation": body.conversation is not None,
+        "background": bool(body.background),
+    }
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise InvalidRequest(
+                f"'{name}' is not supported: responses are not stored here. Send all items as the input.",
+                param=name,
+                code="unsupported_parameter",
+            )

@@ -1,0 +1,202 @@
+"""Tools and their choice in a Responses request, as a chat has them. Pure.
+
+A custom tool becomes a function of one text, `input`, and the tools of a namespace become functions whose names begin
+with its own; calls of them are turned back (`CalledTool`). Tools that run at OpenAI have no place in a chat.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from msgspec import Struct
+
+from shared.dialects.responses.wire import converted, without_nulls
+from shared.errors import InvalidRequest
+from shared.models.parameters import NATIVE_ONLY
+from shared.types import Name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CUSTOM_INPUT: Final = "input"
+"""The only argument of a custom tool's function."""
+HOSTED: Final = frozenset({
+    "apply_patch", "code_interpreter", "computer", "computer_use", "computer_use_preview", "file_search",
+    "image_generation", "local_shell", "mcp", "programmatic_tool_calling", "shell", "tool_search", "web_search",
+    "web_search_2025_08_26", "web_search_preview", "web_search_preview_2025_03_11",
+})  # fmt: skip
+"""Tools that OpenAI runs, or of forms that only its own API has."""
+
+
+class _Tool(Struct, kw_only=True, forbid_unknown_fields=True):
+    type: str
+    name: Name
+    description: str | None = None
+    defer_loading: bool | None = None
+    allowed_callers: list[str] | None = None
+
+
+class FunctionTool(_Tool, kw_only=True, forbid_unknown_fields=True):
+    """A function."""
+
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+    output_schema: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None
+
+
+class _TextInput(Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
+    """Any text."""
+
+
+class _Grammar(Struct, tag_field="type", tag="grammar", forbid_unknown_fields=True):
+    """A text that follows a grammar."""
+
+    syntax: Literal["lark", "regex"]
+    definition: str
+
+
+class CustomTool(_Tool, kw_only=True, forbid_unknown_fields=True):
+    """A tool whose input is any text."""
+
+    format: _TextInput | _Grammar | None = None
+
+
+class Namespace(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Tools under one name."""
+
+    type: str
+    name: Name
+    description: str | None = None
+    tools: list[dict[str, Any]]
+
+
+class CalledTool(Struct, frozen=True):
+    """The tool that a function of the chat stands for."""
+
+    name: str
+    namespace: str | None = None
+    is_custom: bool = False
+
+
+class ToolBox:
+    """The tools of a request.
+
+    Attributes:
+        functions: as a chat has them.
+        places: where each of them stood.
+        called: what each stands for that is no function of that name, by the function's name.
+        needs: what only OpenAI's own API can take, with the place that asks for it.
+    """
+
+    def __init__(self) -> None:
+        self.functions: list[dict[str, Any]] = []
+        self.places: list[str] = []
+        self.called: dict[str, CalledTool] = {}
+        self.needs: dict[str, str] = {}
+
+    def add(self, tools: Iterable[tuple[Any, str]], namespace: Namespace | None = None) -> None:
+        """Add tools, each with its place.
+
+        Raises:
+            InvalidRequest: one is wrong; `param` names the place.
+        """
+        for given, place in tools:
+            self._add(given, place, namespace)
+
+    def _add(self, given: Any, place: str, namespace: Namespace | None) -> None:
+        kind = given.get("type") if isinstance(given, dict) else None
+        tool = without_nulls(given)
+        if kind == "function":
+            self._add_function(converted(tool, FunctionTool, place), place, namespace)
+        elif kind == "custom":
+            self._add_custom(converted(tool, CustomTool, place), place, namespace)
+        elif kind == "namespace" and namespace is None:
+            found = converted(tool, Namespace, place)
+            self.add(((inner, f"{place}.tools[{number}]") for number, inner in enumerate(found.tools)), found)
+        elif kind in HOSTED and namespace is None:
+            self.needs.setdefault(NATIVE_ONLY, f"{place}.type")
+        else:
+            known = ", ".join(sorted({"function", "custom", "namespace", *HOSTED}))
+            raise InvalidRequest(
+                f"Invalid value: '{str(kind)[:100]}'. Supported values are: {known}.",
+                param=f"{place}.type",
+                code="invalid_value",
+            )
+
+    def _add_function(self, tool: FunctionTool, place: str, namespace: Namespace | None) -> None:
+        function: dict[str, Any] = {"parameters": tool.parameters, "strict": tool.strict}
+        function["cache_control"] = tool.cache_control
+        self._append(tool, function, place, namespace)
+
+    def _add_custom(self, tool: CustomTool, place: str, namespace: Namespace | None) -> None:
+        text: dict[str, Any] = {"type": "string"}
+        if isinstance(tool.format, _Grammar):
+            text["description"] = f"Follows this {tool.format.syntax} grammar:\n{tool.format.definition}"
+        schema = {
+            "type": "object",
+            "properties": {CUSTOM_INPUT: text},
+            "required": [CUSTOM_INPUT],
+            "additionalProperties": False,
+        }
+        self._append(tool, {"parameters": schema}, place, namespace)
+
+    def _append(self, tool: _Tool, fields: dict[str, Any], place: str, namespace: Namespace | None) -> None:
+        within = None if namespace is None else namespace.name
+        name = flat_name(within, tool.name)
+        texts = (None if namespace is None else namespace.description, tool.description)
+        function = {"name": name, "description": "\n\n".join(filter(None, texts)) or None, **fields}
+        function = {field: value for field, value in function.items() if value is not None}
+        self.functions.append({"type": "function", "function": function})
+        self.places.append(place)
+        if within is not None or isinstance(tool, CustomTool):
+            self.called[name] = CalledTool(tool.name, within, isinstance(tool, CustomTool))
+
+    def choose(self, choice: Any) -> Any:
+        """Return a tool choice as a chat has it; one among some tools leaves out the others.
+
+        Raises:
+            InvalidRequest: it is none.
+        """
+        if choice is None or choice in ("none", "auto", "required"):
+            return choice
+        kind = choice.get("type") if isinstance(choice, dict) else None
+        if kind in {"function", "custom"} and isinstance(choice.get("name"), str):
+            return {"type": "function", "function": {"name": self._flat(choice)}}
+        if kind == "allowed_tools" and isinstance(choice.get("tools"), list):
+            return self._allow(choice)
+        if kind in HOSTED:
+            self.needs.setdefault(NATIVE_ONLY, "tool_choice.type")
+            return None
+        raise InvalidRequest(
+            "Invalid value for 'tool_choice': it is none, auto, required, or names a tool, or some of them.",
+            param="tool_choice",
+            code="invalid_value",
+        )
+
+    def _flat(self, choice: dict[str, Any]) -> str:
+        """Return the function's name of a tool that is chosen, also where its namespace is not said."""
+        name = choice["name"]
+        if isinstance(choice.get("namespace"), str):
+            return flat_name(choice["namespace"], name)
+        return next((flat for flat, tool in self.called.items() if tool.name == name), str(name))
+
+    def _allow(self, choice: dict[str, Any]) -> str:
+        mode = choice.get("mode", "auto")
+        if mode not in {"auto", "required"}:
+            raise InvalidRequest(
+                "Invalid value for 'tool_choice.mode'.", param="tool_choice.mode", code="invalid_value"
+            )
+        named = [tool for tool in choice["tools"] if isinstance(tool, dict)]
+        if any(tool.get("type") in HOSTED for tool in named):
+            self.needs.setdefault(NATIVE_ONLY, "tool_choice.tools")
+        allowed = {self._flat(tool) for tool in named if isinstance(tool.get("name"), str)}
+        kept = [number for number, one in enumerate(self.functions) if one["function"]["name"] in allowed]
+        self.functions = [self.functions[number] for number in kept]
+        self.places = [self.places[number] for number in kept]
+        return str(mode) if self.functions else "none"
+
+
+def flat_name(namespace: str | None, name: str) -> str:
+    """Return the name of the function that stands for a tool."""
+    return name if namespace is None else f"{namespace}__{name}"
