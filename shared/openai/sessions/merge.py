@@ -6,6 +6,7 @@ sends, one that sends only what is new gets what is stored before it. Messages a
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from shared.openai.sessions.messages import (
     call_ids,
     calls_of,
     digest_of,
+    each_call_id,
     has_media,
     result_id,
     tokens_of,
@@ -187,26 +189,24 @@ def _with_results(older: Sequence[Known], said: Sequence[Known]) -> list[Known]:
     """Return the messages without calls that have no result, and without results that have no call."""
     whole = [*older, *said]
     found: list[Known] = []
-    waiting: frozenset[str] = frozenset()
+    waiting: Counter[str] = Counter()
     for number, each in enumerate(older):
         result = result_id(each.message)
         if result is not None:
-            if result in waiting:
+            if waiting[result]:
+                waiting[result] -= 1
                 found.append(each)
             continue
-        waiting = frozenset()
+        waiting = Counter()
         if not calls_of(each.message):
             found.append(each)
             continue
         following = takewhile(lambda one: result_id(one.message) is not None, whole[number + 1 :])
-        waiting = call_ids(each.message) & {str(result_id(one.message)) for one in following}
-        if waiting == call_ids(each.message):
+        if call_ids(each.message) <= {str(result_id(one.message)) for one in following}:
+            waiting = Counter(each_call_id(each.message))
             found.append(each)
         elif (mended := _without_calls(each)) is not None:
-            waiting = frozenset()
             found.append(mended)
-        else:
-            waiting = frozenset()
     return found
 
 

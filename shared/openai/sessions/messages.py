@@ -64,7 +64,12 @@ def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 def call_ids(message: dict[str, Any]) -> frozenset[str]:
     """Return the ids by which results name the calls of a message; of a legacy call its name."""
-    return frozenset(str(call.get("id") or _function(call).get("name")) for call in calls_of(message))
+    return frozenset(each_call_id(message))
+
+
+def each_call_id(message: dict[str, Any]) -> Iterator[str]:
+    """Yield the same for each of the calls, also where two have one id."""
+    return (str(call.get("id") or _function(call).get("name")) for call in calls_of(message))
 
 
 def result_id(message: dict[str, Any]) -> str | None:
