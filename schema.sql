@@ -416,4 +416,13 @@ DROP TRIGGER IF EXISTS np_claw_conversations_of_nobody ON np_claw_conversations;
 CREATE TRIGGER np_claw_conversations_of_nobody BEFORE INSERT ON np_claw_conversations
 FOR EACH ROW EXECUTE FUNCTION np_claw_refuse_erased();
 
-INSERT INTO np_claw_schema_version (version) VALUES (18) ON CONFLICT DO NOTHING;
+-- The web UI's password as an argon2 hash, and the generation of its sessions: a new one ends them all. One row.
+CREATE TABLE IF NOT EXISTS np_claw_web_ui (
+    id             boolean PRIMARY KEY DEFAULT true CHECK (id),
+    password_hash  text,
+    generation     uuid NOT NULL DEFAULT gen_random_uuid(),
+    changed_at     timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO np_claw_web_ui DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+INSERT INTO np_claw_schema_version (version) VALUES (19) ON CONFLICT DO NOTHING;

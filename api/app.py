@@ -52,6 +52,7 @@ from api.http.intake import BodyBudget, Intakes
 from api.http.refusal_log import RefusalLog
 from api.server.asgi import Connections
 from api.server.hypercorn_server import abort_behind
+from api.server.proxies import TrustedProxies
 from api.server.quart_task import RequestInTask, TaskConnection
 from shared.ids import new_request_id
 from shared.process.finished import log_finished
@@ -83,6 +84,7 @@ KEY_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/claw/v1/chat/completions", create_claw_completion),
 )
 """Below the management API's prefix, for clients with a key or none."""
+UI_ROOT: Final = "/ui"
 METRICS: Final = "claw.metrics"
 OPENAI_PATHS: Final = frozenset({"/claw/v1/chat/completions"})
 """Beside the management API's, for clients of OpenAI's form."""
@@ -167,6 +169,8 @@ def create_app(settings: Settings) -> Quart:
     app = Quart("api", static_folder=None)
     intakes = Intakes(app.asgi_app, BodyBudget(settings.max_bodies_bytes), settings.max_body_bytes)
     app.asgi_app = Connections(intakes, abort_behind)  # type: ignore[method-assign]
+    if settings.trusted_proxies:
+        app.asgi_app = TrustedProxies(app.asgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
     app.asgi_http_class = TaskConnection
     app.request_class = RequestInTask
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
@@ -176,9 +180,16 @@ def create_app(settings: Settings) -> Quart:
     # Preflights are answered before a URL is looked for; an OPTIONS of another kind is a 405 like any wrong method.
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     _add_urls(app)
+    if settings.ui:
+        _add_ui(app, settings)
     _add_lifespan(app, settings)
     _add_headers(app, settings)
     return app
+
+
+def is_of_ui(path: str) -> bool:
+    """Return whether a path is the web UI's, which has cookies: pages of other origins never read it."""
+    return path.startswith(UI_ROOT) and path[len(UI_ROOT) : len(UI_ROOT) + 1] in {"", "/"}
 
 
 def _add_urls(app: Quart) -> None:
@@ -192,6 +203,13 @@ def _add_urls(app: Quart) -> None:
         # A URL or method that is in no table belongs to no blueprint.
         is_plain = request.path.startswith(PREFIXES) and request.path not in OPENAI_PATHS
         return plain_error(error) if is_plain else openai_error(error)
+
+
+def _add_ui(app: Quart, settings: Settings) -> None:
+    # Only here: an api without the UI does not load what pages need.
+    from api.ui.blueprint import add_ui  # noqa: PLC0415 -- see above
+
+    add_ui(app, settings)
 
 
 def _add_lifespan(app: Quart, settings: Settings) -> None:
@@ -229,7 +247,8 @@ def _add_headers(app: Quart, settings: Settings) -> None:
         # What a question after the gateway's state finds out is about no request.
         if request.path not in STATE_PATHS:
             REQUEST_ID.set(g.request_id)
-        if request.method == "OPTIONS" and "access-control-request-method" in request.headers:
+        is_preflight = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+        if is_preflight and not is_of_ui(request.path):
             return cors.preflight(request.headers)
         return None
 
@@ -238,6 +257,6 @@ def _add_headers(app: Quart, settings: Settings) -> None:
         refusals.response_ends()
         response.headers["x-request-id"] = "req_" + g.request_id
         origin = cors.allowed_origin(request.headers.get("origin"), settings.cors_origins)
-        if origin is not None:
+        if origin is not None and not is_of_ui(request.path):
             cors.allow(response, origin)
         return response

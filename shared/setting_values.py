@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -11,6 +12,9 @@ from shared.redis.url import parse_redis_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 class SettingsError(Exception):
@@ -36,6 +40,14 @@ def as_truth(name: str, text: str) -> bool:
     if text.lower() not in truths:
         raise SettingsError(f"{name} must be true or false, not {text!r}")
     return truths[text.lower()]
+
+
+def as_networks(name: str, text: str) -> Networks:
+    """Return addresses and networks that are separated by commas."""
+    try:
+        return tuple(ip_network(one.strip(), strict=False) for one in text.split(",") if one.strip())
+    except ValueError as error:
+        raise SettingsError(f"{name} must be addresses or networks, separated by commas: {error}") from None
 
 
 def as_catalogue(name: str, text: str) -> Catalogue:

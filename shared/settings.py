@@ -19,8 +19,10 @@ from shared.models.catalogue import Catalogue, default_catalogue
 from shared.models.paid_apis import PaidApi, WrongPaidApi, is_paid_api_variable, paid_apis
 from shared.models.providers import PROVIDERS, ProviderInfo
 from shared.setting_values import (
+    Networks,
     SettingsError,
     as_catalogue,
+    as_networks,
     as_number,
     as_ollama_url,
     as_truth,
@@ -29,7 +31,7 @@ from shared.setting_values import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 PROJECT_ROOT: Final = Path(__file__).resolve().parent.parent
 MAX_RPM_LIMIT: Final = 1_000_000
@@ -102,6 +104,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     usage_retention_days: int = 400
     max_usage_records: int = 1_000_000
     cors_origins: str = "*"
+    trusted_proxies: Networks = ()
+    ui: bool = True
+    web_password: str | None = None
     http: str = "direct"
     log_level: str = "INFO"
     log_format: str = "text"
@@ -237,6 +242,9 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "retention_days": ("CLAW_RETENTION_DAYS",),
     "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS", "CLAW_RETENTION_DAYS"),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
+    "trusted_proxies": ("CLAW_TRUSTED_PROXIES",),
+    "ui": ("CLAW_UI",),
+    "web_password": ("CLAW_WEB_PASSWORD",),
     "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
     "http": ("CLAW_HTTP",),
     "log_level": ("CLAW_LOG_LEVEL",),
@@ -267,6 +275,12 @@ _MAY_BE_ZERO: Final = frozenset({"monthly_budget_usd", "drain_delay_s"})
 _PREFIX: Final = "CLAW_"
 _OTHER_VARIABLES: Final = ("CLAW_DATA_DIR", "CLAW_ENCRYPTION_KEY")
 """With our prefix, and no fields of `Settings`."""
+_PARSERS: Final[Mapping[str, Callable[[str, str], object]]] = {
+    "Catalogue": as_catalogue,
+    "Networks": as_networks,
+    "bool": as_truth,
+}
+"""Of values that are of these types."""
 _CHOICES: Final = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
@@ -387,7 +401,7 @@ def load_credentials(tier: str, environ: Mapping[str, str] | None = None) -> Cre
     )
 
 
-_OF_SERVERS: Final = ("REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET")
+_OF_SERVERS: Final = ("REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "CLAW_WEB_PASSWORD")
 _USED_BY: Final[dict[str | None, tuple[str, ...]]] = {
     None: (),
     "local": ("REDIS_URL",),
@@ -496,14 +510,12 @@ def _accounts(row: ProviderInfo, environ: Mapping[str, str]) -> tuple[GeminiKey,
 
 def _parsed(field: str, name: str, text: str) -> object:
     kind = Settings.__annotations__[field]
-    if kind == "Catalogue":
-        return as_catalogue(name, text)
+    if kind in _PARSERS:
+        return _PARSERS[kind](name, text)
     if kind.startswith("int"):
         return as_number(int, name, text, low=0 if field == "port" else 1)
     if kind.startswith("float"):
         return as_number(float, name, text, low=0 if field in _MAY_BE_ZERO else 0.001)
-    if kind == "bool":
-        return as_truth(name, text)
     if field == "ollama_url":
         text = as_ollama_url(text)
     if field in _URL_SCHEMES:

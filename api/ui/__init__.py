@@ -1,1 +1,1 @@
-"""The web UI. Imported only where it is on."""
+"""The web UI: pages that the api renders itself. Imported only where `CLAW_UI` is on."""

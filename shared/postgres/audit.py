@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 INTERNAL_ACTOR: Final = "internal"
 """Whoever has the internal token."""
+UI_ACTOR: Final = "ui"
+"""Whoever has the password of the web UI."""
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """What was done, by whom: the id of a key, or `INTERNAL_ACTOR`. Ids grow in the order in which rows were added."""
+    """What was done, by whom: the id of a key, `INTERNAL_ACTOR` or `UI_ACTOR`.
+
+    Ids grow in the order in which rows were added.
+    """
 
     id: str
     operation: str

@@ -170,6 +170,15 @@ class KeyStore:
         row = await self._database.fetchrow(queries.FIND_KEY, key_hash)
         return None if row is None else _from_row(row)
 
+    async def find(self, key_id: str) -> ApiKey | None:
+        """Return the key with this id, also a revoked one; None where there is none."""
+        try:
+            uuid = UUID(key_id)
+        except ValueError:
+            return None
+        row = await self._database.fetchrow(queries.FIND_KEY_BY_ID, uuid)
+        return None if row is None else _from_row(row)
+
     async def update(self, key_id: str, change: KeyChange) -> ApiKey | None:
         """Change a key; return it as it then is, None if there is no active key with this id.
 

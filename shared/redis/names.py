@@ -287,6 +287,21 @@ def removed_session_key(session_id: str) -> str:
     return "claw:session:removed:" + session_id
 
 
+def ui_tries_key(address: str) -> str:
+    """Return the key of how often an address has lately tried to sign in to the web UI."""
+    return "claw:ui:tries:" + address
+
+
+def ui_ended_key(session_id: str) -> str:
+    """Return the key that exists when a session of the web UI was ended by who had it."""
+    return "claw:ui:ended:" + session_id
+
+
+def ui_form_key(form_id: str) -> str:
+    """Return the key of when a form of the web UI was first sent that must have its effect once: seconds since 1970."""
+    return "claw:ui:form:" + form_id
+
+
 def shared_key(queue: str) -> str:
     """Return the key of what waits in other queues and may be taken over: a sorted set, written by `place.lua`."""
     return _SHARED + queue

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
-from quart import g, request
+from quart import Response, g, request
 
 from api.endpoints.keys.admins import actor
 from api.gateway import gateway
@@ -19,10 +20,6 @@ from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.transaction import begun
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from quart import Response
-
     Handler = Callable[..., Awaitable[Response]]
     _Entry = tuple[str, dict[str, Any]]
 
@@ -47,7 +44,22 @@ class _RefusedByHandler(Exception):
         self.response = response
 
 
-def audited(handler: Handler) -> Handler:
+class AuditedAs(NamedTuple):
+    """Who changes something, as the audit log names it, and how that is told of a failure."""
+
+    actor: Callable[[], str]
+    answer: Callable[[Exception], Awaitable[Response]]
+
+
+async def _plain_answer(error: Exception) -> Response:
+    return plain_error(error)
+
+
+BY_TOKEN: Final = AuditedAs(actor, _plain_answer)
+"""The management API's way."""
+
+
+def audited(handler: Handler, way: AuditedAs = BY_TOKEN) -> Handler:
     """Return a handler of a change that leaves an entry in the audit log, with its own name as the operation.
 
     Nothing is changed while no entry could be added; in PostgreSQL a change stands with its entry or not at all. What
@@ -58,7 +70,7 @@ def audited(handler: Handler) -> Handler:
     async def run(**arguments: Any) -> Response:
         await AuditLog(gateway().database).check()
         # A client that leaves must not come between a change and its entry.
-        task = asyncio.get_running_loop().create_task(_change(handler, arguments))
+        task = asyncio.get_running_loop().create_task(_change(handler, arguments, way))
         _tasks.add(task)
         task.add_done_callback(_tasks.discard)
         return await asyncio.shield(task)
@@ -66,7 +78,7 @@ def audited(handler: Handler) -> Handler:
     return run
 
 
-async def _change(handler: Handler, arguments: dict[str, Any]) -> Response:
+async def _change(handler: Handler, arguments: dict[str, Any], way: AuditedAs) -> Response:
     """Carry out a change and add its entry, in PostgreSQL as one transaction; what is elsewhere cannot be in it."""
     entry: _Entry | None = None
     is_added = False
@@ -77,31 +89,32 @@ async def _change(handler: Handler, arguments: dict[str, Any]) -> Response:
                 raise _RefusedByHandler(response)
             is_undone = transaction.has_begun
             entry = await _entry(handler, arguments, response)
-            await _add(entry)
+            await _add(way, entry)
             is_added = True
     except _RefusedByHandler as refused:
         return refused.response
     except Exception as error:  # noqa: BLE001 -- also a change that failed half way has an entry
-        response = plain_error(error)
+        response = await way.answer(error)
         if entry is None:
-            return await _failed(handler, arguments, response)
+            return await _failed(handler, arguments, response, way)
         # News of a change that nobody heard, or an end that nobody knows: both are to be tried again.
         if is_added or not isinstance(error, DatabaseUnavailable):
             return response
         if is_undone:
-            return _without_log(
-                f"{request.method} {request.path} changed nothing in the database: the audit log cannot be written."
+            return await _without_log(
+                way,
+                f"{request.method} {request.path} changed nothing in the database: the audit log cannot be written.",
             )
-        return _lacks(entry)
+        return await _lacks(way, entry)
     return response
 
 
-async def _failed(handler: Handler, arguments: dict[str, Any], response: Response) -> Response:
+async def _failed(handler: Handler, arguments: dict[str, Any], response: Response, way: AuditedAs) -> Response:
     """Add the entry of a change that failed: in PostgreSQL nothing of it is left, elsewhere something may be."""
     if response.status_code >= 500:
         entry = await _entry(handler, arguments, response)
         try:
-            await _add(entry)
+            await _add(way, entry)
         except DatabaseUnavailable:
             _log.exception("the audit log lacks a change that failed: %s %s", *entry)
     return response
@@ -118,18 +131,19 @@ async def _entry(handler: Handler, arguments: dict[str, Any], response: Response
     return handler.__name__, details
 
 
-async def _add(entry: _Entry) -> None:
+async def _add(way: AuditedAs, entry: _Entry) -> None:
     operation, details = entry
-    await AuditLog(gateway().database).add(operation, actor(), details)
+    await AuditLog(gateway().database).add(operation, way.actor(), details)
 
 
-def _lacks(entry: _Entry) -> Response:
+async def _lacks(way: AuditedAs, entry: _Entry) -> Response:
     _log.exception("the audit log lacks a change that was made: %s %s", *entry)
-    return _without_log(f"{request.method} {request.path} was carried out, but the audit log could not be written.")
+    text = f"{request.method} {request.path} was carried out, but the audit log could not be written."
+    return await _without_log(way, text)
 
 
-def _without_log(text: str) -> Response:
-    return plain_error(Overloaded(text, code="database_unavailable", retry_after_s=2))
+async def _without_log(way: AuditedAs, text: str) -> Response:
+    return await way.answer(Overloaded(text, code="database_unavailable", retry_after_s=2))
 
 
 def _kept(asked: Any) -> Any:
@@ -146,6 +160,8 @@ def _kept(asked: Any) -> Any:
 
 def _made(body: str | bytes) -> str | None:
     """Return the id in a response, by which what was made is found."""
+    if "made" in g:
+        return str(g.made)
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:

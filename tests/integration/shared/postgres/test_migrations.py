@@ -80,7 +80,7 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
         await database.execute("""
             DROP TABLE np_claw_gemini_accounts, np_claw_routing, np_claw_messages, np_claw_sessions;
             DROP TABLE np_claw_responses, np_claw_conversation_items, np_claw_conversations;
-            DROP TABLE np_claw_retired_secrets;
+            DROP TABLE np_claw_retired_secrets, np_claw_web_ui;
             ALTER TABLE np_claw_api_keys
                 DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id, DROP COLUMN allowed_models,
                 DROP COLUMN allowed_tiers, DROP COLUMN expires_at, DROP COLUMN tokens_per_minute, DROP COLUMN erased_at;

@@ -1,0 +1,19 @@
+"""The table of pages: what the navigation leads to, in its order."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Page(NamedTuple):
+    """A page of the navigation: its path below /ui, what it is called, and its icon in `icons.html`."""
+
+    name: str
+    title: str
+    icon: str
+
+
+KEYS: Final = Page("keys", "Keys", "key")
+
+PAGES: Final = (KEYS,)
+"""/ui leads to the first."""

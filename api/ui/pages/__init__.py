@@ -1,0 +1,1 @@
+"""The pages, and the navigation that leads to them."""

@@ -1,0 +1,1 @@
+"""/ui/keys: the gateway's keys."""

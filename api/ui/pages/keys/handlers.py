@@ -1,0 +1,201 @@
+"""Pages of keys: the list, one key, and the forms that make and change one."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from quart import Response, g, request
+
+from api.endpoints.keys import operations
+from api.endpoints.manage.guard import flag_argument
+from api.gateway import gateway
+from api.ui import flash
+from api.ui.forms import form, is_repeated, keep_sent
+from api.ui.links import base_url, url
+from api.ui.navigation import KEYS
+from api.ui.pages.keys import fields
+from api.ui.render import render, see_other
+from api.ui.state import visit
+from shared.errors import GatewayError, InvalidRequest, NotFound
+from shared.models.catalogue import AUTO
+from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.keys import DEFAULT_GRACE_S, KeyChange
+from shared.postgres.system_prompts import SystemPromptStore
+from shared.redis.client import UNREACHABLE
+from shared.types import TIERS
+
+if TYPE_CHECKING:
+    from api.ui.pages.keys.fields import WrongFields
+    from shared.postgres.keys import ApiKey
+
+GRACES: tuple[tuple[int, str], ...] = (
+    (0, "Not at all: it is refused at once"), (3600, "An hour"), (DEFAULT_GRACE_S, "A day"), (7 * 86400, "A week"),
+    (30 * 86400, "30 days"),
+)  # fmt: skip
+"""How long the secret before may work still, in seconds."""
+
+
+async def show_keys() -> Response:
+    """Show all keys."""
+    with_revoked = flag_argument("all")
+    keys = await gateway().keys.list(include_revoked=with_revoked)
+    return await render(
+        "keys/list.html", KEYS, keys=keys, with_revoked=with_revoked, spent=await _spent(), now=datetime.now(UTC)
+    )
+
+
+async def show_new_key() -> Response:
+    """Show the form for a new key."""
+    return await _form_page(fields.empty_form())
+
+
+async def create_key() -> Response:
+    """Create a key and show its secret, this once."""
+    shown, once = fields.typed(form()), form().get("once", "")
+    if await is_repeated(once):
+        return _sent_before()
+    try:
+        found = g.asked = fields.limits(shown)
+        key, secret = await operations.create_key(fields.new_key(found), _call(once, found))
+    except InvalidRequest as error:
+        return await _form_page(shown, fields.refused(error))
+    except fields.WrongFields as wrong:
+        return await _form_page(shown, wrong)
+    g.made = key.id
+    await keep_sent(once)
+    return await _secret_page(key, secret, "Key created")
+
+
+async def show_key(key_id: str) -> Response:
+    """Show one key."""
+    key = await _key(key_id)
+    return await render(
+        "keys/key.html",
+        KEYS,
+        key=key,
+        spent=(await _spent()).get(key.id, 0.0),
+        prompt=await _prompt_name(key),
+        graces=GRACES,
+        default_grace=DEFAULT_GRACE_S,
+        once=secrets.token_hex(16),
+        now=datetime.now(UTC),
+    )
+
+
+async def show_key_form(key_id: str) -> Response:
+    """Show the form that changes a key."""
+    key = await _active_key(key_id)
+    return await _form_page(fields.form_of(key), key=key)
+
+
+async def change_key(key_id: str) -> Response:
+    """Change a key."""
+    key, shown = await _active_key(key_id), fields.typed(form())
+    try:
+        found = g.asked = fields.limits(shown)
+        await operations.change_key(key.id, fields.converted(found, KeyChange))
+    except InvalidRequest as error:
+        return await _form_page(shown, fields.refused(error), key)
+    except fields.WrongFields as wrong:
+        return await _form_page(shown, wrong, key)
+    flash.say(f"The key {found['name']} was changed. It has effect at once.")
+    return see_other(url("keys", key.id))
+
+
+async def rotate_key(key_id: str) -> Response:
+    """Give a key another secret and show it, this once."""
+    once = form().get("once", "")
+    if await is_repeated(once):
+        return _sent_before()
+    grace = form().get("grace_s", "")
+    if grace not in {str(seconds) for seconds, _ in GRACES}:
+        raise InvalidRequest("grace_s must be one of the list.", param="grace_s")
+    g.asked = {"grace_s": int(grace)}
+    key, secret, until = await operations.rotate_key(key_id, int(grace), _call(once, g.asked))
+    await keep_sent(once)
+    return await _secret_page(key, secret, "New secret", until, is_rotated=True)
+
+
+async def revoke_key(key_id: str) -> Response:
+    """Revoke a key."""
+    key = await _key(key_id)
+    await operations.revoke_key(key.id)
+    flash.say(f"The key {key.name} is revoked: requests with it are refused from now on.")
+    return see_other(url("keys"))
+
+
+def _call(once: str, asked: dict[str, Any]) -> bytes:
+    """Return what makes two forms the same one, sent twice."""
+    whose = f"{visit().actor} {request.method} {request.path} {once} "
+    return whose.encode() + msgspec.json.encode(asked, order="sorted")
+
+
+def _sent_before() -> Response:
+    flash.say("This form was sent before, so nothing was done again. A secret is shown only once.", "failed")
+    return see_other(url("keys"))
+
+
+async def _key(key_id: str) -> ApiKey:
+    key = await gateway().keys.find(key_id)
+    if key is None:
+        raise NotFound("There is no key with this id.")
+    return key
+
+
+async def _active_key(key_id: str) -> ApiKey:
+    key = await _key(key_id)
+    if not key.is_active:
+        raise NotFound("This key is revoked: it cannot be changed any more.")
+    return key
+
+
+async def _form_page(shown: dict[str, Any], wrong: WrongFields | None = None, key: ApiKey | None = None) -> Response:
+    return await render(
+        "keys/form.html",
+        KEYS,
+        status=200 if wrong is None else 400,
+        key=key,
+        shown=shown,
+        wrong={} if wrong is None else wrong.texts,
+        tiers=TIERS,
+        lifetimes=fields.LIFETIMES if key is None else (("", "Never"), ("at", "On a day of its own")),
+        prompts=await _prompts(),
+        models=sorted({AUTO, *(name for tier in TIERS for name in gateway().capacity.models(tier))}),
+        once=form().get("once") or secrets.token_hex(16),
+    )
+
+
+async def _secret_page(
+    key: ApiKey, secret: str, title: str, until: datetime | None = None, *, is_rotated: bool = False
+) -> Response:
+    return await render(
+        "keys/secret.html", KEYS, key=key, secret=secret, heading=title, until=until, is_rotated=is_rotated,
+        base_url=base_url(), model=_example_model(key),
+    )  # fmt: skip
+
+
+def _example_model(key: ApiKey) -> str:
+    """Return a model that the key may use."""
+    plain = [name for name in key.allowed_models if "*" not in name]
+    return AUTO if not key.allowed_models or AUTO in plain else (plain or [AUTO])[0]
+
+
+async def _spent() -> dict[str, float]:
+    """Return what each key has spent this month in US dollars; nothing where that cannot be found out now."""
+    try:
+        state = await gateway().budget.state()
+    except (DatabaseUnavailable, GatewayError, *UNREACHABLE):
+        return {}
+    return {owner.key_id: owner.spent_usd for owner in state.keys}
+
+
+async def _prompts() -> list[tuple[str, str]]:
+    prompts = await SystemPromptStore(gateway().database).list()
+    return [("", "The default one"), *((str(prompt.id), prompt.name) for prompt in prompts)]
+
+
+async def _prompt_name(key: ApiKey) -> str:
+    return dict(await _prompts()).get(key.system_prompt_id or "", "")

@@ -1,0 +1,108 @@
+"""/ui/sign-in and /ui/sign-out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quart import Response, g, request
+
+from api.gateway import gateway
+from api.ui import flash
+from api.ui.forms import check_post, form, unaudited
+from api.ui.links import inner_path, url
+from api.ui.render import render, see_other
+from api.ui.sign_in import sessions
+from api.ui.sign_in.tries import count_try, forget_tries
+from api.ui.state import ROOT, Visit, keep_session, path_prefix, ui, visit
+from shared.errors import GatewayError, Unauthenticated
+from shared.postgres.audit import AuditLog
+from shared.postgres.keys import KEY_START
+from shared.postgres.ui.access import AccessStore
+
+_WRONG: Final = "That is neither the password nor an active admin key."
+
+
+async def show_sign_in() -> Response:
+    """Show the form."""
+    back = request.args.get("next", "")
+    if visit().session.is_signed_in:
+        return see_other(_back(back))
+    return await _sign_in_page(back)
+
+
+async def sign_in() -> Response:
+    """Begin a session with an id of its own, if the password is right or the key is an admin's."""
+    back = ""
+    try:
+        await check_post(visit())
+        back = form().get("next", "")
+        await count_try(gateway().redis, request.remote_addr)
+        who = await _who(form().get("password", ""))
+    except GatewayError as error:
+        g.failure = f"{error.status} {error.code or error.type}"  # a line in the log
+        return await _sign_in_page(back, error)
+    await forget_tries(gateway().redis, request.remote_addr)
+    # A new id: one that somebody else may have planted in this browser opens nothing.
+    g.visit = Visit(sessions.new_session(who), visit().signer)
+    details = {"request_id": g.request_id, "address": request.remote_addr}
+    await AuditLog(gateway().database).add("sign_in", visit().actor, details)
+    response = see_other(_back(back))
+    keep_session(response, visit())
+    return response
+
+
+@unaudited
+async def sign_out() -> Response:
+    """End this session."""
+    await sessions.end(gateway().redis, visit().session)
+    return await _signed_out("You are signed out.")
+
+
+async def sign_out_everywhere() -> Response:
+    """End every session of everybody."""
+    await AccessStore(gateway().database).end_sessions()
+    return await _signed_out("Everybody is signed out, on every device.")
+
+
+async def _who(given: str) -> str:
+    """Return who signs in.
+
+    Raises:
+        Unauthenticated: what was given opens nothing.
+    """
+    if given.strip().startswith(KEY_START):
+        return await sessions.holder_of(gateway().keys, given.strip())
+    found = ui()
+    access = await found.access()
+    if not found.passwords.is_configured and access.password_hash is None:
+        raise Unauthenticated("There is no password yet: `nself claw ui password` makes one. An admin key works, too.")
+    if not await found.passwords.is_right(given, access):
+        raise Unauthenticated(_WRONG)
+    return sessions.BY_PASSWORD
+
+
+async def _sign_in_page(back: str, error: GatewayError | None = None) -> Response:
+    response = await render(
+        "sign_in.html",
+        status=200 if error is None else error.status,
+        back=inner_path(back),
+        error=error,
+    )
+    if error is not None and error.retry_after_s is not None:
+        response.headers["retry-after"] = str(round(error.retry_after_s))
+    keep_session(response, visit())
+    return response
+
+
+async def _signed_out(text: str) -> Response:
+    found = ui()
+    g.visit = Visit(sessions.new_session(), found.signer(await found.access()))
+    flash.say(text)
+    response = see_other(url("sign-in"))
+    keep_session(response, visit())
+    return response
+
+
+def _back(path: str) -> str:
+    inner = inner_path(path)
+    return url() if inner == ROOT else path_prefix() + inner

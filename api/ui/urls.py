@@ -1,0 +1,51 @@
+"""Every URL of the web UI."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from api.ui.assets import send_asset
+from api.ui.pages.keys.handlers import (
+    change_key,
+    create_key,
+    revoke_key,
+    rotate_key,
+    show_key,
+    show_key_form,
+    show_keys,
+    show_new_key,
+)
+from api.ui.roots import not_found, redirect_root, redirect_to_first
+from api.ui.sign_in.handlers import show_sign_in, sign_in, sign_out, sign_out_everywhere
+from api.ui.theme import set_theme
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from quart import Response
+
+    Url = tuple[str, str, Callable[..., Awaitable[Response]]]
+
+OPEN_URLS: Final[tuple[Url, ...]] = (
+    ("GET", "/", redirect_root),
+    ("GET", "/ui/static/<state>/<path:name>", send_asset),
+    ("GET", "/ui/sign-in", show_sign_in),
+    ("POST", "/ui/sign-in", sign_in),
+)
+"""What needs no sign-in."""
+UI_URLS: Final[tuple[Url, ...]] = (
+    ("GET", "/ui", redirect_to_first),
+    ("GET", "/ui/", redirect_to_first),
+    ("POST", "/ui/theme", set_theme),
+    ("POST", "/ui/sign-out", sign_out),
+    ("POST", "/ui/sign-out-everywhere", sign_out_everywhere),
+    ("GET", "/ui/keys", show_keys),
+    ("GET", "/ui/keys/new", show_new_key),
+    ("POST", "/ui/keys/new", create_key),
+    ("GET", "/ui/keys/<key_id>", show_key),
+    ("GET", "/ui/keys/<key_id>/edit", show_key_form),
+    ("POST", "/ui/keys/<key_id>/edit", change_key),
+    ("POST", "/ui/keys/<key_id>/rotate", rotate_key),
+    ("POST", "/ui/keys/<key_id>/revoke", revoke_key),
+    ("GET", "/ui/<path:rest>", not_found),
+)

@@ -1,0 +1,1 @@
+"""What the web UI has in PostgreSQL, and asks it."""

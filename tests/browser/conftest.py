@@ -1,0 +1,97 @@
+"""One gateway and one browser for all tests of the web UI; a fresh context of the browser for each page of a test.
+
+Pictures of the pages are kept in `.shots/` (CLAW_SHOTS names another folder), which is not in git.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+from playwright.async_api import async_playwright
+
+from tests.browser.site import Site, running
+from tests.browser.watched import LARGE, SIZES, Watched, new_watched
+from tests.conftest import new_database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser
+
+    from tests.conftest import Eventually
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+_OPTIONS = ("--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync")
+
+
+class OpenPage(Protocol):
+    """Opens pages."""
+
+    async def __call__(self, size: tuple[int, int] = LARGE, **options: Any) -> Watched:
+        """An empty page of a size."""
+
+
+@pytest.fixture(scope="session")
+async def site(
+    tmp_path_factory: pytest.TempPathFactory, postgres_url: str, _template: str, eventually: Eventually
+) -> AsyncIterator[Site]:
+    """The gateway of all these tests."""
+    async with (
+        new_database(postgres_url, _template) as database_url,
+        running(tmp_path_factory.mktemp("site"), database_url, eventually) as started,
+    ):
+        yield started
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Debian's Chromium, without a window."""
+    async with async_playwright() as playwright:
+        # As root it runs without its sandbox only; what it opens here is ours.
+        started = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=list(_OPTIONS), chromium_sandbox=os.geteuid() != 0
+        )
+        yield started
+        await started.close()
+
+
+@pytest.fixture(scope="session")
+def shots() -> Path:
+    """The folder of pictures."""
+    folder = Path(os.environ.get("CLAW_SHOTS") or Path(__file__).parents[2] / ".shots")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+async def open_page(browser: Browser, site: Site, shots: Path) -> AsyncIterator[OpenPage]:
+    """Opens pages; at the end of the test nothing may have gone wrong on any of them."""
+    opened: list[Watched] = []
+
+    async def page_at(size: tuple[int, int] = LARGE, **options: Any) -> Watched:
+        watched = await new_watched(browser, site, shots, size, **options)
+        opened.append(watched)
+        return watched
+
+    yield page_at
+    problems = [problem for watched in opened for problem in watched.problems]
+    for watched in opened:
+        await watched.page.context.close()
+    assert problems == []
+
+
+@pytest.fixture(params=SIZES)
+async def watched(open_page: OpenPage, request: pytest.FixtureRequest) -> Watched:
+    """An empty page, at each of the two sizes."""
+    return await open_page(SIZES[request.param])
+
+
+@pytest.fixture
+async def signed_in(watched: Watched) -> Watched:
+    """The first page, for who has signed in, at each of the two sizes."""
+    await watched.sign_in()
+    return watched

@@ -1,0 +1,114 @@
+"""A page in a real browser, and whatever went wrong on it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tests.browser.site import PASSWORD
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, ConsoleMessage, Page, Request
+
+    from tests.browser.site import Site
+
+PATIENCE_MS = 15_000
+SMALL = (360, 740)
+LARGE = (1920, 1080)
+SIZES = {"small": SMALL, "large": LARGE}
+AXE = Path(__file__).parents[1] / "e2e" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+_STATUS = re.compile(r"the server responded with a status of (\d+)")
+_REPORT_VIOLATIONS = (
+    "document.addEventListener('securitypolicyviolation', "
+    "event => console.error('CSP: ' + event.violatedDirective + ' ' + event.blockedURI));"
+)
+
+
+class Watched:
+    """A page that notes what went wrong on it.
+
+    Args:
+        page: of the browser.
+        site: where all that it asks for must be.
+        shots: the folder of pictures.
+    """
+
+    def __init__(self, page: Page, site: Site, shots: Path) -> None:
+        self.page = page
+        self.site = site
+        self.problems: list[str] = []
+        self.expected_statuses: set[int] = set()
+        self._shots = shots
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        page.on("request", self._on_request)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type not in {"error", "warning"}:
+            return
+        status = _STATUS.search(message.text)
+        if status is None or int(status[1]) not in self.expected_statuses:
+            self.problems.append(f"console {message.type}: {message.text} at {message.location}")
+
+    def _on_request(self, request: Request) -> None:
+        asked = urlsplit(request.url)
+        if asked.scheme in {"http", "https", "ws", "wss"} and asked.netloc != urlsplit(self.site.url).netloc:
+            self.problems.append(f"request to another host: {request.url}")
+
+    async def open(self, path: str = "/ui") -> None:
+        """Open a page of the site."""
+        await self.page.goto(self.site.url + path)
+
+    async def sign_in(self, password: str = PASSWORD, path: str = "/ui") -> None:
+        """Open a page as somebody who has to sign in first, and do that."""
+        await self.open(path)
+        await self.page.get_by_label("Password, or an admin key").fill(password)
+        await self.page.get_by_role("button", name="Sign in").click()
+
+    async def shot(self, name: str) -> None:
+        """Keep a picture of the whole page, in both themes."""
+        width = (self.page.viewport_size or {"width": 0})["width"]
+        for theme in ("light", "dark"):
+            await self.page.emulate_media(color_scheme=theme)
+            await self.page.screenshot(path=self._shots / f"{name}-{width}-{theme}.png", full_page=True)
+        await self.page.emulate_media(color_scheme="light")
+
+    async def check_accessible(self) -> None:
+        """Fail where axe finds something against WCAG 2.2 AA, in either theme."""
+        for theme in ("light", "dark"):
+            await self.page.emulate_media(color_scheme=theme)
+            await self.page.evaluate(AXE.read_text())
+            found: dict[str, Any] = await self.page.evaluate(
+                "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", _TAGS
+            )
+            assert [
+                f"{theme}: {rule['id']}: {node['html'][:300]}: {node.get('failureSummary', '')}"
+                for rule in found["violations"]
+                for node in rule["nodes"]
+            ] == []
+        await self.page.emulate_media(color_scheme="light")
+
+    async def check_fits(self) -> None:
+        """Fail where the page itself scrolls sideways."""
+        assert await self.page.evaluate(
+            "document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"
+        ), "the page is wider than the window"
+
+    async def check(self, name: str) -> None:
+        """Check all that any page must be, and keep its pictures."""
+        await self.shot(name)
+        await self.check_fits()
+        await self.check_accessible()
+
+
+async def new_watched(browser: Browser, site: Site, shots: Path, size: tuple[int, int], **options: Any) -> Watched:
+    """Open an empty page in a context of its own."""
+    context = await browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, locale="en-US", timezone_id="Europe/Berlin", **options
+    )
+    context.set_default_timeout(PATIENCE_MS)
+    await context.add_init_script(_REPORT_VIOLATIONS)
+    return Watched(await context.new_page(), site, shots)
