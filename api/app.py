@@ -44,6 +44,7 @@ from api.endpoints.queue.cancelling import cancel_request
 from api.endpoints.queue.requests import list_requests, show_request
 from api.endpoints.queue.workers import drain_worker, list_workers
 from api.endpoints.responses import create_response
+from api.endpoints.web_ui import set_web_password, show_web_ui
 from api.gateway import EXTENSION, Gateway
 from api.http import cors
 from api.http.body import BODY_TIMEOUT_S
@@ -135,6 +136,8 @@ MANAGEMENT_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ai/usage", list_ai_usage),
     ("GET", "/ai/usage/summary", summarize_ai_usage),
     ("GET", "/ai/stats/summary", show_ai_stats),
+    ("GET", "/claw/ui", show_web_ui),
+    ("PUT", "/claw/ui/password", set_web_password),
     ("GET", "/ai/gemini/accounts", list_accounts),
     ("POST", "/ai/gemini/accounts", add_account),
     ("PATCH", "/ai/gemini/accounts/<name>", change_account),

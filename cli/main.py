@@ -22,6 +22,7 @@ from cli.operator.usage import stats, usage
 from cli.routing_commands import routing_group
 from cli.status_command import status
 from cli.up.command import env, remove, up
+from cli.web_ui.commands import ui_group
 
 
 @click.group()
@@ -56,3 +57,4 @@ claw.add_command(routing_group)
 claw.add_command(sessions_group)
 claw.add_command(stats)
 claw.add_command(usage)
+claw.add_command(ui_group)

@@ -52,6 +52,20 @@ class Principal(msgspec.Struct, frozen=True):
         return BudgetLimits(*(None if usd is None else nano_usd(usd) for usd in budgets_usd))
 
 
+def principal_of(key: ApiKey) -> Principal:
+    """Return who asks with a key."""
+    is_bounded = key.allowed_models or key.allowed_tiers
+    return Principal(
+        key.id,
+        key.rpm_limit,
+        key.admin_allowed,
+        key.monthly_budget_usd,
+        key.system_prompt_id,
+        KeyBounds(key.allowed_models, key.allowed_tiers) if is_bounded else NO_KEY_BOUNDS,
+        key.tokens_per_minute or 0,
+    )
+
+
 INTERNAL: Final = Principal(key_id=None, rpm_limit=0, admin_allowed=True)
 
 
@@ -108,16 +122,7 @@ class Authenticator:
                 "This secret was replaced by another one of the same key, and its time of grace is over.",
                 code="key_rotated",
             )
-        is_bounded = key.allowed_models or key.allowed_tiers
-        return Principal(
-            key.id,
-            key.rpm_limit,
-            key.admin_allowed,
-            key.monthly_budget_usd,
-            key.system_prompt_id,
-            KeyBounds(key.allowed_models, key.allowed_tiers) if is_bounded else NO_KEY_BOUNDS,
-            key.tokens_per_minute or 0,
-        )
+        return principal_of(key)
 
     def forget(self, key_id: str) -> None:
         """Forget a key that was revoked."""

@@ -14,6 +14,7 @@ class Page(NamedTuple):
 
 
 KEYS: Final = Page("keys", "Keys", "key")
+USAGE: Final = Page("usage", "Usage", "usage")
 
-PAGES: Final = (KEYS,)
+PAGES: Final = (KEYS, USAGE)
 """/ui leads to the first."""

@@ -15,6 +15,7 @@ from api.ui.pages.keys.handlers import (
     show_keys,
     show_new_key,
 )
+from api.ui.pages.usage.handlers import download_usage, show_request, show_usage
 from api.ui.roots import not_found, redirect_root, redirect_to_first
 from api.ui.sign_in.handlers import show_sign_in, sign_in, sign_out, sign_out_everywhere
 from api.ui.theme import set_theme
@@ -47,5 +48,8 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/ui/keys/<key_id>/edit", change_key),
     ("POST", "/ui/keys/<key_id>/rotate", rotate_key),
     ("POST", "/ui/keys/<key_id>/revoke", revoke_key),
+    ("GET", "/ui/usage", show_usage),
+    ("GET", "/ui/usage/download", download_usage),
+    ("GET", "/ui/usage/<request_id>", show_request),
     ("GET", "/ui/<path:rest>", not_found),
 )

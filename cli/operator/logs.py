@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -13,6 +12,7 @@ from cli.api_client import call, settings
 from cli.operator.queue import QUEUE_PATH, story_line
 from cli.options import as_json
 from cli.tables import print_json, printable
+from shared.queue.whole_story import whole_story
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def logs(*, request_id: str, as_json: bool) -> None:
         raise click.BadParameter("This is not the id of a request, as in the header x-request-id.") from None
     rows = call("GET", USAGE_PATH, query={"request_id": identity})["usage"]
     lines = list(islice(_log_lines(settings().data_dir / "log", identity), MOST_LINES))
-    events = _events(rows[0]) if rows else []
+    events = whole_story(rows[0]) if rows else []
     if as_json:
         print_json(
             {"request_id": "req_" + identity, "usage": rows[0] if rows else None, "events": events, "log": lines}
@@ -61,25 +61,6 @@ def _print_story(row: dict[str, Any], events: list[dict[str, Any]]) -> None:
     click.echo(f"Ended:    {row['status']} {printable(row['error_code'] or '')}".rstrip())
     for event in events:
         click.echo(story_line(event))
-
-
-def _events(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what happened to a request, in the order of time: what its row says, and its story."""
-    admitted_ms = round(datetime.fromisoformat(row["created_at"]).timestamp() * 1000)
-    found: list[dict[str, Any]] = [
-        {"at_ms": admitted_ms, "what": "admitted", "detail": f"{row['endpoint']}, model {row['asked_model']}"}
-    ]
-    found += row["story"]
-    if row["wait_ms"] is not None:
-        served = f"attempt {row['attempts']} at {row['model']} ({row['tier']})"
-        found.append({"at_ms": admitted_ms + row["wait_ms"], "what": "started", "detail": served})
-    if row["first_token_ms"] is not None:
-        found.append({"at_ms": admitted_ms + row["first_token_ms"], "what": "answering", "detail": "first content"})
-    ended = f"{row['status']} {row['error_code'] or ''} {row['error_reason'] or ''}".strip()
-    found.sort(key=lambda event: int(event["at_ms"]))
-    # Its duration counts from a few milliseconds after the admission.
-    ended_ms = max(admitted_ms + row["duration_ms"], int(found[-1]["at_ms"]))
-    return [*found, {"at_ms": ended_ms, "what": "ended", "detail": ended}]
 
 
 def _open_request(identity: str) -> dict[str, Any] | None:

@@ -128,14 +128,28 @@ class Gateway:
         """Return what `first_answer` asks."""
         return _PROMPT
 
-    async def _management(self, method: str, body: dict[str, object] | None) -> dict[str, Any]:
+    async def set_first_password(self, password: str) -> bool:
+        """Set the password of the web UI if it has none; return whether that was done.
+
+        Raises:
+            GatewayCallFailed: the management API did not answer as expected.
+        """
+        found = await self._management("GET", None, "/claw/ui")
+        if found.get("password") != "none":
+            return False
+        body: dict[str, object] = {"password": password, "only_first": True}
+        return (await self._management("PUT", body, "/claw/ui/password")).get("changed") is True
+
+    async def _management(
+        self, method: str, body: dict[str, object] | None, path: str = "/claw/v1/api-keys"
+    ) -> dict[str, Any]:
         try:
-            response = await self._client.request(method, "/claw/v1/api-keys", json=body)
+            response = await self._client.request(method, path, json=body)
             if response.status_code in {200, 201}:
                 return msgspec.json.decode(response.content, type=dict[str, Any])
         except (httpx.HTTPError, msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise GatewayCallFailed(f"{method} /claw/v1/api-keys: {type(error).__name__} {error}") from None
-        raise GatewayCallFailed(f"{method} /claw/v1/api-keys: {_reason(response)}")
+            raise GatewayCallFailed(f"{method} {path}: {type(error).__name__} {error}") from None
+        raise GatewayCallFailed(f"{method} {path}: {_reason(response)}")
 
 
 class _Readiness(msgspec.Struct):

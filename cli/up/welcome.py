@@ -8,6 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cli.up.gateway import GatewayCallFailed
+from cli.web_ui.password import new_password
 from cli.word_wrap import WordWrap
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, aske
     terminal.notice(f"\nBase URL: {settings.public_url}", "bold")
     terminal.notice("Try it:\n")
     terminal.notice(_curl_command(settings.public_url, key or _PLACEHOLDER_KEY))
+    if settings.ui:
+        await _show_web_ui(gateway, settings, terminal)
     terminal.notice("\nCtrl-C stops everything.")
 
 
@@ -88,6 +91,19 @@ async def _show_first_key(gateway: Gateway, terminal: Terminal) -> str | None:
         terminal.notice(f"API key: {key}", "bold green")
         terminal.notice("It will not be shown again.")
     return key
+
+
+async def _show_web_ui(gateway: Gateway, settings: Settings, terminal: Terminal) -> None:
+    password = new_password()
+    try:
+        is_new = await gateway.set_first_password(password)
+    except GatewayCallFailed as error:
+        terminal.error(f"No password for the web UI could be made: {error}")
+        is_new = False
+    terminal.notice(f"\nWeb UI: {settings.public_url.removesuffix('/v1')}/ui", "bold")
+    if is_new:
+        terminal.notice(f"Password: {password}", "bold green")
+        terminal.notice("It is shown this once; `nself claw ui password` makes another.")
 
 
 def _curl_command(base_url: str, key: str) -> str:

@@ -33,7 +33,7 @@ async def _shown_secret(watched: Watched) -> str:
 async def test_a_key_is_made_and_its_secret_shown_once(signed_in: Watched) -> None:
     """With all its limits; the examples have it, and the list does not."""
     page, site = signed_in.page, signed_in.site
-    name = f"made at {(page.viewport_size or {})['width']}"
+    name = f"made at {signed_in.width}"
     await page.get_by_role("link", name="New key").click()
     await signed_in.check("key-new")
     await page.get_by_label("Name").fill(name)
@@ -108,7 +108,7 @@ async def test_a_form_that_is_sent_again_makes_no_second_key(open_page: OpenPage
 async def test_a_key_is_changed_rotated_and_revoked(signed_in: Watched) -> None:
     """Each has effect at once, and is in the audit log under the UI's name."""
     page, site = signed_in.page, signed_in.site
-    key_id, secret = await site.key(f"to be changed {(page.viewport_size or {})['width']}", rpm_limit=7)
+    key_id, secret = await site.key(f"to be changed {signed_in.width}", rpm_limit=7)
     await signed_in.open(f"/ui/keys/{key_id}")
     await signed_in.check("key")
     await page.get_by_role("link", name="Change").click()

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.browser.site import PASSWORD
 
 if TYPE_CHECKING:
@@ -46,6 +48,12 @@ class Watched:
         page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
         page.on("request", self._on_request)
 
+    @property
+    def width(self) -> int:
+        """Of the window, in pixels."""
+        size = self.page.viewport_size
+        return size["width"] if size else 0
+
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type not in {"error", "warning"}:
             return
@@ -70,10 +78,9 @@ class Watched:
 
     async def shot(self, name: str) -> None:
         """Keep a picture of the whole page, in both themes."""
-        width = (self.page.viewport_size or {"width": 0})["width"]
         for theme in ("light", "dark"):
             await self.page.emulate_media(color_scheme=theme)
-            await self.page.screenshot(path=self._shots / f"{name}-{width}-{theme}.png", full_page=True)
+            await self.page.screenshot(path=self._shots / f"{name}-{self.width}-{theme}.png", full_page=True)
         await self.page.emulate_media(color_scheme="light")
 
     async def check_accessible(self) -> None:
@@ -84,11 +91,13 @@ class Watched:
             found: dict[str, Any] = await self.page.evaluate(
                 "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", _TAGS
             )
-            assert [
+            violations = [
                 f"{theme}: {rule['id']}: {node['html'][:300]}: {node.get('failureSummary', '')}"
                 for rule in found["violations"]
                 for node in rule["nodes"]
-            ] == []
+            ]
+            if violations:
+                pytest.fail("\n".join(violations))
         await self.page.emulate_media(color_scheme="light")
 
     async def check_fits(self) -> None:

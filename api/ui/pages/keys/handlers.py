@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from quart import Response, g, request
 
+from api.admission.auth import principal_of
 from api.endpoints.keys import operations
+from api.endpoints.keys.admins import check_may_create
 from api.endpoints.manage.guard import flag_argument
 from api.gateway import gateway
 from api.ui import flash
@@ -17,6 +19,8 @@ from api.ui.forms import form, is_repeated, keep_sent
 from api.ui.links import base_url, url
 from api.ui.navigation import KEYS
 from api.ui.pages.keys import fields
+from api.ui.pages.usage.charts import usage_chart
+from api.ui.pages.usage.filters import read_filters
 from api.ui.render import render, see_other
 from api.ui.state import visit
 from shared.errors import GatewayError, InvalidRequest, NotFound
@@ -24,6 +28,7 @@ from shared.models.catalogue import AUTO
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import DEFAULT_GRACE_S, KeyChange
 from shared.postgres.system_prompts import SystemPromptStore
+from shared.postgres.ui.usage import UsageReport
 from shared.redis.client import UNREACHABLE
 from shared.types import TIERS
 
@@ -59,6 +64,7 @@ async def create_key() -> Response:
         return _sent_before()
     try:
         found = g.asked = fields.limits(shown)
+        await check_may_manage(admin_allowed=found["admin_allowed"])
         key, secret = await operations.create_key(fields.new_key(found), _call(once, found))
     except InvalidRequest as error:
         return await _form_page(shown, fields.refused(error))
@@ -71,17 +77,23 @@ async def create_key() -> Response:
 
 async def show_key(key_id: str) -> Response:
     """Show one key."""
-    key = await _key(key_id)
+    key, now = await _key(key_id), datetime.now(UTC)
+    filters = read_filters({"key": key.id, "span": "30d"})
+    report, times = UsageReport(gateway().database, filters.wanted(now)), filters.times(now)
+    steps, totals = await report.steps(filters.span.step.total_seconds()), await report.totals()
     return await render(
         "keys/key.html",
         KEYS,
         key=key,
+        charts=[usage_chart(steps, by, times, filters.span.step, f"key-{by}") for by in ("requests", "tokens", "cost")],
+        totals=totals,
+        filters=filters,
         spent=(await _spent()).get(key.id, 0.0),
         prompt=await _prompt_name(key),
         graces=GRACES,
         default_grace=DEFAULT_GRACE_S,
         once=secrets.token_hex(16),
-        now=datetime.now(UTC),
+        now=now,
     )
 
 
@@ -96,6 +108,7 @@ async def change_key(key_id: str) -> Response:
     key, shown = await _active_key(key_id), fields.typed(form())
     try:
         found = g.asked = fields.limits(shown)
+        await check_may_manage(admin_allowed=found["admin_allowed"] and not key.admin_allowed)
         await operations.change_key(key.id, fields.converted(found, KeyChange))
     except InvalidRequest as error:
         return await _form_page(shown, fields.refused(error), key)
@@ -114,6 +127,7 @@ async def rotate_key(key_id: str) -> Response:
     if grace not in {str(seconds) for seconds, _ in GRACES}:
         raise InvalidRequest("grace_s must be one of the list.", param="grace_s")
     g.asked = {"grace_s": int(grace)}
+    await check_may_manage(admin_allowed=(await _key(key_id)).admin_allowed)
     key, secret, until = await operations.rotate_key(key_id, int(grace), _call(once, g.asked))
     await keep_sent(once)
     return await _secret_page(key, secret, "New secret", until, is_rotated=True)
@@ -125,6 +139,19 @@ async def revoke_key(key_id: str) -> Response:
     await operations.revoke_key(key.id)
     flash.say(f"The key {key.name} is revoked: requests with it are refused from now on.")
     return see_other(url("keys"))
+
+
+async def check_may_manage(*, admin_allowed: bool) -> None:
+    """Check that nobody gets more by a key than by the own one that opened the session.
+
+    Raises:
+        ModelNotAllowed: it is an admin's key that is bounded itself, or is to open more to somebody.
+    """
+    key_id = visit().session.key_id
+    own = None if key_id is None else await gateway().keys.find(key_id)
+    if own is not None:
+        g.admin = principal_of(own)
+        check_may_create(admin_allowed=admin_allowed)
 
 
 def _call(once: str, asked: dict[str, Any]) -> bytes:

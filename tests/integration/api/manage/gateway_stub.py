@@ -12,7 +12,7 @@ from quart import Quart, request
 
 from api.accounting.budget import Budget
 from api.admission.key_changes import KeyChanges
-from api.app import MANAGEMENT_URLS
+from api.app import ADMINS_URLS, MANAGEMENT_URLS
 from api.endpoints.manage.guard import guarded_blueprint
 from api.gateway import EXTENSION
 from api.prompt.admin_context import AdminContext
@@ -59,7 +59,7 @@ def management_app(settings: Settings, database: Database, redis: Redis) -> Quar
     """The app."""
     app = Quart("gateway_stub")
     state = app.extensions[EXTENSION] = State(settings, database, redis)
-    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS))
+    app.register_blueprint(guarded_blueprint((*MANAGEMENT_URLS, *ADMINS_URLS)))
 
     @app.get("/v1/models")
     async def models() -> Any:

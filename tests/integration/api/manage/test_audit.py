@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quart import Quart
 
-from api.app import MANAGEMENT_URLS
+from api.app import ADMINS_URLS, MANAGEMENT_URLS
 from api.endpoints.manage.audited import _kept
 from api.endpoints.manage.guard import guarded_blueprint
 from api.gateway import EXTENSION
@@ -263,9 +263,12 @@ async def test_what_failed_half_way_has_an_entry_and_is_undone(database: Databas
     assert (entry.operation, entry.details["status"]) == ("change_half", 503)
 
 
+AUDITED_URLS = MANAGEMENT_URLS + ADMINS_URLS
+
+
 def test_the_operations_are_known() -> None:
     """They stand in the table for good: a handler that gets another name changes what its entries are called."""
-    assert sorted(handler.__name__ for method, _, handler in MANAGEMENT_URLS if method != "GET") == [
+    assert sorted(handler.__name__ for method, _, handler in AUDITED_URLS if method != "GET") == [
         "add_account",
         "add_note",
         "branch_session",
@@ -295,4 +298,5 @@ def test_the_operations_are_known() -> None:
         "revoke_key",
         "rotate_key",
         "set_mode",
+        "set_web_password",
     ]

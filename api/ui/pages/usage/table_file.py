@@ -1,0 +1,58 @@
+"""The usage log as comma-separated values, for spreadsheets.
+
+Source: RFC 4180. A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection").
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any, Final
+
+from api.endpoints.manage.usage import shown_entry
+from shared.postgres.ui.usage import Cursor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from shared.postgres.ui.usage import UsageReport
+
+COLUMNS: Final = (
+    "created_at", "request_id", "key_id", "key_name", "endpoint", "asked_model", "model", "tier", "stream", "status",
+    "error_code", "prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "usage_source", "cost_usd",
+    "attempts", "wait_ms", "first_token_ms", "duration_ms", "count", "purpose",
+)  # fmt: skip
+BATCH_ROWS: Final = 1000
+MOST_ROWS: Final = 200_000
+"""What a spreadsheet still opens; more is for the database itself."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+async def lines(report: UsageReport) -> AsyncIterator[bytes]:
+    """Yield the file, a batch of rows at a time."""
+    yield _encoded([COLUMNS])
+    before, sent = None, 0
+    while sent < MOST_ROWS:
+        rows = await report.page(BATCH_ROWS, before)
+        if rows:
+            yield _encoded([[safe_cell(entry[name]) for name in COLUMNS] for entry in map(shown_entry, rows)])
+            before = Cursor(rows[-1]["admitted_at"], rows[-1]["request_id"])
+        sent += len(rows)
+        if len(rows) < BATCH_ROWS:
+            return
+
+
+def safe_cell(value: Any) -> str:
+    """Return a value as a spreadsheet shows it, and never computes it."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.10f}".rstrip("0").rstrip(".")
+    text = str(value)
+    return "'" + text if text.startswith(_FORMULA) and not isinstance(value, int) else text
+
+
+def _encoded(rows: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,1 @@
+"""`nself claw ui`: the web UI's address and password."""

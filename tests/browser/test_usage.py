@@ -1,0 +1,104 @@
+"""The usage log in the browser: filtered, as a chart, a table and a file; and one request with its story."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from tests.upstreams.scripted import Answer
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import OpenPage
+    from tests.browser.site import Site
+    from tests.browser.watched import Watched
+
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
+
+
+async def test_a_request_is_found_in_the_log_with_its_story(signed_in: Watched) -> None:
+    """From the table to its page, and on to its key."""
+    page, site = signed_in.page, signed_in.site
+    width = signed_in.width
+    key_id, secret = await site.key(f"asks at {width}", rpm_limit=1000)
+    for _ in range(3):
+        last = await site.ask(secret)
+    await signed_in.open(f"/ui/usage?key={key_id}")
+    await expect(page.get_by_role("row").filter(has_text=f"asks at {width}")).to_have_count(3)
+    await signed_in.check("usage")
+    await page.get_by_label("Request id").fill(last)
+    await page.get_by_role("button", name="Find").click()
+    await expect(page).to_have_url(f"{site.url}/ui/usage/{last}")
+    story = page.get_by_role("region", name="Its story").get_by_role("listitem")
+    await expect(story.first).to_contain_text("admitted")
+    await expect(story.last).to_contain_text("ended")
+    await signed_in.check("request")
+    await page.get_by_role("link", name=f"asks at {width}").click()
+    await expect(page.get_by_role("heading", name="The last 30 days")).to_be_visible()
+    await signed_in.check("key-used")
+
+
+async def test_a_request_that_failed_says_why(signed_in: Watched) -> None:
+    """In the figures, and at the end of its story."""
+    site = signed_in.site
+    _, secret = await site.key(f"fails at {signed_in.width}")
+    refusal = Answer(
+        [b'{"error":{"message":"the prompt is odd","type":"invalid_request_error","code":"odd"}}'],
+        status=400,
+        headers={"content-type": "application/json"},
+    )
+    site.upstream.add(refusal)
+    failed = await site.ask(secret, model="local")
+    await signed_in.open(f"/ui/usage/{failed}")
+    story = signed_in.page.get_by_role("region", name="Its story").get_by_role("listitem")
+    await expect(story.last).to_contain_text("400 odd")
+    await signed_in.check("request-failed")
+
+
+async def test_filters_narrow_the_table_and_the_file_alike(open_page: OpenPage, site: Site) -> None:
+    """By key and by outcome; the file has what the table has, and no formula."""
+    key_id, secret = await site.key("=1+1")
+    asked = await site.ask(secret)
+    watched = await open_page()
+    await watched.sign_in(path="/ui/usage")
+    page = watched.page
+    await page.get_by_label("Key", exact=True).select_option("=1+1")
+    await page.get_by_role("button", name="Filter").click()
+    await expect(page.locator("tbody tr").filter(has_text="scripted")).to_have_count(1)
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="CSV").click()
+    text = (await (await download.value).path()).read_text()
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert (row["request_id"].replace("-", ""), row["key_id"]) == (asked.removeprefix("req_"), key_id)
+    assert row["key_name"] == "'=1+1"
+    await page.get_by_label("Outcome").select_option("Failed")
+    await page.get_by_role("button", name="Filter").click()
+    await expect(page.get_by_text("Nothing matches")).to_be_visible()
+    await watched.check("usage-nothing")
+
+
+async def test_older_requests_are_on_further_pages(open_page: OpenPage, site: Site) -> None:
+    """Each once, the newest first."""
+    _, secret = await site.key("asks often", rpm_limit=1000)
+    asked = [await site.ask(secret) for _ in range(55)]
+    watched = await open_page(java_script_enabled=False)
+    await watched.sign_in(path="/ui/usage")
+    await watched.page.get_by_label("Key", exact=True).select_option("asks often")
+    await watched.page.get_by_role("button", name="Filter").click()
+    links = watched.page.locator("main tbody th a")
+    shown = [(await link.get_attribute("href") or "").rpartition("/")[2] for link in await links.all()]
+    await watched.page.get_by_role("link", name="Older").click()
+    shown += [(await link.get_attribute("href") or "").rpartition("/")[2] for link in await links.all()]
+    assert shown == asked[::-1]
+
+
+@pytest.mark.parametrize("query", ["span=2h", "tier=best", "outcome=maybe", "before=x", "key=x", "by=hand"])
+async def test_a_filter_that_means_nothing_is_refused_by_name(open_page: OpenPage, query: str) -> None:
+    """Rather than ignored: the page would show too much."""
+    watched = await open_page()
+    watched.expected_statuses.add(400)
+    await watched.sign_in(path=f"/ui/usage?{query}")
+    await expect(watched.page.get_by_role("alert")).to_contain_text(query.partition("=")[0])
