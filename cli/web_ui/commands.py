@@ -16,7 +16,7 @@ PASSWORD_PATH: Final = "/claw/ui/password"  # noqa: S105 -- a path
 
 @click.group("ui")
 def ui_group() -> None:
-    """Where the web UI is, and its password."""
+    """Set the password of the web UI."""
 
 
 @ui_group.command("password")
