@@ -18,7 +18,7 @@ TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
 DialectName = Literal["chat", "responses"]
 """The APIs in which clients ask for a chat."""
-OwnPurpose = Literal["knowledge", "title"]
+OwnPurpose = Literal["knowledge", "title", "chat"]
 """What requests of the gateway's own are for."""
 
 MOST_NAME_CHARS: Final = 256

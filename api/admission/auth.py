@@ -33,7 +33,8 @@ class Principal(msgspec.Struct, frozen=True):
     """Who a request is from. `key_id` is None for the internal token; a limit a minute of 0 is none.
 
     `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
-    `system_prompt_id` is the prompt of its own that it has, if any; `bounds` are the models and tiers that it may use.
+    `system_prompt_id` is the prompt of its own that it has, if any; `bounds` are the models and tiers that it may use;
+    `purpose` is what its requests are for, where they are of the gateway's own.
     """
 
     key_id: str | None
@@ -43,6 +44,7 @@ class Principal(msgspec.Struct, frozen=True):
     system_prompt_id: str | None = None
     bounds: KeyBounds = NO_KEY_BOUNDS
     tokens_per_minute: int = 0
+    purpose: str = ""
 
     def budget_limits(self, all_usd: float | None) -> BudgetLimits:
         """Return what bounds its spending: a budget of all keys together, in US dollars, and its own."""
@@ -111,7 +113,11 @@ class Authenticator:
             )
         if not token.startswith(KEY_START):
             raise Unauthenticated(f"Incorrect API key provided. Keys of this gateway begin with {KEY_START}.")
-        key = await self._find(hash_secret(token))
+        return await self.holder_of(hash_secret(token))
+
+    async def holder_of(self, key_hash: bytes) -> Principal:
+        """Return the principal whose secret has this hash; the errors are those of `authenticate`."""
+        key = await self._find(key_hash)
         if key is None:
             raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
         # A cached key ends in time too; of several api processes each by its own clock.

@@ -36,7 +36,7 @@ async def list_models() -> Response:
     with context.refusals():
         wants_all = flag_argument("unavailable")
     context.answered()
-    listed = _servable_now(context.bounds)
+    listed = servable_now(context.bounds)
     missing = _unavailable(gateway(), listed, context.bounds) if wants_all else []
     return json_response({"object": "list", "data": [*listed.values(), *missing]})
 
@@ -44,7 +44,7 @@ async def list_models() -> Response:
 async def retrieve_model(model: str) -> Response:
     """Serve OpenAI's retrieveModel. Names may hold slashes and colons."""
     context = await authenticated_context("models", model)
-    found = _servable_now(context.bounds).get(model)
+    found = servable_now(context.bounds).get(model)
     if found is None:
         error = UnknownModel(f"The model '{model}' does not exist or cannot be served now.", param="model")
         context.refuse(error)
@@ -78,7 +78,8 @@ def _unavailable(parts: Gateway, listed: Collection[str], bounds: KeyBounds) -> 
     return found
 
 
-def _servable_now(bounds: KeyBounds) -> dict[str, dict[str, Any]]:
+def servable_now(bounds: KeyBounds) -> dict[str, dict[str, Any]]:
+    """Return by name what a key may ask for now, as OpenAI lists it."""
     parts = gateway()
     return _servable(parts.capacity, parts.settings.catalogue, bounds)
 

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 class RequestContext:
     """A request until its admission. Its `body`, once read, names the model that a wrong request asked for.
 
+    With `is_anew` it asks the last question of its session again, in place of the answer before.
+
     Args:
         usage_log: where its row goes if it is not admitted.
         principal: who calls.
@@ -72,12 +74,14 @@ class RequestContext:
         self._leases: Leases | None = None
         self._session_id = ""
         self.body = b""
+        self.is_anew = False
         self._record = UsageRecord(
             request_id=request_id,
             key_id=principal.key_id,
             endpoint=endpoint,
             requested_model=model,
             admitted_ms=int(time.time() * 1000),
+            purpose=principal.purpose,
         )
 
     @property
@@ -147,6 +151,8 @@ class RequestContext:
         if token_limit:
             self._record.reserved_tokens = tokens_to_reserve(token_limit, wanted)
             self._record.tokens_per_minute = token_limit
+        # Its wait for a turn begins at its admission, or once it has its session.
+        began_ms = admitted_ms if session is None else int(time.time() * 1000)
         draft = JobDraft(
             request_id=self._record.request_id,
             attempt=1,
@@ -157,7 +163,7 @@ class RequestContext:
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             # As long as it may wait and run: a job that everybody lost goes away by itself after that.
-            expires_ms=self._began_ms() + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
+            expires_ms=began_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
             patient_until_ms=0
             if max_wait_s is None
             else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
@@ -167,6 +173,7 @@ class RequestContext:
             session_id="" if session is None else session.session_id,
             history=history,
             dialect=checked.dialect,
+            purpose=self._principal.purpose,
             body=msgspec.Raw(self.body),
         )
         self._intake = request.scope.get(INTAKE)  # type: ignore[assignment]
@@ -202,6 +209,7 @@ class RequestContext:
             is_admin_mode=asked.admin,
             body=chat,
             wait_s=longest_s if max_wait_s is None else min(max_wait_s, longest_s),
+            is_anew=self.is_anew,
         )
         session = await services.sessions.open(wanted)
         self._leases = services.sessions.leases
@@ -210,31 +218,21 @@ class RequestContext:
 
     async def _told_in(self, session: OpenSession, services: RequestServices) -> tuple[AddedText, ...]:
         """Return the snapshot, for a request that does not ask for it itself, where its session is in admin mode."""
-        if not session.is_admin_mode:
-            return ()
-        return (await services.additions.snapshot(self._principal, self._record, session.session_id),)
+        told = services.additions.snapshot
+        return (await told(self._principal, self._record, session.session_id),) if session.is_admin_mode else ()
 
     def _keep_session(self, services: RequestServices, draft: JobDraft) -> None:
-        owner = owner_of(draft.key_id)
-        services.sessions.leases.keep(owner, draft.session_id, draft.request_id, draft.expires_ms)
+        services.sessions.leases.keep(owner_of(draft.key_id), draft.session_id, draft.request_id, draft.expires_ms)
         self._rate_limit = {**self._rate_limit, SESSION_HEADER: draft.session_id}
 
     async def _most_prompt(
-        self,
-        services: RequestServices,
-        checked: CheckedBody,
-        added: Sequence[AddedText],
-        session: OpenSession | None,
+        self, services: RequestServices, checked: CheckedBody, added: Sequence[AddedText], session: OpenSession | None
     ) -> MostPrompt:
         most = checked.most_prompt._replace(tokens=checked.most_prompt.tokens + most_added(added))
         if not services.router.has("anthropic"):
             return most
         earlier = () if session is None else session.call_ids
         return most._replace(thoughts=await earlier_thoughts(services.redis, (*earlier, *checked.call_ids)))
-
-    def _began_ms(self) -> int:
-        """Return when its wait for a turn begins: at its admission, or once it has its session."""
-        return int(time.time() * 1000) if self._session_id else self._record.admitted_ms
 
     def _release_body(self) -> None:
         """Make room for the bodies of others: nothing more is done with this one."""

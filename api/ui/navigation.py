@@ -15,6 +15,7 @@ class Page(NamedTuple):
 
 KEYS: Final = Page("keys", "Keys", "key")
 USAGE: Final = Page("usage", "Usage", "usage")
+CHAT: Final = Page("chat", "Chat", "chat")
 
-PAGES: Final = (KEYS, USAGE)
+PAGES: Final = (KEYS, USAGE, CHAT)
 """/ui leads to the first."""

@@ -70,6 +70,14 @@ async def render(template: str, page: Page | None = None, *, status: int = 200, 
     return Response(text, status=status, content_type="text/html; charset=utf-8")
 
 
+async def fragment(template: str, **values: Any) -> Response:
+    """Return a part of a page, for a script that puts it there."""
+    found = g.get("visit")
+    csrf = found.token if found is not None else ""
+    text = environment().get_template(template).render(csrf=csrf, **values)
+    return Response(text, content_type="text/html; charset=utf-8")
+
+
 def see_other(location: str) -> Response:
     """Return a redirect that is followed by a GET."""
     return Response(b"", status=303, headers={"location": location})

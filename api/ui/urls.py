@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api.ui.assets import send_asset
+from api.ui.pages.chat.answers import answer_again, edit_question, send_question, stream_answer
+from api.ui.pages.chat.changes import archive_chat, branch_chat, delete_chat, export_chat, rename_chat
+from api.ui.pages.chat.show import show_chat, show_chat_list, show_markdown, show_new_chat, show_turn
 from api.ui.pages.keys.handlers import (
     change_key,
     create_key,
@@ -51,5 +54,19 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ui/usage", show_usage),
     ("GET", "/ui/usage/download", download_usage),
     ("GET", "/ui/usage/<request_id>", show_request),
+    ("GET", "/ui/chat", show_new_chat),
+    ("POST", "/ui/chat/send", send_question),
+    ("POST", "/ui/chat/stream", stream_answer),
+    ("POST", "/ui/chat/markdown", show_markdown),
+    ("GET", "/ui/chat/list", show_chat_list),
+    ("GET", "/ui/chat/<session_id>", show_chat),
+    ("GET", "/ui/chat/<session_id>/turns/<request_id>", show_turn),
+    ("GET", "/ui/chat/<session_id>/export", export_chat),
+    ("POST", "/ui/chat/<session_id>/again", answer_again),
+    ("POST", "/ui/chat/<session_id>/edit", edit_question),
+    ("POST", "/ui/chat/<session_id>/branch", branch_chat),
+    ("POST", "/ui/chat/<session_id>/rename", rename_chat),
+    ("POST", "/ui/chat/<session_id>/archive", archive_chat),
+    ("POST", "/ui/chat/<session_id>/delete", delete_chat),
     ("GET", "/ui/<path:rest>", not_found),
 )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from shared.postgres.database import Database
 
 KEY_START: Final = "sk-nself-"
+CHAT_KEY: Final = "web-ui"
+"""What the key of the web UI's chat is called, and what stands where others have the start of their secret."""
+CHAT_KEY_HASH: Final = CHAT_KEY.encode().ljust(32, b"\0")
+"""The hash of no secret that anybody could find: it is only found by us."""
 DEFAULT_RPM_LIMIT: Final = 60
 MAX_TOKENS_PER_MINUTE: Final = 60_000_000
 """One a microsecond, the least that Redis' clock tells apart."""
@@ -73,6 +77,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     def is_active(self) -> bool:
         """Return whether requests with it are accepted."""
         return self.revoked_at is None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Return whether it is the web UI's own, which has no secret."""
+        return self.key_prefix == CHAT_KEY
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -43,6 +43,11 @@ class Site:
             found: dict[str, Any] = response.json()
             return found
 
+    async def status(self, method: str, path: str, **body: Any) -> int:
+        """Call the management API for something that it may refuse; return the status."""
+        async with httpx.AsyncClient(headers={"x-internal-token": INTERNAL_SECRET}, timeout=PATIENCE_S) as client:
+            return (await client.request(method, self.url + path, json=body or None)).status_code
+
     async def key(self, name: str, **limits: Any) -> tuple[str, str]:
         """Make a key; return its id and its secret."""
         made = await self.manage("POST", "/claw/v1/api-keys", name=name, **limits)

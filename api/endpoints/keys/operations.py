@@ -15,7 +15,7 @@ import msgspec
 
 from api.admission.new_secrets import secret_for_call
 from api.gateway import gateway
-from shared.errors import InvalidRequest, NotFound
+from shared.errors import Conflict, InvalidRequest, NotFound
 from shared.postgres.keys import (
     DEFAULT_RPM_LIMIT,
     BudgetUsd,
@@ -85,6 +85,7 @@ async def rotate_key(key_id: str, grace_s: int, call: bytes) -> tuple[ApiKey, st
     Raises:
         NotFound: there is no active key with this id.
     """
+    await _check_not_built_in(key_id)
 
     async def rotate(secret: str) -> tuple[ApiKey, str, datetime | None]:
         rotated = await gateway().key_changes.rotate(key_id, secret, grace_s)
@@ -125,9 +126,25 @@ async def revoke_key(key_id: str) -> str:
         key_id = str(UUID(key_id))
     except ValueError:
         raise NotFound("There is no key with this id.") from None
+    await _check_not_built_in(key_id)
     if not await gateway().key_changes.revoke(key_id):
         raise NotFound("There is no key with this id.")
     return key_id
+
+
+async def _check_not_built_in(key_id: str) -> None:
+    """Check that a key is no part of the gateway.
+
+    Raises:
+        Conflict: it is.
+    """
+    key = await gateway().keys.find(key_id)
+    if key is not None and key.is_built_in:
+        raise Conflict(
+            f"{key.name} is the key of the web UI's chat: it has no secret that could leak. Bound what it may do (its "
+            "tiers, models, budget, requests a minute), or turn the web UI off with CLAW_UI=off.",
+            code="built_in_key",
+        )
 
 
 async def _with_secret(call: bytes, make: Callable[[str], Awaitable[_Made]]) -> _Made:

@@ -12,7 +12,7 @@ from api.admission.admit import QueueUnavailable
 from api.prompt.sessions.leases import Leases, not_found
 from shared.errors import InvalidRequest, Overloaded
 from shared.openai.sessions.history import INSTRUCTIONS
-from shared.openai.sessions.merge import Known, Merged, merge
+from shared.openai.sessions.merge import Known, Merged, merge, merge_anew
 from shared.openai.sessions.messages import MOST_MESSAGE_BYTES, call_ids, calls_of, has_media, without_media
 from shared.openai.sessions.turn import PendingTurn, TurnHead
 from shared.postgres.database import DatabaseUnavailable
@@ -53,6 +53,7 @@ class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
         is_admin_mode: whether it is told the snapshot of the installation.
         body: the client's own JSON, checked.
         wait_s: for how long it waits for the request before it, in seconds.
+        is_anew: whether it asks the last question again, in place of it and of the answer it had.
     """
 
     session_id: str
@@ -61,6 +62,7 @@ class SessionRequest(msgspec.Struct, frozen=True, kw_only=True):
     is_admin_mode: bool
     body: bytes
     wait_s: float
+    is_anew: bool = False
 
     @property
     def owner(self) -> str:
@@ -158,7 +160,8 @@ def _matched(
         raise not_found(request.session_id)
     stored = with_pending([_known(row) for row in rows], pending)
     sent = [Known.of(bytes(raw)) for raw in msgspec.json.decode(request.body, type=_Messages).messages]
-    merged = merge(stored, sent, is_whole=session is None or session.message_count <= len(rows))
+    match = merge_anew if request.is_anew else merge
+    merged = match(stored, sent, is_whole=session is None or session.message_count <= len(rows))
     kept = [_kept(each) for each in merged.new]
     if sum(map(len, kept)) > MOST_TURN_BYTES or len(kept) > MOST_TURN_MESSAGES:
         raise InvalidRequest(
@@ -209,11 +212,19 @@ def with_pending(stored: list[Known], pending: list[PendingTurn]) -> list[Known]
         places = [each.place for each in stored]
         begin = next((number for number, place in enumerate(places) if place and place[0] == request_id), len(stored))
         following = [each for each in stored[begin:] if each.place is None or each.place[0] != request_id]
-        before = stored[:begin]
-        if head.after is not None and head.after in places[:begin]:
-            before = stored[: places.index(head.after) + 1]
-        stored = [*before, *brought, *following]
+        stored = [*_left_by(head, stored[:begin]), *brought, *following]
     return stored
+
+
+def _left_by(head: TurnHead, before: list[Known]) -> list[Known]:
+    """Return what a turn does not supersede of what is before it."""
+    if head.after is None:
+        return before
+    request_id, number = head.after
+    # Nothing of a request may be left: then the place is the one before its first message.
+    superseded = next((at for at, each in enumerate(before) if each.place == (request_id, number + 1)), len(before))
+    kept = next((at + 1 for at, each in enumerate(before) if each.place == head.after), superseded)
+    return before[:kept]
 
 
 def _known(row: StoredMessage) -> Known:

@@ -52,7 +52,7 @@ def to_code_block(code: str, info: str) -> str:
     shown = _SHOWN.get(language.lower(), language.capitalize() if language.islower() else language) or "Text"
     coloured = "".join(_coloured(code, language.lower()))
     return (
-        f'<figure class="code"><figcaption>{escape(shown)}</figcaption>'
+        f'<figure class="code-block"><figcaption>{escape(shown)}</figcaption>'
         f'<pre tabindex="0"><code>{coloured}</code></pre></figure>\n'
     )
 

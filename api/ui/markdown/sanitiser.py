@@ -53,7 +53,7 @@ def _cleaner() -> nh3.Cleaner:
             "span": set(CLASSES | {"math", "inline", "block"}),
             "code": {"math"},
             "div": {"table-box", "math-box"},
-            "figure": {"code"},
+            "figure": {"code-block"},
             "td": set(_SIDES),
             "th": set(_SIDES),
         },

@@ -121,6 +121,17 @@ def merge(stored: Sequence[Known], sent: Sequence[Known], *, is_whole: bool = Tr
     )
 
 
+def merge_anew(stored: Sequence[Known], sent: Sequence[Known], *, is_whole: bool = True) -> Merged:
+    """Match a question that is asked again: it and what followed it are superseded. Its arguments: as of `merge`."""
+    last = next((number for number in reversed(range(len(stored))) if stored[number].role == "user"), None)
+    if last is None:
+        return merge(stored, sent, is_whole=is_whole)
+    place = stored[last].place
+    merged = merge(stored[:last], sent, is_whole=is_whole)
+    # The message before it may be none of its request: then the place is the one before that begins.
+    return msgspec.structs.replace(merged, after=None if place is None else (place[0], place[1] - 1))
+
+
 def _instructs(each: Known) -> bool:
     return each.role in INSTRUCTIONS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -9,7 +10,8 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from shared.postgres.keys import KeyChange, KeyStore, hash_secret
+from shared.postgres.keys import CHAT_KEY_HASH, KeyChange, KeyStore, hash_secret
+from shared.postgres.ui.chat import ChatStore
 
 if TYPE_CHECKING:
     from shared.postgres.database import Database
@@ -94,3 +96,21 @@ async def test_last_use_never_goes_back(keys: KeyStore) -> None:
     await keys.touch({key.id: now - timedelta(minutes=1)})
     assert [found.last_used_at for found in await keys.list()] == [now]
     await keys.touch({})
+
+
+async def test_the_chats_key_is_made_once_and_again_after_it_was_revoked(keys: KeyStore, database: Database) -> None:
+    """No secret opens it; it is an admin's, and has limits as others have."""
+    chat = ChatStore(database)
+    await asyncio.gather(chat.make_key(), chat.make_key())
+    await chat.make_key()
+    (made,) = await keys.list()
+    assert await keys.find_by_hash(CHAT_KEY_HASH) == made
+    assert (made.name, made.is_built_in, made.admin_allowed, made.rpm_limit) == ("web-ui", True, True, 60)
+    await keys.revoke(made.id)
+    assert await keys.find_by_hash(CHAT_KEY_HASH) is None
+    await chat.make_key()
+    again = await keys.find_by_hash(CHAT_KEY_HASH)
+    assert again is not None
+    assert again.id != made.id
+    ours, _ = await keys.create("web-ui")
+    assert not ours.is_built_in

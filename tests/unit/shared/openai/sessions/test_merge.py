@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.openai.sessions.history import History, HistoryTurn
-from shared.openai.sessions.merge import Known, Merged, merge
+from shared.openai.sessions.merge import Known, Merged, merge, merge_anew
 from shared.openai.sessions.messages import call_ids, calls_of, result_id, tokens_of
 
 Message = dict[str, Any]
@@ -140,6 +140,17 @@ def test_another_answer_takes_the_place_of_the_last_one(parts: list[list[Message
     assert told(merged, messages) == messages
     assert new(merged) == []
     assert merged.after == (f"request {len(parts) - 1}", len(parts[-1]) - 2)
+
+
+@given(turns(least=1))
+def test_a_question_that_is_asked_anew_takes_its_own_place(parts: list[list[Message]]) -> None:
+    """Also the first one, which nothing of a client's can be told from one that is asked twice."""
+    question = parts[-1][0]
+    merged = merge_anew(stored(parts), sent([question]))
+    assert told(merged, [question]) == [*flat(parts[:-1]), question]
+    assert new(merged) == [question]
+    assert merged.after == (f"request {len(parts) - 1}", -1)
+    assert merge_anew([], sent([question])) == merge([], sent([question]))
 
 
 @given(turns(least=2), st.data())

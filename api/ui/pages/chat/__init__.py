@@ -1,0 +1,1 @@
+"""The chat: asking, reading and tidying up what was said."""

@@ -1,0 +1,172 @@
+"""Asking: a question of the chat goes the way of every chat completion, under the chat's own key."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from quart import g, request
+from werkzeug.datastructures import Headers
+
+from api.endpoints.manage.sessions.arguments import session_uuid
+from api.endpoints.manage.sessions.operations import branch_session
+from api.endpoints.manage.usage import wait_until_recorded
+from api.gateway import gateway
+from api.http.body import read_body
+from api.http.sse import stream_response
+from api.requests.checked_body import CheckedBody
+from api.requests.context import RequestContext
+from api.ui.forms import form, unaudited
+from api.ui.links import url
+from api.ui.pages.chat.asked import (
+    IMAGE_TYPES,
+    MOST_IMAGE_BYTES,
+    ask_of_form,
+    ask_of_json,
+    to_body,
+    to_headers,
+    to_message,
+)
+from api.ui.pages.chat.conversation import own_session, preceding
+from api.ui.pages.chat.key import chat_principal
+from api.ui.pages.chat.show import chat_page
+from api.ui.render import see_other
+from api.ui.state import visit
+from shared.errors import Draining, GatewayError, InvalidRequest, NotFound
+from shared.ids import new_request_id
+from shared.postgres.audit import AuditLog
+from shared.postgres.session_directory import SessionDirectory
+from shared.process.tasks import work_beside
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from quart import Response
+
+    from api.requests.lifecycle import InflightRequest
+    from api.ui.pages.chat.asked import Ask
+
+_LOOKED_AT: Final = 50
+"""Among how many of the last messages a question is looked for."""
+
+
+@unaudited
+async def stream_answer() -> Response:
+    """Answer as events: the same bytes, and the same headers, as /v1/chat/completions."""
+    raw = await read_body(request)
+    ask = await work_beside(len(raw), lambda: ask_of_json(raw))
+    context, inflight = await _begun(ask, stream=True)
+    # The head does not wait for content: it is a page of ours that reads errors among the events.
+    response = await stream_response(inflight, 0)
+    response.headers.update(context.response_headers())
+    return response
+
+
+@unaudited
+async def send_question() -> Response:
+    """Answer a form, for who has no script: the page comes back with the whole answer."""
+    ask = ask_of_form(form(), await _images())
+    return await _answered(ask)
+
+
+@unaudited
+async def answer_again(session_id: str) -> Response:
+    """Answer the last question of a session again."""
+    ask = ask_of_form(form(), session_id=str(session_uuid(session_id)), again=True)
+    return await _answered(ask)
+
+
+@unaudited
+async def edit_question(session_id: str) -> Response:
+    """Ask something else in place of an earlier question, in a new session of what was said before it."""
+    new = await branch_before(session_uuid(session_id), form().get("message_id", ""))
+    details = {"request_id": g.request_id, "session_id": session_id, "made": str(new)}
+    await AuditLog(gateway().database).add("branch_chat", visit().actor, details)
+    return await _answered(ask_of_form(form(), session_id=str(new)))
+
+
+async def branch_before(session_id: UUID, message_id: str) -> UUID:
+    """Return a new session of the messages before one; where there are none, the id of a session that is to begin.
+
+    Raises:
+        NotFound: there is no such session of the chat, or no such message in it.
+    """
+    await own_session(session_id)
+    before = await preceding(session_id, session_uuid(message_id))
+    return session_uuid(new_request_id()) if before is None else (await branch_session(session_id, before)).id
+
+
+async def _answered(ask: Ask) -> Response:
+    try:
+        _, inflight = await _begun(ask, stream=False)
+        while await inflight.read() is not None:
+            pass
+    except GatewayError as error:
+        g.failure = f"{error.status} {error.code or error.type}"  # a line in the log
+        return await chat_page(ask.session_id, ask, error=error)
+    await wait_until_recorded(gateway().redis)
+    return see_other(url("chat", str(ask.session_id), query=ask.query) + "#end")
+
+
+async def _begun(ask: Ask, *, stream: bool) -> tuple[RequestContext, InflightRequest]:
+    """Admit a question as a request of the key `web-ui`.
+
+    Raises:
+        GatewayError: it was refused, and is in the usage log.
+    """
+    parts = gateway()
+    context = RequestContext(parts.usage_log, await chat_principal(), "chat", g.request_id, ask.model)
+    context.check_refusals()
+    context.is_anew = ask.again
+    with context.refusals():
+        if parts.drained:
+            raise Draining("This gateway process is shutting down.", retry_after_s=1)
+        message = await _last_question(ask.session_id) if ask.again else to_message(ask)
+        size = sum(map(len, (ask.text, *ask.images)))
+        context.body, checked = await work_beside(size, lambda: _checked(to_body(ask, message, stream=stream)))
+        _ask_as_client(to_headers(ask))
+        return context, await context.begin(parts.requests, "chat", checked)
+
+
+def _checked(raw: bytes) -> tuple[bytes, CheckedBody]:
+    return raw, CheckedBody.of_chat(raw)
+
+
+def _ask_as_client(headers: dict[str, str]) -> None:
+    """Let the current request have the headers of the API that its question stands for, and no others."""
+    request.headers = Headers(headers)
+    given = [(name.encode(), value.encode()) for name, value in headers.items()]
+    request.scope = {**request.scope, "headers": given}  # type: ignore[assignment]  # a scope of the same kind
+
+
+async def _last_question(session_id: UUID) -> Any:
+    """Return the last message of a user, as it was sent.
+
+    Raises:
+        NotFound: there is none.
+    """
+    await wait_until_recorded(gateway().redis)
+    await own_session(session_id)
+    messages = await SessionDirectory(gateway().database).messages(session_id, _LOOKED_AT)
+    found = next((each for each in messages if each.role == "user"), None)
+    if found is None:
+        raise NotFound("There is no question to be answered again.")
+    return msgspec.Raw(found.message.encode())
+
+
+async def _images() -> tuple[str, ...]:
+    """Return the images of a form as data URLs.
+
+    Raises:
+        InvalidRequest: one is something else, or too large.
+    """
+    found = []
+    for file in (await request.files).getlist("images"):
+        content = file.read(MOST_IMAGE_BYTES + 1)
+        if not content:
+            continue
+        if len(content) > MOST_IMAGE_BYTES or file.mimetype not in IMAGE_TYPES:
+            raise InvalidRequest("Images are PNG, JPEG, WebP or GIF, of at most 4 MiB.", param="images")
+        found.append(f"data:{file.mimetype};base64,{base64.b64encode(content).decode()}")
+    return tuple(found)
