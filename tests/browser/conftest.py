@@ -92,6 +92,6 @@ async def watched(open_page: OpenPage, request: pytest.FixtureRequest) -> Watche
 
 @pytest.fixture
 async def signed_in(watched: Watched) -> Watched:
-    """The first page, for who has signed in, at each of the two sizes."""
+    """The page of keys, for who has signed in, at each of the two sizes."""
     await watched.sign_in()
     return watched

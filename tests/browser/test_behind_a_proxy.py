@@ -45,7 +45,7 @@ async def test_the_documented_path_of_a_proxy_works(
         page = watched.page
         asked: list[str] = []
         page.on("request", lambda request: asked.append(urlsplit(request.url).path))
-        await watched.sign_in(path="/gateway/ui")
+        await watched.sign_in(path="/gateway/ui/keys")
         await expect(page).to_have_url(f"{site.url}/gateway/ui/keys")
         (cookie,) = [each for each in await page.context.cookies() if each.get("name") == "claw_ui"]
         assert cookie.get("path") == "/gateway/ui"

@@ -70,7 +70,7 @@ class Watched:
         """Open a page of the site."""
         await self.page.goto(self.site.url + path)
 
-    async def sign_in(self, password: str = PASSWORD, path: str = "/ui") -> None:
+    async def sign_in(self, password: str = PASSWORD, path: str = "/ui/keys") -> None:
         """Open a page as somebody who has to sign in first, and do that."""
         await self.open(path)
         await self.page.get_by_label("Password, or an admin key").fill(password)

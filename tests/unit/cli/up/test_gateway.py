@@ -106,3 +106,13 @@ async def test_a_key_that_cannot_be_made_is_an_error(responses: list[httpx.Respo
     """The call that failed is named."""
     with pytest.raises(GatewayCallFailed, match=complaint):
         await _gateway(*responses).create_first_key()
+
+
+async def test_a_password_is_set_where_the_web_ui_has_none_and_nowhere_else() -> None:
+    """Not where it has one, or the environment names it, or there is no web UI; nor where another start was faster."""
+    none, done = httpx.Response(200, json={"password": "none"}), httpx.Response(200, json={"changed": True})
+    assert await _gateway(none, done).set_first_password("words")
+    for password in ("stored", "environment", None):
+        assert not await _gateway(httpx.Response(200, json={"password": password})).set_first_password("words")
+    late = httpx.Response(200, json={"changed": False})
+    assert not await _gateway(none, late).set_first_password("words")
