@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     allowed_tiers   text[] NOT NULL DEFAULT '{}',
     expires_at      timestamptz,
     tokens_per_minute  integer CHECK (tokens_per_minute BETWEEN 1 AND 60000000),
+    stream_comments  boolean NOT NULL DEFAULT true,
     erased_at       timestamptz
 );
 
@@ -425,4 +426,4 @@ CREATE TABLE IF NOT EXISTS np_claw_web_ui (
 );
 INSERT INTO np_claw_web_ui DEFAULT VALUES ON CONFLICT DO NOTHING;
 
-INSERT INTO np_claw_schema_version (version) VALUES (19) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (20) ON CONFLICT DO NOTHING;

@@ -44,6 +44,8 @@ _BOUNDS: Final = (
                  help="Tokens a minute, of prompts and answers together; none: no such bound."),
     click.option("--expires", type=moment, metavar="WHEN",
                  help="Until when it is valid: 12h, 30d, 2027-01-31; none: for good."),
+    click.option("--comments/--no-comments", default=None,
+                 help="Whether its streams have comments, which keep them alive and tell places in queues."),
 )  # fmt: skip
 
 
@@ -54,7 +56,7 @@ def _bounds_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _bounds(
-    models: Sequence[str], tiers: Sequence[str], expires: str | None, tpm: int | str | None
+    models: Sequence[str], tiers: Sequence[str], expires: str | None, tpm: int | str | None, *, comments: bool | None
 ) -> dict[str, object]:
     """Return the fields of those bounds that are given."""
     found: dict[str, object] = {}
@@ -66,6 +68,8 @@ def _bounds(
         found["expires_at"] = None if expires == NONE else expires
     if tpm is not None:
         found["tokens_per_minute"] = None if tpm == NONE else tpm
+    if comments is not None:
+        found["stream_comments"] = comments
     return found
 
 
@@ -117,12 +121,13 @@ def create_key(
     tiers: tuple[str, ...],
     tpm: int | str | None,
     expires: str | None,
+    comments: bool | None,
     as_json: bool,
 ) -> None:
     """Create a key and show it, once."""
     limits: dict[str, object] = {"rpm_limit": rpm, **({} if budget == NONE else {"monthly_budget_usd": budget})}
     limits |= {} if prompt is None else {"system_prompt_id": prompt_id(prompt)}
-    limits |= _bounds(models, tiers, expires, tpm)
+    limits |= _bounds(models, tiers, expires, tpm, comments=comments)
     answer = call("POST", KEYS_PATH, body={"name": name, "admin_allowed": admin, **limits})
     if as_json:
         print_json(answer)
@@ -153,6 +158,7 @@ def update_key(
     tiers: tuple[str, ...],
     tpm: int | str | None,
     expires: str | None,
+    comments: bool | None,
     as_json: bool,
 ) -> None:
     """Change a key; it has effect at once."""
@@ -161,7 +167,7 @@ def update_key(
         wanted["system_prompt_id"] = NONE if prompt.lower() == NONE else prompt_id(prompt)
     change: dict[str, object] = {field: None if value == NONE and field != "name" else value
               for field, value in wanted.items() if value is not None}  # fmt: skip
-    change |= _bounds(models, tiers, expires, tpm)
+    change |= _bounds(models, tiers, expires, tpm, comments=comments)
     if not change:
         raise Meaningless("Nothing to change: give an option; --help lists them.")
     answer = call("PATCH", f"{KEYS_PATH}/{id_in_path(key_id)}", body=change)
@@ -235,6 +241,8 @@ def _print_key(key: dict[str, Any]) -> None:
     if key.get("tokens_per_minute") is not None:
         click.echo(f"TPM:    {key['tokens_per_minute']}")
     click.echo(f"Admin:  {yes_no(key['admin_allowed'])}")
+    if not key.get("stream_comments", True):
+        click.echo("Stream: without comments")
     if key["monthly_budget_usd"] is not None:
         click.echo(f"Budget: {usd(key['monthly_budget_usd'])} a month")
     if key.get("system_prompt_id") is not None:

@@ -45,6 +45,7 @@ class Principal(msgspec.Struct, frozen=True):
     bounds: KeyBounds = NO_KEY_BOUNDS
     tokens_per_minute: int = 0
     purpose: str = ""
+    stream_comments: bool = True
 
     def budget_limits(self, all_usd: float | None) -> BudgetLimits:
         """Return what bounds its spending: a budget of all keys together, in US dollars, and its own."""
@@ -65,6 +66,7 @@ def principal_of(key: ApiKey) -> Principal:
         key.system_prompt_id,
         KeyBounds(key.allowed_models, key.allowed_tiers) if is_bounded else NO_KEY_BOUNDS,
         key.tokens_per_minute or 0,
+        stream_comments=key.stream_comments,
     )
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from shared.dialects.base import StreamFailure
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
+BLANK: Final = b"\n\n"
+"""The same for a key whose streams have no comments: to every parser it is the end of no event."""
 _HEADERS: Final = {
     "cache-control": "no-cache, no-transform",
     "x-accel-buffering": "no",  # nginx would gather events otherwise
@@ -81,7 +83,8 @@ async def _events(
     inflight: InflightRequest, chunk: bytes | None, failure: StreamFailure | None
 ) -> AsyncIterator[bytes]:
     """Yield the events; a comment names who answers where the head went out before that was known."""
-    is_named = inflight.served_by is not None
+    has_comments = inflight.principal.stream_comments
+    is_named = inflight.served_by is not None or not has_comments
     try:
         while chunk is not None:
             if not is_named and (served_by := inflight.served_by) is not None:
@@ -90,7 +93,7 @@ async def _events(
                 yield b": %s\n\n" % named.encode()
             if failure is not None:
                 failure.count(chunk)
-            yield chunk or _comment(inflight)
+            yield chunk or (_comment(inflight) if has_comments else BLANK)
             chunk = await inflight.read()
     except GatewayError as error:
         # The head has gone out with 200, so the error is an event.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.accounting.failure_record import lost_usd
+from api.admission.auth import INTERNAL, Principal
 from api.relay.incoming import IncomingStream
 from api.requests.cancellation import Cancellation
 from api.requests.failover import Failover, acceptable_now
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api.admission.admit import Admitted
-    from api.admission.auth import Principal
     from api.requests.cancellation import Outcome
     from api.requests.services import RequestServices
 
@@ -76,7 +76,7 @@ class InflightRequest:
         self._recheck = Timer(self._exceed_wait_limit)
         self._began_at = time.monotonic()
         self.place: QueuePlace | None = None
-        self._over = self._is_of_admin = False
+        self._over, self.principal = False, INTERNAL
         self._cancellation: Cancellation | None = None
         self._task: asyncio.Task[object] | None = None
 
@@ -88,7 +88,7 @@ class InflightRequest:
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
-        self._is_of_admin = principal.admin_allowed
+        self.principal = principal
         self._services.open_requests[self._draft.request_id] = self
         self._task = asyncio.current_task()
         if self._task is not None:
@@ -290,7 +290,7 @@ class InflightRequest:
 
     def _failed(self, error: GatewayError) -> GatewayError:
         self._end()
-        if self._is_of_admin and self._current().target.tier == "local":  # server and key are the operator's own
+        if self.principal.admin_allowed and self._current().target.tier == "local":  # both are the operator's own
             error.show_reason()
         return error
 

@@ -37,7 +37,7 @@ ERASE_FROM_AUDIT: Final = "SELECT np_claw_erase_from_audit($1) AS entries"
 # --- export, in pages ---
 EXPORTED_KEY: Final = """
 SELECT
-    id, name, key_prefix, rpm_limit, tokens_per_minute, admin_allowed, monthly_budget_usd::float8,
+    id, name, key_prefix, rpm_limit, tokens_per_minute, stream_comments, admin_allowed, monthly_budget_usd::float8,
     system_prompt_id, allowed_models, allowed_tiers, expires_at, created_at, last_used_at, revoked_at, erased_at
 FROM np_claw_api_keys WHERE id = $1
 """

@@ -53,7 +53,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     bound; `monthly_budget_usd`, in US dollars, bounds what it may spend at paid APIs
     in a month of UTC: None is no bound of its own, 0 no paid use. `system_prompt_id` is a prompt of its own; None: the
     default. `allowed_models` (patterns of names) and `allowed_tiers` are empty for all; from `expires_at` on it is
-    refused.
+    refused. Without `stream_comments` its streams have no comments (SSE's lines that begin with a colon).
     """
 
     id: str
@@ -61,6 +61,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     key_prefix: str
     rpm_limit: int
     tokens_per_minute: int | None = None
+    stream_comments: bool = True
     admin_allowed: bool
     monthly_budget_usd: float | None = None
     system_prompt_id: str | None = None
@@ -96,6 +97,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     allowed_tiers: Tiers | msgspec.UnsetType = msgspec.UNSET
     expires_at: Expiry | msgspec.UnsetType | None = msgspec.UNSET
     tokens_per_minute: TokensPerMinute | msgspec.UnsetType | None = msgspec.UNSET
+    stream_comments: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_any(self) -> bool:
@@ -139,6 +141,7 @@ class KeyStore:
         allowed_tiers: Sequence[Tier] = (),
         expires_at: datetime | None = None,
         tokens_per_minute: int | None = None,
+        stream_comments: bool = True,
         secret: str = "",
     ) -> tuple[ApiKey, str]:
         """Create a key; return it and its secret, which is stored nowhere. With a `secret` of its own it is made once.
@@ -162,6 +165,7 @@ class KeyStore:
             allowed_tiers,
             expires_at,
             tokens_per_minute,
+            stream_comments,
         )
         if row is not None:
             return _from_row(row), secret
@@ -214,6 +218,7 @@ class KeyStore:
             _given(change.expires_at),
             change.tokens_per_minute is not msgspec.UNSET,
             _given(change.tokens_per_minute),
+            _given(change.stream_comments),
         )
         return None if row is None else _from_row(row)
 

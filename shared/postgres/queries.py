@@ -24,19 +24,19 @@ STAMP_SCHEMA: Final = "INSERT INTO np_claw_schema_version (version) VALUES ($1)"
 CREATE_KEY: Final = """
 INSERT INTO np_claw_api_keys (
     name, key_hash, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd, system_prompt_id, allowed_models,
-    allowed_tiers, expires_at, tokens_per_minute
+    allowed_tiers, expires_at, tokens_per_minute, stream_comments
 )
-SELECT $1, $2, $3, $4, $5, $6::float8, $7, $8, $9, $10, $11
+SELECT $1, $2, $3, $4, $5, $6::float8, $7, $8, $9, $10, $11, $12
 WHERE NOT EXISTS (SELECT 1 FROM np_claw_retired_secrets WHERE key_hash = $2)
 ON CONFLICT (key_hash) DO NOTHING
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
 """
 LIST_KEYS: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
 FROM np_claw_api_keys
 WHERE $1 OR revoked_at IS NULL
 ORDER BY revoked_at IS NOT NULL, created_at, id
@@ -44,7 +44,7 @@ ORDER BY revoked_at IS NOT NULL, created_at, id
 FIND_KEY: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at,
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at,
     (SELECT valid_until FROM np_claw_retired_secrets WHERE key_hash = $1) AS secret_until
 FROM np_claw_api_keys
 WHERE revoked_at IS NULL AND id = (
@@ -66,11 +66,12 @@ SET name = coalesce($2, name), rpm_limit = coalesce($3, rpm_limit), admin_allowe
     system_prompt_id = CASE WHEN $7 THEN $8 ELSE system_prompt_id END,
     allowed_models = coalesce($9, allowed_models), allowed_tiers = coalesce($10, allowed_tiers),
     expires_at = CASE WHEN $11 THEN $12 ELSE expires_at END,
-    tokens_per_minute = CASE WHEN $13 THEN $14 ELSE tokens_per_minute END
+    tokens_per_minute = CASE WHEN $13 THEN $14 ELSE tokens_per_minute END,
+    stream_comments = coalesce($15, stream_comments)
 WHERE id = $1 AND revoked_at IS NULL
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
 """
 # --- rotating a key's secret, in one transaction ---
 LOCK_KEY: Final = "SELECT key_hash FROM np_claw_api_keys WHERE id = $1 AND revoked_at IS NULL FOR UPDATE"
@@ -90,7 +91,7 @@ SET_HASH: Final = """
 UPDATE np_claw_api_keys SET key_hash = $2, key_prefix = $3 WHERE id = $1
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
 """
 FIND_RETIRED: Final = """
 SELECT valid_until FROM np_claw_retired_secrets WHERE key_id = $1 ORDER BY valid_until DESC LIMIT 1

@@ -50,6 +50,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     allowed_tiers: Tiers = ()
     expires_at: Expiry | None = None
     tokens_per_minute: TokensPerMinute | None = None
+    stream_comments: bool = True
 
 
 async def create_key(wanted: NewKey, call: bytes) -> tuple[ApiKey, str]:
@@ -72,6 +73,7 @@ async def create_key(wanted: NewKey, call: bytes) -> tuple[ApiKey, str]:
             allowed_tiers=wanted.allowed_tiers,
             expires_at=wanted.expires_at,
             tokens_per_minute=wanted.tokens_per_minute,
+            stream_comments=wanted.stream_comments,
             secret=secret,
         )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat, ready
 from tests.streams import Reader
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
 
@@ -58,6 +58,34 @@ async def test_a_waiting_stream_is_told_its_place_as_it_changes(
     places = [int(place) for place in _PLACE.findall(third.text)]
     assert places == sorted(places, reverse=True)
     assert "queued" not in first.text
+
+
+async def test_a_key_may_have_streams_without_comments(
+    client: httpx.AsyncClient, api: Process, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """Neither while it waits nor behind that; it is switched off and on again at once."""
+    async with httpx.AsyncClient(base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}) as operator:
+        [key] = (await operator.get("/claw/v1/api-keys")).json()["keys"]
+        assert key["stream_comments"] is True
+        changed = await operator.patch(f"/claw/v1/api-keys/{key['id']}", json={"stream_comments": False})
+        assert changed.json()["stream_comments"] is False
+        upstream.hold_at = 0
+        first, second = Reader(client), Reader(client)
+        await eventually(lambda: upstream.held == 1)
+
+        async def places() -> bool:
+            found = (await client.get("/v1/requests")).json()["data"]
+            states = [(await client.get(f"/v1/requests/{each['id']}")).json() for each in found]
+            return any(state.get("queue_position") for state in states)
+
+        await eventually(places)
+        await eventually(lambda: second.status == first.status == 200)
+        upstream.resume.set()
+        await asyncio.gather(first.task, second.task)
+        assert [reader.content for reader in (first, second)] == [words(20)] * 2
+        lines = [line for line in (first.text + second.text).splitlines() if line]
+        assert all(line.startswith("data: ") for line in lines)
+        await operator.patch(f"/claw/v1/api-keys/{key['id']}", json={"stream_comments": True})
 
 
 async def test_a_key_sees_and_cancels_its_own_requests_alone(

@@ -11,6 +11,7 @@ from hypercorn.asyncio import serve
 from quart import Quart, request
 
 from api.accounting.budget import Budget
+from api.admission.auth import Authenticator
 from api.admission.key_changes import KeyChanges
 from api.app import ADMINS_URLS, MANAGEMENT_URLS
 from api.endpoints.manage.guard import guarded_blueprint
@@ -40,6 +41,7 @@ class State:
         self.database = database
         self.redis = redis
         self.keys = KeyStore(database)
+        self.authenticator = Authenticator(settings, self.keys)
         self.key_changes = KeyChanges(self.keys, redis)
         self.routing_table = RoutingTable(database, redis)
         self.system_prompts = SystemPrompts(database)
@@ -59,7 +61,7 @@ def management_app(settings: Settings, database: Database, redis: Redis) -> Quar
     """The app."""
     app = Quart("gateway_stub")
     state = app.extensions[EXTENSION] = State(settings, database, redis)
-    app.register_blueprint(guarded_blueprint((*MANAGEMENT_URLS, *ADMINS_URLS)))
+    app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS, of_admins=ADMINS_URLS))
 
     @app.get("/v1/models")
     async def models() -> Any:

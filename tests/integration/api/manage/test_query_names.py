@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from api.app import MANAGEMENT_URLS
+from api.app import ADMINS_URLS, MANAGEMENT_URLS
 from tests.fleet import INTERNAL_SECRET, Fleet
 
 if TYPE_CHECKING:
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
-ROWS = [(method, re.sub("<[^>]+>", "7e57ab1e-0000-4000-8000-000000000001", url)) for method, url, _ in MANAGEMENT_URLS]
+ROWS = [
+    (method, re.sub("<[^>]+>", "7e57ab1e-0000-4000-8000-000000000001", url))
+    for method, url, _ in (*MANAGEMENT_URLS, *ADMINS_URLS)
+]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from api.admission.auth import INTERNAL
 from api.http.sse import stream_response
 from api.requests import open_requests
 from api.requests.open_requests import OpenRequests, QueuePlace
@@ -68,7 +69,9 @@ async def test_a_head_that_comes_with_the_answer_has_no_place_in_the_queue() -> 
     async def read() -> bytes:
         return b"data: {}\n\n"
 
-    inflight = SimpleNamespace(read=read, place=QueuePlace(1, 2), served_by=(Target("local", "q", "m"), 1))
+    inflight = SimpleNamespace(
+        read=read, place=QueuePlace(1, 2), served_by=(Target("local", "q", "m"), 1), principal=INTERNAL
+    )
     response = await stream_response(cast("InflightRequest", inflight), 10)
     assert "x-nself-queue-position" not in response.headers
     inflight.served_by = None
