@@ -56,8 +56,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
     upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
     is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
-    `story` is what happened to it until now, beside what every request goes through. `dialect` is that of `body`, where
-    the endpoint is a chat.
+    `story` is what happened to it until now, beside the usual. `dialect` is that of `body`, where it asks for a chat.
     """
 
     request_id: str
@@ -130,8 +129,8 @@ class ToolCallDelta(msgspec.Struct, omit_defaults=True):
 class Delta(msgspec.Struct):
     """New output of one choice; `annotations` are OpenAI's, as citations of what was searched.
 
-    `extra` are fields of a message that OpenAI does not name: `reasoning_details` and `images` (OpenRouter) and
-    `extra_content` (Google).
+    `extra` are fields that OpenAI does not name (`reasoning_details`, `images`, `extra_content`), and `native` the
+    upstream's own events, by name, for a client of the same API.
     """
 
     content: str | None = None
@@ -142,6 +141,7 @@ class Delta(msgspec.Struct):
     index: int = 0
     annotations: list[Any] | None = None
     extra: dict[str, Any] | None = None
+    native: list[tuple[str, bytes]] | None = None
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
@@ -150,13 +150,14 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "functi
 class Finish(msgspec.Struct):
     """The end of one choice.
 
-    `stop` is the sequence that ended it, and `service_tier` what served it, in the upstream's words, where it says so.
+    `stop` is the sequence that ended it, `service_tier` what served it, in the upstream's words. See `Delta.native`.
     """
 
     reason: FinishReason
     index: int = 0
     stop: str | None = None
     service_tier: str = ""
+    native: list[tuple[str, bytes]] | None = None
 
 
 MOST_SEARCHES: Final = 1_000

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
-from api.routing.offers import price_unknown
+from api.routing.offers import price_unknown, tool_price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
 from shared.models.over_responses import LEAST_OUTPUT_TOKENS
+from shared.models.parameters import HOSTED_TOOLS, NATIVE_ONLY
 from shared.models.refused_parameters import lacking
 from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
@@ -112,9 +113,13 @@ class Eligibility:
                 f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        if backend.tier == "paid" and not self._catalogue.has_price(model.id):
+        return self._unpriced(request, model) if backend.tier == "paid" else None
+
+    def _unpriced(self, request: RoutingRequest, model: LocalModel) -> CallerError | None:
+        if not self._catalogue.has_price(model.id):
             return price_unknown(model.id)
-        return None
+        tool = request.needs.get(HOSTED_TOOLS) if request.limits.is_limited else None
+        return None if tool is None else tool_price_unknown(tool)
 
     def omitted(self, body: ChatBody, backend: BackendInfo, model: str) -> tuple[str, ...]:
         """Return the parameters of a request that are left out where a model serves it."""
@@ -130,6 +135,8 @@ class Eligibility:
         lacks = entry.lacks(request.effort, has_tools=request.has_tools)
         cannot = (*model.cannot, *(word for word in lacks if word not in model.can))
         cannot += lacking(backend.unsupported(model.id))
+        if backend.tier == "local":
+            cannot += (NATIVE_ONLY,)
         param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
         return None if param is None else cannot_do(param, model.id)
 

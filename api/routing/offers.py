@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from shared.errors import GatewayError, ModelNotConfigured, Overloaded, UnknownModel
+from shared.errors import GatewayError, ModelNotConfigured, Overloaded, UnknownModel, Unsupported
 from shared.models.catalogue import FALLBACK_EMBEDDING, LOCAL, endpoints_of
 from shared.models.providers import PROVIDERS, endpoints_at, family_of
 from shared.types import BackendInfo, Endpoint, LocalModel, Tier
@@ -75,6 +75,18 @@ def price_unknown(model: str) -> ModelNotConfigured:
         f"No price is known for the model '{model}': add it to the catalogue (CLAW_CATALOGUE).",
         param="model",
         code="model_price_unknown",
+    )
+
+
+def tool_price_unknown(param: str) -> Unsupported:
+    """Return the error for tools that the upstream runs, where there is a budget: it would not hold for them.
+
+    How often they are used is the model's choice, and some are billed by what they make.
+    """
+    return Unsupported(
+        f"What '{param}' asks for is billed by use, which no budget can bound: this key, or the gateway, has one.",
+        param=param,
+        code="tool_price_unknown",
     )
 
 

@@ -135,6 +135,8 @@ WITHOUT_EFFECT: Final = frozenset({
     "safety_identifier", "store", "user",
 })  # fmt: skip
 """Fields that an answer is the same without: left out where a model does not take them."""
+HOSTED_TOOLS: Final = "hosted_tools"
+"""The ability to be asked for tools that the upstream runs, and bills by prices of their own."""
 NATIVE_ONLY: Final = "openai_responses"
 """The ability to take what only OpenAI's own Responses API has: tools that it runs, files that it keeps."""
 _BY_VALUE: Final = frozenset({"audio", "top_logprobs"})

@@ -58,7 +58,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21)))
 EVERYWHERE: Final = frozenset({"audio_output", "custom_tools", NATIVE_ONLY})
-"""What no reply of the gateway can carry, whoever made it, and what no upstream is asked for."""
+"""What no reply of the gateway can carry, whoever made it, and what OpenAI's own Responses API alone takes."""
 
 _OLLAMA_LACKS: Final = EVERYWHERE | lacking("ollama") | {
     "n", "tool_choice", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio",
@@ -74,7 +74,7 @@ _ROWS: Final = (
         base_url="https://api.openai.com/v1",
         credential="OPENAI_API_KEY",
         endpoints=("chat", "embeddings"),
-        lacks=EVERYWHERE,
+        lacks=EVERYWHERE - {NATIVE_ONLY},
     ),
     ProviderInfo(
         name="ollama",

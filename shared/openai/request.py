@@ -183,6 +183,17 @@ class ChatRequest:
         return self._read(self.raw)
 
     @property
+    def added(self) -> str:
+        """Return what the gateway puts before the client's messages."""
+        return self._added
+
+    @property
+    def earlier_messages(self) -> list[dict[str, Any]]:
+        """Return what a session puts before them."""
+        earlier = [] if self._history is None else self._history.put_before([])
+        return list(completed({"messages": earlier})["messages"])
+
+    @property
     def _chat(self) -> bytes | msgspec.Raw:
         return self.raw if self._is_chat or self.client is None else self.client.chat
 

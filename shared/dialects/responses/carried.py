@@ -19,6 +19,11 @@ def to_carried(text: str) -> str:
     return _MARK + base64.urlsafe_b64encode(text.encode("utf-8", "replace")).decode()
 
 
+def is_carried(content: object) -> bool:
+    """Return whether an `encrypted_content` is one of ours."""
+    return isinstance(content, str) and content.startswith(_MARK)
+
+
 def carried_text(content: str | None) -> str:
     """Return the text of an `encrypted_content`; none of one that is another server's."""
     if content is None or not content.startswith(_MARK):

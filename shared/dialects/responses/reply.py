@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shared.dialects.native import NativeReply
 from shared.dialects.responses.ids import item_id
 from shared.dialects.responses.output import (
     CallItem,
@@ -228,10 +229,14 @@ class ResponseEncoder:
     def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
         self._writer = EventWriter()
         self._reply = Reply(head, asked, self._writer)
-        self._has_begun = False
+        self._native = NativeReply(head, asked)
+        self._has_begun = self._is_native = False
 
     def encode(self, event: Delta | Finish) -> bytes:
         """Return the events of the stream that an event of the model makes."""
+        if event.native is not None or self._is_native:
+            self._is_native = True
+            return self._native.take(event.native or ())
         if not self._has_begun:
             self._has_begun = True
             self._reply.begin()
@@ -240,6 +245,8 @@ class ResponseEncoder:
 
     def end(self, usage: Usage) -> bytes:
         """Return what closes the stream."""
+        if self._is_native:
+            return self._native.last()
         self._reply.finished(usage)
         return self._writer.taken()
 
@@ -254,12 +261,16 @@ class ResponseFold:
 
     def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
         self._reply = Reply(head, asked)
+        self._native = NativeReply(head, asked)
 
     def add(self, event: Event) -> None:
         """Add one event; `Usage` is the caller's to keep."""
         if not isinstance(event, Usage):
             self._reply.take(event)
+            self._native.take(event.native or ())
 
     def finished(self, usage: Usage) -> bytes:
         """Return the body: a Response."""
+        if self._native.has_ended:
+            return self._native.response()
         return _encode(self._reply.finished(usage))

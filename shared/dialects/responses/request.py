@@ -63,6 +63,16 @@ class ResponsesRequest:
         self.chat = msgspec.json.encode({**others, **chat})
 
     @property
+    def same_in_chat(self) -> list[str]:
+        """Return the fields that it has and a chat has under the same name."""
+        return [name for name in _PASSED if getattr(self.body, name) is not None]
+
+    def chat_tool(self, number: int) -> int | None:
+        """Return which tool of the chat one of the request is; None where no chat has it."""
+        place = f"tools[{number}]"
+        return self._places.tools.index(place) if place in self._places.tools else None
+
+    @property
     def wants_summary(self) -> bool:
         """Return whether thoughts come as a summary."""
         return self.body.reasoning.wants_summary

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from shared.dialects.responses.wire import converted, without_nulls
 from shared.errors import InvalidRequest
-from shared.models.parameters import NATIVE_ONLY
+from shared.models.parameters import HOSTED_TOOLS, NATIVE_ONLY
 from shared.types import Name
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ class ToolBox:
             self.add(((inner, f"{place}.tools[{number}]") for number, inner in enumerate(found.tools)), found)
         elif kind in HOSTED and namespace is None:
             self.needs.setdefault(NATIVE_ONLY, f"{place}.type")
+            self.needs.setdefault(HOSTED_TOOLS, f"{place}.type")
         else:
             known = ", ".join(sorted({"function", "custom", "namespace", *HOSTED}))
             raise InvalidRequest(

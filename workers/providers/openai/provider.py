@@ -10,6 +10,7 @@ import msgspec
 
 from shared.errors import GatewayError
 from shared.models.catalogue import ModelEntry
+from shared.models.parameters import NATIVE_ONLY
 from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
@@ -21,6 +22,7 @@ from workers.providers.openai.errors import from_refusal
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.place import Place
 from workers.providers.openai.responses.client import ResponsesApi
+from workers.providers.openai.responses.native import asked_natively
 from workers.providers.openai.turns import ALTERNATING
 from workers.providers.openai.wire import ChatReader, to_body
 
@@ -118,13 +120,17 @@ class OpenAIProvider:
         A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
         of earlier calls or turns that do not alternate is asked once more without, and never again with them.
         """
-        asked = request.body
+        asked, speaks_responses = request.body, self._place.has_responses
         images = await fetch_images(asked.messages, self._fetch_image)
         entry = ModelEntry() if self._catalogue is None else self._catalogue.entry(model)
         cannot = entry.lacks_for(asked)
         theirs, is_openai = model.removeprefix(self.prefix), self.embeds_as_openai
-        over_responses = entry.is_over_responses(asked.reasoning_effort, has_tools=asked.has_tools)
-        if over_responses and self._place.has_responses:
+        native = asked_natively(request) if is_openai and speaks_responses else None
+        if native is not None:
+            async with self._responses.pass_on(request, native, theirs, cannot) as events:
+                yield events
+            return
+        if speaks_responses and entry.is_over_responses(asked.reasoning_effort, has_tools=asked.has_tools):
             async with self._responses.stream(request, theirs, images=images, cannot=cannot) as events:
                 yield events
             return
@@ -173,7 +179,10 @@ class OpenAIProvider:
         found = await self._upstream.fetch("GET", "/models", None, ModelList)
         props = await self._props() if found.is_llama_cpp else Props()
         self.parallel = props.total_slots
-        return found.to_models(props.chat_template_caps)
+        models = found.to_models(props.chat_template_caps)
+        if self.embeds_as_openai and not self._place.has_responses:
+            models = [msgspec.structs.replace(model, cannot=(*model.cannot, NATIVE_ONLY)) for model in models]
+        return models
 
     async def _props(self) -> Props:
         """Ask llama.cpp what its model's chat template can say (it drops the rest), and how many slots there are."""

@@ -20,6 +20,7 @@ from shared.errors import (
     UnknownModel,
     Unsupported,
 )
+from shared.models.parameters import HOSTED_TOOLS, NATIVE_ONLY
 from shared.openai.request import decode_chat
 from shared.queue.placement import BudgetLimits, Candidate
 from shared.settings import load_settings
@@ -387,6 +388,25 @@ def test_a_model_that_takes_tools_over_responses_only_serves_them() -> None:
         assert raised.value.param == "messages[0].content[1]"
     hinted = {**tools, "seed": "seed"}
     assert router(openai).route(chat("gpt-6-luna", needs=hinted, has_tools=True))
+
+
+def test_what_only_openais_responses_api_takes_goes_there_alone() -> None:
+    """By name it is a 400 elsewhere; with a budget no tool that OpenAI runs is asked for: nothing would bound it."""
+    openai, claude = paid("openai", "openai", "gpt-6-luna"), paid("anthropic", "anthropic", "claude-haiku-5-5")
+    local = backend("llama", "llama")
+    native = {NATIVE_ONLY: "tools[1].type", HOSTED_TOOLS: "tools[1].type"}
+    asked = chat("auto", needs=native, has_tools=True)
+    assert order(router(openai, claude, local, GEMINI).route(asked)) == [("openai", "gpt-6-luna")]
+    for name in ("claude-haiku-5-5", "llama"):
+        with pytest.raises(Unsupported) as raised:
+            router(openai, claude, local).route(chat(name, needs=native))
+        assert raised.value.param == "tools[1].type"
+    limited = chat("gpt-6-luna", needs=native, limits=BudgetLimits(all_nano_usd=10**12))
+    with pytest.raises(Unsupported) as raised:
+        router(openai).route(limited)
+    assert (raised.value.code, raised.value.param) == ("tool_price_unknown", "tools[1].type")
+    file = {NATIVE_ONLY: "input[0].content[0].file_id"}
+    assert router(openai).route(chat("gpt-6-luna", needs=file, limits=BudgetLimits(all_nano_usd=10**12)))
 
 
 def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:

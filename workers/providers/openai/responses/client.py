@@ -14,6 +14,7 @@ from shared.process.tasks import work_beside
 from workers.providers.http.upstream import RefusedError
 from workers.providers.openai.errors import from_refusal
 from workers.providers.openai.responses.errors import name_chat_places
+from workers.providers.openai.responses.native import NativeReader, name_own_places, to_native_body
 from workers.providers.openai.responses.reply import ResponseReader
 from workers.providers.openai.responses.request import ENCRYPTED, Prepared, to_body
 from workers.providers.openai.responses.turns import Piece, from_kept, to_kept
@@ -21,6 +22,7 @@ from workers.providers.openai.responses.turns import Piece, from_kept, to_kept
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
+    from shared.dialects.responses.request import ResponsesRequest
     from shared.openai.request import ChatRequest
     from shared.types import Event
     from workers.providers.http.upstream import Reply, Upstream
@@ -82,6 +84,28 @@ class ResponsesApi:
                 failure = from_refusal(refusal.failure, refusal.report)
                 self._name_places(failure, request, prepared)
                 raise failure from None
+
+    @asynccontextmanager
+    async def pass_on(
+        self, request: ChatRequest, asked: ResponsesRequest, model: str, cannot: Collection[str]
+    ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
+        """Start an answer to a request of this very API, which goes out as its client sent it.
+
+        Args:
+            request: as a chat, with what the gateway adds.
+            asked: as the client sent it.
+            model: by the API's own name.
+            cannot: what the model does not take.
+        """
+        content = await work_beside(request.size_bytes, partial(to_native_body, request, asked, model, cannot))
+        reader = NativeReader(request.body.tool_names, is_regional=self._place.is_regional)
+        try:
+            async with self._upstream.request("POST", self._place.path("/responses", model), content, reader) as reply:
+                yield reply.batches(reader)
+        except RefusedError as refusal:
+            failure = from_refusal(refusal.failure, refusal.report)
+            name_own_places(failure, asked)
+            raise failure from None
 
     @asynccontextmanager
     async def _attempt(

@@ -159,6 +159,7 @@ class ResponseReader(EventReader):
         events.append(Finish(self._reason(response.why_incomplete, is_cut=is_cut), service_tier=tier))
         if (usage := to_response_usage(response.usage)) is not None:
             usage.is_regional, usage.service_tier = self._is_regional, tier
+            usage.web_searches = response.web_searches
             events.append(usage)
 
     def _reason(self, why: str, *, is_cut: bool) -> FinishReason:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from msgspec import Raw, Struct
 
+from workers.providers.http.usage_report import count_at
 from workers.providers.replies.json_reader import Text, Word, json_reader
 
 NULL: Final = Raw(b"null")
@@ -31,6 +32,7 @@ class Item(Struct):
     name: Word | None = None
     call_id: Word | None = None
     arguments: Any = None
+    action: Any = None
     content: list[Part] | None = None
     summary: list[Any] | None = None
     encrypted_content: Word | None = None
@@ -40,6 +42,12 @@ class Item(Struct):
         """Return what thoughts say, part by part: their summary, or themselves where they are open."""
         summary = [part.get("text") for part in self.summary or () if isinstance(part, dict)]
         return [text for text in summary if isinstance(text, str)] or [part.text or "" for part in self.content or ()]
+
+    @property
+    def is_search(self) -> bool:
+        """Return whether it is a search of the web: pages that are opened and looked through are not billed."""
+        kind = self.action.get("type") if isinstance(self.action, dict) else None
+        return self.type == "web_search_call" and kind not in ("open_page", "find_in_page")
 
     @property
     def is_call(self) -> bool:
@@ -61,6 +69,13 @@ class Response(Struct):
     output: list[Item] | None = None
     service_tier: Any = None
     tool_usage: Any = None
+
+    @property
+    def web_searches(self) -> int:
+        """Return how often OpenAI searched the web: as it says, else as often as it did so among the items."""
+        told = self.tool_usage if isinstance(self.tool_usage, dict) else {}
+        counted = count_at(told, "web_search", "num_requests")
+        return sum(item.is_search for item in self.output or ()) if counted is None else counted
 
     @property
     def why_incomplete(self) -> str:

@@ -65,11 +65,14 @@ def test_an_answer_is_the_same_in_pieces_and_whole(answer: list[replies.Item], s
     whole = outcome_of(_read(replies.whole(*answer, usage=counted))[0])
     said = [item.done for item in answer if item.done["type"] == "message"]
     calls = [item.done for item in answer if item.done["type"] == "function_call"]
+    searches = sum(item.done["type"] == "web_search_call" for item in answer)
     for found in (streamed, whole):
         assert found.calls == [(call["name"], call["arguments"]) for call in calls]
         assert found.refusal == "".join(part.get("refusal", "") for item in said for part in item["content"])
         assert found.finish == ("tool_calls" if calls else "stop")
-        assert found.usage == Usage(7, 3, cached_tokens=2, reasoning_tokens=1, is_regional=True)
+        assert found.usage == Usage(
+            7, 3, cached_tokens=2, reasoning_tokens=1, web_searches=searches, is_regional=True
+        )  # fmt: skip
     spoken = [part["text"] for item in said for part in item["content"] if part.get("text")]
     assert "".join(spoken) == streamed.content.replace("\n\n", "") or "\n\n" in "".join(spoken)
     assert (streamed.content, streamed.reasoning) == (whole.content, whole.reasoning)

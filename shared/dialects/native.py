@@ -1,0 +1,85 @@
+"""Answers of OpenAI's own to requests of its Responses API, as they came: only what is ours is put in. Pure.
+
+That is the response's id and the model's name, and of what it repeats of the request those fields that went out
+otherwise (`OURS`). All other events, and items with their ids, are OpenAI's own bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shared.dialects.responses.ids import response_id
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.dialects.base import ReplyHead
+    from shared.dialects.responses.request import ResponsesRequest
+
+OURS: Final[dict[str, Any]] = {
+    "instructions": None,
+    "store": True,
+    "previous_response_id": None,
+    "background": False,
+}
+"""What an answer repeats of the request as the client sent it, with OpenAI's defaults: it went out otherwise."""
+WHOLE: Final = frozenset(
+    f"response.{name}" for name in ("created", "queued", "in_progress", "completed", "incomplete", "failed")
+)
+"""The events that have the response in them; their data is a JSON object."""
+_ENDS: Final = frozenset({"response.completed", "response.incomplete"})
+
+
+class NativeReply:
+    """An answer of OpenAI's as it grows.
+
+    Args:
+        head: what is the same in all of its parts.
+        asked: the request.
+    """
+
+    def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
+        self._head = head
+        self._ours = {name: asked.fields.get(name, default) for name, default in OURS.items()}
+        self._last = b""
+        self._response: dict[str, Any] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether it is whole."""
+        return self._response is not None
+
+    def take(self, events: Sequence[tuple[str, bytes]]) -> bytes:
+        """Return events as they go on to the client, but for the last of all."""
+        told: list[bytes] = []
+        for kind, data in events:
+            if kind not in WHOLE:
+                told.append(_event(kind, data))
+                continue
+            event = msgspec.json.decode(data)
+            response = event.get("response")
+            event["response"] = self._with_ours(response if isinstance(response, dict) else {})
+            made = _event(kind, msgspec.json.encode(event))
+            if kind in _ENDS:
+                self._last, self._response = made, event["response"]
+            else:
+                told.append(made)
+        return b"".join(told)
+
+    def last(self) -> bytes:
+        """Return the last event."""
+        return self._last
+
+    def response(self) -> bytes:
+        """Return the whole response."""
+        return msgspec.json.encode(self._response)
+
+    def _with_ours(self, response: dict[str, Any]) -> dict[str, Any]:
+        ours = {name: value for name, value in self._ours.items() if name in response}
+        return {**response, **ours, "id": response_id(self._head.request_id), "model": self._head.model}
+
+
+def _event(kind: str, data: bytes) -> bytes:
+    return b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n"

@@ -1,0 +1,97 @@
+"""Requests of the Responses API with OpenAI behind the gateway: passed on, and answered by others if it fails."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.openai import responses as replies
+from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
+
+if TYPE_CHECKING:
+    import httpx
+
+    from tests.conftest import Eventually
+    from tests.fleet import Fleet
+
+MODEL = "gpt-6-luna"
+SEARCH = {"type": "web_search", "search_context_size": "low"}
+FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": False}
+THOUGHT = {"type": "reasoning", "id": "rs_0", "summary": [], "encrypted_content": "sealed"}
+ANSWER = replies.stream(
+    replies.web_search(), replies.message("Sun", "ny", item_id="msg_2"),
+    usage=replies.usage(1000, 100, cached=400, reasoning=60), service_tier="flex",
+)  # fmt: skip
+
+
+def told(text: str) -> list[dict[str, Any]]:
+    """The events of a stream."""
+    return [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: ")]
+
+
+async def test_a_request_goes_to_openai_as_it_came_and_its_answer_comes_back_so(
+    client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
+) -> None:
+    """Hosted tools, encrypted thoughts and fields that nobody here knows; nothing is stored there."""
+    items = [{"role": "user", "content": "Rome?"}, THOUGHT, {"role": "assistant", "content": "Yes?"}]
+    asked: dict[str, Any] = {
+        "model": MODEL, "input": [*items, {"role": "user", "content": "The weather."}], "tools": [SEARCH, FUNCTION],
+        "include": ["reasoning.encrypted_content"], "text": {"verbosity": "low"}, "max_tool_calls": 2,
+    }  # fmt: skip
+    async with ScriptedUpstream(models=(MODEL,)) as scripted:
+        await fleet.worker("paid", OPENAI_API_KEY="k", OPENAI_BASE_URL=scripted.url + "/v1")
+        scripted.fallback = sse(ANSWER)
+
+        async def served() -> httpx.Response | None:
+            reply = await client.post("/v1/responses", json=asked)
+            return reply if reply.status_code == 200 else None
+
+        whole = (await eventually(served)).json()
+        assert whole["id"].startswith("resp_0")
+        assert (whole["model"], whole["store"], whole["service_tier"]) == (MODEL, True, "flex")
+        assert [item["id"] for item in whole["output"]] == ["ws_1", "msg_2"]
+        assert whole["usage"]["input_tokens_details"]["cached_tokens"] == 400
+        streamed = told((await client.post("/v1/responses", json={**asked, "stream": True})).text)
+        assert [event["type"] for event in streamed] == [event["type"] for event in told(ANSWER.decode())]
+        assert [event["sequence_number"] for event in streamed] == list(range(len(streamed)))
+        for request in scripted.requests:
+            assert request.path == "/v1/responses"
+            assert request.body == {**asked, "stream": True, "store": False}
+
+
+@pytest.mark.parametrize("tools", [[FUNCTION], [SEARCH]], ids=["function", "hosted"])
+async def test_who_answers_when_openai_fails(
+    client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually, tools: list[dict[str, Any]]
+) -> None:
+    """Claude, by translation, and without thoughts that are not its own; a tool of OpenAI's own is nobody else's."""
+    claude = "claude-haiku-5-5"
+    user = {"role": "user", "content": "Hi"}
+    asked = {"model": "auto", "input": [user, THOUGHT, {"role": "assistant", "content": "?"}, user], "tools": tools}
+    async with ScriptedUpstream(models=(MODEL,)) as openai, ScriptedUpstream(models=(claude,)) as anthropic:
+        await fleet.worker(
+            "paid", OPENAI_API_KEY="k", OPENAI_BASE_URL=openai.url + "/v1", ANTHROPIC_API_KEY="k",
+            ANTHROPIC_BASE_URL=anthropic.url,
+        )  # fmt: skip
+        openai.fallback = json_answer({"error": {"message": "down", "type": "server_error", "code": None}}, 500)
+        anthropic.fallback = sse(anthropic_replies.text("Sunny"))
+
+        async def offered() -> bool:
+            names = {one["id"] for one in (await client.get("/v1/models")).json()["data"]}
+            return {MODEL, claude} <= names
+
+        await eventually(offered)
+        reply = await client.post("/v1/responses", json=asked, headers={"x-nself-tier": "paid"})
+        assert openai.requests
+        if tools == [SEARCH]:
+            assert reply.status_code == 502
+            assert not anthropic.requests
+            named = await client.post("/v1/responses", json={**asked, "model": claude})
+            assert (named.status_code, named.json()["error"]["param"]) == (400, "tools[0].type")
+            return
+        assert reply.status_code == 200, reply.text
+        assert reply.json()["model"] == claude
+        assert reply.json()["output"][-1]["content"][0]["text"] == "Sunny"
+        assert "sealed" not in anthropic.requests[0].raw.decode()
