@@ -66,6 +66,7 @@ class Fleet:
         self.processes: list[Process] = []
         self.directory = directory
         self.database_url = self._database_url = database_url
+        self.redis_url = redis_url
         self._environment = {
             "PATH": os.environ["PATH"],
             "CLAW_DATA_DIR": str(directory),

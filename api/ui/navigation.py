@@ -13,9 +13,12 @@ class Page(NamedTuple):
     icon: str
 
 
+OVERVIEW: Final = Page("overview", "Overview", "overview")
+LIVE: Final = Page("live", "Live", "live")
 KEYS: Final = Page("keys", "Keys", "key")
 USAGE: Final = Page("usage", "Usage", "usage")
+MODELS: Final = Page("models", "Models & tiers", "models")
 CHAT: Final = Page("chat", "Chat", "chat")
 
-PAGES: Final = (KEYS, USAGE, CHAT)
+PAGES: Final = (OVERVIEW, LIVE, KEYS, USAGE, MODELS, CHAT)
 """/ui leads to the first."""

@@ -18,6 +18,31 @@ from api.ui.pages.keys.handlers import (
     show_keys,
     show_new_key,
 )
+from api.ui.pages.live.handlers import (
+    cancel_request,
+    drain_worker,
+    pause_backend,
+    resume_backend,
+    show_live,
+    stream_live,
+)
+from api.ui.pages.models.gemini import (
+    add_account,
+    change_account,
+    remove_account,
+    show_account_form,
+    show_new_account,
+    switch_account,
+)
+from api.ui.pages.models.handlers import (
+    change_order,
+    install_model,
+    remove_model,
+    show_library,
+    show_models,
+    show_prices,
+)
+from api.ui.pages.overview.handlers import show_overview
 from api.ui.pages.usage.handlers import download_usage, show_request, show_usage
 from api.ui.roots import not_found, redirect_root, redirect_to_first
 from api.ui.sign_in.handlers import show_sign_in, sign_in, sign_out, sign_out_everywhere
@@ -43,6 +68,25 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/ui/theme", set_theme),
     ("POST", "/ui/sign-out", sign_out),
     ("POST", "/ui/sign-out-everywhere", sign_out_everywhere),
+    ("GET", "/ui/overview", show_overview),
+    ("GET", "/ui/live", show_live),
+    ("GET", "/ui/live/events", stream_live),
+    ("POST", "/ui/live/pause", pause_backend),
+    ("POST", "/ui/live/resume", resume_backend),
+    ("POST", "/ui/live/requests/<request_id>/cancel", cancel_request),
+    ("POST", "/ui/live/workers/<worker_id>/drain", drain_worker),
+    ("GET", "/ui/models", show_models),
+    ("GET", "/ui/models/prices", show_prices),
+    ("POST", "/ui/models/order", change_order),
+    ("GET", "/ui/models/ollama", show_library),
+    ("POST", "/ui/models/ollama/install", install_model),
+    ("POST", "/ui/models/ollama/remove", remove_model),
+    ("GET", "/ui/models/gemini/new", show_new_account),
+    ("POST", "/ui/models/gemini/new", add_account),
+    ("GET", "/ui/models/gemini/<name>", show_account_form),
+    ("POST", "/ui/models/gemini/<name>", change_account),
+    ("POST", "/ui/models/gemini/<name>/switch", switch_account),
+    ("POST", "/ui/models/gemini/<name>/remove", remove_account),
     ("GET", "/ui/keys", show_keys),
     ("GET", "/ui/keys/new", show_new_key),
     ("POST", "/ui/keys/new", create_key),

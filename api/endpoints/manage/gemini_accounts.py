@@ -70,6 +70,16 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 async def list_accounts() -> Response:
     """List every account: those of the environment that a worker has, and those that are stored, whoever has them."""
+    return json_response(await all_accounts())
+
+
+async def all_accounts() -> list[dict[str, Any]]:
+    """Return every account with its use and its state, as the API shows it.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL cannot answer now.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
     state = gateway()
     known = await known_accounts(state.redis)
     shown: list[tuple[KnownAccount, StoredAccount | None]] = sorted(
@@ -81,17 +91,24 @@ async def list_accounts() -> Response:
         shown.append((known.get(row.id, nobody), row))
     quotas = [(account, Quota() if row is None else _quota(row)) for account, row in shown]
     uses = await read_use(state.redis, quotas, state.settings.catalogue)
-    return json_response(
-        [
-            {**_shown(account, row), **msgspec.structs.asdict(use)}
-            for (account, row), use in zip(shown, uses, strict=True)
-        ]
-    )
+    return [
+        {**_shown(account, row), **msgspec.structs.asdict(use)} for (account, row), use in zip(shown, uses, strict=True)
+    ]
 
 
 async def add_account() -> Response:
     """Add an account; a worker that runs uses it within a second."""
-    wanted = await body_as(NewAccount)
+    return json_response(await add(await body_as(NewAccount)), 201)
+
+
+async def add(wanted: NewAccount) -> dict[str, Any]:
+    """Add an account; return it as the API shows it.
+
+    Raises:
+        GatewayError: it cannot be added; the text says why.
+        DatabaseUnavailable: PostgreSQL cannot answer now.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
     state = gateway()
     if wanted.account_email in GEMINI_KEYS or wanted.account_email.startswith(_ENVIRONMENT):
         raise InvalidRequest("account_email must not be a name of the environment's accounts - at `$.account_email`")
@@ -108,12 +125,16 @@ async def add_account() -> Response:
             f"There is an account {name} already: change it with PATCH (nself claw gemini update), or remove it."
         )
     await after_commit(lambda: _publish_change(state.redis))
-    return json_response({**_stored(row), "same_key_as": same_key_as}, 201)
+    return {**_stored(row), "same_key_as": same_key_as}
 
 
 async def change_account(name: str) -> Response:
     """Change an account. A new key, or switching it on, forgets that its credential was refused."""
-    wanted = await body_as(Change)
+    return json_response(await change(name, await body_as(Change)))
+
+
+async def change(name: str, wanted: Change) -> dict[str, Any]:
+    """Change an account; return it as the API shows it. The errors are those of `add`."""
     state = gateway()
     store = GeminiAccountStore(state.database)
     row = await _find(store, name)
@@ -129,25 +150,30 @@ async def change_account(name: str) -> Response:
         # The state of the refused credential: a new key is not to be blamed for the old one.
         await after_commit(lambda: _delete(state.redis, account_key(row.id)))
     await after_commit(lambda: _publish_change(state.redis))
-    return json_response({**_stored(changed), "same_key_as": same_key_as})
+    return {**_stored(changed), "same_key_as": same_key_as}
 
 
 async def remove_account(name: str) -> Response:
     """Remove an account; attempts that run with it go on. Doing it again is no error."""
+    return json_response(await remove(name))
+
+
+async def remove(name: str) -> dict[str, Any]:
+    """Remove an account; return what was removed, as the API says it. The errors are those of `add`."""
     state = gateway()
     store = GeminiAccountStore(state.database)
     try:
         row = await _find(store, name)
     except NotFound:
         if await state.redis.exists(removed_account_key(name.lower())):
-            return json_response({"removed": True})
+            return {"removed": True}
         raise
     # Noted first: who tries again after a failure in between is answered the same.
     for known_as in (row.id, row.account_email.lower()):
         await state.redis.set(removed_account_key(known_as), b"1", ex=REMEMBERED_S)
     await store.remove(row.id)
     await after_commit(lambda: _publish_change(state.redis))
-    return json_response({"id": row.id, "account_email": row.account_email, "removed": True})
+    return {"id": row.id, "account_email": row.account_email, "removed": True}
 
 
 async def _find(store: GeminiAccountStore, name: str) -> StoredAccount:

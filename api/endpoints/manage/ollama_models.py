@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from quart import request
@@ -51,18 +51,27 @@ class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 async def list_local_models() -> Response:
     """List what is installed, what is on its way, and what could be."""
-    libraries = await _libraries()
+    libraries = await known_libraries()
     host = request.args.get("host")
     return json_response(local_models.overview(_named(libraries, host) if host else libraries))
 
 
 async def install_model() -> Response:
     """Install a model: its server pulls it. One that is being pulled or is there is no error."""
-    wanted = await body_as(Installation)
+    return json_response(await install(await body_as(Installation)), 202)
+
+
+async def install(wanted: Installation) -> dict[str, Any]:
+    """Ask for a model to be installed; return what was chosen, as the API says it.
+
+    Raises:
+        GatewayError: it cannot be; the text says why.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
     if (wanted.auto or wanted.auto_select) == (wanted.model is not None):
         raise InvalidRequest('Either {"auto": true} or {"model": "NAME"} must be given.')
     model = None if wanted.model is None else _checked(wanted.model)
-    libraries = _reachable(await _libraries(), wanted.host)
+    libraries = _reachable(await known_libraries(), wanted.host)
     library = _where_to_install(libraries, model)
     if model is None:
         model = _recommended(library)
@@ -70,14 +79,24 @@ async def install_model() -> Response:
     if operation is None:
         raise Overloaded(f"Too many models are waiting on {library.host}. Try again.")
     minutes = 0 if local_models.installed(library, model) else estimated_minutes(model)
-    return json_response({"model": model, "estimated_minutes": minutes, "host": library.host}, 202)
+    return {"model": model, "estimated_minutes": minutes, "host": library.host}
 
 
 @takes_query("host")
 async def remove_model(name: str) -> Response:
     """Remove a model from one host, or from all that have it; a pull of it is stopped. Again is no error."""
+    return json_response(await remove(name, request.args.get("host")))
+
+
+async def remove(name: str, host: str | None) -> dict[str, Any]:
+    """Remove a model and wait until that is done; return what was removed, as the API says it.
+
+    Raises:
+        GatewayError: it cannot be; the text says why.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
     model = _checked(name)
-    libraries = _reachable(await _libraries(), request.args.get("host"))
+    libraries = _reachable(await known_libraries(), host)
     asked = await asyncio.gather(*(_ask_to_remove(library, model) for library in libraries))
     deadline = time.monotonic() + REMOVE_WAIT_S
     ended = await asyncio.gather(
@@ -91,11 +110,15 @@ async def remove_model(name: str) -> Response:
             raise Unavailable(f"{library.host} did not remove {model}: {why}")
     if not removed:
         raise NotFound(f"There is no model {model} on {', '.join(library.host for library in libraries)}.")
-    return json_response({"removed": model, "hosts": removed})
+    return {"removed": model, "hosts": removed}
 
 
-async def _libraries() -> list[Library]:
-    """Return those of the live workers' backends, each once."""
+async def known_libraries() -> list[Library]:
+    """Return the libraries of the live workers' backends, each once.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
     backends = gateway().capacity.backends("local")
     queues = sorted({backend.queue for backend in backends if backend.provider == "ollama"})
     return await ollama_operations.libraries(_redis(), queues)

@@ -85,35 +85,54 @@ async def backend_states(redis: Redis, capacity: Capacity, flow: Flow) -> list[B
 
 async def pause_backend() -> Response:
     """Let a backend take no more jobs: what runs goes on, what waits moves on where another can serve it."""
-    queue = await _known_queue()
-    state = gateway()
-    await state.redis.hset(PAUSED, queue, str(int(time.time() * 1000)))  # type: ignore[misc]
-    await state.redis.publish(NEWS_CHANNEL, b"%s %s" % (PAUSED_NEWS, queue.encode()))
-    return json_response({"backend": place_of_queue(queue), "paused": True})
+    place = (await body_as(_Backend)).backend
+    await pause(gateway().redis, place)
+    return json_response({"backend": place, "paused": True})
 
 
 async def resume_backend() -> Response:
     """Let a backend take jobs again."""
-    queue = await _known_queue()
-    state = gateway()
-    await state.redis.hdel(PAUSED, queue)  # type: ignore[misc]
-    pipeline = state.redis.pipeline(transaction=False)
+    place = (await body_as(_Backend)).backend
+    await resume(gateway().redis, gateway().capacity, place)
+    return json_response({"backend": place, "paused": False})
+
+
+async def pause(redis: Redis, place: str) -> None:
+    """Pause a backend, as the operator names it; one that is paused stays so.
+
+    Raises:
+        NotFound: no worker has announced such a backend.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    queue = await _known_queue(redis, place)
+    await redis.hset(PAUSED, queue, str(int(time.time() * 1000)))  # type: ignore[misc]
+    await redis.publish(NEWS_CHANNEL, b"%s %s" % (PAUSED_NEWS, queue.encode()))
+
+
+async def resume(redis: Redis, capacity: Capacity, place: str) -> None:
+    """Resume a backend, as the operator names it; one that is not paused stays so.
+
+    Raises:
+        NotFound: no worker has announced such a backend.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    queue = await _known_queue(redis, place)
+    await redis.hdel(PAUSED, queue)  # type: ignore[misc]
+    pipeline = redis.pipeline(transaction=False)
     pipeline.publish(NEWS_CHANNEL, b"%s %s" % (PAUSED_NEWS, queue.encode()))
-    for worker, backend in state.capacity.by_worker():
+    for worker, backend in capacity.by_worker():
         if backend.queue == queue:
             pipeline.publish(wake_channel(worker), queue)
     await pipeline.execute()
-    return json_response({"backend": place_of_queue(queue), "paused": False})
 
 
-async def _known_queue() -> str:
-    """Return the queue of the backend that the body names.
+async def _known_queue(redis: Redis, place: str) -> str:
+    """Return the queue of a backend.
 
     Raises:
         NotFound: no worker has announced such a backend.
     """
-    queue = queue_of_place((await body_as(_Backend)).backend)
-    redis = gateway().redis
+    queue = queue_of_place(place)
     is_known = await redis.sismember(QUEUES, queue) or await redis.hexists(PAUSED, queue)  # type: ignore[misc]
     if not is_known:
         raise NotFound(f"There is no backend {place_of_queue(queue)}: `nself claw queue` names them.")

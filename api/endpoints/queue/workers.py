@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from quart import Response
 
@@ -12,6 +12,13 @@ from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import NotFound
 from shared.redis.names import draining_key, place_of_queue, worker_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from redis.asyncio import Redis
+
+    from shared.types import Announcement
 
 _WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
 ASKED_LIFE_S: Final = 3600
@@ -22,6 +29,11 @@ async def list_workers() -> Response:
     """List the workers that were heard of lately, with where they run and what they serve."""
     capacity = gateway().capacity
     await capacity.refresh()
+    return json_response({"workers": worker_states(capacity.announcements)})
+
+
+def worker_states(announcements: Iterable[Announcement]) -> list[dict[str, Any]]:
+    """Return workers as the operator sees them, by tier."""
     workers = [
         {
             "id": each.worker_id,
@@ -35,15 +47,24 @@ async def list_workers() -> Response:
             "backends": [place_of_queue(backend.queue) for backend in each.backends],
             "since": datetime.fromtimestamp(each.since_ms / 1000, UTC).isoformat(timespec="seconds"),
         }
-        for each in capacity.announcements
+        for each in announcements
     ]
-    return json_response({"workers": sorted(workers, key=lambda worker: (str(worker["tier"]), str(worker["id"])))})
+    return sorted(workers, key=lambda worker: (str(worker["tier"]), str(worker["id"])))
 
 
 async def drain_worker(worker_id: str) -> Response:
     """Let a worker take no more jobs and end when what it runs has ended."""
-    redis = gateway().redis
+    await drain(gateway().redis, worker_id)
+    return json_response({"id": worker_id, "draining": True})
+
+
+async def drain(redis: Redis, worker_id: str) -> None:
+    """Ask a worker to drain; one that drains already goes on.
+
+    Raises:
+        NotFound: it does not live.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
     if not _WORKER_ID.fullmatch(worker_id) or not await redis.exists(worker_key(worker_id)):
         raise NotFound("There is no such worker: `nself claw queue workers` names them.")
     await redis.set(draining_key(worker_id), b"1", ex=ASKED_LIFE_S)
-    return json_response({"id": worker_id, "draining": True})

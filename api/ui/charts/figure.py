@@ -102,10 +102,10 @@ def table(chart: Titled, columns: Sequence[Sequence[float | None]]) -> Markup:
         for at, moment in enumerate(chart.times)
     ]
     head = element("thead", {}, element("tr", {}, element("th", {"scope": "col"}, "From"), *heads))
-    caption = element("caption", {"class": "visually-hidden"}, chart.title)
+    caption = element("caption", {"class": "unseen"}, chart.title)
     whole = element("table", {"class": "chart-table"}, caption, head, element("tbody", {}, *rows))
     # It scrolls within its own box, by keyboard too.
-    box = {"class": "table-scroll", "tabindex": "0", "role": "region", "aria-label": f"{chart.title}: table"}
+    box = {"class": "scroll", "tabindex": "0", "role": "region", "aria-label": f"{chart.title}: table"}
     return element(
         "details", {"class": "chart-values"}, element("summary", {}, "Show as a table"), element("div", box, whole)
     )

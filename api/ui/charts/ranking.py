@@ -48,9 +48,9 @@ def ranking(title: str, heads: tuple[str, str], rows: Sequence[Bar], unit: Unit 
         element(
             "tr",
             {},
-            element("th", {"scope": "row"}, row.label),
+            element("th", {"scope": "row"}, row.label, _note(row.note)),
             element("td", {"class": "ranking-bar"}, share_bar((value or 0.0) / longest if longest else 0.0, row.style)),
-            element("td", {"class": "number"}, NO_VALUE if value is None else unit.full(value), _note(row.note)),
+            element("td", {"class": "num"}, NO_VALUE if value is None else unit.full(value)),
         )
         for row, value in zip(rows, values, strict=True)
     ]
@@ -59,12 +59,12 @@ def ranking(title: str, heads: tuple[str, str], rows: Sequence[Bar], unit: Unit 
         {},
         element("th", {"scope": "col"}, heads[0]),
         element("td", {}),
-        element("th", {"scope": "col", "class": "number"}, heads[1]),
+        element("th", {"scope": "col", "class": "num"}, heads[1]),
     )
     return element(
         "table",
         {"class": "ranking"},
-        element("caption", {"class": "visually-hidden"}, title),
+        element("caption", {"class": "unseen"}, title),
         element("thead", {}, head),
         element("tbody", {}, *lines),
     )
@@ -76,8 +76,8 @@ def share_bar(share: float, style: str = "one") -> Markup:
     shape: dict[str, str | float] = {"height": HEIGHT, "rx": HEIGHT / 2}
     return element(
         "svg",
-        {"class": "bar", "width": "100%", "height": HEIGHT, "aria-hidden": "true"},
-        element("rect", {"class": "bar-track", "width": "100%"} | shape),
+        {"class": "share", "width": "100%", "height": HEIGHT, "aria-hidden": "true"},
+        element("rect", {"class": "share-track", "width": "100%"} | shape),
         element("rect", {"class": f"series-{style}", "width": width} | shape),
     )
 

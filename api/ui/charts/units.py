@@ -43,7 +43,10 @@ def short_usd(value: float) -> str:
         return f"${short_count(value)}"
     if value >= 10 or value == 0:
         return f"${_digits(value)}"
-    return f"${value:.2f}" if value >= 0.01 else f"{_small(100 * value)}¢"
+    if value >= 0.01:
+        written = f"{value:.4f}".rstrip("0")
+        return f"${written}" if len(written) > len("0.00") else f"${value:.2f}"
+    return f"{_small(100 * value)}¢"
 
 
 def full_usd(value: float) -> str:

@@ -1,7 +1,7 @@
 // What a server-drawn chart cannot do by itself: values under the pointer, the same by keyboard, times of the viewer.
 // All values are read from the chart's own table.
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const moment = new Intl.DateTimeFormat(undefined, {
   day: "numeric", month: "short", hour: "2-digit", minute: "2-digit",
 });
@@ -17,7 +17,7 @@ function makeTip(area) {
   tip.className = "chart-tip";
   tip.hidden = true;
   const said = document.createElement("p");
-  said.className = "visually-hidden";
+  said.className = "unseen";
   said.setAttribute("role", "status");
   area.append(tip, said);
   return { tip, said };

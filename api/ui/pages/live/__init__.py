@@ -1,0 +1,1 @@
+"""The live page: who waits and runs where, and what the operator does about it."""
