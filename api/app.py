@@ -44,6 +44,17 @@ from api.endpoints.queue.cancelling import cancel_request
 from api.endpoints.queue.requests import list_requests, show_request
 from api.endpoints.queue.workers import drain_worker, list_workers
 from api.endpoints.responses import create_response
+from api.endpoints.stored.conversations import (
+    add_conversation_items,
+    create_conversation,
+    delete_conversation,
+    delete_conversation_item,
+    list_conversation_items,
+    retrieve_conversation,
+    retrieve_conversation_item,
+    update_conversation,
+)
+from api.endpoints.stored.responses import cancel_response, delete_response, list_input_items, retrieve_response
 from api.endpoints.web_ui import set_web_password, show_web_ui
 from api.gateway import EXTENSION, Gateway
 from api.http import cors
@@ -70,6 +81,18 @@ if TYPE_CHECKING:
 URLS: Final[tuple[Url, ...]] = (
     ("POST", "/v1/chat/completions", create_chat_completion),
     ("POST", "/v1/responses", create_response),
+    ("GET", "/v1/responses/<response_id>", retrieve_response),
+    ("DELETE", "/v1/responses/<response_id>", delete_response),
+    ("POST", "/v1/responses/<response_id>/cancel", cancel_response),
+    ("GET", "/v1/responses/<response_id>/input_items", list_input_items),
+    ("POST", "/v1/conversations", create_conversation),
+    ("GET", "/v1/conversations/<conversation_id>", retrieve_conversation),
+    ("POST", "/v1/conversations/<conversation_id>", update_conversation),
+    ("DELETE", "/v1/conversations/<conversation_id>", delete_conversation),
+    ("GET", "/v1/conversations/<conversation_id>/items", list_conversation_items),
+    ("POST", "/v1/conversations/<conversation_id>/items", add_conversation_items),
+    ("GET", "/v1/conversations/<conversation_id>/items/<item_id>", retrieve_conversation_item),
+    ("DELETE", "/v1/conversations/<conversation_id>/items/<item_id>", delete_conversation_item),
     ("POST", "/v1/embeddings", create_embedding),
     ("GET", "/v1/models", list_models),
     ("GET", "/v1/models/<path:model>", retrieve_model),

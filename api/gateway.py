@@ -22,12 +22,14 @@ from api.prompt.admin_context import AdminContext
 from api.prompt.knowledge.base import Knowledge
 from api.prompt.knowledge.embedder import NEWS as KNOWLEDGE_NEWS
 from api.prompt.knowledge.embedder import ProcessParts
+from api.prompt.responses.state import ResponseState
 from api.prompt.sessions.sessions import Sessions
 from api.prompt.survey import Survey
 from api.prompt.system_prompts import SystemPrompts
 from api.prompt.titles import Titles
 from api.relay.receiver import RelayReceiver
 from api.requests import own
+from api.requests.background.supervisor import Supervisor
 from api.requests.open_requests import OpenRequests
 from api.requests.services import RequestServices
 from api.routing.live_backends import Capacity
@@ -39,7 +41,7 @@ from shared.postgres.keys import KeyStore
 from shared.process.finished import log_finished
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis import client as redis_client
-from shared.redis.names import CANCEL_NEWS, DESCRIBE_NEWS, PAUSED_NEWS
+from shared.redis.names import BACKGROUND_NEWS, CANCEL_NEWS, DESCRIBE_NEWS, PAUSED_NEWS, RESPONSE_NEWS
 from shared.relay import ID_SIZE
 
 if TYPE_CHECKING:
@@ -66,8 +68,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings, finished: Finished = log_finished) -> None:
-        self.settings = settings
-        self.api_id = os.urandom(ID_SIZE)
+        self.settings, self.api_id = settings, os.urandom(ID_SIZE)
         self.redis = redis_client.connect(settings.redis_url or "")
         self.database = Database(settings.database_url or "")
         self.keys = KeyStore(self.database)
@@ -91,15 +92,17 @@ class Gateway:
         self.knowledge = Knowledge(
             self.database, ProcessParts(settings, self.redis, self.api_id.hex(), self.capacity, self._embed)
         )
-        survey = Survey(
-            settings,
-            database=self.database,
-            redis=self.redis,
-            capacity=self.capacity,
-            routing_table=self.routing_table,
-            budget=self.budget,
+        self.admin_context = AdminContext(
+            Survey(
+                settings,
+                database=self.database,
+                redis=self.redis,
+                capacity=self.capacity,
+                routing_table=self.routing_table,
+                budget=self.budget,
+            ),
+            self.redis,
         )
-        self.admin_context = AdminContext(survey, self.redis)
         self.additions = Additions(
             self.system_prompts,
             self.admin_context,
@@ -108,6 +111,7 @@ class Gateway:
             knowledge_tokens=settings.knowledge_tokens,
         )
         self.sessions = Sessions(settings, self.redis, self.database, self.spawn)
+        self.responses = ResponseState(settings, self.redis, self.database, self.spawn)
         self.open_requests = OpenRequests(self.redis, self.spawn, self.capacity.load)
         self.requests = RequestServices(
             settings,
@@ -121,6 +125,7 @@ class Gateway:
             self.open_requests,
             self.spawn,
         )
+        self.background = Supervisor(self.requests, self.capacity.is_served, finished)
         self.flow = Flow()
         self.titles = Titles(
             self.database, self.redis, self.capacity, self.api_id.hex(), partial(own.chat, self.requests)
@@ -134,7 +139,9 @@ class Gateway:
             KNOWLEDGE_NEWS: (self.knowledge.embedder.wake,),
             b"session": (self.sessions.leases.handle_news,),
             PAUSED_NEWS: (self._pause,),
-            CANCEL_NEWS: (self.open_requests.handle_cancel,),
+            CANCEL_NEWS: (self.open_requests.handle_cancel, self.background.handle_cancel),
+            BACKGROUND_NEWS: (self.background.wake,),
+            RESPONSE_NEWS: (self.background.followers.handle_news,),
             DESCRIBE_NEWS: (self.open_requests.handle_describe,),
             REVOKED: (self.authenticator.forget,),
             CHANGED: (self.authenticator.invalidate,),
@@ -157,6 +164,7 @@ class Gateway:
         await self.usage_backlog.start()
         self.usage_log.start()
         self.open_requests.start()
+        self.background.start()
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
     def abort_on_drain_timeout(self) -> None:
@@ -168,6 +176,7 @@ class Gateway:
     async def stop(self) -> None:
         """Close the connections to Redis and PostgreSQL; every response has ended by now."""
         await self.titles.stop()
+        await self.background.stop()
         await self.capacity.stop()
         # Closing what is left of requests goes on in tasks: they need the relay, the usage log and Redis to the end.
         if self._tasks:

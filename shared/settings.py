@@ -73,6 +73,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     strict_parameters: bool = False
     own_requests: str = "local"
     titles: bool = True
+    store_responses: bool = True
+    background_wait_s: float = 3600.0
+    max_background: int = 100
     knowledge_model: str | None = None
     knowledge_tokens: int = 2000
     gemini_slots: int = 16
@@ -212,6 +215,9 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "strict_parameters": ("CLAW_STRICT_PARAMETERS",),
     "own_requests": ("CLAW_OWN_REQUESTS",),
     "titles": ("CLAW_TITLES",),
+    "store_responses": ("CLAW_STORE_RESPONSES",),
+    "background_wait_s": ("CLAW_BACKGROUND_WAIT_S",),
+    "max_background": ("CLAW_MAX_BACKGROUND",),
     "knowledge_model": ("CLAW_KNOWLEDGE_MODEL",),
     "knowledge_tokens": ("CLAW_KNOWLEDGE_TOKENS",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),

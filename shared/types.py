@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 import msgspec
 
+from shared.dialects.stored.pending import StoredHead
 from shared.openai.sessions.history import History
 from shared.queue.story import Happening, StoryEvent, told
 
@@ -22,8 +23,7 @@ OwnPurpose = Literal["knowledge", "title", "chat"]
 """What requests of the gateway's own are for."""
 
 MOST_NAME_CHARS: Final = 256
-"""Names of models, functions and schemas: OpenAI allows 64, others more. They stand in frames, records and logs, so
-a client may not choose how long they are."""
+"""Names of models, functions and schemas, which stand in frames, records and logs: OpenAI allows 64, others more."""
 MOST_CALL_ID_CHARS: Final = 65_536
 """Ids of tool calls: some clients keep a thought signature in them."""
 
@@ -51,12 +51,11 @@ class AddedText(msgspec.Struct, frozen=True):
 class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One attempt of a request before its place is chosen. Times are milliseconds since 1970.
 
-    `request_id` and `api_id` are hex digits; `body` is the client's own JSON, `added` what the gateway puts before
-    its messages, and `history` what a session with this `session_id` does. `patient_until_ms` bounds the wait for a
-    turn; 0 is the gateway's own bound, `CLAW_QUEUE_TIMEOUT_S` after the admission. `earlier_cost_usd` is what paid
-    upstreams bill for attempts before this one, which were given up. `purpose` says what a request of the gateway's own
-    is for; a client's has none. Of a key with a limit of `tokens_per_minute` (else 0), `reserved_tokens` were reserved.
-    `story` is what happened to it until now, beside the usual. `dialect` is that of `body`, where it asks for a chat.
+    `request_id` and `api_id` are hex digits; `body` is the client's own JSON, of this `dialect` where it asks for a
+    chat; what is `added` and the `history` of a session (`session_id`) come before its messages, and `stored` says how
+    its answer is stored. `patient_until_ms` bounds the wait for a turn; 0 is `CLAW_QUEUE_TIMEOUT_S` after the
+    admission. `earlier_cost_usd` is what paid upstreams bill for attempts that were given up. `purpose` is a request's
+    of our own. Of a key with `tokens_per_minute` (else 0) `reserved_tokens` are reserved. `story`: what happened to it.
     """
 
     request_id: str
@@ -78,6 +77,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     history: History | None = None
     purpose: str = ""
     dialect: DialectName = "chat"
+    stored: StoredHead | None = None
     body: msgspec.Raw
 
     @property

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import msgspec
 
+from shared.dialects.stored.pending import ResponseEnd
 from shared.models.catalogue import nano_usd
 from shared.openai.sessions.turn_end import TurnEnd
 from shared.queue.story import StoryEvent
@@ -199,7 +200,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         admitted_ms: when the request was admitted.
         tokens: the key's tokens a minute, those reserved of them, and those used; empty where it has no such limit.
         usage: the record, for who is told that it closed the request.
-        turn: how the turn ended, where the request has or may have a session.
+        turn: how its session's turn ended, where it has or may have one; or the response that it is stored as.
     """
 
     api_id: str
@@ -215,7 +216,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     admitted_ms: int = 0
     tokens: tuple[int, ...] = ()
     usage: UsageRecord | None = None
-    turn: TurnEnd | None = None
+    turn: TurnEnd | ResponseEnd | None = None
 
     @classmethod
     def of(
@@ -226,7 +227,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         api_id: str,
         job_id: str,
         queue: str = "",
-        turn: TurnEnd | None = None,
+        turn: TurnEnd | ResponseEnd | None = None,
     ) -> Self:
         """Make the closing of a request with its usage record."""
         # A worker knows that what it served itself reserved nothing; the others may not know where the job stood.
@@ -258,7 +259,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
             finished(self.usage)
 
     def _call(self) -> tuple[str, list[str], list[str | bytes | int]]:
-        """Return the script, `finish.lua` alone or with `turn.lua`, its keys and arguments."""
+        """Return the script, `finish.lua` alone or with `turn.lua` or `response.lua`, its keys and arguments."""
         keys = [
             open_requests(self.api_id),
             USAGE_STREAM,
@@ -277,7 +278,8 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
         arguments += (self.closes.value, self.attempt, self.admitted_ms, *self.tokens)
         if self.turn is None:
             return scripts.FINISH, keys, arguments
-        return scripts.FINISH_TURN, keys, [*arguments, self.turn.answer, self.turn.state]
+        script = scripts.FINISH_TURN if isinstance(self.turn, TurnEnd) else scripts.FINISH_RESPONSE
+        return script, keys, [*arguments, *self.turn.arguments]
 
 
 def finish(pipeline: Pipeline, closing: Closing) -> None:
@@ -289,8 +291,7 @@ def finish(pipeline: Pipeline, closing: Closing) -> None:
 async def finish_now(redis: Redis, closing: Closing, finished: Finished | None = None) -> bool:
     """Close a request at once, and tell `finished`; return False where its record does not count, or it has none.
 
-    Raises:
-        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    Raises what `UNREACHABLE` names while Redis does not answer.
     """
     script, keys, arguments = closing._call()  # noqa: SLF001 -- the protocol is this module
     result = int(await scripts.run(redis, script, keys, *arguments))

@@ -64,11 +64,11 @@ class Reader:
         return last[0].get("error") if last and last[0] else None
 
 
-async def usage_rows(fleet: Fleet, eventually: Eventually, count: int) -> list[dict[str, Any]]:
+async def usage_rows(fleet: Fleet, eventually: Eventually, count: int, *endpoints: str) -> list[dict[str, Any]]:
     """The usage log, once it has `count` rows and nothing is open any more."""
 
     async def enough() -> list[dict[str, Any]]:
-        rows = await fleet.usage()
+        rows = await fleet.usage(*endpoints)
         return rows if len(rows) >= count else []
 
     rows: list[dict[str, Any]] = await eventually(enough)

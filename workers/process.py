@@ -15,14 +15,15 @@ from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis.client import UNREACHABLE, next_message, subscription
-from shared.redis.names import api_key, control_channel, wake_channel
-from shared.relay import ID_SIZE, Signal, attempt_key, cancelled_for, decode_signals
+from shared.redis.names import BACKGROUND_API, api_key, control_channel, open_requests, wake_channel
+from shared.relay import ID_SIZE, CancelReason, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Job, Tier
 from shared.usage import ORPHANED
 from workers.announcements import Announcements
 from workers.attempts.attempt import Attempt
 from workers.attempts.session_answer import answer_of
 from workers.checkup import Checkup
+from workers.relay.background import BackgroundSender
 from workers.relay.sender import RelaySender
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class WorkerProcess:
         self._finished = finished
         self._checkup = Checkup(redis, self.worker_id.hex(), tier, backends)
         self.resends = 0
-        self._senders: dict[bytes, RelaySender] = {}
+        self._senders: dict[bytes, RelaySender | BackgroundSender] = {}
         self._attempts: dict[bytes, Attempt] = {}
         self._announcements = Announcements(settings, redis, self.worker_id, tier, backends)
         self.queues = {
@@ -159,10 +160,15 @@ class WorkerProcess:
         return lambda: 0 if self._announcements.refusal else backend.claimable()
 
     async def _is_wanted(self, job: Job) -> bool:
-        """Return whether the api process of a job that waited for long still lives; its recorder closes the request."""
+        """Return whether the api process of a job that waited for long still lives; its recorder closes the request.
+
+        One of the background is wanted while it is open.
+        """
         if time.time() * 1000 - job.admitted_ms < self._settings.heartbeat_bound_s * 1000:
             return True
         try:
+            if job.api_id == BACKGROUND_API:
+                return bool(await self._redis.hexists(open_requests(job.api_id), job.request_id))  # type: ignore[misc]
             return bool(await self._redis.exists(api_key(job.api_id)))
         except UNREACHABLE:
             return True
@@ -174,10 +180,14 @@ class WorkerProcess:
         except UNREACHABLE as error:
             _log.warning("Redis does not answer (%s): job %s will expire", type(error).__name__, name)
 
-    def _sender(self, api_id: str) -> RelaySender:
+    def _sender(self, api_id: str) -> RelaySender | BackgroundSender:
         identity = bytes.fromhex(api_id)
         sender = self._senders.get(identity)
-        if sender is None:
+        if sender is None and api_id == BACKGROUND_API:
+            sender = self._senders[identity] = BackgroundSender(
+                self._redis, self.worker_id, on_superseded=self._supersede, finished=self._finished
+            )
+        elif sender is None:
             sender = self._senders[identity] = RelaySender(
                 self._redis,
                 self.worker_id,
@@ -188,6 +198,10 @@ class WorkerProcess:
                 finished=self._finished,
             )
         return sender
+
+    def _supersede(self, key: bytes) -> None:
+        if (attempt := self._attempts.get(key)) is not None:
+            attempt.cancel(cancelled_for(CancelReason.SUPERSEDED))
 
     def _api_died(self, api_id: bytes) -> None:
         _log.warning("api %s is gone: its attempts are cancelled", api_id.hex())

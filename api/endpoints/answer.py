@@ -6,8 +6,10 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import msgspec
 from quart import Response, g, request
 
+from api.endpoints.stored.streams import begun_response
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.errors import openai_error
@@ -15,6 +17,7 @@ from api.http.intake import SMALL_BYTES
 from api.http.refusal_log import known
 from api.http.sse import stream_response
 from api.requests.asked_headers import client_request_id_of
+from api.requests.background.request import Unattended
 from api.requests.context import RequestContext
 from shared.dialects.base import ReplyHead
 from shared.dialects.table import DIALECTS
@@ -74,13 +77,15 @@ async def answered_by_model(
         endpoint: what is asked of the model.
         check: reads the body; raises what is wrong with it.
         most_values: how many values the body may have.
-        adapt: makes OpenAI's body of one in another form; raises what is wrong with it.
+        adapt: makes OpenAI's body of one in another form, or puts what is stored into it; raises what is wrong with it.
         dialect: that of the body, for a chat.
     """
     context = await authenticated_context(dialect if endpoint == "chat" else endpoint)
     try:
         response = await _respond(context, endpoint, check, most_values, adapt)
     except GatewayError as error:
+        if context.prepared is not None:
+            context.prepared.name_places(error)
         response = openai_error(error)
     response.headers.update(context.response_headers())
     return response
@@ -98,13 +103,15 @@ async def _respond(
         inflight = await _begun(context, endpoint, checked)
     if name is not None:
         await _name(context, name)
+    if isinstance(inflight, Unattended):
+        return begun_response(inflight, is_streamed=checked.stream)
     if checked.stream:
         failure = DIALECTS[checked.dialect].failure(ReplyHead(g.request_id, int(time.time()), checked.model))
         return await stream_response(inflight, parts.settings.head_wait_s, failure)
     return Response(await whole(inflight), content_type="application/json")
 
 
-async def _begun(context: RequestContext, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
+async def _begun(context: RequestContext, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest | Unattended:
     try:
         return await context.begin(gateway().requests, endpoint, checked)
     except GatewayError as error:
@@ -121,12 +128,14 @@ async def _name(context: RequestContext, name: str) -> None:
         await parts.redis.set(key, g.request_id, ex=max(1, life_s))
 
 
-async def whole(inflight: InflightRequest) -> bytes:
-    """Return the answer to a request that is not streamed.
+async def whole(inflight: InflightRequest | Unattended) -> bytes:
+    """Return the answer to a request that is not streamed; of one that nobody waits for, that it is queued.
 
     Raises:
         GatewayError: it failed.
     """
+    if isinstance(inflight, Unattended):
+        return inflight.queued()
     parts = []
     while (chunk := await inflight.read()) is not None:
         parts.append(chunk)
@@ -144,4 +153,6 @@ async def _checked(context: RequestContext, check: _Check, most_values: int, ada
     context.body = body
     if adapt is not None:
         context.body = body = await adapt(context, body)
-    return await work_beside(len(body), lambda: with_room(lambda: check(body)))
+    checked = await work_beside(len(body), lambda: with_room(lambda: check(body)))
+    stored = None if context.prepared is None else context.prepared.stored
+    return checked if stored is None else msgspec.structs.replace(checked, stored=stored)

@@ -19,6 +19,7 @@ from shared.queue.inspection import present_job
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import (
     API_SET,
+    BACKGROUND_API,
     client_request_key,
     open_requests,
     owner_of,
@@ -125,7 +126,7 @@ async def _open_of(redis: Redis, key_id: str | None) -> tuple[list[UsageRecord],
     """Return the open requests of a key, and whether there were too many of all keys to look at."""
     found: list[UsageRecord] = []
     looked_at = 0
-    for api in await redis.smembers(API_SET):  # type: ignore[misc]
+    for api in (*await redis.smembers(API_SET), BACKGROUND_API.encode()):  # type: ignore[misc]
         cursor, is_first = 0, True
         while is_first or cursor:
             is_first = False

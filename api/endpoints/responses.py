@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from quart import g, request
+
 from api.endpoints.answer import answered_by_model
+from api.gateway import gateway
+from api.prompt.headers import SESSION_HEADER
+from api.prompt.responses.preparation import StateRequest
 from api.requests.checked_body import CheckedBody
 
 if TYPE_CHECKING:
     from quart import Response
 
+    from api.requests.context import RequestContext
+
 
 async def create_response() -> Response:
     """Serve OpenAI's createResponse, streaming and not."""
-    return await answered_by_model("chat", CheckedBody.of_responses, dialect="responses")
+    return await answered_by_model("chat", CheckedBody.of_responses, dialect="responses", adapt=_prepared)
+
+
+async def _prepared(context: RequestContext, body: bytes) -> bytes:
+    """Return the body with what it continues before it; it is given back where the request is refused."""
+    parts = gateway()
+    asks = StateRequest(g.request_id, parts.api_id.hex(), context.key_id, SESSION_HEADER in request.headers)
+    context.prepared = prepared = await parts.responses.preparation.prepare(body, asks)
+    context.undo = partial(parts.responses.preparation.give_back, prepared, g.request_id)
+    return prepared.body

@@ -7,6 +7,7 @@ from typing import Self
 import msgspec
 
 from shared.dialects.responses.request import ResponsesRequest
+from shared.dialects.stored.pending import StoredHead
 from shared.dialects.table import DIALECTS
 from shared.errors import InvalidRequest
 from shared.models.abilities import Needs, needs_of, without_prompt
@@ -33,6 +34,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
         parameters: for chat, all but the prompt and what belongs to it.
         call_ids: of the first call of each earlier turn that has calls.
         dialect: that of the body, for chat.
+        stored: how its answer is stored as a response.
     """
 
     model: str
@@ -46,6 +48,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
     parameters: ChatBody | None = None
     call_ids: tuple[str, ...] = ()
     dialect: DialectName = "chat"
+    stored: StoredHead | None = None
 
     @classmethod
     def of_chat(cls, raw: bytes) -> Self:

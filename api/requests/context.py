@@ -12,21 +12,21 @@ import msgspec
 from quart import request
 
 from api.admission.admit import QueueUnavailable
-from api.admission.thoughts import earlier_thoughts
 from api.admission.token_limit import tokens_to_reserve
 from api.http.headers import TIER_HEADER, route_headers
 from api.http.intake import INTAKE
 from api.prompt.headers import NOTHING_ASKED, SESSION_HEADER, read_headers
 from api.prompt.sessions.sessions import SessionRequest
 from api.requests.asked_headers import max_wait_s_of, priority_of
+from api.requests.background.request import Unattended
 from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
-from api.requests.session_route import routed
+from api.requests.session_route import most_prompt_of, routed
 from api.routing.eligibility import RoutingRequest
 from api.server.scope import ABORT
 from shared.errors import Cancelled, GatewayError, RateLimited
 from shared.ids import job_id
-from shared.openai.prompt_size import MostPrompt, most_added
+from shared.openai.prompt_size import MostPrompt
 from shared.openai.requested_model import requested_model
 from shared.queue.placement import PlacementOptions
 from shared.redis.names import owner_of
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from api.admission.auth import Principal
     from api.http.intake import Intake
     from api.prompt.headers import PromptHeaders
+    from api.prompt.responses.preparation import PreparedBody
     from api.prompt.sessions.leases import Leases
     from api.prompt.sessions.sessions import OpenSession
     from api.requests.checked_body import CheckedBody
@@ -52,6 +53,7 @@ class RequestContext:
     """A request until its admission. Its `body`, once read, names the model that a wrong request asked for.
 
     With `is_anew` it asks the last question of its session again, in place of the answer before.
+    What was `prepared` of that, where stored responses are part of it, `undo` gives back should it be refused.
 
     Args:
         usage_log: where its row goes if it is not admitted.
@@ -75,6 +77,8 @@ class RequestContext:
         self._session_id = ""
         self.body = b""
         self.is_anew = False
+        self.prepared: PreparedBody | None = None
+        self.undo: Callable[[], object] = bool
         self._record = UsageRecord(
             request_id=request_id,
             key_id=principal.key_id,
@@ -98,9 +102,14 @@ class RequestContext:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
         known, inflight = self._rate_limit | self._added_headers, self._inflight
         served_by = None if inflight is None else inflight.served_by
-        return known if served_by is None else known | route_headers(*served_by, self._omitted(served_by[0]))
+        if served_by is None:
+            return known
+        left_out = ("store",) if self.prepared is not None and self.prepared.is_left_out else ()
+        return known | route_headers(*served_by, (*self._omitted(served_by[0]), *left_out))
 
-    async def begin(self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest:
+    async def begin(
+        self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody
+    ) -> InflightRequest | Unattended:
         """Route a checked request, admit it and enqueue it.
 
         Args:
@@ -132,9 +141,7 @@ class RequestContext:
             model=checked.model,
             endpoint=endpoint,
             prompt_tokens=checked.prompt_tokens + sum(each.tokens for each in added),
-            most_prompt=await self._most_prompt(services, checked, added, session)
-            if limits.is_limited
-            else MostPrompt(0),
+            most_prompt=await most_prompt_of(services, checked, added, session) if limits.is_limited else MostPrompt(0),
             output_tokens=checked.output_tokens,
             choices=checked.choices,
             needs=checked.needs,
@@ -152,7 +159,6 @@ class RequestContext:
             self._record.reserved_tokens = tokens_to_reserve(token_limit, wanted)
             self._record.tokens_per_minute = token_limit
         # Its wait for a turn begins at its admission, or once it has its session.
-        began_ms = admitted_ms if session is None else int(time.time() * 1000)
         draft = JobDraft(
             request_id=self._record.request_id,
             attempt=1,
@@ -163,7 +169,8 @@ class RequestContext:
             key_id=self._principal.key_id,
             admitted_ms=admitted_ms,
             # As long as it may wait and run: a job that everybody lost goes away by itself after that.
-            expires_ms=began_ms + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
+            expires_ms=(admitted_ms if session is None else int(time.time() * 1000))
+            + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
             patient_until_ms=0
             if max_wait_s is None
             else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
@@ -174,11 +181,14 @@ class RequestContext:
             history=history,
             dialect=checked.dialect,
             purpose=self._principal.purpose,
+            stored=checked.stored,
             body=msgspec.Raw(self.body),
         )
         self._intake = request.scope.get(INTAKE)  # type: ignore[assignment]
         # From now on the draft alone has it, until the request lets go of it.
         self.body = b""
+        if checked.stored is not None and checked.stored.is_background:
+            return await self._left(Unattended(services, draft, wanted, candidates=candidates, options=options))
         self._inflight = inflight = InflightRequest(
             services,
             draft,
@@ -188,11 +198,16 @@ class RequestContext:
             abort=request.scope[ABORT],  # type: ignore[typeddict-item]
             release=self._release_body,
         )
-        admitted = await inflight.begin(self._principal)
-        self._rate_limit = admitted_headers(self._principal, admitted)
+        self._rate_limit = admitted_headers(self._principal, await inflight.begin(self._principal))
         if session is not None:
             self._keep_session(services, draft)
         return inflight
+
+    async def _left(self, unattended: Unattended) -> Unattended:
+        """Admit a request that nobody waits for."""
+        self._rate_limit = admitted_headers(self._principal, await unattended.begin(self._principal))
+        self._release_body()
+        return unattended
 
     async def _added(self, services: RequestServices, asked: PromptHeaders, chat: bytes) -> tuple[AddedText, ...]:
         texts, self._added_headers = await services.additions.of(asked, self._principal, self._record, chat)
@@ -225,15 +240,6 @@ class RequestContext:
         services.sessions.leases.keep(owner_of(draft.key_id), draft.session_id, draft.request_id, draft.expires_ms)
         self._rate_limit = {**self._rate_limit, SESSION_HEADER: draft.session_id}
 
-    async def _most_prompt(
-        self, services: RequestServices, checked: CheckedBody, added: Sequence[AddedText], session: OpenSession | None
-    ) -> MostPrompt:
-        most = checked.most_prompt._replace(tokens=checked.most_prompt.tokens + most_added(added))
-        if not services.router.has("anthropic"):
-            return most
-        earlier = () if session is None else session.call_ids
-        return most._replace(thoughts=await earlier_thoughts(services.redis, (*earlier, *checked.call_ids)))
-
     def _release_body(self) -> None:
         """Make room for the bodies of others: nothing more is done with this one."""
         if self._intake is not None:
@@ -256,6 +262,7 @@ class RequestContext:
 
     def refuse(self, error: GatewayError) -> None:
         """Log a request that did not get as far as its admission."""
+        self.undo()
         if self._leases is not None:
             self._leases.give_back(self._session_id, self._record.request_id)
         if isinstance(error, RateLimited):

@@ -6,18 +6,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from api.admission.thoughts import earlier_thoughts
 from shared.errors import CallerError
 from shared.models.abilities import needs_of
 from shared.openai.messages import Message
+from shared.openai.prompt_size import most_added
 from shared.openai.request import ChatBody
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from api.prompt.sessions.sessions import OpenSession
+    from api.requests.checked_body import CheckedBody
     from api.requests.services import RequestServices
     from api.routing.eligibility import RoutingRequest
+    from shared.openai.prompt_size import MostPrompt
     from shared.openai.sessions.history import History
     from shared.openai.sessions.merge import Merged
     from shared.queue.placement import Candidate
+    from shared.types import AddedText
 
 
 def routed(
@@ -45,6 +52,17 @@ def routed(
         return services.route(seeing), wanted, history
     except CallerError:
         return services.route(wanted), wanted, merged.to_history(*lengths, keeps_media=False)
+
+
+async def most_prompt_of(
+    services: RequestServices, checked: CheckedBody, added: Sequence[AddedText], session: OpenSession | None
+) -> MostPrompt:
+    """Return how much a request can send at the most, with what is put before its messages."""
+    most = checked.most_prompt._replace(tokens=checked.most_prompt.tokens + most_added(added))
+    if not services.router.has("anthropic"):
+        return most
+    earlier = () if session is None else session.call_ids
+    return most._replace(thoughts=await earlier_thoughts(services.redis, (*earlier, *checked.call_ids)))
 
 
 def _needs(merged: Merged) -> dict[str, str]:

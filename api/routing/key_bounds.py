@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from api.http.headers import TIER_HEADER
 from shared.errors import CallerError, InvalidRequest, ModelNotAllowed
-
-if TYPE_CHECKING:
-    from shared.types import Tier
+from shared.types import Tier
 
 _TIERS: Final[dict[str, Tier]] = {
     "local": "local", "gemini": "gemini", "paid": "paid", "free_gemini": "gemini", "api_key": "paid",

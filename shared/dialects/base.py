@@ -6,7 +6,7 @@ in it travels as its client sent it, and is read as a chat where it must be unde
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +59,19 @@ class Fold(Protocol):
 
     def finished(self, usage: Usage) -> bytes:
         """Return the body."""
+        ...
+
+
+@runtime_checkable
+class Storable(Protocol):
+    """An encoder or a fold whose answer can be stored."""
+
+    def result(self, error: GatewayError | None) -> bytes | None:
+        """Return the whole answer, as it ended; None where its client has not seen its beginning.
+
+        Args:
+            error: how it failed; None where it did not.
+        """
         ...
 
 

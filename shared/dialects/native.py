@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.dialects.responses.ids import response_id
+from shared.dialects.responses.response import error_object
+from shared.errors import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from shared.dialects.base import ReplyHead
     from shared.dialects.responses.request import ResponsesRequest
+    from shared.errors import GatewayError
 
 OURS: Final[dict[str, Any]] = {
     "instructions": None,
     "store": True,
     "previous_response_id": None,
     "background": False,
+    "conversation": None,
 }
 """What an answer repeats of the request as the client sent it, with OpenAI's defaults: it went out otherwise."""
 WHOLE: Final = frozenset(
@@ -45,6 +49,8 @@ class NativeReply:
         self._ours = {name: asked.fields.get(name, default) for name, default in OURS.items()}
         self._last = b""
         self._response: dict[str, Any] | None = None
+        self._begun: dict[str, Any] | None = None
+        self._items: list[bytes] = []
 
     @property
     def has_ended(self) -> bool:
@@ -55,12 +61,14 @@ class NativeReply:
         """Return events as they go on to the client, but for the last of all."""
         told: list[bytes] = []
         for kind, data in events:
+            if kind == "response.output_item.done":
+                self._items.append(data)
             if kind not in WHOLE:
                 told.append(_event(kind, data))
                 continue
             event = msgspec.json.decode(data)
             response = event.get("response")
-            event["response"] = self._with_ours(response if isinstance(response, dict) else {})
+            event["response"] = self._begun = self._with_ours(response if isinstance(response, dict) else {})
             made = _event(kind, msgspec.json.encode(event))
             if kind in _ENDS:
                 self._last, self._response = made, event["response"]
@@ -75,6 +83,16 @@ class NativeReply:
     def response(self) -> bytes:
         """Return the whole response."""
         return msgspec.json.encode(self._response)
+
+    def result(self, error: GatewayError | None) -> bytes | None:
+        """Return the response as it ended: whole, or with the items that were; None where nothing came."""
+        if error is None or self._begun is None:
+            return None if self._response is None else self.response()
+        output = [event["item"] for data in self._items if "item" in (event := msgspec.json.decode(data))]
+        ended = {**self._begun, "status": "cancelled", "output": output, "usage": None}
+        if not isinstance(error, Cancelled):
+            ended |= {"status": "failed", "error": error_object({"code": error.code, "message": error.message})}
+        return msgspec.json.encode(ended)
 
     def _with_ours(self, response: dict[str, Any]) -> dict[str, Any]:
         ours = {name: value for name, value in self._ours.items() if name in response}

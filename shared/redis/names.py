@@ -24,6 +24,18 @@ _ANSWER: Final = "claw:answer:"
 _TURNS: Final = "claw:session:turns:"
 _LEASE: Final = "claw:session:lease:"
 _AWAITED: Final = "claw:session:awaited:"
+_CONVERSATION_LOCK: Final = "claw:conversation:lock:"
+_OPEN: Final = "claw:open:"
+_OPEN_RESPONSE: Final = "claw:response:open:"
+_RESPONSE_EVENTS: Final = "claw:response:events:"
+_BACKGROUND: Final = "claw:background:of:"
+BACKGROUND_API: Final = 32 * "0"
+"""The api process under whose id requests of the background are open: none, so that they outlive all of them."""
+BACKGROUND_LEADER: Final = "claw:background:leader"
+"""Which api process looks after them: its id in hex digits."""
+_DONE_RESPONSE: Final = "claw:response:done:"
+_REMOVED_RESPONSE: Final = "claw:response:removed:"
+_DONE_IN_CONVERSATION: Final = "claw:conversation:done:"
 WAITING_BYTES: Final = _BYTES + "waiting"
 """How many bytes of large bodies wait: a hash, written by `bytes.lua`."""
 USAGE_STREAM: Final = "claw:usage"
@@ -41,6 +53,8 @@ QUEUES: Final = "claw:queues"
 """The queues that workers have announced: a set."""
 NEWS_CHANNEL: Final = "claw:news"
 PAUSED_NEWS: Final = b"paused"
+BACKGROUND_NEWS: Final = b"background"
+RESPONSE_NEWS: Final = b"response"
 CANCEL_NEWS: Final = b"cancel"
 DESCRIBE_NEWS: Final = b"describe"
 """The first words of some news."""
@@ -125,7 +139,7 @@ def api_key(api_id: str) -> str:
 
 def open_requests(api_id: str) -> str:
     """Name the hash of the requests that an api process has open. `api_id` in hex digits."""
-    return "claw:open:" + api_id
+    return _OPEN + api_id
 
 
 def since_key(api_id: str) -> str:
@@ -342,6 +356,46 @@ def awaited_key(session_id: str) -> str:
     return _AWAITED + session_id
 
 
+def open_response_key(request_id: str) -> str:
+    """Return the key of a response of the background that has not ended: a hash."""
+    return _OPEN_RESPONSE + request_id
+
+
+def response_events_key(request_id: str) -> str:
+    """Return the key of the events of a response of the background: a stream."""
+    return _RESPONSE_EVENTS + request_id
+
+
+def followed_key(request_id: str) -> str:
+    """Return the key that exists while somebody follows a response of the background: its events are news then."""
+    return "claw:response:followed:" + request_id
+
+
+def background_key(owner: str) -> str:
+    """Return the key of an owner's open responses of the background: ids by the millisecond up to which each counts."""
+    return _BACKGROUND + owner
+
+
+def done_response_key(request_id: str) -> str:
+    """Return the key of a response that has ended and is not in PostgreSQL yet: JSON, written by `response.lua`."""
+    return _DONE_RESPONSE + request_id
+
+
+def removed_response_key(request_id: str) -> str:
+    """Return the key that exists when a response was deleted not long ago."""
+    return _REMOVED_RESPONSE + request_id
+
+
+def done_in_conversation_key(conversation_id: str) -> str:
+    """Return the key of a conversation's responses that are not in PostgreSQL yet: a list of ids."""
+    return _DONE_IN_CONVERSATION + conversation_id
+
+
+def conversation_lock_key(conversation_id: str) -> str:
+    """Return the key of who has a conversation now: api process and id of a request, and since when."""
+    return _CONVERSATION_LOCK + conversation_id
+
+
 LUA_NAMES: Final = {
     "job_key": _JOB,
     "in_progress_key": _IN_PROGRESS,
@@ -357,6 +411,14 @@ LUA_NAMES: Final = {
     "turns_key": _TURNS,
     "lease_key": _LEASE,
     "awaited_key": _AWAITED,
+    "open_response": _OPEN_RESPONSE,
+    "response_events": _RESPONSE_EVENTS,
+    "background_of": _BACKGROUND,
+    "done_response": _DONE_RESPONSE,
+    "removed_response": _REMOVED_RESPONSE,
+    "done_in_conversation": _DONE_IN_CONVERSATION,
+    "open_requests": _OPEN,
+    "conversation_lock": _CONVERSATION_LOCK,
     "news_channel": NEWS_CHANNEL,
     "paused_queues": PAUSED,
 }

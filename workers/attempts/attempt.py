@@ -39,7 +39,6 @@ from workers.attempts.form import form_of
 from workers.attempts.record import closing_of, now_ms, record_of, times_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
-from workers.relay.outgoing import OutgoingStream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -47,8 +46,9 @@ if TYPE_CHECKING:
     from shared.dialects.base import Encoder, Fold
     from shared.settings import Settings
     from workers.accounts.account import Lease
-    from workers.attempts.session_answer import SessionAnswer
+    from workers.attempts.session_answer import KeptAnswer
     from workers.backends.backend import Backend
+    from workers.relay.background import AttemptStream
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
@@ -62,11 +62,11 @@ class Attempt:
         backend: does it; the job was claimed in its queue.
         stream: where its frames go.
         settings: the bounds on waiting.
-        kept: the answer as it is kept, where the request has a session.
+        kept: the answer as it is kept, where the request has a session, or is stored.
     """
 
     def __init__(
-        self, job: Job, backend: Backend, stream: OutgoingStream, settings: Settings, kept: SessionAnswer | None = None
+        self, job: Job, backend: Backend, stream: AttemptStream, settings: Settings, kept: KeptAnswer | None = None
     ) -> None:
         self.job = job = within_context(job, backend, settings.catalogue)
         self._kept = kept
@@ -200,7 +200,7 @@ class Attempt:
         await self._stream.push_body(body, 0, self._settings.total_timeout_s)
 
     async def _relay(self, due: float) -> None:
-        self._encoder, self._fold = form_of(self.job, self._request)
+        self._encoder, self._fold = form_of(self.job, self._request, self._kept)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s

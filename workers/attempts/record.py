@@ -12,6 +12,7 @@ from shared.ids import job_id
 from shared.usage import ORPHANED, Closes, Closing, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
+    from shared.dialects.stored.pending import ResponseEnd
     from shared.errors import GatewayError
     from shared.models.catalogue import Catalogue
     from shared.openai.sessions.turn_end import TurnEnd
@@ -50,14 +51,14 @@ def record_of(
     return completed(opened, counted, error, times, catalogue)
 
 
-def closing_of(job: Job, queue: str, record: UsageRecord | None, turn: TurnEnd | None) -> Closing:
+def closing_of(job: Job, queue: str, record: UsageRecord | None, turn: TurnEnd | ResponseEnd | None) -> Closing:
     """Return the end of an attempt.
 
     Args:
         job: what was done.
         queue: where it was claimed.
         record: of its request; without one that stays open.
-        turn: how the turn of its session ended, where it has one.
+        turn: how the turn of its session ended, or the response that it is stored as, where it has one.
     """
     name = job_id(job.request_id, job.attempt)
     if record is None:

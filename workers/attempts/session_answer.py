@@ -17,6 +17,7 @@ from shared.openai.sessions.messages import MOST_MESSAGE_BYTES
 from shared.openai.sessions.turn_end import TurnEnd
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import answer_key
+from workers.attempts.stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -48,6 +49,9 @@ class SessionAnswer:
         self._fold = CompletionFold()
         self._has_more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    def follow(self, reply: object) -> None:
+        """Do nothing: what makes the client's bytes knows less than this."""
 
     def add(self, event: Event) -> None:
         """Add what the model has said."""
@@ -97,9 +101,14 @@ class SessionAnswer:
             await asyncio.sleep(KEEP_EVERY_S)
 
 
-def answer_of(redis: Redis, job: Job) -> SessionAnswer | None:
-    """Return what keeps the answer of a job, None where its request has no session."""
-    return SessionAnswer(redis, job) if job.session_id else None
+KeptAnswer = SessionAnswer | StoredAnswer
+
+
+def answer_of(redis: Redis, job: Job) -> KeptAnswer | None:
+    """Return what keeps the answer of a job, None where nobody will ask for it."""
+    if job.session_id:
+        return SessionAnswer(redis, job)
+    return None if job.stored is None else StoredAnswer(job, job.stored)
 
 
 def _drop_unsound_calls(message: dict[str, Any], *, are_all: bool) -> None:

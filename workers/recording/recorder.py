@@ -25,6 +25,7 @@ from shared.redis.client import UNREACHABLE
 from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_FAULT, USAGE_STREAM
 from shared.settings import host_name
 from shared.usage import RECORD_BYTES
+from workers.recording.responses import ResponseLog
 from workers.recording.rows import MalformedRecord, UsageRow, from_json
 from workers.recording.table import UsageLog
 from workers.recording.turns import TurnLog
@@ -73,6 +74,7 @@ class Recorder:
         self._database = database
         self._usage_log = UsageLog(database)
         self._turns = TurnLog(redis, database)
+        self._responses = ResponseLog(redis, database)
         self._consumer = f"{host_name()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._migrated = False
         self._unsettled = False
@@ -198,11 +200,15 @@ class Recorder:
         rejected: list[tuple[bytes, str]] = []
         raw_of: dict[UsageRow, bytes] = {}
         sessions: list[str] = []
+        responses: list[str] = []
         for _, fields in entries:
             if fields is None:  # deleted before it was acknowledged
                 continue
             if b"s" in fields:  # says that a turn of a session waits
                 sessions.append(fields[b"s"].decode())
+                continue
+            if b"p" in fields:  # says that a response waits
+                responses.append(fields[b"p"].decode())
                 continue
             raw = fields.get(b"r", b"")
             if len(raw) > RECORD_BYTES:
@@ -214,6 +220,7 @@ class Recorder:
                 rejected.append((raw, str(error)))
         refused = await self._usage_log.write(raw_of)
         await self._turns.store(sessions)
+        await self._responses.store(responses)
         rejected += [(raw_of[row], reason) for row, reason in refused]
         await self._finish([entry_id for entry_id, _ in entries], rejected)
 

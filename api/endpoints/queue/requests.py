@@ -19,6 +19,7 @@ from shared.queue import inspection
 from shared.queue.inspection import JobHead, Place
 from shared.redis.names import (
     API_SET,
+    BACKGROUND_API,
     DESCRIBE_NEWS,
     NEWS_CHANNEL,
     PAUSED,
@@ -161,9 +162,9 @@ async def open_record(redis: Redis, request_id: str) -> UsageRecord | None:
     """
     apis = [api.decode() for api in await redis.smembers(API_SET)]  # type: ignore[misc]
     pipeline = redis.pipeline(transaction=False)
-    for api in apis:
+    for api in (*apis, BACKGROUND_API):
         pipeline.hget(open_requests(api), request_id)
-    found = next((raw for raw in (await pipeline.execute() if apis else ()) if raw), None)
+    found = next((raw for raw in await pipeline.execute() if raw), None)
     return None if found is None else open_decoder.decode(found)
 
 

@@ -26,14 +26,16 @@ from shared.dialects.responses.output import (
     to_logprobs,
 )
 from shared.dialects.responses.request import ENCRYPTED
-from shared.dialects.responses.response import asked_fields, response_object
+from shared.dialects.responses.response import asked_fields, error_object, response_object
 from shared.dialects.responses.stream import EventWriter
 from shared.dialects.responses.tools import CalledTool
+from shared.errors import Cancelled
 from shared.types import Delta, Finish, ToolCallDelta, Usage
 
 if TYPE_CHECKING:
     from shared.dialects.base import ReplyHead
     from shared.dialects.responses.request import ResponsesRequest
+    from shared.errors import GatewayError
     from shared.types import Event
 
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
@@ -58,6 +60,7 @@ class Reply:
         self._open: MessageItem | ReasoningItem | None = None
         self._calls: dict[int, CallItem] = {}
         self._end: Finish | None = None
+        self._whole: dict[str, Any] | None = None
 
     def begin(self) -> None:
         """Write what every stream begins with."""
@@ -91,7 +94,20 @@ class Reply:
         response = self._response(status, output, usage, incomplete_details=details)
         if self._writer is not None:
             self._writer.event(f"response.{status}", response=response)
+        self._whole = response
         return response
+
+    def result(self, error: GatewayError | None) -> bytes | None:
+        """Return the response as it ended: whole, or as far as it came; None where nothing came."""
+        if error is None:
+            return None if self._whole is None else _encode(self._whole)
+        if not self._items:
+            return None
+        output = [item.to_object("incomplete") for item in self._items]
+        if isinstance(error, Cancelled):
+            return _encode(self._response("cancelled", output))
+        shown = {"code": error.code, "message": error.message}
+        return _encode(self._response("failed", output, error=error_object(shown)))
 
     def _response(
         self, status: str, output: list[dict[str, Any]] | None = None, usage: Usage | None = None, **ended: Any
@@ -250,6 +266,10 @@ class ResponseEncoder:
         self._reply.finished(usage)
         return self._writer.taken()
 
+    def result(self, error: GatewayError | None) -> bytes | None:
+        """Return the response as it ended; see `shared.dialects.base.Storable`."""
+        return (self._native if self._is_native else self._reply).result(error)
+
 
 class ResponseFold:
     """Adds up the events of one answer into its body.
@@ -274,3 +294,7 @@ class ResponseFold:
         if self._native.has_ended:
             return self._native.response()
         return _encode(self._reply.finished(usage))
+
+    def result(self, error: GatewayError | None) -> bytes | None:
+        """Return the response as it ended; see `shared.dialects.base.Storable`."""
+        return self._native.result(error) or self._reply.result(error)

@@ -46,7 +46,6 @@ class ResponsesRequest:
         self.raw = raw
         self.fields: dict[str, Any] = json_of(raw)
         self.body, others = checked(self.fields)
-        _refuse_what_is_not_here(self.body)
         conversation, self.tools = Conversation(), ToolBox()
         _converse(conversation, self.body)
         self.tools.add((tool, f"tools[{number}]") for number, tool in enumerate(self.body.tools))
@@ -133,19 +132,3 @@ def _needs(body: ResponsesBody) -> dict[str, str]:
     }
     first = next((name for name, is_asked in asked.items() if is_asked), None)
     return {} if first is None else {NATIVE_ONLY: first}
-
-
-def _refuse_what_is_not_here(body: ResponsesBody) -> None:
-    """Refuse what needs stored responses."""
-    asked = {
-        "previous_response_id": body.previous_response_id is not None,
-        "conversation": body.conversation is not None,
-        "background": bool(body.background),
-    }
-    for name, is_asked in asked.items():
-        if is_asked:
-            raise InvalidRequest(
-                f"'{name}' is not supported: responses are not stored here. Send all items as the input.",
-                param=name,
-                code="unsupported_parameter",
-            )

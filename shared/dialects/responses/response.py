@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _ASKED: Final[dict[str, Any]] = {
     "background": False,
+    "conversation": None,
     "instructions": None,
     "max_output_tokens": None,
     "max_tool_calls": None,

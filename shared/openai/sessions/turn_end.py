@@ -18,3 +18,8 @@ class TurnEnd(msgspec.Struct, frozen=True):
 
     state: TurnState
     answer: bytes = b""
+
+    @property
+    def arguments(self) -> tuple[bytes, str]:
+        """Return it as `turn.lua` takes it."""
+        return self.answer, self.state

@@ -15,6 +15,7 @@ from api.endpoints.manage.usage import wait_until_recorded
 from api.gateway import gateway
 from api.http.body import read_body
 from api.http.sse import stream_response
+from api.requests.background.request import attended
 from api.requests.checked_body import CheckedBody
 from api.requests.context import RequestContext
 from api.ui.forms import form, unaudited
@@ -126,7 +127,7 @@ async def _begun(ask: Ask, *, stream: bool) -> tuple[RequestContext, InflightReq
         size = sum(map(len, (ask.text, *ask.images)))
         context.body, checked = await work_beside(size, lambda: _checked(to_body(ask, message, stream=stream)))
         _ask_as_client(to_headers(ask))
-        return context, await context.begin(parts.requests, "chat", checked)
+        return context, attended(await context.begin(parts.requests, "chat", checked))
 
 
 def _checked(raw: bytes) -> tuple[bytes, CheckedBody]:

@@ -1,0 +1,119 @@
+"""What the endpoints of stored responses share: ids, pages of items, and what they say where nothing is found."""
+
+from __future__ import annotations
+
+import re
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from quart import request
+
+from api.admission.looks import take_look
+from api.endpoints.manage.guard import integer_argument
+from api.gateway import gateway
+from api.http.errors import from_exception
+from shared.errors import InvalidRequest, NotFound
+from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.responses.store import BrokenChain, LongChain
+from shared.redis.client import UNREACHABLE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from api.requests.context import RequestContext
+
+RESPONSES: Final = "stored_responses"
+CONVERSATIONS: Final = "conversations"
+"""These endpoints, as the usage log names them."""
+DEFAULT_ITEMS: Final = 20
+MOST_ITEMS: Final = 100
+_ID: Final = re.compile(r"(resp|conv)_([0-9a-f]{32})")
+
+
+class Page(NamedTuple):
+    """Which items of a list are wanted."""
+
+    after: str | None
+    limit: int
+    is_descending: bool
+
+
+def page_asked() -> Page:
+    """Read which page of a list is asked for; the newest items come first.
+
+    Raises:
+        InvalidRequest: an argument is wrong.
+    """
+    order = request.args.get("order", "desc")
+    if order not in {"asc", "desc"}:
+        raise InvalidRequest("order must be asc or desc.", param="order", code="invalid_value")
+    limit = integer_argument("limit", DEFAULT_ITEMS, low=1, high=MOST_ITEMS)
+    return Page(request.args.get("after") or None, limit, order == "desc")
+
+
+def page_of(items: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
+    """Return a page of items as OpenAI's list.
+
+    Args:
+        items: all, the oldest first.
+        page: which of them are wanted.
+
+    Raises:
+        InvalidRequest: none of them is the one after which the page begins.
+    """
+    ordered = list(reversed(items)) if page.is_descending else list(items)
+    if page.after is not None:
+        places = [number for number, item in enumerate(ordered) if item.get("id") == page.after]
+        if not places:
+            raise InvalidRequest(f"No item of the list has the id '{page.after[:100]}'.", param="after")
+        ordered = ordered[places[0] + 1 :]
+    shown = ordered[: page.limit]
+    return {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(ordered) > len(shown),
+    }
+
+
+def digits_of(name: str, kind: str) -> str:
+    """Return the hex digits of the id of a response (`resp`) or a conversation (`conv`).
+
+    Raises:
+        NotFound: it is no such id.
+    """
+    found = _ID.fullmatch(name)
+    if found is None or found.group(1) != kind:
+        raise not_found(name, kind)
+    return found.group(2)
+
+
+def not_found(name: str, kind: str) -> NotFound:
+    """Return the error for what the key has not: the same as if nobody had it."""
+    what = "Response" if kind == "resp" else "Conversation"
+    return NotFound(f"{what} with id '{name[:100]}' not found.", param="id")
+
+
+@asynccontextmanager
+async def looked_up(context: RequestContext) -> AsyncIterator[None]:
+    """Count and log a request that asks no model, however it ends.
+
+    Raises:
+        GatewayError: what went wrong, as its caller is told.
+    """
+    with context.refusals():
+        if not gateway().settings.store_responses:
+            raise NotFound("Responses are not stored here (CLAW_STORE_RESPONSES).", code="responses_not_stored")
+        try:
+            if context.key_id is not None:  # the operator's own token has no limits
+                await take_look(gateway().redis, context.key_id)
+            yield
+        except BrokenChain as error:
+            text = f"A response before this one was deleted: resp_{error.args[0].hex}."
+            raise NotFound(text, code="previous_response_not_found") from None
+        except LongChain:
+            raise InvalidRequest("The responses before this one are too many, or too large.") from None
+        except (DatabaseUnavailable, *UNREACHABLE) as error:
+            raise from_exception(error) from None
+    context.answered()

@@ -1,0 +1,215 @@
+"""/v1/conversations and their items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+from quart import request
+
+from api.endpoints.answer import authenticated_context
+from api.endpoints.stored.arguments import CONVERSATIONS, digits_of, looked_up, not_found, page_asked, page_of
+from api.gateway import gateway
+from api.http.body import json_response, read_body
+from shared.dialects.responses.conversation import Conversation as Messages
+from shared.dialects.responses.wire import converted
+from shared.dialects.stored.items import listed
+from shared.errors import Conflict, InvalidRequest, NotFound
+from shared.ids import new_request_id
+from shared.openai.decoding import json_of
+from shared.postgres.responses.conversations import MOST_ITEM_BYTES, MOST_ITEMS, Conversation, FullConversation, Item
+from shared.process.tasks import work_beside
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quart import Response
+
+    from shared.postgres.responses.conversations import ConversationStore
+
+_Kind = TypeVar("_Kind")
+
+MOST_ADDED: Final = 20
+"""Items that one request may add."""
+_Metadata = dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]]
+_Items = Annotated[list[dict[str, Any]], Meta(max_length=MOST_ADDED)]
+
+
+class _Create(msgspec.Struct, forbid_unknown_fields=True):
+    items: _Items | None = None
+    metadata: Annotated[_Metadata, Meta(max_length=16)] | None = None
+
+
+class _Update(msgspec.Struct, forbid_unknown_fields=True):
+    metadata: Annotated[_Metadata, Meta(max_length=16)] | None
+
+
+class _Add(msgspec.Struct, forbid_unknown_fields=True):
+    items: _Items
+
+
+async def create_conversation() -> Response:
+    """Serve OpenAI's createConversation."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        asked = await _body(_Create)
+        name = new_request_id()
+        metadata = msgspec.json.encode(asked.metadata or {}).decode()
+        items = _to_items(_checked(asked.items or []), name)
+        try:
+            await _store().create(UUID(name), _key(context.key_id), metadata, items)
+        except FullConversation:
+            raise _full() from None
+        shown = await _found(name, context.key_id)
+    return json_response(shown)
+
+
+async def retrieve_conversation(conversation_id: str) -> Response:
+    """Serve OpenAI's getConversation."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        shown = await _found(digits_of(conversation_id, "conv"), context.key_id)
+    return json_response(shown)
+
+
+async def update_conversation(conversation_id: str) -> Response:
+    """Serve OpenAI's updateConversation: other metadata."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        name = UUID(digits_of(conversation_id, "conv"))
+        metadata = (await _body(_Update)).metadata or {}
+        found = await _store().update(name, _key(context.key_id), msgspec.json.encode(metadata).decode())
+        if found is None:
+            raise not_found(conversation_id, "conv")
+    return json_response(_shown(found))
+
+
+async def delete_conversation(conversation_id: str) -> Response:
+    """Serve OpenAI's deleteConversation. Its responses stay."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        if not await _store().delete(UUID(digits_of(conversation_id, "conv")), _key(context.key_id)):
+            raise not_found(conversation_id, "conv")
+    return json_response({"id": conversation_id, "object": "conversation.deleted", "deleted": True})
+
+
+async def list_conversation_items(conversation_id: str) -> Response:
+    """Serve OpenAI's listConversationItems."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        page = page_asked()
+        found = page_of(await _items_of(conversation_id, context.key_id), page)
+    return json_response(found)
+
+
+async def add_conversation_items(conversation_id: str) -> Response:
+    """Serve OpenAI's createConversationItems."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        name = digits_of(conversation_id, "conv")
+        # Of a batch of its own, so that their ids are no earlier ones.
+        items = _to_items(_checked((await _body(_Add)).items), new_request_id())
+        try:
+            is_there = await _store().add(UUID(name), _key(context.key_id), items)
+        except FullConversation:
+            raise _full() from None
+        if not is_there:
+            raise not_found(conversation_id, "conv")
+    data = [msgspec.Raw(each.item.encode()) for each in items]
+    ids = {"first_id": items[0].id if items else None, "last_id": items[-1].id if items else None}
+    return json_response({"object": "list", "data": data, **ids, "has_more": False})
+
+
+async def retrieve_conversation_item(conversation_id: str, item_id: str) -> Response:
+    """Serve OpenAI's getConversationItem."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        items = await _items_of(conversation_id, context.key_id)
+        found = next((item for item in items if item.get("id") == item_id), None)
+        if found is None:
+            raise _no_item(item_id)
+    return json_response(found)
+
+
+async def delete_conversation_item(conversation_id: str, item_id: str) -> Response:
+    """Serve OpenAI's deleteConversationItem; return the conversation."""
+    context = await authenticated_context(CONVERSATIONS)
+    async with looked_up(context):
+        name = UUID(digits_of(conversation_id, "conv"))
+        found, was_there = await _store().delete_item(name, _key(context.key_id), item_id)
+        if found is None:
+            raise not_found(conversation_id, "conv")
+        if not was_there:
+            # Of a response that has just ended it is on its way.
+            items = await _items_of(conversation_id, context.key_id)
+            raise _on_its_way() if any(item.get("id") == item_id for item in items) else _no_item(item_id)
+    return json_response(_shown(found))
+
+
+def _store() -> ConversationStore:
+    return gateway().responses.stored.conversations
+
+
+async def _found(digits: str, key_id: str | None) -> dict[str, Any]:
+    found = await _store().find(UUID(digits), _key(key_id))
+    if found is None:
+        raise not_found("conv_" + digits, "conv")
+    return _shown(found)
+
+
+async def _items_of(conversation_id: str, key_id: str | None) -> list[dict[str, Any]]:
+    digits = digits_of(conversation_id, "conv")
+    await _found(digits, key_id)
+    return [item for _, item in await gateway().responses.stored.conversation_items(digits)]
+
+
+def _shown(found: Conversation) -> dict[str, Any]:
+    return {
+        "id": f"conv_{found.id.hex}",
+        "object": "conversation",
+        "created_at": int(found.created_at.timestamp()),
+        "metadata": msgspec.Raw(found.metadata.encode()),
+    }
+
+
+async def _body(kind: type[_Kind]) -> _Kind:
+    raw = await read_body(request) or b"{}"
+    return await work_beside(len(raw), lambda: converted(json_of(raw), kind, ""))
+
+
+def _checked(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return items as they are, once they are known to be some.
+
+    Raises:
+        InvalidRequest: one is none; `param` names it.
+    """
+    try:
+        Messages().add_items(items)
+    except InvalidRequest as error:
+        error.message = error.message.replace("input[", "items[")
+        error.param = error.param and error.param.replace("input[", "items[")
+        raise
+    return items
+
+
+def _to_items(items: Sequence[dict[str, Any]], owner: str) -> list[Item]:
+    return [Item(item["id"], msgspec.json.encode(item).decode()) for item in listed(list(items), owner)]
+
+
+def _key(key_id: str | None) -> UUID | None:
+    return None if key_id is None else UUID(key_id)
+
+
+def _no_item(item_id: str) -> NotFound:
+    return NotFound(f"Item with id '{item_id[:100]}' not found.", param="item_id")
+
+
+def _on_its_way() -> Conflict:
+    return Conflict("This item is being stored. Try again.", param="item_id", retry_after_s=1)
+
+
+def _full() -> InvalidRequest:
+    text = f"A conversation has at most {MOST_ITEMS} items, and {MOST_ITEM_BYTES // 2**20} MiB of them."
+    return InvalidRequest(text, param="items", code="conversation_full")

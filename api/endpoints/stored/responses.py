@@ -1,0 +1,129 @@
+"""GET and DELETE /v1/responses/{id}, its input items, and its cancellation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from quart import Response, request
+
+from api.endpoints.answer import authenticated_context
+from api.endpoints.manage.guard import flag_argument, integer_argument
+from api.endpoints.stored.arguments import RESPONSES, digits_of, looked_up, not_found, page_asked, page_of
+from api.endpoints.stored.streams import events_response
+from api.gateway import gateway
+from api.http.body import json_response
+from api.requests.background.following import EventsGone
+from shared.dialects.stored.items import items_of, listed
+from shared.dialects.stored.unanswered import unanswered
+from shared.errors import InvalidRequest
+from shared.process.tasks import work_beside
+from shared.relay import CancelReason
+
+if TYPE_CHECKING:
+    from api.requests.background.records import BackgroundRequest
+
+MOST_EVENTS: Final = 10**9
+
+
+class _Asked(msgspec.Struct):
+    background: bool | None = None
+    input: str | list[dict[str, Any]] = []
+
+
+async def retrieve_response(response_id: str) -> Response:
+    """Serve OpenAI's getResponse; one of the background is followed with `stream`, from `starting_after` on."""
+    context = await authenticated_context(RESPONSES)
+    async with looked_up(context):
+        digits = digits_of(response_id, "resp")
+        is_streamed = flag_argument("stream")
+        after = integer_argument("starting_after", -1, low=0, high=MOST_EVENTS)
+        if after >= 0 and not is_streamed:
+            raise InvalidRequest("starting_after needs stream=true.", param="starting_after")
+        body = await _body_of(digits, context.key_id)
+        if body is None:
+            raise not_found(response_id, "resp")
+        if is_streamed:
+            await _check_events(digits, after)
+    return events_response(digits, after) if is_streamed else Response(body, content_type="application/json")
+
+
+async def delete_response(response_id: str) -> Response:
+    """Serve OpenAI's deleteResponse. One that has not ended is cancelled."""
+    context = await authenticated_context(RESPONSES)
+    async with looked_up(context):
+        parts, digits = gateway(), digits_of(response_id, "resp")
+        is_open = await parts.responses.stored.is_open(digits, context.key_id)
+        if not await parts.responses.stored.delete(digits, context.key_id):
+            raise not_found(response_id, "resp")
+        if is_open:
+            await parts.background.cancel(digits, CancelReason.BY_OWNER)
+    return json_response({"id": response_id, "object": "response", "deleted": True})
+
+
+async def cancel_response(response_id: str) -> Response:
+    """Serve OpenAI's cancelResponse; one that has ended stays as it is."""
+    context = await authenticated_context(RESPONSES)
+    async with looked_up(context):
+        parts, digits = gateway(), digits_of(response_id, "resp")
+        if await parts.responses.stored.is_open(digits, context.key_id):
+            await parts.background.cancel(digits, CancelReason.BY_OWNER)
+        body = await _body_of(digits, context.key_id)
+        if body is None:
+            raise not_found(response_id, "resp")
+        if not msgspec.json.decode(body, type=_Asked).background:
+            raise InvalidRequest("Only a response of the background can be cancelled.", param="id")
+    return Response(body, content_type="application/json")
+
+
+async def list_input_items(response_id: str) -> Response:
+    """Serve OpenAI's listInputItems: all that the model was given, what came before the request's own items first."""
+    context = await authenticated_context(RESPONSES)
+    async with looked_up(context):
+        page = page_asked()
+        stored, digits = gateway().responses.stored, digits_of(response_id, "resp")
+        if (open_one := await _open_of(digits, context.key_id)) is not None:
+            body = open_one.draft.body
+            asked = await work_beside(len(body), lambda: msgspec.json.decode(body, type=_Asked))
+            return json_response(page_of(listed(asked.input, digits), page))
+        chain = await stored.chain(digits, context.key_id)
+        if not chain:
+            raise not_found(response_id, "resp")
+        before = await (stored.context(chain[:-1]) if len(chain) > 1 else stored.before(chain[0]))
+        found = page_of([*before, *items_of(chain[-1].input)], page)
+    return json_response(found)
+
+
+async def _open_of(digits: str, key_id: str | None) -> BackgroundRequest | None:
+    """Return a response of the background that has not ended."""
+    parts = gateway()
+    if not await parts.responses.stored.is_open(digits, key_id):
+        return None
+    return await parts.background.records.request(digits)
+
+
+async def _body_of(digits: str, key_id: str | None) -> bytes | None:
+    """Return a response object as it is now; None where the key has none of this id."""
+    parts = gateway()
+    open_one = await _open_of(digits, key_id)
+    progress = None if open_one is None else await parts.background.records.progress(digits)
+    if open_one is not None and progress is not None:
+        model = (progress.served or progress.target).model if progress.worker else open_one.draft.requested_model
+        return unanswered(open_one.draft, model, progress.status)
+    found = await parts.responses.stored.find(digits, key_id)
+    return None if found is None else found.body.encode()
+
+
+async def _check_events(digits: str, after: int) -> None:
+    parts = gateway()
+    try:
+        await parts.background.followers.check(
+            digits, after, is_open=bool(await parts.background.records.progress(digits))
+        )
+    except EventsGone:
+        raise InvalidRequest(
+            "Events are kept of responses of the background alone, up to 16 MiB and for an hour after the end; "
+            "these are not there.",
+            param="starting_after" if request.args.get("starting_after") else "stream",
+            code="events_gone",
+        ) from None

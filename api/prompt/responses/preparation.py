@@ -1,0 +1,250 @@
+"""What a request for a response has of stored ones: the items before its own, and how it will be stored itself.
+
+The body that goes on has all items in its input, so that whoever reads it later needs nothing else. All other fields
+stay as its client sent them, but for `store`, which says what is really done.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from api.admission.admit import QueueUnavailable
+from api.prompt.headers import SESSION_HEADER
+from api.prompt.responses.asked import asked_of
+from shared.dialects.stored.pending import CONTINUED, StoredHead, status_of
+from shared.errors import InvalidRequest, NotFound, Overloaded
+from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.responses.store import BrokenChain, LongChain
+from shared.process.tasks import work_beside
+from shared.redis.client import UNREACHABLE
+
+if TYPE_CHECKING:
+    from api.prompt.responses.asked import AskedState
+    from api.prompt.responses.locks import ConversationLocks
+    from api.prompt.responses.stored import StoredResponses
+    from shared.errors import GatewayError
+    from shared.settings import Settings
+
+MOST_INPUT_BYTES: Final = 8 * 1024 * 1024
+"""Of a request's own items, where it is stored. One with more is not stored, or refused where it must be."""
+_PLACE: Final = re.compile(r"\binput\[([0-9]{1,9})\]")
+_ID: Final = re.compile(r"(?:resp|conv)_([0-9a-f]{32})")
+
+
+class StateRequest(NamedTuple):
+    """Who asks: the request's id in hex digits, the api process's, the key's, and whether it belongs to a session."""
+
+    request_id: str
+    api_id: str
+    key_id: str | None
+    has_session: bool
+
+
+class _Before(NamedTuple):
+    """What comes before a request's own items: those items, the response that its chain begins with, a conversation."""
+
+    items: list[dict[str, Any]]
+    root_id: str
+    conversation_id: str = ""
+
+
+class PreparedBody(msgspec.Struct, frozen=True, kw_only=True):
+    """A body with all items in it.
+
+    Args:
+        body: JSON.
+        stored: how it will be stored; None where it is not.
+        earlier_items: how many items of its input are not its own.
+        source: the field that brought those.
+        conversation_id: the conversation that the request has, in hex digits.
+        is_left_out: whether it is not stored for its size, though its client has not asked for that.
+    """
+
+    body: bytes
+    stored: StoredHead | None = None
+    earlier_items: int = 0
+    source: str = ""
+    conversation_id: str = ""
+    is_left_out: bool = False
+
+    def name_places(self, error: GatewayError) -> None:
+        """Let an error about this body name the items by their places in the client's own."""
+
+        def own(found: re.Match[str]) -> str:
+            number = int(found.group(1)) - self.earlier_items
+            return f"input[{number}]" if number >= 0 else self.source
+
+        if self.earlier_items:
+            error.message = _PLACE.sub(own, error.message)
+            error.param = error.param and _PLACE.sub(own, error.param)
+
+
+class Preparation:
+    """Prepares the requests of this process.
+
+    Args:
+        settings: whether responses are stored.
+        responses: those that are.
+        locks: who has which conversation.
+    """
+
+    def __init__(self, settings: Settings, responses: StoredResponses, locks: ConversationLocks) -> None:
+        self._is_storing = settings.store_responses
+        self._responses = responses
+        self._locks = locks
+
+    async def prepare(self, raw: bytes, request: StateRequest) -> PreparedBody:
+        """Return the body of a request as it goes on. One that is wrong otherwise is returned as it is.
+
+        Args:
+            raw: the client's own JSON.
+            request: who asks.
+
+        Raises:
+            InvalidRequest: what it continues is not there, or cannot be continued; `param` names the field.
+            NotFound: the key has no such conversation.
+            Conflict: another request has the conversation.
+            Overloaded: PostgreSQL or Redis does not answer.
+        """
+        asked = await work_beside(len(raw), lambda: asked_of(raw))
+        if asked is None:
+            return PreparedBody(body=raw)
+        self._check(asked, request)
+        is_stored = self._is_storing and asked.store is not False and not request.has_session
+        if is_stored and asked.input_bytes > MOST_INPUT_BYTES:
+            is_stored = _may_be_left_out(asked)
+        try:
+            return await self._prepared(asked, request, is_stored=is_stored)
+        except DatabaseUnavailable as error:
+            text = f"Stored responses cannot be read: the gateway's database {error.public}. Try again."
+            raise Overloaded(text, code="database_unavailable", retry_after_s=2) from None
+        except UNREACHABLE:
+            raise QueueUnavailable from None
+
+    def give_back(self, prepared: PreparedBody, request_id: str) -> None:
+        """Give back what a request has that was not admitted."""
+        if prepared.conversation_id:
+            self._locks.give_back(prepared.conversation_id, request_id)
+
+    def _check(self, asked: AskedState, request: StateRequest) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            InvalidRequest: `param` names the field.
+        """
+        for name in asked.about_stored:
+            if not self._is_storing:
+                text = f"'{name}' is not supported: responses are not stored here (CLAW_STORE_RESPONSES)."
+                raise InvalidRequest(text, param=name, code="unsupported_parameter")
+            if request.has_session:
+                text = f"'{name}' and {SESSION_HEADER} exclude each other: a session keeps what is said in it itself."
+                raise InvalidRequest(text, param=name, code="unsupported_parameter")
+        if asked.previous is not None and asked.conversation is not None:
+            text = "'previous_response_id' and 'conversation' exclude each other."
+            raise InvalidRequest(text, param="conversation", code="mutually_exclusive_parameters")
+        for name in ("background", "conversation"):
+            if name in asked.about_stored and asked.store is False:
+                raise InvalidRequest(f"'{name}' needs a response that is stored.", param="store", code="invalid_value")
+
+    async def _prepared(self, asked: AskedState, request: StateRequest, *, is_stored: bool) -> PreparedBody:
+        before = await self._before(asked, request)
+        try:
+            referred = {item["id"]: item for item in before.items if isinstance(item.get("id"), str)}
+            wanted = [name for name in asked.references.values() if name not in referred]
+            if wanted and self._is_storing:
+                referred |= await self._responses.items(wanted, request.key_id)
+            # An item has about a KiB: what is read beside all others need not be known exactly.
+            size = asked.input_bytes + 1024 * len(before.items)
+            body = await work_beside(size, lambda: asked.body(store=is_stored, earlier=before.items, referred=referred))
+        except BaseException:
+            if before.conversation_id:
+                self._locks.give_back(before.conversation_id, request.request_id)
+            raise
+        head = StoredHead(
+            previous_id=_digits(asked.previous),
+            root_id=before.root_id,
+            conversation_id=before.conversation_id,
+            earlier_items=len(before.items),
+            is_background=asked.is_background,
+        )
+        return PreparedBody(
+            body=body,
+            stored=head if is_stored else None,
+            earlier_items=len(before.items),
+            source="conversation" if before.conversation_id else "previous_response_id",
+            conversation_id=before.conversation_id,
+            is_left_out=not is_stored and self._is_storing and asked.store is None and not request.has_session,
+        )
+
+    async def _before(self, asked: AskedState, request: StateRequest) -> _Before:
+        if asked.previous is not None:
+            return await self._continued(asked.previous, request.key_id)
+        if asked.conversation is not None:
+            return await self._conversed(asked.conversation, request)
+        return _Before([], request.request_id)
+
+    async def _continued(self, previous: str, key_id: str | None) -> _Before:
+        """Return the items of a response and of all before it."""
+        gone = InvalidRequest(
+            f"Previous response with id '{previous[:100]}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+        if not (digits := _digits(previous)):
+            raise gone
+        try:
+            chain = await self._responses.chain(digits, key_id)
+        except BrokenChain as error:
+            gone.message = f"A response before '{previous}' was deleted: resp_{error.args[0].hex}."
+            raise gone from None
+        except LongChain:
+            text = "The responses before this one are too many, or too large: begin anew with what matters of them."
+            raise InvalidRequest(text, param="previous_response_id", code="context_length_exceeded") from None
+        if not chain and not await self._responses.is_open(digits, key_id):
+            raise gone
+        if (status := status_of(chain[-1].body) if chain else "in progress") not in CONTINUED:
+            raise InvalidRequest(
+                f"Previous response with id '{previous}' is {status}, and cannot be continued.",
+                param="previous_response_id",
+                code="previous_response_not_completed",
+            )
+        return _Before(await self._responses.context(chain), chain[0].root_id.hex)
+
+    async def _conversed(self, conversation: str, request: StateRequest) -> _Before:
+        """Take a conversation, and return its items."""
+        digits = _digits(conversation)
+        if not digits or await self._responses.conversation(digits, request.key_id) is None:
+            raise NotFound(
+                f"Conversation with id '{conversation[:100]}' not found.",
+                param="conversation",
+                code="conversation_not_found",
+            )
+        await self._locks.take(digits, request.api_id, request.request_id)
+        try:
+            items = [item for _, item in await self._responses.conversation_items(digits)]
+        except BaseException:
+            self._locks.give_back(digits, request.request_id)
+            raise
+        return _Before(items, request.request_id, digits)
+
+
+def _may_be_left_out(asked: AskedState) -> bool:
+    """Return False: a request that is too large is not stored.
+
+    Raises:
+        InvalidRequest: its client wants it to be.
+    """
+    if asked.store or asked.about_stored:
+        most = MOST_INPUT_BYTES // 2**20
+        text = f"A response is stored whose own items have at most {most} MiB. Send it with store false."
+        raise InvalidRequest(text, param="store", code="input_too_large_to_store")
+    return False
+
+
+def _digits(name: str | None) -> str:
+    """Return the hex digits of an id; nothing where it is none of ours."""
+    found = _ID.fullmatch(name or "")
+    return found.group(1) if found else ""

@@ -1,0 +1,84 @@
+"""The items of a stored response: with ids, and in one form. Pure.
+
+Source of the shapes: OpenAI's OpenAPI document, schemas InputItem and ItemResource.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_PREFIXES: Final = {
+    "message": "msg",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
+    "reasoning": "rs",
+}
+MOST_ID_CHARS: Final = 256
+"""Of an item's id that a client made; a longer one is replaced."""
+_SAID: Final = {"assistant": "output_text"}
+
+
+def listed(given: str | Sequence[dict[str, Any]], owner: str, first: int = 0) -> list[dict[str, Any]]:
+    """Return items as they are stored: each with an id and a type, the contents of messages as lists.
+
+    Args:
+        given: items of a request, or its text.
+        owner: hex digits of the request or the conversation that they belong to; ids are made of them.
+        first: the number of the first one there.
+    """
+    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    return [_listed(item, owner, first + number) for number, item in enumerate(items)]
+
+
+def _listed(item: dict[str, Any], owner: str, number: int) -> dict[str, Any]:
+    kind = item.get("type") or "message"
+    name = item.get("id")
+    if not isinstance(name, str) or not 0 < len(name) <= MOST_ID_CHARS or "\x00" in name:
+        # Before the numbers of outputs: an item of an input is none of those.
+        name = f"{_PREFIXES.get(kind, 'item')}_{owner}i{number:04x}"
+    found = {**item, "id": name, "type": kind}
+    if kind != "message":
+        return found
+    found.setdefault("status", "completed")
+    content = item.get("content")
+    if isinstance(content, str):
+        part: dict[str, Any] = {"type": _SAID.get(str(item.get("role")), "input_text"), "text": content}
+        found["content"] = [part | {"annotations": []} if part["type"] == "output_text" else part]
+    return found
+
+
+class _Output(msgspec.Struct):
+    output: list[dict[str, Any]] = []
+
+
+_outputs: Final = msgspec.json.Decoder(_Output)
+_items: Final = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def items_of(text: str | bytes | msgspec.Raw) -> list[dict[str, Any]]:
+    """Return the items of a JSON list."""
+    return _items.decode(text)
+
+
+def output_of(body: str | bytes | msgspec.Raw) -> list[dict[str, Any]]:
+    """Return the items of a response object's output."""
+    return _outputs.decode(body).output
+
+
+def ids_of(items: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Return the ids of those items that have one."""
+    return (item["id"] for item in items if isinstance(item.get("id"), str))
+
+
+def response_of_item(item_id: str) -> str | None:
+    """Return the hex digits of the response whose item this is, where its id says so."""
+    _, _, digits = item_id.partition("_")
+    owner = digits[:32]
+    return owner if len(owner) == 32 and set(owner) <= set("0123456789abcdef") else None

@@ -1,0 +1,80 @@
+"""A response on its way into the database: what is known of it before it is answered, and what it came to. Pure."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+CONTINUED: Final = frozenset({"completed", "incomplete"})
+"""How a response must have ended that another one continues, and whose items become part of its conversation."""
+
+
+class StoredHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How a request will be stored as a response. Ids are hex digits.
+
+    Args:
+        previous_id: the response that it continues.
+        root_id: the first one of that chain; its own where it continues none.
+        conversation_id: the conversation that it belongs to.
+        earlier_items: how many of its input's items are from there, before its own.
+        is_background: whether no client waits for it.
+    """
+
+    previous_id: str = ""
+    root_id: str
+    conversation_id: str = ""
+    earlier_items: int = 0
+    is_background: bool = False
+
+
+class PendingResponse(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A response that has ended, as the closing script leaves it in Redis.
+
+    Args:
+        id: hex digits.
+        key_id: whose it is.
+        head: how it is stored.
+        created_ms: when it was admitted, in milliseconds since 1970.
+        input: what its request brought, as a JSON list of items.
+        body: the response object, as JSON.
+    """
+
+    id: str
+    key_id: str | None = None
+    head: StoredHead
+    created_ms: int
+    input: msgspec.Raw
+    body: msgspec.Raw
+
+
+class _Status(msgspec.Struct):
+    status: str = ""
+
+
+_status: Final = msgspec.json.Decoder(_Status)
+
+
+def status_of(body: str | bytes | msgspec.Raw) -> str:
+    """Return the status of a response object."""
+    return _status.decode(body).status
+
+
+class ResponseEnd(msgspec.Struct, frozen=True):
+    """What a closing leaves of a response.
+
+    Args:
+        pending: a `PendingResponse` as JSON.
+        conversation_id: hex digits, or nothing.
+        last_event: the end of its stream where that has not said it, numbered -1.
+    """
+
+    pending: bytes
+    conversation_id: str = ""
+    last_event: bytes = b""
+
+    @property
+    def arguments(self) -> tuple[bytes, str, bytes]:
+        """Return it as `response.lua` takes it."""
+        return self.pending, self.conversation_id, self.last_event

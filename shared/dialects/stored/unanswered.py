@@ -1,0 +1,75 @@
+"""A response of which no answer is known: one that waits, or that ended before its model said anything. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from shared.dialects.base import ReplyHead
+from shared.dialects.responses.response import asked_fields, error_object, response_object
+from shared.dialects.responses.stream import event_bytes
+from shared.dialects.stored.items import listed
+from shared.dialects.stored.pending import PendingResponse, ResponseEnd
+from shared.errors import Cancelled
+
+if TYPE_CHECKING:
+    from shared.dialects.stored.pending import StoredHead
+    from shared.errors import GatewayError
+    from shared.types import JobDraft
+
+_encode: Final = msgspec.json.encode
+
+
+class _Body(msgspec.Struct):
+    input: str | list[dict[str, Any]] = []
+
+
+def unanswered(job: JobDraft, model: str, status: str, error: GatewayError | None = None) -> bytes:
+    """Return the response object, as JSON.
+
+    Args:
+        job: its request.
+        model: that serves it, or was asked for.
+        status: how far it is.
+        error: how it failed, where it did.
+    """
+    shown = None if error is None else error_object({"code": error.code, "message": error.message})
+    fields = asked_fields(msgspec.json.decode(job.body))
+    return _encode(response_object(ReplyHead.of(job, model), fields, status=status, error=shown))
+
+
+def failed(job: JobDraft, model: str, error: GatewayError) -> bytes:
+    """Return the response object of one that ended with an error."""
+    if isinstance(error, Cancelled):
+        return unanswered(job, model, "cancelled")
+    return unanswered(job, model, "failed", error)
+
+
+def own_items(job: JobDraft, head: StoredHead) -> list[dict[str, Any]]:
+    """Return what a request brought itself, as it is stored."""
+    given = msgspec.json.decode(job.body, type=_Body).input
+    own = given if isinstance(given, str) else given[head.earlier_items :]
+    return listed(own, job.request_id)
+
+
+def response_end(job: JobDraft, head: StoredHead, body: bytes, *, has_said_so: bool) -> ResponseEnd:
+    """Return what a closing leaves of a response.
+
+    Args:
+        job: its request.
+        head: how it is stored.
+        body: the response object, as JSON.
+        has_said_so: whether its stream has its end.
+    """
+    pending = PendingResponse(
+        id=job.request_id,
+        key_id=job.key_id,
+        head=head,
+        created_ms=job.admitted_ms,
+        input=msgspec.Raw(_encode(own_items(job, head))),
+        body=msgspec.Raw(body),
+    )
+    # No event is named after a cancellation: whoever follows is told by the response that it has.
+    last_event = b"" if has_said_so else event_bytes("response.failed", -1, {"response": msgspec.Raw(body)})
+    return ResponseEnd(_encode(pending), head.conversation_id, last_event)
