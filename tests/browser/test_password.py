@@ -63,7 +63,7 @@ async def test_a_new_password_holds_in_every_process_and_signs_everybody_out(
         first = await to_thread(_made, site, tmp_path)
         for watched in (here, there):
             await watched.sign_in(first)
-            await expect(watched.page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+            await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
         second = await to_thread(_made, site, tmp_path)
         for watched in (here, there):
             await watched.open("/ui/keys")
@@ -71,6 +71,6 @@ async def test_a_new_password_holds_in_every_process_and_signs_everybody_out(
             await watched.sign_in(first)
             await expect(watched.page.get_by_role("alert")).to_contain_text("neither the password")
             await watched.sign_in(second)
-            await expect(watched.page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+            await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
             assert watched.problems == []
             await watched.page.context.close()

@@ -37,7 +37,7 @@ async def test_another_password_opens_nothing_and_the_form_says_so(watched: Watc
     await watched.check("sign-in-failed")
     await watched.page.get_by_label("Password, or an admin key").fill("correct horse battery")
     await watched.page.keyboard.press("Enter")
-    await expect(watched.page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+    await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
 
 
 async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, site: Site) -> None:
@@ -49,7 +49,7 @@ async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, si
     await watched.sign_in(plain)
     await expect(watched.page.get_by_role("alert")).to_contain_text("no admin key")
     await watched.sign_in(secret)
-    await expect(watched.page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+    await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
     await site.manage("DELETE", f"/claw/v1/api-keys/{key_id}")
     await watched.open("/ui/keys")
     await expect(watched.page.get_by_role("heading", name="Sign in")).to_be_visible()
@@ -96,7 +96,7 @@ async def test_everything_works_without_script(open_page: OpenPage) -> None:
     """Signing in, the theme, signing out."""
     watched = await open_page(java_script_enabled=False)
     await watched.sign_in()
-    await expect(watched.page.get_by_role("heading", name="Overview", exact=True)).to_be_visible()
+    await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
     await watched.page.get_by_text("Session").click()
     await watched.page.get_by_role("button", name="Dark").click()
     await expect(watched.page.locator("html")).to_have_attribute("data-theme", "dark")
