@@ -19,6 +19,8 @@ KEYS: Final = Page("keys", "Keys", "key")
 USAGE: Final = Page("usage", "Usage", "usage")
 MODELS: Final = Page("models", "Models & tiers", "models")
 CHAT: Final = Page("chat", "Chat", "chat")
+KNOWLEDGE: Final = Page("knowledge", "Knowledge", "knowledge")
+ADMIN: Final = Page("admin", "Admin", "admin")
 
-PAGES: Final = (OVERVIEW, LIVE, KEYS, USAGE, MODELS, CHAT)
+PAGES: Final = (OVERVIEW, LIVE, KEYS, USAGE, MODELS, CHAT, KNOWLEDGE, ADMIN)
 """/ui leads to the first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api.ui.assets import send_asset
+from api.ui.pages.admin.handlers import refresh_snapshot, show_admin, show_audit, show_doctor, show_settings
 from api.ui.pages.chat.answers import answer_again, edit_question, send_question, stream_answer
 from api.ui.pages.chat.changes import archive_chat, branch_chat, delete_chat, export_chat, rename_chat
 from api.ui.pages.chat.show import show_chat, show_chat_list, show_markdown, show_new_chat, show_turn
@@ -17,6 +18,17 @@ from api.ui.pages.keys.handlers import (
     show_key_form,
     show_keys,
     show_new_key,
+)
+from api.ui.pages.knowledge.handlers import (
+    add_note,
+    put_document,
+    remove_document,
+    remove_note,
+    show_chunk,
+    show_chunks,
+    show_documents,
+    show_knowledge,
+    show_notes,
 )
 from api.ui.pages.live.handlers import (
     cancel_request,
@@ -112,5 +124,19 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("POST", "/ui/chat/<session_id>/rename", rename_chat),
     ("POST", "/ui/chat/<session_id>/archive", archive_chat),
     ("POST", "/ui/chat/<session_id>/delete", delete_chat),
+    ("GET", "/ui/knowledge", show_knowledge),
+    ("GET", "/ui/knowledge/chunks", show_chunks),
+    ("GET", "/ui/knowledge/chunks/<path:chunk_id>", show_chunk),
+    ("GET", "/ui/knowledge/documents", show_documents),
+    ("POST", "/ui/knowledge/documents", put_document),
+    ("POST", "/ui/knowledge/documents/<document_id>/remove", remove_document),
+    ("GET", "/ui/knowledge/notes", show_notes),
+    ("POST", "/ui/knowledge/notes", add_note),
+    ("POST", "/ui/knowledge/notes/<note_id>/remove", remove_note),
+    ("GET", "/ui/admin", show_admin),
+    ("POST", "/ui/admin/snapshot", refresh_snapshot),
+    ("GET", "/ui/admin/audit", show_audit),
+    ("GET", "/ui/admin/settings", show_settings),
+    ("GET", "/ui/admin/doctor", show_doctor),
     ("GET", "/ui/<path:rest>", not_found),
 )

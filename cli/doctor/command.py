@@ -10,14 +10,14 @@ import click
 import msgspec
 
 from cli.api_client import gateway_url
-from cli.doctor.finding import Finding
 from cli.doctor.of_machine import check_api, check_disk, check_model_servers, check_settings
-from cli.doctor.of_postgres import check_postgres
-from cli.doctor.of_redis import check_redis
-from cli.doctor.of_workers import check_workers
 from cli.options import as_json
 from cli.tables import print_json, printable
 from cli.up.running import read_note
+from shared.process.doctor.finding import Finding
+from shared.process.doctor.of_postgres import check_postgres
+from shared.process.doctor.of_redis import check_redis
+from shared.process.doctor.of_workers import check_workers
 from shared.redis import client as redis_client
 from shared.setting_values import SettingsError
 from shared.settings import load_settings

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from cli.doctor.finding import Finding
 from cli.up.ports import is_free
 from cli.up.preconditions import LEAST_FREE_MIB
+from shared.process.doctor.finding import Finding
 from shared.setting_values import SettingsError
 from shared.settings import load_credentials, unknown_variables
 from shared.types import TIERS
 
 if TYPE_CHECKING:
-    from cli.doctor.finding import State
+    from shared.process.doctor.finding import State
     from shared.settings import Settings
 
 TIMEOUT_S: Final = 5.0

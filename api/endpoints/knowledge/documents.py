@@ -58,10 +58,20 @@ async def list_documents() -> Response:
 async def put_document() -> Response:
     """Add a document, or put it in the place of the one that has its name."""
     wanted = await body_as(NewDocument)
+    made = await store_document(wanted)
+    return json_response({"id": made, "name": wanted.name, "chunks": len(wanted.chunks)}, 201)
+
+
+async def store_document(wanted: NewDocument) -> str:
+    """Add a document, or put it in the place of the one that has its name; return its id.
+
+    Raises:
+        InvalidRequest: it holds what cannot be stored; the text says which field.
+    """
     chunks = await asyncio.to_thread(_chunks_of, wanted)
     made = await gateway().knowledge.store.put_document(wanted.name, wanted.hash, chunks)
     await announce()
-    return json_response({"id": made, "name": wanted.name, "chunks": len(chunks)}, 201)
+    return made
 
 
 def _chunks_of(wanted: NewDocument) -> list[Chunk]:
@@ -80,10 +90,19 @@ def _chunks_of(wanted: NewDocument) -> list[Chunk]:
 
 async def remove_document(document_id: str) -> Response:
     """Remove a document, with the notes of its chunks."""
+    return json_response({"id": document_id, "name": await delete_document(document_id), "removed": True})
+
+
+async def delete_document(document_id: str) -> str:
+    """Remove a document, with the notes of its chunks; return its name.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
     try:
         name = await gateway().knowledge.store.remove_document(UUID(document_id))
     except ValueError:
         name = None
     if name is None:
         raise NotFound("There is no document with this id.")
-    return json_response({"id": document_id, "name": name, "removed": True})
+    return name

@@ -36,7 +36,16 @@ async def list_notes() -> Response:
 
 async def add_note() -> Response:
     """Add a note to a chunk."""
-    wanted = await body_as(NewNote)
+    return json_response({"id": await store_note(await body_as(NewNote))}, 201)
+
+
+async def store_note(wanted: NewNote) -> str:
+    """Add a note to a chunk; return its id.
+
+    Raises:
+        InvalidRequest: it is nothing that can be stored.
+        NotFound: there is no such chunk.
+    """
     check_text("chunk_id", wanted.chunk_id, MOST_NAME_CHARS)
     check_text("note", wanted.note, MOST_NOTE_CHARS)
     if not wanted.note.strip():
@@ -46,11 +55,21 @@ async def add_note() -> Response:
     if made is None:
         raise NotFound("There is no chunk with this id.")
     await announce()
-    return json_response({"id": made}, 201)
+    return made
 
 
 async def remove_note(note_id: str) -> Response:
     """Remove a note."""
+    await delete_note(note_id)
+    return json_response({"deleted": True})
+
+
+async def delete_note(note_id: str) -> None:
+    """Remove a note.
+
+    Raises:
+        NotFound: there is none with this id.
+    """
     try:
         is_removed = await gateway().knowledge.store.remove_note(UUID(note_id))
     except ValueError:
@@ -58,4 +77,3 @@ async def remove_note(note_id: str) -> Response:
     if not is_removed:
         raise NotFound("There is no note with this id.")
     await announce()
-    return json_response({"deleted": True})

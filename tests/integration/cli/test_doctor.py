@@ -14,12 +14,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.doctor.of_machine import check_settings
-from cli.doctor.of_postgres import check_postgres
-from cli.doctor.of_redis import check_redis
-from cli.doctor.of_workers import check_workers
 from cli.main import main
 from cli.up.ports import free_port
 from shared.ids import new_request_id
+from shared.process.doctor.of_postgres import check_postgres
+from shared.process.doctor.of_redis import check_redis
+from shared.process.doctor.of_workers import check_workers
 from shared.redis.names import USAGE_STREAM, WORKERS, worker_key
 from shared.relay import ID_SIZE
 from shared.settings import load_settings
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from cli.doctor.finding import Finding
+    from shared.process.doctor.finding import Finding
     from tests.conftest import Eventually
 
 SECRET = "sk-nobody-may-see-this"

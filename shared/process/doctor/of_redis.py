@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
-from cli.doctor.finding import Finding
+from shared.process.doctor.finding import Finding
 from shared.redis import probe
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM

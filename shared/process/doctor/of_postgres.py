@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from cli.doctor.finding import Finding
 from shared.postgres import queries
 from shared.postgres.migrations import SchemaError, load_schema
+from shared.process.doctor.finding import Finding
 from shared.settings import PROJECT_ROOT
 
 TIMEOUT_S: Final = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from cli.doctor.finding import Finding
 from shared.process.checkup import ask_workers
+from shared.process.doctor.finding import Finding
 from shared.redis.client import UNREACHABLE
 from shared.settings import host_name
 from shared.types import TIERS

@@ -1,0 +1,1 @@
+"""The knowledge base: searched, listed, with the operator's documents and notes."""
