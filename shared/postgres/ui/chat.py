@@ -26,7 +26,7 @@ class ChatStore:
         """Make the key under which the chat runs, unless there is one that is active."""
         await self._database.execute(queries.FREE_HASH, CHAT_KEY_HASH)
         # An admin's, as everybody is who has signed in; all else may be changed as with any key.
-        bounds = (DEFAULT_RPM_LIMIT, True, None, None, (), (), None, None)
+        bounds = (DEFAULT_RPM_LIMIT, True, None, None, (), (), None, None, True)
         await self._database.execute(key_queries.CREATE_KEY, CHAT_KEY, CHAT_KEY_HASH, CHAT_KEY, *bounds)
 
     async def costs(self, request_ids: Sequence[UUID], since: datetime) -> dict[UUID, float]:
