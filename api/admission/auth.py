@@ -6,6 +6,7 @@ it is announced to every process, and admission checks it in Redis.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from datetime import UTC, datetime
@@ -95,6 +96,7 @@ class Authenticator:
         self._settings = settings
         self._keys = keys
         self._cache: dict[bytes, tuple[ApiKey, float]] = {}
+        self._lookups: dict[tuple[bytes, int], asyncio.Future[ApiKey | None]] = {}
         self._news = 0
 
     async def authenticate(self, headers: Headers) -> Principal:
@@ -158,7 +160,7 @@ class Authenticator:
             return cached[0]
         news = self._news
         try:
-            key = await self._keys.find_by_hash(key_hash)
+            key = await self._look_up(key_hash)
         except DatabaseUnavailable as error:
             if cached is not None:
                 # No risk: admission sees in Redis whether it was revoked.
@@ -175,6 +177,22 @@ class Authenticator:
             # What was read before the news came may be of before the change.
             self._remember(key_hash, key, now if news == self._news else float("-inf"))
         return key
+
+    async def _look_up(self, key_hash: bytes) -> ApiKey | None:
+        """Ask PostgreSQL for a key, once for all who want it meanwhile: a thousand requests would wait for its pool.
+
+        Raises:
+            DatabaseUnavailable: it cannot answer.
+        """
+        # Who comes after news does not get what may have been read before them.
+        wanted = (key_hash, self._news)
+        lookup = self._lookups.get(wanted)
+        if lookup is None:
+            lookup = self._lookups[wanted] = asyncio.ensure_future(self._keys.find_by_hash(key_hash))
+            lookup.add_done_callback(lambda _: self._lookups.pop(wanted))
+            lookup.add_done_callback(asyncio.Future.exception)  # seen also where nobody waits any more
+        # It goes on for the others when one of them leaves.
+        return await asyncio.shield(lookup)
 
     def _remember(self, key_hash: bytes, key: ApiKey, now: float) -> None:
         # To the end of the order, so that what goes first below is what was looked up longest ago.
