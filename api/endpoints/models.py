@@ -36,15 +36,15 @@ async def list_models() -> Response:
     with context.refusals():
         wants_all = flag_argument("unavailable")
     context.answered()
-    listed = servable_now(context.bounds)
-    missing = _unavailable(gateway(), listed, context.bounds) if wants_all else []
+    listed = servable_now(context.principal.bounds)
+    missing = _unavailable(gateway(), listed, context.principal.bounds) if wants_all else []
     return json_response({"object": "list", "data": [*listed.values(), *missing]})
 
 
 async def retrieve_model(model: str) -> Response:
     """Serve OpenAI's retrieveModel. Names may hold slashes and colons."""
     context = await authenticated_context("models", model)
-    found = servable_now(context.bounds).get(model)
+    found = servable_now(context.principal.bounds).get(model)
     if found is None:
         error = UnknownModel(f"The model '{model}' does not exist or cannot be served now.", param="model")
         context.refuse(error)

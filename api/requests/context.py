@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from api.prompt.sessions.sessions import OpenSession
     from api.requests.checked_body import CheckedBody
     from api.requests.services import RequestServices
-    from api.routing.key_bounds import KeyBounds
     from shared.types import AddedText, Target
 
 
@@ -94,9 +93,9 @@ class RequestContext:
         return self._principal.key_id
 
     @property
-    def bounds(self) -> KeyBounds:
-        """Return what its key may use."""
-        return self._principal.bounds
+    def principal(self) -> Principal:
+        """Return who calls, with what its key may use."""
+        return self._principal
 
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""

@@ -45,7 +45,9 @@ async def retrieve_response(response_id: str) -> Response:
             raise not_found(response_id, "resp")
         if is_streamed:
             await _check_events(digits, after)
-    return events_response(digits, after) if is_streamed else Response(body, content_type="application/json")
+    if is_streamed:
+        return events_response(digits, after, has_comments=context.principal.stream_comments)
+    return Response(body, content_type="application/json")
 
 
 async def delete_response(response_id: str) -> Response:

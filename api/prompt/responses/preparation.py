@@ -6,6 +6,7 @@ stay as its client sent them, but for `store`, which says what is really done.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -14,6 +15,7 @@ import msgspec
 from api.admission.admit import QueueUnavailable
 from api.prompt.headers import SESSION_HEADER
 from api.prompt.responses.asked import asked_of
+from shared.dialects.stored.items import response_of_item
 from shared.dialects.stored.pending import CONTINUED, StoredHead, status_of
 from shared.errors import InvalidRequest, NotFound, Overloaded
 from shared.postgres.database import DatabaseUnavailable
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 MOST_INPUT_BYTES: Final = 8 * 1024 * 1024
 """Of a request's own items, where it is stored. One with more is not stored, or refused where it must be."""
+LOOKS: Final = 8
+LOOK_S: Final = 0.25
+"""How often, and after how many seconds, an item is looked for that may be on its way into PostgreSQL."""
 _PLACE: Final = re.compile(r"\binput\[([0-9]{1,9})\]")
 _ID: Final = re.compile(r"(?:resp|conv)_([0-9a-f]{32})")
 
@@ -155,7 +160,7 @@ class Preparation:
             referred = {item["id"]: item for item in before.items if isinstance(item.get("id"), str)}
             wanted = [name for name in asked.references.values() if name not in referred]
             if wanted and self._is_storing:
-                referred |= await self._responses.items(wanted, request.key_id)
+                referred |= await self._found(wanted, request.key_id)
             # An item has about a KiB: what is read beside all others need not be known exactly.
             size = asked.input_bytes + 1024 * len(before.items)
             body = await work_beside(size, lambda: asked.body(store=is_stored, earlier=before.items, referred=referred))
@@ -178,6 +183,16 @@ class Preparation:
             conversation_id=before.conversation_id,
             is_left_out=not is_stored and self._is_storing and asked.store is None and not request.has_session,
         )
+
+    async def _found(self, wanted: list[str], key_id: str | None) -> dict[str, dict[str, Any]]:
+        """Return stored items; those with ids that an upstream made are found once they are in PostgreSQL."""
+        found = await self._responses.items(wanted, key_id)
+        for _ in range(LOOKS):
+            if len(found) == len(set(wanted)) or all(map(response_of_item, set(wanted) - set(found))):
+                break
+            await asyncio.sleep(LOOK_S)
+            found = await self._responses.items(wanted, key_id)
+        return found
 
     async def _before(self, asked: AskedState, request: StateRequest) -> _Before:
         if asked.previous is not None:

@@ -50,6 +50,7 @@ class Unattended:
         candidates: list[Candidate],
         options: PlacementOptions,
     ) -> None:
+        self.has_comments = True
         settings = services.settings
         now_ms = int(time.time() * 1000)
         wait_ms = int(settings.background_wait_s * 1000)
@@ -88,6 +89,7 @@ class Unattended:
             GatewayError: it was refused; nothing was consumed.
         """
         draft, services = self._request.draft, self._services
+        self.has_comments = principal.stream_comments
         job = QueuedJob(services.redis, services.router, self._request.options, services.moves)
         try:
             if not await self._records.open(self._request, self._candidates[0].target, self._life_ms):

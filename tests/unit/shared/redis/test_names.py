@@ -30,6 +30,9 @@ SAMPLES = {
     "call": "ef" * 32,
     "request_id": "ab" * 16,
     "session_id": "12" * 16,
+    "conversation_id": "14" * 16,
+    "address": "192.0.2.1",
+    "form_id": "15" * 16,
     "asker": "13" * 16,
     "priority": 1,
 }
@@ -45,7 +48,8 @@ NOT_KEYS = {
     "reservation_field",
 }
 """Functions that name a channel, or build on another."""
-CHANNELS = {"NEWS_CHANNEL"}
+CHANNELS = {"NEWS_CHANNEL", "BACKGROUND_API"}
+"""Constants that name a channel, or are an id."""
 
 
 def _made() -> set[str]:
