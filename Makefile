@@ -51,7 +51,7 @@ lock:
 
 # The table of parameters in docs/api.md, from the one that the code acts by.
 docs: .venv/run.stamp
-	.venv/bin/python -m shared.models.parameters
+	.venv/bin/python -m shared.models.parameter_tables
 	.venv/bin/python -m shared.models.over_responses
 
 clean:

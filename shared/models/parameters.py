@@ -1,6 +1,6 @@
 """What becomes of each field of a request at each provider. Code, tests and the tables of docs/api.md come from it.
 
-`python -m shared.models.parameters` writes the tables into docs/api.md.
+`python -m shared.models.parameter_tables` writes the tables into docs/api.md.
 
 Sources: OpenAI's OpenAPI document (CreateChatCompletionRequest, CreateEmbeddingRequest), and what each API takes as its
 provider's modules name it. What only some values or shapes ask for, and single models do not take, is in
@@ -10,7 +10,6 @@ provider's modules name it. What only some values or shapes ask for, and single 
 from __future__ import annotations
 
 from enum import Enum
-from pathlib import Path
 from typing import Final, NamedTuple
 
 
@@ -38,80 +37,81 @@ class Field(NamedTuple):
 COLUMNS: Final = ("openai", "gemini", "anthropic", "ollama")
 
 
-def _row(letters: str, note: str = "") -> Field:
+def row(letters: str, note: str = "") -> Field:
+    """Return a row from the first letters of its actions, in the order of `COLUMNS`."""
     return Field({name: _LETTERS[letter] for name, letter in zip(COLUMNS, letters, strict=True)}, note)
 
 
 FIELDS: Final[dict[str, Field]] = {
-    "model": _row("TTTT", "the upstream's name of the model"),
-    "messages": _row("PTTT"),
-    "audio": _row("RRRR", "answers hold no sound"),
-    "frequency_penalty": _row("PTOT", "left out by models that do not take it"),
-    "function_call": _row("TTTT", "Ollama: `none` and `auto`"),
-    "functions": _row("TTTT", "sent as tools"),
-    "logit_bias": _row("PRRR"),
-    "logprobs": _row("PTRT", "`false` is left out where it is not taken"),
-    "max_completion_tokens": _row("PTTT"),
-    "max_tokens": _row("PTTT", "sent under its newer name to OpenAI's models that reason"),
-    "metadata": _row("PITI", "Claude: its `user_id`"),
-    "modalities": _row("PIII", "`audio` is refused by all, `image` by Gemini, Claude and Ollama"),
-    "moderation": _row("PRRR"),
-    "n": _row("PTHH", "see Choices and calls"),
-    "parallel_tool_calls": _row("PHTH", "see Choices and calls"),
-    "prediction": _row("PRRR"),
-    "presence_penalty": _row("PTOT", "left out by models that do not take it"),
-    "prompt_cache_key": _row("PIII", "changes no answer"),
-    "prompt_cache_options": _row("PIII", "changes no answer"),
-    "prompt_cache_retention": _row("PIII", "changes no answer"),
-    "reasoning_effort": _row("PTTT", "OpenAI's seven words"),
-    "response_format": _row("PTTT"),
-    "safety_identifier": _row("PITI", "Claude: the user's id"),
-    "seed": _row("PTOT"),
-    "service_tier": _row("PTTI", "Gemini: `flex`, `priority`; Claude: `auto`, `default`"),
-    "stop": _row("PTTT", "Claude: not white space alone"),
-    "store": _row("PIII", "nothing is stored there"),
-    "stream": _row("HHHH", "every upstream is asked for a stream"),
-    "stream_options": _row("HHHH", "usage is always asked for"),
-    "temperature": _row("PTTT", "left out by models whose sampling is fixed; over 1 it is 1 for Claude"),
-    "tool_choice": _row("PTTT", "Ollama: `none` and `auto`; Claude: no `allowed_tools`"),
-    "tools": _row("PTTT", "functions; custom tools are refused by all"),
-    "top_logprobs": _row("PTRT", "0 is left out where it is not taken"),
-    "top_p": _row("PTTT", "left out beside `temperature` for Claude, and by models whose sampling is fixed"),
-    "user": _row("PITI", "Claude: the user's id"),
-    "verbosity": _row("PRRR"),
-    "web_search_options": _row("PRRR"),
-    "messages[].name": _row("PIII", "no place for it"),
-    "messages[].content": _row("PTTT"),
-    "messages[].refusal": _row("PTTT", "what the assistant said"),
-    "messages[].audio": _row("PRRR"),
-    "messages[].tool_calls": _row("PTTT", "of functions"),
-    "messages[].tool_call_id": _row("PTTT"),
-    "messages[].function_call": _row("TTTT"),
-    "messages[].content[].text": _row("PTTT"),
-    "messages[].content[].refusal": _row("PTTT"),
-    "messages[].content[].image_url": _row("PTTT", "see Images by address; Claude: JPEG, PNG, GIF, WebP"),
-    "messages[].content[].image_url.url": _row("PTTT"),
-    "messages[].content[].image_url.detail": _row("PIII", "no such choice"),
-    "messages[].content[].input_audio": _row("PTRR"),
-    "messages[].content[].file": _row("PTTR", "not by `file_id`; Claude: PDF and plain text"),
-    "messages[].content[].prompt_cache_breakpoint": _row("PITI", "changes no answer"),
-    "tools[].function": _row("PTTT"),
-    "tools[].function.name": _row("PTTT"),
-    "tools[].function.description": _row("PTTT"),
-    "tools[].function.parameters": _row("PTTT"),
-    "tools[].function.strict": _row("PITI", "Claude: the first 20, where their schema allows"),
-    "tools[].custom": _row("RRRR", "answers hold no such calls"),
+    "model": row("TTTT", "the upstream's name of the model"),
+    "messages": row("PTTT"),
+    "audio": row("RRRR", "answers hold no sound"),
+    "frequency_penalty": row("PTOT", "left out by models that do not take it"),
+    "function_call": row("TTTT", "Ollama: `none` and `auto`"),
+    "functions": row("TTTT", "sent as tools"),
+    "logit_bias": row("PRRR"),
+    "logprobs": row("PTRT", "`false` is left out where it is not taken"),
+    "max_completion_tokens": row("PTTT"),
+    "max_tokens": row("PTTT", "sent under its newer name to OpenAI's models that reason"),
+    "metadata": row("PITI", "Claude: its `user_id`"),
+    "modalities": row("PIII", "`audio` is refused by all, `image` by Gemini, Claude and Ollama"),
+    "moderation": row("PRRR"),
+    "n": row("PTHH", "see Choices and calls"),
+    "parallel_tool_calls": row("PHTH", "see Choices and calls"),
+    "prediction": row("PRRR"),
+    "presence_penalty": row("PTOT", "left out by models that do not take it"),
+    "prompt_cache_key": row("PIII", "changes no answer"),
+    "prompt_cache_options": row("PIII", "changes no answer"),
+    "prompt_cache_retention": row("PIII", "changes no answer"),
+    "reasoning_effort": row("PTTT", "OpenAI's seven words"),
+    "response_format": row("PTTT"),
+    "safety_identifier": row("PITI", "Claude: the user's id"),
+    "seed": row("PTOT"),
+    "service_tier": row("PTTI", "Gemini: `flex`, `priority`; Claude: `auto`, `default`"),
+    "stop": row("PTTT", "Claude: not white space alone"),
+    "store": row("PIII", "nothing is stored there"),
+    "stream": row("HHHH", "every upstream is asked for a stream"),
+    "stream_options": row("HHHH", "usage is always asked for"),
+    "temperature": row("PTTT", "left out by models whose sampling is fixed; over 1 it is 1 for Claude"),
+    "tool_choice": row("PTTT", "Ollama: `none` and `auto`; Claude: no `allowed_tools`"),
+    "tools": row("PTTT", "functions; custom tools are refused by all"),
+    "top_logprobs": row("PTRT", "0 is left out where it is not taken"),
+    "top_p": row("PTTT", "left out beside `temperature` for Claude, and by models whose sampling is fixed"),
+    "user": row("PITI", "Claude: the user's id"),
+    "verbosity": row("PRRR"),
+    "web_search_options": row("PRRR"),
+    "messages[].name": row("PIII", "no place for it"),
+    "messages[].content": row("PTTT"),
+    "messages[].refusal": row("PTTT", "what the assistant said"),
+    "messages[].audio": row("PRRR"),
+    "messages[].tool_calls": row("PTTT", "of functions"),
+    "messages[].tool_call_id": row("PTTT"),
+    "messages[].function_call": row("TTTT"),
+    "messages[].content[].text": row("PTTT"),
+    "messages[].content[].refusal": row("PTTT"),
+    "messages[].content[].image_url": row("PTTT", "see Images by address; Claude: JPEG, PNG, GIF, WebP"),
+    "messages[].content[].image_url.url": row("PTTT"),
+    "messages[].content[].image_url.detail": row("PIII", "no such choice"),
+    "messages[].content[].input_audio": row("PTRR"),
+    "messages[].content[].file": row("PTTR", "not by `file_id`; Claude: PDF and plain text"),
+    "messages[].content[].prompt_cache_breakpoint": row("PITI", "changes no answer"),
+    "tools[].function": row("PTTT"),
+    "tools[].function.name": row("PTTT"),
+    "tools[].function.description": row("PTTT"),
+    "tools[].function.parameters": row("PTTT"),
+    "tools[].function.strict": row("PITI", "Claude: the first 20, where their schema allows"),
+    "tools[].custom": row("RRRR", "answers hold no such calls"),
 }
 """Every field of a chat request that OpenAI names.
 
 Those of other names are passed to OpenAI-compatible servers and refused by the others, but for `OWN_FIELDS`.
 """
 EMBEDDING_FIELDS: Final[dict[str, Field]] = {
-    "model": _row("TRRT", "the upstream's name of the model"),
-    "input": _row("PRRP", "token ids: text again for all but OpenAI"),
-    "dimensions": _row("PRRH", "vectors are cut here, unless they are OpenAI's"),
-    "encoding_format": _row("HRRH", "every upstream is asked for numbers"),
-    "user": _row("PRRI"),
+    "model": row("TRRT", "the upstream's name of the model"),
+    "input": row("PRRP", "token ids: text again for all but OpenAI"),
+    "dimensions": row("PRRH", "vectors are cut here, unless they are OpenAI's"),
+    "encoding_format": row("HRRH", "every upstream is asked for numbers"),
+    "user": row("PRRI"),
 }
 """Every field of an embeddings request that OpenAI names; of others what is said at `FIELDS` holds."""
 OWN_EMBEDDING_FIELDS: Final[dict[str, frozenset[str]]] = {"ollama": frozenset({"keep_alive", "options"})}
@@ -150,39 +150,3 @@ def lacking(provider: str) -> frozenset[str]:
         for name, field in FIELDS.items()
         if field.actions[provider] in {Action.REFUSED, Action.OMITTED} and name not in _BY_VALUE and "[" not in name
     )
-
-
-def page_table(fields: dict[str, Field]) -> str:
-    """Return a table as docs/api.md has it."""
-    names = {"openai": "OpenAI and its like", "gemini": "Gemini", "anthropic": "Claude", "ollama": "Ollama"}
-    lines = [f"| field | {' | '.join(names[column] for column in COLUMNS)} | |", "|---|---|---|---|---|---|"]
-    for name, field in fields.items():
-        actions = " | ".join(field.actions[column].value for column in COLUMNS)
-        lines.append(f"| `{name}` | {actions} | {field.note} |")
-    return "\n".join(lines) + "\n"
-
-
-_TABLES: Final = {
-    "<!-- of shared/models/parameters.py -->\n": FIELDS,
-    "<!-- of shared/models/parameters.py: embeddings -->\n": EMBEDDING_FIELDS,
-}
-_END: Final = "<!-- end -->\n"
-
-
-def with_tables(page: str) -> str:
-    """Return a page with the tables in their places."""
-    for begin, fields in _TABLES.items():
-        before, _, rest = page.partition(begin)
-        _, _, after = rest.partition(_END)
-        page = f"{before}{begin}{page_table(fields)}{_END}{after}"
-    return page
-
-
-def main() -> None:
-    """Write the tables into docs/api.md."""
-    path = Path(__file__).resolve().parents[2] / "docs" / "api.md"
-    path.write_text(with_tables(path.read_text()))
-
-
-if __name__ == "__main__":
-    main()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import openai
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from tests.e2e.openai_rules import faults_of
+from tests.e2e.schemas.requests import response_requests
 from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import Act, json_answer, sse
 
@@ -193,3 +197,68 @@ async def test_what_is_wrong_is_named_as_the_client_knows_it(
         await scripted_client.responses.create(model="auto", input="Hello", extra_body=fields)
     assert (caught.value.param, caught.value.code) == (param, code)
     assert not upstream.requests
+
+
+async def test_the_headers_put_their_texts_before_the_input(
+    scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream
+) -> None:
+    """The expert's prompt, what the knowledge base has, and the session's earlier turn, as for chats."""
+    upstream.fallback = sse(openai_replies.text("A port."))
+    headers = {"authorization": f"Bearer {scripted_key.secret}"}
+    asked = {"x-nself-app": "true", "x-nself-knowledge": "true", "x-nself-session-id": str(uuid.uuid4())}
+    async with httpx.AsyncClient(trust_env=False, headers=headers | asked, timeout=60) as http:
+        for text in ("What is CLAW_PORT?", "And more?"):
+            items = [{"role": "user", "content": [{"type": "input_text", "text": text}]}]
+            reply = await http.post(f"{scripted.base_url}/responses", json={"model": "auto", "input": items})
+            assert reply.status_code == 200, reply.text
+            assert reply.headers["x-nself-session-id"] == asked["x-nself-session-id"]
+            assert "x-nself-knowledge-chunks" in reply.headers
+    sent = upstream.requests[-1].body["messages"]
+    assert [message["role"] for message in sent] == ["system", "user", "assistant", "user"]
+    assert "CLAW_PORT" in str(sent[1]["content"])
+    assert sent[2]["content"] == "A port."
+
+
+async def test_only_an_admins_key_may_ask_for_the_snapshot(scripted_client: AsyncOpenAI) -> None:
+    """As for chats."""
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        await scripted_client.responses.create(model="auto", input="Hello", extra_headers={"x-nself-admin": "true"})
+    assert caught.value.code == "admin_not_allowed"
+
+
+async def test_the_usage_log_names_the_api(scripted: Stack, upstream: ScriptedUpstream) -> None:
+    """And counts as for chats."""
+    key = await asyncio.to_thread(scripted.new_key, "responses")
+    upstream.fallback = sse(openai_replies.text("Good", " day"))
+    async with openai.AsyncOpenAI(base_url=scripted.base_url, api_key=key.secret, max_retries=0) as client:
+        await client.responses.create(model="auto", input="Hello")
+    entries = await asyncio.to_thread(scripted.usage, key)
+    assert [(entry["endpoint"], entry["completion_tokens"]) for entry in entries] == [("responses", 2)]
+
+
+ASKED = 40
+
+
+async def test_whatever_the_document_allows_has_an_answer_or_a_refusal(
+    scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream
+) -> None:
+    """Never a 500, and no request hangs; each reply keeps OpenAI's rules, and a refusal names a parameter."""
+    upstream.fallback = sse(openai_replies.text("Yes."))
+    bodies: list[dict[str, Any]] = []
+
+    @settings(max_examples=ASKED, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(response_requests())
+    def collect(body: dict[str, Any]) -> None:
+        bodies.append(body)
+
+    collect()
+    headers = {"authorization": f"Bearer {scripted_key.secret}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=60) as http:
+        for body in bodies:
+            raw = json.dumps(body).encode()
+            reply = await http.post(f"{scripted.base_url}/responses", content=raw)
+            assert reply.status_code in {200, 400, 404}, (body, reply.text)
+            kind = reply.headers["content-type"]
+            assert not faults_of("/v1/responses", reply.status_code, kind, raw, reply.content), body
+            if reply.status_code != 200:
+                assert reply.json()["error"]["param"], (body, reply.text)

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 
 from shared.dialects.responses.wire import converted, unknown_field, without_nulls
 from shared.errors import InvalidRequest
+from shared.models.response_parameters import IGNORED_FIELDS
 from shared.openai.request import ChatBody, PositiveInt
 from shared.types import ModelName, Name
 
@@ -124,7 +125,7 @@ def checked(fields: Any) -> tuple[ResponsesBody, dict[str, Any]]:
         if name in _OF_CHAT:
             raise unknown_field(name)
     _check(body)
-    return body, {name: value for name, value in given.items() if name not in _KNOWN}
+    return body, {name: value for name, value in given.items() if name not in _KNOWN | IGNORED_FIELDS}
 
 
 def _check(body: ResponsesBody) -> None:

@@ -28,6 +28,7 @@ _IN_TEXT: Final = re.compile(
     r"(?<![\w.])(?:response_format(?:\.json_schema)?|reasoning_effort|max_completion_tokens|max_tokens|"
     r"(?<=')(?:verbosity|logprobs|messages)(?=['\[.]))(?!\w)"
 )
+_TYPE: Final = re.compile(r"(?:input|tools)\[.*\.type|tool_choice\.type", re.DOTALL)
 PLACE: Final = re.compile(r"(?:messages|tools)\[[0-9]{1,9}\][\w.\[\]]*")
 """A message or a tool of a chat, and what is in it."""
 
@@ -42,6 +43,10 @@ def field_name(param: str) -> str:
 
 def name_fields(error: GatewayError) -> None:
     """Let an error name fields by the client's names; where it does already, nothing changes."""
+    if error.code == "unsupported_parameter" and _TYPE.fullmatch(error.param or ""):
+        error.message = (
+            f"{error.message} Items and tools that OpenAI itself runs have no place elsewhere: leave it out."
+        )
     error.message = _IN_TEXT.sub(lambda found: _FIELDS[found.group()], error.message)
     if error.param:
         error.param = field_name(error.param)

@@ -17,6 +17,7 @@ NAMES = (
     "CreateChatCompletionResponse",
     "CreateChatCompletionStreamResponse",
     "CreateEmbeddingResponse",
+    "CreateResponse",
     "ErrorResponse",
     "ListModelsResponse",
     "Model",
@@ -35,6 +36,22 @@ REQUEST_PLACES = {
     "tools[].function.": ("FunctionObject",),
 }
 """The schemas of a chat request's objects, by where they stand."""
+RESPONSE_PLACES = {
+    "": ("CreateResponse",),
+    "reasoning.": ("Reasoning",),
+    "text.": ("ResponseTextParam",),
+    "text.format.": ("TextResponseFormatJsonSchema",),
+    "stream_options.": ("ResponseStreamOptions",),
+    "input[].": (
+        "EasyInputMessage", "InputMessage", "OutputMessage", "FunctionToolCall", "FunctionCallOutputItemParam",
+        "CustomToolCall", "CustomToolCallOutput", "ReasoningItem", "AdditionalToolsItemParam", "ItemReferenceParam",
+    ),
+    "input[].content[].": (
+        "InputTextContent", "InputImageContent", "InputFileContent", "OutputTextContent", "RefusalContent",
+    ),
+    "tools[].": ("FunctionTool", "CustomToolParam", "NamespaceToolParam"),
+}  # fmt: skip
+"""The schemas of a Responses request's objects that every model may be sent, by where they stand."""
 _REF = "#/components/schemas/"
 _LEFT_OUT = {"description", "title", "example", "examples", "default", "deprecated", "nullable", "format"}
 
@@ -105,6 +122,22 @@ def _properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
     return found
 
 
+def response_fields(document: dict[str, Any]) -> list[str]:
+    """The fields of a Responses request that OpenAI names, by where they stand."""
+    schemas = document["components"]["schemas"]
+    found = {
+        f"{place}{field}"
+        for place, names in RESPONSE_PLACES.items()
+        for name in names
+        for field in _properties(_without_null(schemas[name]), schemas)
+    }
+    return sorted(found - {"text.format.type"})
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    return next((one for one in schema.get("anyOf", ()) if one.get("type") == "object"), schema)
+
+
 def embedding_fields(document: dict[str, Any]) -> list[str]:
     """The fields of an embeddings request that OpenAI names."""
     schemas = document["components"]["schemas"]
@@ -139,7 +172,7 @@ def _words(field: dict[str, Any], schemas: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Write each schema beside this file, and the fields of a request."""
     document = json.loads(Path(sys.argv[1]).read_text())
-    for taken in (request_fields, embedding_fields, request_values):
+    for taken in (request_fields, response_fields, embedding_fields, request_values):
         text = json.dumps(taken(document), indent=2)
         Path(__file__).with_name(f"{taken.__name__}.json").write_text(text + "\n")
     for name in NAMES:

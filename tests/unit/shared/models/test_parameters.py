@@ -12,6 +12,7 @@ import pytest
 from shared.errors import Unsupported
 from shared.models.abilities import HINTS, makes_one_choice, omitted
 from shared.models.embedding_models import EmbeddingEntry
+from shared.models.parameter_tables import with_tables
 from shared.models.parameters import (
     COLUMNS,
     EMBEDDING_FIELDS,
@@ -20,7 +21,6 @@ from shared.models.parameters import (
     VALUES,
     WITHOUT_EFFECT,
     Action,
-    with_tables,
 )
 from shared.models.providers import endpoints_at
 from shared.openai.embeddings import Embedded, EmbeddingsBody, EmbeddingsRequest
@@ -50,8 +50,12 @@ BY_VALUE = {("service_tier", "gemini")}
 
 
 def sent(provider: str, fields: dict[str, Any]) -> Any:
+    """The body that goes out to a provider for a request with these fields."""
+    return sent_of(provider, ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode()))
+
+
+def sent_of(provider: str, request: ChatRequest) -> Any:
     """The body that goes out to a provider for a request."""
-    request = ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
     if provider == "openai":
         return json.loads(to_openai(request, "gpt-4.1"))
     if provider == "gemini":
