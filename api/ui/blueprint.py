@@ -78,7 +78,7 @@ async def _guard() -> Response | None:
         known()
     elif request.endpoint not in ui().open_endpoints:
         return _sign_in_first()
-    if request.method != "GET" and request.endpoint != SIGN_IN:
+    if request.method not in _READING and request.endpoint != SIGN_IN:
         await check_post(found)
     return None
 
@@ -94,6 +94,8 @@ async def _add_headers(response: Response) -> Response:
     return response
 
 
+_READING: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing; every GET has its HEAD, which checks of a site's health ask."""
 SIGN_IN: Final = f"{NAME}.sign_in"
 """Checks its token itself: who was too slow gets the form again, not an error."""
 FREE_ENDPOINTS: Final = frozenset({f"{NAME}.{name}" for name in ("send_asset", "redirect_root")})
@@ -104,7 +106,7 @@ def _sign_in_first() -> Response:
     """Lead somebody who has not signed in to where that can be done, and back to the page afterwards."""
     if not _wants_page():
         raise Unauthenticated("Sign in first.")
-    back = request.full_path.removesuffix("?") if request.method == "GET" else None
+    back = request.full_path.removesuffix("?") if request.method in _READING else None
     return see_other(url("sign-in", query={"next": None if back in {ROOT, ROOT + "/"} else back}))
 
 

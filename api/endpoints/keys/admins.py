@@ -52,8 +52,13 @@ def check_may_create(*, admin_allowed: bool) -> None:
     admin: Principal | None = g.get("admin")
     if admin is None:
         return
-    is_bounded = admin.monthly_budget_usd is not None or admin.tokens_per_minute or admin.bounds != NO_KEY_BOUNDS
-    if admin_allowed or is_bounded:
-        why = "a key that has bounds of its own" if is_bounded else "another key"
-        what = "keys" if is_bounded else "keys with admin_allowed"
+    bounded = is_bounded(admin)
+    if admin_allowed or bounded:
+        why = "a key that has bounds of its own" if bounded else "another key"
+        what = "keys" if bounded else "keys with admin_allowed"
         raise ModelNotAllowed(f"The internal token is needed to create {what}, not {why}.", code="admin_not_allowed")
+
+
+def is_bounded(admin: Principal) -> bool:
+    """Return whether a key has bounds of its own, beside its requests a minute."""
+    return bool(admin.monthly_budget_usd is not None or admin.tokens_per_minute or admin.bounds != NO_KEY_BOUNDS)

@@ -15,6 +15,7 @@ import msgspec
 
 from api.admission.new_secrets import secret_for_call
 from api.gateway import gateway
+from api.http.times import in_utc
 from shared.errors import Conflict, InvalidRequest, NotFound
 from shared.postgres.keys import (
     DEFAULT_RPM_LIMIT,
@@ -60,7 +61,7 @@ async def create_key(wanted: NewKey, call: bytes) -> tuple[ApiKey, str]:
         wanted: what is asked for.
         call: who asks for what: the same within seconds is the same call, and makes no second key.
     """
-    name, patterns = _checked(wanted.name), _patterns(wanted.allowed_models)
+    name, patterns, expires_at = _checked(wanted.name), _patterns(wanted.allowed_models), _expiry(wanted.expires_at)
 
     async def create(secret: str) -> tuple[ApiKey, str]:
         return await gateway().keys.create(
@@ -71,7 +72,7 @@ async def create_key(wanted: NewKey, call: bytes) -> tuple[ApiKey, str]:
             system_prompt_id=wanted.system_prompt_id,
             allowed_models=patterns,
             allowed_tiers=wanted.allowed_tiers,
-            expires_at=wanted.expires_at,
+            expires_at=expires_at,
             tokens_per_minute=wanted.tokens_per_minute,
             stream_comments=wanted.stream_comments,
             secret=secret,
@@ -111,6 +112,8 @@ async def change_key(key_id: str, change: KeyChange) -> ApiKey:
         change = msgspec.structs.replace(change, name=_checked(change.name))
     if change.allowed_models is not msgspec.UNSET:
         change = msgspec.structs.replace(change, allowed_models=_patterns(change.allowed_models))
+    if change.expires_at is not msgspec.UNSET:
+        change = msgspec.structs.replace(change, expires_at=_expiry(change.expires_at))
     with _prompt_known():
         key = await gateway().key_changes.update(key_id, change)
     if key is None:
@@ -180,3 +183,10 @@ def _patterns(given: tuple[str, ...]) -> tuple[str, ...]:
     if not all(patterns) or any("\x00" in pattern for pattern in patterns):
         raise InvalidRequest("a pattern must have visible characters and no NUL - at `$.allowed_models`")
     return patterns
+
+
+def _expiry(given: datetime | None) -> datetime | None:
+    try:
+        return None if given is None else in_utc(given)
+    except ValueError:
+        raise InvalidRequest("expires_at must be of the years 1 to 9999 in UTC - at `$.expires_at`") from None

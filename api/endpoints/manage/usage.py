@@ -14,6 +14,7 @@ from quart import request
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.body import json_response
+from api.http.times import moment_of
 from shared.errors import InvalidRequest
 from shared.postgres import queries
 from shared.postgres.erasure import NOBODY
@@ -81,12 +82,10 @@ def _before_argument() -> tuple[datetime | None, UUID]:
     time, _, request_id = text.partition(",")
     wrong = InvalidRequest("before must be an ISO 8601 time with its zone, or a next_before.")
     try:
-        before = datetime.fromisoformat(time.replace(" ", "+"))  # an unescaped + arrives as a space
+        before = moment_of(time.replace(" ", "+"))  # an unescaped + arrives as a space
         last_seen = UUID(request_id) if request_id else _BEFORE_ALL_IDS
     except ValueError:
         raise wrong from None
-    if before.tzinfo is None:
-        raise wrong
     return before, last_seen
 
 

@@ -37,13 +37,13 @@ async def sign_in() -> Response:
         await check_post(visit())
         back = form().get("next", "")
         await count_try(gateway().redis, request.remote_addr)
-        who = await _who(form().get("password", ""))
+        opened = await _opened(form().get("password", ""))
     except GatewayError as error:
         g.failure = f"{error.status} {error.code or error.type}"  # a line in the log
         return await _sign_in_page(back, error)
     await forget_tries(gateway().redis, request.remote_addr)
     # A new id: one that somebody else may have planted in this browser opens nothing.
-    g.visit = Visit(sessions.new_session(who), visit().signer)
+    g.visit = Visit(opened, visit().signer)
     details = {"request_id": g.request_id, "address": request.remote_addr}
     await AuditLog(gateway().database).add("sign_in", visit().actor, details)
     response = see_other(_back(back))
@@ -64,21 +64,21 @@ async def sign_out_everywhere() -> Response:
     return await _signed_out("Everybody is signed out, on every device.")
 
 
-async def _who(given: str) -> str:
-    """Return who signs in.
+async def _opened(given: str) -> sessions.Session:
+    """Return the session of who signs in.
 
     Raises:
         Unauthenticated: what was given opens nothing.
     """
     if given.strip().startswith(KEY_START):
-        return await sessions.holder_of(gateway().keys, given.strip())
+        return await sessions.session_of_key(gateway().keys, given.strip())
     found = ui()
     access = await found.access()
     if not found.passwords.is_configured and access.password_hash is None:
         raise Unauthenticated("There is no password yet: `nself claw ui password` makes one. An admin key works, too.")
     if not await found.passwords.is_right(given, access):
         raise Unauthenticated(_WRONG)
-    return sessions.BY_PASSWORD
+    return sessions.new_session(sessions.BY_PASSWORD)
 
 
 async def _sign_in_page(back: str, error: GatewayError | None = None) -> Response:

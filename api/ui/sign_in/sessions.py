@@ -33,10 +33,14 @@ _PURPOSE: Final = b"sessions of the web UI\0"
 
 
 class Session(msgspec.Struct, frozen=True):
-    """A session: its id, and who has it, `NOBODY`, `BY_PASSWORD` or the id of an admin key."""
+    """A session: its id, and who has it, `NOBODY`, `BY_PASSWORD` or the id of an admin key.
+
+    `secret_hash` is of the secret of that key that opened it, in hex: a rotation ends what a leaked one had opened.
+    """
 
     id: str
     who: str
+    secret_hash: str = ""
 
     @property
     def is_signed_in(self) -> bool:
@@ -49,9 +53,9 @@ class Session(msgspec.Struct, frozen=True):
         return None if self.who in {NOBODY, BY_PASSWORD} else self.who
 
 
-def new_session(who: str = NOBODY) -> Session:
+def new_session(who: str = NOBODY, secret_hash: bytes = b"") -> Session:
     """Return a session with an id that nobody knows yet."""
-    return Session(secrets.token_hex(16), who)
+    return Session(secrets.token_hex(16), who, secret_hash.hex())
 
 
 class Signer:
@@ -73,14 +77,14 @@ class Signer:
 
     def cookie(self, session: Session) -> str:
         """Return a session as the value of a cookie."""
-        return str(self._serializer.dumps([session.id, session.who]))
+        return str(self._serializer.dumps([session.id, session.who, session.secret_hash]))
 
     def session(self, cookie: str | None) -> Session | None:
         """Return the session of a cookie; None where it is not ours, too old or of another generation."""
         if not cookie:
             return None
         try:
-            found = msgspec.convert(self._serializer.loads(cookie, max_age=LIFE_S), tuple[str, str])
+            found = msgspec.convert(self._serializer.loads(cookie, max_age=LIFE_S), tuple[str, str, str])
         except (BadSignature, msgspec.ValidationError):
             return None
         return Session(*found)
@@ -94,23 +98,24 @@ class Signer:
         return hmac.compare_digest(self.token(session).encode(), given.encode("utf-8", "replace"))
 
 
-async def holder_of(keys: KeyStore, secret: str) -> str:
-    """Return the id of the admin key that has this secret.
+async def session_of_key(keys: KeyStore, secret: str) -> Session:
+    """Return a new session of the admin key that has this secret.
 
     Raises:
         Unauthenticated: there is none that is valid, or it is no admin's.
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    key = await keys.find_by_hash(hash_secret(secret))
+    secret_hash = hash_secret(secret)
+    key = await keys.find_by_hash(secret_hash)
     if key is None or _is_over(key.expires_at) or _is_over(key.secret_until):
         raise Unauthenticated("There is no active key with this secret.")
     if not key.admin_allowed:
         raise Unauthenticated("This key is no admin key: sign in with one that is, or with the password.")
-    return key.id
+    return new_session(key.id, secret_hash)
 
 
 async def is_open(redis: Redis, keys: KeyStore, session: Session) -> bool:
-    """Return whether a session was not ended, and its key is still an active admin key.
+    """Return whether a session was not ended, and its secret still opens an admin key.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
@@ -120,8 +125,8 @@ async def is_open(redis: Redis, keys: KeyStore, session: Session) -> bool:
         return False
     if session.key_id is None:
         return True
-    key = await keys.find(session.key_id)
-    return key is not None and key.is_active and key.admin_allowed and not _is_over(key.expires_at)
+    key = await keys.find_by_hash(bytes.fromhex(session.secret_hash))
+    return key is not None and key.admin_allowed and not (_is_over(key.expires_at) or _is_over(key.secret_until))
 
 
 def _is_over(moment: datetime | None) -> bool:

@@ -10,6 +10,7 @@ from quart import request
 
 from api.endpoints.manage.usage import INTERNAL_KEY_ID, wait_until_recorded
 from api.gateway import gateway
+from api.http.times import moment_of
 from shared.errors import InvalidRequest, NotFound
 from shared.postgres.session_directory import Cursor, SessionDirectory, SessionFilter
 
@@ -87,13 +88,9 @@ def cursor_from(text: str) -> Cursor:
     """
     time, _, session_id = text.partition(",")
     try:
-        at = datetime.fromisoformat(time)
-        last = UUID(session_id)
+        return Cursor(moment_of(time), UUID(session_id))
     except ValueError:
         raise InvalidRequest("cursor must be the next_cursor of a page.") from None
-    if at.tzinfo is None:
-        raise InvalidRequest("cursor must be the next_cursor of a page.")
-    return Cursor(at, last)
 
 
 def to_cursor(session: Session) -> str:

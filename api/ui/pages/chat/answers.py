@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -41,6 +42,7 @@ from shared.postgres.session_directory import SessionDirectory
 from shared.process.tasks import work_beside
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from uuid import UUID
 
     from quart import Response
@@ -67,7 +69,9 @@ async def stream_answer() -> Response:
 @unaudited
 async def send_question() -> Response:
     """Answer a form, for who has no script: the page comes back with the whole answer."""
-    ask = ask_of_form(form(), await _images())
+    images, fields = await _images(), form()
+    # Of large images that is tens of milliseconds.
+    ask = await work_beside(sum(map(len, images)), lambda: ask_of_form(fields, images))
     return await _answered(ask)
 
 
@@ -126,19 +130,28 @@ async def _begun(ask: Ask, *, stream: bool) -> tuple[RequestContext, InflightReq
         message = await _last_question(ask.session_id) if ask.again else to_message(ask)
         size = sum(map(len, (ask.text, *ask.images)))
         context.body, checked = await work_beside(size, lambda: _checked(to_body(ask, message, stream=stream)))
-        _ask_as_client(to_headers(ask))
-        return context, attended(await context.begin(parts.requests, "chat", checked))
+        with _as_client(to_headers(ask)):
+            return context, attended(await context.begin(parts.requests, "chat", checked))
 
 
 def _checked(raw: bytes) -> tuple[bytes, CheckedBody]:
     return raw, CheckedBody.of_chat(raw)
 
 
-def _ask_as_client(headers: dict[str, str]) -> None:
-    """Let the current request have the headers of the API that its question stands for, and no others."""
+@contextmanager
+def _as_client(headers: dict[str, str]) -> Iterator[None]:
+    """Let the current request have the headers of the API that its question stands for, and no others.
+
+    What is said of a failure goes by its own again: a script gets no page.
+    """
+    own, scope = request.headers, request.scope
     request.headers = Headers(headers)
     given = [(name.encode(), value.encode()) for name, value in headers.items()]
-    request.scope = {**request.scope, "headers": given}  # type: ignore[assignment]  # a scope of the same kind
+    request.scope = {**scope, "headers": given}  # type: ignore[assignment]  # a scope of the same kind
+    try:
+        yield
+    finally:
+        request.headers, request.scope = own, scope
 
 
 async def _last_question(session_id: UUID) -> Any:

@@ -7,8 +7,11 @@ from uuid import UUID
 
 import msgspec
 
+from api.admission.auth import principal_of
+from api.endpoints.keys.admins import is_bounded
 from api.gateway import gateway
-from shared.errors import Unauthenticated
+from api.ui.state import visit
+from shared.errors import ModelNotAllowed, Unauthenticated
 from shared.postgres.keys import CHAT_KEY_HASH
 from shared.postgres.ui.chat import ChatStore
 
@@ -23,9 +26,18 @@ async def chat_principal() -> Principal:
 
     Raises:
         Unauthenticated: it has expired.
+        ModelNotAllowed: the session is of a key with bounds of its own, which the chat's key would be a way around.
         Overloaded: PostgreSQL is down and the key is not cached.
     """
     parts = gateway()
+    key_id = visit().session.key_id
+    own = None if key_id is None else await parts.keys.find(key_id)
+    if own is not None and is_bounded(principal_of(own)):
+        raise ModelNotAllowed(
+            f"The key {own.name}, with which you signed in, has bounds of its own, and the chat runs under another. "
+            "Sign in with the password or with a key without bounds.",
+            code="bounded_key",
+        )
     try:
         found = await parts.authenticator.holder_of(CHAT_KEY_HASH)
     except Unauthenticated as error:

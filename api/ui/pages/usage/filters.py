@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 from uuid import UUID
 
 from api.endpoints.manage.usage import ERASED_KEY_ID, INTERNAL_KEY_ID
+from api.http.times import moment_of
 from shared.errors import InvalidRequest
 from shared.postgres.erasure import NOBODY
 from shared.postgres.ui.usage import Cursor, Outcome, UsageFilter
@@ -129,12 +130,9 @@ def read_cursor(text: str) -> Cursor | None:
         return None
     at, _, request_id = text.partition(",")
     try:
-        found = Cursor(datetime.fromisoformat(at), UUID(request_id))
+        return Cursor(moment_of(at), UUID(request_id))
     except ValueError:
         raise InvalidRequest("before must be the address of an older page.", param="before") from None
-    if found.at.tzinfo is None:
-        raise InvalidRequest("before must be the address of an older page.", param="before")
-    return found
 
 
 def _check(name: str, given: str, known: object) -> None:
