@@ -91,6 +91,9 @@ async def _add_headers(response: Response) -> Response:
         response.headers.setdefault("cross-origin-opener-policy", "same-origin")
     if "visit" in g:
         flash.keep(response)
+    if request.method == "HEAD" and response.content_length is None:
+        # A stream, of which nothing is sent: it would go on for as long as a page is open.
+        response.response = response.data_body_class(b"")
     return response
 
 

@@ -100,6 +100,20 @@ async def test_a_head_is_answered_as_its_get(api: Process, path: str) -> None:
             assert head.headers.get("location") == got.headers.get("location")
 
 
+@pytest.mark.parametrize("path", ["/ui/live/events", "/ui/usage/download"])
+async def test_a_head_of_a_stream_ends(api: Process, path: str) -> None:
+    """A stream without an end would hold its connection, and work for nobody."""
+    async with (
+        _visitor(api) as visitor,
+        httpx.AsyncClient(
+            base_url=api.url, cookies=visitor.cookies, limits=httpx.Limits(max_connections=1), timeout=PATIENCE_S
+        ) as client,
+    ):
+        for _ in range(2):
+            head = await client.head(path)
+            assert (head.status_code, head.content) == (200, b"")
+
+
 FAR = "0001-01-01T00:00:00%2B14:00,00000000-0000-0000-0000-000000000000"
 
 
