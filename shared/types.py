@@ -1,7 +1,4 @@
-"""The types that api and workers share: jobs, model events, usage, what workers announce.
-
-Small frozen structs; those that are sent are encoded by msgspec.
-"""
+"""The types that api and workers share, as small structs: jobs, model events, usage, what workers announce."""
 
 from __future__ import annotations
 
@@ -129,8 +126,8 @@ class ToolCallDelta(msgspec.Struct, omit_defaults=True):
 class Delta(msgspec.Struct):
     """New output of one choice; `annotations` are OpenAI's, as citations of what was searched.
 
-    `extra` are fields that OpenAI does not name (`reasoning_details`, `images`, `extra_content`), and `native` the
-    upstream's own events, by name, for a client of the same API.
+    `extra` are fields that OpenAI does not name (`reasoning_details`, `images`, `extra_content`), `native` the
+    upstream's own events, by name, for a client of the same API, and `unread` is output that only those have.
     """
 
     content: str | None = None
@@ -142,6 +139,7 @@ class Delta(msgspec.Struct):
     annotations: list[Any] | None = None
     extra: dict[str, Any] | None = None
     native: list[tuple[str, bytes]] | None = None
+    unread: str | None = None
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]

@@ -168,6 +168,8 @@ class TokenCount:
             for call in delta.tool_calls or ():
                 received.write(call.name or "")
                 received.write(call.arguments)
+            if delta.unread:
+                received.write(delta.unread)
 
     def _count(self) -> tuple[int, int]:
         """Count what was sent and what was received; in a thread."""

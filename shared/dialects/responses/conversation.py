@@ -14,6 +14,7 @@ import msgspec
 from shared.dialects.responses.carried import carried_text
 from shared.dialects.responses.items import (
     KINDS,
+    LEFT_OUT,
     NATIVE,
     AdditionalTools,
     AudioInput,
@@ -77,6 +78,9 @@ class Conversation:
         for number, given in enumerate(items):
             self._add_item(given, f"input[{number}]")
         self.close()
+        for message in self.messages:
+            if isinstance(message.get("reasoning_content"), list):
+                message["reasoning_content"] = "\n".join(message["reasoning_content"])
 
     def close(self) -> None:
         """Append what is left of the last results."""
@@ -181,10 +185,10 @@ class Conversation:
             return  # only who encrypted it can read it
         last = self.messages[-1] if self.messages else {}
         if last.get("role") == "assistant" and ("tool_calls" in last or last["content"] is None):
-            earlier = last.get("reasoning_content")
-            last["reasoning_content"] = f"{earlier}\n{text}" if earlier else text
+            last.setdefault("reasoning_content", []).append(text)
             return
-        message = {"role": "assistant", "content": None, "reasoning_content": text}
+        # Joined at the end: there may be very many of them.
+        message = {"role": "assistant", "content": None, "reasoning_content": [text]}
         self._append(message, MessagePlace(place, f"{place}.content", []))
 
     def _parts(self, parts: Sequence[Part], where: str, *, text: bool = False) -> list[dict[str, Any]]:
@@ -229,8 +233,10 @@ class Conversation:
 
 
 def _clean(item: dict[str, Any]) -> dict[str, Any]:
-    """Return an item without nulls, also in its parts."""
+    """Return an item without what changes nothing: nulls, also in its parts, and what clients note for themselves."""
     clean: dict[str, Any] = without_nulls(item)
+    if not LEFT_OUT.isdisjoint(clean):
+        clean = {name: value for name, value in clean.items() if name not in LEFT_OUT}
     for name in ("content", "output"):
         if isinstance(clean.get(name), list):
             clean = {**clean, name: [without_nulls(part) for part in clean[name]]}
@@ -260,5 +266,8 @@ def _joined(before: Any, content: Any) -> Any:
     """Return two contents of one message as one."""
     if not before:
         return content
-    parts = [part if isinstance(part, list) else [{"type": "text", "text": part}] for part in (before, content)]
-    return parts[0] + parts[1]
+    parts: list[list[Any]] = [
+        part if isinstance(part, list) else [{"type": "text", "text": part}] for part in (before, content)
+    ]
+    parts[0].extend(parts[1])
+    return parts[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from shared.openai.messages import Cacheable
 from shared.types import CallId, Name
@@ -86,6 +86,7 @@ class FunctionCall(_Item, kw_only=True, forbid_unknown_fields=True):
     call_id: CallId
     name: Name
     arguments: str
+    is_async: bool | None = field(default=None, name="async")
     namespace: Name | None = None
     caller: dict[str, Any] | None = None
     extra_content: dict[str, Any] | None = None
@@ -98,6 +99,7 @@ class CustomToolCall(_Item, kw_only=True, forbid_unknown_fields=True):
     call_id: CallId
     name: Name
     input: str
+    is_async: bool | None = field(default=None, name="async")
     namespace: Name | None = None
     caller: dict[str, Any] | None = None
     extra_content: dict[str, Any] | None = None
@@ -148,6 +150,8 @@ KINDS: Final[dict[str, type[Struct]]] = {
     "item_reference": ItemReference,
 }
 """The items that can be said to any model."""
+LEFT_OUT: Final = frozenset({"created_by", "end_turn", "internal_chat_message_metadata_passthrough"})
+"""Fields of any item that say nothing to a model: who made it, and what Codex notes about its own turns."""
 NATIVE: Final = frozenset({
     "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "compaction", "compaction_trigger",
     "computer_call", "computer_call_output", "file_search_call", "image_generation_call", "local_shell_call",

@@ -59,6 +59,7 @@ class Reply:
         self._items: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
         self._calls: dict[int, CallItem] = {}
+        self._ended: dict[int, str] = {}
         self._end: Finish | None = None
         self._whole: dict[str, Any] | None = None
 
@@ -89,8 +90,9 @@ class Reply:
         """Return the whole response, and write that it is."""
         reason = None if self._end is None else _INCOMPLETE.get(self._end.reason)
         status = "completed" if reason is None else "incomplete"
+        self._close_all(status)  # what was said after the end of the answer, where a server does so
         details = None if reason is None else {"reason": reason}
-        output = [item.to_object(self._status_of(item)) for item in self._items]
+        output = [item.to_object(self._ended[item.index]) for item in self._items]
         response = self._response(status, output, usage, incomplete_details=details)
         if self._writer is not None:
             self._writer.event(f"response.{status}", response=response)
@@ -113,8 +115,6 @@ class Reply:
         self, status: str, output: list[dict[str, Any]] | None = None, usage: Usage | None = None, **ended: Any
     ) -> dict[str, Any]:
         return response_object(self._head, self._fields, status=status, output=output or [], usage=usage, **ended)
-
-    # --- items ---
 
     def _add(self, item: Item) -> None:
         self._items.append(item)
@@ -202,12 +202,13 @@ class Reply:
         if self._writer is not None and call.arguments and not item.tool.is_custom:
             self._writer.arguments(item, call.arguments)
 
-    # --- ends ---
-
     def _close(self, status: str = "completed") -> None:
         """End the message or the thought that is under way."""
         item, self._open = self._open, None
-        if item is None or self._writer is None:
+        if item is None:
+            return
+        self._ended[item.index] = status
+        if self._writer is None:
             return
         if isinstance(item, ReasoningItem):
             self._writer.thought_done(item)
@@ -220,18 +221,17 @@ class Reply:
         if not self._items:
             self._message()  # an answer without a word is a message without one
         status = "incomplete" if end.reason in _INCOMPLETE else "completed"
+        self._close_all(status)
+
+    def _close_all(self, status: str) -> None:
+        """End whatever is under way."""
         self._close(status)
-        for call in self._calls.values():
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            self._ended[call.index] = status
             if self._writer is not None:
                 self._writer.call_done(call)
                 self._writer.item_done(call, status)
-
-    def _status_of(self, item: Item) -> str:
-        """Return how an item ended: where the answer was cut, only what was under way then."""
-        if self._end is None or self._end.reason not in _INCOMPLETE:
-            return "completed"
-        is_last = item is self._items[-1] or isinstance(item, CallItem)
-        return "incomplete" if is_last else "completed"
 
 
 class ResponseEncoder:

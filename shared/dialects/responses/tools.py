@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from shared.dialects.responses.wire import converted, without_nulls
 from shared.errors import InvalidRequest
@@ -34,6 +34,7 @@ class _Tool(Struct, kw_only=True, forbid_unknown_fields=True):
     description: str | None = None
     defer_loading: bool | None = None
     allowed_callers: list[str] | None = None
+    is_async: bool | None = field(default=None, name="async")
 
 
 class FunctionTool(_Tool, kw_only=True, forbid_unknown_fields=True):
@@ -94,6 +95,7 @@ class ToolBox:
         self.places: list[str] = []
         self.called: dict[str, CalledTool] = {}
         self.needs: dict[str, str] = {}
+        self._flat_names: dict[str, str] = {}
 
     def add(self, tools: Iterable[tuple[Any, str]], namespace: Namespace | None = None) -> None:
         """Add tools, each with its place.
@@ -143,6 +145,8 @@ class ToolBox:
         self._append(tool, {"parameters": schema}, place, namespace)
 
     def _append(self, tool: _Tool, fields: dict[str, Any], place: str, namespace: Namespace | None) -> None:
+        if tool.is_async:
+            self.needs.setdefault(NATIVE_ONLY, f"{place}.async")
         within = None if namespace is None else namespace.name
         name = flat_name(within, tool.name)
         texts = (None if namespace is None else namespace.description, tool.description)
@@ -152,6 +156,10 @@ class ToolBox:
         self.places.append(place)
         if within is not None or isinstance(tool, CustomTool):
             self.called[name] = CalledTool(tool.name, within, isinstance(tool, CustomTool))
+        if within is None:
+            self._flat_names[tool.name] = name
+        else:
+            self._flat_names.setdefault(tool.name, name)
 
     def choose(self, choice: Any) -> Any:
         """Return a tool choice as a chat has it; one among some tools leaves out the others.
@@ -180,7 +188,7 @@ class ToolBox:
         name = choice["name"]
         if isinstance(choice.get("namespace"), str):
             return flat_name(choice["namespace"], name)
-        return next((flat for flat, tool in self.called.items() if tool.name == name), str(name))
+        return self._flat_names.get(name, str(name))
 
     def _allow(self, choice: dict[str, Any]) -> str:
         mode = choice.get("mode", "auto")

@@ -78,15 +78,20 @@ requests = st.fixed_dictionaries(
 )
 
 
-@given(requests, st.lists(deltas, max_size=8), st.sampled_from(["stop", "length", "tool_calls", "content_filter"]))
+@given(
+    requests,
+    st.lists(deltas, max_size=8),
+    st.sampled_from(["stop", "length", "tool_calls", "content_filter"]),
+    st.lists(deltas, max_size=2),
+)
 def test_every_stream_keeps_the_rules_and_says_what_the_body_says(
-    fields: dict[str, Any], said: list[Delta], reason: FinishReason
+    fields: dict[str, Any], said: list[Delta], reason: FinishReason, late: list[Delta]
 ) -> None:
-    """Schemas, order, numbers, items that add up; the last event has the very body."""
+    """Schemas, order, numbers, items that add up, also of what is said after its end; the last event has the body."""
     asked = ResponsesRequest(json.dumps(fields).encode())
     encoder, fold = ResponseEncoder(HEAD, asked), ResponseFold(HEAD, asked)
     stream = b""
-    events: list[Delta | Finish] = [*said, Finish(reason)]
+    events: list[Delta | Finish] = [*said, Finish(reason), *late]
     for event in events:
         stream += encoder.encode(event)
         fold.add(event)

@@ -102,6 +102,15 @@ async def test_what_a_paid_upstream_does_not_report_is_counted_by_its_tokenizer(
     assert 11 <= counted.usage.completion_tokens <= 13
 
 
+async def test_output_that_only_the_upstreams_own_events_have_is_counted() -> None:
+    """As the input of a custom tool, whose stream may be left before OpenAI says what it bills."""
+    count = count_of(text="hello world")
+    count.is_sent = True
+    count.add([Delta(unread="hello world" * 100, native=[("response.custom_tool_call_input.delta", b"{}")])], 1)
+    await count.settle()
+    assert count.billed(has_content=True).usage.completion_tokens > 190
+
+
 async def test_an_estimate_stays_within_what_the_request_allowed() -> None:
     """A factor that is stated for all texts may be too much for one."""
     count = count_of(model="claude-opus-5", max_tokens=3, text="hello world")

@@ -136,7 +136,8 @@ class NativeReader(ResponseReader):
             self._held.append((kind, _as_json(data) if kind in WHOLE else _one_line(data)))
             if not made and (self.has_content or not self._is_beginning(kind, event.item)):
                 self.has_content = True
-                made.append(Delta())
+                # Pieces of what a chat has no place for, as a custom tool's input, are output too.
+                made.append(Delta(unread=event.delta or None))
         if made and isinstance(made[0], Delta | Finish):
             made[0].native, self._held = self._held, []
         events += made

@@ -247,6 +247,13 @@ def test_an_answer_has_not_begun_before_its_content() -> None:
     ]  # fmt: skip
 
 
+def test_the_input_of_a_custom_tool_is_output_that_is_handed_out_to_be_counted() -> None:
+    """No chat has a place for it, and OpenAI bills it."""
+    events, reader = _read(replies.stream(replies.custom_call("ls", " -l"), usage=replies.usage(7, 2)))
+    assert reader.failure is None
+    assert "".join(event.unread or "" for event in events if isinstance(event, Delta)) == "ls -l"
+
+
 def test_no_oddity_of_an_answer_is_a_fault_of_ours() -> None:
     """What can be read is handed on, and what cannot is the upstream's failure; one of eight is tried each."""
     stream = replies.stream(*ANSWER, usage=replies.usage(7, 2))
