@@ -35,7 +35,8 @@ EDITS: Final = {
     "stream": "every upstream is asked for a stream",
     "store": "nothing is stored at OpenAI",
     "instructions": "what a prompt header adds stands before them",
-    "input": "what a session brings stands before it; thoughts without content, or of other models, are left out",
+    "input": "what a session brings stands before it; thoughts without content, or of other models, are left out, "
+    "with the ids of what followed them",
     "previous_response_id": "held here",
     "conversation": "held here",
     "background": "held here",
@@ -45,6 +46,8 @@ EDITS: Final = {
 """Every field that may go out otherwise than it came, and why."""
 _skip: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _TOOL: Final = re.compile(r"tools\[(\d{1,9})\]")
+_FOLLOWING: Final = frozenset({"message", "function_call", "custom_tool_call", "web_search_call"})
+"""Items that thoughts stand before, and that need no id."""
 _BEGINNINGS: Final = frozenset({
     "response.created", "response.in_progress", "response.queued", "response.content_part.added",
     "response.reasoning_summary_part.added",
@@ -85,12 +88,32 @@ def to_native_body(request: ChatRequest, asked: ResponsesRequest, model: str, ca
 def _input(request: ChatRequest, asked: ResponsesRequest) -> Any:
     """Return the client's items, or its text, with what a session brings before them; None where there are none."""
     given = asked.fields.get("input")
-    items = [item for item in given if not _is_empty_thought(item)] if isinstance(given, list) else given
+    items = _without_empty_thoughts(given) if isinstance(given, list) else given
     earlier = request.earlier_messages
     if not earlier:
         return items
     own = [{"role": "user", "content": items}] if isinstance(items, str) else items or []
     return [*to_items(earlier, {}).items, *own]
+
+
+def _without_empty_thoughts(items: list[Any]) -> list[Any]:
+    """Return items without thoughts that OpenAI does not have, and what followed those without its ids.
+
+    By its id OpenAI knows which thoughts an item had before it, and refuses it without them.
+    """
+    kept: list[Any] = []
+    has_lost = False
+    for item in items:
+        if _is_empty_thought(item):
+            has_lost = True
+            continue
+        is_object = isinstance(item, dict)
+        # Not in a new turn, nor after thoughts that are there.
+        goes_on = not is_object or (item.get("type") != "reasoning" and item.get("role", "assistant") == "assistant")
+        has_lost = has_lost and goes_on
+        is_following = has_lost and is_object and (item.get("type") or "message") in _FOLLOWING
+        kept.append({name: value for name, value in item.items() if name != "id"} if is_following else item)
+    return kept
 
 
 def _is_empty_thought(item: Any) -> bool:

@@ -159,6 +159,19 @@ def test_thoughts_that_openai_cannot_read_are_left_out() -> None:
     assert _sent({"model": "m", "input": [user, stored, others_own, THOUGHT, user]})["input"] == [user, THOUGHT, user]
 
 
+def test_what_followed_thoughts_that_are_left_out_has_no_id() -> None:
+    """OpenAI would look for the thoughts that it knows to have stood before it."""
+    stored = {"type": "reasoning", "id": "rs_1", "summary": []}
+    call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
+    result = {"type": "function_call_output", "id": "fco_1", "call_id": "c", "output": "x"}
+    said = {"role": "assistant", "content": "y"}
+    user = {"role": "user", "content": "x", "id": "msg_0"}
+    bare = [user, stored, call, result, said, user, said, stored, said, THOUGHT, call]
+    given = [item if "id" in item else {**item, "id": f"msg_{number}"} for number, item in enumerate(bare)]
+    expected = [user, call, result, said, user, given[6], said, THOUGHT, given[10]]
+    assert _sent({"model": "m", "input": given})["input"] == expected
+
+
 def test_every_edit_is_listed() -> None:
     """On the page for callers too; and what is held here does not go out."""
     page = (ROOT / "docs/api.md").read_text()
