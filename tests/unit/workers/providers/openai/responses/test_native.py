@@ -166,7 +166,7 @@ def test_what_followed_thoughts_that_are_left_out_has_no_id() -> None:
     result = {"type": "function_call_output", "id": "fco_1", "call_id": "c", "output": "x"}
     said = {"role": "assistant", "content": "y"}
     user = {"role": "user", "content": "x", "id": "msg_0"}
-    bare = [user, stored, call, result, said, user, said, stored, said, THOUGHT, call]
+    bare: list[dict[str, Any]] = [user, stored, call, result, said, user, said, stored, said, THOUGHT, call]
     given = [item if "id" in item else {**item, "id": f"msg_{number}"} for number, item in enumerate(bare)]
     expected = [user, call, result, said, user, given[6], said, THOUGHT, given[10]]
     assert _sent({"model": "m", "input": given})["input"] == expected
