@@ -200,6 +200,7 @@ async def test_json_is_read_whatever_its_content_type_says(
         ("POST", "/v1/models", {"GET", "HEAD"}),
         ("DELETE", "/v1/models/scripted", {"GET", "HEAD"}),
         ("POST", "/health", {"GET", "HEAD"}),
+        ("POST", "/", {"GET", "HEAD"}),
     ],
 )
 async def test_a_wrong_method_is_405_with_those_that_are_allowed(
@@ -214,11 +215,18 @@ async def test_a_wrong_method_is_405_with_those_that_are_allowed(
         assert fault_of(response)["code"] == "method_not_allowed"
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/", "/v1/nothing", "/v1/chat/completions/", "/v1/chat", "/%2e%2e/x"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/chat/completions/", "/v1/chat", "/%2e%2e/x"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_an_unknown_path_is_404_in_openai_s_form(http: httpx.AsyncClient, method: str, path: str) -> None:
     """Neither HTML nor a redirect."""
     response = await http.request(method, path)
+    assert response.status_code == 404
+    assert fault_of(response)["code"] == "not_found"
+
+
+async def test_the_root_is_unknown_to_all_but_browsers(http: httpx.AsyncClient) -> None:
+    """Those are sent to the web UI; a program that lost its /v1 is told so."""
+    response = await http.get("/")
     assert response.status_code == 404
     assert fault_of(response)["code"] == "not_found"
 
