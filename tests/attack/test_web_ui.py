@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.fleet import INTERNAL_SECRET, PATIENCE_S
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, ready
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.fleet import Process
+    from tests.conftest import Eventually
+    from tests.fleet import Fleet, Process
 
 PASSWORD = "correct horse battery"
 SESSION = "7a1f9d7e-5a5c-4b39-9d5c-3f1f60f3a111"
@@ -137,3 +138,12 @@ async def test_a_key_that_expires_after_the_last_year_is_refused_by_name(api: Pr
         refused = await visitor.post("/ui/keys/new", data=fields)
         assert refused.status_code == 400
         assert "of the years 1 to 9999" in refused.text
+
+
+async def test_a_password_that_looks_like_a_key_opens(fleet: Fleet, eventually: Eventually) -> None:
+    """Nothing keeps an operator from such a one."""
+    api = await fleet.api(CLAW_WEB_PASSWORD="sk-nself-and-horses")
+    await fleet.worker()
+    await ready(api, eventually)
+    async with _visitor(api, "sk-nself-and-horses") as visitor:
+        assert (await visitor.get("/ui/keys")).status_code == 200

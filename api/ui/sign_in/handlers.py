@@ -70,9 +70,15 @@ async def _opened(given: str) -> sessions.Session:
     Raises:
         Unauthenticated: what was given opens nothing.
     """
-    if given.strip().startswith(KEY_START):
-        return await sessions.session_of_key(gateway().keys, given.strip())
     found = ui()
+    if given.strip().startswith(KEY_START):
+        try:
+            return await sessions.session_of_key(gateway().keys, given.strip())
+        except Unauthenticated:
+            # A password may look like a key: whoever reuses one there.
+            if not await found.passwords.is_right(given, await found.access()):
+                raise
+            return sessions.new_session(sessions.BY_PASSWORD)
     access = await found.access()
     if not found.passwords.is_configured and access.password_hash is None:
         raise Unauthenticated("There is no password yet: `nself claw ui password` makes one. An admin key works, too.")

@@ -37,7 +37,9 @@ _ASKED: Final[dict[str, Any]] = {
 """The fields of a request that its response has too, with OpenAI's defaults."""
 _ALSO: Final = ("prompt", "prompt_cache_retention", "user")
 """Those that it has where they were given."""
-_CODES: Final = {"rate_limit_exceeded": "rate_limit_exceeded", "context_length_exceeded": "invalid_prompt"}
+_CODES: Final = frozenset({"rate_limit_exceeded", "context_length_exceeded", "insufficient_quota"})
+"""Of the errors of failed responses. OpenAI's document has the first alone, its API sends them all: Codex gives up on
+the others (codex-rs/codex-api/src/sse/responses.rs), and tries again on what it does not know."""
 NOTHING_ASKED: Final[Mapping[str, Any]] = {
     **_ASKED,
     "reasoning": {"effort": None, "summary": None},
@@ -107,7 +109,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 
 def error_object(error: Mapping[str, Any]) -> dict[str, Any]:
     """Return the error of a failed response, whose codes are few."""
-    return {"code": _CODES.get(str(error["code"]), "server_error"), "message": error["message"]}
+    return {"code": error["code"] if error["code"] in _CODES else "server_error", "message": error["message"]}
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

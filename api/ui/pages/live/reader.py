@@ -112,6 +112,8 @@ class LiveReader:
                 await self.now()
             except UNREACHABLE as error:
                 self._outage.failed(error)
+            except Exception:  # noqa: BLE001 -- what cannot be shown once may be shown in a second
+                _log.exception("the live page cannot be read")
             else:
                 self._outage.answered()
             for watch in self._watches:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -125,3 +126,20 @@ def test_a_failure_before_any_event_is_numbered_from_0() -> None:
     """As where the head went out while the request waited."""
     error = {"message": "No.", "type": "server_error", "param": None, "code": None}
     assert response_stream_faults(ResponseFailure(HEAD).events(error, "served")) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("context_length_exceeded", "context_length_exceeded"),
+        ("insufficient_quota", "insufficient_quota"),
+        ("rate_limit_exceeded", "rate_limit_exceeded"),
+        ("upstream_garbled", "server_error"),
+        (None, "server_error"),
+    ],
+)
+def test_a_failed_response_has_the_codes_that_clients_know(code: str | None, shown: str) -> None:
+    """Who is told that the context is too long or the quota spent does not try again."""
+    error = {"message": "No.", "type": "invalid_request_error", "param": None, "code": code}
+    last = events_of(ResponseFailure(HEAD).events(error, None))[0][-1]
+    assert last["response"]["error"] == {"code": shown, "message": "No."}
