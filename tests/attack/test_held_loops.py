@@ -1,11 +1,17 @@
-"""No request holds the event loop of an api or a worker for longer than 50 ms of processor time."""
+"""No request holds the event loop of an api or a worker for longer than 50 ms of processor time.
+
+A call of a library into C cannot be interrupted. Machines on which reading the largest body alone takes that long have
+that call, and half as much again, as their bound: two such calls in one step are still found.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import httpx
+import msgspec
 import pytest
 
 from tests.attack.bodies import BODIES, LARGE, RAW, TOO_MANY_VALUES
@@ -24,7 +30,14 @@ CHAT = "/v1/chat/completions"
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
     """Return what has every process watch its event loop."""
-    return {"CLAW_LOOP_WATCH_S": str(MOST_S)}
+    return {"CLAW_LOOP_WATCH_S": str(max(MOST_S, 1.5 * min(_reading_s() for _ in range(TRIES))))}
+
+
+def _reading_s() -> float:
+    """Return how many seconds of processor time the longest call of a library takes here."""
+    began_s = time.thread_time()
+    msgspec.json.decode(LARGE["escapes in a text"])
+    return time.thread_time() - began_s
 
 
 class Steps:
