@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
-from playwright.async_api import async_playwright
+from playwright.async_api import async_playwright, expect
 
 from tests.browser.site import Site, running
-from tests.browser.watched import LARGE, SIZES, Watched, new_watched
+from tests.browser.watched import LARGE, PATIENCE_MS, SIZES, Watched, new_watched
 from tests.conftest import new_database
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ async def site(
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Debian's Chromium, without a window."""
+    # Its own bound of 5 s is that of a machine that has nothing else to do.
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         # As root it runs without its sandbox only; what it opens here is ours.
         started = await playwright.chromium.launch(

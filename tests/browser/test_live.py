@@ -83,7 +83,7 @@ async def test_a_queue_builds_up_and_goes_down_before_ones_eyes(signed_in: Watch
     name = f"queue {(page.viewport_size or {'width': 0})['width']}"
     async with queue_of(site, SLOTS + 6, name):
         rows = page.locator("[data-list=requests] > tr")
-        await expect(rows).to_have_count(SLOTS + 6, timeout=20_000)
+        await expect(rows).to_have_count(SLOTS + 6)
         await expect(rows.filter(has_text="running")).to_have_count(SLOTS)
         await expect(rows.filter(has_text="waiting")).to_have_count(6)
         await expect(rows.nth(SLOTS).locator("[data-position]")).to_have_text("1")
@@ -91,7 +91,7 @@ async def test_a_queue_builds_up_and_goes_down_before_ones_eyes(signed_in: Watch
         await expect(rows.last).to_contain_text(name)
         await expect(page.locator("#summary [data-text=waiting]")).to_have_text("6")
         await signed_in.check("live-queue")
-    await expect(page.get_by_text("Nothing waits and nothing runs")).to_be_visible(timeout=20_000)
+    await expect(page.get_by_text("Nothing waits and nothing runs")).to_be_visible()
 
 
 async def test_a_waiting_request_is_cancelled_after_a_question(signed_in: Watched, site: Site) -> None:
@@ -100,7 +100,7 @@ async def test_a_waiting_request_is_cancelled_after_a_question(signed_in: Watche
     await signed_in.open("/ui/live")
     async with queue_of(site, SLOTS + 2, f"cancel {(page.viewport_size or {'width': 0})['width']}"):
         rows = page.locator("[data-list=requests] > tr")
-        await expect(rows).to_have_count(SLOTS + 2, timeout=20_000)
+        await expect(rows).to_have_count(SLOTS + 2)
         cancelled = await rows.last.get_attribute("data-key")
         await rows.last.get_by_text("Cancel …").click()
         await signed_in.shot("live-cancel")
@@ -136,7 +136,7 @@ async def test_a_menu_that_is_open_stays_open_while_the_page_moves(open_page: Op
     backend = watched.page.locator("[data-list=backends] > li").first
     await backend.get_by_text("Pause …").click()
     async with queue_of(site, SLOTS + 1, "menu"):
-        await expect(backend.locator("[data-text=waiting]")).to_have_text("1", timeout=20_000)
+        await expect(backend.locator("[data-text=waiting]")).to_have_text("1")
         await expect(backend.get_by_role("button", name="Pause it")).to_be_visible()
 
 
@@ -149,12 +149,12 @@ async def test_a_worker_is_drained_and_another_takes_its_place(
     old = await watched.page.locator("[data-list=workers] > tr").first.get_attribute("data-key")
     await site.fleet.worker()
     rows = watched.page.locator("[data-list=workers] > tr")
-    await expect(rows).to_have_count(2, timeout=20_000)
+    await expect(rows).to_have_count(2)
     row = watched.page.locator(f'[data-key="{old}"]')
     await row.get_by_text("Drain …").click()
     await row.get_by_role("button", name="Drain it").click()
     await expect(watched.page.locator("#notice")).to_contain_text("drains")
-    await expect(row).to_have_count(0, timeout=20_000)
+    await expect(row).to_have_count(0)
 
     async def serves() -> bool:
         return bool((await site.manage("GET", "/claw/queue/workers"))["workers"])
@@ -169,7 +169,7 @@ async def test_everything_on_the_live_page_is_done_without_script(open_page: Ope
     page = watched.page
     async with queue_of(site, SLOTS + 1, "no script"):
         rows = page.locator("[data-list=requests] > tr")
-        await expect(rows.filter(has_text="waiting")).to_have_count(1, timeout=20_000)
+        await expect(rows.filter(has_text="waiting")).to_have_count(1)
         await rows.last.get_by_text("Cancel …").click()
         await rows.last.get_by_role("button", name="Cancel it").click()
         await expect(page.get_by_role("status").first).to_contain_text("was cancelled")
@@ -183,7 +183,7 @@ async def test_the_stream_ends_when_its_session_does(open_page: OpenPage) -> Non
     await expect(there.page.locator("#stream")).to_have_text("live")
     await here.page.get_by_text("Session").click()
     await here.page.get_by_role("button", name="Sign everybody out").click()
-    await expect(there.page.get_by_role("heading", name="Sign in")).to_be_visible(timeout=20_000)
+    await expect(there.page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
 async def test_a_thousand_waiting_requests_leave_the_page_usable(open_page: OpenPage, site: Site) -> None:
@@ -192,7 +192,7 @@ async def test_a_thousand_waiting_requests_leave_the_page_usable(open_page: Open
     await watched.sign_in(path="/ui/live")
     page = watched.page
     async with queue_of(site, 1000 + SLOTS, "a thousand"):
-        await expect(page.locator("#summary [data-text=waiting]")).to_have_text("1000", timeout=60_000)
+        await expect(page.locator("#summary [data-text=waiting]")).to_have_text("1000")
         await expect(page.locator("[data-list=requests] > tr")).to_have_count(100 + SLOTS)
         await expect(page.locator("#not-shown [data-text=not_shown]")).to_have_text("900")
         await watched.check("live-thousand")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.browser.site import Site
 
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 SMALL = (360, 740)
 LARGE = (1920, 1080)
 SIZES = {"small": SMALL, "large": LARGE}

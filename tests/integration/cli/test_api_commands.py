@@ -343,7 +343,7 @@ async def test_a_key_is_exported_and_erased(nself: Nself, tmp_path: Path) -> Non
     file = tmp_path / "key.jsonl"
     written = await nself("keys", "export", made["id"], "--output", str(file))
     assert written.exit_code == 0, written.output
-    assert "0 sessions, 0 messages, 0 usage" in written.output
+    assert "the key, 0 sessions, 0 messages, 0 responses, 0 conversations, 0 items, 0 usage." in written.output
     assert file.stat().st_mode & 0o777 == 0o600
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["type"] for line in lines] == ["key", "end"]
