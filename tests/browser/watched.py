@@ -74,7 +74,9 @@ class Watched:
         """Open a page as somebody who has to sign in first, and do that."""
         await self.open(path)
         await self.page.get_by_label("Password, or an admin key").fill(password)
-        await self.page.get_by_role("button", name="Sign in").click()
+        # Until the page that follows is whole: a key that is pressed before its script has run does something else.
+        async with self.page.expect_navigation():
+            await self.page.get_by_role("button", name="Sign in").click()
 
     async def shot(self, name: str) -> None:
         """Keep a picture of the whole page, in both themes."""
