@@ -246,3 +246,20 @@ async def test_a_large_input_is_not_stored(client: httpx.AsyncClient) -> None:
     assert (reply.status_code, reply.headers["x-nself-omitted"]) == (200, "store")
     assert (await client.get(f"{PATH}/{reply.json()['id']}")).status_code == 404
     assert await refused(client, input=large, store=True) == (400, "store", "input_too_large_to_store")
+
+
+async def test_where_nothing_is_stored_responses_are_made_and_what_needs_them_is_refused(
+    fleet: Fleet, eventually: Eventually
+) -> None:
+    """By name, with `CLAW_STORE_RESPONSES=false`; the default, to store, is no mistake of the client's."""
+    api = await fleet.api(CLAW_STORE_RESPONSES="false")
+    await fleet.worker()
+    await fleet.recorder()
+    await ready(api, eventually)
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
+        made = await respond(client, "one")
+        for name, value in (("previous_response_id", made["id"]), ("conversation", "conv_1"), ("background", True)):
+            assert (await refused(client, **{name: value}))[:2] == (400, name)
+        assert (await client.get(f"{PATH}/{made['id']}")).status_code >= 400
+    assert await stored_ids(fleet) == []
