@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _GAP: Final = "  "
 _TEXTS_IN_A_LINE: Final = 4
-"""No text but the first takes more than so much of a line."""
+"""No text but the first takes more than so much of a line, unless it would stay empty."""
+_LEAST_TEXT: Final = 12
+"""A text that is cut shorter than so many characters says nothing."""
 
 
 def print_json(value: Any) -> None:
@@ -54,7 +56,7 @@ def print_table(
     _print_lines(cells, shown, widths)
     missing = [column for number, column in enumerate(columns) if number not in shown]
     if missing:
-        hint = f"Not shown: {', '.join(missing)}. They are with {'--json' if wide is None else '--wide'}."
+        hint = f"Not shown without {'--json' if wide is None else '--wide'}: {', '.join(missing)}."
         click.secho(textwrap.fill(hint, room), dim=True)
 
 
@@ -68,13 +70,18 @@ def _fitted(
     for column in most_wanted:
         number = columns.index(column)
         is_whole = not shown or column.endswith(("ID", "Time", "Request"))
-        width = widths[number] if is_whole else min(widths[number], longest)
+        width = widths[number] if is_whole else min(widths[number], max(min(longest, left), _LEAST_TEXT))
         # The first is the one that rows are known by: it is there, whatever the terminal makes of it.
         if shown and width > left:
             break
         fitted[number] = width
         shown.append(number)
         left -= width + len(_GAP)
+    left = max(0, left + len(_GAP))
+    for number in shown:
+        more = min(left, widths[number] - fitted[number])
+        fitted[number] += more
+        left -= more
     return sorted(shown), fitted
 
 

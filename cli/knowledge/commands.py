@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from typing import Any, Final
 
 import click
@@ -15,7 +17,8 @@ from cli.tables import print_json, print_table, printable
 
 SEARCH_PATH: Final = "/claw/knowledge/search"
 NOTES_PATH: Final = "/claw/knowledge/notes"
-SHOWN_CHARS: Final = 300
+SHOWN_LINES: Final = 6
+"""Of each chunk that was found."""
 
 
 @click.group("knowledge")
@@ -43,11 +46,23 @@ def search(*, question: tuple[str, ...], top: int, category: str | None, as_json
         click.echo("Nothing found.")
     for chunk in answer["chunks"]:
         click.secho(f"{printable(chunk['title'])}  ({chunk['id']})", bold=True)
-        text = printable(" ".join(chunk["content"].split()))
-        click.echo(text if len(text) <= SHOWN_CHARS else text[:SHOWN_CHARS] + " ...")
+        click.echo(_beginning(chunk["content"]))
         for note in chunk["user_notes"]:
             click.echo(f"Note: {printable(note)}")
         click.echo()
+
+
+def _beginning(content: str) -> str:
+    """Return the first lines of a chunk, as a terminal has room for them; those of code as they are."""
+    room, lines, is_code = shutil.get_terminal_size().columns, list[str](), False
+    for line in map(printable, content.splitlines()):
+        if line.lstrip().startswith("```"):
+            is_code = not is_code
+        elif is_code:
+            lines.append(f"    {line}")
+        else:
+            lines += textwrap.wrap(line, room)
+    return "\n".join(lines if len(lines) <= SHOWN_LINES else [*lines[:SHOWN_LINES], "..."])
 
 
 @knowledge_group.command("list")
@@ -69,7 +84,8 @@ def list_chunks(*, category: str | None, documents: bool, as_json: bool) -> None
     if as_json:
         print_json({"chunks": chunks})
         return
-    print_table(("ID", "Category", "Title"), [(each["id"], each["category"], each["title"]) for each in chunks])
+    rows = [(each["id"], each["category"], each["title"]) for each in chunks]
+    print_table(("ID", "Category", "Title"), rows, most_wanted=("ID", "Title"))
 
 
 def _list_documents(*, as_json: bool) -> None:

@@ -48,10 +48,21 @@ def test_a_row_is_one_line_of_a_terminal_with_its_id_whole(
     head, first, second, *hint = click.unstyle(capsys.readouterr().out).splitlines()
     assert max(map(len, (head, first, second, *hint))) <= width
     assert [row.split()[0] for row in (first, second)] == [KEY_ID, KEY_ID]
-    assert hint[0].startswith("Not shown: ")
+    assert hint[0].startswith("Not shown without --wide: ")
     assert all(name in head or name in " ".join(hint) for name in COLUMNS)
     print_table(COLUMNS, [ROW], wide=True)
     assert capsys.readouterr().out.splitlines()[1].split("  ")[-1].strip() == "-"
+
+
+def test_a_text_has_what_room_the_others_leave(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A title beside a long id is shown as far as it fits, rather than not at all."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_table(("ID", "Category", "Title"), [("i" * 56, "c" * 15, "t" * 70)], most_wanted=("ID", "Title"))
+    _, row, _ = click.unstyle(capsys.readouterr().out).splitlines()
+    assert row == f"{'i' * 56}  {'t' * 21}\N{HORIZONTAL ELLIPSIS}"
 
 
 @given(
