@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shlex
 import signal
@@ -110,6 +111,47 @@ class Stack:
         assert not running(children), "children outlived it"
         assert code == 0, self.shown
         assert self.shown.endswith("Stopping ...\nStopped.\n"), self.shown
+
+    def refused(self, **configured: str) -> str:
+        """What a start prints that ends by itself, because of a setting."""
+        done = subprocess.run(
+            [_NSELF, "claw", "up"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            cwd=self._folder,
+            env=self._environment | configured,
+        )
+        assert done.returncode != 0, done
+        return done.stdout + done.stderr
+
+    def kill(self) -> None:
+        """Kill the supervisor, so that it can stop nothing itself, and wait for what it started."""
+        children = descendants(self._process.pid)
+        self._process.kill()
+        self._process.wait(STOP_BOUND_S)
+        deadline = time.monotonic() + STOP_BOUND_S
+        while running(children):
+            assert time.monotonic() < deadline, running(children)
+            time.sleep(0.05)
+
+    def typed(self, *arguments: str, columns: int = 80) -> tuple[int, str]:
+        """Type a command on a terminal: its exit code, and what that shows."""
+        ours, theirs = pty.openpty()
+        environment = self._environment | {"COLUMNS": str(columns), "TERM": "dumb"}
+        with subprocess.Popen(
+            [_NSELF, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment
+        ) as process:
+            os.close(theirs)
+            shown = b""
+            try:
+                while piece := os.read(ours, 4096):
+                    shown += piece
+            except OSError:  # Linux says so at the end of a terminal
+                pass
+        os.close(ours)
+        return process.returncode, shown.decode().replace("\r\n", "\n")
 
     def nself(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line beside the running stack, as its user does."""
