@@ -267,7 +267,8 @@ CREATE TABLE IF NOT EXISTS np_claw_knowledge_documents (
 );
 
 -- Chunks without a document are the gateway's own. Notes of the operator are part of what is searched; they outlive
--- their chunk, and have effect again where it comes back. `search` and `hash` are made by a trigger.
+-- their chunk, and have effect again where it comes back. `search`, `hash` and, of a chunk with notes,
+-- `search_without_notes` are made by a trigger.
 CREATE TABLE IF NOT EXISTS np_claw_knowledge_chunks (
     id           text PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 200),
     document_id  uuid REFERENCES np_claw_knowledge_documents ON DELETE CASCADE,
@@ -279,7 +280,8 @@ CREATE TABLE IF NOT EXISTS np_claw_knowledge_chunks (
     tags         text[] NOT NULL,
     source       text NOT NULL,
     search       tsvector NOT NULL,
-    hash         bytea NOT NULL
+    hash         bytea NOT NULL,
+    search_without_notes  tsvector
 );
 CREATE INDEX IF NOT EXISTS np_claw_knowledge_chunks_search ON np_claw_knowledge_chunks USING gin (search);
 CREATE INDEX IF NOT EXISTS np_claw_knowledge_chunks_category ON np_claw_knowledge_chunks (category, id);
@@ -317,6 +319,9 @@ BEGIN
     NEW.search := np_claw_knowledge_search_text(
         NEW.title, NEW.keywords, NEW.commands, NEW.tags, NEW.content, notes
     );
+    NEW.search_without_notes := CASE WHEN notes <> '' THEN np_claw_knowledge_search_text(
+        NEW.title, NEW.keywords, NEW.commands, NEW.tags, NEW.content, ''
+    ) END;
     NEW.hash := sha256(convert_to(
         concat_ws(E'\n', NEW.title, array_to_string(NEW.keywords, ' '), NEW.content, notes), 'UTF8'
     ));
@@ -337,6 +342,18 @@ $body$;
 DROP TRIGGER IF EXISTS np_claw_knowledge_notes_changed ON np_claw_knowledge_notes;
 CREATE TRIGGER np_claw_knowledge_notes_changed AFTER INSERT OR UPDATE OR DELETE ON np_claw_knowledge_notes
 FOR EACH ROW EXECUTE FUNCTION np_claw_knowledge_note_changed();
+
+-- Chunks of which a model makes no vector: it is asked again from `again_at` on, and at once about another text.
+CREATE TABLE IF NOT EXISTS np_claw_knowledge_failures (
+    model     text NOT NULL,
+    chunk_id  text NOT NULL REFERENCES np_claw_knowledge_chunks ON DELETE CASCADE,
+    hash      bytea NOT NULL,
+    reason    text NOT NULL,
+    tries     integer NOT NULL DEFAULT 1,
+    again_at  timestamptz NOT NULL DEFAULT now() + interval '1 minute',
+    PRIMARY KEY (model, chunk_id)
+);
+CREATE INDEX IF NOT EXISTS np_claw_knowledge_failures_chunk ON np_claw_knowledge_failures (chunk_id);
 
 -- Makes the table of vectors where pgvector can be had, and says whether it is there. Called when it is first needed: a
 -- database without the extension is as good but for that.
@@ -426,4 +443,4 @@ CREATE TABLE IF NOT EXISTS np_claw_web_ui (
 );
 INSERT INTO np_claw_web_ui DEFAULT VALUES ON CONFLICT DO NOTHING;
 
-INSERT INTO np_claw_schema_version (version) VALUES (20) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (21) ON CONFLICT DO NOTHING;

@@ -78,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_background: int = 100
     knowledge_model: str | None = None
     knowledge_tokens: int = 2000
+    knowledge_without_token: bool = True
     gemini_slots: int = 16
     paid_slots: int = 64
     discovery_interval_s: float = 5.0
@@ -220,6 +221,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "max_background": ("CLAW_MAX_BACKGROUND",),
     "knowledge_model": ("CLAW_KNOWLEDGE_MODEL",),
     "knowledge_tokens": ("CLAW_KNOWLEDGE_TOKENS",),
+    "knowledge_without_token": ("CLAW_KNOWLEDGE_WITHOUT_TOKEN",),
     "gemini_slots": ("CLAW_GEMINI_SLOTS",),
     "paid_slots": ("CLAW_PAID_SLOTS",),
     "discovery_interval_s": ("CLAW_DISCOVERY_INTERVAL_S",),

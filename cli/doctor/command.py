@@ -10,7 +10,7 @@ import click
 import msgspec
 
 from cli.api_client import gateway_url
-from cli.doctor.of_machine import check_api, check_disk, check_model_servers, check_settings
+from cli.doctor.of_machine import check_api, check_disk, check_model_servers, check_open_knowledge, check_settings
 from cli.options import as_json
 from cli.tables import print_json, printable
 from cli.up.running import read_note
@@ -54,6 +54,7 @@ async def examine(settings: Settings) -> list[Finding]:
     note = read_note(settings.data_dir)
     findings = [*check_settings(settings), *check_disk(settings)]
     findings += await check_api(settings, gateway_url(), is_ours=note is not None)
+    findings += await check_open_knowledge(settings)
     findings += await check_model_servers(settings)
     database_url = settings.database_url or (note.database_url if note else "")
     findings += await check_postgres(database_url) if database_url else [_nowhere("postgres", "DATABASE_URL")]

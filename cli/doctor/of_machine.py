@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -95,6 +96,28 @@ def _port(settings: Settings) -> Finding:
         return Finding("api", "note", said, "Start it: nself claw up")
     said = f"Port {settings.port} on {settings.host} is taken by another program"
     return Finding("api", "wrong", said, "Stop that, or choose another: CLAW_PORT.")
+
+
+async def check_open_knowledge(settings: Settings) -> list[Finding]:
+    """Check that nobody reads the knowledge base without the token by way of a proxy that passes for this machine."""
+    if not settings.knowledge_without_token or not settings.base_url:
+        return []
+    url = f"{settings.public_url.removesuffix('/v1')}/claw/knowledge/version"
+    try:
+        async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client, client.stream("GET", url) as reply:
+            address = reply.extensions["network_stream"].get_extra_info("server_addr")[0]
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return []
+    return open_knowledge(url, reply.status_code, address)
+
+
+def open_knowledge(url: str, status: int, address: str) -> list[Finding]:
+    """Return what it means that a server at an address answers so who asks for knowledge without the token."""
+    if status != httpx.codes.OK or ip_address(address.partition("%")[0]).is_loopback:
+        return []
+    said = f"{url} answers anybody: a proxy on the gateway's machine passes requests on without saying so"
+    mend = "Let it send X-Forwarded-For, or set CLAW_KNOWLEDGE_WITHOUT_TOKEN=false."
+    return [Finding("knowledge", "wrong", said, mend)]
 
 
 async def check_model_servers(settings: Settings) -> list[Finding]:

@@ -113,6 +113,8 @@ def version(*, as_json: bool) -> None:
     click.echo(f"About:       {answer['description']}")
     click.echo(f"Chunks:      {answer['total_chunks']} in {len(answer['categories'])} categories")
     click.echo(f"Searched by: {searched['how']}{_why(searched)}")
+    if searched["failed"]:
+        click.echo(f"No vectors:  of {searched['failed']} chunks: the model fails on them, and is asked again later")
 
 
 def _why(searched: dict[str, Any]) -> str:

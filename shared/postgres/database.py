@@ -49,6 +49,7 @@ TABLES: Final = (
     "np_claw_knowledge_chunks",
     "np_claw_knowledge_documents",
     "np_claw_knowledge_notes",
+    "np_claw_knowledge_failures",
     "np_claw_web_ui",
 )
 """Those that every api process reads."""

@@ -73,13 +73,14 @@ async def show_version() -> Response:
     check_arguments(())
     knowledge = gateway().knowledge
     corpus = await knowledge.corpus()
-    categories = await knowledge.store.categories(is_built_in=scope_of_caller().is_built_in)
+    is_built_in = scope_of_caller().is_built_in
+    categories = await knowledge.store.categories(is_built_in=is_built_in)
     shown: dict[str, Any] = {
         "version": corpus.version.version,
         "schema_version": corpus.version.schema_version,
         "description": corpus.version.description,
         "categories": list(categories),
         "total_chunks": sum(categories.values()),
-        "search": await knowledge.how_searched(),
+        "search": await knowledge.how_searched(is_built_in=is_built_in),
     }
     return json_response(shown)

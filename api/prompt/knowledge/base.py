@@ -39,12 +39,14 @@ class HowSearched(msgspec.Struct, frozen=True):
         pgvector: whether PostgreSQL has it; None where nobody has looked yet.
         model: whose vectors are searched.
         vectors: how many there are.
+        failed: of how many chunks the model makes none, so that only words find them; it is asked again later.
     """
 
     how: How
     pgvector: bool | None
     model: str | None
     vectors: int
+    failed: int
 
 
 class Rankings(msgspec.Struct, frozen=True):
@@ -98,12 +100,15 @@ class Knowledge:
         chunks = await self.store.chunks(rankings.fused()[:most])
         return Found(chunks, "text" if rankings.by_vector is None else "hybrid")
 
-    async def how_searched(self) -> HowSearched:
-        """Return how questions are searched now."""
+    async def how_searched(self, *, is_built_in: bool = False) -> HowSearched:
+        """Return how questions are searched now; `is_built_in` counts what the gateway brings itself alone."""
         serving, has_pgvector = self.embedder.serving, self.embedder.has_pgvector
-        if serving is None:
-            return HowSearched("text", has_pgvector, None, 0)
-        return HowSearched("hybrid", has_pgvector, serving.model, await self._vectors.count(serving.model))
+        model = None if serving is None else serving.model
+        failed = await self._vectors.count_set_aside(model, is_built_in=is_built_in)
+        if model is None:
+            return HowSearched("text", has_pgvector, None, 0, failed)
+        count = await self._vectors.count(model, is_built_in=is_built_in)
+        return HowSearched("hybrid", has_pgvector, model, count, failed)
 
     async def rank(self, question: str, scope: Scope, most: int, key_id: str | None = None) -> Rankings:
         """Return the ids of the best chunks by each kind of search; the arguments are those of `search`."""

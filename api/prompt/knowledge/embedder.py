@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from api.prompt.knowledge.chunk_vectors import ChunkVectors
 from api.requests.own_request import OwnRequest, OwnVectors
-from shared.errors import CallerError, GatewayError
+from shared.errors import GatewayError
 from shared.models.catalogue import LOCAL_EMBEDDING
 from shared.models.embedding_models import embedding_entry
 from shared.postgres.database import DatabaseUnavailable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from api.routing.live_backends import Capacity
     from shared.postgres.knowledge.store import KnowledgeStore
-    from shared.postgres.knowledge.vectors import Unembedded, VectorStore
+    from shared.postgres.knowledge.vectors import VectorStore
     from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,6 @@ NEWS: Final = b"knowledge"
 SERVING: Final = "vectors"
 LOOK_S: Final = 5.0
 BATCH: Final = 16
-BATCH_TIMEOUT_S: Final = 120.0
 LEASE_MS: Final = 150_000
 GONE_S: Final = 600.0
 """For how long the model of the vectors may be away before another one makes them anew."""
@@ -89,10 +89,10 @@ class Embedder:
     def __init__(self, store: KnowledgeStore, vectors: VectorStore, process: ProcessParts) -> None:
         self._store = store
         self._vectors = vectors
+        self._chunks = ChunkVectors(vectors, self._embed_passages)
         self._process = process
         self._serving: Serving | None = None
         self._seen_at = time.monotonic()
-        self._refused: set[str] = set()
         self._is_used = self._has_looked = False
         self._wake = asyncio.Event()
         self._failure = ""
@@ -173,8 +173,8 @@ class Embedder:
 
     async def _embed_all(self, model: str) -> None:
         has_new = False
-        while chunks := await self._vectors.unembedded(model, sorted(self._refused), BATCH):
-            has_new = await self._embed_chunks(model, chunks) or has_new
+        while chunks := await self._vectors.unembedded(model, BATCH):
+            has_new = await self._chunks.make(model, chunks) or has_new
             if not await self._lead():
                 return
         if has_new or self._serving is None or self._serving.model != model:
@@ -231,19 +231,10 @@ class Embedder:
             return False
         return bool(await redis.pexpire(KNOWLEDGE_EMBEDDER, LEASE_MS))
 
-    async def _embed_chunks(self, model: str, chunks: Sequence[Unembedded]) -> bool:
-        """Make and store the vectors of chunks; return False where the model takes none of them."""
-        own = OwnRequest(purpose="knowledge", timeout_s=BATCH_TIMEOUT_S)
-        try:
-            made = await self._embed(own, model, [chunk.text for chunk in chunks], is_query=False)
-        except CallerError:
-            if len(chunks) > 1:
-                return any([await self._embed_chunks(model, [chunk]) for chunk in chunks])
-            # The model does not take it (too long, say): it is found by its words.
-            self._refused.add(chunks[0].id)
-            return False
-        await self._vectors.put(model, chunks, made.vectors)
-        return True
+    async def _embed_passages(self, own: OwnRequest, model: str, texts: Sequence[str]) -> OwnVectors:
+        # One batch may be many requests, where the model fails on some of its chunks.
+        await self._lead()
+        return await self._embed(own, model, texts, is_query=False)
 
     async def _embed(self, own: OwnRequest, model: str, texts: Sequence[str], *, is_query: bool) -> OwnVectors:
         known = embedding_entry(self._process.settings.catalogue.embeddings, model)

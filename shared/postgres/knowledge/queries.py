@@ -40,7 +40,9 @@ CHUNKS_BY_ID: Final = CHUNKS + "WHERE id = ANY ($1::text[])"
 # $2: whether only what the gateway brings itself is wanted.
 LIST_CHUNKS: Final = f"""{CHUNKS}
 WHERE ($1::text IS NULL OR category = $1) AND (NOT $2 OR document_id IS NULL)
-    AND ($3::text IS NULL OR (category, id) > ((SELECT category FROM np_claw_knowledge_chunks WHERE id = $3), $3))
+    AND ($3::text IS NULL OR (category, id) > (
+        (SELECT category FROM np_claw_knowledge_chunks WHERE id = $3 AND (NOT $2 OR document_id IS NULL)), $3
+    ))
 ORDER BY category, id LIMIT $4
 """
 CATEGORIES: Final = """
@@ -54,7 +56,20 @@ GROUP BY category ORDER BY category
 # rank in time. So as many of the rarest words as are in MOST_RANKED chunks together find them; all words rank those.
 # How frequent a word is say the statistics of ANALYZE; without them every word finds, and all tell the same.
 MOST_RANKED: Final = 1_000
-_ASKED: Final = f"""
+_LEXEMES: Final = "unnest(tsvector_to_array(to_tsvector('english', $1))) AS lexeme"
+_WORD: Final = "($$'$$ || regexp_replace(lexeme, $$(['\\\\])$$, $$\\1\\1$$, 'g') || $$'$$)::tsquery AS word"
+_ASKED: Final = """
+asked AS (
+    SELECT CASE
+        WHEN strict::text LIKE '%!%' THEN strict
+        WHEN $1 LIKE '%"%' THEN replace(strict::text, ' & ', ' | ')::tsquery
+        ELSE (SELECT string_agg(word::text, ' | ')::tsquery FROM words WHERE is_used)
+    END AS query
+    FROM websearch_to_tsquery('english', $1) AS strict
+)
+"""
+_RANK: Final = "(SELECT sum(weight * ts_rank('{0.5, 0.6, 0.7, 1.0}', search, word, 1)) FROM words) AS rank"
+SEARCH_TEXT: Final = f"""
 WITH base AS (
     SELECT greatest(reltuples, 1) AS size FROM pg_class WHERE oid = 'np_claw_knowledge_chunks'::regclass
 ),
@@ -63,27 +78,31 @@ frequent AS MATERIALIZED (
         unnest(most_common_elems::text::text[], most_common_elem_freqs) AS common(lexeme, part)
     WHERE schemaname = current_schema() AND tablename = 'np_claw_knowledge_chunks' AND attname = 'search'
 ),
-words AS MATERIALIZED (
-    SELECT ($$'$$ || regexp_replace(lexeme, $$(['\\\\])$$, $$\\1\\1$$, 'g') || $$'$$)::tsquery AS word,
-        ln(1 + size / (coalesce(chunks, 0) + 1)) AS weight,
+counted AS (
+    SELECT {_WORD}, ln(1 + size / (coalesce(chunks, 0) + 1)) AS weight,
         sum(coalesce(chunks, 0)) OVER (ORDER BY coalesce(chunks, 0), lexeme) AS together,
         row_number() OVER (ORDER BY coalesce(chunks, 0), lexeme) AS place
-    FROM base, unnest(tsvector_to_array(to_tsvector('english', $1))) AS lexeme LEFT JOIN frequent USING (lexeme)
+    FROM base, {_LEXEMES} LEFT JOIN frequent USING (lexeme)
 ),
-asked AS (
-    SELECT CASE
-        WHEN strict::text LIKE '%!%' THEN strict
-        WHEN $1 LIKE '%"%' THEN replace(strict::text, ' & ', ' | ')::tsquery
-        ELSE (SELECT string_agg(word::text, ' | ')::tsquery FROM words WHERE place = 1 OR together <= {MOST_RANKED})
-    END AS query
-    FROM websearch_to_tsquery('english', $1) AS strict
-)
+words AS MATERIALIZED (SELECT word, weight, place = 1 OR together <= {MOST_RANKED} AS is_used FROM counted),
+{_ASKED}
+SELECT id, {_RANK} FROM np_claw_knowledge_chunks, asked WHERE search @@ query AND ($2::text IS NULL OR category = $2)
+ORDER BY rank DESC NULLS LAST, id LIMIT $3
 """
-SEARCH_TEXT: Final = f"""{_ASKED}
-SELECT id, (SELECT sum(weight * ts_rank('{{0.5, 0.6, 0.7, 1.0}}', search, word, 1)) FROM words) AS rank
-FROM np_claw_knowledge_chunks, asked
-WHERE search @@ query AND ($2::text IS NULL OR category = $2) AND (NOT $3 OR document_id IS NULL)
-ORDER BY rank DESC NULLS LAST, id LIMIT $4
+# For who may know neither the operator's documents nor the notes: not even by how words weigh.
+SEARCH_BUILT_IN_TEXT: Final = f"""
+WITH own AS MATERIALIZED (
+    SELECT id, category, coalesce(search_without_notes, search) AS search
+    FROM np_claw_knowledge_chunks WHERE document_id IS NULL
+),
+words AS MATERIALIZED (
+    SELECT word, true AS is_used,
+        ln(1 + (SELECT count(*) FROM own) / ((SELECT count(*) FROM own WHERE search @@ word) + 1.0)) AS weight
+    FROM (SELECT {_WORD} FROM {_LEXEMES}) AS asked_for
+),
+{_ASKED}
+SELECT id, {_RANK} FROM own, asked WHERE search @@ query AND ($2::text IS NULL OR category = $2)
+ORDER BY rank DESC NULLS LAST, id LIMIT $3
 """
 
 # --- notes ---
@@ -131,8 +150,29 @@ SELECT id, chunks.hash, left(concat_ws(E'\n', title,
     nullif(np_claw_knowledge_notes_of(id), '')), 1500) AS text
 FROM np_claw_knowledge_chunks AS chunks
 LEFT JOIN np_claw_knowledge_vectors AS vectors ON vectors.model = $1 AND vectors.chunk_id = id
-WHERE vectors.hash IS DISTINCT FROM chunks.hash AND id <> ALL ($2::text[])
-LIMIT $3
+WHERE vectors.hash IS DISTINCT FROM chunks.hash AND NOT EXISTS (
+    SELECT FROM np_claw_knowledge_failures AS failures
+    WHERE failures.model = $1 AND failures.chunk_id = id AND failures.hash = chunks.hash AND again_at > now()
+)
+LIMIT $2
+"""
+# Tried again after a minute, then after twice as long each time, up to a day.
+SET_ASIDE: Final = """
+INSERT INTO np_claw_knowledge_failures AS failures (model, chunk_id, hash, reason)
+SELECT $1, id, hash, $4 FROM np_claw_knowledge_chunks WHERE id = $2 AND hash = $3
+ON CONFLICT (model, chunk_id) DO UPDATE SET
+    hash = excluded.hash, reason = excluded.reason,
+    tries = CASE WHEN failures.hash = excluded.hash THEN failures.tries + 1 ELSE 1 END,
+    again_at = CASE WHEN failures.hash = excluded.hash
+        THEN now() + least(interval '1 minute' * 2 ^ least(failures.tries, 11), interval '1 day')
+        ELSE excluded.again_at END
+"""
+TAKE_BACK: Final = "DELETE FROM np_claw_knowledge_failures WHERE model = $1 AND chunk_id = ANY ($2::text[])"
+REMOVE_OTHER_FAILURES: Final = "DELETE FROM np_claw_knowledge_failures WHERE model <> $1"
+COUNT_FAILURES: Final = """
+SELECT count(DISTINCT id) AS count FROM np_claw_knowledge_failures AS failures
+JOIN np_claw_knowledge_chunks AS chunks ON id = chunk_id AND chunks.hash = failures.hash
+WHERE ($1::text IS NULL OR model = $1) AND (NOT $2 OR document_id IS NULL)
 """
 PUT_VECTORS: Final = """
 INSERT INTO np_claw_knowledge_vectors (model, chunk_id, hash, embedding)
@@ -142,6 +182,10 @@ JOIN np_claw_knowledge_chunks AS chunks ON chunks.id = given.id AND chunks.hash 
 ON CONFLICT (model, chunk_id) DO UPDATE SET hash = excluded.hash, embedding = excluded.embedding
 """
 COUNT_VECTORS: Final = "SELECT count(*) AS count FROM np_claw_knowledge_vectors WHERE model = $1"
+COUNT_BUILT_IN_VECTORS: Final = """
+SELECT count(*) AS count FROM np_claw_knowledge_vectors JOIN np_claw_knowledge_chunks ON id = chunk_id
+WHERE model = $1 AND document_id IS NULL
+"""
 DIMENSIONS: Final = """
 SELECT vector_dims(embedding) AS dimensions FROM np_claw_knowledge_vectors WHERE model = $1 LIMIT 1
 """
@@ -159,12 +203,13 @@ NEAREST: Final = """
 SELECT chunk_id FROM np_claw_knowledge_vectors WHERE model = $1
 ORDER BY embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) LIMIT $3
 """
-# Without the index: what is looked for may be few among many.
+# Without the index: what is looked for may be few among many. A vector is of the notes too: who may not know of them
+# finds such a chunk by its words alone.
 NEAREST_IN_SCOPE: Final = """
 WITH wanted AS MATERIALIZED (
     SELECT chunk_id, embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) AS distance
     FROM np_claw_knowledge_chunks AS chunks JOIN np_claw_knowledge_vectors ON chunk_id = id AND model = $1
-    WHERE ($4::text IS NULL OR category = $4) AND (NOT $5 OR document_id IS NULL)
+    WHERE ($4::text IS NULL OR category = $4) AND (NOT $5 OR document_id IS NULL AND search_without_notes IS NULL)
 )
 SELECT chunk_id FROM wanted ORDER BY distance LIMIT $3
 """

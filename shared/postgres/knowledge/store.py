@@ -56,7 +56,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What is looked at: one category or all, and only what the gateway brings itself or the operator's too."""
+    """What is looked at: one category or all, and only what the gateway brings itself, without notes, or all."""
 
     category: str | None = None
     is_built_in: bool = False
@@ -100,7 +100,8 @@ class KnowledgeStore:
 
     async def search_text(self, question: str, scope: Scope, limit: int) -> list[str]:
         """Return the ids of the chunks that have most of a question's words, the rarer the better, the best first."""
-        rows = await self._database.fetch(queries.SEARCH_TEXT, question, scope.category, scope.is_built_in, limit)
+        query = queries.SEARCH_BUILT_IN_TEXT if scope.is_built_in else queries.SEARCH_TEXT
+        rows = await self._database.fetch(query, question, scope.category, limit)
         return [row["id"] for row in rows]
 
     async def chunks(self, ids: Sequence[str]) -> list[Chunk]:

@@ -40,24 +40,32 @@ class VectorStore:
         row = await self._database.fetchrow(queries.ENSURE_VECTORS)
         return row is not None and bool(row["is_there"])
 
-    async def unembedded(self, model: str, without: Sequence[str], limit: int) -> list[Unembedded]:
-        """Return chunks that a model has yet to make vectors of, but for some."""
-        rows = await self._database.fetch(queries.UNEMBEDDED, model, list(without), limit)
+    async def unembedded(self, model: str, limit: int) -> list[Unembedded]:
+        """Return chunks that a model has yet to make vectors of, but for those that are set aside."""
+        rows = await self._database.fetch(queries.UNEMBEDDED, model, limit)
         return [Unembedded(row["id"], row["hash"], row["text"]) for row in rows]
 
     async def put(self, model: str, chunks: Sequence[Unembedded], vectors: Iterable[Sequence[float]]) -> None:
         """Store the vectors of chunks; those of chunks that are gone or have changed meanwhile are dropped."""
-        await self._database.execute(
-            queries.PUT_VECTORS,
-            model,
-            [chunk.id for chunk in chunks],
-            [chunk.hash for chunk in chunks],
-            [_to_text(vector) for vector in vectors],
-        )
+        ids = [chunk.id for chunk in chunks]
+        texts = [_to_text(vector) for vector in vectors]
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(queries.PUT_VECTORS, model, ids, [chunk.hash for chunk in chunks], texts)
+            await connection.execute(queries.TAKE_BACK, model, ids)
 
-    async def count(self, model: str) -> int:
-        """Return how many vectors of a model there are."""
-        row = await self._database.fetchrow(queries.COUNT_VECTORS, model)
+    async def set_aside(self, model: str, chunk: Unembedded, reason: str) -> None:
+        """Note that a model makes no vector of a chunk: it is tried again after a while, and at once if it changes."""
+        await self._database.execute(queries.SET_ASIDE, model, chunk.id, chunk.hash, reason)
+
+    async def count_set_aside(self, model: str | None, *, is_built_in: bool = False) -> int:
+        """Return of how many chunks a model, or any, makes no vector; of all or of the gateway's own."""
+        row = await self._database.fetchrow(queries.COUNT_FAILURES, model, is_built_in)
+        return 0 if row is None else row["count"]
+
+    async def count(self, model: str, *, is_built_in: bool = False) -> int:
+        """Return how many vectors of a model there are; of all chunks or of the gateway's own."""
+        query = queries.COUNT_BUILT_IN_VECTORS if is_built_in else queries.COUNT_VECTORS
+        row = await self._database.fetchrow(query, model)
         return 0 if row is None else row["count"]
 
     async def dimensions(self, model: str) -> int | None:
@@ -66,8 +74,9 @@ class VectorStore:
         return None if row is None else row["dimensions"]
 
     async def remove_others(self, model: str) -> None:
-        """Remove the vectors of all models but one."""
+        """Remove the vectors of all models but one, and what is known of chunks that these failed on."""
         await self._database.execute(queries.REMOVE_OTHER_VECTORS, model)
+        await self._database.execute(queries.REMOVE_OTHER_FAILURES, model)
 
     async def index(self, model: str, dimensions: int) -> None:
         """Make the index of many vectors of a model, if it is not there; it takes minutes."""

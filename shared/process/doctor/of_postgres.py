@@ -13,6 +13,10 @@ from shared.settings import PROJECT_ROOT
 
 TIMEOUT_S: Final = 5.0
 OLDEST: Final = 14
+FAILURES: Final = """
+SELECT count(*) AS count, min(model) AS model, min(reason) AS reason FROM np_claw_knowledge_failures AS failures
+JOIN np_claw_knowledge_chunks AS chunks ON id = chunk_id AND chunks.hash = failures.hash
+"""
 VECTOR: Final = "SELECT installed_version, default_version FROM pg_available_extensions WHERE name = 'vector'"
 
 
@@ -25,7 +29,8 @@ async def check_postgres(url: str) -> list[Finding]:
         mend = "Is it running, and are address, user and password of DATABASE_URL right? (nself claw up has its own.)"
         return [Finding("postgres", "wrong", said, mend)]
     try:
-        return [_version(connection), await _vector(connection), await _schema(connection)]
+        found = [_version(connection), await _vector(connection), await _schema(connection)]
+        return [*found, *(await _knowledge(connection) if found[-1].state == "ok" else ())]
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return [Finding("postgres", "wrong", f"It refuses: {error}", "Give the user of DATABASE_URL what it needs.")]
     finally:
@@ -43,10 +48,17 @@ async def _vector(connection: Any) -> Finding:
     found = await connection.fetchrow(VECTOR)
     if found is None:
         mend = "Install the package of pgvector for its version, as postgresql-16-pgvector."
-        return Finding(
-            "postgres", "note", "pgvector is not installed on its machine: knowledge cannot be searched", mend
-        )
+        return Finding("postgres", "note", "pgvector is not installed on its machine: words alone find knowledge", mend)
     return Finding("postgres", "ok", f"pgvector {found['installed_version'] or found['default_version']} is there")
+
+
+async def _knowledge(connection: Any) -> list[Finding]:
+    row = await connection.fetchrow(FAILURES)
+    if not row["count"]:
+        return []
+    said = f"{row['model']} makes no vectors of {row['count']} chunks ({row['reason']}): words alone find them"
+    mend = "Its server's log says why, about the requests of purpose `knowledge`; they are tried again by themselves."
+    return [Finding("knowledge", "note", said, mend)]
 
 
 async def _schema(connection: Any) -> Finding:

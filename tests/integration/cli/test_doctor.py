@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.doctor.of_machine import check_settings
+from cli.doctor.of_machine import check_settings, open_knowledge
 from cli.main import main
 from cli.up.ports import free_port
 from shared.ids import new_request_id
@@ -118,6 +118,14 @@ async def test_servers_that_are_away_are_wrong_and_no_password_is_shown(monkeypa
     assert findings[-1]["state"] == "unchecked"
 
 
+def test_knowledge_that_a_proxy_opens_to_anybody_is_wrong() -> None:
+    """This machine itself may read it, and a refusal is as it should be."""
+    (said,) = wrong(open_knowledge("https://ai.example.com/claw/knowledge/version", 200, "203.0.113.5"))
+    assert "ai.example.com" in said
+    for status, address in ((200, "127.0.1.1"), (200, "::1"), (401, "203.0.113.5"), (502, "fe80::1%eth0")):
+        assert open_knowledge("https://ai.example.com/claw/knowledge/version", status, address) == []
+
+
 # --- Redis ---
 
 
@@ -191,6 +199,24 @@ async def test_a_database_without_tables_or_of_another_version_is_said(
     finally:
         await connection.close()
     assert said.startswith("The tables are at version 1, this program's at ")
+
+
+async def test_chunks_that_the_model_fails_on_are_said(database_url: str) -> None:
+    """Why, and how many."""
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("""
+            INSERT INTO np_claw_knowledge_chunks (id, category, title, content, keywords, commands, tags, source)
+            SELECT word, 'test', word, word, '{}', '{}', '{}', '' FROM unnest(ARRAY['a', 'b']) AS word
+        """)
+        await connection.execute("""
+            INSERT INTO np_claw_knowledge_failures (model, chunk_id, hash, reason)
+            SELECT 'e5', id, CASE id WHEN 'a' THEN hash ELSE '' END, 'upstream_error' FROM np_claw_knowledge_chunks
+        """)
+    finally:
+        await connection.close()
+    (found,) = [finding for finding in await check_postgres(database_url) if finding.part == "knowledge"]
+    assert (found.state, "e5 makes no vectors of 1 chunks (upstream_error)" in found.said) == ("note", True)
 
 
 # --- workers ---

@@ -141,7 +141,10 @@ async def remove_document(document_id: str) -> Response:
 def why(searched: HowSearched) -> str:
     """Return how questions are searched, and why not by vectors where they are not."""
     if searched.model:
-        return f"By words, and by meaning with the {searched.vectors:,} vectors of {searched.model}."
+        said = f"By words, and by meaning with the {searched.vectors:,} vectors of {searched.model}."
+        if searched.failed:
+            said += f" It fails on {searched.failed:,} more: words alone find these, and it is asked again later."
+        return said
     if searched.pgvector is False:
         return "By words alone: PostgreSQL has no pgvector."
     return (

@@ -39,6 +39,7 @@ class Embedder(ScriptedUpstream):
     Attributes:
         asked: the bodies of its requests.
         is_failing: whether it answers nothing but errors.
+        fails_on: a word: what has it is answered with an error.
     """
 
     def __init__(self, model: str, dimensions: int = 64) -> None:
@@ -47,6 +48,7 @@ class Embedder(ScriptedUpstream):
         self.dimensions = dimensions
         self.asked: list[dict[str, Any]] = []
         self.is_failing = False
+        self.fails_on = ""
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -60,6 +62,8 @@ class Embedder(ScriptedUpstream):
             return json_answer({"error": {"message": "no"}}, status=500)
         self.asked.append(request.body)
         inputs = [request.body["input"]] if isinstance(request.body["input"], str) else request.body["input"]
+        if self.fails_on and any(self.fails_on in text for text in inputs):
+            return json_answer({"error": {"message": "no"}}, status=500)
         data = [{"index": n, "embedding": vector(text, self.dimensions)} for n, text in enumerate(inputs)]
         return json_answer({"data": data, "model": self.model, "usage": {"prompt_tokens": 1, "total_tokens": 1}})
 
@@ -120,7 +124,9 @@ async def stack(fleet: Fleet, eventually: Eventually) -> AsyncIterator[Stack]:
 async def test_what_is_meant_is_found_by_other_words(stack: Stack) -> None:
     """By words alone until the vectors are there; the answer says which."""
     searched = await stack.until_embedded_by("one-embed")
-    assert searched == {"how": "hybrid", "pgvector": True, "model": "one-embed", "vectors": searched["vectors"]}
+    assert searched == {
+        "how": "hybrid", "pgvector": True, "model": "one-embed", "vectors": searched["vectors"], "failed": 0
+    }  # fmt: skip
     titles, how = await stack.found("feline")
     assert (titles[0], how) == ("Cats", "hybrid")
     titles, how = await stack.found("automobile")
@@ -163,6 +169,34 @@ async def test_what_changes_is_embedded_anew(stack: Stack, eventually: Eventuall
     await eventually(lambda: any("It is a zebra." in text for text in embedded()))
     # A server that cannot read a text at once fails, and all others behind it would wait.
     assert max(map(len, embedded())) <= 1_500
+
+
+async def test_a_chunk_that_the_model_fails_on_holds_up_no_other(stack: Stack, eventually: Eventually) -> None:
+    """All others have vectors; that one is found by its words, counted, and embedded once its text is another."""
+    stack.embedder.fails_on = "wants fish"
+    await stack.client.post("/claw/knowledge/documents", json=document("pets.md", Cats="Your cat wants fish. Soon."))
+    # More than a batch of them, behind the one that fails.
+    more = {f"Pet {number}": f"Pet {number} is a zebra." for number in range(20)}
+    await stack.client.post("/claw/knowledge/documents", json=document("more.md", **more))
+    searched = await stack.until_embedded_by("one-embed")
+
+    async def all_but_one() -> dict[str, Any] | None:
+        reply = (await stack.client.get("/claw/knowledge/version")).json()
+        searched: dict[str, Any] = reply["search"]
+        return searched if searched["vectors"] == reply["total_chunks"] - 1 else None
+
+    searched = await eventually(all_but_one)
+    assert searched["failed"] == 1
+    assert "Cats" in (await stack.found("fish"))[0]
+    stack.embedder.asked.clear()
+    await stack.client.post("/claw/knowledge/documents", json=document("pets.md", Cats="Your cat eats fish."))
+
+    async def all_embedded() -> bool:
+        return (await stack.searched())["failed"] == 0 and (await stack.found("feline"))[0][0] == "Cats"
+
+    await eventually(all_embedded)
+    # It was not asked again and again meanwhile.
+    assert [body["input"] for body in stack.embedder.asked if "wants fish" in str(body["input"])] == []
 
 
 async def test_another_model_embeds_anew_while_the_old_one_serves(stack: Stack, eventually: Eventually) -> None:

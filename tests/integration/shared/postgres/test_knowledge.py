@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from shared.postgres.knowledge.queries import MOST_RANKED
 from shared.postgres.knowledge.store import Chunk, KnowledgeStore, Scope
+from shared.postgres.knowledge.vectors import VectorStore
 
 if TYPE_CHECKING:
     from shared.postgres.database import Database
@@ -81,3 +83,45 @@ async def test_a_word_is_excluded_and_words_stand_together_where_that_is_asked(s
 async def test_no_question_fails(store: KnowledgeStore, question: str) -> None:
     """Whatever quotes, backslashes and operators are in it."""
     assert isinstance(await store.search_text(question, EVERYWHERE, 5), list)
+
+
+async def test_who_may_not_know_of_notes_finds_as_if_there_were_none(store: KnowledgeStore, database: Database) -> None:
+    """Neither by their words, nor in another order; a note that is gone is gone for all."""
+    await store.put_built_in([chunk("noted", "server"), chunk("other", "server")], "1")
+    own = Scope(is_built_in=True)
+    note_id = await store.add_note("noted", "the zebracorn server")
+    assert note_id is not None
+    assert await store.search_text("zebracorn", EVERYWHERE, 5) == ["noted"]
+    assert await store.search_text("zebracorn", own, 5) == []
+    assert await store.search_text("server", own, 5) == ["noted", "other"]
+    assert await store.search_text("server -zebracorn", own, 5) == ["noted", "other"]
+    assert await store.search_text('"zebracorn server"', own, 5) == []
+    await store.remove_note(UUID(note_id))
+    (row,) = await database.fetch("SELECT search_without_notes FROM np_claw_knowledge_chunks WHERE id = 'noted'")
+    assert row["search_without_notes"] is None
+
+
+async def test_a_chunk_that_a_model_fails_on_waits_longer_each_time(store: KnowledgeStore, database: Database) -> None:
+    """Another text of it is tried at once; and a vector is the end of it."""
+    vectors = VectorStore(database)
+    await vectors.ensure()
+    await store.put_built_in([chunk("bad", "one text")], "1")
+    (bad,) = await vectors.unembedded("e5", 10)
+    waits = []
+    for _ in range(13):
+        await vectors.set_aside("e5", bad, "upstream_error")
+        (row,) = await database.fetch("""
+            SELECT round(extract(epoch FROM again_at - now()) / 60) AS minutes FROM np_claw_knowledge_failures
+        """)
+        waits.append(int(row["minutes"]))
+    assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1440, 1440]
+    assert await vectors.unembedded("e5", 10) == []
+    assert [each.id for each in await vectors.unembedded("other", 10)] == ["bad"]
+    assert (await vectors.count_set_aside("e5"), await vectors.count_set_aside("other")) == (1, 0)
+    await database.execute("UPDATE np_claw_knowledge_failures SET again_at = now()")
+    assert await vectors.unembedded("e5", 10) == [bad]
+    await store.put_built_in([chunk("bad", "another text")], "2")
+    (changed,) = await vectors.unembedded("e5", 10)
+    assert await vectors.count_set_aside("e5") == 0
+    await vectors.put("e5", [changed], [[0.5, 0.5]])
+    assert await database.fetch("SELECT * FROM np_claw_knowledge_failures") == []

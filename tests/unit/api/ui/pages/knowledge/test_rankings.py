@@ -18,9 +18,10 @@ def test_each_chunk_has_its_place_in_both_rankings() -> None:
 
 def test_it_is_said_why_vectors_are_not_searched() -> None:
     """And what to do about it."""
-    assert "no pgvector" in why(HowSearched("text", pgvector=False, model=None, vectors=0))
-    assert "nself claw models install" in why(HowSearched("text", pgvector=True, model=None, vectors=0))
-    assert "1,200 vectors of e5" in why(HowSearched("hybrid", pgvector=True, model="e5", vectors=1200))
+    assert "no pgvector" in why(HowSearched("text", pgvector=False, model=None, vectors=0, failed=0))
+    assert "nself claw models install" in why(HowSearched("text", pgvector=True, model=None, vectors=0, failed=0))
+    assert "1,200 vectors of e5" in why(HowSearched("hybrid", pgvector=True, model="e5", vectors=1200, failed=0))
+    assert "fails on 7 more" in why(HowSearched("hybrid", pgvector=True, model="e5", vectors=1200, failed=7))
 
 
 def test_the_figures_are_those_of_the_documentation() -> None:
