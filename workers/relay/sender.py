@@ -35,10 +35,12 @@ MESSAGE_BYTES: Final = 1024 * 1024
 SILENCE_S: Final = 2.0
 RETRY_S: Final = 0.1
 BUSY_STREAMS: Final = 8
-GATHER_S_PER_STREAM: Final = 0.0004
-LONGEST_GATHER_S: Final = 0.02
-"""With many streams at once a token may wait a moment for company, so that each of them is written to less
+TICK_S_PER_STREAM: Final = 0.0004
+LONGEST_TICK_S: Final = 0.02
+"""With many streams at once a token may wait a moment for company, so that each of them is read and written to less
 often. Never the first token, never the end."""
+READ_TOGETHER: Final = 64
+"""How many streams are read in one turn of the loop; others get a word in between."""
 
 
 class RelaySender:
@@ -81,9 +83,8 @@ class RelaySender:
         self._outage = OutageLog(_log, "Redis", "relay")
         self._beats_due = False
         self._wake = asyncio.Event()
-        self._gathering: asyncio.TimerHandle | None = None
-        self._pacing: asyncio.TimerHandle | None = None
-        self._paced = asyncio.Event()
+        self._ticking: asyncio.Handle | None = None
+        self._paced: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._task = spawn_critical(self._publish_loop(), name=f"sender {api_id.hex()}")
 
@@ -102,8 +103,7 @@ class RelaySender:
             return
         if stream.key not in self._pending:
             self._waiting[stream.key] = stream
-        if self._gathering is None:
-            self._gathering = self._loop.call_later(self._gather_s(), self._gathered)
+        self._plan_tick()
 
     async def _pace(self) -> None:
         """Wait a moment before more is read from the upstream, where many streams run at once.
@@ -111,18 +111,25 @@ class RelaySender:
         Tokens gather in the connection meanwhile, and are read, encoded and sent together.
         """
         if len(self.streams) >= BUSY_STREAMS:
-            if self._pacing is None:
-                self._pacing = self._loop.call_later(self._gather_s() / 2, self._go_on)
-            await self._paced.wait()
+            # One for each: a future that several waited for would end for all of them with the first that is cancelled.
+            turn = self._loop.create_future()
+            self._paced.append(turn)
+            self._plan_tick()
+            await turn
 
-    def _gather_s(self) -> float:
-        return min(LONGEST_GATHER_S, GATHER_S_PER_STREAM * len(self.streams))
+    def _plan_tick(self) -> None:
+        if self._ticking is None:
+            tick_s = min(LONGEST_TICK_S, TICK_S_PER_STREAM * len(self.streams))
+            self._ticking = self._loop.call_later(tick_s, self._tick)
 
-    def _go_on(self) -> None:
-        self._pacing = None
-        self._paced.set()
-        # Set and cleared at once: those that wait now go on, the next ones wait for the next tick.
-        self._paced.clear()
+    def _tick(self) -> None:
+        """Let those read that wait for it, and send what they find together with what waits for company."""
+        turns, self._paced = self._paced[:READ_TOGETHER], self._paced[READ_TOGETHER:]
+        for turn in turns:
+            if not turn.done():
+                turn.set_result(None)
+        # Behind the readers, which are in the loop's queue now.
+        self._ticking = self._loop.call_soon(self._tick if self._paced else self._gathered)
 
     def acknowledge(self, key: bytes, sequence: int) -> None:
         """Drop the frames of `key` before `sequence`: the api process has them."""
@@ -161,8 +168,8 @@ class RelaySender:
 
     async def close(self) -> None:
         """Stop publishing."""
-        if self._gathering is not None:
-            self._gathering.cancel()
+        if self._ticking is not None:
+            self._ticking.cancel()
         await end_all(self._task)
 
     def _drop(self, stream: OutgoingStream) -> None:
@@ -176,10 +183,13 @@ class RelaySender:
         stream.acknowledge(stream.next)
 
     def _gathered(self) -> None:
-        self._gathering = None
-        self._pending |= self._waiting
-        self._waiting.clear()
-        self._wake.set()
+        self._ticking = None
+        if self._waiting:
+            self._pending |= self._waiting
+            self._waiting.clear()
+            self._wake.set()
+        if self._paced:
+            self._plan_tick()
 
     async def _publish_loop(self) -> None:
         while True:

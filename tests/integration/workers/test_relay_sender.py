@@ -1,0 +1,69 @@
+"""With many streams at once, what the worker reads in one moment goes out as one message."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from shared.ids import new_request_id
+from shared.redis.client import next_message, subscription
+from shared.redis.names import relay_channel
+from shared.relay import Kind, attempt_key, decode_frames
+from shared.usage import UsageRecord
+from workers.relay.sender import BUSY_STREAMS, READ_TOGETHER, RelaySender
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from redis.asyncio import Redis
+
+    from workers.relay.outgoing import OutgoingStream
+
+API, WORKER = b"a" * 16, b"w" * 16
+SILENCE_S = 5.0
+
+
+def nothing(_: bytes | UsageRecord) -> None:
+    """Take no note."""
+
+
+@pytest.fixture
+async def sender(redis: Redis) -> AsyncIterator[RelaySender]:
+    """A sender to an api process that does not answer."""
+    made = RelaySender(redis, WORKER, API, retain_s=60, dead_s=60, on_dead=nothing, finished=nothing)
+    yield made
+    await made.close()
+
+
+async def say(stream: OutgoingStream, text: bytes) -> None:
+    """Wait for the turn to read, and say what was read."""
+    await stream.pace()
+    stream.push(Kind.CONTENT, text, 1)
+
+
+async def test_what_many_streams_read_in_their_turn_is_one_message(redis: Redis, sender: RelaySender) -> None:
+    """Nobody waits for a tick to be read, and for another one to be sent."""
+    streams = [sender.open(attempt_key(new_request_id(), 1)) for _ in range(BUSY_STREAMS + 1)]
+    async with subscription(redis, relay_channel(API)) as pubsub:
+        gone, *said = [asyncio.create_task(say(stream, b"token")) for stream in streams]
+        await asyncio.sleep(0)
+        gone.cancel()  # its place in the line must not end the others' wait
+        await asyncio.gather(*said)
+        _, message = await next_message(pubsub, SILENCE_S)
+    frames = list(decode_frames(message))
+    assert [key for key, *_ in frames] == [stream.key for stream in streams[1:]]
+    assert {payload for *_, payload in frames} == {b"token"}
+
+
+async def test_more_streams_than_are_read_together_all_get_their_turn(redis: Redis, sender: RelaySender) -> None:
+    """Several turns of the loop, and nobody is forgotten."""
+    streams = [sender.open(attempt_key(new_request_id(), 1)) for _ in range(2 * READ_TOGETHER + 1)]
+    heard: set[bytes] = set()
+    async with subscription(redis, relay_channel(API)) as pubsub:
+        await asyncio.gather(*(say(stream, b"token") for stream in streams))
+        while len(heard) < len(streams):
+            _, message = await next_message(pubsub, SILENCE_S)
+            heard.update(key for key, *_ in decode_frames(message))
+    assert heard == {stream.key for stream in streams}
