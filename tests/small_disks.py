@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_PARENT: Final = Path("/var/tmp")  # noqa: S108 -- only folders that mkdtemp makes
+_NAME: Final = "claw-disk-"
+"""The process that mounted it comes next."""
 
 
 class SmallDisk:
@@ -47,10 +52,23 @@ class SmallDisk:
 @contextmanager
 def small_disk_of(mib: int) -> Iterator[SmallDisk]:
     """A disk of that size, where other users get in too."""
-    path = Path(tempfile.mkdtemp(prefix="claw-disk-", dir="/var/tmp"))
+    _remove_those_of_killed_runs()
+    path = Path(tempfile.mkdtemp(prefix=f"{_NAME}{os.getpid()}-", dir=_PARENT))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0755", "tmpfs", path], check=True)
     try:
         yield SmallDisk(path)
     finally:
-        subprocess.run(["umount", "--lazy", path], check=True)
-        path.rmdir()
+        _remove(path)
+
+
+def _remove_those_of_killed_runs() -> None:
+    for path in _PARENT.glob(f"{_NAME}*"):
+        if not Path("/proc", path.name.removeprefix(_NAME).partition("-")[0]).exists():
+            # Another process of the tests may be at it.
+            with suppress(OSError, subprocess.CalledProcessError):
+                _remove(path)
+
+
+def _remove(path: Path) -> None:
+    subprocess.run(["umount", "--lazy", path], check=True)
+    path.rmdir()
