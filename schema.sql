@@ -179,6 +179,7 @@ CREATE TABLE IF NOT EXISTS np_claw_messages (
     latency_ms     bigint,
     input_tokens   bigint,
     output_tokens  bigint,
+    reasoning      text,
     created_at     timestamptz NOT NULL DEFAULT now(),
     search         tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', left(content, 65536))) STORED,
     UNIQUE (session_id, position)

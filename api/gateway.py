@@ -154,7 +154,7 @@ class Gateway:
             ),
         }
         self._set_up_task: asyncio.Task[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks, self._attended = set[asyncio.Task[Any]](), set[asyncio.Task[None]]()
 
     async def start(self) -> None:
         """Subscribe, look for workers, and bring the database's schema up to date in the background."""
@@ -174,7 +174,12 @@ class Gateway:
         self.open_requests.abort_all()
 
     async def stop(self) -> None:
-        """Close the connections to Redis and PostgreSQL; every response has ended by now."""
+        """Close the connections to Redis and PostgreSQL; every response has ended by now, or nobody reads it."""
+        if self._attended:
+            await asyncio.wait(self._attended, timeout=self.settings.drain_s if self.draining else 0)
+            self.abort_on_drain_timeout()
+            await asyncio.wait({*self._attended, *self._tasks}, timeout=2)
+            await end_all(*self._attended)
         await self.titles.stop()
         await self.background.stop()
         await self.capacity.stop()
@@ -195,6 +200,13 @@ class Gateway:
         await self.relay.stop()
         await self.database.__aexit__(None, None, None)
         await redis_client.close(self.redis)
+
+    def attend(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that is a request which no connection keeps; at the end it has the time that others have."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._attended.add(task)
+        task.add_done_callback(self._attended.discard)
+        return task
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Start a task beside the requests; it is waited for at the end."""

@@ -13,7 +13,7 @@ from shared.errors import GatewayError
 from shared.openai.reply import error_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from api.requests.lifecycle import InflightRequest
     from shared.dialects.base import StreamFailure
@@ -40,12 +40,24 @@ async def stream_response(
     Raises:
         GatewayError: the request failed before its head.
     """
+    headers, events = await opened_stream(inflight, head_wait_s, failure)
+    return event_stream(events, headers)
+
+
+async def opened_stream(
+    inflight: InflightRequest, head_wait_s: float, failure: StreamFailure | None = None
+) -> tuple[dict[str, str], AsyncIterator[bytes]]:
+    """Return headers and events of the same response, for whoever sends them otherwise; it raises the same."""
     first = await _read_first(inflight, head_wait_s)
     # The place that it had is not its place any more once it has been served.
     place = inflight.place if inflight.served_by is None else None
     headers = _HEADERS if place is None else _HEADERS | place_headers(place)
-    events = _events(inflight, first, failure)
-    response = Response(events, content_type="text/event-stream; charset=utf-8", headers=headers)
+    return headers, _events(inflight, first, failure)
+
+
+def event_stream(events: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response:
+    """Return a response that goes on for as long as there are events."""
+    response = Response(events, content_type="text/event-stream; charset=utf-8", headers=dict(headers))
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None
     return response

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from api.ui.assets import send_asset
 from api.ui.pages.admin.handlers import refresh_snapshot, show_admin, show_audit, show_doctor, show_settings
-from api.ui.pages.chat.answers import answer_again, edit_question, send_question, stream_answer
+from api.ui.pages.chat.answers import answer_again, edit_question, send_question, stop_answer, stream_answer
 from api.ui.pages.chat.changes import archive_chat, branch_chat, delete_chat, export_chat, rename_chat
-from api.ui.pages.chat.show import show_chat, show_chat_list, show_markdown, show_new_chat, show_turn
+from api.ui.pages.chat.show import show_chat, show_chat_list, show_markdown, show_new_chat, show_turn, show_underway
 from api.ui.pages.keys.handlers import (
     change_key,
     create_key,
@@ -117,6 +117,8 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ui/chat/list", show_chat_list),
     ("GET", "/ui/chat/<session_id>", show_chat),
     ("GET", "/ui/chat/<session_id>/turns/<request_id>", show_turn),
+    ("GET", "/ui/chat/<session_id>/underway/<request_id>", show_underway),
+    ("POST", "/ui/chat/<session_id>/stop", stop_answer),
     ("GET", "/ui/chat/<session_id>/export", export_chat),
     ("POST", "/ui/chat/<session_id>/again", answer_again),
     ("POST", "/ui/chat/<session_id>/edit", edit_question),

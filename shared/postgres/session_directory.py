@@ -72,7 +72,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as it is stored, with what is known of an answer; `message` is its JSON, `content` its text."""
+    """A message as it is stored, with what is known of an answer; `message` is its JSON, `content` its text.
+
+    `reasoning` is what a model thought before it.
+    """
 
     id: UUID
     position: int
@@ -87,6 +90,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: int | None
     input_tokens: int | None
     output_tokens: int | None
+    reasoning: str | None
     created_at: datetime
 
 

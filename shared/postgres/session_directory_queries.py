@@ -69,7 +69,7 @@ ORDER BY fit DESC, found.last_message_at DESC, found.id DESC
 
 _MESSAGE: Final = """
     id, position, request_id, role, message, content, state, superseded_by, tier_source, model_used, latency_ms,
-    input_tokens, output_tokens, created_at
+    input_tokens, output_tokens, reasoning, created_at
 """
 FIND_MESSAGE: Final = "SELECT position FROM np_claw_messages WHERE session_id = $1 AND id = $2"
 # Of the next $3 messages before a place, the newest first, those that have at most $4 bytes together, or the first.
@@ -77,7 +77,8 @@ LIST_MESSAGES: Final = f"""
 SELECT {_MESSAGE} FROM (
     SELECT
         {_MESSAGE},
-        sum(octet_length(message) + octet_length(content)) OVER (ORDER BY position DESC) AS bytes_so_far,
+        sum(octet_length(message) + octet_length(content) + coalesce(octet_length(reasoning), 0))
+            OVER (ORDER BY position DESC) AS bytes_so_far,
         row_number() OVER (ORDER BY position DESC) AS number
     FROM (
         SELECT * FROM np_claw_messages
@@ -121,11 +122,11 @@ FROM np_claw_messages WHERE session_id = $1 AND superseded_by IS NULL AND positi
 COPY_MESSAGES: Final = """
 INSERT INTO np_claw_messages (
     id, session_id, position, request_id, role, message, content, digest, state, tier_source, model_used, latency_ms,
-    input_tokens, output_tokens, created_at
+    input_tokens, output_tokens, reasoning, created_at
 )
 SELECT
     gen_random_uuid(), $2, position, request_id, role, message, content, digest, state, tier_source, model_used,
-    latency_ms, input_tokens, output_tokens, created_at
+    latency_ms, input_tokens, output_tokens, reasoning, created_at
 FROM np_claw_messages WHERE session_id = $1 AND superseded_by IS NULL AND ($3::integer IS NULL OR position <= $3)
 """
 END_BRANCH: Final = f"""

@@ -58,8 +58,8 @@ WHERE session_id = $1 AND request_id <> $2 AND superseded_by IS NULL
 ADD_MESSAGE: Final = """
 INSERT INTO np_claw_messages (
     id, session_id, position, request_id, role, message, content, digest, state, tier_source, model_used, latency_ms,
-    input_tokens, output_tokens, created_at
-) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    input_tokens, output_tokens, reasoning, created_at
+) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 COUNT_MESSAGES: Final = """
 UPDATE np_claw_sessions

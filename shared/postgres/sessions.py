@@ -84,6 +84,7 @@ class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
             superseded by this turn. None where it only adds.
         messages: in their order; the answer is the last one.
         tier_source, model_used, latency_ms, input_tokens, output_tokens: about the answer.
+        reasoning: what its model thought, which no model is told again.
     """
 
     key_id: UUID | None
@@ -98,6 +99,7 @@ class TurnRows(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    reasoning: str | None = None
 
 
 class SessionStore:
@@ -163,7 +165,8 @@ class SessionWriter:
 
 
 def _rows(session_id: UUID, turn: TurnRows, first: int) -> list[tuple[Any, ...]]:
-    about_answer = (turn.tier_source, turn.model_used, turn.latency_ms, turn.input_tokens, turn.output_tokens)
+    counted = (turn.latency_ms, turn.input_tokens, turn.output_tokens)
+    about_answer = (turn.tier_source, turn.model_used, *counted, turn.reasoning)
     nothing = (None,) * len(about_answer)
     last = len(turn.messages) - 1
     return [

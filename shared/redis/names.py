@@ -341,6 +341,11 @@ def answer_key(request_id: str) -> str:
     return _ANSWER + request_id
 
 
+def thoughts_key(request_id: str) -> str:
+    """Return the key of what a model has thought before it said anything in a session: a string in JSON."""
+    return "claw:thoughts:" + request_id
+
+
 def turns_key(session_id: str) -> str:
     """Return the key of a session's turns that are not in PostgreSQL yet: a list, written by `turn.lua`."""
     return _TURNS + session_id

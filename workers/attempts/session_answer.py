@@ -14,9 +14,9 @@ import msgspec
 from shared.errors import Cancelled
 from shared.openai.reply import CompletionFold
 from shared.openai.sessions.messages import MOST_MESSAGE_BYTES
-from shared.openai.sessions.turn_end import TurnEnd
+from shared.openai.sessions.turn_end import MOST_THOUGHTS_CHARS, THOUGHTS, TurnEnd
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import answer_key
+from shared.redis.names import answer_key, thoughts_key
 from workers.attempts.stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ LIFE_S: Final = 900
 MOST_ANSWER_CHARS: Final = 4 * MOST_MESSAGE_BYTES
 """What is longer is stored without its end, and so as cut: no model answers as much."""
 _SAID: Final = ("content", "refusal", "tool_calls", "function_call")
-_LEFT_OUT: Final = frozenset({"reasoning_content", "annotations"})
-"""Nobody sends it back to a model."""
+_LEFT_OUT: Final = frozenset({THOUGHTS, "annotations"})
+"""Nobody sends it back to a model. Thoughts go with the message as far as the recorder, which parts the two."""
 
 
 class SessionAnswer:
@@ -45,7 +45,7 @@ class SessionAnswer:
 
     def __init__(self, redis: Redis, job: Job) -> None:
         self._redis = redis
-        self._key = answer_key(job.request_id)
+        self._key, self._thoughts_key = answer_key(job.request_id), thoughts_key(job.request_id)
         self._fold = CompletionFold()
         self._has_more = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +78,7 @@ class SessionAnswer:
         """Return the message, None where nothing is said; why it ended; and whether its end is left out."""
         choice = self._fold.choice(0)
         message = {name: value for name, value in choice["message"].items() if value is not None}
+        thoughts = (message.get(THOUGHTS) or "")[:MOST_THOUGHTS_CHARS]
         message = {name: value for name, value in message.items() if name not in _LEFT_OUT}
         if not is_whole or choice["finish_reason"] == "length":
             # A call that may have been broken off is none.
@@ -88,6 +89,8 @@ class SessionAnswer:
         message["content"] = content[:MOST_ANSWER_CHARS] if content else None
         if message["content"] is None and not (message.get("tool_calls") or message.get("function_call")):
             message["content"] = ""
+        if thoughts:
+            message[THOUGHTS] = thoughts
         return message, choice["finish_reason"], len(content) > MOST_ANSWER_CHARS
 
     async def _keep(self) -> None:
@@ -95,10 +98,16 @@ class SessionAnswer:
             await self._has_more.wait()
             self._has_more.clear()
             message, *_ = self._message(is_whole=False)
-            if message is not None:
+            # Apart while nothing is said: whoever closes for this process would take them for an answer.
+            key, kept = (self._thoughts_key, self._thoughts()) if message is None else (self._key, message)
+            if kept:
                 with suppress(*UNREACHABLE):
-                    await self._redis.set(self._key, msgspec.json.encode(message), ex=LIFE_S)
+                    await self._redis.set(key, msgspec.json.encode(kept), ex=LIFE_S)
             await asyncio.sleep(KEEP_EVERY_S)
+
+    def _thoughts(self) -> str:
+        thoughts: str = self._fold.choice(0)["message"].get(THOUGHTS) or ""
+        return thoughts[:MOST_THOUGHTS_CHARS]
 
 
 KeptAnswer = SessionAnswer | StoredAnswer

@@ -11,7 +11,7 @@ import asyncpg
 import msgspec
 
 from shared.openai.sessions.messages import digest_of, text_of
-from shared.openai.sessions.turn import PendingTurn
+from shared.openai.sessions.turn import PendingTurn, parted
 from shared.postgres.sessions import MessageRow, SessionStore, TurnRows
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import REJECTED_USAGE_STREAM, turns_key
@@ -121,7 +121,8 @@ def to_rows(turn: PendingTurn) -> TurnRows:
     """
     head, record = turn.head, turn.record
     asked = [_row(raw, bytes.fromhex(digest)) for raw, digest in zip(head.messages, head.digests, strict=True)]
-    answer = msgspec.structs.replace(_row(turn.answer), state=turn.state)
+    said, thoughts = parted(turn.answer)
+    answer = msgspec.structs.replace(_row(said), state=turn.state)
     return TurnRows(
         key_id=UUID(head.key_id) if head.key_id else None,
         request_id=UUID(record.request_id),
@@ -135,6 +136,7 @@ def to_rows(turn: PendingTurn) -> TurnRows:
         latency_ms=record.duration_ms,
         input_tokens=record.prompt_tokens,
         output_tokens=record.completion_tokens,
+        reasoning=thoughts.replace("\x00", "\ufffd").encode("utf-8", "replace").decode() or None,
     )
 
 

@@ -203,7 +203,7 @@ def with_pending(stored: list[Known], pending: list[PendingTurn]) -> list[Known]
     """Return what is stored with what will be: a turn in place of what its request has, and of what it supersedes."""
     for turn in pending:
         request_id, head = turn.record.request_id, turn.head
-        raws = [*head.messages, turn.answer]
+        raws = [*head.messages, turn.said]
         digests = [*map(bytes.fromhex, head.digests), None]
         brought = [
             Known.of(bytes(raw), digest, (request_id, number))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-from shared.openai.sessions.turn_end import TurnState
+from shared.openai.sessions.turn_end import THOUGHTS, TurnState
 from shared.usage import UsageRecord
+
+_FIELD: Final = b'"%s"' % THOUGHTS.encode()
 
 
 class TurnHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -36,3 +40,22 @@ class PendingTurn(msgspec.Struct, frozen=True, kw_only=True):
     answer: msgspec.Raw
     state: TurnState
     record: UsageRecord
+
+    @property
+    def said(self) -> msgspec.Raw:
+        """Return the answer without what its model thought, as later requests have it."""
+        return parted(self.answer)[0]
+
+
+def parted(answer: bytes | msgspec.Raw) -> tuple[msgspec.Raw, str]:
+    """Return an assistant's message without what its model thought, and that.
+
+    Raises:
+        MsgspecError: it is no JSON.
+    """
+    raw = msgspec.Raw(bytes(answer))
+    if _FIELD not in bytes(answer):
+        return raw, ""
+    message = msgspec.json.decode(raw)
+    thoughts = message.pop(THOUGHTS, "")
+    return msgspec.Raw(msgspec.json.encode(message)), thoughts

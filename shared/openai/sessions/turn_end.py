@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+THOUGHTS: Final = "reasoning_content"
+"""The field of a message that has what its model thought: shown to people, and to no model."""
+MOST_THOUGHTS_CHARS: Final = 64 * 1024
+"""How many of them are kept: their beginning."""
 
 TurnState = Literal["complete", "cut", "broken", "cancelled"]
 """How the answer to a turn of a session ended: `cut` at its length or by a filter."""

@@ -52,7 +52,7 @@ def test_whatever_changes_something_is_audited() -> None:
     assert {handler.__name__ for handler in changes & plain} == {
         *("set_theme", "sign_out"),
         # What the chat asks is in the usage log; a session that it branches has an entry of its own.
-        *("stream_answer", "send_question", "answer_again", "edit_question", "show_markdown"),
+        *("stream_answer", "send_question", "answer_again", "edit_question", "stop_answer", "show_markdown"),
     }
 
 

@@ -112,6 +112,7 @@ def to_message(message: Message) -> dict[str, Any]:
         "input_tokens": message.input_tokens,
         "output_tokens": message.output_tokens,
         "created_at": message.created_at,
+        **({"reasoning_content": message.reasoning} if message.reasoning else {}),
         **({"tool_calls": calls.tool_calls} if calls.tool_calls else {}),
         **({"tool_call_id": calls.tool_call_id} if calls.tool_call_id else {}),
     }

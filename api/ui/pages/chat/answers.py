@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import base64
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from quart import g, request
+from quart import Response, g, request
 from werkzeug.datastructures import Headers
 
 from api.endpoints.manage.sessions.arguments import session_uuid
 from api.endpoints.manage.sessions.operations import branch_session
 from api.endpoints.manage.usage import wait_until_recorded
+from api.endpoints.queue.cancelling import cancel
 from api.gateway import gateway
 from api.http.body import read_body
-from api.http.sse import stream_response
 from api.requests.background.request import attended
 from api.requests.checked_body import CheckedBody
 from api.requests.context import RequestContext
+from api.server.scope import ABORT
 from api.ui.forms import form, unaudited
 from api.ui.links import url
 from api.ui.pages.chat.asked import (
@@ -31,8 +32,10 @@ from api.ui.pages.chat.asked import (
     to_message,
 )
 from api.ui.pages.chat.conversation import own_session, preceding
+from api.ui.pages.chat.detached import detached_response
 from api.ui.pages.chat.key import chat_principal
 from api.ui.pages.chat.show import chat_page
+from api.ui.pages.chat.underway import request_under_way
 from api.ui.render import see_other
 from api.ui.state import visit
 from shared.errors import Draining, GatewayError, InvalidRequest, NotFound
@@ -40,12 +43,11 @@ from shared.ids import new_request_id
 from shared.postgres.audit import AuditLog
 from shared.postgres.session_directory import SessionDirectory
 from shared.process.tasks import work_beside
+from shared.relay import CancelReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
-
-    from quart import Response
 
     from api.requests.lifecycle import InflightRequest
     from api.ui.pages.chat.asked import Ask
@@ -59,11 +61,17 @@ async def stream_answer() -> Response:
     """Answer as events: the same bytes, and the same headers, as /v1/chat/completions."""
     raw = await read_body(request)
     ask = await work_beside(len(raw), lambda: ask_of_json(raw))
-    context, inflight = await _begun(ask, stream=True)
-    # The head does not wait for content: it is a page of ours that reads errors among the events.
-    response = await stream_response(inflight, 0)
-    response.headers.update(context.response_headers())
-    return response
+    return await detached_response(lambda: _begun(ask, stream=True))
+
+
+@unaudited
+async def stop_answer(session_id: str) -> Response:
+    """Stop the answer that comes in a session; what came of it stays. Nothing is wrong where it has just ended."""
+    request_id = await request_under_way(session_uuid(session_id))
+    if request_id is not None:
+        with suppress(NotFound):
+            await cancel(gateway().redis, request_id, CancelReason.BY_OWNER)
+    return Response(b"", status=204)
 
 
 @unaudited
@@ -147,7 +155,8 @@ def _as_client(headers: dict[str, str]) -> Iterator[None]:
     own, scope = request.headers, request.scope
     request.headers = Headers(headers)
     given = [(name.encode(), value.encode()) for name, value in headers.items()]
-    request.scope = {**scope, "headers": given}  # type: ignore[assignment]  # a scope of the same kind
+    # Its answer may go on after its connection, on which there may be another request by then.
+    request.scope = {**scope, "headers": given, ABORT: bool}  # type: ignore[assignment]  # a scope of the same kind
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -15,7 +14,7 @@ from api.ui.markdown.render import rendered
 from api.ui.pages.chat.asked import IMAGE
 from api.ui.pages.chat.key import chat_key_id
 from shared.errors import NotFound
-from shared.postgres.session_directory import SessionDirectory, UnknownMessage
+from shared.postgres.session_directory import SessionDirectory, UnknownMessage, first_words
 from shared.postgres.ui.chat import ChatStore
 from shared.process.tasks import Pauses
 from shared.types import Tier
@@ -41,13 +40,14 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """A message; of an answer `html` is its text, and who gave it is known."""
+    """A message; of an answer `html` is its text, and who gave it is known. One without an `id` is not stored yet."""
 
-    id: str
-    request_id: str
+    id: str = ""
+    request_id: str = ""
     role: str
     text: str
     html: Markup | None = None
+    thoughts: str = ""
     images: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
     note: str = ""
@@ -57,8 +57,27 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     output_tokens: int | None = None
     latency_ms: int | None = None
     cost_usd: float | None = None
-    created_at: datetime
     is_last: bool = False
+
+
+class Underway(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer on its way; `after` is the stored message, by request and place there, that its question follows.
+
+    Without an `after` it follows all that is stored; `state` is for people.
+    """
+
+    request_id: str
+    questions: tuple[Said, ...]
+    after: tuple[str, int] | None = None
+    thoughts: str = ""
+    text: str = ""
+    html: Markup | None = None
+    state: str = "Asking"
+
+    @property
+    def title(self) -> str:
+        """Return what its session is called while it is not stored yet."""
+        return first_words(self.questions[-1].text) if self.questions else ""
 
 
 class _Function(msgspec.Struct):
@@ -89,8 +108,15 @@ async def own_session(session_id: UUID) -> Session:
     return session
 
 
-async def said(session_id: UUID, before: UUID | None = None) -> tuple[list[Said], bool]:
+async def said(
+    session_id: UUID, before: UUID | None = None, underway: Underway | None = None
+) -> tuple[list[Said], bool]:
     """Return the last messages of a session in their order, and whether there are earlier ones.
+
+    Args:
+        session_id: of which one.
+        before: only those before this message.
+        underway: an answer on its way, with the questions that it follows.
 
     Raises:
         NotFound: there is no message to be before of.
@@ -101,7 +127,10 @@ async def said(session_id: UUID, before: UUID | None = None) -> tuple[list[Said]
         more = len(newest) > MOST_SHOWN or bool(newest and await stored.messages(session_id, 1, newest[-1].id))
     except UnknownMessage:
         raise NotFound("There is no such message.") from None
-    return await to_said(newest[:MOST_SHOWN][::-1], is_end=before is None), more
+    shown = newest[:MOST_SHOWN][::-1]
+    if underway is not None and before is None:
+        return [*await to_said(before_it(shown, underway.after), is_end=False), *underway.questions], more
+    return await to_said(shown, is_end=before is None), more
 
 
 async def said_in(session_id: UUID, request_id: UUID) -> list[Said]:
@@ -143,6 +172,16 @@ async def to_said(messages: Sequence[Message], *, is_end: bool) -> list[Said]:
     return found
 
 
+def before_it(messages: Sequence[Message], after: tuple[str, int] | None) -> Sequence[Message]:
+    """Return those of the last stored messages that a question on its way does not take the place of."""
+    if after is None:
+        return messages
+    request_id, place = after
+    own = [at for at, each in enumerate(messages) if each.request_id.hex == request_id]
+    # Where the message before is none of its request, the place is the one before that begins.
+    return messages[: own[0] + place + 1] if own else messages
+
+
 def to_shown(message: Message, html: Markup | None, cost_usd: float | None, *, is_last: bool = False) -> Said:
     """Return a stored message as it is shown. Pure."""
     try:
@@ -156,7 +195,8 @@ def to_shown(message: Message, html: Markup | None, cost_usd: float | None, *, i
         role=message.role,
         text=message.content,
         html=html,
-        images=tuple(_images(stored.content)),
+        thoughts=message.reasoning or "",
+        images=images_of(stored.content),
         calls=tuple(Call(each.function.name, each.function.arguments) for each in stored.tool_calls or ()),
         note=_STATES.get(message.state, "") if is_answer else "",
         tier=_TIERS.get(message.tier_source or ""),
@@ -165,12 +205,11 @@ def to_shown(message: Message, html: Markup | None, cost_usd: float | None, *, i
         output_tokens=message.output_tokens,
         latency_ms=message.latency_ms,
         cost_usd=cost_usd if is_answer else None,
-        created_at=message.created_at,
         is_last=is_last,
     )
 
 
-def _images(content: Any) -> list[str]:
+def images_of(content: Any) -> tuple[str, ...]:
     """Return the images of a message that it brings itself; none is loaded from anywhere."""
     parts = content if isinstance(content, list) else []
     urls = [
@@ -178,7 +217,7 @@ def _images(content: Any) -> list[str]:
         for part in parts
         if isinstance(part, dict) and isinstance(part.get("image_url"), dict)
     ]
-    return [url for url in urls if isinstance(url, str) and IMAGE.fullmatch(url)]
+    return tuple(url for url in urls if isinstance(url, str) and IMAGE.fullmatch(url))
 
 
 async def _costs(messages: Sequence[Message]) -> dict[UUID, float]:

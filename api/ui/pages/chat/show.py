@@ -16,12 +16,14 @@ from api.gateway import gateway
 from api.http.body import read_body
 from api.routing.key_bounds import NO_KEY_BOUNDS
 from api.ui.forms import unaudited
+from api.ui.links import url
 from api.ui.markdown.render import MOST_CHARS, rendered
 from api.ui.navigation import CHAT
 from api.ui.pages.chat.asked import Ask, Choices, choices_of
-from api.ui.pages.chat.conversation import Said, own_session, said, said_in
+from api.ui.pages.chat.conversation import Said, Underway, own_session, said, said_in
 from api.ui.pages.chat.key import chat_key_id
-from api.ui.render import fragment, render
+from api.ui.pages.chat.underway import under_way
+from api.ui.render import fragment, render, see_other
 from shared.errors import InvalidRequest, NotFound
 from shared.ids import new_request_id
 from shared.models.catalogue import AUTO, LOCAL
@@ -45,13 +47,17 @@ _EARLIER: Final = "Earlier"
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """The side list: sessions by their age, or what a search found, and where its next page begins."""
+    """The side list: sessions by their age, or what a search found, and where its next page begins.
+
+    `begun` is what the present one is called whose first answer is still on its way.
+    """
 
     groups: list[tuple[str, list[Session]]]
     found: list[Found]
     query: str
     is_archived: bool
     next_cursor: str = ""
+    begun: str = ""
 
 
 class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,10 +65,23 @@ class _Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def show_new_chat() -> Response:
-    """Show an empty conversation."""
-    # A question that was edited has an id for its session already.
-    session_id = session_uuid(request.args.get("session") or new_request_id())
+    """Show an empty conversation, or lead to what its question has become."""
+    given = request.args.get("session")
+    # A question that was edited, and one that was just asked, have an id for their session already.
+    session_id = session_uuid(given or new_request_id())
+    if given and await _has_begun(session_id):
+        return see_other(url("chat", str(session_id)))
     return await chat_page(session_id, choices_of(request.args), is_new=True)
+
+
+async def _has_begun(session_id: UUID) -> bool:
+    if await under_way(session_id) is not None:
+        return True
+    try:
+        await own_session(session_id)
+    except NotFound:
+        return False
+    return True
 
 
 async def show_chat(session_id: str) -> Response:
@@ -72,7 +91,17 @@ async def show_chat(session_id: str) -> Response:
 
 async def show_chat_list() -> Response:
     """Show the side list alone."""
-    return await fragment("chat/list.html", listed=await _listed(), current=request.args.get("current", ""))
+    current = request.args.get("current", "")
+    underway = await under_way(session_uuid(current)) if current else None
+    return await fragment("chat/list.html", listed=await _listed(current, underway), current=current)
+
+
+async def show_underway(session_id: str, request_id: str) -> Response:
+    """Show how far an answer has come; nothing once it comes no more."""
+    found = await under_way(session_uuid(session_id))
+    if found is None or found.request_id != session_uuid(request_id.removeprefix("req_")).hex:
+        return not_yet()
+    return await fragment("chat/underway.html", underway=found)
 
 
 async def show_turn(session_id: str, request_id: str) -> Response:
@@ -124,12 +153,15 @@ async def chat_page(
         error: why nothing came of what was asked.
     """
     session, messages, more = None, list[Said](), False
+    underway = None if is_new else await under_way(session_id)
+    if underway is not None:
+        messages = list(underway.questions)
     if not is_new:
         try:
             session = await own_session(session_id)
-            messages, more = await said(session_id, _before())
+            messages, more = await said(session_id, _before(), underway)
         except NotFound:
-            if error is None:
+            if error is None and underway is None:
                 raise
     return await render(
         "chat/page.html",
@@ -137,16 +169,17 @@ async def chat_page(
         status=200 if error is None else error.status,
         session_id=str(session_id),
         session=session,
-        shown_title=title_of(session),
+        shown_title=(session is None and underway and underway.title) or title_of(session),
         messages=messages,
+        underway=None if _before() else underway,
         earlier=messages[0].id if more and messages else "",
         choices=choices,
         draft=choices.text if isinstance(choices, Ask) and not choices.again else "",
         error=error,
         models=models(choices.model),
         tiers=TIERS,
-        listed=await _listed(),
-        current="" if session is None else str(session.id),
+        listed=await _listed(str(session_id), underway),
+        current="" if is_new else str(session_id),
     )
 
 
@@ -181,8 +214,13 @@ def _before() -> UUID | None:
     return session_uuid(text) if text else None
 
 
-async def _listed() -> Listed:
-    """Return the side list that the query asks for."""
+async def _listed(current: str, underway: Underway | None) -> Listed:
+    """Return the side list that the query asks for.
+
+    Args:
+        current: the session that is open.
+        underway: the answer that comes in it.
+    """
     query = request.args.get("q", "").strip().replace("\x00", "")[:MOST_QUERY_CHARS]
     is_archived = request.args.get("archived") == "true"
     wanted = SessionFilter(await chat_key_id(), is_archived=None if query else is_archived)
@@ -192,6 +230,13 @@ async def _listed() -> Listed:
         return Listed(groups=[], found=found, query=query, is_archived=is_archived)
     sessions = await stored.page(wanted, PAGE, cursor_argument())
     next_cursor = to_cursor(sessions[-1]) if len(sessions) == PAGE else ""
+    is_begun = underway is not None and not is_archived and current not in {str(each.id) for each in sessions}
+    is_begun = is_begun and await stored.find(session_uuid(current)) is None
     return Listed(
-        groups=by_age(sessions, datetime.now(UTC)), found=[], query="", is_archived=is_archived, next_cursor=next_cursor
+        groups=by_age(sessions, datetime.now(UTC)),
+        found=[],
+        query="",
+        is_archived=is_archived,
+        next_cursor=next_cursor,
+        begun=(underway.title or title_of(None)) if underway is not None and is_begun else "",
     )

@@ -20,8 +20,9 @@ export function addCopyButtons(root) {
 }
 
 export class Answer {
-  constructor(address) {
-    this.element = made("answer");
+  // `element` is one that the server has begun to fill.
+  constructor(address, element = made("answer")) {
+    this.element = element;
     this.text = "";
     this.address = address;
     this.shown = 0;
@@ -59,6 +60,24 @@ export class Answer {
     this.thoughts.querySelector(".words").append(text);
   }
 
+  // How far it is by what the server keeps of it.
+  put(html) {
+    const holder = document.createElement("template");
+    holder.innerHTML = html;
+    const at = (name) => holder.content.querySelector(name);
+    this.isOver = true;
+    clearTimeout(this.timer);
+    this.text = at("[data-done]").textContent;
+    this.find("done").replaceChildren(...at("[data-done]").childNodes);
+    this.find("tail").textContent = "";
+    this.thoughts.hidden = at(".thoughts").hidden;
+    const words = this.thoughts.querySelector(".words");
+    if (words.textContent !== at(".words").textContent) words.textContent = at(".words").textContent;
+    this.state(at("[data-state]").textContent);
+    addCopyButtons(this.element);
+    this.onShown?.();
+  }
+
   async render() {
     this.timer = null;
     if (this.isOver || this.text.length > LONGEST) return;
@@ -82,11 +101,11 @@ export class Answer {
     if (this.text.length > size && !this.isOver) this.timer = setTimeout(() => this.render(), Math.max(0, this.due - Date.now()));
   }
 
-  // What is stored takes the place of what was streamed; only the thoughts are kept from that.
+  // What is stored takes the place of what was streamed; thoughts that are not stored are kept from that.
   replaceBy(stored) {
     this.isOver = true;
     clearTimeout(this.timer);
-    if (!this.thoughts.hidden) {
+    if (!this.thoughts.hidden && !stored.querySelector(".thoughts")) {
       this.thoughts.open = false;
       stored.querySelector(".prose").before(this.thoughts);
     }
@@ -97,7 +116,7 @@ export class Answer {
   async end(note) {
     clearTimeout(this.timer);
     this.timer = null;
-    if (this.text) await this.render();
+    if (this.text && !this.isOver) await this.render();
     this.isOver = true;
     clearTimeout(this.timer);
     this.element.removeAttribute("aria-busy");

@@ -1,12 +1,14 @@
 // The chat: sending, stopping, asking again and editing, without the page being loaded anew.
 import { say } from "../say.js";
 import { showAll } from "../dates.js";
+import { post } from "../csrf.js";
 import { Answer, addCopyButtons, made } from "./answer.js";
+import { follow } from "./follow.js";
+import { choices } from "./choices.js";
 import { pictures } from "./images.js";
 import { sideList } from "./list.js";
 import { ask } from "./stream.js";
 
-const KEPT = "claw-chat-choices";
 const DRAFT = "claw-chat-edited";
 const TITLE_AFTER_MS = [4000, 15000];
 const chat = document.querySelector("[data-chat]");
@@ -17,50 +19,9 @@ const sendButton = form.querySelector("[data-send]");
 const stopButton = form.querySelector("[data-stop]");
 const images = pictures(form, say);
 const side = sideList(chat);
+const chosen = choices(form);
 const csrf = document.body.dataset.csrf;
 let running = null;
-
-// --- choices: kept in this browser, and in the forms of messages ---
-const choices = [...form.querySelectorAll("[data-choice]")];
-const valueOf = (field) => (field.type === "checkbox" ? field.checked : field.value);
-const chosen = () => Object.fromEntries(choices.map((field) => [field.name, valueOf(field)]));
-
-function showChosen() {
-  const set = chosen();
-  const named = [set.tier, set.app && "expert", set.knowledge && "knowledge", set.admin && "admin"].filter(Boolean);
-  const label = form.querySelector("[data-options-label]");
-  label.textContent = named.length ? named.join(", ") : "Options";
-  label.classList.toggle("usual", named.length === 0);
-  label.ariaHidden = String(named.length === 0);
-}
-
-function restoreChoices() {
-  if (new URLSearchParams(location.search).has("model")) return;
-  let kept = {};
-  try {
-    kept = JSON.parse(localStorage.getItem(KEPT)) ?? {};
-  } catch {
-    // Storage may be forbidden.
-  }
-  for (const field of choices) {
-    if (!(field.name in kept)) continue;
-    if (field.type === "checkbox") field.checked = kept[field.name] === true;
-    else if ([...field.options].some((option) => option.value === kept[field.name])) field.value = kept[field.name];
-  }
-}
-
-restoreChoices();
-showChosen();
-for (const field of choices) {
-  field.addEventListener("change", () => {
-    showChosen();
-    try {
-      localStorage.setItem(KEPT, JSON.stringify(chosen()));
-    } catch {
-      // As above.
-    }
-  });
-}
 
 // --- what the page does while an answer comes ---
 const isAtEnd = () => innerHeight + scrollY >= document.documentElement.scrollHeight - 160;
@@ -75,6 +36,11 @@ function busy(is) {
 function begun() {
   list.querySelector("[data-hello]")?.remove();
   for (const failed of list.querySelectorAll(".failed")) failed.remove();
+}
+
+// From here on the page can be loaded anew without losing what was asked.
+function loadable() {
+  if ("new" in chat.dataset) history.replaceState(null, "", `${chat.dataset.address}?session=${chat.dataset.session}`);
 }
 
 // From here on there is something under this address.
@@ -150,10 +116,16 @@ function showFailure(why, tryAgain) {
 
 const lastQuestion = () => [...list.querySelectorAll(".question")].at(-1) ?? null;
 
+const atEnd = (work) => {
+  const wasAtEnd = isAtEnd();
+  work();
+  if (wasAtEnd) toEnd();
+};
+
 // `asked` is the question where it is shown already, `old` the answer that is to be replaced.
 async function run(question, asked = null, old = null) {
   if (running) return;
-  running = new AbortController();
+  const mine = running = { connection: new AbortController(), id: null, wasStopped: false };
   begun();
   busy(true);
   let shown = asked;
@@ -165,45 +137,81 @@ async function run(question, asked = null, old = null) {
   const answer = new Answer(`${chat.dataset.address}/markdown`);
   list.append(answer.element);
   toEnd();
-  let failure = null;
-  const follow = (work) => {
-    const wasAtEnd = isAtEnd();
-    work();
-    if (wasAtEnd) toEnd();
-  };
-  answer.onShown = () => follow(() => {});
+  let [failure, isLeft] = [null, false];
+  answer.onShown = () => atEnd(() => {});
   const on = {
+    begun: (id) => {
+      mine.id = id;
+      loadable();
+      side.refresh();
+    },
     text: (part) => {
       named();
-      follow(() => answer.add(part));
+      atEnd(() => answer.add(part));
     },
-    thought: (part) => follow(() => answer.think(part)),
+    thought: (part) => atEnd(() => answer.think(part)),
     served: (by) => answer.served(by),
     queued: (position, eta) => {
       const wait = eta ? `, about ${eta} s` : "";
       answer.state(position > 1 ? `Waiting: place ${position}${wait}` : `Next in the queue${wait}`);
     },
     failed: (why) => { failure = why; },
+    left: () => { isLeft = true; },
   };
-  const { signal } = running;
-  const id = await ask(`${chat.dataset.address}/stream`, question, csrf, on, signal);
-  const wasStopped = signal.aborted;
-  const turn = await stored(id, answer.text ? 6 : Number(failure === null));
-  follow(() => turn && takeOver(turn, shown, answer));
+  const id = await ask(`${chat.dataset.address}/stream`, question, csrf, on, mine.connection.signal);
+  if (isLeft && !await goOn(id, answer)) failure = "The connection to the gateway broke off.";
+  await ended({ mine, id, question, asked: shown, answer, old, failure: mine.wasStopped ? null : failure });
+}
+
+// The server goes on whoever leaves: what it keeps of the answer is looked at once a second.
+const goOn = (id, answer) => follow(`${chat.dataset.address}/${chat.dataset.session}/underway/${id}`, (html) => atEnd(() => answer.put(html)));
+
+// `none` is said where nothing is stored and no failure is known.
+async function ended({ mine, id, question, asked, answer, old = null, failure = null, none = null }) {
+  const turn = await stored(id, answer.text || none ? 6 : Number(failure === null));
+  if (!turn && !mine.wasStopped) failure ??= none;
+  atEnd(() => turn && takeOver(turn, asked, answer));
   if (!turn) {
-    await answer.end(wasStopped ? "Stopped" : "Not stored");
+    await answer.end(mine.wasStopped ? "Stopped" : "Not stored");
     if (old && !answer.text) list.append(old);
   }
   if (failure !== null) {
-    const [asked, answered] = [lastQuestion(), [...list.querySelectorAll(".answer")].at(-1)];
-    showFailure(failure, () => (turn || question.again ? run(questionOf({ again: true }), asked, answered) : run(question, asked)));
+    const [last, answered] = [lastQuestion(), [...list.querySelectorAll(".answer")].at(-1)];
+    showFailure(failure, () => (turn || question.again ? run(questionOf({ again: true }), last, answered) : run(question, asked)));
   }
   running = null;
   busy(false);
-  if (failure === null) say(wasStopped ? "Stopped." : `Answer: ${answer.text.slice(0, 600)}`);
+  if (failure === null) say(mine.wasStopped ? "Stopped." : `Answer: ${answer.text.slice(0, 600)}`);
   text.focus({ preventScroll: true });
   side.refresh();
   for (const later of TITLE_AFTER_MS) setTimeout(side.refresh, later);
+}
+
+// An answer that was on its way when this page was loaded.
+async function join(element) {
+  const mine = running = { id: element.dataset.underway, wasStopped: false };
+  busy(true);
+  toEnd();
+  const [asked, answer] = [lastQuestion(), new Answer(`${chat.dataset.address}/markdown`, element)];
+  const wasTold = await goOn(mine.id, answer);
+  const words = asked?.querySelector(".words")?.textContent ?? "";
+  const question = questionOf({ text: words, images: [...asked?.querySelectorAll(".picture") ?? []].map((image) => image.src) });
+  const none = wasTold ? "No answer came. The page of the request under Usage says why." : "The gateway cannot be reached.";
+  await ended({ mine, id: mine.id, question, asked, answer, none });
+}
+
+async function stop() {
+  if (!running || running.wasStopped) return;
+  const mine = running;
+  mine.wasStopped = true;
+  if (mine.id === null) {
+    mine.connection.abort();
+    return;
+  }
+  const response = await post(`${chat.dataset.address}/${chat.dataset.session}/stop`).catch(() => null);
+  if (response?.ok) return;
+  mine.wasStopped = false;
+  say("It could not be stopped. Try again.");
 }
 
 function questionOf(given) {
@@ -219,14 +227,14 @@ form.addEventListener("submit", (event) => {
   grow();
   run(questionOf({ text: asked, images: images.take() }));
 });
-stopButton.addEventListener("click", () => running?.abort());
+stopButton.addEventListener("click", stop);
 text.addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   form.requestSubmit();
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && running && !document.querySelector("details.menu[open]")) running.abort();
+  if (event.key === "Escape" && running && !document.querySelector("details.menu[open]")) stop();
 });
 
 function grow() {
@@ -275,6 +283,8 @@ const edited = JSON.parse(sessionStorage.getItem(DRAFT) ?? "null");
 if (edited?.id === chat.dataset.session) {
   sessionStorage.removeItem(DRAFT);
   run(questionOf({ text: edited.text }));
+} else if (list.querySelector("[data-underway]")) {
+  join(list.querySelector("[data-underway]"));
 } else if (list.querySelector(".answer")) {
   toEnd();
 }

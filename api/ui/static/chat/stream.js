@@ -22,7 +22,8 @@ function tell(line, on) {
   }
 }
 
-// Resolves when the answer has ended, however; `on.failed` was called where it failed.
+// Resolves when the answer has ended, however; `on.failed` was called where it failed. Where only the connection has
+// ended the answer goes on without it, and `on.left` was called.
 export async function ask(address, question, csrf, on, signal) {
   let response;
   try {
@@ -35,6 +36,7 @@ export async function ask(address, question, csrf, on, signal) {
     return null;
   }
   const id = response.headers.get("x-request-id");
+  if (response.ok) on.begun?.(id);
   if (!response.ok) {
     const said = await response.json().catch(() => ({}));
     on.failed(said.error ?? `The gateway answered with ${response.status}.`, Number(response.headers.get("retry-after")) || 0);
@@ -57,9 +59,9 @@ export async function ask(address, question, csrf, on, signal) {
         if (line) tell(line, on);
       }
     }
-    if (!isWhole) on.failed("The connection to the gateway broke off.");
-  } catch (error) {
-    if (error.name !== "AbortError") on.failed("The connection to the gateway broke off.");
+    if (!isWhole) on.left();
+  } catch {
+    on.left();
   }
   return id;
 }

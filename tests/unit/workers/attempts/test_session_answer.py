@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from shared.ids import new_request_id
+from shared.openai.sessions.turn import parted
+from shared.openai.sessions.turn_end import MOST_THOUGHTS_CHARS
 from shared.types import Delta, Finish, Job, ToolCallDelta
 from workers.attempts.session_answer import SessionAnswer
 
@@ -43,3 +45,14 @@ async def test_a_call_that_was_cut_off_is_none(arguments: str) -> None:
     end = answer.end(None)
     assert end.state == "cut"
     assert [call["id"] for call in msgspec.json.decode(end.answer)["tool_calls"]] == ["whole"]
+
+
+async def test_thoughts_go_with_an_answer_as_far_as_the_recorder_and_to_no_model() -> None:
+    """Bounded, and in no message of the next request; thoughts alone are no answer."""
+    answer = SessionAnswer(cast("Redis", None), JOB)
+    answer.add(Delta(reasoning="Hm. " * MOST_THOUGHTS_CHARS))
+    assert answer.end(None).answer == b""
+    answer.add(Delta(content="42"))
+    said, thoughts = parted(answer.end(None).answer)
+    assert msgspec.json.decode(said) == {"role": "assistant", "content": "42"}
+    assert thoughts == "Hm. " * (MOST_THOUGHTS_CHARS // 4)
