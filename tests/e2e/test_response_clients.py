@@ -1,11 +1,12 @@
 """Clients that choose /v1/responses by themselves, or when told to: OpenAI's helpers, LangChain, OpenAI's agents.
 
-Each asks for a text, a stream, a tool call, and is told an error; that a client which leaves stops the model is
-`test_scripted_responses.py`'s.
+Each asks for a text, a stream, a tool call, is told an error, and leaves in the middle, which stops the model.
 """
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -18,7 +19,7 @@ from pydantic import BaseModel, SecretStr
 
 from tests.e2e.test_scripted_responses import CALL
 from tests.upstreams.openai import replies as openai_replies
-from tests.upstreams.scripted import sse
+from tests.upstreams.scripted import Act, sse
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -133,3 +134,49 @@ async def test_openais_agents_run_their_tools(scripted_client: AsyncOpenAI, upst
     lost = Agent(name="b", model=OpenAIResponsesModel("nobody-has-it", scripted_client))
     with pytest.raises(openai.NotFoundError):
         await Runner.run(lost, "Hello", run_config=config)
+
+
+FIRST = sse(openai_replies.chunk({"role": "assistant", "content": "first"}), Act.HANG)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_langchain_that_is_cancelled_stops_the_model(
+    scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream, *, stream: bool
+) -> None:
+    """After the first piece of a stream, and where nothing has come yet of an answer that is not streamed."""
+    model, aborted = langchain(scripted, scripted_key), upstream.aborted
+    upstream.add(FIRST)
+    if stream:
+        async with aclosing(model.astream("Hello")) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    break
+    else:
+        asking = asyncio.create_task(model.ainvoke("Hello"))
+        await upstream.until(lambda: len(upstream.requests) == 1)
+        asking.cancel()
+        with suppress(asyncio.CancelledError):
+            await asking
+    await upstream.until(lambda: upstream.aborted == aborted + 1)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_agents_run_that_is_cancelled_stops_the_model(
+    scripted_client: AsyncOpenAI, upstream: ScriptedUpstream, *, stream: bool
+) -> None:
+    """By its own `cancel`, and with the task that runs it."""
+    agent, aborted = Agent(name="a", model=OpenAIResponsesModel("auto", scripted_client)), upstream.aborted
+    config = RunConfig(tracing_disabled=True)
+    upstream.add(FIRST)
+    if stream:
+        run = Runner.run_streamed(agent, "Hello", run_config=config)
+        async for event in run.stream_events():
+            if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+                run.cancel()
+    else:
+        running = asyncio.create_task(Runner.run(agent, "Hello", run_config=config))
+        await upstream.until(lambda: len(upstream.requests) == 1)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    await upstream.until(lambda: upstream.aborted == aborted + 1)
