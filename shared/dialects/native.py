@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.dialects.responses.ids import response_id
+from shared.dialects.responses.request import ENCRYPTED
 from shared.dialects.responses.response import error_object
+from shared.dialects.stored.thoughts import FIELD, hidden, shown
 from shared.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from shared.dialects.base import ReplyHead
     from shared.dialects.responses.request import ResponsesRequest
@@ -33,6 +35,7 @@ WHOLE: Final = frozenset(
     f"response.{name}" for name in ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 )
 """The events that have the response in them; their data is a JSON object."""
+_WITH_ITEM: Final = frozenset({"response.output_item.added", "response.output_item.done"})
 _ENDS: Final = frozenset({"response.completed", "response.incomplete"})
 
 
@@ -47,6 +50,8 @@ class NativeReply:
     def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
         self._head = head
         self._ours = {name: asked.fields.get(name, default) for name, default in OURS.items()}
+        # Asked for by the gateway, which stores it.
+        self._hides_thoughts = bool(asked.body.store) and not asked.includes(ENCRYPTED)
         self._last = b""
         self._response: dict[str, Any] | None = None
         self._begun: dict[str, Any] | None = None
@@ -64,14 +69,15 @@ class NativeReply:
             if kind == "response.output_item.done":
                 self._items.append(data)
             if kind not in WHOLE:
-                told.append(_event(kind, data))
+                told.append(_event(kind, self._shown(data) if kind in _WITH_ITEM else data))
                 continue
             event = msgspec.json.decode(data)
             response = event.get("response")
-            event["response"] = self._begun = self._with_ours(response if isinstance(response, dict) else {})
+            self._begun = self._with_ours(response if isinstance(response, dict) else {})
+            event["response"] = self._as_shown(self._begun)
             made = _event(kind, msgspec.json.encode(event))
             if kind in _ENDS:
-                self._last, self._response = made, event["response"]
+                self._last, self._response = made, self._begun
             else:
                 told.append(made)
         return b"".join(told)
@@ -82,21 +88,39 @@ class NativeReply:
 
     def response(self) -> bytes:
         """Return the whole response."""
-        return msgspec.json.encode(self._response)
+        return msgspec.json.encode(None if self._response is None else self._as_shown(self._response))
 
     def result(self, error: GatewayError | None) -> bytes | None:
         """Return the response as it ended: whole, or with the items that were; None where nothing came."""
         if error is None or self._begun is None:
-            return None if self._response is None else self.response()
+            return None if self._response is None else msgspec.json.encode(self._as_stored(self._response))
         output = [event["item"] for data in self._items if "item" in (event := msgspec.json.decode(data))]
         ended = {**self._begun, "status": "cancelled", "output": output, "usage": None}
         if not isinstance(error, Cancelled):
             ended |= {"status": "failed", "error": error_object({"code": error.code, "message": error.message})}
-        return msgspec.json.encode(ended)
+        return msgspec.json.encode(self._as_stored(ended))
+
+    def _shown(self, data: bytes) -> bytes:
+        """Return an event with an item as the client gets it."""
+        if not self._hides_thoughts or FIELD not in data:
+            return data
+        event = msgspec.json.decode(data)
+        return msgspec.json.encode({**event, "item": shown(hidden(event["item"]))} if "item" in event else event)
+
+    def _as_shown(self, response: dict[str, Any]) -> dict[str, Any]:
+        return _with_items(response, lambda item: shown(hidden(item))) if self._hides_thoughts else response
+
+    def _as_stored(self, response: dict[str, Any]) -> dict[str, Any]:
+        return _with_items(response, hidden) if self._hides_thoughts else response
 
     def _with_ours(self, response: dict[str, Any]) -> dict[str, Any]:
         ours = {name: value for name, value in self._ours.items() if name in response}
         return {**response, **ours, "id": response_id(self._head.request_id), "model": self._head.model}
+
+
+def _with_items(response: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    output = response.get("output")
+    return {**response, "output": list(map(change, output))} if isinstance(output, list) and output else response
 
 
 def _event(kind: str, data: bytes) -> bytes:

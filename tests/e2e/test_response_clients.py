@@ -6,6 +6,7 @@ Each asks for a text, a stream, a tool call, is told an error, and leaves in the
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,9 @@ async def test_langchain_that_is_cancelled_stops_the_model(
     model, aborted = langchain(scripted, scripted_key), upstream.aborted
     upstream.add(FIRST)
     if stream:
-        async with aclosing(model.astream("Hello")) as chunks:
+        chunks = model.astream("Hello")
+        assert isinstance(chunks, AsyncGenerator)
+        async with aclosing(chunks):
             async for chunk in chunks:
                 if chunk.text:
                     break

@@ -12,6 +12,9 @@ from api.admission.looks import take_look
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.errors import from_exception
+from shared.dialects.responses.body import INCLUDABLE
+from shared.dialects.responses.request import ENCRYPTED
+from shared.dialects.stored.thoughts import given, shown
 from shared.errors import InvalidRequest, NotFound
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.responses.store import BrokenChain, LongChain
@@ -31,11 +34,12 @@ _ID: Final = re.compile(r"(resp|conv)_([0-9a-f]{32})")
 
 
 class Page(NamedTuple):
-    """Which items of a list are wanted."""
+    """Which items of a list are wanted, and whether with the encrypted thoughts of all."""
 
     after: str | None
     limit: int
     is_descending: bool
+    has_thoughts: bool = False
 
 
 def page_asked() -> Page:
@@ -48,7 +52,22 @@ def page_asked() -> Page:
     if order not in {"asc", "desc"}:
         raise InvalidRequest("order must be asc or desc.", param="order", code="invalid_value")
     limit = integer_argument("limit", DEFAULT_ITEMS, low=1, high=MOST_ITEMS)
-    return Page(request.args.get("after") or None, limit, order == "desc")
+    return Page(request.args.get("after") or None, limit, order == "desc", has_thoughts_asked())
+
+
+def has_thoughts_asked() -> bool:
+    """Read whether encrypted thoughts are asked for, also those that the response's own client has not asked for.
+
+    Raises:
+        InvalidRequest: `include` names what OpenAI does not know.
+    """
+    names = [*request.args.getlist("include"), *request.args.getlist("include[]")]
+    for name in names:
+        if name not in INCLUDABLE:
+            known = ", ".join(sorted(INCLUDABLE))
+            text = f"Invalid value: '{name[:100]}'. Supported values are: {known}."
+            raise InvalidRequest(text, param="include", code="invalid_value")
+    return ENCRYPTED in names
 
 
 def page_of(items: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
@@ -67,13 +86,13 @@ def page_of(items: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
         if not places:
             raise InvalidRequest(f"No item of the list has the id '{page.after[:100]}'.", param="after")
         ordered = ordered[places[0] + 1 :]
-    shown = ordered[: page.limit]
+    data = list(map(given if page.has_thoughts else shown, ordered[: page.limit]))
     return {
         "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
-        "has_more": len(ordered) > len(shown),
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": len(ordered) > len(data),
     }
 
 

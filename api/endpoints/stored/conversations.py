@@ -10,12 +10,21 @@ from msgspec import Meta
 from quart import request
 
 from api.endpoints.answer import authenticated_context
-from api.endpoints.stored.arguments import CONVERSATIONS, digits_of, looked_up, not_found, page_asked, page_of
+from api.endpoints.stored.arguments import (
+    CONVERSATIONS,
+    digits_of,
+    has_thoughts_asked,
+    looked_up,
+    not_found,
+    page_asked,
+    page_of,
+)
 from api.gateway import gateway
 from api.http.body import json_response, read_body
 from shared.dialects.responses.conversation import Conversation as Messages
 from shared.dialects.responses.wire import converted
 from shared.dialects.stored.items import listed
+from shared.dialects.stored.thoughts import given, shown
 from shared.errors import Conflict, InvalidRequest, NotFound
 from shared.ids import new_request_id
 from shared.openai.decoding import json_of
@@ -130,6 +139,7 @@ async def retrieve_conversation_item(conversation_id: str, item_id: str) -> Resp
         found = next((item for item in items if item.get("id") == item_id), None)
         if found is None:
             raise _no_item(item_id)
+        found = given(found) if has_thoughts_asked() else shown(found)
     return json_response(found)
 
 

@@ -9,12 +9,21 @@ from quart import Response, request
 
 from api.endpoints.answer import authenticated_context
 from api.endpoints.manage.guard import flag_argument, integer_argument
-from api.endpoints.stored.arguments import RESPONSES, digits_of, looked_up, not_found, page_asked, page_of
+from api.endpoints.stored.arguments import (
+    RESPONSES,
+    digits_of,
+    has_thoughts_asked,
+    looked_up,
+    not_found,
+    page_asked,
+    page_of,
+)
 from api.endpoints.stored.streams import events_response
 from api.gateway import gateway
 from api.http.body import json_response
 from api.requests.background.following import EventsGone
 from shared.dialects.stored.items import items_of, listed
+from shared.dialects.stored.thoughts import as_shown
 from shared.dialects.stored.unanswered import unanswered
 from shared.errors import InvalidRequest
 from shared.process.tasks import work_beside
@@ -113,7 +122,10 @@ async def _body_of(digits: str, key_id: str | None) -> bytes | None:
         model = (progress.served or progress.target).model if progress.worker else open_one.draft.requested_model
         return unanswered(open_one.draft, model, progress.status)
     found = await parts.responses.stored.find(digits, key_id)
-    return None if found is None else found.body.encode()
+    if found is None:
+        return None
+    has_thoughts = has_thoughts_asked()
+    return await work_beside(len(found.body), lambda: as_shown(found.body.encode(), has_thoughts=has_thoughts))
 
 
 async def _check_events(digits: str, after: int) -> None:

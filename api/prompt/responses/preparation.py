@@ -17,6 +17,7 @@ from api.prompt.headers import SESSION_HEADER
 from api.prompt.responses.asked import asked_of
 from shared.dialects.stored.items import response_of_item
 from shared.dialects.stored.pending import CONTINUED, StoredHead, status_of
+from shared.dialects.stored.thoughts import given
 from shared.errors import InvalidRequest, NotFound, Overloaded
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.responses.store import BrokenChain, LongChain
@@ -157,13 +158,15 @@ class Preparation:
     async def _prepared(self, asked: AskedState, request: StateRequest, *, is_stored: bool) -> PreparedBody:
         before = await self._before(asked, request)
         try:
-            referred = {item["id"]: item for item in before.items if isinstance(item.get("id"), str)}
+            earlier = list(map(given, before.items))
+            referred = {item["id"]: item for item in earlier if isinstance(item.get("id"), str)}
             wanted = [name for name in asked.references.values() if name not in referred]
             if wanted and self._is_storing:
-                referred |= await self._found(wanted, request.key_id)
+                found = await self._found(wanted, request.key_id)
+                referred |= {name: given(item) for name, item in found.items()}
             # An item has about a KiB: what is read beside all others need not be known exactly.
-            size = asked.input_bytes + 1024 * len(before.items)
-            body = await work_beside(size, lambda: asked.body(store=is_stored, earlier=before.items, referred=referred))
+            size = asked.input_bytes + 1024 * len(earlier)
+            body = await work_beside(size, lambda: asked.body(store=is_stored, earlier=earlier, referred=referred))
         except BaseException:
             if before.conversation_id:
                 self._locks.give_back(before.conversation_id, request.request_id)

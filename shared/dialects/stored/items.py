@@ -5,6 +5,7 @@ Source of the shapes: OpenAI's OpenAPI document, schemas InputItem and ItemResou
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,15 +14,40 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _PREFIXES: Final = {
-    "message": "msg",
-    "function_call": "fc",
-    "function_call_output": "fco",
+    "additional_tools": "at",
+    "apply_patch_call": "apc",
+    "apply_patch_call_output": "apco",
+    "code_interpreter_call": "ci",
+    "compaction": "cmp",
+    "compaction_trigger": "cmpt",
+    "computer_call": "cu",
+    "computer_call_output": "cuo",
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctco",
+    "file_search_call": "fs",
+    "function_call": "fc",
+    "function_call_output": "fco",
+    "image_generation_call": "ig",
+    "local_shell_call": "lsh",
+    "local_shell_call_output": "lsho",
+    "mcp_approval_request": "mcpr",
+    "mcp_approval_response": "mcpa",
+    "mcp_call": "mcp",
+    "mcp_list_tools": "mcpl",
+    "message": "msg",
+    "program": "prg",
+    "program_output": "prgo",
     "reasoning": "rs",
+    "shell_call": "sh",
+    "shell_call_output": "sho",
+    "tool_search_call": "tsc",
+    "tool_search_output": "tso",
+    "web_search_call": "ws",
 }
+"""With what ids begin, as OpenAI's do; those that are made here go to no upstream."""
 MOST_ID_CHARS: Final = 256
 """Of an item's id that a client made; a longer one is replaced."""
+_MADE_HERE: Final = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}i[0-9a-f]{4,8}")
 _SAID: Final = {"assistant": "output_text"}
 
 
@@ -52,6 +78,11 @@ def _listed(item: dict[str, Any], owner: str, number: int) -> dict[str, Any]:
         part: dict[str, Any] = {"type": _SAID.get(str(item.get("role")), "input_text"), "text": content}
         found["content"] = [part | {"annotations": []} if part["type"] == "output_text" else part]
     return found
+
+
+def is_made_here(name: Any) -> bool:
+    """Return whether the id of an item is one that `listed` gave it."""
+    return isinstance(name, str) and _MADE_HERE.fullmatch(name) is not None
 
 
 class _Output(msgspec.Struct):

@@ -12,9 +12,11 @@ from shared.errors import GatewayError
 from shared.openai.messages import first_call_ids
 from shared.process.tasks import work_beside
 from workers.providers.http.upstream import RefusedError
+from workers.providers.images.caller import caller
 from workers.providers.openai.errors import from_refusal
 from workers.providers.openai.responses.errors import name_chat_places
-from workers.providers.openai.responses.native import NativeReader, name_own_places, to_native_body
+from workers.providers.openai.responses.native import NativeReader, name_own_places, needs_thoughts, to_native_body
+from workers.providers.openai.responses.own_items import thoughts_without_content
 from workers.providers.openai.responses.reply import ResponseReader
 from workers.providers.openai.responses.request import ENCRYPTED, Prepared, to_body
 from workers.providers.openai.responses.turns import Piece, from_kept, to_kept
@@ -91,21 +93,36 @@ class ResponsesApi:
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start an answer to a request of this very API, which goes out as its client sent it.
 
+        Thoughts that OpenAI cannot read (they are another organization's, or model's) are left out: the client cannot
+        know who made them, and its conversation would be lost.
+
         Args:
             request: as a chat, with what the gateway adds.
             asked: as the client sent it.
             model: by the API's own name.
             cannot: what the model does not take.
         """
-        content = await work_beside(request.size_bytes, partial(to_native_body, request, asked, model, cannot))
-        reader = NativeReader(request.body.tool_names, is_regional=self._place.is_regional)
-        try:
-            async with self._upstream.request("POST", self._place.path("/responses", model), content, reader) as reply:
-                yield reply.batches(reader)
-        except RefusedError as refusal:
-            failure = from_refusal(refusal.failure, refusal.report)
-            name_own_places(failure, asked)
-            raise failure from None
+        prepare = partial(to_native_body, request, asked, model, cannot)
+        kept = await self._recall_own(asked, model)
+        without = frozenset({ENCRYPTED}) if model in self._without_thoughts else frozenset[str]()
+        while True:
+            body = await work_beside(request.size_bytes, partial(prepare, kept=kept, without=without))
+            reader = NativeReader(request.body.tool_names, is_regional=self._place.is_regional)
+            path = self._place.path("/responses", model)
+            try:
+                async with self._upstream.request("POST", path, body.content, reader) as reply:
+                    if ENCRYPTED in without:
+                        self._without_thoughts.add(model)
+                    yield self._own_events(reply, reader, asked, model)
+                    return
+            except RefusedError as refusal:
+                more = body.refused_thoughts if refusal.status == 400 and refusal.report.is_about("ncrypted") else ""
+                if more and more not in without:
+                    without |= {more}
+                    continue
+                failure = from_refusal(refusal.failure, refusal.report)
+                name_own_places(failure, asked, body)
+                raise failure from None
 
     @asynccontextmanager
     async def _attempt(
@@ -133,23 +150,50 @@ class ResponsesApi:
         name_chat_places(failure, prepared.places, limit)
 
     async def _keep(self, reader: ResponseReader, model: str) -> None:
-        if self._thoughts is None:
+        await self._put(model, {reader.first_call_id or "": to_kept(reader.pieces)})
+
+    async def _put(self, model: str, texts: Mapping[str, str]) -> None:
+        if self._thoughts is None or not texts:
             return
         try:
             async with asyncio.timeout(STORE_BOUND_S):
-                await self._thoughts.put_many(model, {reader.first_call_id or "": to_kept(reader.pieces)})
+                await self._thoughts.put_many(model, texts)
         except Exception:  # noqa: BLE001 - whatever the store is: an answer is worth more than its thoughts
             _log.warning("A model's thoughts could not be kept for its next turn.", exc_info=True)
 
+    async def _own_events(
+        self, reply: Reply, reader: NativeReader, asked: ResponsesRequest, model: str
+    ) -> AsyncIterator[Sequence[Event]]:
+        """Yield the reply's batches. Thoughts that its client does not get are kept for when it names them."""
+        async for batch in reply.batches(reader):
+            if reader.done and needs_thoughts(asked):
+                thoughts = {
+                    own_thought(piece.id): piece.encrypted_content for piece in reader.pieces if piece.encrypted_content
+                }
+                await self._put(model, thoughts)
+            yield batch
+
+    async def _recall_own(self, asked: ResponsesRequest, model: str) -> dict[str, str]:
+        """Return the content of thoughts that come without, by their ids."""
+        names = {own_thought(name): name for name in thoughts_without_content(asked.fields.get("input"))}
+        return {names[key]: text for key, text in (await self._get(model, list(names))).items()}
+
     async def _recall(self, request: ChatRequest, model: str) -> dict[str, list[Piece]]:
         """Return the items of the request's earlier turns, by the id of each one's first call."""
-        ids = first_call_ids(request.body.messages)
-        if self._thoughts is None or not ids:
+        kept = await self._get(model, first_call_ids(request.body.messages))
+        return {call_id: from_kept(text) for call_id, text in kept.items()}
+
+    async def _get(self, model: str, names: Sequence[str]) -> Mapping[str, str]:
+        if self._thoughts is None or not names:
             return {}
         try:
             async with asyncio.timeout(STORE_BOUND_S):
-                kept = await self._thoughts.get_many(model, ids)
+                return await self._thoughts.get_many(model, names)
         except Exception:  # noqa: BLE001 - whatever the store is: a model can do without
             _log.warning("A model's thoughts of earlier turns could not be fetched.", exc_info=True)
             return {}
-        return {call_id: from_kept(text) for call_id, text in kept.items()}
+
+
+def own_thought(item_id: str) -> str:
+    """Return under which name the content of thoughts is kept: a caller gets his own alone."""
+    return f"{caller.get()} {item_id}"

@@ -7,24 +7,25 @@ changes what is ours (`shared/dialects/native.py`).
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shared.dialects.native import WHOLE
-from shared.dialects.responses.carried import is_carried
-from shared.dialects.responses.request import ResponsesRequest
+from shared.dialects.responses.request import ENCRYPTED, ResponsesRequest
 from shared.models.abilities import omitted
 from shared.openai.added import BETWEEN
 from shared.types import Delta, Event, Finish
 from workers.providers.openai.responses.errors import to_chat_param
 from workers.providers.openai.responses.items import to_items
+from workers.providers.openai.responses.own_items import OwnItems
 from workers.providers.openai.responses.reply import ResponseReader
 from workers.providers.openai.responses.shapes import read_event, read_item
 from workers.providers.replies.json_reader import UNREADABLE, read_any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from shared.errors import GatewayError
     from shared.openai.request import ChatRequest
@@ -35,8 +36,9 @@ EDITS: Final = {
     "stream": "every upstream is asked for a stream",
     "store": "nothing is stored at OpenAI",
     "instructions": "what a prompt header adds stands before them",
-    "input": "what a session brings stands before it; thoughts without content, or of other models, are left out, "
-    "with the ids of what followed them",
+    "input": "what a session brings stands before it; ids that the gateway made are left out, and thoughts without "
+    "content, of other models, or that OpenAI cannot read, with the ids of what followed them",
+    "include": "asks for encrypted thoughts, where the response is stored here",
     "previous_response_id": "held here",
     "conversation": "held here",
     "background": "held here",
@@ -44,10 +46,10 @@ EDITS: Final = {
     "*": "hints that the model does not take are left out, and named",
 }
 """Every field that may go out otherwise than it came, and why."""
+THOUGHTS: Final = "thoughts"
 _skip: Final = msgspec.json.Decoder(msgspec.Raw).decode
 _TOOL: Final = re.compile(r"tools\[(\d{1,9})\]")
-_FOLLOWING: Final = frozenset({"message", "function_call", "custom_tool_call", "web_search_call"})
-"""Items that thoughts stand before, and that need no id."""
+_ITEM: Final = re.compile(r"\binput\[(\d{1,9})\]")
 _BEGINNINGS: Final = frozenset({
     "response.created", "response.in_progress", "response.queued", "response.content_part.added",
     "response.reasoning_summary_part.added",
@@ -60,14 +62,56 @@ def asked_natively(request: ChatRequest) -> ResponsesRequest | None:
     return request.client if isinstance(request.client, ResponsesRequest) else None
 
 
-def to_native_body(request: ChatRequest, asked: ResponsesRequest, model: str, cannot: Collection[str]) -> bytes:
-    """Return the body to send.
+class NativeBody(msgspec.Struct, frozen=True):
+    """A request that is ready to go out.
+
+    Args:
+        content: the body.
+        added_items: how many items stand before the client's own.
+        places: where each other item stood in the client's, where some of those were left out.
+        has_thoughts: whether encrypted thoughts of earlier turns are in it.
+        asks_for_thoughts: whether it asks for new ones, of which the client has said nothing.
+    """
+
+    content: bytes
+    added_items: int = 0
+    places: tuple[int, ...] | None = None
+    has_thoughts: bool = False
+    asks_for_thoughts: bool = False
+
+    @property
+    def refused_thoughts(self) -> str:
+        """Return what can be left out where OpenAI refuses encrypted thoughts; nothing where there is none."""
+        return THOUGHTS if self.has_thoughts else ENCRYPTED if self.asks_for_thoughts else ""
+
+    def client_place(self, number: int) -> str:
+        """Return where an item of what was sent stood in the client's input."""
+        own = number - self.added_items
+        if own < 0:
+            return "input"
+        at = self.places[own : own + 1] if self.places is not None else (own,)
+        return f"input[{at[0]}]" if at else "input"
+
+
+def to_native_body(
+    request: ChatRequest,
+    asked: ResponsesRequest,
+    model: str,
+    cannot: Collection[str],
+    *,
+    without: Collection[str] = (),
+    kept: Mapping[str, str] = MappingProxyType({}),
+) -> NativeBody:
+    """Return what to send.
 
     Args:
         request: as a chat, with what the gateway adds.
         asked: as the client sent it.
         model: the model's name at the upstream.
         cannot: what the model does not take; hints among it are left out.
+        without: what of encrypted thoughts OpenAI has refused: those of earlier turns (`THOUGHTS`), or to be asked for
+            new ones (`ENCRYPTED`).
+        kept: the content of thoughts that come without, by their ids.
     """
     left_out = {*omitted(request.body, "openai", cannot), *HELD_HERE}
     # What was left out of the chat, since the model has refused it before.
@@ -76,58 +120,33 @@ def to_native_body(request: ChatRequest, asked: ResponsesRequest, model: str, ca
     if request.added:
         given = asked.fields.get("instructions")
         own["instructions"] = request.added + BETWEEN + given if given else request.added
-    own["input"] = _input(request, asked)
+    items = OwnItems(asked.fields.get("input"), kept, may_have_thoughts=THOUGHTS not in without)
+    earlier = to_items(request.earlier_messages, {}).items if request.earlier_messages else []
+    own["input"] = items.after(earlier)
+    asks = needs_thoughts(asked) and ENCRYPTED not in without and "reasoning_effort" not in cannot
+    if asks:
+        own["include"] = [*asked.body.include, ENCRYPTED]
     fields = {
         name: own.get(name, value) if name in own else value
         for name, value in asked.fields.items()
         if name not in left_out
     }
-    return msgspec.json.encode({**fields, **{name: value for name, value in own.items() if value is not None}})
+    content = msgspec.json.encode({**fields, **{name: value for name, value in own.items() if value is not None}})
+    return NativeBody(content, len(earlier), items.places, items.has_thoughts, asks)
 
 
-def _input(request: ChatRequest, asked: ResponsesRequest) -> Any:
-    """Return the client's items, or its text, with what a session brings before them; None where there are none."""
-    given = asked.fields.get("input")
-    items = _without_empty_thoughts(given) if isinstance(given, list) else given
-    earlier = request.earlier_messages
-    if not earlier:
-        return items
-    own = [{"role": "user", "content": items}] if isinstance(items, str) else items or []
-    return [*to_items(earlier, {}).items, *own]
+def needs_thoughts(asked: ResponsesRequest) -> bool:
+    """Return whether the gateway itself wants the encrypted thoughts: it stores them, and its client need not know."""
+    return bool(asked.body.store) and not asked.includes(ENCRYPTED)
 
 
-def _without_empty_thoughts(items: list[Any]) -> list[Any]:
-    """Return items without thoughts that OpenAI does not have, and what followed those without its ids.
-
-    By its id OpenAI knows which thoughts an item had before it, and refuses it without them.
-    """
-    kept: list[Any] = []
-    has_lost = False
-    for item in items:
-        if _is_empty_thought(item):
-            has_lost = True
-            continue
-        is_object = isinstance(item, dict)
-        # Not in a new turn, nor after thoughts that are there.
-        goes_on = not is_object or (item.get("type") != "reasoning" and item.get("role", "assistant") == "assistant")
-        has_lost = has_lost and goes_on
-        is_following = has_lost and is_object and (item.get("type") or "message") in _FOLLOWING
-        kept.append({name: value for name, value in item.items() if name != "id"} if is_following else item)
-    return kept
-
-
-def _is_empty_thought(item: Any) -> bool:
-    """Return whether an item names thoughts that OpenAI does not have: it has stored none, and others' are no use."""
-    if not isinstance(item, dict) or item.get("type") != "reasoning":
-        return False
-    content = item.get("encrypted_content")
-    return not content or is_carried(content)
-
-
-def name_own_places(error: GatewayError, asked: ResponsesRequest) -> None:
-    """Let an error about the client's own body name it as a chat would, which the dialect turns back."""
+def name_own_places(error: GatewayError, asked: ResponsesRequest, sent: NativeBody) -> None:
+    """Let an error about what was sent name it as a chat would, which the dialect turns back; items by their places."""
+    error.message = _ITEM.sub(lambda found: sent.client_place(int(found[1])), error.message)
     error.message = _TOOL.sub(lambda found: _chat_tool(int(found[1]), asked), error.message)
-    if error.param and not error.param.startswith("input"):
+    if error.param and error.param.startswith("input"):
+        error.param = _ITEM.sub(lambda found: sent.client_place(int(found[1])), error.param)
+    elif error.param:
         error.param = to_chat_param(error.param, (), "max_completion_tokens")
         error.param = _TOOL.sub(lambda found: _chat_tool(int(found[1]), asked), error.param)
 

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dialects.base import ReplyHead
+from shared.dialects.base import ReplyHead, Storable
 from shared.dialects.native import OURS
 from shared.dialects.responses.carried import to_carried
 from shared.dialects.responses.ids import response_id
+from shared.dialects.stored.items import listed, output_of
+from shared.dialects.stored.thoughts import as_shown
+from shared.dialects.stored.thoughts import given as given_to_model
 from shared.dialects.table import DIALECTS
 from shared.errors import InvalidRequest, StreamBroken, Unavailable
 from shared.models.catalogue import default_catalogue
@@ -26,11 +29,13 @@ from tests.upstreams.openai import responses as replies
 from workers.providers.openai.responses.native import (
     EDITS,
     HELD_HERE,
+    NativeBody,
     NativeReader,
     asked_natively,
     name_own_places,
     to_native_body,
 )
+from workers.providers.openai.responses.own_items import OwnItems
 
 if TYPE_CHECKING:
     from shared.dialects.responses.request import ResponsesRequest
@@ -101,7 +106,7 @@ def _asked(body: dict[str, Any], **more: Any) -> tuple[ChatRequest, ResponsesReq
 
 
 def _sent(body: dict[str, Any], cannot: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    sent: dict[str, Any] = json.loads(to_native_body(*_asked(body, **more), "theirs", cannot))
+    sent: dict[str, Any] = json.loads(to_native_body(*_asked(body, **more), "theirs", cannot).content)
     return sent
 
 
@@ -109,7 +114,9 @@ def _sent(body: dict[str, Any], cannot: tuple[str, ...] = (), **more: Any) -> di
 def test_nothing_but_the_listed_edits_changes_a_request(body: dict[str, Any]) -> None:
     """Every other field, of any name, is as it came and where it stood."""
     sent = _sent(body)
-    edited = {"model": "theirs", "stream": True, "store": False}
+    edited: dict[str, Any] = {"model": "theirs", "stream": True, "store": False}
+    if body.get("store"):
+        edited["include"] = ["reasoning.encrypted_content"]
     assert {name: value for name, value in sent.items() if name not in edited} == {
         name: value for name, value in body.items() if name not in edited
     }
@@ -148,7 +155,7 @@ def test_hints_that_a_model_does_not_take_are_left_out() -> None:
     without = request.without("top_p")
     asked = asked_natively(without)
     assert asked is not None
-    assert "top_p" not in json.loads(to_native_body(without, asked, "m", ()))
+    assert "top_p" not in json.loads(to_native_body(without, asked, "m", ()).content)
 
 
 def test_thoughts_that_openai_cannot_read_are_left_out() -> None:
@@ -178,7 +185,7 @@ def test_every_edit_is_listed() -> None:
     for name, why in EDITS.items():
         assert f"| {'any other' if name == '*' else f'`{name}`'} | {why} |\n" in page
     assert set(HELD_HERE) <= set(EDITS)
-    sent = json.loads(to_native_body(*_asked({"model": "m", "input": "x", "background": False}), "theirs", cannot=()))
+    sent = _sent({"model": "m", "input": "x", "background": False})
     assert "background" not in sent
 
 
@@ -220,7 +227,10 @@ ANSWER = (
     replies.message("Hel", "lo", item_id="msg_2"),
     replies.call('{"a":', "1}", call_id="call_9"),
 )
-BODY = {"model": "auto", "input": "x", "instructions": "Be kind.", "store": True}
+BODY: dict[str, Any] = {
+    "model": "auto", "input": "x", "instructions": "Be kind.", "store": True,
+    "include": ["reasoning.encrypted_content"],
+}  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(ANSWER), max_size=5, unique_by=id), st.integers(1, 300))
@@ -316,6 +326,65 @@ def test_a_refusal_names_the_clients_own_fields(param: str, expected: str) -> No
         {"type": "web_search"}, {"type": "function", "name": "a"}, {"type": "function", "name": "b"}]}  # fmt: skip
     _, asked = _asked(body)
     error = InvalidRequest(f"Wrong: '{param}'.", param=param)
-    name_own_places(error, asked)
+    name_own_places(error, asked, NativeBody(b""))
     asked.name_params(error)
     assert error.param == expected
+
+
+@given(st.lists(st.sampled_from(["lost", "sealed", "said"]), min_size=1, max_size=6), st.integers(0, 3))
+def test_a_refusal_names_the_clients_own_items(kinds: list[str], earlier: int) -> None:
+    """Though some of them were left out, and others stand before them."""
+    given_items = [
+        {"lost": {"type": "reasoning", "id": "rs_1", "summary": []}, "sealed": THOUGHT,
+         "said": {"role": "user", "content": str(number)}}[kind]
+        for number, kind in enumerate(kinds)
+    ] + [{"role": "user", "content": "x"}]  # fmt: skip
+    messages = [{"role": "user", "content": "y"}] * earlier
+    history = History(turns=(HistoryTurn(2, msgspec.Raw(json.dumps(messages).encode())),))
+    request, asked = _asked({"model": "m", "input": given_items}, history=history)
+    made = to_native_body(request, asked, "m", ())
+    for number, sent in enumerate(json.loads(made.content)["input"]):
+        error = InvalidRequest(f"Wrong: 'input[{number}].content'.", param=f"input[{number}].content")
+        name_own_places(error, asked, made)
+        asked.name_params(error)
+        if number < earlier:
+            assert error.param == "input.content"
+        else:
+            assert error.param is not None
+            at = int(error.param.removeprefix("input[").partition("]")[0])
+            assert given_items[at] == sent
+            assert f"'{error.param}'" in error.message
+
+
+def test_thoughts_of_a_stored_response_are_kept_and_not_shown() -> None:
+    """Unless the client asks for them; what is not stored is as OpenAI has it."""
+    asks = {"include": ["reasoning.encrypted_content"]}
+    thought = replies.reasoning("hm", encrypted="sealed")
+    events, _ = _read(replies.stream(thought, replies.message("Hi"), usage=replies.usage(7, 2)))
+    for more, is_asked, is_shown in (
+        ({"store": True}, True, False), ({"store": True, **asks}, True, True), ({"store": False}, False, True),
+    ):  # fmt: skip
+        body = {"model": "m", "input": "x", **more}
+        assert ("include" in _sent(body)) == is_asked
+        told, whole = _told(events, body)
+        assert ("sealed" in json.dumps(told), "sealed" in json.dumps(whole)) == (is_shown, is_shown)
+        fold = DIALECT.fold(HEAD, _asked(body)[0])
+        for event in events:
+            fold.add(event)
+        assert isinstance(fold, Storable)
+        stored = fold.result(None) or b""
+        assert given_to_model(output_of(stored)[0]) == thought.done
+        assert json.loads(as_shown(stored, has_thoughts=False))["output"] == whole["output"]
+        assert json.loads(as_shown(stored, has_thoughts=True))["output"][0] == thought.done
+    assert "include" not in _sent({"model": "m", "input": "x", "store": True}, ("reasoning_effort",))
+
+
+def test_ids_that_the_gateway_made_do_not_go_out() -> None:
+    """OpenAI knows its own alone, and how they begin."""
+    items = [{"role": "user", "content": "x"}, {"type": "web_search_call", "status": "completed"}, {"type": "nonsense"}]
+    made = listed(items, "0123456789abcdef" * 2)
+    sent = [OwnItems([item], {}, may_have_thoughts=True).after([])[0] for item in made]
+    assert [item["id"][:2] for item in made] == ["ms", "ws", "it"]
+    assert not any("id" in item for item in sent)
+    own = {"role": "user", "content": "x", "id": "msg_of_mine"}
+    assert OwnItems([own], {}, may_have_thoughts=True).after([]) == [own]
