@@ -95,3 +95,46 @@ async def test_who_answers_when_openai_fails(
         assert reply.json()["model"] == claude
         assert reply.json()["output"][-1]["content"][0]["text"] == "Sunny"
         assert "sealed" not in anthropic.requests[0].raw.decode()
+
+
+async def test_what_openai_answered_is_stored_and_continued_with_its_thoughts(
+    client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
+) -> None:
+    """Under OpenAI's ids of items, which may be referred to at once; the client sees only what it has asked for."""
+    answer = replies.stream(
+        replies.reasoning("hm", item_id="rs_of_openai", encrypted="sealed"),
+        replies.message("Sunny", item_id="msg_of_openai"),
+        usage=replies.usage(9, 3),
+    )
+    async with ScriptedUpstream(models=(MODEL,)) as scripted:
+        await fleet.worker("paid", OPENAI_API_KEY="k", OPENAI_BASE_URL=scripted.url + "/v1")
+        scripted.fallback = sse(answer)
+
+        async def said(given: Any = "Rome?", **fields: Any) -> dict[str, Any] | None:
+            reply = await client.post("/v1/responses", json={"model": MODEL, "input": given, **fields})
+            found: dict[str, Any] = reply.json()
+            return found if reply.status_code == 200 else None
+
+        first: dict[str, Any] = await eventually(said)
+        path = f"/v1/responses/{first['id']}"
+        assert (await client.get(path)).json() == first
+        assert "sealed" not in json.dumps(first)
+        assert scripted.requests[-1].body["include"] == ["reasoning.encrypted_content"]
+        shown = (await client.get(path, params={"include[]": "reasoning.encrypted_content"})).json()
+        assert shown["output"][0]["encrypted_content"] == "sealed"
+        second = await said("And?", previous_response_id=first["id"])
+        assert second is not None
+        sent = scripted.requests[-1].body["input"]
+        assert sent[1] == shown["output"][0]
+        assert [item.get("id") for item in sent] == [None, "rs_of_openai", "msg_of_openai", None]
+        listed = (await client.get(f"/v1/responses/{second['id']}/input_items")).text
+        assert "rs_of_openai" in listed
+        assert "sealed" not in listed
+        assert await said([{"type": "item_reference", "id": "msg_of_openai"}, {"role": "user", "content": "?"}])
+        assert scripted.requests[-1].body["input"][0]["content"][0]["text"] == "Sunny"
+        conversation = (await client.post("/v1/conversations", json={})).json()["id"]
+        for _ in range(2):
+            assert await said("Hm?", conversation=conversation)
+        assert scripted.requests[-1].body["input"][1]["encrypted_content"] == "sealed"
+        assert "sealed" not in (await client.get(f"/v1/conversations/{conversation}/items")).text
+        assert (await client.get(path, params={"include": "nonsense"})).status_code == 400
