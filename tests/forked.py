@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["api.__main__", "workers.__main__", "tests.forked", "tests.chaos.counted", "tests.vocabulary"]
-)
+_context.set_forkserver_preload(["tests.preloaded"])
 
 
 def _run(command: list[str], environment: dict[str, str], log: Path) -> None:

@@ -1,0 +1,33 @@
+"""What the forks of `forked.py` find ready: imported by the process that they are forks of, and by no other.
+
+Garbage collections pass over all of it. A fork shares it with its siblings as long as nothing writes to it, which a
+collection does, object by object: the first full one copied the whole process, for more than all else of a start.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import pkgutil
+
+import api.__main__
+import api.ui.blueprint
+import tests.chaos.counted
+import tests.forked
+import workers.__main__
+import workers.providers
+from shared.models.catalogue import default_catalogue
+from shared.models.tokenizers import read_vocabulary
+from workers.providers.http.client import trusted
+
+__all__ = ["api", "tests"]
+
+# A worker imports those of its own backends when it starts.
+for module in pkgutil.walk_packages(workers.providers.__path__, "workers.providers."):
+    if module.name.endswith(".connect"):
+        importlib.import_module(module.name)
+default_catalogue()
+read_vocabulary()
+trusted()
+gc.collect()
+gc.freeze()
