@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS np_claw_api_keys (
     expires_at      timestamptz,
     tokens_per_minute  integer CHECK (tokens_per_minute BETWEEN 1 AND 60000000),
     stream_comments  boolean NOT NULL DEFAULT true,
-    erased_at       timestamptz
+    erased_at       timestamptz,
+    revision        integer NOT NULL DEFAULT 0
 );
 
 -- Secrets that were taken from a key by a rotation. Each opens it until `valid_until`, and is refused by name after that.
@@ -444,4 +445,4 @@ CREATE TABLE IF NOT EXISTS np_claw_web_ui (
 );
 INSERT INTO np_claw_web_ui DEFAULT VALUES ON CONFLICT DO NOTHING;
 
-INSERT INTO np_claw_schema_version (version) VALUES (21) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (22) ON CONFLICT DO NOTHING;

@@ -123,6 +123,7 @@ class Gateway:
             self.additions,
             self.sessions,
             self.open_requests,
+            self.authenticator.renewed,
             self.spawn,
         )
         self.background = Supervisor(self.requests, self.capacity.is_served, finished)

@@ -6,7 +6,10 @@ ten times as often as it may ask, and at least 60 times a minute; for the rest o
 
 from __future__ import annotations
 
+import time
 from typing import Final
+
+from shared.errors import RateLimited
 
 TIMES_RPM: Final = 10
 LEAST: Final = 60
@@ -17,6 +20,15 @@ MOST_OWNERS: Final = 10_000
 def most_refusals(rpm_limit: int) -> int:
     """Return how often a key may be refused in a minute; 0 where it has no limit."""
     return max(LEAST, TIMES_RPM * rpm_limit) if rpm_limit else 0
+
+
+def too_many_refusals() -> RateLimited:
+    """Return the error for a key that was refused too often in this minute of the clock."""
+    return RateLimited(
+        "Too many requests of this key were refused in this minute. Mend what they ask for, then try again.",
+        code="too_many_refusals",
+        retry_after_s=60 - time.time() % 60,
+    )
 
 
 class Refusals:

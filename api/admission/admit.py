@@ -13,7 +13,7 @@ from shared.errors import BudgetSpent, GatewayError, Overloaded, RateLimited, Un
 from shared.queue.placement import place
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import open_requests, owner_of, rate_key, revoked_key, tokens_key
+from shared.redis.names import open_requests, owner_of, rate_key, revision_key, revoked_key, tokens_key
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -56,6 +56,20 @@ class QueueRefused(QueueUnavailable):
             super().__init__("The gateway's queue (Redis) refuses its commands; the operator's log and /ready say why.")
 
 
+class KeyChanged(Overloaded):
+    """The key was changed, and this process has not heard of it.
+
+    Attributes:
+        revision: that it has at least.
+    """
+
+    code = "key_changed"
+
+    def __init__(self, revision: int) -> None:
+        super().__init__("This API key was changed just now.", retry_after_s=1)
+        self.revision = revision
+
+
 class Admitted(msgspec.Struct):
     """A request that was admitted: the candidate that has its first attempt, and the state of its key's limits."""
 
@@ -85,6 +99,7 @@ async def admit(
 
     Raises:
         Unauthenticated: the key has been revoked.
+        KeyChanged: it was changed, and the principal is of before that.
         RateLimited: the key's requests or tokens (`TokensRateLimited`) of a minute are used up, or too many bytes of
             its large bodies wait.
         BudgetSpent: what has room would cost more than what is left of a budget.
@@ -93,8 +108,9 @@ async def admit(
             (`QueueUnavailable`).
     """
     owner = owner_of(principal.key_id)
-    keys = [rate_key(owner), revoked_key(owner), open_requests(draft.api_id)]
-    arguments: list[str | bytes | int] = [principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft))]
+    keys = [rate_key(owner), revoked_key(owner), open_requests(draft.api_id), revision_key(owner)]
+    known = "" if principal.revision is None else principal.revision
+    arguments: list[str | bytes | int] = [principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft)), known]
     if draft.tokens_per_minute:
         keys.append(tokens_key(owner))
         arguments += (draft.tokens_per_minute, draft.reserved_tokens)
@@ -125,8 +141,8 @@ def _refused(answer: Sequence[Any], principal: Principal, candidates: Sequence[C
     """Return the error for what `admit.lua` says of a request that it did not admit."""
     if answer[0] in {b"limited", b"tokens"}:
         return _limited(answer, principal)
-    if answer[0] == b"revoked":
-        return Unauthenticated("This API key has been revoked.")
+    if answer[0] in {b"revoked", b"changed"}:
+        return KeyChanged(answer[1]) if answer[1:] else Unauthenticated("This API key has been revoked.")
     if answer[0] == b"key bytes":
         return RateLimited(
             "The large requests of this key that wait have too many bytes together (half of CLAW_MAX_WAITING_MIB).",

@@ -1,7 +1,7 @@
 """Who asks: bearer token -> principal.
 
-Keys are cached briefly, and longer while PostgreSQL is down. Revocation does not wait for the cache:
-it is announced to every process, and admission checks it in Redis.
+Keys are cached briefly, and longer while PostgreSQL is down. Revocations and changes do not wait for the cache:
+they are announced to every process, and admission sees in Redis whether one was missed.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from shared.models.catalogue import nano_usd
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import KEY_START, ApiKey, KeyStore, hash_secret
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits
+from shared.redis.names import revision_key, revoked_key
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
     from werkzeug.datastructures import Headers
 
     from shared.settings import Settings
@@ -35,7 +37,8 @@ class Principal(msgspec.Struct, frozen=True):
 
     `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
     `system_prompt_id` is the prompt of its own that it has, if any; `bounds` are the models and tiers that it may use;
-    `purpose` is what its requests are for, where they are of the gateway's own.
+    `purpose` is what its requests are for, where they are of the gateway's own. `revision` is how often the key had
+    been changed, None where nobody can change it; `key_hash` is of the secret by which it was found.
     """
 
     key_id: str | None
@@ -47,6 +50,8 @@ class Principal(msgspec.Struct, frozen=True):
     tokens_per_minute: int = 0
     purpose: str = ""
     stream_comments: bool = True
+    revision: int | None = None
+    key_hash: bytes = b""
 
     def budget_limits(self, all_usd: float | None) -> BudgetLimits:
         """Return what bounds its spending: a budget of all keys together, in US dollars, and its own."""
@@ -68,6 +73,7 @@ def principal_of(key: ApiKey) -> Principal:
         KeyBounds(key.allowed_models, key.allowed_tiers) if is_bounded else NO_KEY_BOUNDS,
         key.tokens_per_minute or 0,
         stream_comments=key.stream_comments,
+        revision=key.revision,
     )
 
 
@@ -132,7 +138,41 @@ class Authenticator:
                 "This secret was replaced by another one of the same key, and its time of grace is over.",
                 code="key_rotated",
             )
-        return principal_of(key)
+        return msgspec.structs.replace(principal_of(key), key_hash=key_hash)
+
+    async def confirmed(self, redis: Redis, principal: Principal) -> Principal:
+        """Return a principal as it is now, whatever news were lost; admission does the same by itself.
+
+        Raises:
+            RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+            GatewayError: those of `renewed`.
+        """
+        if principal.key_id is None:
+            return principal
+        revoked, revision = await redis.mget(revoked_key(principal.key_id), revision_key(principal.key_id))
+        if revoked:
+            raise Unauthenticated("This API key has been revoked.")
+        return await self.renewed(principal, int(revision or 0))
+
+    async def renewed(self, principal: Principal, revision: int) -> Principal:
+        """Return a principal as it is at a revision of its key, or later.
+
+        Raises:
+            Unauthenticated: its secret does not open the key any more.
+            Overloaded: PostgreSQL is down.
+        """
+        known = principal.revision
+        if known is None or known >= revision or principal.key_id is None:
+            return principal
+        self.invalidate(principal.key_id)
+        found = await self.holder_of(principal.key_hash)
+        if (found.revision or 0) < revision:
+            raise Overloaded(
+                "This API key was changed, and the gateway cannot look up how: its database does not answer.",
+                code="database_unavailable",
+                retry_after_s=2,
+            )
+        return msgspec.structs.replace(found, purpose=principal.purpose)
 
     def forget(self, key_id: str) -> None:
         """Forget a key that was revoked."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.postgres.transaction import after_commit
-from shared.redis.names import NEWS_CHANNEL, budget_key, rate_key, revoked_key, tokens_key
+from shared.redis import scripts
+from shared.redis.names import NEWS_CHANNEL, budget_key, rate_key, revision_key, revoked_key, tokens_key
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -49,16 +50,16 @@ class KeyChanges:
         """Change a key; return it as it then is, None if there is no active one."""
         key = await self._keys.update(key_id, change)
         if key is not None:
-            changed = key.id
-            await after_commit(lambda: self._announce(CHANGED, changed))
+            changed = key
+            await after_commit(lambda: self._announce_changed(changed))
         return key
 
     async def rotate(self, key_id: str, secret: str, grace_s: int) -> tuple[ApiKey, datetime] | None:
         """Give a key another secret; the arguments, what is returned and `SecretKnown` are those of the store."""
         rotated = await self._keys.rotate(key_id, secret, grace_s)
         if rotated is not None:
-            changed = rotated[0].id
-            await after_commit(lambda: self._announce(CHANGED, changed))
+            changed = rotated[0]
+            await after_commit(lambda: self._announce_changed(changed))
         return rotated
 
     async def erased(self, key_id: str) -> None:
@@ -68,7 +69,7 @@ class KeyChanges:
     async def _announce_erased(self, key_id: str) -> None:
         await self._announce_revoked(key_id)
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.delete(rate_key(key_id), tokens_key(key_id))
+        pipeline.delete(rate_key(key_id), tokens_key(key_id), revision_key(key_id))
         async for budget in self._redis.scan_iter(match=budget_key("*"), count=1000):
             pipeline.hdel(budget, f"spent:{key_id}")
         await pipeline.execute()
@@ -79,5 +80,9 @@ class KeyChanges:
         pipeline.publish(NEWS_CHANNEL, REVOKED + b" " + key_id.encode())
         await pipeline.execute()
 
-    async def _announce(self, kind: bytes, key_id: str) -> None:
-        await self._redis.publish(NEWS_CHANNEL, kind + b" " + key_id.encode())
+    async def _announce_changed(self, key: ApiKey) -> None:
+        # For who misses the news, which pub/sub does not keep.
+        pipeline = self._redis.pipeline(transaction=False)
+        scripts.add(pipeline, scripts.KEY_CHANGED, [revision_key(key.id)], key.revision, REVOKED_LIFE_S)
+        pipeline.publish(NEWS_CHANNEL, CHANGED + b" " + key.id.encode())
+        await pipeline.execute()

@@ -38,12 +38,13 @@ if TYPE_CHECKING:
     _Adapt = Callable[[RequestContext, bytes], Awaitable[bytes]]
 
 
-async def authenticated_context(endpoint: str, model: str = "") -> RequestContext:
+async def authenticated_context(endpoint: str, model: str = "", *, is_admitted: bool = False) -> RequestContext:
     """Authenticate the current request; from here on the usage log has a row for it, however it ends.
 
     Args:
         endpoint: as the usage log names it.
         model: the one asked for, where it is known before the body is read.
+        is_admitted: whether it is for a model: then its admission sees what news of the key were lost.
 
     Raises:
         Unauthenticated: there is no key, or none that is valid.
@@ -52,6 +53,9 @@ async def authenticated_context(endpoint: str, model: str = "") -> RequestContex
     """
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
+    if not is_admitted:
+        with suppress(*UNREACHABLE):
+            principal = await parts.authenticator.confirmed(parts.redis, principal)
     known()
     context = RequestContext(parts.usage_log, principal, endpoint, g.request_id, model)
     try:
@@ -80,7 +84,7 @@ async def answered_by_model(
         adapt: makes OpenAI's body of one in another form, or puts what is stored into it; raises what is wrong with it.
         dialect: that of the body, for a chat.
     """
-    context = await authenticated_context(dialect if endpoint == "chat" else endpoint)
+    context = await authenticated_context(dialect if endpoint == "chat" else endpoint, is_admitted=True)
     try:
         response = await _respond(context, endpoint, check, most_values, adapt)
     except GatewayError as error:

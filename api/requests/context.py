@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import msgspec
 from quart import request
 
-from api.admission.admit import QueueUnavailable
+from api.accounting.refusals import too_many_refusals
+from api.admission.admit import KeyChanged, QueueUnavailable
 from api.admission.token_limit import tokens_to_reserve
 from api.http.headers import TIER_HEADER, route_headers
 from api.http.intake import INTAKE
 from api.prompt.headers import NOTHING_ASKED, SESSION_HEADER, read_headers
-from api.prompt.sessions.sessions import SessionRequest
 from api.requests.asked_headers import max_wait_s_of, priority_of
 from api.requests.background.request import Unattended
 from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
-from api.requests.session_route import most_prompt_of, routed
+from api.requests.session_route import most_prompt_of, routed, session_request
 from api.routing.eligibility import RoutingRequest
 from api.server.scope import ABORT
 from shared.errors import Cancelled, GatewayError, RateLimited
@@ -119,6 +119,17 @@ class RequestContext:
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
+        body = self.body
+        try:
+            return await self._begin(services, endpoint, checked)
+        except KeyChanged as error:
+            self._give_back_session()
+            self._principal, self.body = await services.renewed(self._principal, error.revision), body
+            return await self._begin(services, endpoint, checked)
+
+    async def _begin(
+        self, services: RequestServices, endpoint: Endpoint, checked: CheckedBody
+    ) -> InflightRequest | Unattended:
         services.check_open()
         settings, parameters = services.settings, checked.parameters
         self._record.requested_model, self._record.stream = checked.model, checked.stream
@@ -154,9 +165,8 @@ class RequestContext:
         if parameters is not None:
             self._omitted = partial(services.router.omitted, parameters)
         token_limit, admitted_ms = self._principal.tokens_per_minute, self._record.admitted_ms
-        if token_limit:
-            self._record.reserved_tokens = tokens_to_reserve(token_limit, wanted)
-            self._record.tokens_per_minute = token_limit
+        self._record.reserved_tokens = tokens_to_reserve(token_limit, wanted) if token_limit else 0
+        self._record.tokens_per_minute = token_limit
         # Its wait for a turn begins at its admission, or once it has its session.
         draft = JobDraft(
             request_id=self._record.request_id,
@@ -215,19 +225,11 @@ class RequestContext:
     async def _open_session(
         self, services: RequestServices, asked: PromptHeaders, chat: bytes, max_wait_s: float | None
     ) -> OpenSession:
+        wanted = session_request(self._record, asked, chat, is_anew=self.is_anew)
         longest_s = services.settings.queue_timeout_s
-        wanted = SessionRequest(
-            session_id=asked.session_id or "",
-            request_id=self._record.request_id,
-            key_id=self._principal.key_id,
-            is_admin_mode=asked.admin,
-            body=chat,
-            wait_s=longest_s if max_wait_s is None else min(max_wait_s, longest_s),
-            is_anew=self.is_anew,
-        )
-        session = await services.sessions.open(wanted)
-        self._leases = services.sessions.leases
-        self._session_id = session.session_id
+        wait_s = longest_s if max_wait_s is None else min(max_wait_s, longest_s)
+        session = await services.sessions.open(msgspec.structs.replace(wanted, wait_s=wait_s))
+        self._leases, self._session_id = services.sessions.leases, session.session_id
         return session
 
     async def _told_in(self, session: OpenSession, services: RequestServices) -> tuple[AddedText, ...]:
@@ -262,8 +264,7 @@ class RequestContext:
     def refuse(self, error: GatewayError) -> None:
         """Log a request that did not get as far as its admission."""
         self.undo()
-        if self._leases is not None:
-            self._leases.give_back(self._session_id, self._record.request_id)
+        self._give_back_session()
         if isinstance(error, RateLimited):
             self._rate_limit = refused_headers(self._principal, error)
         record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
@@ -274,6 +275,11 @@ class RequestContext:
         else:
             self._usage_log.add(self._timed(record), self._principal.rpm_limit)
 
+    def _give_back_session(self) -> None:
+        if self._leases is not None:
+            self._leases.give_back(self._session_id, self._record.request_id)
+            self._leases = None
+
     def check_refusals(self) -> None:
         """Refuse the request at once where its key was refused too often in this minute.
 
@@ -281,12 +287,7 @@ class RequestContext:
             RateLimited: it was; the request is logged.
         """
         if self._usage_log.is_refused_too_often(self._principal.key_id, self._principal.rpm_limit):
-            error = RateLimited(
-                "Too many requests of this key were refused in this minute. Mend what they ask for, then try again.",
-                code="too_many_refusals",
-                # Refusals are counted by the minute of the clock.
-                retry_after_s=60 - time.time() % 60,
-            )
+            error = too_many_refusals()
             self.refuse(error)
             raise error
 

@@ -14,11 +14,12 @@ from shared.redis.client import state_of
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from redis.asyncio import Redis
 
     from api.accounting.usage_log import UsageLogWriter
+    from api.admission.auth import Principal
     from api.prompt.additions import Additions
     from api.prompt.sessions.sessions import Sessions
     from api.relay.incoming import IncomingStream
@@ -48,6 +49,7 @@ class RequestServices:
         additions: says what is put before their messages.
         sessions: says what their session puts there.
         open_requests: those that have not ended.
+        renewed: looks up again who asks, whose key has this revision by now.
         spawn: does something beside them, and waits for it before the process ends.
         moves: counts what goes elsewhere.
     """
@@ -61,6 +63,7 @@ class RequestServices:
     additions: Additions
     sessions: Sessions
     open_requests: OpenRequests
+    renewed: Callable[[Principal, int], Awaitable[Principal]]
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     moves: Moves = field(default_factory=Moves)
 

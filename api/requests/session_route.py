@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.admission.thoughts import earlier_thoughts
+from api.prompt.sessions.sessions import SessionRequest
 from shared.errors import CallerError
 from shared.models.abilities import needs_of
 from shared.openai.messages import Message
@@ -16,6 +17,7 @@ from shared.openai.request import ChatBody
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from api.prompt.headers import PromptHeaders
     from api.prompt.sessions.sessions import OpenSession
     from api.requests.checked_body import CheckedBody
     from api.requests.services import RequestServices
@@ -25,6 +27,20 @@ if TYPE_CHECKING:
     from shared.openai.sessions.merge import Merged
     from shared.queue.placement import Candidate
     from shared.types import AddedText
+    from shared.usage import UsageRecord
+
+
+def session_request(record: UsageRecord, asked: PromptHeaders, chat: bytes, *, is_anew: bool) -> SessionRequest:
+    """Return what a request asks of its session; it does not wait for it."""
+    return SessionRequest(
+        session_id=asked.session_id or "",
+        request_id=record.request_id,
+        key_id=record.key_id,
+        is_admin_mode=asked.admin,
+        body=chat,
+        wait_s=0.0,
+        is_anew=is_anew,
+    )
 
 
 def routed(

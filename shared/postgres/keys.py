@@ -71,6 +71,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    revision: int = 0
+    """How often it was changed."""
     secret_until: datetime | None = None
     """Until when the secret opens it by which it was found, where a rotation took that from it."""
 

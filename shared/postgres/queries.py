@@ -45,7 +45,7 @@ FIND_KEY: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
     allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at,
-    (SELECT valid_until FROM np_claw_retired_secrets WHERE key_hash = $1) AS secret_until
+    revision, (SELECT valid_until FROM np_claw_retired_secrets WHERE key_hash = $1) AS secret_until
 FROM np_claw_api_keys
 WHERE revoked_at IS NULL AND id = (
     SELECT id FROM np_claw_api_keys WHERE key_hash = $1
@@ -67,11 +67,12 @@ SET name = coalesce($2, name), rpm_limit = coalesce($3, rpm_limit), admin_allowe
     allowed_models = coalesce($9, allowed_models), allowed_tiers = coalesce($10, allowed_tiers),
     expires_at = CASE WHEN $11 THEN $12 ELSE expires_at END,
     tokens_per_minute = CASE WHEN $13 THEN $14 ELSE tokens_per_minute END,
-    stream_comments = coalesce($15, stream_comments)
+    stream_comments = coalesce($15, stream_comments), revision = revision + 1
 WHERE id = $1 AND revoked_at IS NULL
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at,
+    revision
 """
 # --- rotating a key's secret, in one transaction ---
 LOCK_KEY: Final = "SELECT key_hash FROM np_claw_api_keys WHERE id = $1 AND revoked_at IS NULL FOR UPDATE"
@@ -88,10 +89,11 @@ INSERT INTO np_claw_retired_secrets (key_hash, key_id, valid_until)
 VALUES ($1, $2, CASE WHEN $3 > 0 THEN now() + make_interval(secs => $3) ELSE 'epoch' END)
 """
 SET_HASH: Final = """
-UPDATE np_claw_api_keys SET key_hash = $2, key_prefix = $3 WHERE id = $1
+UPDATE np_claw_api_keys SET key_hash = $2, key_prefix = $3, revision = revision + 1 WHERE id = $1
 RETURNING
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at,
+    revision
 """
 FIND_RETIRED: Final = """
 SELECT valid_until FROM np_claw_retired_secrets WHERE key_id = $1 ORDER BY valid_until DESC LIMIT 1

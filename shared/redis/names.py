@@ -182,6 +182,11 @@ def nonce_key(call: str) -> str:
     return "claw:nonce:" + call
 
 
+def revision_key(key_id: str) -> str:
+    """Name the key that holds which revision a gateway key has at least, where it was changed not long ago."""
+    return "claw:revision:" + key_id
+
+
 def revoked_key(key_id: str) -> str:
     """Name the key that exists when a gateway key was revoked not long ago."""
     return "claw:revoked:" + key_id

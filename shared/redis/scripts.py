@@ -49,6 +49,7 @@ ENQUEUE: Final = _script("wake", "bytes", "place", "enqueue")
 FINISH: Final = _script("tokens", "finish")
 FINISH_TURN: Final = f"local function finish()\n{FINISH}\nend\n{_script('session_free', 'turn')}"
 FINISH_RESPONSE: Final = f"local function finish()\n{FINISH}\nend\n{_script('conversation_lock', 'response')}"
+KEY_CHANGED: Final = _script("key_changed")
 PASS_ON: Final = _script("wake", "pass_on")
 PROBE: Final = _script("probe")
 REJECT_LARGE: Final = _script("reject_large")

@@ -8,9 +8,8 @@ from quart import g, request
 
 from api.gateway import gateway
 from api.routing.key_bounds import NO_KEY_BOUNDS
-from shared.errors import ModelNotAllowed, Unauthenticated
+from shared.errors import ModelNotAllowed
 from shared.postgres.audit import INTERNAL_ACTOR
-from shared.redis.names import revoked_key
 
 if TYPE_CHECKING:
     from api.admission.auth import Principal
@@ -25,15 +24,16 @@ async def authenticate_admin() -> None:
         Overloaded: whether it is valid cannot be found out now.
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    principal = await gateway().authenticator.authenticate(request.headers)
+    parts = gateway()
+    # The key may be cached here, and the news of its revocation or change lost.
+    principal = await parts.authenticator.confirmed(
+        parts.redis, await parts.authenticator.authenticate(request.headers)
+    )
     if not principal.admin_allowed or principal.key_id is None:
         raise ModelNotAllowed(
             "Only a key with admin_allowed may manage keys; else an x-internal-token header is needed.",
             code="admin_not_allowed",
         )
-    # The key may be cached here, and the news of its revocation lost.
-    if await gateway().redis.exists(revoked_key(principal.key_id)):
-        raise Unauthenticated("This API key has been revoked.")
     g.admin = principal
 
 

@@ -68,5 +68,5 @@ def _call() -> bytes:
 
 def _shown(key: ApiKey) -> dict[str, Any]:
     shown = {**msgspec.structs.asdict(key), "is_active": key.is_active}
-    del shown["secret_until"]
+    del shown["secret_until"], shown["revision"]
     return shown

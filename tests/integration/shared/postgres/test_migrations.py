@@ -84,7 +84,7 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
             ALTER TABLE np_claw_api_keys
                 DROP COLUMN monthly_budget_usd, DROP COLUMN system_prompt_id, DROP COLUMN allowed_models,
                 DROP COLUMN allowed_tiers, DROP COLUMN expires_at, DROP COLUMN tokens_per_minute, DROP COLUMN erased_at,
-                DROP COLUMN stream_comments;
+                DROP COLUMN stream_comments, DROP COLUMN revision;
             DROP TABLE np_claw_system_prompts, np_claw_audit_log, np_claw_knowledge_failures, np_claw_knowledge_chunks,
                 np_claw_knowledge_documents, np_claw_knowledge_notes, np_claw_knowledge_state;
             ALTER TABLE np_claw_api_usage
