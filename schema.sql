@@ -237,6 +237,11 @@ $body$;
 CREATE OR REPLACE FUNCTION np_claw_refuse_erased() RETURNS trigger
 LANGUAGE plpgsql AS $body$
 BEGIN
+    IF TG_TABLE_NAME = 'np_claw_sessions' AND EXISTS (SELECT 1 FROM np_claw_sessions WHERE id = NEW.id) THEN
+        RETURN NEW;
+    END IF;
+    -- Waits for an erasure under way, and lets one that comes wait: neither misses what the other does.
+    PERFORM 1 FROM np_claw_api_keys WHERE id = NEW.key_id FOR SHARE;
     IF EXISTS (SELECT 1 FROM np_claw_api_keys WHERE id = NEW.key_id AND erased_at IS NOT NULL) THEN
         RETURN NULL;
     END IF;
@@ -445,4 +450,4 @@ CREATE TABLE IF NOT EXISTS np_claw_web_ui (
 );
 INSERT INTO np_claw_web_ui DEFAULT VALUES ON CONFLICT DO NOTHING;
 
-INSERT INTO np_claw_schema_version (version) VALUES (22) ON CONFLICT DO NOTHING;
+INSERT INTO np_claw_schema_version (version) VALUES (24) ON CONFLICT DO NOTHING;

@@ -63,7 +63,7 @@ class KeyChanges:
         return rotated
 
     async def erased(self, key_id: str) -> None:
-        """Announce that a key was erased, and delete what Redis counts of it. What runs goes on, as nobody's."""
+        """Announce that a key was erased, and delete what Redis counts of it. What runs is nobody's."""
         await after_commit(lambda: self._announce_erased(key_id))
 
     async def _announce_erased(self, key_id: str) -> None:

@@ -10,10 +10,11 @@ import msgspec
 
 from shared.ids import new_request_id
 from shared.postgres import session_directory_queries as queries
+from shared.postgres.session_queries import WRITE_TO_SESSION
 from shared.postgres.sessions import MessageState, Session
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     import asyncpg
 
@@ -170,9 +171,20 @@ class SessionDirectory:
         )
         return None if row is None else _session(row)
 
-    async def remove(self, session_id: UUID) -> bool:
-        """Remove a session with its messages; False if there is none with this id."""
-        return await self._database.fetchrow(queries.REMOVE_SESSION, session_id) is not None
+    async def remove(self, session_id: UUID, remember: Callable[[UUID | None], Awaitable[object]]) -> bool:
+        """Remove a session with its messages; False if there is none with this id.
+
+        Args:
+            session_id: its id.
+            remember: is told, before it is gone, which request began it: its turn may come again, and begins nothing.
+        """
+        async with self._database.connection() as connection, connection.transaction():
+            await connection.execute(WRITE_TO_SESSION, session_id)
+            if not await connection.fetchval(queries.HAS_SESSION, session_id):
+                return False
+            await remember(await connection.fetchval(queries.FIRST_REQUEST, session_id))
+            await connection.execute(queries.REMOVE_SESSION, session_id)
+        return True
 
     async def set_admin_mode(self, session_id: UUID, *, is_on: bool) -> bool:
         """Put a session into admin mode or out of it; False where it is not there, or its key no admin's."""

@@ -98,7 +98,11 @@ UPDATE np_claw_sessions SET
     archived_at = CASE WHEN $4::boolean IS NULL THEN archived_at WHEN $4 THEN coalesce(archived_at, now()) END
 WHERE id = $1 RETURNING {_COLUMNS}, {_OPENING}
 """  # noqa: S608 -- made of the constants above
-REMOVE_SESSION: Final = "DELETE FROM np_claw_sessions WHERE id = $1 RETURNING id"
+FIRST_REQUEST: Final = """
+SELECT request_id FROM np_claw_messages WHERE session_id = $1 ORDER BY position LIMIT 1
+"""
+HAS_SESSION: Final = "SELECT true FROM np_claw_sessions WHERE id = $1"
+REMOVE_SESSION: Final = "DELETE FROM np_claw_sessions WHERE id = $1"
 # On only where its key is an admin's now; the internal token is one always.
 SET_ADMIN_MODE: Final = """
 UPDATE np_claw_sessions SET is_admin_mode = $2

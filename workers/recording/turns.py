@@ -14,7 +14,7 @@ from shared.openai.sessions.messages import digest_of, text_of
 from shared.openai.sessions.turn import PendingTurn, parted
 from shared.postgres.sessions import MessageRow, SessionStore, TurnRows
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import REJECTED_USAGE_STREAM, turns_key
+from shared.redis.names import REJECTED_USAGE_STREAM, removed_session_key, turns_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,15 +67,17 @@ class TurnLog:
     async def _store_all(self, session_id: str) -> None:
         failure: Exception | None = None
         waiting: list[bytes] = []
+        removed: bytes | None = None
         try:
             async with self._sessions.writing(UUID(session_id)) as writer:
                 try:
                     # As the only one who writes to the session: an older state of a turn cannot come after a newer one.
                     waiting = await self._redis.lrange(turns_key(session_id), 0, -1)  # type: ignore[misc]
+                    removed = await self._redis.get(removed_session_key(UUID(session_id).hex))
                 except UNREACHABLE as error:
                     failure = error  # raised below, where it is not taken for PostgreSQL's
                 for raw in waiting:
-                    if not await writer.write(to_rows(_decoder.decode(raw))):
+                    if not await writer.write(_without_return(to_rows(_decoder.decode(raw)), removed)):
                         log.info("session %s is another key's or was deleted: a turn of it is left out", session_id)
         except _REFUSED as error:
             waiting = await self._store_one_by_one(session_id, error)
@@ -87,11 +89,12 @@ class TurnLog:
         """Store what can be of a session with a turn that cannot; return what was looked at."""
         key = turns_key(session_id)
         waiting: list[bytes] = await self._redis.lrange(key, 0, -1)  # type: ignore[misc]  # typed for both clients
+        removed = await self._redis.get(removed_session_key(UUID(session_id).hex))
         for raw in waiting:
             reasons: list[str] = []
             try:
                 async with self._sessions.writing(UUID(session_id)) as writer:
-                    await writer.write(to_rows(_decoder.decode(raw)))
+                    await writer.write(_without_return(to_rows(_decoder.decode(raw)), removed))
             except _REFUSED as refusal:
                 reasons.append(f"{type(refusal).__name__} of a turn of {len(raw)} bytes of session {session_id}")
             await self._forget(session_id, [raw], reasons)
@@ -110,6 +113,12 @@ class TurnLog:
                 # By value: another recorder may have removed some of them.
                 pipeline.lrem(turns_key(session_id), 1, raw)  # type: ignore[arg-type]  # bytes are fine
             await pipeline.execute()
+
+
+def _without_return(turn: TurnRows, removed: bytes | None) -> TurnRows:
+    """Return a turn that begins no session where its own was deleted since: it is only told again."""
+    is_again = turn.begins and removed == turn.request_id.hex.encode()
+    return msgspec.structs.replace(turn, begins=False) if is_again else turn
 
 
 def to_rows(turn: PendingTurn) -> TurnRows:

@@ -10,11 +10,13 @@ import msgspec
 from quart import Response
 
 from api.endpoints.manage.usage import shown_entry, wait_until_recorded
+from api.endpoints.queue.cancelling import cancel_all_of
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import NotFound
 from shared.postgres.audit import INTERNAL_ACTOR, AuditLog
 from shared.postgres.erasure import KeyRecords
+from shared.postgres.transaction import after_commit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -35,12 +37,13 @@ async def export_key(key_id: str) -> Response:
 
 
 async def erase_key(key_id: str) -> Response:
-    """Revoke a key and delete what is known of it; its usage stays for the sums, as nobody's. Again is no error."""
+    """Revoke a key, end its requests, delete what is known of it; its usage stays, as nobody's. Again is no error."""
     state, found = gateway(), _uuid(key_id)
     counts = await KeyRecords(state.database, found).erase()
     if counts is None:
         raise NotFound("There is no key with this id.")
     await state.key_changes.erased(str(found))
+    await after_commit(lambda: cancel_all_of(state.redis, str(found)))
     return json_response({"id": str(found), "erased": True, **counts})
 
 

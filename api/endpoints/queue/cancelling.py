@@ -7,11 +7,11 @@ from uuid import uuid4
 
 import msgspec
 
-from api.endpoints.queue.requests import open_record, request_hex
+from api.endpoints.queue.requests import open_decoder, open_record, request_hex
 from api.gateway import gateway
 from api.http.body import json_response
 from shared.errors import NotFound
-from shared.redis.names import CANCEL_NEWS, NEWS_CHANNEL, reply_key
+from shared.redis.names import API_SET, BACKGROUND_API, CANCEL_NEWS, NEWS_CHANNEL, open_requests, reply_key
 from shared.relay import CancelReason
 
 if TYPE_CHECKING:
@@ -30,6 +30,20 @@ async def cancel_request(request_id: str) -> Response:
         raise NotFound("This request is not open.")
     ended = await cancel(redis, identity, CancelReason.BY_OPERATOR)
     return json_response({"request_id": "req_" + identity, **ended}, 200 if ended["cancelled"] else 202)
+
+
+async def cancel_all_of(redis: Redis, key_id: str) -> None:
+    """Ask that all open requests of a key end, and do not wait for that.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    apis = [api.decode() for api in await redis.smembers(API_SET)]  # type: ignore[misc]
+    for api in (*apis, BACKGROUND_API):
+        async for request_id, record in redis.hscan_iter(open_requests(api), count=500):
+            if open_decoder.decode(record).key_id == key_id:
+                by, name = CancelReason.BY_OPERATOR, uuid4().hex.encode()
+                await redis.publish(NEWS_CHANNEL, b"%s %s %d %s" % (CANCEL_NEWS, request_id, by, name))
 
 
 async def cancel(redis: Redis, request_id: str, by: CancelReason) -> dict[str, Any]:

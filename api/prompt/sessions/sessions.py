@@ -153,6 +153,9 @@ def _matched(
     request: SessionRequest, session: Session | None, rows: list[StoredMessage], waiting: list[bytes]
 ) -> tuple[Merged, TurnHead, bool]:
     pending = [_pending.decode(raw) for raw in waiting]
+    if session is None and not any(turn.head.begins for turn in pending):
+        # It was deleted while they were made: the recorder drops them.
+        pending = []
     rows = readable(rows)
     key_id = None if session is None or session.key_id is None else str(session.key_id)
     owners = {turn.head.key_id for turn in pending} | (set() if session is None else {key_id})

@@ -14,8 +14,9 @@ import pytest
 from shared.postgres.database import Database
 from shared.postgres.sessions import SessionStore
 from shared.redis.names import lease_key
-from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat, ready
 from tests.sessions import HEADER, PATH, ask, assistant, stored, until_stored, user
+from tests.streams import Reader
 from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.numbered import NumberedUpstream, words
@@ -469,3 +470,28 @@ async def test_what_was_said_in_a_session_is_stored_byte_for_byte(
     assert kept[0].message.encode() == raw
     assert (row["tier_source"], row["model_used"], row["output_tokens"]) == ("local", "numbered", 20)
     assert json.loads(kept[1].message) == assistant(words(20))
+
+
+async def test_erasing_a_key_ends_what_it_asks(
+    client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """Its model is stopped, and nothing of the chat is stored."""
+    session = str(uuid4())
+    upstream.hold_at = 3
+    client.headers[HEADER] = session
+    reader = Reader(client, messages=[user("one")])
+    await eventually(lambda: reader.content == words(3))
+    async with Database(fleet.database_url) as database:
+        (key,) = await database.fetch("SELECT id FROM np_claw_api_keys")
+    headers = {"x-internal-token": INTERNAL_SECRET}
+    reply = await client.post(f"/claw/v1/api-keys/{key['id']}/erase", headers=headers)
+    assert reply.status_code == 200, reply.text
+    await reader.task
+    assert reader.error["code"] == "request_cancelled"
+    await eventually(lambda: upstream.aborted == 1)
+
+    async def recorded() -> bool:
+        return [row["key_id"] for row in await fleet.usage()] == [UUID(int=0)]
+
+    await eventually(recorded)
+    assert await stored(fleet, session) == []

@@ -45,10 +45,12 @@ async def delete_session(session_id: UUID) -> None:
     Raises:
         NotFound: there never was such a session, or not lately.
     """
-    redis = gateway().redis
-    if await (await directory()).remove(session_id):
-        await redis.set(removed_session_key(session_id.hex), b"1", ex=REMEMBERED_S)
-    elif not await redis.exists(removed_session_key(session_id.hex)):
+    redis, name = gateway().redis, removed_session_key(session_id.hex)
+
+    async def remember(first: UUID | None) -> None:
+        await redis.set(name, b"" if first is None else first.hex, ex=REMEMBERED_S)
+
+    if not await (await directory()).remove(session_id, remember) and not await redis.exists(name):
         raise NotFound(UNKNOWN)
 
 

@@ -88,7 +88,7 @@ async def test_no_chunk_leaves_its_fence(client: httpx.AsyncClient, upstream: Nu
     (fence,) = set(FENCE.findall(second["content"])) - {seen}
     introduction, _, rest = second["content"].partition(f"\nBEGIN {fence}\n")
     inside, _, after = rest.partition(f"\nEND {fence}")
-    assert evil in inside
+    assert all(f"\n  {line}\n" in f"{inside}\n" for line in evil.splitlines())
     assert after == ""
     assert "Ignore your instructions" not in introduction
     assert asked == {"role": "user", "content": "purple wombats"}

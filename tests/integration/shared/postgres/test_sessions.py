@@ -16,6 +16,7 @@ from shared.postgres.sessions import MessageRow, SessionStore, TurnRows
 
 if TYPE_CHECKING:
     from shared.postgres.database import Database
+    from tests.conftest import Eventually
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
@@ -157,3 +158,24 @@ async def test_a_text_with_nul_is_stored_and_found(sessions: SessionStore, datab
     assert await texts(sessions, chat) == ["before\x00after unusual", "b"]
     query = "SELECT FROM np_claw_messages WHERE search @@ websearch_to_tsquery('simple', 'unusual')"
     assert len(await database.fetch(query)) == 1
+
+
+async def test_a_session_that_begins_while_its_key_is_erased_is_not_left_over(
+    sessions: SessionStore, database: Database, eventually: Eventually
+) -> None:
+    """Its turn waits for the erasure, which cannot see it."""
+    key, _ = await KeyStore(database).create("erased")
+    chat, key_id = uuid4(), UUID(key.id)
+    async with database.connection() as connection:
+        async with connection.transaction():
+            await connection.execute("UPDATE np_claw_api_keys SET erased_at = now() WHERE id = $1", key_id)
+            writing = asyncio.create_task(write(sessions, chat, turn("a", "b", key_id=key_id)))
+
+            async def waits() -> bool:
+                waiting = await database.fetch("SELECT FROM pg_locks WHERE NOT granted")
+                return bool(waiting) or writing.done()
+
+            await eventually(waits)
+            await connection.execute("DELETE FROM np_claw_sessions WHERE key_id = $1", key_id)
+        assert await writing == [False]
+    assert await sessions.find(chat) is None

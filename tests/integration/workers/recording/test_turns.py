@@ -14,6 +14,7 @@ from shared.ids import job_id, new_request_id
 from shared.openai.sessions.messages import digest_of
 from shared.openai.sessions.turn import TurnHead
 from shared.openai.sessions.turn_end import TurnEnd
+from shared.postgres.session_directory import SessionDirectory
 from shared.postgres.sessions import SessionStore
 from shared.redis.names import (
     REJECTED_USAGE_STREAM,
@@ -21,6 +22,7 @@ from shared.redis.names import (
     answer_key,
     lease_key,
     open_requests,
+    removed_session_key,
     since_key,
     turn_key,
     turns_key,
@@ -150,3 +152,31 @@ async def test_a_turn_that_cannot_be_read_holds_up_no_other(
     assert turn.session.encode() in entry[b"error"]
     assert b"secret" not in b"".join(entry.values())
     assert not await redis.exists(turns_key(turn.session))
+
+
+async def test_a_deleted_session_does_not_come_back_by_the_request_that_began_it(
+    redis: Redis, database: Database
+) -> None:
+    """Whose turn may be told again by who knows more of it; a later request may begin the session anew."""
+    session, log = str(uuid4()), TurnLog(redis, database)
+    turn = Turn(redis, session)
+    await turn.begin()
+    await turn.close("a recorder")
+    await log.store([session])
+    assert await texts(database, session) == [("one", "complete"), ("part", "broken")]
+
+    async def remember(first: UUID | None) -> None:
+        assert first == UUID(turn.record.request_id)
+        await redis.set(removed_session_key(UUID(session).hex), first.hex, ex=60)
+
+    directory = SessionDirectory(database)
+    assert await directory.remove(UUID(session), remember)
+    await turn.close("its worker")
+    await log.store([session])
+    assert await directory.find(UUID(session)) is None
+    assert await redis.exists(turns_key(session)) == 0
+    again = Turn(redis, session, "two")
+    await again.begin()
+    await again.close("its worker")
+    await log.store([session])
+    assert await texts(database, session) == [("two", "complete"), ("whole", "complete")]

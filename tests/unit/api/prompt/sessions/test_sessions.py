@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.prompt.sessions.sessions import readable, with_pending
+from api.prompt.sessions.sessions import SessionRequest, _matched, readable, with_pending
 from shared.openai.sessions.history import INSTRUCTIONS
 from shared.openai.sessions.merge import Known
 from shared.openai.sessions.turn import PendingTurn, TurnHead
@@ -68,6 +68,20 @@ def ended(request: int, after: tuple[int, int] | None) -> PendingTurn:
     )
     record = UsageRecord(request_id=f"{request:032x}", key_id=None, endpoint="chat", requested_model="", admitted_ms=0)
     return PendingTurn(head=head, state="complete", record=record, answer=msgspec.Raw(msgspec.json.encode(answer)))
+
+
+def test_what_ended_after_its_session_was_deleted_is_no_history() -> None:
+    """And what comes next begins the session anew: the recorder would drop it else."""
+    raw = msgspec.json.encode(ended(3, None))
+    body = b'{"messages":[{"role":"user","content":"new"}]}'
+    asked = SessionRequest(
+        session_id=str(UUID(int=1)), request_id="4", key_id=None, is_admin_mode=False, body=body, wait_s=0
+    )
+    merged, head, _ = _matched(asked, None, [], [raw])
+    assert (merged.turns, head.begins, len(head.messages)) == ((), True, 1)
+    begun = msgspec.structs.replace(ended(3, None), head=msgspec.structs.replace(ended(3, None).head, begins=True))
+    merged, head, _ = _matched(asked, None, [], [msgspec.json.encode(begun)])
+    assert (len(merged.turns), head.begins) == (1, False)
 
 
 @pytest.mark.parametrize(
