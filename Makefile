@@ -2,7 +2,7 @@
 # cost. Choose another interpreter with PYTHON=python3.12.
 SHELL := /bin/sh
 .DEFAULT_GOAL := up
-.PHONY: up install test test-long lint lock bench clean
+.PHONY: up install otel test test-long lint lock bench clean
 
 PYTHON ?= $(shell requirements/python.sh)
 PYTEST_ARGS ?=
@@ -13,6 +13,10 @@ up: install
 	@exec .venv/bin/nself claw up
 
 install: .venv/run.stamp
+
+# With what traces need (docs/metrics.md).
+otel: .venv/run.stamp requirements/otel.lock
+	@requirements/install.sh otel
 
 .venv/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name it: make up PYTHON=/path/to/python" >&2; exit 1; }

@@ -69,11 +69,13 @@ from api.server.quart_task import RequestInTask, TaskConnection
 from shared.ids import new_request_id
 from shared.process.finished import log_finished
 from shared.process.log import REQUEST_ID
+from shared.process.tracing.start import start_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from api.endpoints.metrics import ApiMetrics
+    from shared.process.tracing.tracer import Tracing
     from shared.settings import Settings
 
     Url = tuple[str, str, Callable[..., Awaitable[Response]]]
@@ -210,6 +212,8 @@ def create_app(settings: Settings) -> Quart:
         _add_ui(app, settings)
     _add_lifespan(app, settings)
     _add_headers(app, settings)
+    if (tracing := start_tracing(settings.tracing, "api")) is not None:
+        _add_tracing(app, tracing)
     return app
 
 
@@ -262,6 +266,13 @@ def _metrics(settings: Settings) -> ApiMetrics:
     from api.endpoints.metrics import ApiMetrics  # noqa: PLC0415 -- see above
 
     return ApiMetrics(settings)
+
+
+def _add_tracing(app: Quart, tracing: Tracing) -> None:
+    # Only here: what it imports is OpenTelemetry's.
+    from api.http.tracing import add_tracing  # noqa: PLC0415 -- see above
+
+    add_tracing(app, tracing)
 
 
 def _add_headers(app: Quart, settings: Settings) -> None:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs a lock file and this project into .venv, with one line of progress. Usage: requirements/install.sh run|dev
+# Installs a lock file and this project into .venv, with one line of progress. Usage: requirements/install.sh run|otel|dev
 set -eu
 cd "$(dirname "$0")/.."
 lock=requirements/$1.lock

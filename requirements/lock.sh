@@ -1,5 +1,5 @@
 #!/bin/sh
-# Renews both lock files from pyproject.toml. Needs uv (pip install uv). Neither file names a registry.
+# Renews the lock files from pyproject.toml. Needs uv (pip install uv). None of them names a registry.
 set -eu
 cd "$(dirname "$0")/.."
 lock() {
@@ -7,4 +7,5 @@ lock() {
         --no-emit-find-links --no-annotate --custom-compile-command "make lock" --overrides requirements/overrides.txt "$@" >/dev/null
 }
 lock --extra build --output-file requirements/run.lock
-lock --extra build --extra dev --constraints requirements/run.lock --output-file requirements/dev.lock
+lock --extra build --extra otel --constraints requirements/run.lock --output-file requirements/otel.lock
+lock --extra build --extra otel --extra dev --constraints requirements/otel.lock --output-file requirements/dev.lock

@@ -18,6 +18,7 @@ import msgspec
 from shared.models.catalogue import Catalogue, default_catalogue
 from shared.models.paid_apis import PaidApi, WrongPaidApi, is_paid_api_variable, paid_apis
 from shared.models.providers import PROVIDERS, ProviderInfo
+from shared.process.tracing.wanted import OTLP_PREFIX, TraceSettings, traces_wanted
 from shared.setting_values import (
     Networks,
     SettingsError,
@@ -117,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     loop_watch_s: float | None = None
+    tracing: TraceSettings | None = None
     strict_settings: bool = False
 
     @property
@@ -352,6 +354,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return msgspec.structs.replace(
         settings,
         internal_secret=settings.internal_secret or _read_secret(settings.data_dir, "internal_secret"),
+        tracing=traces_wanted(environ),
     )
 
 
@@ -418,6 +421,8 @@ _USED_BY: Final[dict[str | None, tuple[str, ...]]] = {
     "recorder": ("REDIS_URL", "DATABASE_URL"),
 }
 """Which of these a process uses; the api and what is not ours, all."""
+_UNTRACED: Final = (None, "recorder")
+"""What makes no spans, and so has no use for the credentials of who collects them."""
 
 
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
@@ -432,6 +437,8 @@ def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, s
     withheld = unused | {name for row in PROVIDERS.values() if tier != row.tier for name in _secret_variables(row)}
     if tier != "paid":
         withheld |= set(filter(is_paid_api_variable, environ))
+    if tier in _UNTRACED:
+        withheld |= {name for name in environ if name.startswith(OTLP_PREFIX)}
     return {name: value for name, value in environ.items() if name not in withheld}
 
 

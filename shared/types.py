@@ -9,6 +9,7 @@ import msgspec
 
 from shared.dialects.stored.pending import StoredHead
 from shared.openai.sessions.history import History
+from shared.process.tracing.context import TraceContext
 from shared.queue.story import Happening, StoryEvent, told
 
 Tier = Literal["local", "gemini", "paid"]
@@ -51,8 +52,8 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `request_id` and `api_id` are hex digits; `body` is the client's own JSON, of this `dialect` where it asks for a
     chat; what is `added` and the `history` of a session (`session_id`) come before its messages, and `stored` says how
     its answer is stored. `patient_until_ms` bounds the wait for a turn; 0 is `CLAW_QUEUE_TIMEOUT_S` after the
-    admission. `earlier_cost_usd` is what paid upstreams bill for attempts that were given up. `purpose` is a request's
-    of our own. Of a key with `tokens_per_minute` (else 0) `reserved_tokens` are reserved. `story`: what happened to it.
+    admission. `earlier_cost_usd` is what paid upstreams bill for attempts that were given up. `purpose`: a request's of
+    our own. Of a key with `tokens_per_minute` (else 0) `reserved_tokens` are reserved. `story` and `trace`: its own.
     """
 
     request_id: str
@@ -69,6 +70,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     tokens_per_minute: int = 0
     reserved_tokens: int = 0
     story: tuple[StoryEvent, ...] = ()
+    trace: TraceContext | None = None
     added: tuple[AddedText, ...] = ()
     session_id: str = ""
     history: History | None = None

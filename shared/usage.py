@@ -15,7 +15,7 @@ import msgspec
 from shared.dialects.stored.pending import ResponseEnd
 from shared.models.catalogue import nano_usd
 from shared.openai.sessions.turn_end import TurnEnd
-from shared.queue.story import StoryEvent
+from shared.queue.story import StoryEvent, with_trace
 from shared.redis import scripts
 from shared.redis.names import (
     USAGE_STREAM,
@@ -101,7 +101,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
             purpose=job.purpose,
             tokens_per_minute=job.tokens_per_minute,
             reserved_tokens=job.reserved_tokens,
-            story=job.story,
+            story=with_trace(job.story, job.trace, job.admitted_ms),
         )
 
 

@@ -18,6 +18,7 @@ from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
 from shared.process.tasks import end_all, spawn_critical
+from shared.process.tracing.start import start_tracing
 from shared.redis import client as redis_client
 from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
@@ -31,6 +32,8 @@ from workers.recording.recorder import record
 from workers.recording.retention import keep_short
 
 if TYPE_CHECKING:
+    from shared.process.tracing.tracer import Tracing
+    from workers.attempts.tracing import AttemptTracer
     from workers.metrics import WorkerMetrics
 
 _log = logging.getLogger("workers")
@@ -49,7 +52,11 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     if any(backend.tier == "paid" for backend in backends):
         read_vocabulary()
     metrics = _metrics(settings)
-    process = WorkerProcess(settings, redis, tier, backends, metrics.finished if metrics else log_finished)
+    tracing = start_tracing(settings.tracing, f"worker-{tier}")
+    tracer = None if tracing is None else _attempt_tracer(tracing, settings)
+    process = WorkerProcess(
+        settings, redis, tier, backends, metrics.finished if metrics else log_finished, tracer=tracer
+    )
     if metrics is not None:
         metrics.start(redis, tier, process)
     libraries = operation_leaders(settings, redis, process.worker_id.hex(), backends, process.announce)
@@ -61,6 +68,8 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     finally:
         if metrics is not None:
             await metrics.stop()
+        if tracing is not None:
+            await tracing.close()
         await redis_client.close(redis)
 
 
@@ -89,6 +98,13 @@ async def run_recorder(settings: Settings, stop: asyncio.Event) -> None:
         if metrics is not None:
             await metrics.stop()
         await redis_client.close(redis)
+
+
+def _attempt_tracer(tracing: Tracing, settings: Settings) -> AttemptTracer:
+    # Only here: what it imports is OpenTelemetry's.
+    from workers.attempts.tracing import AttemptTracer  # noqa: PLC0415 -- see above
+
+    return AttemptTracer(tracing, settings.catalogue)
 
 
 def _metrics(settings: Settings) -> WorkerMetrics | None:

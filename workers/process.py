@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from shared.settings import Settings
     from shared.usage import Finished
+    from workers.attempts.tracing import AttemptTracer
     from workers.backends.backend import Backend
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class WorkerProcess:
         tier: what this process is for.
         backends: the upstreams it serves; none is fine, it idles then.
         finished: told of each request that this process closes.
+        tracer: makes the spans of attempts, where they are wanted.
     """
 
     def __init__(
@@ -60,12 +62,15 @@ class WorkerProcess:
         tier: Tier,
         backends: list[Backend],
         finished: Finished = log_finished,
+        *,
+        tracer: AttemptTracer | None = None,
     ) -> None:
         self.worker_id = os.urandom(ID_SIZE)
         self._settings = settings
         self._redis = redis
         self.backends = backends
         self._finished = finished
+        self._tracer = tracer
         self._checkup = Checkup(redis, self.worker_id.hex(), tier, backends)
         self.resends = 0
         self._senders: dict[bytes, RelaySender | BackgroundSender] = {}
@@ -144,15 +149,19 @@ class WorkerProcess:
             # Redis lost its last second and gave the job out again, or the first run's end is not acknowledged yet.
             if key in sender.streams:
                 return
-            attempt = Attempt(job, backend, sender.open(key), self._settings, answer_of(self._redis, job))
+            kept = answer_of(self._redis, job)
+            span = None if self._tracer is None else self._tracer.begin(job, backend.queue, backend.provider, kept)
+            attempt = Attempt(job, backend, sender.open(key), self._settings, span or kept)
             self._attempts[key] = attempt
             try:
                 await attempt.run()
-                backend.took(attempt.served_ms, attempt.served_tokens)
+                backend.took(attempt.served_ms, attempt.count.completion_tokens)
                 if attempt.has_failed:
                     backend.failed()
             finally:
                 del self._attempts[key]
+                if span is not None:
+                    span.finish(attempt)
 
         return run
 

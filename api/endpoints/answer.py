@@ -15,6 +15,7 @@ from api.http.body import read_body
 from api.http.errors import openai_error
 from api.http.intake import SMALL_BYTES
 from api.http.refusal_log import known
+from api.http.span_notes import note_failure
 from api.http.sse import stream_response
 from api.requests.asked_headers import client_request_id_of
 from api.requests.background.request import Unattended
@@ -88,6 +89,7 @@ async def answered_by_model(
     try:
         response = await _respond(context, endpoint, check, most_values, adapt)
     except GatewayError as error:
+        note_failure(error)
         if context.prepared is not None:
             context.prepared.name_places(error)
         response = openai_error(error)

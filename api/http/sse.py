@@ -9,6 +9,7 @@ from quart import Response
 
 from api.http.errors import error_object
 from api.http.headers import place_headers, route_headers
+from api.http.span_notes import note_failure
 from shared.errors import GatewayError
 from shared.openai.reply import error_event
 
@@ -108,6 +109,7 @@ async def _events(
             yield chunk or (_comment(inflight) if has_comments else BLANK)
             chunk = await inflight.read()
     except GatewayError as error:
+        note_failure(error)
         # The head has gone out with 200, so the error is an event.
         yield _failed(inflight, error, failure)
 

@@ -64,6 +64,17 @@ def max_wait_s_of(headers: Headers) -> float | None:
     return max_wait_s
 
 
+def patient_until_ms(admitted_ms: int, max_wait_s: float | None, longest_s: float) -> int:
+    """Return until when a client is willing to wait for a turn, milliseconds since 1970; 0 where it does not say.
+
+    Args:
+        admitted_ms: when its request was admitted.
+        max_wait_s: what `max_wait_s_of` returns.
+        longest_s: how long any request may wait.
+    """
+    return 0 if max_wait_s is None else admitted_ms + int(min(max_wait_s, longest_s) * 1000)
+
+
 def client_request_id_of(headers: Headers) -> str | None:
     """Return the id that the client has given the request; None where it has given none.
 

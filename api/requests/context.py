@@ -16,8 +16,9 @@ from api.admission.admit import KeyChanged, QueueUnavailable
 from api.admission.token_limit import tokens_to_reserve
 from api.http.headers import TIER_HEADER, route_headers
 from api.http.intake import INTAKE
+from api.http.span_notes import note_context, note_failure
 from api.prompt.headers import NOTHING_ASKED, SESSION_HEADER, read_headers
-from api.requests.asked_headers import max_wait_s_of, priority_of
+from api.requests.asked_headers import max_wait_s_of, patient_until_ms, priority_of
 from api.requests.background.request import Unattended
 from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
@@ -28,6 +29,7 @@ from shared.errors import Cancelled, GatewayError, RateLimited
 from shared.ids import job_id
 from shared.openai.prompt_size import MostPrompt
 from shared.openai.requested_model import requested_model
+from shared.process.tracing.context import TRACE
 from shared.queue.placement import PlacementOptions
 from shared.redis.names import owner_of
 from shared.types import Endpoint, JobDraft
@@ -66,19 +68,19 @@ class RequestContext:
         self, usage_log: UsageLogWriter, principal: Principal, endpoint: str, request_id: str, model: str = ""
     ) -> None:
         self._usage_log = usage_log
-        self._principal = principal
-        self._inflight: InflightRequest | None = None
+        self.principal = principal
+        self.inflight: InflightRequest | None = None
         self._rate_limit: dict[str, str] = {}
         self._added_headers: dict[str, str] = {}
         self._omitted: Callable[[Target], Sequence[str]] = lambda _: ()
         self._intake: Intake | None = None
         self._leases: Leases | None = None
-        self._session_id = ""
+        self.session_id = ""
         self.body = b""
         self.is_anew = False
         self.prepared: PreparedBody | None = None
         self.undo: Callable[[], object] = bool
-        self._record = UsageRecord(
+        self.record = UsageRecord(
             request_id=request_id,
             key_id=principal.key_id,
             endpoint=endpoint,
@@ -86,20 +88,16 @@ class RequestContext:
             admitted_ms=int(time.time() * 1000),
             purpose=principal.purpose,
         )
+        note_context(self)
 
     @property
     def key_id(self) -> str | None:
         """Return the id of its key; None for the internal token."""
-        return self._principal.key_id
-
-    @property
-    def principal(self) -> Principal:
-        """Return who calls, with what its key may use."""
-        return self._principal
+        return self.principal.key_id
 
     def response_headers(self) -> dict[str, str]:
         """Return the headers of the response, as far as they are known now: the key's limit, and who served it."""
-        known, inflight = self._rate_limit | self._added_headers, self._inflight
+        known, inflight = self._rate_limit | self._added_headers, self.inflight
         served_by = None if inflight is None else inflight.served_by
         if served_by is None:
             return known
@@ -124,7 +122,7 @@ class RequestContext:
             return await self._begin(services, endpoint, checked)
         except KeyChanged as error:
             self._give_back_session()
-            self._principal, self.body = await services.renewed(self._principal, error.revision), body
+            self.principal, self.body = await services.renewed(self.principal, error.revision), body
             return await self._begin(services, endpoint, checked)
 
     async def _begin(
@@ -132,11 +130,11 @@ class RequestContext:
     ) -> InflightRequest | Unattended:
         services.check_open()
         settings, parameters = services.settings, checked.parameters
-        self._record.requested_model, self._record.stream = checked.model, checked.stream
-        limits = self._principal.budget_limits(settings.monthly_budget_usd)
+        self.record.requested_model, self.record.stream = checked.model, checked.stream
+        limits = self.principal.budget_limits(settings.monthly_budget_usd)
         options = PlacementOptions(
             limits=limits,
-            priority=priority_of(request.headers, is_admin=self._principal.admin_allowed),
+            priority=priority_of(request.headers, is_admin=self.principal.admin_allowed),
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
@@ -159,38 +157,37 @@ class RequestContext:
             has_tools=bool(parameters and parameters.has_tools),
             service_tier=checked.service_tier,
             limits=limits,
-            bounds=self._principal.bounds.within(request.headers.get(TIER_HEADER)),
+            bounds=self.principal.bounds.within(request.headers.get(TIER_HEADER)),
         )
         candidates, wanted, history = routed(services, wanted, session)
         if parameters is not None:
             self._omitted = partial(services.router.omitted, parameters)
-        token_limit, admitted_ms = self._principal.tokens_per_minute, self._record.admitted_ms
-        self._record.reserved_tokens = tokens_to_reserve(token_limit, wanted) if token_limit else 0
-        self._record.tokens_per_minute = token_limit
+        token_limit, admitted_ms = self.principal.tokens_per_minute, self.record.admitted_ms
+        self.record.reserved_tokens = tokens_to_reserve(token_limit, wanted) if token_limit else 0
+        self.record.tokens_per_minute = token_limit
         # Its wait for a turn begins at its admission, or once it has its session.
         draft = JobDraft(
-            request_id=self._record.request_id,
+            request_id=self.record.request_id,
             attempt=1,
             api_id=services.api_id,
             endpoint=endpoint,
             requested_model=checked.model,
             stream=checked.stream,
-            key_id=self._principal.key_id,
+            key_id=self.principal.key_id,
             admitted_ms=admitted_ms,
             # As long as it may wait and run: a job that everybody lost goes away by itself after that.
             expires_ms=(admitted_ms if session is None else int(time.time() * 1000))
             + int((settings.queue_timeout_s + settings.total_timeout_s) * 1000),
-            patient_until_ms=0
-            if max_wait_s is None
-            else admitted_ms + int(min(max_wait_s, settings.queue_timeout_s) * 1000),
+            patient_until_ms=patient_until_ms(admitted_ms, max_wait_s, settings.queue_timeout_s),
             tokens_per_minute=token_limit,
-            reserved_tokens=self._record.reserved_tokens,
+            reserved_tokens=self.record.reserved_tokens,
             added=added,
             session_id="" if session is None else session.session_id,
             history=history,
             dialect=checked.dialect,
-            purpose=self._principal.purpose,
+            purpose=self.principal.purpose,
             stored=checked.stored,
+            trace=TRACE.get(),
             body=msgspec.Raw(self.body),
         )
         self._intake = request.scope.get(INTAKE)  # type: ignore[assignment]
@@ -198,7 +195,7 @@ class RequestContext:
         self.body = b""
         if checked.stored is not None and checked.stored.is_background:
             return await self._left(Unattended(services, draft, wanted, candidates=candidates, options=options))
-        self._inflight = inflight = InflightRequest(
+        self.inflight = inflight = InflightRequest(
             services,
             draft,
             prompt_tokens=wanted.prompt_tokens if history is None else wanted.prompt_tokens + history.tokens,
@@ -207,35 +204,35 @@ class RequestContext:
             abort=request.scope[ABORT],  # type: ignore[typeddict-item]
             release=self._release_body,
         )
-        self._rate_limit = admitted_headers(self._principal, await inflight.begin(self._principal))
+        self._rate_limit = admitted_headers(self.principal, await inflight.begin(self.principal))
         if session is not None:
             self._keep_session(services, draft)
         return inflight
 
     async def _left(self, unattended: Unattended) -> Unattended:
         """Admit a request that nobody waits for."""
-        self._rate_limit = admitted_headers(self._principal, await unattended.begin(self._principal))
+        self._rate_limit = admitted_headers(self.principal, await unattended.begin(self.principal))
         self._release_body()
         return unattended
 
     async def _added(self, services: RequestServices, asked: PromptHeaders, chat: bytes) -> tuple[AddedText, ...]:
-        texts, self._added_headers = await services.additions.of(asked, self._principal, self._record, chat)
+        texts, self._added_headers = await services.additions.of(asked, self.principal, self.record, chat)
         return texts
 
     async def _open_session(
         self, services: RequestServices, asked: PromptHeaders, chat: bytes, max_wait_s: float | None
     ) -> OpenSession:
-        wanted = session_request(self._record, asked, chat, is_anew=self.is_anew)
+        wanted = session_request(self.record, asked, chat, is_anew=self.is_anew)
         longest_s = services.settings.queue_timeout_s
         wait_s = longest_s if max_wait_s is None else min(max_wait_s, longest_s)
         session = await services.sessions.open(msgspec.structs.replace(wanted, wait_s=wait_s))
-        self._leases, self._session_id = services.sessions.leases, session.session_id
+        self._leases, self.session_id = services.sessions.leases, session.session_id
         return session
 
     async def _told_in(self, session: OpenSession, services: RequestServices) -> tuple[AddedText, ...]:
         """Return the snapshot, for a request that does not ask for it itself, where its session is in admin mode."""
         told = services.additions.snapshot
-        return (await told(self._principal, self._record, session.session_id),) if session.is_admin_mode else ()
+        return (await told(self.principal, self.record, session.session_id),) if session.is_admin_mode else ()
 
     def _keep_session(self, services: RequestServices, draft: JobDraft) -> None:
         services.sessions.leases.keep(owner_of(draft.key_id), draft.session_id, draft.request_id, draft.expires_ms)
@@ -252,9 +249,9 @@ class RequestContext:
         try:
             yield
         except GatewayError as error:
-            if not self._record.requested_model:
+            if not self.record.requested_model:
                 # Looked for in the raw bytes: what is not valid as a whole may still say which model was meant.
-                self._record.requested_model = requested_model(self.body)
+                self.record.requested_model = requested_model(self.body)
             self.refuse(error)
             raise
         except asyncio.CancelledError:
@@ -264,20 +261,20 @@ class RequestContext:
     def refuse(self, error: GatewayError) -> None:
         """Log a request that did not get as far as its admission."""
         self.undo()
+        note_failure(error)
         self._give_back_session()
         if isinstance(error, RateLimited):
-            self._rate_limit = refused_headers(self._principal, error)
-        record = msgspec.structs.replace(self._record, status=error.status, error_code=error.code)
+            self._rate_limit = refused_headers(self.principal, error)
+        record = msgspec.structs.replace(self.record, status=error.status, error_code=error.code)
         if isinstance(error, QueueUnavailable):
             # Whether it was admitted is not known: where it was, its job must not run for nobody.
-            name = job_id(record.request_id, 1)
-            self._usage_log.refuse_in_doubt(self._timed(record), name)
+            self._usage_log.refuse_in_doubt(self._timed(record), job_id(record.request_id, 1))
         else:
-            self._usage_log.add(self._timed(record), self._principal.rpm_limit)
+            self._usage_log.add(self._timed(record), self.principal.rpm_limit)
 
     def _give_back_session(self) -> None:
         if self._leases is not None:
-            self._leases.give_back(self._session_id, self._record.request_id)
+            self._leases.give_back(self.session_id, self.record.request_id)
             self._leases = None
 
     def check_refusals(self) -> None:
@@ -286,14 +283,14 @@ class RequestContext:
         Raises:
             RateLimited: it was; the request is logged.
         """
-        if self._usage_log.is_refused_too_often(self._principal.key_id, self._principal.rpm_limit):
+        if self._usage_log.is_refused_too_often(self.principal.key_id, self.principal.rpm_limit):
             error = too_many_refusals()
             self.refuse(error)
             raise error
 
     def answered(self) -> None:
         """Log a request that was answered without a model."""
-        self._usage_log.add(self._timed(self._record), self._principal.rpm_limit)
+        self._usage_log.add(self._timed(self.record), self.principal.rpm_limit)
 
     def _timed(self, record: UsageRecord) -> UsageRecord:
         duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)

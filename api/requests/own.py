@@ -24,6 +24,7 @@ from api.routing.eligibility import RoutingRequest
 from api.routing.key_bounds import KeyBounds
 from shared.errors import Cancelled, Draining, GatewayError, Malformed
 from shared.ids import job_id, new_request_id
+from shared.process.tracing.context import TRACE
 from shared.queue.placement import PlacementOptions
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
@@ -145,6 +146,7 @@ async def _begin(services: RequestServices, own: OwnRequest, endpoint: Endpoint,
         expires_ms=ends_ms,
         patient_until_ms=min(ends_ms, now_ms + int(services.settings.queue_timeout_s * 1000)),
         purpose=own.purpose,
+        trace=TRACE.get(),
         body=msgspec.Raw(raw),
     )
     try:

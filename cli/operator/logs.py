@@ -12,6 +12,7 @@ from cli.api_client import call, settings
 from cli.operator.queue import QUEUE_PATH, story_line
 from cli.options import as_json
 from cli.tables import print_json, printable
+from shared.queue.story import TRACED
 from shared.queue.whole_story import whole_story
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _print_story(row: dict[str, Any], events: list[dict[str, Any]]) -> None:
     click.echo(f"Tokens:   {tokens}, {row['cost_usd']:.6f} USD")
     click.echo(f"Ended:    {row['status']} {printable(row['error_code'] or '')}".rstrip())
     for event in events:
-        click.echo(story_line(event))
+        click.echo(f"Trace:    {printable(event['detail'])}" if event["what"] == TRACED else story_line(event))
 
 
 def _open_request(identity: str) -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from shared.queue.story import trace_id_in
+
 if TYPE_CHECKING:
     from shared.usage import UsageRecord
 
@@ -39,6 +41,8 @@ def log_finished(record: UsageRecord) -> None:
     }
     if record.count > 1:
         fields["count"] = record.count
+    if record.story:
+        fields["trace_id"] = trace_id_in(record.story)
     # What does not apply is not there: a refused request had no tier.
     known = {name: value for name, value in fields.items() if value is not None and value != ""}
     # Not `info`: that looks for the file and line that called it, which no line shows.

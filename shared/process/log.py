@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.process.tracing.context import current_trace_id
+
 _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 """Control characters, line separators of Unicode, and what turns the direction of writing."""
 _PLAIN: Final = re.compile(r"[\w.:/@+-]+", re.ASCII)
@@ -70,8 +72,10 @@ class _Formatter(logging.Formatter):
         fields: dict[str, object] | None = getattr(record, "fields", None)
         if fields:
             line = " ".join((line, *(f"{name}={_quoted(value)}" for name, value in fields.items())))
-        request_id = REQUEST_ID.get()
-        return escaped(line if request_id in line else f"{line} request_id={request_id}")
+        request_id, trace_id = REQUEST_ID.get(), current_trace_id()
+        if request_id not in line:
+            line = f"{line} request_id={request_id}"
+        return escaped(line if trace_id in line else f"{line} trace_id={trace_id}")
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 -- the base class's name
         """Return the lines of a traceback, none of which looks like the beginning of a record."""
@@ -93,6 +97,8 @@ class _JsonFormatter(_Formatter):
         named = _NAMED.search(message)
         if request_id := named[1] if named else REQUEST_ID.get():
             line["request_id"] = request_id
+        if trace_id := current_trace_id():
+            line["trace_id"] = trace_id
         line |= getattr(record, "fields", None) or {}
         if record.exc_info:
             line["exception"] = logging.Formatter.formatException(self, record.exc_info)

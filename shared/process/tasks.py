@@ -16,6 +16,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from shared.process.log import REQUEST_ID
+from shared.process.tracing.context import TRACE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -35,6 +36,7 @@ def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.T
     context = copy_context()
     # Whichever request was the first to need it: it is about none.
     context.run(REQUEST_ID.set, "")
+    context.run(TRACE.set, None)
     # Callers keep the task: the loop itself holds it only weakly.
     task = asyncio.get_running_loop().create_task(work, name=name, context=context)
     task.add_done_callback(_end_if_failed)

@@ -19,6 +19,7 @@ from arq.worker import Worker, func
 
 from shared.process.log import REQUEST_ID
 from shared.process.outage import OutageLog
+from shared.process.tracing.context import TRACE, TraceContext
 from shared.queue.story import TAKEN_OVER, StoryEvent
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
@@ -51,16 +52,24 @@ _decoder = msgspec.json.Decoder(_ArqJob)
 _encode = msgspec.json.encode
 
 
-def encode_heads(targets: Sequence[Target], last: Sequence[bool], story: Sequence[StoryEvent] = ()) -> list[bytes]:
+def encode_heads(
+    targets: Sequence[Target],
+    last: Sequence[bool],
+    story: Sequence[StoryEvent] = (),
+    trace: TraceContext | None = None,
+) -> list[bytes]:
     """Return the first part of the job JSON for each target; a script puts it together with what `encode_rest` makes.
 
     Args:
         targets: where it may go.
         last: whether each of them is the last resort.
         story: stands here, since of a job that moves the rest stays as it is in Redis.
+        trace: the same, with when it was put there.
     """
-    told = {"story": story} if story else {}
+    told: dict[str, object] = {"story": story} if story else {}
     now_ms = int(time.time() * 1000)
+    if trace is not None:
+        told["trace"] = msgspec.structs.replace(trace, queued_ms=now_ms)
     start = b'{"t":null,"f":"%s","a":[],"et":%d,"k":' % (_FUNCTION.encode(), now_ms)
     # Cut as text: a head ends before its closing brace, and the rest begins after its opening one.
     return [
@@ -71,7 +80,7 @@ def encode_heads(targets: Sequence[Target], last: Sequence[bool], story: Sequenc
 
 def encode_rest(draft: JobDraft) -> bytes:
     """Return what the job JSON has in common wherever it goes; with the body, so it may be large."""
-    rest = msgspec.structs.replace(draft, story=()) if draft.story else draft
+    rest = msgspec.structs.replace(draft, story=(), trace=None) if draft.story or draft.trace is not None else draft
     return b"," + _encode(rest)[1:] + b"}"
 
 
@@ -237,6 +246,7 @@ class QueueWorker(Worker):
             self.jobs_failed += 1
             await forget(self.pool, self.queue_name, job_id)
             return
+        TRACE.set(job.trace)
         try:
             # Not by arq's `run_job`: that retries, stores results, and takes round trips of its own.
             await self.functions[_FUNCTION].coroutine({"job_id": job_id}, job)

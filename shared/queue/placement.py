@@ -162,7 +162,7 @@ async def place(
         options.most_waiting_bytes // 2,
         nano_usd(draft.earlier_cost_usd),
     ]
-    for candidate, head in zip(candidates, encode_heads(targets, last, draft.story), strict=True):
+    for candidate, head in zip(candidates, encode_heads(targets, last, draft.story, draft.trace), strict=True):
         all_arguments += (
             candidate.rank,
             candidate.slots,

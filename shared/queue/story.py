@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-Happening = Literal["moved", "taken_over", "failed", "cancelled", "orphaned"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from shared.process.tracing.context import TraceContext
+
+Happening = Literal["traced", "moved", "taken_over", "failed", "cancelled", "orphaned"]
 MOST_STORY: Final = 32
 """Events of a request's story: what comes later is left out."""
 MOST_DETAIL_CHARS: Final = 240
@@ -21,6 +26,8 @@ class StoryEvent(msgspec.Struct, frozen=True, array_like=True):
     detail: str
 
 
+TRACED: Final = "traced"
+"""It is part of a trace, which the detail names."""
 TAKEN_OVER: Final = "taken_over"
 """Another backend has taken a job over while it waited."""
 
@@ -33,6 +40,16 @@ def told(
         return story
     event = StoryEvent(at_ms or int(time.time() * 1000), what, detail[:MOST_DETAIL_CHARS])
     return tuple(sorted((*story, event), key=lambda each: each.at_ms))
+
+
+def with_trace(story: tuple[StoryEvent, ...], trace: TraceContext | None, at_ms: int) -> tuple[StoryEvent, ...]:
+    """Return the story of a request that began at `at_ms`, with the trace that it is part of, if it is of one."""
+    return story if trace is None else told(story, TRACED, trace.trace_id, at_ms)
+
+
+def trace_id_in(story: Sequence[StoryEvent]) -> str:
+    """Return the id of the trace that a request is part of; empty where it is of none."""
+    return next((event.detail for event in story if event.what == TRACED), "")
 
 
 def is_taken_over(story: tuple[StoryEvent, ...]) -> bool:

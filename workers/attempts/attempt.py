@@ -62,7 +62,11 @@ class Attempt:
         backend: does it; the job was claimed in its queue.
         stream: where its frames go.
         settings: the bounds on waiting.
-        kept: the answer as it is kept, where the request has a session, or is stored.
+        kept: the answer as it is kept, where the request has a session, or is stored, or is traced.
+
+    Attributes:
+        asked: what the job asks; `count` is what has been used so far.
+        started_ms: when its upstream was asked, its claim until then; `first_ms`, when the first content came.
     """
 
     def __init__(
@@ -74,27 +78,22 @@ class Attempt:
         self._accounts, self._unsupported = backend.accounts, backend.unsupported
         self._stream = stream
         self._settings = settings
-        self._asked = AskedRequest(job)
-        self._request = self._asked.chat
+        self.asked = AskedRequest(job)
+        self._request = self.asked.chat
         self._bounds = Bounds(job, self._request, settings)
         self._task: asyncio.Task[None] | None = None
         self._has_account = self.has_failed = False
         self._cancelled: Cancelled | None = None
-        self._started_ms = now_ms()
-        self._first_ms: int | None = None
-        self._count = TokenCount(job, self._asked)
+        self.started_ms = now_ms()
+        self.first_ms: int | None = None
+        self.count = TokenCount(job, self.asked)
         self._fold: Fold | None = None
         self._encoder: Encoder | None = None
 
     @property
     def served_ms(self) -> int | None:
         """Return how long the upstream was busy with it so far, None while it has said nothing."""
-        return None if self._first_ms is None else now_ms() - self._started_ms
-
-    @property
-    def served_tokens(self) -> int:
-        """Return how many tokens it answered."""
-        return self._count.completion_tokens
+        return None if self.first_ms is None else now_ms() - self.started_ms
 
     def cancel(self, reason: Cancelled) -> None:
         """Stop and close the upstream connection; `reason` goes into the usage log."""
@@ -112,7 +111,7 @@ class Attempt:
             self._say_started()
             if self._cancelled is not None:
                 raise self._cancelled
-            await self._asked.read()
+            await self.asked.read()
             await self._serve()
         except asyncio.CancelledError:
             if self._cancelled is not None:
@@ -136,18 +135,18 @@ class Attempt:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._bounds.patience_s()
         while True:
-            self._has_account, self._count = False, TokenCount(self.job, self._asked, self._calls())
+            self._has_account, self.count = False, TokenCount(self.job, self.asked, self._calls())
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
             except ParameterUnsupported as refusal:
                 judged = self._unsupported.judged(refusal, self._request, self.job.model, self.job.key_id or "")
                 raise await judged from None
             except ContextTooLong:
-                if self._first_ms is not None or not await self._asked.shorten():
+                if self.first_ms is not None or not await self.asked.shorten():
                     raise
-                self.job, self._request = self._asked.job, self._asked.chat
+                self.job, self._request = self.asked.job, self.asked.chat
             except UpstreamError as refusal:
-                may_wait = self.job.is_last and self._has_account and self._first_ms is None and loop.time() < due
+                may_wait = self.job.is_last and self._has_account and self.first_ms is None and loop.time() < due
                 if not (may_wait and self._accounts.may_ask_again(refusal)):
                     raise
                 self._say_started()  # nothing is billed for what was refused
@@ -159,7 +158,7 @@ class Attempt:
         self._stream.push(Kind.START, _encode(started), urgent=True)
 
     def _say_billed(self) -> None:
-        if (billed := self._count.news()) is not None:
+        if (billed := self.count.news()) is not None:
             self._say_started(billed)
 
     def _calls(self) -> int:
@@ -173,28 +172,28 @@ class Attempt:
     @asynccontextmanager
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
         """Yield a lease of an account; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
-        job, count = self.job, self._count
+        job, count = self.job, self.count
         async with self._accounts.hold(
             job.model, count.asked_tokens, requests=count.calls, is_last=job.is_last, due=due
         ) as lease:
             self._has_account = True
-            self._started_ms = now_ms()
+            self.started_ms = now_ms()
             yield lease
-            lease.used(self._count.report)
+            lease.used(self.count.report)
 
     async def _embed(self, due: float) -> None:
-        asked, model, catalogue = self._asked.embeddings, self.job.model, self._settings.catalogue
+        asked, model, catalogue = self.asked.embeddings, self.job.model, self._settings.catalogue
         async with self._lease(due) as lease:
-            self._count.is_sent = True
+            self.count.is_sent = True
             self._say_billed()
             try:
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
                     body, tokens, is_reported = await embed(lease.provider, asked, model, catalogue.embedding(model))
             except TimeoutError:
-                raise self._bounds.exceeded(has_begun=self._first_ms is not None) from None
-            self._first_ms = now_ms()
+                raise self._bounds.exceeded(has_begun=self.first_ms is not None) from None
+            self.first_ms = now_ms()
             if is_reported:
-                self._count.take(Usage(prompt_tokens=tokens, completion_tokens=0), is_whole=True)
+                self.count.take(Usage(prompt_tokens=tokens, completion_tokens=0), is_whole=True)
             lease.began()
         self._stream.push(Kind.CONTENT, urgent=True)
         await self._stream.push_body(body, 0, self._settings.total_timeout_s)
@@ -205,7 +204,7 @@ class Attempt:
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
-            self._count.is_sent = True
+            self.count.is_sent = True
             self._say_billed()
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
@@ -216,15 +215,15 @@ class Attempt:
                         async for batch in batches:
                             may_wait = self._take(batch)
                             self._say_billed()
-                            if self._first_ms is not None:
+                            if self.first_ms is not None:
                                 lease.began()
                                 extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
                             await self._stream.room()
                             if may_wait:
                                 await self._stream.pace()
             except TimeoutError:
-                raise self._bounds.exceeded(has_begun=self._first_ms is not None) from None
-            if self._first_ms is None:
+                raise self._bounds.exceeded(has_begun=self.first_ms is not None) from None
+            if self.first_ms is None:
                 raise Malformed("The model server sent an empty answer.")
         await self._finish()
 
@@ -235,40 +234,40 @@ class Attempt:
         said = ends = False
         for event in batch:
             if isinstance(event, Usage):
-                self._count.take(event)
+                self.count.take(event)
                 continue
             said = True
             if isinstance(event, Delta):
                 tokens += 1
             else:
-                ends = self._count.has_ended = True
+                ends = self.count.has_ended = True
             if self._encoder is not None:
                 out.append(self._encoder.encode(event))
             elif self._fold is not None:
                 self._fold.add(event)
             if self._kept is not None:
                 self._kept.add(event)
-        tokens = self._count.add(batch, tokens)
-        is_first = said and self._first_ms is None
+        tokens = self.count.add(batch, tokens)
+        is_first = said and self.first_ms is None
         if is_first:
-            self._first_ms = now_ms()
+            self.first_ms = now_ms()
         if out or is_first:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
         return said and not is_first and not ends
 
     async def _finish(self) -> None:
-        await self._count.settle()
-        usage = self._count.counted().usage
+        await self.count.settle()
+        usage = self.count.counted().usage
         if self._encoder is not None:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
             body, timeout_s = self._fold.finished(usage), self._settings.total_timeout_s
-            await self._stream.push_body(body, self._count.pieces, timeout_s)
+            await self._stream.push_body(body, self.count.pieces, timeout_s)
 
     async def _settle(self, error: GatewayError | None) -> None:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
         try:
-            await self._count.settle()
+            await self.count.settle()
             self._report(error)
         except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
             _log.exception("request %s: how it ended cannot be reported", self.job.request_id)
@@ -277,24 +276,24 @@ class Attempt:
             self._stream.end(None)
 
     def _report(self, error: GatewayError | None) -> None:
-        committed, record = self._first_ms is not None, None
+        committed, record = self.first_ms is not None, None
         turn = None if self._kept is None else self._kept.end(error)
         self.has_failed = isinstance(error, UpstreamError) and not committed
         if error is None:
-            self._stream.push(Kind.END, _encode(self._count.counted().usage), urgent=True)
+            self._stream.push(Kind.END, _encode(self.count.counted().usage), urgent=True)
         else:
             log_failure(self.job, self._queue, error, has_account=self._has_account)
-            self._asked.name_params(error)
-            error.cost_usd = 0.0 if self._closes(error) else self._count.lost_usd(error, self._settings.catalogue)
+            self.asked.name_params(error)
+            error.cost_usd = 0.0 if self._closes(error) else self.count.lost_usd(error, self._settings.catalogue)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         if isinstance(error, Superseded):
             self._stream.end(None)  # job, mark and record are those of the one that goes on
             return
         if self._closes(error):
-            times = times_of(self.job, self._started_ms, self._first_ms)
-            counted = self._count.billed(has_content=committed)
+            times = times_of(self.job, self.started_ms, self.first_ms)
+            counted = self.count.billed(has_content=committed)
             record = record_of(self.job, counted, error, times, self._settings.catalogue)
         self._stream.end(closing_of(self.job, self._queue, record, turn))
 
     def _closes(self, error: GatewayError | None) -> bool:
-        return error is None or self._first_ms is not None or isinstance(error, Cancelled)
+        return error is None or self.first_ms is not None or isinstance(error, Cancelled)

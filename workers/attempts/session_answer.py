@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -22,6 +22,7 @@ from workers.attempts.stored_answer import StoredAnswer
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from shared.dialects.stored.pending import ResponseEnd
     from shared.errors import GatewayError
     from shared.types import Event, Job
 
@@ -110,7 +111,20 @@ class SessionAnswer:
         return thoughts[:MOST_THOUGHTS_CHARS]
 
 
-KeptAnswer = SessionAnswer | StoredAnswer
+class KeptAnswer(Protocol):
+    """What follows the answer of one attempt."""
+
+    def follow(self, reply: object) -> None:
+        """Take note of what makes the client's bytes."""
+        ...
+
+    def add(self, event: Event) -> None:
+        """Add what the model has said."""
+        ...
+
+    def end(self, error: GatewayError | None) -> TurnEnd | ResponseEnd | None:
+        """Return what the closing of its request leaves; `error` is how it failed, None where it did not."""
+        ...
 
 
 def answer_of(redis: Redis, job: Job) -> KeptAnswer | None:

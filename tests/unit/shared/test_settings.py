@@ -72,8 +72,8 @@ def test_an_empty_variable_is_an_unset_one() -> None:
 
 
 def test_every_setting_has_its_variable() -> None:
-    """But for the data dir, which has rules of its own."""
-    assert set(VARIABLES) == set(Settings.__struct_fields__) - {"data_dir"}
+    """But for the data dir and traces, which have rules of their own."""
+    assert set(VARIABLES) == set(Settings.__struct_fields__) - {"data_dir", "tracing"}
 
 
 def test_what_is_required_is_named_by_its_variable() -> None:

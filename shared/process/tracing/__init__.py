@@ -1,0 +1,1 @@
+"""Traces by OpenTelemetry, an extra: what a request went through, as spans that a collector gets."""
