@@ -69,7 +69,8 @@ class Tracing:
         """
         start_ns = None if start_ms is None else start_ms * 1_000_000
         context = _W3C.extract(parent, context=Context())
-        return self._tracer.start_span(name, context, kind, attributes, start_time=start_ns)
+        span: Span = self._tracer.start_span(name, context, kind, attributes, start_time=start_ns)
+        return span
 
     async def close(self) -> None:
         """Send what is left, for `CLOSE_S` at most: no collector keeps a process from ending."""
