@@ -129,9 +129,15 @@ class UsageLogWriter:
         turn = TurnEnd("cancelled" if record.status == CANCELLED else "broken") if has_session else None
         self._finish(record, job_id, Closes.OPEN, turn)
 
-    def refuse_in_doubt(self, record: UsageRecord, job_id: str) -> None:
-        """Record a request that Redis may have opened or not: it is refused either way, and gives back what it took."""
-        self._finish(record, job_id, Closes.NEW)
+    def refuse_in_doubt(self, record: UsageRecord, job_id: str, *, api_id: str = "") -> None:
+        """Record a request that Redis may have opened or not: it is refused either way, and gives back what it took.
+
+        Args:
+            record: it, as it ended.
+            job_id: its first attempt's.
+            api_id: under which it would be open, where that is not this process.
+        """
+        self._finish(record, job_id, Closes.NEW, api_id=api_id)
         rate = rate_key(owner_of(record.key_id))
 
         def give_back(pipeline: Pipeline) -> None:
@@ -140,8 +146,10 @@ class UsageLogWriter:
         self._later(give_back)
         self._later(lambda pipeline: pipeline.delete(arriving_key(job_id)))
 
-    def _finish(self, record: UsageRecord, job_id: str, closes: Closes, turn: TurnEnd | None = None) -> None:
-        closing = Closing.of(record, closes, api_id=self._api_id, job_id=job_id, turn=turn)
+    def _finish(
+        self, record: UsageRecord, job_id: str, closes: Closes, turn: TurnEnd | None = None, *, api_id: str = ""
+    ) -> None:
+        closing = Closing.of(record, closes, api_id=api_id or self._api_id, job_id=job_id, turn=turn)
         self._later(lambda pipeline: finish(pipeline, closing), partial(closing.report, finished=self._finished))
 
     def drop(self, job_id: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BUDGET_HELD_RETRY_S = 5
 BYTES_RETRY_S = 5
+MINUTE_US = 60_000_000
 ADMIT_TIMEOUT_S = 1.8
 """For a free connection and the answer together: a frozen Redis means 503 within two seconds."""
 
@@ -135,6 +136,25 @@ async def admit(
             admitted.remaining_tokens, admitted.tokens_reset_s = answer[4], answer[5] / 1e6
         return admitted
     raise _refused(answer, principal, candidates)
+
+
+async def check_rate(redis: Redis, principal: Principal) -> None:
+    """Check that a request would not be refused for its key's limit; admission decides.
+
+    Raises:
+        RateLimited: the requests of this minute are used up.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    rpm = principal.rpm_limit
+    if not rpm:
+        return
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.time()
+    # The one that must be a minute old.
+    pipeline.zrevrange(rate_key(owner_of(principal.key_id)), rpm - 1, rpm - 1, withscores=True)
+    (seconds, microseconds), found = await pipeline.execute()
+    if found and (left_us := int(found[0][1]) + MINUTE_US - seconds * 1_000_000 - microseconds) > 0:
+        raise _limited([b"limited", left_us], principal)
 
 
 def _refused(answer: Sequence[Any], principal: Principal, candidates: Sequence[Candidate]) -> GatewayError:

@@ -1,4 +1,4 @@
-"""How often a key may look at its own open requests: that costs reading what all keys have open."""
+"""How often a key may look at what it has open or stored, and how much of that it may read and write."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 LIST_COSTS: Final = 10
 """A list costs as much as so many looks at one request."""
+LOOK_BYTES: Final = 256 * 1024
+"""A look has so many bytes; whoever is given or brings more pays for more looks."""
 MOST_A_MINUTE: Final = 600
 _MINUTE_S: Final = 60
 
@@ -31,7 +33,21 @@ async def take_look(redis: Redis, owner: str, cost: int = 1) -> None:
     _, taken, left_s = await pipeline.execute()
     if taken > MOST_A_MINUTE:
         raise RateLimited(
-            f"Too many looks at requests: {MOST_A_MINUTE} a minute, of which a list costs {LIST_COSTS}.",
+            f"Too many looks: {MOST_A_MINUTE} a minute, of which a list of requests costs {LIST_COSTS}, and every "
+            f"{LOOK_BYTES // 1024} KiB beyond the first ones another one.",
             code="too_many_looks",
             retry_after_s=max(1, left_s),
         )
+
+
+async def charge_bytes(redis: Redis, owner: str, size_bytes: int) -> None:
+    """Count the bytes of a look that was taken; the next one is refused where they are too many.
+
+    Raises:
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    if cost := size_bytes // LOOK_BYTES:
+        pipeline = redis.pipeline(transaction=True)
+        pipeline.set(looks_key(owner), 0, ex=_MINUTE_S, nx=True)
+        pipeline.incrby(looks_key(owner), cost)
+        await pipeline.execute()

@@ -102,11 +102,14 @@ async def _respond(
 ) -> Response:
     parts = gateway()
     with context.refusals():
-        checked = await _checked(context, check, most_values, adapt)
-        if parts.drained:
-            raise Draining("This gateway process is shutting down.", retry_after_s=1)
-        name = client_request_id_of(request.headers)
-        inflight = await _begun(context, endpoint, checked)
+        try:
+            checked = await _checked(context, check, most_values, adapt)
+            if parts.drained:
+                raise Draining("This gateway process is shutting down.", retry_after_s=1)
+            name = client_request_id_of(request.headers)
+            inflight = await _begun(context, endpoint, checked)
+        finally:
+            await context.turn.end()
     if name is not None:
         await _name(context, name)
     if isinstance(inflight, Unattended):

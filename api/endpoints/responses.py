@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from quart import g, request
 
+from api.admission.admit import check_rate
 from api.endpoints.answer import answered_by_model
 from api.gateway import gateway
 from api.prompt.headers import SESSION_HEADER
 from api.prompt.responses.preparation import StateRequest
 from api.requests.checked_body import CheckedBody
+from shared.redis.names import owner_of
 
 if TYPE_CHECKING:
     from quart import Response
@@ -27,7 +29,14 @@ async def create_response() -> Response:
 async def _prepared(context: RequestContext, body: bytes) -> bytes:
     """Return the body with what it continues before it; it is given back where the request is refused."""
     parts = gateway()
-    asks = StateRequest(g.request_id, parts.api_id.hex(), context.key_id, SESSION_HEADER in request.headers)
+
+    async def before_reading() -> None:
+        # Until the request is admitted or refused: what was read goes on with it till then.
+        await context.turn.take(parts.responses.reads.of(owner_of(context.key_id)))
+        await check_rate(parts.redis, context.principal)
+
+    has_session = SESSION_HEADER in request.headers
+    asks = StateRequest(g.request_id, parts.api_id.hex(), context.key_id, has_session, before_reading)
     context.prepared = prepared = await parts.responses.preparation.prepare(body, asks)
     context.undo = partial(parts.responses.preparation.give_back, prepared, g.request_id)
     return prepared.body

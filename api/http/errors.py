@@ -13,7 +13,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTo
 from api.http.body import json_response
 from shared import errors
 from shared.errors import BudgetSpent, GatewayError, Overloaded, Unauthenticated
-from shared.postgres.database import DatabaseUnavailable
+from shared.postgres.database import UNSTORABLE, DatabaseUnavailable
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -35,18 +35,27 @@ def from_exception(error: Exception) -> GatewayError:
 def _from_exception(error: Exception) -> GatewayError:
     if isinstance(error, GatewayError):
         return error
+    if (found := _from_server(error)) is not None:
+        return found
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+        return _from_framework(error)
+    _log.error("request %s failed", g.request_id, exc_info=error)
+    return errors.InternalFault(f"The gateway failed on this request (request id req_{g.request_id}).")
+
+
+def _from_server(error: Exception) -> GatewayError | None:
+    """Return what an error of PostgreSQL or Redis means; None where it is none of theirs."""
     if isinstance(error, DatabaseUnavailable):
         text = f"The gateway's database {error.public}. Try again."
         return Overloaded(text, code="database_unavailable", retry_after_s=2)
+    if isinstance(error, UNSTORABLE):
+        return errors.InvalidRequest("A text of the request has a NUL character, which cannot be stored or looked for.")
     if isinstance(error, ResponseError):
         # Before UNREACHABLE: an answer, though not the one that was wanted.
         return Overloaded("Redis refuses this: see the log and /ready.", code="queue_refused", retry_after_s=2)
     if isinstance(error, UNREACHABLE):
         return Overloaded("Redis is unavailable. Try again.", code="queue_unavailable", retry_after_s=2)
-    if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
-        return _from_framework(error)
-    _log.error("request %s failed", g.request_id, exc_info=error)
-    return errors.InternalFault(f"The gateway failed on this request (request id req_{g.request_id}).")
+    return None
 
 
 def _from_framework(error: HTTPException) -> GatewayError:

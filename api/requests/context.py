@@ -13,7 +13,9 @@ from quart import request
 
 from api.accounting.refusals import too_many_refusals
 from api.admission.admit import KeyChanged, QueueUnavailable
+from api.admission.reads import HeldTurn
 from api.admission.token_limit import tokens_to_reserve
+from api.http.errors import from_exception
 from api.http.headers import TIER_HEADER, route_headers
 from api.http.intake import INTAKE
 from api.http.span_notes import note_context, note_failure
@@ -31,7 +33,7 @@ from shared.openai.prompt_size import MostPrompt
 from shared.openai.requested_model import requested_model
 from shared.process.tracing.context import TRACE
 from shared.queue.placement import PlacementOptions
-from shared.redis.names import owner_of
+from shared.redis.names import BACKGROUND_API, owner_of
 from shared.types import Endpoint, JobDraft
 from shared.usage import UsageRecord
 
@@ -75,11 +77,12 @@ class RequestContext:
         self._omitted: Callable[[Target], Sequence[str]] = lambda _: ()
         self._intake: Intake | None = None
         self._leases: Leases | None = None
-        self.session_id = ""
+        self.session_id = self._open_under = ""
         self.body = b""
         self.is_anew = False
         self.prepared: PreparedBody | None = None
         self.undo: Callable[[], object] = bool
+        self.turn = HeldTurn()
         self.record = UsageRecord(
             request_id=request_id,
             key_id=principal.key_id,
@@ -210,7 +213,7 @@ class RequestContext:
         return inflight
 
     async def _left(self, unattended: Unattended) -> Unattended:
-        """Admit a request that nobody waits for."""
+        self._open_under = BACKGROUND_API  # nobody waits for it
         self._rate_limit = admitted_headers(self.principal, await unattended.begin(self.principal))
         self._release_body()
         return unattended
@@ -245,15 +248,15 @@ class RequestContext:
 
     @contextmanager
     def refusals(self) -> Iterator[None]:
-        """Log the request when it fails before it is admitted."""
+        """Log the request when it fails before it is admitted; raise a fault of ours as what its caller is told."""
         try:
             yield
-        except GatewayError as error:
-            if not self.record.requested_model:
-                # Looked for in the raw bytes: what is not valid as a whole may still say which model was meant.
-                self.record.requested_model = requested_model(self.body)
-            self.refuse(error)
-            raise
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the request is in the log
+            failure = from_exception(error)
+            # Looked for in the raw bytes: what is not valid as a whole may still say which model was meant.
+            self.record.requested_model = self.record.requested_model or requested_model(self.body)
+            self.refuse(failure)
+            raise failure from (None if failure is error else error)
         except asyncio.CancelledError:
             self.refuse(Cancelled("The client has left."))
             raise
@@ -268,7 +271,8 @@ class RequestContext:
         record = msgspec.structs.replace(self.record, status=error.status, error_code=error.code)
         if isinstance(error, QueueUnavailable):
             # Whether it was admitted is not known: where it was, its job must not run for nobody.
-            self._usage_log.refuse_in_doubt(self._timed(record), job_id(record.request_id, 1))
+            name = job_id(record.request_id, 1)
+            self._usage_log.refuse_in_doubt(self._timed(record), name, api_id=self._open_under)
         else:
             self._usage_log.add(self._timed(record), self.principal.rpm_limit)
 
@@ -293,5 +297,4 @@ class RequestContext:
         self._usage_log.add(self._timed(self.record), self.principal.rpm_limit)
 
     def _timed(self, record: UsageRecord) -> UsageRecord:
-        duration_ms = max(0, int(time.time() * 1000) - record.admitted_ms)
-        return msgspec.structs.replace(record, duration_ms=duration_ms)
+        return msgspec.structs.replace(record, duration_ms=max(0, int(time.time() * 1000) - record.admitted_ms))

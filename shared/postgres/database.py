@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import Pool, PoolConnectionProxy
 
-__all__ = ["Database", "DatabaseRefused", "DatabaseUnavailable", "SchemaError"]
+__all__ = ["UNSTORABLE", "Database", "DatabaseRefused", "DatabaseUnavailable", "SchemaError"]
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +67,8 @@ _UNAVAILABLE: Final = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
 )
+UNSTORABLE: Final = asyncpg.CharacterNotInRepertoireError
+"""What is raised where a text has a NUL, which PostgreSQL neither stores nor looks for."""
 _ABOUT_VALUES: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 

@@ -37,6 +37,7 @@ from workers.attempts.embedding import embed
 from workers.attempts.failure_log import log_failure
 from workers.attempts.form import form_of
 from workers.attempts.record import closing_of, now_ms, record_of, times_of
+from workers.attempts.session_answer import KeptAnswer, turn_of
 from workers.attempts.token_count import TokenCount
 from workers.providers.images.caller import caller
 
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
     from shared.dialects.base import Encoder, Fold
     from shared.settings import Settings
     from workers.accounts.account import Lease
-    from workers.attempts.session_answer import KeptAnswer
     from workers.backends.backend import Backend
     from workers.relay.background import AttemptStream
 
@@ -268,16 +268,16 @@ class Attempt:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""
         try:
             await self.count.settle()
-            self._report(error)
+            await self._report(error)
         except Exception:  # noqa: BLE001 -- a defect of ours must still end the client's wait
             _log.exception("request %s: how it ended cannot be reported", self.job.request_id)
             fault = InternalFault("The gateway failed on this request.").to_info()
             self._stream.push(Kind.ERROR, _encode(fault), urgent=True)
             self._stream.end(None)
 
-    def _report(self, error: GatewayError | None) -> None:
+    async def _report(self, error: GatewayError | None) -> None:
         committed, record = self.first_ms is not None, None
-        turn = None if self._kept is None else self._kept.end(error)
+        turn = await turn_of(self._kept, self.job, error)
         self.has_failed = isinstance(error, UpstreamError) and not committed
         if error is None:
             self._stream.push(Kind.END, _encode(self.count.counted().usage), urgent=True)

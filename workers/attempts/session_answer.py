@@ -15,6 +15,7 @@ from shared.errors import Cancelled
 from shared.openai.reply import CompletionFold
 from shared.openai.sessions.messages import MOST_MESSAGE_BYTES
 from shared.openai.sessions.turn_end import MOST_THOUGHTS_CHARS, THOUGHTS, TurnEnd
+from shared.process.tasks import work_beside
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import answer_key, thoughts_key
 from workers.attempts.stored_answer import StoredAnswer
@@ -132,6 +133,11 @@ def answer_of(redis: Redis, job: Job) -> KeptAnswer | None:
     if job.session_id:
         return SessionAnswer(redis, job)
     return None if job.stored is None else StoredAnswer(job, job.stored)
+
+
+async def turn_of(kept: KeptAnswer | None, job: Job, error: GatewayError | None) -> TurnEnd | ResponseEnd | None:
+    """Return what an answer that ended leaves; None where it leaves nothing. A stored one has its request's items."""
+    return None if kept is None else await work_beside(len(job.body), lambda: kept.end(error))
 
 
 def _drop_unsound_calls(message: dict[str, Any], *, are_all: bool) -> None:

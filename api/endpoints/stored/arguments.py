@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quart import request
 
-from api.admission.looks import take_look
+from api.admission.looks import charge_bytes, take_look
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.errors import from_exception
@@ -19,9 +19,10 @@ from shared.errors import InvalidRequest, NotFound
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.responses.store import BrokenChain, LongChain
 from shared.redis.client import UNREACHABLE
+from shared.redis.names import owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from api.requests.context import RequestContext
 
@@ -84,7 +85,7 @@ def page_of(items: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
     if page.after is not None:
         places = [number for number, item in enumerate(ordered) if item.get("id") == page.after]
         if not places:
-            raise InvalidRequest(f"No item of the list has the id '{page.after[:100]}'.", param="after")
+            raise no_such_item(page)
         ordered = ordered[places[0] + 1 :]
     data = list(map(given if page.has_thoughts else shown, ordered[: page.limit]))
     return {
@@ -94,6 +95,11 @@ def page_of(items: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
         "last_id": data[-1]["id"] if data else None,
         "has_more": len(ordered) > len(data),
     }
+
+
+def no_such_item(page: Page) -> InvalidRequest:
+    """Return the error for a page that begins after what is not there."""
+    return InvalidRequest(f"No item of the list has the id '{(page.after or '')[:100]}'.", param="after")
 
 
 def digits_of(name: str, kind: str) -> str:
@@ -112,6 +118,19 @@ def not_found(name: str, kind: str) -> NotFound:
     """Return the error for what the key has not: the same as if nobody had it."""
     what = "Response" if kind == "resp" else "Conversation"
     return NotFound(f"{what} with id '{name[:100]}' not found.", param="id")
+
+
+@asynccontextmanager
+async def reading(context: RequestContext) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """Wait for the key's turn to read what is stored; what is entered counts the bytes that were read."""
+    owner = owner_of(context.key_id)
+    async with gateway().responses.reads.of(owner):
+
+        async def read(size_bytes: int) -> None:
+            if context.key_id is not None:
+                await charge_bytes(gateway().redis, owner, size_bytes)
+
+        yield read
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 from msgspec import Meta
-from quart import request
+from quart import Response, request
 
 from api.endpoints.answer import authenticated_context
 from api.endpoints.stored.arguments import (
@@ -15,16 +15,17 @@ from api.endpoints.stored.arguments import (
     digits_of,
     has_thoughts_asked,
     looked_up,
+    no_such_item,
     not_found,
     page_asked,
-    page_of,
+    reading,
 )
 from api.gateway import gateway
 from api.http.body import json_response, read_body
 from shared.dialects.responses.conversation import Conversation as Messages
 from shared.dialects.responses.wire import converted
 from shared.dialects.stored.items import listed
-from shared.dialects.stored.thoughts import given, shown
+from shared.dialects.stored.thoughts import item_as_shown
 from shared.errors import Conflict, InvalidRequest, NotFound
 from shared.ids import new_request_id
 from shared.openai.decoding import json_of
@@ -34,9 +35,8 @@ from shared.process.tasks import work_beside
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quart import Response
-
-    from shared.postgres.responses.conversations import ConversationStore
+    from api.requests.context import RequestContext
+    from shared.postgres.responses.conversations import ConversationItem, ConversationStore
 
 _Kind = TypeVar("_Kind")
 
@@ -63,7 +63,7 @@ async def create_conversation() -> Response:
     """Serve OpenAI's createConversation."""
     context = await authenticated_context(CONVERSATIONS)
     async with looked_up(context):
-        asked = await _body(_Create)
+        asked = await _body(_Create, context)
         name = new_request_id()
         metadata = msgspec.json.encode(asked.metadata or {}).decode()
         items = _to_items(_checked(asked.items or []), name)
@@ -88,7 +88,7 @@ async def update_conversation(conversation_id: str) -> Response:
     context = await authenticated_context(CONVERSATIONS)
     async with looked_up(context):
         name = UUID(digits_of(conversation_id, "conv"))
-        metadata = (await _body(_Update)).metadata or {}
+        metadata = (await _body(_Update, context)).metadata or {}
         found = await _store().update(name, _key(context.key_id), msgspec.json.encode(metadata).decode())
         if found is None:
             raise not_found(conversation_id, "conv")
@@ -108,9 +108,17 @@ async def list_conversation_items(conversation_id: str) -> Response:
     """Serve OpenAI's listConversationItems."""
     context = await authenticated_context(CONVERSATIONS)
     async with looked_up(context):
-        page = page_asked()
-        found = page_of(await _items_of(conversation_id, context.key_id), page)
-    return json_response(found)
+        page, digits = page_asked(), digits_of(conversation_id, "conv")
+        await _found(digits, context.key_id)
+        async with reading(context) as read:
+            found = await gateway().responses.stored.items_page(
+                digits, page.after, page.limit, is_descending=page.is_descending
+            )
+            if found is None:
+                raise no_such_item(page)
+            items, has_more = found
+            await read(sum(len(each.item) for each in items))
+    return json_response(_list_of(items, has_more=has_more, has_thoughts=page.has_thoughts))
 
 
 async def add_conversation_items(conversation_id: str) -> Response:
@@ -119,28 +127,25 @@ async def add_conversation_items(conversation_id: str) -> Response:
     async with looked_up(context):
         name = digits_of(conversation_id, "conv")
         # Of a batch of its own, so that their ids are no earlier ones.
-        items = _to_items(_checked((await _body(_Add)).items), new_request_id())
+        items = _to_items(_checked((await _body(_Add, context)).items), new_request_id())
         try:
             is_there = await _store().add(UUID(name), _key(context.key_id), items)
         except FullConversation:
             raise _full() from None
         if not is_there:
             raise not_found(conversation_id, "conv")
-    data = [msgspec.Raw(each.item.encode()) for each in items]
-    ids = {"first_id": items[0].id if items else None, "last_id": items[-1].id if items else None}
-    return json_response({"object": "list", "data": data, **ids, "has_more": False})
+    return json_response(_list_of(items, has_more=False))
 
 
 async def retrieve_conversation_item(conversation_id: str, item_id: str) -> Response:
     """Serve OpenAI's getConversationItem."""
     context = await authenticated_context(CONVERSATIONS)
     async with looked_up(context):
-        items = await _items_of(conversation_id, context.key_id)
-        found = next((item for item in items if item.get("id") == item_id), None)
+        found = await _item_of(conversation_id, context.key_id, item_id)
         if found is None:
             raise _no_item(item_id)
-        found = given(found) if has_thoughts_asked() else shown(found)
-    return json_response(found)
+        shown = item_as_shown(found.item.encode(), has_thoughts=has_thoughts_asked())
+    return Response(shown, content_type="application/json")
 
 
 async def delete_conversation_item(conversation_id: str, item_id: str) -> Response:
@@ -153,8 +158,8 @@ async def delete_conversation_item(conversation_id: str, item_id: str) -> Respon
             raise not_found(conversation_id, "conv")
         if not was_there:
             # Of a response that has just ended it is on its way.
-            items = await _items_of(conversation_id, context.key_id)
-            raise _on_its_way() if any(item.get("id") == item_id for item in items) else _no_item(item_id)
+            is_late = await _item_of(conversation_id, context.key_id, item_id) is not None
+            raise _on_its_way() if is_late else _no_item(item_id)
     return json_response(_shown(found))
 
 
@@ -169,10 +174,16 @@ async def _found(digits: str, key_id: str | None) -> dict[str, Any]:
     return _shown(found)
 
 
-async def _items_of(conversation_id: str, key_id: str | None) -> list[dict[str, Any]]:
+async def _item_of(conversation_id: str, key_id: str | None, item_id: str) -> ConversationItem | None:
     digits = digits_of(conversation_id, "conv")
     await _found(digits, key_id)
-    return [item for _, item in await gateway().responses.stored.conversation_items(digits)]
+    return await gateway().responses.stored.item(digits, item_id)
+
+
+def _list_of(items: Sequence[Item | ConversationItem], *, has_more: bool, has_thoughts: bool = True) -> dict[str, Any]:
+    data = [msgspec.Raw(item_as_shown(each.item.encode(), has_thoughts=has_thoughts)) for each in items]
+    ids = {"first_id": items[0].id if items else None, "last_id": items[-1].id if items else None}
+    return {"object": "list", "data": data, **ids, "has_more": has_more}
 
 
 def _shown(found: Conversation) -> dict[str, Any]:
@@ -184,8 +195,10 @@ def _shown(found: Conversation) -> dict[str, Any]:
     }
 
 
-async def _body(kind: type[_Kind]) -> _Kind:
+async def _body(kind: type[_Kind], context: RequestContext) -> _Kind:
     raw = await read_body(request) or b"{}"
+    async with reading(context) as read:
+        await read(len(raw))
     return await work_beside(len(raw), lambda: converted(json_of(raw), kind, ""))
 
 

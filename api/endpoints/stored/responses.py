@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from api.endpoints.stored.arguments import (
     not_found,
     page_asked,
     page_of,
+    reading,
 )
 from api.endpoints.stored.streams import events_response
 from api.gateway import gateway
@@ -30,9 +32,11 @@ from shared.process.tasks import work_beside
 from shared.relay import CancelReason
 
 if TYPE_CHECKING:
-    from api.requests.background.records import BackgroundRequest
+    from api.requests.context import RequestContext
 
 MOST_EVENTS: Final = 10**9
+ITEM_BYTES: Final = 1024
+"""What an item counts for of which the size is not known."""
 
 
 class _Asked(msgspec.Struct):
@@ -49,7 +53,7 @@ async def retrieve_response(response_id: str) -> Response:
         after = integer_argument("starting_after", -1, low=0, high=MOST_EVENTS)
         if after >= 0 and not is_streamed:
             raise InvalidRequest("starting_after needs stream=true.", param="starting_after")
-        body = await _body_of(digits, context.key_id)
+        body = await _body_of(digits, context)
         if body is None:
             raise not_found(response_id, "resp")
         if is_streamed:
@@ -79,10 +83,11 @@ async def cancel_response(response_id: str) -> Response:
         parts, digits = gateway(), digits_of(response_id, "resp")
         if await parts.responses.stored.is_open(digits, context.key_id):
             await parts.background.cancel(digits, CancelReason.BY_OWNER)
-        body = await _body_of(digits, context.key_id)
+        body = await _body_of(digits, context)
         if body is None:
             raise not_found(response_id, "resp")
-        if not msgspec.json.decode(body, type=_Asked).background:
+        asked = await work_beside(len(body), partial(msgspec.json.decode, body, type=_Asked))
+        if not asked.background:
             raise InvalidRequest("Only a response of the background can be cancelled.", param="id")
     return Response(body, content_type="application/json")
 
@@ -92,40 +97,52 @@ async def list_input_items(response_id: str) -> Response:
     context = await authenticated_context(RESPONSES)
     async with looked_up(context):
         page = page_asked()
-        stored, digits = gateway().responses.stored, digits_of(response_id, "resp")
-        if (open_one := await _open_of(digits, context.key_id)) is not None:
-            body = open_one.draft.body
-            asked = await work_beside(len(body), lambda: msgspec.json.decode(body, type=_Asked))
-            return json_response(page_of(listed(asked.input, digits), page))
-        chain = await stored.chain(digits, context.key_id)
-        if not chain:
+        async with reading(context) as read:
+            items, size = await _input_of(digits_of(response_id, "resp"), context.key_id)
+            await read(size)
+        if items is None:
             raise not_found(response_id, "resp")
-        before = await (stored.context(chain[:-1]) if len(chain) > 1 else stored.before(chain[0]))
-        found = page_of([*before, *items_of(chain[-1].input)], page)
+        found = page_of(items, page)
     return json_response(found)
 
 
-async def _open_of(digits: str, key_id: str | None) -> BackgroundRequest | None:
-    """Return a response of the background that has not ended."""
+async def _input_of(digits: str, key_id: str | None) -> tuple[list[dict[str, Any]] | None, int]:
+    """Return all items that a response's model was given, None where the key has none of this id, and what was read."""
     parts = gateway()
-    if not await parts.responses.stored.is_open(digits, key_id):
-        return None
-    return await parts.background.records.request(digits)
+    stored = parts.responses.stored
+    open_one = await parts.background.records.request(digits) if await stored.is_open(digits, key_id) else None
+    if open_one is not None:
+        body = open_one.draft.body
+        asked = await work_beside(len(body), lambda: msgspec.json.decode(body, type=_Asked))
+        return listed(asked.input, digits), len(body)
+    chain = await stored.chain(digits, key_id)
+    if not chain:
+        return None, 0
+    before = await (stored.context(chain[:-1]) if len(chain) > 1 else stored.before(chain[0]))
+    own = await work_beside(len(chain[-1].input), lambda: items_of(chain[-1].input))
+    return [*before, *own], sum(len(each.input) for each in chain) + ITEM_BYTES * len(before)
 
 
-async def _body_of(digits: str, key_id: str | None) -> bytes | None:
+async def _body_of(digits: str, context: RequestContext) -> bytes | None:
     """Return a response object as it is now; None where the key has none of this id."""
     parts = gateway()
-    open_one = await _open_of(digits, key_id)
-    progress = None if open_one is None else await parts.background.records.progress(digits)
-    if open_one is not None and progress is not None:
-        model = (progress.served or progress.target).model if progress.worker else open_one.draft.requested_model
-        return unanswered(open_one.draft, model, progress.status)
-    found = await parts.responses.stored.find(digits, key_id)
-    if found is None:
-        return None
-    has_thoughts = has_thoughts_asked()
-    return await work_beside(len(found.body), lambda: as_shown(found.body.encode(), has_thoughts=has_thoughts))
+    records, stored = parts.background.records, parts.responses.stored
+    async with reading(context) as read:
+        known = await records.shown(digits) if await stored.is_open(digits, context.key_id) else None
+        progress = None if known is None else await records.progress(digits)
+        if known is not None and progress is not None:
+            draft, shown = known
+            model = (progress.served or progress.target).model if progress.worker else draft.requested_model
+            body = unanswered(draft, model, progress.status, shown=shown)
+        else:
+            found = await stored.find(digits, context.key_id)
+            if found is None:
+                return None
+            has_thoughts = has_thoughts_asked()
+            raw = found.body.encode()
+            body = await work_beside(len(raw), lambda: as_shown(raw, has_thoughts=has_thoughts))
+        await read(len(body))
+    return body
 
 
 async def _check_events(digits: str, after: int) -> None:

@@ -21,10 +21,12 @@ from shared.dialects.stored.thoughts import given
 from shared.errors import InvalidRequest, NotFound, Overloaded
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.responses.store import BrokenChain, LongChain
-from shared.process.tasks import work_beside
+from shared.process.tasks import LARGE_BYTES, work_beside
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from api.prompt.responses.asked import AskedState
     from api.prompt.responses.locks import ConversationLocks
     from api.prompt.responses.stored import StoredResponses
@@ -41,12 +43,16 @@ _ID: Final = re.compile(r"(?:resp|conv)_([0-9a-f]{32})")
 
 
 class StateRequest(NamedTuple):
-    """Who asks: the request's id in hex digits, the api process's, the key's, and whether it belongs to a session."""
+    """Who asks: the request's id in hex digits, the api process's, the key's, and whether it belongs to a session.
+
+    `before_reading` waits for the key's turn to read what is stored; it raises where the request would be refused.
+    """
 
     request_id: str
     api_id: str
     key_id: str | None
     has_session: bool
+    before_reading: Callable[[], Awaitable[None]]
 
 
 class _Before(NamedTuple):
@@ -123,6 +129,8 @@ class Preparation:
         if is_stored and asked.input_bytes > MOST_INPUT_BYTES:
             is_stored = _may_be_left_out(asked)
         try:
+            if asked.about_stored or asked.references:
+                await request.before_reading()
             return await self._prepared(asked, request, is_stored=is_stored)
         except DatabaseUnavailable as error:
             text = f"Stored responses cannot be read: the gateway's database {error.public}. Try again."
@@ -164,8 +172,8 @@ class Preparation:
             if wanted and self._is_storing:
                 found = await self._found(wanted, request.key_id)
                 referred |= {name: given(item) for name, item in found.items()}
-            # An item has about a KiB: what is read beside all others need not be known exactly.
-            size = asked.input_bytes + 1024 * len(earlier)
+            # What is stored may be large, however few its items are.
+            size = LARGE_BYTES + 1 if earlier or referred else asked.input_bytes
             body = await work_beside(size, lambda: asked.body(store=is_stored, earlier=earlier, referred=referred))
         except BaseException:
             if before.conversation_id:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from api.admission.reads import Reads
 from api.prompt.responses.locks import ConversationLocks
 from api.prompt.responses.preparation import Preparation
 from api.prompt.responses.stored import StoredResponses
@@ -35,5 +36,6 @@ class ResponseState:
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
     ) -> None:
         self.stored = StoredResponses(redis, database)
+        self.reads = Reads()
         locks = ConversationLocks(redis, settings.queue_timeout_s + settings.total_timeout_s, spawn)
         self.preparation = Preparation(settings, self.stored, locks)

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.dialects.stored.items import items_of, output_of, response_of_item
 from shared.dialects.stored.pending import PendingResponse
-from shared.postgres.responses.conversations import ConversationStore
+from shared.postgres.responses.conversations import ConversationItem, ConversationStore
 from shared.postgres.responses.rows import context_of, conversation_items, to_row
 from shared.postgres.responses.store import (
     MOST_CHAIN,
@@ -118,18 +118,72 @@ class StoredResponses:
 
     async def conversation_items(self, conversation_id: str) -> list[tuple[str | None, dict[str, Any]]]:
         """Return the items of a conversation, in their order, each with the response that it is from."""
+        waiting = await self._waiting_items(conversation_id)
+        rows = await self.conversations.items(UUID(conversation_id))
+        stored = {each.response_id for each in rows}
+        rows += [each for each in waiting if each.response_id not in stored]
+
+        def decoded() -> list[tuple[str | None, dict[str, Any]]]:
+            return [
+                (each.response_id.hex if each.response_id else None, msgspec.json.decode(each.item)) for each in rows
+            ]
+
+        return await work_beside(sum(len(each.item) for each in rows), decoded)
+
+    async def items_page(
+        self, conversation_id: str, after: str | None, limit: int, *, is_descending: bool
+    ) -> tuple[list[ConversationItem], bool] | None:
+        """Return so many items of a conversation after this one, and whether there are more.
+
+        None where there is none of the id after which the page begins.
+        """
+        name = UUID(conversation_id)
+        late = await self._late_items(conversation_id)
+        ordered = late[::-1] if is_descending else late
+        places = [number for number, each in enumerate(ordered) if each.id == after]
+        if places:
+            ordered = ordered[places[0] + 1 :]
+        elif after is not None:
+            if await self.conversations.item(name, after) is None:
+                return None
+            ordered = [] if is_descending else ordered
+        # Those that wait for PostgreSQL are the newest.
+        stored: list[ConversationItem] = []
+        if is_descending and len(ordered) <= limit:
+            beyond = None if places else after
+            stored = await self.conversations.page(name, beyond, limit + 1 - len(ordered), is_descending=True)
+            ordered = [*ordered, *stored]
+        elif not is_descending and not places:
+            stored = await self.conversations.page(name, after, limit + 1, is_descending=False)
+            ordered = [*stored, *ordered]
+        return ordered[:limit], len(ordered) > limit
+
+    async def item(self, conversation_id: str, item_id: str) -> ConversationItem | None:
+        """Return an item of a conversation, None where it has none of this id."""
+        found = await self.conversations.item(UUID(conversation_id), item_id)
+        if found is not None:
+            return found
+        return next((each for each in await self._late_items(conversation_id) if each.id == item_id), None)
+
+    async def _late_items(self, conversation_id: str) -> list[ConversationItem]:
+        """Return the items of a conversation that are not in PostgreSQL yet."""
+        waiting = await self._waiting_items(conversation_id)
+        names = {each.response_id for each in waiting if each.response_id}
+        stored = await self.conversations.having_items(UUID(conversation_id), list(names)) if names else set()
+        return [each for each in waiting if each.response_id not in stored]
+
+    async def _waiting_items(self, conversation_id: str) -> list[ConversationItem]:
+        """Return the items of a conversation that wait for PostgreSQL, some of which may be there by now."""
         key = done_in_conversation_key(conversation_id)
         names: list[bytes] = await self._redis.lrange(key, 0, -1)  # type: ignore[misc]  # typed for both clients
-        waiting = await self._redis.mget([done_response_key(name.decode()) for name in names]) if names else []
-        rows = await self.conversations.items(UUID(conversation_id))
-        found: list[tuple[str | None, dict[str, Any]]] = [
-            (each.response_id.hex if each.response_id else None, msgspec.json.decode(each.item)) for each in rows
-        ]
-        stored = {name for name, _ in found}
-        for raw in waiting:
-            if raw is not None and (pending := _pending.decode(raw)).id not in stored:
-                found += [(pending.id, msgspec.json.decode(each.item)) for each in conversation_items(to_row(pending))]
-        return found
+        raws = await self._redis.mget([done_response_key(name.decode()) for name in names]) if names else []
+        waiting = [raw for raw in raws if raw is not None]
+
+        def items() -> list[ConversationItem]:
+            rows = [to_row(_pending.decode(raw)) for raw in waiting]
+            return [ConversationItem(row.id, *each) for row in rows for each in conversation_items(row)]
+
+        return await work_beside(sum(map(len, waiting)), items)
 
     async def conversation(self, conversation_id: str, key_id: str | None) -> Conversation | None:
         """Return a conversation, None where the key has none of this id (hex digits)."""
@@ -155,9 +209,10 @@ class StoredResponses:
     async def _waiting(self, response_id: str, key_id: str | None) -> StoredResponse | None:
         """Return a response of a key that is not in PostgreSQL yet."""
         raw = await self._redis.get(done_response_key(response_id))
-        if raw is None or (pending := _pending.decode(raw)).key_id != key_id:
+        if raw is None:
             return None
-        return to_row(pending)
+        pending = await work_beside(len(raw), lambda: _pending.decode(raw))
+        return to_row(pending) if pending.key_id == key_id else None
 
 
 def _add(found: dict[str, dict[str, Any]], items: Iterable[dict[str, Any]]) -> None:

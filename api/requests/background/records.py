@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from api.routing.eligibility import RoutingRequest
-from shared.errors import ErrorInfo
+from shared.errors import ErrorInfo, RateLimited
 from shared.ids import job_id
-from shared.queue.placement import PlacementOptions
+from shared.queue.placement import LARGE_BYTES, PlacementOptions
 from shared.redis import scripts
 from shared.redis.names import BACKGROUND_API, background_key, open_requests, open_response_key, owner_of
 from shared.types import JobDraft, Started, Target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from redis.asyncio import Redis
 
     from shared.relay import CancelReason
@@ -26,6 +28,9 @@ _options: Final = msgspec.json.Decoder(PlacementOptions)
 _target: Final = msgspec.json.Decoder(Target)
 _started: Final = msgspec.json.Decoder(Started)
 _failure: Final = msgspec.json.Decoder(ErrorInfo)
+UNTIL_KEPT_MS: Final = 60_000
+"""How long what was opened stays of which nobody says that it was admitted."""
+RETRY_S: Final = 5.0
 _NO_BODY: Final = msgspec.Raw(b"null")
 _FIELDS: Final = (
     "attempt",
@@ -121,14 +126,18 @@ class BackgroundRecords:
         self._redis = redis
         self.most = most
 
-    async def open(self, request: BackgroundRequest, target: Target, life_ms: int) -> bool:
-        """Open a response before its request is admitted; return False where its owner has too many."""
+    async def open(self, request: BackgroundRequest, target: Target) -> None:
+        """Open a response before its request is admitted, without its body where that is large.
+
+        Raises:
+            RateLimited: its owner has too many, or too many bytes of them.
+        """
         draft = request.draft
         owner = owner_of(draft.key_id)
         fields: dict[str, Any] = {
             "owner": owner,
             "draft": _encode(msgspec.structs.replace(draft, body=_NO_BODY)),
-            "body": bytes(draft.body),
+            **({} if draft.size_bytes > LARGE_BYTES else {"body": bytes(draft.body)}),
             "plan": _encode(request.wanted),
             "options": _encode(request.options),
             "attempt": draft.attempt,
@@ -136,9 +145,30 @@ class BackgroundRecords:
             "patient": draft.patient_until_ms,
         }
         keys = [background_key(owner), open_response_key(draft.request_id)]
-        flat = [part for field in fields.items() for part in field]
-        arguments = (draft.request_id, self.most, life_ms, *flat)
-        return bool(await scripts.run(self._redis, scripts.BACKGROUND_OPEN, keys, *arguments))
+        most_bytes = request.options.most_waiting_bytes // 2
+        arguments = (draft.request_id, self.most, UNTIL_KEPT_MS, draft.size_bytes, most_bytes, *_flat(fields))
+        opened = await scripts.run(self._redis, scripts.BACKGROUND_OPEN, keys, *arguments)
+        if opened == 0:
+            raise RateLimited(
+                f"Too many responses of this key are in the background: {self.most} may be (CLAW_MAX_BACKGROUND).",
+                code="too_many_background_responses",
+                retry_after_s=RETRY_S,
+            )
+        if opened < 0:
+            raise RateLimited(
+                "The large requests of this key in the background have too many bytes together (half of "
+                "CLAW_MAX_WAITING_MIB).",
+                code="too_many_bytes_waiting",
+                retry_after_s=RETRY_S,
+            )
+
+    async def keep(self, draft: JobDraft, target: Target, shown: bytes, life_ms: int) -> None:
+        """Keep one that was admitted and put there, for as long as it may take; `shown` is what `shown_of` returns."""
+        fields: dict[str, Any] = {"target": _encode(target), "shown": shown}
+        if draft.size_bytes > LARGE_BYTES:
+            fields["body"] = bytes(draft.body)
+        keys = [background_key(owner_of(draft.key_id)), open_response_key(draft.request_id)]
+        await scripts.run(self._redis, scripts.BACKGROUND_KEEP, keys, draft.request_id, life_ms, *_flat(fields))
 
     async def forget(self, request_id: str, key_id: str | None) -> None:
         """Forget one that was not admitted."""
@@ -161,6 +191,11 @@ class BackgroundRecords:
         for name in names:
             pipeline.hmget(open_response_key(name), list(_FIELDS))
         return [Progress.of(values) for values in await pipeline.execute()]
+
+    async def shown(self, request_id: str) -> tuple[JobDraft, bytes] | None:
+        """Return one without its body, and what is shown of that; None where it is not open, or not kept yet."""
+        draft, shown = await self._redis.hmget(open_response_key(request_id), ["draft", "shown"])  # type: ignore[misc]
+        return None if draft is None or shown is None else (_draft.decode(draft), shown)
 
     async def request(self, request_id: str) -> BackgroundRequest | None:
         """Return what the next attempt of one needs; None where it is not open."""
@@ -206,3 +241,7 @@ class BackgroundRecords:
 
     async def _change(self, request_id: str, fields: dict[str, Any]) -> None:
         await self._redis.hset(open_response_key(request_id), mapping=fields)  # type: ignore[misc]
+
+
+def _flat(fields: Mapping[str, Any]) -> list[Any]:
+    return [part for field in fields.items() for part in field]

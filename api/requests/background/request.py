@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from api.admission.admit import QueueUnavailable
+from api.admission.admit import ADMIT_TIMEOUT_S, QueueUnavailable
 from api.requests.background.records import BackgroundRecords, BackgroundRequest
 from api.requests.queued_job import QueuedJob
-from shared.dialects.stored.unanswered import unanswered
-from shared.errors import GatewayError, RateLimited
+from shared.dialects.stored.unanswered import shown_of, unanswered
+from shared.errors import GatewayError
+from shared.process.tasks import work_beside
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import BACKGROUND_API
 
@@ -51,6 +53,7 @@ class Unattended:
         options: PlacementOptions,
     ) -> None:
         self.has_comments = True
+        self._shown = b""
         settings = services.settings
         now_ms = int(time.time() * 1000)
         wait_ms = int(settings.background_wait_s * 1000)
@@ -80,7 +83,7 @@ class Unattended:
     def queued(self) -> bytes:
         """Return the response object of now, as JSON."""
         draft = self._request.draft
-        return unanswered(draft, draft.requested_model, "queued")
+        return unanswered(draft, draft.requested_model, "queued", shown=self._shown)
 
     async def begin(self, principal: Principal) -> Admitted:
         """Admit the request and enqueue its first attempt.
@@ -91,21 +94,16 @@ class Unattended:
         draft, services = self._request.draft, self._services
         self.has_comments = principal.stream_comments
         job = QueuedJob(services.redis, services.router, self._request.options, services.moves)
+        self._shown = await work_beside(len(draft.body), lambda: shown_of(draft))
         try:
-            if not await self._records.open(self._request, self._candidates[0].target, self._life_ms):
-                raise RateLimited(
-                    f"Too many responses of this key are in the background: {self._records.most} may be "
-                    "(CLAW_MAX_BACKGROUND).",
-                    code="too_many_background_responses",
-                    retry_after_s=5,
-                )
+            async with asyncio.timeout(ADMIT_TIMEOUT_S):
+                await self._records.open(self._request, self._candidates[0].target)
             try:
                 admitted, target = await job.admit(principal, draft, self._candidates)
             except GatewayError:
                 await self._records.forget(draft.request_id, draft.key_id)
                 raise
-            if target != self._candidates[0].target:
-                await self._records.placed(draft.request_id, target)
+            await self._records.keep(draft, target, self._shown, self._life_ms)
         except UNREACHABLE:
             raise QueueUnavailable from None
         return admitted

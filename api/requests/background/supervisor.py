@@ -24,7 +24,7 @@ from api.requests.background.records import BackgroundRecords
 from api.requests.open_requests import ANSWER_LIFE_S
 from shared.errors import Overloaded, StreamBroken, WorkerLost, from_info
 from shared.ids import job_id
-from shared.process.tasks import Follower, end_all, spawn_critical
+from shared.process.tasks import Follower, end_all, spawn_critical, work_beside
 from shared.queue.arq_queue import withdraw
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import (
@@ -234,7 +234,8 @@ class Supervisor:
             await self._close(request, progress, error)
 
     async def _close(self, request: BackgroundRequest, progress: Progress, error: GatewayError) -> None:
-        closing = closing_of(request, progress, error, self._services.settings.catalogue)
+        catalogue = self._services.settings.catalogue
+        closing = await work_beside(len(request.draft.body), lambda: closing_of(request, progress, error, catalogue))
         await finish_now(self._redis, closing, self._finished)
 
     async def _close_lost(self, name: str, *, may_judge: bool) -> None:

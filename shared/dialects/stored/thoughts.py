@@ -36,6 +36,18 @@ def given(item: Any) -> Any:
     return {"encrypted_content" if name == HIDDEN else name: value for name, value in item.items()}
 
 
+def item_as_shown(item: bytes, *, has_thoughts: bool) -> bytes:
+    """Return a stored item, as JSON, as a client sees it.
+
+    Args:
+        item: the item.
+        has_thoughts: whether the client asks for encrypted thoughts.
+    """
+    if HIDDEN.encode() not in item:
+        return item
+    return msgspec.json.encode((given if has_thoughts else shown)(msgspec.json.decode(item)))
+
+
 def as_shown(body: bytes, *, has_thoughts: bool) -> bytes:
     """Return a stored response, as JSON, as a client sees it.
 

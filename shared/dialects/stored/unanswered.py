@@ -25,7 +25,14 @@ class _Body(msgspec.Struct):
     input: str | list[dict[str, Any]] = []
 
 
-def unanswered(job: JobDraft, model: str, status: str, error: GatewayError | None = None) -> bytes:
+def shown_of(job: JobDraft) -> bytes:
+    """Return what a response says of its request's own fields, as a JSON object: all but its items."""
+    return _encode(asked_fields(msgspec.json.decode(job.body)))
+
+
+def unanswered(
+    job: JobDraft, model: str, status: str, error: GatewayError | None = None, shown: bytes | None = None
+) -> bytes:
     """Return the response object, as JSON.
 
     Args:
@@ -33,10 +40,11 @@ def unanswered(job: JobDraft, model: str, status: str, error: GatewayError | Non
         model: that serves it, or was asked for.
         status: how far it is.
         error: how it failed, where it did.
+        shown: what `shown_of` returns, where that is known.
     """
-    shown = None if error is None else error_object({"code": error.code, "message": error.message})
-    fields = asked_fields(msgspec.json.decode(job.body))
-    return _encode(response_object(ReplyHead.of(job, model), fields, status=status, error=shown))
+    failure = None if error is None else error_object({"code": error.code, "message": error.message})
+    fields = msgspec.json.decode(shown_of(job) if shown is None else shown, type=dict[str, msgspec.Raw])
+    return _encode(response_object(ReplyHead.of(job, model), fields, status=status, error=failure))
 
 
 def failed(job: JobDraft, model: str, error: GatewayError) -> bytes:

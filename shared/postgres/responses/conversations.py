@@ -91,6 +91,24 @@ class ConversationStore:
         rows = await self._database.fetch(queries.LIST_ITEMS, conversation_id)
         return [ConversationItem(**row) for row in rows]
 
+    async def page(
+        self, conversation_id: UUID, after: str | None, limit: int, *, is_descending: bool
+    ) -> list[ConversationItem]:
+        """Return so many items of a conversation after this one, or from where the order begins."""
+        query = queries.NEWEST_ITEMS if is_descending else queries.OLDEST_ITEMS
+        rows = await self._database.fetch(query, conversation_id, after, limit)
+        return [ConversationItem(**row) for row in rows]
+
+    async def item(self, conversation_id: UUID, item_id: str) -> ConversationItem | None:
+        """Return an item of a conversation, None where it has none of this id."""
+        row = await self._database.fetchrow(queries.FIND_ITEM, conversation_id, item_id)
+        return None if row is None else ConversationItem(**row)
+
+    async def having_items(self, conversation_id: UUID, response_ids: Sequence[UUID]) -> set[UUID]:
+        """Return which of these responses have items in a conversation."""
+        rows = await self._database.fetch(queries.STORED_OF, conversation_id, list(response_ids))
+        return {row["response_id"] for row in rows}
+
     async def add(self, conversation_id: UUID, key_id: UUID | None, items: Sequence[Item]) -> bool:
         """Add items to a conversation; return False where there is none.
 

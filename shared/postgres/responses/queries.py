@@ -87,6 +87,22 @@ INSERT INTO np_claw_conversation_items (conversation_id, position, response_id, 
 ON CONFLICT (conversation_id, id) DO NOTHING
 """
 FORGET_RESPONSE: Final = "DELETE FROM np_claw_conversation_items WHERE conversation_id = $1 AND response_id = $2"
+# A page of them, after the item $2 or, where that is null, from the end at which the order begins.
+_PAGE = """
+SELECT response_id, id, item FROM np_claw_conversation_items
+WHERE conversation_id = $1 AND ($2::text IS NULL OR position {0} (
+    SELECT position FROM np_claw_conversation_items WHERE conversation_id = $1 AND id = $2
+))
+ORDER BY position {1} LIMIT $3
+"""
+OLDEST_ITEMS: Final = _PAGE.format(">", "ASC")
+NEWEST_ITEMS: Final = _PAGE.format("<", "DESC")
+FIND_ITEM: Final = """
+SELECT response_id, id, item FROM np_claw_conversation_items WHERE conversation_id = $1 AND id = $2
+"""
+STORED_OF: Final = """
+SELECT DISTINCT response_id FROM np_claw_conversation_items WHERE conversation_id = $1 AND response_id = ANY($2::uuid[])
+"""
 LIST_ITEMS: Final = """
 SELECT response_id, id, item FROM np_claw_conversation_items WHERE conversation_id = $1 ORDER BY position
 """
