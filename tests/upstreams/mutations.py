@@ -116,6 +116,8 @@ class Reply:
         yield Oddity("line ends mixed", plain.replace(b"\n", b"\r\n", 1).replace(b"\n\n", b"\n\r"))
         yield Oddity("no line end at the end", plain.rstrip())
         yield Oddity("byte order mark", b"\xef\xbb\xbf" + plain)
+        if self.wire == "openai":
+            yield from self._of_repetition()
         yield Oddity("escaped characters", self._rendered(ascii_only=True))
         if self.wire != "gemini":  # whose last event is no end mark
             last = self._events[-1]
@@ -123,8 +125,45 @@ class Reply:
         for number, event in enumerate(self._events):
             if isinstance(event.value, dict):
                 yield from self._encodings(number, event.value)
+        yield from self._of_frames()
         if not self._is_lines:
             yield from self._of_events(plain)
+
+    def _of_repetition(self) -> Iterator[Oddity]:
+        """All that was said once more, as a message in the last event, as MiniMax does."""
+        numbers = [at for at, event in enumerate(self._events) if isinstance(event.value, dict)]
+        ends = [
+            at for at in numbers if any(choice.get("finish_reason") for choice in self._events[at].value["choices"])
+        ]
+        said: dict[int, dict[str, Any]] = {}
+        for at in numbers:
+            for choice in self._events[at].value["choices"]:
+                message = said.setdefault(choice.get("index", 0), {"role": "assistant", "content": ""})
+                message["content"] += (choice.get("delta") or {}).get("content") or ""
+                message.setdefault("tool_calls", []).extend((choice.get("delta") or {}).get("tool_calls") or ())
+        if any(message["content"] or message["tool_calls"] for message in said.values()):
+            choices = [{"index": index, "message": message} for index, message in said.items()]
+            again = self._one(b"", {"object": "chat.completion", "choices": choices})
+            events = [self._one(event.head, event.value) for event in self._events]
+            for name, place in (("before the end", ends[0]), ("after the end", ends[-1] + 1)):
+                yield Oddity(f"told again {name}", b"".join([*events[:place], again, *events[place:]]))
+
+    def _of_frames(self) -> Iterator[Oddity]:
+        """The same events in the frames of the other APIs: a list, lines, one after another, server-sent events."""
+        values = [json.dumps(event.value).encode() for event in self._events if not isinstance(event.value, bytes)]
+        yield Oddity("as a list", b"[" + b",".join(values) + b"]")
+        yield Oddity("as a list on lines", b"[\n" + b"\n,\r\n".join(values) + b"\n]\n")
+        yield Oddity("as lines", b"\n".join(values) + b"\n")
+        yield Oddity("as lines with spaces", b"\n\n".join(b" " + value + b" " for value in values))
+        yield Oddity("in a row", b"".join(values))
+        framed = b"".join(b"data: " + value + b"\n\n" for value in values)
+        yield Oddity("as events", framed)
+        yield Oddity("as events among others", b": x\n\nevent: message\nid: 1\n" + framed + b"retry: 5\n\n")
+        yield Oddity("with OpenAI's end mark", framed + b"data: [DONE]\n\n")
+        yield Oddity("with OpenAI's end mark, twice", framed + b"data:[DONE]\n\ndata: [DONE]\n\n")
+        for word in (b"ping", b"OK", b"keep-alive: 5", b"processing..."):
+            noise = b"data: " + word + b"\n\n"
+            yield Oddity(f"a word as data, {word!r}", noise + framed.replace(b"\n\n", b"\n\n" + noise))
 
     def _encodings(self, number: int, value: dict[str, Any]) -> Iterator[Oddity]:
         marked = self._rendered(number, {"x_odd": "@", **value})

@@ -16,7 +16,8 @@ from workers.providers.anthropic.errors import from_event
 from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
 from workers.providers.http.lines import EventReader
-from workers.providers.http.usage_report import count_at, read_report
+from workers.providers.http.usage_report import count_at, later_report
+from workers.providers.replies.call_arguments import CallArguments
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
 from workers.providers.replies.tool_calls import ToolCalls
@@ -76,13 +77,15 @@ class _Event(Struct):
     delta: _Delta | None = None
     usage: Raw = _NULL
     error: Any = None
-    content: list[_Block] | None = None
+    content: list[_Block] | Text | None = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
     stop_details: _StopDetails | None = None
 
 
 _read_event = json_reader(_Event, takes_anything=True)
+_WHOLE: Final = frozenset({"", "message"})
+"""What an event that is a message as it would not have been streamed calls itself."""
 _KINDS: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 
 
@@ -91,12 +94,11 @@ class _Call:
 
     def __init__(self, index: int | None, block: _Block) -> None:
         self.index = index
+        self.arguments = CallArguments()
         self.given = block.input
-        self.has_input = False
 
     def to_delta(self, text: str) -> Delta:
         """Return a piece of the call's input."""
-        self.has_input = True
         if self.index is None:
             return Delta(content=text)
         return Delta(tool_calls=[ToolCallDelta(self.index, arguments=text)])
@@ -138,6 +140,9 @@ class ChatReader(EventReader):
         """Append the events of an event. Its name stands in its data too; `ping` has nothing to say."""
         event = _read_event(data)
         kind = event.type or name
+        if event.content is not None and kind in _WHOLE:
+            self._take_message(event, events)
+            return
         if kind == "content_block_delta":
             self._take_delta(event.index, event.delta or _Delta(), events)
         elif kind == "content_block_start":
@@ -161,7 +166,13 @@ class ChatReader(EventReader):
         if message.content is None:
             self.take_event("", body, events)
             return
-        for index, block in enumerate(message.content):
+        self._take_message(message, events)
+        if not self.done:
+            self.complete(events)
+
+    def _take_message(self, message: _Event, events: list[Event]) -> None:
+        content = message.content or []
+        for index, block in enumerate([_Block(text=content)] if isinstance(content, str) else content):
             self._start(index, block, events)
             self._stop(index, events)
         self._count(message.usage)
@@ -204,7 +215,9 @@ class ChatReader(EventReader):
             self._chars += len(delta.text)
             self._emit(Delta(content=delta.text), events)
         elif delta.partial_json and index in self._calls:
-            self._emit(self._calls[index].to_delta(delta.partial_json), events)
+            call = self._calls[index]
+            if text := call.arguments.take(delta.partial_json):
+                self._emit(call.to_delta(text), events)
         elif delta.thinking:
             piece.thinking = (piece.thinking or "") + delta.thinking
             self._emit(Delta(reasoning=delta.thinking), events)
@@ -221,8 +234,10 @@ class ChatReader(EventReader):
             if annotations := to_annotations(self._cited.pop(index), start, self._chars):
                 self._emit(Delta(annotations=annotations), events)
         call = self._calls.pop(index, None)
-        if call is not None and not call.has_input:
-            self._emit(call.to_delta(to_text(call.given)), events)
+        if call is not None:
+            begun = "" if call.arguments.have_begun else call.arguments.take(to_text(call.given))
+            if text := begun + call.arguments.rest():
+                self._emit(call.to_delta(text), events)
 
     def _take_end(self, delta: _Delta, events: list[Event]) -> None:
         if delta.stop_reason is None:
@@ -237,7 +252,7 @@ class ChatReader(EventReader):
 
     def _count(self, usage: Raw) -> None:
         """Record the counts that are reported: each is the total so far."""
-        self._report |= {name: value for name, value in read_report(usage).items() if value is not None}
+        self._report = later_report(self._report, usage)
 
     @property
     def _service_tier(self) -> str:

@@ -20,7 +20,7 @@ from workers.providers.gemini.signed import to_extra_content
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, read_report
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader, read_any, to_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -136,10 +136,8 @@ class ChatReader(EventReader):
         self._take_chunk(data, events)
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
-        """Append the events of a reply without `alt=sse`, which is a list, or fail for an error in the stream."""
-        value = read_any(body)
-        for chunk in value if isinstance(value, list) else [value]:
-            self._take_chunk(msgspec.json.encode(chunk), events)
+        """Append the events of a reply that is one chunk, or fail for an error in the stream."""
+        self._take_chunk(body, events)
 
     def complete(self, events: list[Event]) -> None:
         """Append the ends of all choices and the usage.

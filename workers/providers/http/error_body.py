@@ -26,6 +26,7 @@ from shared.errors import (
     Unsupported,
     classify,
 )
+from workers.providers.http.usage_report import to_count
 from workers.providers.replies.json_reader import read_any
 from workers.reasons import masked
 
@@ -38,6 +39,7 @@ _SPENT: Final = frozenset({
 _UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 """OpenAI's words for it, and pydantic's (Mistral, vLLM)."""
 TEMPLATE_REFUSES: Final = "Jinja Exception:"
+_STATUSES: Final = ("code", "status", "status_code", "http_status")
 _GENERIC_CODES = {"invalid_request_error", "BadRequestError", "error"}
 
 
@@ -83,12 +85,12 @@ def from_error(error: Any) -> Report:
     detailed = details.get("error_code") if isinstance(details, dict) else None
     # The most particular first: `type` often says no more than "bad request".
     codes = [code for code in (detailed, kind, error.get("code"), error.get("type")) if isinstance(code, str)]
-    status = error.get("code")
+    statuses = [to_count(error.get(name)) for name in _STATUSES]
     return Report(
         message=message[:MAX_MESSAGE_CHARS],
         code=next((code for code in codes if code and code not in _GENERIC_CODES), None),
         param=param if isinstance(param, str) else None,
-        status=status if isinstance(status, int) and 400 <= status < 600 else None,
+        status=next((status for status in statuses if status is not None and 400 <= status < 600), None),
     )
 
 

@@ -12,11 +12,14 @@ from typing import ClassVar, Final
 from shared.errors import GatewayError, Malformed, StreamBroken
 from shared.types import Event
 from workers.providers.http.values import COUNTED_BYTES, ValueCount
+from workers.providers.replies.json_reader import values_in
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 64 * 1024
 """How much may come before the first event that is none, as a page of HTML."""
 BOM: Final = b"\xef\xbb\xbf"
+WORDS: Final = re.compile(rb"[\w .:;,!/+-]*")
+"""What is neither JSON nor a piece of it: `data: ping`, `data: OK`."""
 _DATA_AGAIN: Final = re.compile(rb"(?:data:\s*)+")
 
 
@@ -150,13 +153,13 @@ class EventReader(LineReader):
 
     Beyond the standard, an event is taken as soon as its data is a whole: some servers leave out the empty line. A
     reply without any data whose text begins as JSON does is one body: some servers ignore `stream`, or report an error.
-    What the reply is labelled does not matter.
+    A body of several values, or a list of them, are events all the same. What the reply is labelled does not matter.
 
     Attributes:
-        end_mark: data that is no JSON and ends the reply.
+        end_mark: data that is no JSON and ends the reply; proxies of all APIs send OpenAI's.
     """
 
-    end_mark: ClassVar = b""
+    end_mark: ClassVar = b"[DONE]"
 
     def __init__(self) -> None:
         super().__init__()
@@ -237,7 +240,7 @@ class EventReader(LineReader):
             self.complete(events)
         elif again is not None:  # some proxies put the field's name before events that have it already
             self.take(b"data:" + text[again.end() :], events)
-        elif text:
+        elif not WORDS.fullmatch(text):
             self._hold(self._data, value)
 
     def _end_event(self, events: list[Event]) -> None:
@@ -270,7 +273,12 @@ class EventReader(LineReader):
             return
         body, self._bare = b"\n".join(self._bare), []
         try:
-            self.take_whole(body, events)
+            values = values_in(body)
+            if len(values) == 1:
+                self.take_whole(values[0], events)
+                return
+            for value in values:
+                self.take_event("", value, events)
         except Malformed:
             if not self._has_data:
                 raise

@@ -23,6 +23,25 @@ def read_report(raw: msgspec.Raw) -> dict[str, Any]:
     return decoded if isinstance(decoded, dict) else {}
 
 
+def later_report(before: Mapping[str, Any], raw: msgspec.Raw) -> dict[str, Any]:
+    """Return a report with what a later one of the same reply says: each count is the total so far.
+
+    Proxies that know the prompt's counts at the start or at the end alone send 0 the other time.
+    """
+    return _merged(before, read_report(raw))
+
+
+def _merged(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(before)
+    for name, value in after.items():
+        known = before.get(name)
+        if isinstance(known, dict) and isinstance(value, dict):
+            merged[name] = _merged(known, value)
+        elif value is not None and (to_count(value) != 0 or name.startswith("output") or not to_count(known)):
+            merged[name] = value
+    return merged
+
+
 def to_count(value: object) -> int | None:
     """Return a reported count; None for what is none: truth values, negative and impossible numbers, words."""
     if isinstance(value, str) and value.isdecimal() and value.isascii():

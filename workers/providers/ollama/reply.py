@@ -11,13 +11,21 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from shared.errors import ContextTooLong, GatewayError, InvalidRequest, StreamBroken, Unavailable, Unsupported
+from shared.errors import (
+    ContextTooLong,
+    GatewayError,
+    InvalidRequest,
+    Malformed,
+    StreamBroken,
+    Unavailable,
+    Unsupported,
+)
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import Report, from_error, stream_failure, template_refusal
-from workers.providers.http.lines import LineReader
+from workers.providers.http.lines import BOM, WORDS, LineReader
 from workers.providers.http.usage_report import raw_count
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, to_text, values_in
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -34,8 +42,10 @@ class _Function(Struct):
 
 
 class _ToolCall(Struct):
-    function: _Function
+    function: _Function | None = None
     id: str | None = None
+    name: Word = ""  # where it has no function
+    arguments: Any = None
 
 
 class _Message(Struct):
@@ -70,6 +80,10 @@ class _Line(Struct):
     status: int | None = None
 
 
+_OPENINGS: Final = (b"{", b"[")
+_FRAME: Final = re.compile(rb"^(?:data:\s*)+")
+_NO_LINE: Final = re.compile(rb":.*|(?:event|id|retry|data):\s*(?:\[DONE\]|%b)" % WORDS.pattern)
+"""What stands beside the lines where a proxy sends them as server-sent events."""
 _read_line = json_reader(_Line, takes_anything=True)
 
 
@@ -93,21 +107,37 @@ class ChatReader(LineReader):
 
     def take(self, line: bytes, events: list[Event]) -> None:
         """Append the events of a line."""
-        if self._bare or line.strip() == b"{":  # a reply that is no stream, over several lines
+        line = line.removeprefix(BOM).strip()
+        text = _FRAME.sub(b"", line)
+        if self._bare or text in _OPENINGS:  # a reply that is no stream, over several lines
             self._bare.append(line)
-        elif line.strip():
-            self._take_reply(line, events)
+        elif text and not _NO_LINE.fullmatch(line):
+            self._take_values(text, events)
 
     def close(self, events: list[Event]) -> None:
         """Append the events of a reply that was not streamed, if it is one."""
         if self._bare:
-            self._take_reply(b"\n".join(self._bare), events)
+            self._take_values(b"\n".join(self._bare), events)
         if not self.done:
             self.complete(events)
 
     def complete(self, events: list[Event]) -> None:  # noqa: ARG002 - nothing can be made of such a reply
         """Raise StreamBroken: the last line is the only end mark."""
         raise StreamBroken("The model server's answer ended before its last line.")
+
+    def _take_values(self, text: bytes, events: list[Event]) -> None:
+        """Append the events of what is one reply, or several, or a list of them."""
+        if text[:1] != b"[":
+            try:
+                self._take_reply(text, events)
+            except Malformed:
+                pass
+            else:
+                return
+        for value in values_in(text):
+            self._take_reply(value, events)
+            if self.done:
+                return
 
     def _take_reply(self, text: bytes, events: list[Event]) -> None:
         line = _read_line(text)
@@ -126,7 +156,8 @@ class ChatReader(LineReader):
             self._finish(line, events)
 
     def _to_call(self, call: _ToolCall) -> ToolCallDelta:
-        return self._calls.add(call.function.name, call.id, to_text(call.function.arguments))
+        function = call.function or _Function(call.name, call.arguments)
+        return self._calls.add(function.name, call.id, to_text(function.arguments))
 
     def _finish(self, line: _Line, events: list[Event]) -> None:
         reason = finish_reason(line.done_reason or "stop", has_calls=bool(self._calls))

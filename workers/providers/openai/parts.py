@@ -38,6 +38,12 @@ def split_content(content: Any) -> tuple[str, str, list[Any]]:
     return text, thinking, images
 
 
+def detailed_text(details: list[Any]) -> str | None:
+    """Return the text of OpenRouter's `reasoning_details`, for servers that send nothing else of it."""
+    given = [detail.get("text") or detail.get("summary") for detail in details if isinstance(detail, dict)]
+    return "".join(text for text in given if isinstance(text, str)) or None
+
+
 def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:
     """Return log probabilities as valid JSON, if they are of OpenAI's form: lists by name."""
     found = read_any(bytes(given))

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from shared.errors import StreamBroken
 from shared.models.abilities import check_supported, omitted
@@ -21,11 +21,12 @@ from workers.providers.http.lines import EventReader
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
 from workers.providers.openai.parts import as_system, drop_empty, split_content, to_logprobs, with_data
+from workers.providers.openai.shapes import NULL, Choice, Message, ToolCall, read_chunk
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage
 from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader, read_any, to_text
-from workers.providers.replies.tool_calls import Piece, ToolCalls
+from workers.providers.replies.json_reader import read_any
+from workers.providers.replies.tool_calls import ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -33,69 +34,7 @@ if TYPE_CHECKING:
     from shared.openai.request import ChatRequest
     from workers.providers.images.remote import Image
 
-_NULL = Raw(b"null")
-
-
-class _Function(Struct):
-    name: Word | None = None
-    arguments: Any = None  # an object at older llama.cpp servers
-
-
-class _ToolCall(Struct):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-    extra_content: dict[str, Any] | None = None
-
-    def to_piece(self) -> Piece:
-        function = self.function or _Function()
-        given = function.arguments or ""
-        arguments = given if isinstance(given, str) else to_text(given)
-        return Piece(self.index, self.id, function.name, arguments, self.extra_content)
-
-
-class _Piece(Struct):
-    content: Any = None  # parts at Mistral
-    reasoning_content: Text | None = None
-    reasoning: Text | None = None
-    refusal: Text | None = None
-    tool_calls: list[_ToolCall] | None = None
-    function_call: _Function | None = None
-    annotations: list[Any] | None = None
-    reasoning_details: list[Any] | None = None
-    extra_content: dict[str, Any] | None = None
-    images: list[Any] | None = None
-
-    @property
-    def extra(self) -> dict[str, Any] | None:
-        """Return the fields that OpenAI does not name."""
-        given = {
-            "reasoning_details": self.reasoning_details,
-            "extra_content": self.extra_content,
-            "images": self.images,
-        }
-        return {name: value for name, value in given.items() if value} or None
-
-
-class _Choice(Struct):
-    index: int = 0
-    delta: _Piece | None = None
-    message: _Piece | None = None
-    text: Text | None = None  # at servers that answer as for /completions
-    finish_reason: str | None = None
-    stop_reason: str | None = None
-    logprobs: Raw = _NULL
-
-
-class _Chunk(Struct):
-    choices: list[_Choice] | None = None
-    usage: Raw = _NULL
-    service_tier: Any = None
-    error: Any = None
-
-
 _NO_REASONS: Final = frozenset({"null", "none"})
-_read_chunk = json_reader(_Chunk, takes_anything=True)
 # OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
 _REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
 
@@ -163,8 +102,6 @@ class ChatReader(EventReader):
         is_regional: whether the server is bound to a region.
     """
 
-    end_mark = b"[DONE]"
-
     def __init__(self, names: Collection[str] = (), *, is_regional: bool = False) -> None:
         super().__init__()
         self._is_regional = is_regional
@@ -172,26 +109,29 @@ class ChatReader(EventReader):
         self._usage: Usage | None = None
         self._service_tier = ""
         self._usage_was_alone = self._told_usage = False
-        self._finished: dict[int, _Choice] = {}
+        self._finished: dict[int, Choice] = {}
         self._begun: set[int] = set()
+        self._in_pieces: set[int] = set()
+        self._complaint: dict[str, Any] | None = None
         self._call_ids: set[str] = set()
         self._calls: dict[int, ToolCalls] = {}
 
-    def take_event(self, name: str, data: bytes, events: list[Event]) -> None:  # noqa: ARG002 -- the data says all
+    def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         """Append the events of a chunk."""
-        chunk = _read_chunk(data)
+        chunk = read_chunk(data)
         if chunk.service_tier and isinstance(chunk.service_tier, str):
             self._service_tier = chunk.service_tier
-        if chunk.usage != _NULL:
-            self._take_usage(chunk.usage, is_alone=not chunk.choices)
+        report = chunk.report
+        if report != NULL:
+            self._take_usage(report, is_alone=not chunk.choices)
         if chunk.error:
             self._fail(chunk.error)
         if chunk.choices is None:
-            self._take_unknown(data)
+            self._take_unknown(name, data)
             return
         for choice in chunk.choices:
-            piece = choice.delta or choice.message or (_Piece(content=choice.text) if choice.text else None)
-            if piece is not None:
+            piece = choice.delta or choice.message or (Message(content=choice.text) if choice.text else None)
+            if piece is not None and not self._was_said(choice):
                 self._take_piece(choice, piece, events)
             # Not the end yet: some say a reason with every chunk, and some of them another one at last.
             if choice.finish_reason and choice.finish_reason.lower() not in _NO_REASONS:
@@ -205,7 +145,7 @@ class ChatReader(EventReader):
         """Append the events of a completion that was not streamed: it is whole, also where it has no reason."""
         self.take_event("", body, events)
         for index in self._begun - self._finished.keys():
-            self._finished[index] = _Choice(index, finish_reason="stop")
+            self._finished[index] = Choice(index, finish_reason="stop")
 
     def take_field(self, name: bytes, value: bytes) -> None:
         """Raise the failure that a field `error` reports."""
@@ -228,7 +168,7 @@ class ChatReader(EventReader):
             usage = msgspec.structs.replace(usage, completion_tokens=completion_tokens)
         self._usage, self._usage_was_alone = usage, is_alone
 
-    def _take_piece(self, choice: _Choice, piece: _Piece, events: list[Event]) -> None:
+    def _take_piece(self, choice: Choice, piece: Message, events: list[Event]) -> None:
         calls = None
         if piece.tool_calls or piece.function_call is not None:
             calls = self._tool_calls(choice.index, piece, is_whole=choice.delta is None)
@@ -239,10 +179,10 @@ class ChatReader(EventReader):
                 piece.images = [*images, *(piece.images or ())]
         delta = Delta(
             content or None,
-            piece.reasoning_content or piece.reasoning or thinking or None,
+            piece.thoughts or thinking or None,
             piece.refusal or None,
             calls,
-            to_logprobs(choice.logprobs) if choice.logprobs != _NULL else None,
+            to_logprobs(choice.logprobs) if choice.logprobs != NULL else None,
             choice.index,
             piece.annotations or None,
             piece.extra if piece.reasoning_details or piece.extra_content or piece.images else None,
@@ -250,30 +190,43 @@ class ChatReader(EventReader):
         has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations or delta.extra
         if has_output or delta.logprobs is not None:
             self._begun.add(choice.index)
+            if choice.delta is not None:
+                self._in_pieces.add(choice.index)
             self.has_content = True
             events.append(delta)
 
-    def _tool_calls(self, choice: int, piece: _Piece, *, is_whole: bool) -> list[ToolCallDelta] | None:
+    def _tool_calls(self, choice: int, piece: Message, *, is_whole: bool) -> list[ToolCallDelta] | None:
         """Return what is new of the calls; those of a message that is not streamed are one each."""
         known = self._calls.get(choice)
         if known is None:
             known = self._calls[choice] = ToolCalls(self._call_ids, self._names)
-        pieces = [call.to_piece() for call in piece.tool_calls or (_ToolCall(index=0, function=piece.function_call),)]
+        pieces = [call.to_piece() for call in piece.tool_calls or (ToolCall(index=0, function=piece.function_call),)]
         if is_whole:
             return [known.add(call.name or "", call.id, call.arguments, call.extra_content) for call in pieces]
         return known.take(pieces) or None
 
-    def _reason(self, choice: _Choice) -> FinishReason:
+    def _reason(self, choice: Choice) -> FinishReason:
         reason = finish_reason(choice.finish_reason or "", has_calls=bool(self._calls.get(choice.index)))
         if reason is None:
             raise stream_failure(from_error({"code": choice.finish_reason}), after_content=self.has_content)
         return reason
 
-    def _take_unknown(self, payload: bytes) -> None:
-        """Fail for vLLM's older error events, which are the error object itself; drop all else without choices."""
+    def _was_said(self, choice: Choice) -> bool:
+        """Return whether a message tells again what came in pieces, as MiniMax's last chunk does."""
+        return choice.delta is None and choice.message is not None and choice.index in self._in_pieces
+
+    def _take_unknown(self, name: str, payload: bytes) -> None:
+        """Fail for error events that are the error object itself, as vLLM's older ones; drop all else without choices.
+
+        What may be one (`{"message": ...}`, `{"detail": ...}`) is one if the answer never ends.
+        """
         decoded = read_any(payload)
-        if isinstance(decoded, dict) and decoded.get("object") == "error":
+        if not isinstance(decoded, dict):
+            return
+        if name == "error" or decoded.get("object") == "error":
             self._fail(decoded)
+        if from_error(decoded).message:
+            self._complaint = decoded
 
     def _fail(self, error: Any) -> None:
         raise stream_failure(from_error(error), after_content=self.has_content)
@@ -281,6 +234,8 @@ class ChatReader(EventReader):
     def complete(self, events: list[Event]) -> None:
         """Append the ends and the usage, once every choice has ended; a missing `[DONE]` alone does no harm."""
         if not self._finished or not self._begun <= self._finished.keys():
+            if self._complaint is not None:
+                self._fail(self._complaint)
             raise StreamBroken("The model server's answer ended without a finish reason.")
         self.done = True
         for index, choice in self._finished.items():

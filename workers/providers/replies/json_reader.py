@@ -27,6 +27,7 @@ UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _MISSING: Final = object()
 _readers: dict[Any, Callable[[bytes], Any]] = {}
 _HALF: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_BETWEEN: Final = re.compile(r"[\s,]*")
 _MOST_DIGITS: Final = 300
 _OF_PARTS: Final = frozenset({"type", "text", "thinking", "image_url"})
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
@@ -86,11 +87,35 @@ def read_any(data: bytes) -> Any:
         raise Malformed("The model server's answer cannot be read.") from None
 
 
+def values_in(data: bytes) -> list[bytes]:
+    """Return the JSON of each value in a text, where several may stand one after another, or be a list of them.
+
+    Raises:
+        Malformed: one of them is no JSON.
+    """
+    text = bytes(data).decode("utf-8-sig", "replace").strip()
+    decoder = json.JSONDecoder(strict=False, parse_int=_to_number)
+    found: list[bytes] = []
+    at = 0
+    try:
+        while at < len(text):
+            value, end = decoder.raw_decode(text, at)
+            if isinstance(value, list):
+                found += [msgspec.json.encode(_whole_characters(each)) for each in value]
+            else:
+                found.append(text[at:end].encode())
+            between = _BETWEEN.match(text, end)
+            at = end if between is None else between.end()
+    except (ValueError, RecursionError):
+        raise Malformed("The model server's answer cannot be read.") from None
+    return found
+
+
 def to_text(arguments: Any) -> str:
     """Return a call's arguments as a JSON text: one that is a text already as it is, but for a blank one."""
     if isinstance(arguments, str):
         return arguments if arguments.strip() else "{}"
-    return msgspec.json.encode(arguments or {}).decode()
+    return msgspec.json.encode({} if arguments is None or arguments == [] else arguments).decode()
 
 
 def _to_number(digits: str) -> int | float:

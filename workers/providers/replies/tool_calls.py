@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.types import ToolCallDelta
+from workers.providers.replies.call_arguments import CallArguments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -40,6 +41,8 @@ class _Call:
         given_id: the last id that the upstream gave it.
         name: of the tool; it is not handed out before there is one.
         arguments: so far.
+        is_out: whether its beginning has been handed out.
+        is_ended: whether all of it has.
     """
 
     def __init__(self, number: int, index: int | None) -> None:
@@ -47,20 +50,20 @@ class _Call:
         self.index = number if index is None else index
         self.given_id: str | None = None
         self.name: str | None = None
-        self.arguments: list[str] = []
+        self.arguments = CallArguments()
         self.extra_content: dict[str, Any] | None = None
-        self.is_out = False
+        self.is_out = self.is_ended = False
 
     @property
     def has_arguments(self) -> bool:
         """Return whether anything of its arguments has come, after which its name is whole."""
-        return any(self.arguments)
+        return self.arguments.are_any
 
     @property
     def is_complete(self) -> bool:
         """Return whether the arguments are a whole JSON value, so that more of them would spoil it."""
         try:
-            msgspec.json.decode("".join(self.arguments))
+            msgspec.json.decode(self.arguments.text)
         except (msgspec.DecodeError, RecursionError):
             return False
         return True
@@ -97,8 +100,7 @@ class ToolCalls:
             extra_content: what the client is to send back with it.
         """
         call = self._begin(None)
-        call.name, call.is_out = name, True
-        call.arguments.append(arguments)
+        call.name, call.is_out, call.is_ended = name, True, True
         return ToolCallDelta(call.number, self._own_id(call_id), name, arguments, extra_content)
 
     def take(self, pieces: Iterable[Piece]) -> list[ToolCallDelta]:
@@ -108,14 +110,16 @@ class ToolCalls:
             call = self._find(piece)
             if call is None:
                 call = self._begin(piece.index)
+            elif not piece.name and call.arguments.are_repeated_by(piece.arguments):
+                continue
             if piece.id and (call.given_id is None or piece.name or piece.arguments):
                 call.given_id = piece.id
                 self._by_id[piece.id] = call
             call.name = self._name_after(call, piece.name) or None
-            call.arguments.append(piece.arguments)
+            arguments = call.arguments.take(piece.arguments)
             if call.is_out:
-                if piece.arguments or piece.extra_content is not None:
-                    deltas.append(ToolCallDelta(call.number, None, None, piece.arguments, piece.extra_content))
+                if arguments or piece.extra_content is not None:
+                    deltas.append(ToolCallDelta(call.number, None, None, arguments, piece.extra_content))
                 continue
             call.extra_content = piece.extra_content or call.extra_content
             if call.name and (call.has_arguments or not self._may_go_on(call.name)):
@@ -139,12 +143,27 @@ class ToolCalls:
         return any(known.startswith(name) and known != name for known in self._names)
 
     def rest(self) -> list[ToolCallDelta]:
-        """Return the calls whose name never came, or may not be whole."""
-        return [self._hand_out(call) for call in self._calls if not call.is_out]
+        """Return what was held back: calls whose name never came, or may not be whole, and arguments without fields.
+
+        A call without a name comes of a server that sends the arguments of several under one name.
+        """
+        deltas: list[ToolCallDelta] = []
+        name = None
+        for call in self._calls:
+            name = call.name = call.name or name
+            if call.is_ended:
+                continue
+            begun = None if call.is_out else self._hand_out(call)
+            call.is_ended, arguments = True, call.arguments.rest()
+            if begun is not None:
+                deltas.append(msgspec.structs.replace(begun, arguments=begun.arguments + arguments))
+            elif arguments:
+                deltas.append(ToolCallDelta(call.number, None, None, arguments))
+        return deltas
 
     def _hand_out(self, call: _Call) -> ToolCallDelta:
         call.is_out = True
-        call_id, arguments = self._own_id(call.given_id), "".join(call.arguments)
+        call_id, arguments = self._own_id(call.given_id), call.arguments.handed_out()
         return ToolCallDelta(call.number, call_id, call.name or "", arguments, call.extra_content)
 
     def _begin(self, index: int | None) -> _Call:
@@ -181,7 +200,7 @@ class ToolCalls:
         """Return whether a piece cannot be one of a call whose index or id it has, or which was the last.
 
         Some servers give every call the index 0, or one id, and some give every piece a new id: so another id alone
-        says nothing, but another name does, unless it goes on with the first one, and so does what comes after
+        says nothing, but another name does, unless it goes on with the first one, and so does an object after
         arguments that are whole.
         """
         has_other_id = bool(piece.id and call.given_id and piece.id != call.given_id)
@@ -190,4 +209,6 @@ class ToolCalls:
             return call.is_out or call.has_arguments or self._joined(call.name, piece.name) is None
         if not (is_named_again and has_other_id) and not piece.arguments.strip():
             return False
-        return (is_named_again or has_other_id) and call.is_complete
+        if is_named_again or has_other_id:
+            return call.is_complete
+        return call.arguments.are_followed_by(piece.arguments)

@@ -45,8 +45,6 @@ class ResponseReader(EventReader):
         first_call_id: the id of its first call, by which they are kept; None if it has none.
     """
 
-    end_mark = b"[DONE]"
-
     def __init__(self, names: Collection[str] = (), *, is_regional: bool = False) -> None:
         super().__init__()
         self._is_regional = is_regional

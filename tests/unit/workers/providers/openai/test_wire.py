@@ -400,7 +400,7 @@ def test_citations_arrive_streamed_and_not() -> None:
 def test_what_an_answer_says_besides_its_text_is_read() -> None:
     """The tier that served, what ended it, counts of audio and predictions, and what the server wants back."""
     content = {"google": {"thought_signature": "s"}}
-    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}, "extra_content": content}
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "[]"}, "extra_content": content}
     details = [{"type": "reasoning.encrypted", "data": "x", "index": 0}]
     counts = {
         **usage(9, 8),

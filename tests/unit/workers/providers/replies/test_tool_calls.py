@@ -129,10 +129,11 @@ def test_calls_come_out_as_they_were_made(calls: list[Call], habits: Habits) -> 
     streams = [pieces_of(number, call, habits) for number, call in enumerate(calls)]
     pieces = list(chain.from_iterable(zip_longest(*streams) if habits.interleaved else streams))
     state = ToolCalls()
-    deltas = [delta for piece in pieces if piece is not None for delta in state.take([piece])]
+    deltas = [delta for piece in pieces if piece is not None for delta in state.take([piece])] + state.rest()
     assert told(deltas) == [(call.name, call.arguments) for call in calls]
     assert state.rest() == []
-    assert told(ToolCalls().take(piece for piece in pieces if piece is not None)) == told(deltas)
+    at_once = ToolCalls()
+    assert told([*at_once.take(piece for piece in pieces if piece is not None), *at_once.rest()]) == told(deltas)
 
 
 NAMES = {"edit", "edit_file", "edit_existing_file", "read_file"}
@@ -168,7 +169,7 @@ def test_a_whole_name_is_not_held_back() -> None:
     state = ToolCalls(names=NAMES)
     assert told(state.take([Piece(0, "a", "read_file")])) == [("read_file", "")]
     assert state.take([Piece(1, "b", "edit")]) == []
-    assert [delta.name for delta in state.rest()] == ["edit"]
+    assert [(delta.name, delta.arguments) for delta in state.rest()] == [(None, "{}"), ("edit", "{}")]
     assert [delta.name for delta in ToolCalls(names=NAMES).take([Piece(0, "a", "unknown")])] == ["unknown"]
     assert [delta.name for delta in ToolCalls().take([Piece(0, "a", "edit")])] == ["edit"]
 
@@ -179,6 +180,36 @@ def test_a_call_that_never_gets_a_name_is_handed_out_at_the_end() -> None:
     assert calls.take([Piece(0, "a", None, "{"), Piece(0, None, "", "}")]) == []
     assert told(calls.rest()) == [("", "{}")]
     assert calls.rest() == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "calls"),
+    [
+        (["{}", '{"city":', '"Rome"}'], [("weather", '{"city":"Rome"}')]),
+        (["", " {", "}"], [("weather", " {}")]),
+        ([" {} ", "\n"], [("weather", " {} \n")]),
+        ([], [("weather", "{}")]),
+        (["", " "], [("weather", "{}")]),
+        (['{"a":', "1}", '{"a":1}'], [("weather", '{"a":1}')]),
+        (['{"a":"}"}', '{"a":', '"\\', '""}'], [("weather", '{"a":"}"}'), ("weather", '{"a":"\\""}')]),
+        (['{"a":[{"b":1}', "]}", '{"a":2}', '{"a":3}'],
+         [("weather", '{"a":[{"b":1}]}'), ("weather", '{"a":2}'), ("weather", '{"a":3}')]),
+        (['{"a":1}', "}", "\n"], [("weather", '{"a":1}}\n')]),
+        (["7", "7"], [("weather", "77")]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("index", [0, None])
+def test_arguments_are_one_object_a_call(pieces: list[str], calls: list[tuple[str, str]], index: int | None) -> None:
+    """Not an empty one before the real one, none twice, none of two calls, and `{}` where there are none.
+
+    Proxies of Anthropic's API send `{}` first, some servers all arguments once more at the end, and some those of the
+    next call under the same index, without a name.
+    """
+    state = ToolCalls()
+    deltas = state.take([Piece(index, "a", "weather")])
+    deltas += [delta for piece in pieces for delta in state.take([Piece(index, arguments=piece)])]
+    assert told(deltas + state.rest()) == calls
+    assert state.rest() == []
 
 
 def test_ids_are_of_one_call_each_in_the_whole_reply() -> None:

@@ -1,0 +1,115 @@
+"""What servers say in other places, or under other names, than the API that they speak has for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from shared import errors
+from shared.types import Usage
+from tests.unit.workers.providers.test_oddities import read
+from tests.upstreams.anthropic import replies as anthropic
+from tests.upstreams.mutations import Oddity
+from tests.upstreams.openai import replies as openai
+from tests.upstreams.outcome import Outcome, outcome_of
+
+COUNTS = openai.usage(7, 2)
+SAID = openai.chunk({"content": "Hel"}) + openai.chunk({"content": "lo"})
+CALL = {"id": "c", "name": "weather", "arguments": {"city": "Rome"}}
+
+
+def result(wire: str, reply: bytes) -> Outcome:
+    """What a reply amounts to."""
+    return outcome_of(read(wire, Oddity("place", reply)))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        openai.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "usage": COUNTS}]}),
+        openai.event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "x_groq": {"usage": COUNTS}}),
+        openai.chunk(finish_reason="stop") + openai.event({"usage": COUNTS}),
+        openai.chunk(finish_reason="stop") + openai.event({"x_groq": {"id": "r", "usage": COUNTS}}),
+    ],
+)
+def test_tokens_are_counted_wherever_they_are_reported(end: bytes) -> None:
+    """In a choice (Moonshot), beside it (Groq), and in a chunk without choices."""
+    assert result("openai", SAID + end + openai.DONE) == Outcome(content="Hello", finish="stop", usage=Usage(7, 2))
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        {"reasoning_content": "hm"},
+        {"reasoning": "hm", "reasoning_content": "hm"},
+        {"reasoning_text": "hm"},
+        {"thinking": "hm"},
+        {"reasoning_details": [{"type": "reasoning.text", "text": "h"}, {"type": "reasoning.summary", "summary": "m"}]},
+        {"reasoning": "hm", "reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+    ],
+)
+def test_reasoning_is_reasoning_by_all_its_names(piece: dict[str, Any]) -> None:
+    """And once, where a server sends it under several of them."""
+    assert result("openai", openai.chunk(piece) + openai.text("a")).reasoning == "hm"
+
+
+def test_calls_without_a_function_around_them_are_calls() -> None:
+    """The name and the arguments stand beside the id."""
+    calls = [("weather", '{"city":"Rome"}')]
+    assert (
+        result("openai", openai.event({"choices": [{"delta": {"tool_calls": [CALL]}}]}) + openai.text("")).calls
+        == calls
+    )
+    lines = [{"message": {"tool_calls": [CALL]}}, {"done": True}]
+    assert result("ollama", b"\n".join(json.dumps(line).encode() for line in lines)).calls == calls
+
+
+@pytest.mark.parametrize("start", [0, 7])
+def test_a_count_that_comes_once_is_not_taken_back(start: int) -> None:
+    """Proxies of Anthropic's API know the prompt's size at the start or at the end, and say 0 the other time."""
+    begin = anthropic.start().replace(b'"input_tokens": 7', b'"input_tokens": %d' % start)
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 7 - start}}
+    stream = begin + anthropic.text_block(0, "a") + anthropic.raw_event("message_delta", end)
+    usage = result("anthropic", stream).usage
+    assert usage is not None
+    assert usage.prompt_tokens == 7
+
+
+@pytest.mark.parametrize("content", ["Hello", [{"type": "text", "text": "Hello"}]])
+def test_a_message_of_anthropics_api_may_be_an_event(content: Any) -> None:
+    """Framed as a stream, and not streamed; its content may be a text."""
+    usage = {"input_tokens": 7, "output_tokens": 2}
+    message = {"type": "message", "content": content, "stop_reason": "end_turn", "usage": usage}
+    for frame in (b"%b", b"data: %b\n\n", b"event: message\ndata: %b\n\ndata: [DONE]\n\n"):
+        expected = Outcome(content="Hello", finish="stop", usage=Usage(7, 2))
+        assert result("anthropic", frame % json.dumps(message).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "reason"),
+    [
+        (b'event: error\ndata: {"message":"boom","code":429}\n\n', errors.Throttled, "boom"),
+        (b'event: error\ndata: {"message":"boom"}\n\n', errors.Unavailable, "boom"),
+        (b'data: {"message":"boom","code":"429"}\n\n', errors.Throttled, "boom"),
+        (b'data: {"detail":"boom"}\n\ndata: [DONE]\n\n', errors.Unavailable, "boom"),
+        (b'data: {"error":{"message":"boom","status_code":401}}\n\n', errors.Rejected, "boom"),
+        (SAID + b'event: error\ndata: {"message":"boom"}\n\n' + openai.chunk(finish_reason="stop"),
+         errors.StreamBroken, "boom"),
+        (SAID + b'data: {"message":"boom"}\n\n', errors.StreamBroken, "boom"),
+    ],
+)  # fmt: skip
+def test_errors_without_a_field_of_that_name_are_errors(
+    reply: bytes, kind: type[errors.GatewayError], reason: str
+) -> None:
+    """By the event's name, or where nothing else ended the answer; by their own status, as all others."""
+    with pytest.raises(kind) as raised:
+        read("openai", Oddity("error", reply))
+    assert raised.value.reason == reason
+
+
+def test_what_may_be_an_error_loses_no_answer() -> None:
+    """An event with a message of some kind, in an answer that ends well, says nothing."""
+    noise = b'data: {"message":"warming up","detail":"x"}\n\n'
+    assert result("openai", noise + SAID + noise + openai.chunk(finish_reason="stop")).content == "Hello"

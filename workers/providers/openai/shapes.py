@@ -1,0 +1,118 @@
+"""The shapes of what servers of OpenAI's API answer. Pure.
+
+Source: OpenAI's OpenAPI document, schemas CreateChatCompletionStreamResponse and CreateChatCompletionResponse; where
+servers put what it has no place for: DeepSeek, llama.cpp, vLLM and OpenRouter (`reasoning_content`, `reasoning`),
+GitHub Copilot (`reasoning_text`), Moonshot and Groq (their places of usage).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from msgspec import Raw, Struct
+
+from workers.providers.openai.parts import detailed_text
+from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
+from workers.providers.replies.tool_calls import Piece
+
+NULL = Raw(b"null")
+_NO_ARGUMENTS: Final[tuple[Any, ...]] = (None, {}, [])
+
+
+class Function(Struct):
+    """What a call is of, and with."""
+
+    name: Word | None = None
+    arguments: Any = None  # an object at older llama.cpp servers
+
+
+class ToolCall(Struct):
+    """A call, or a piece of one."""
+
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+    extra_content: dict[str, Any] | None = None
+    name: Word | None = None  # where it has no function
+    arguments: Any = None
+
+    def to_piece(self) -> Piece:
+        """Return it as a piece that `ToolCalls` takes."""
+        function = self.function or Function(self.name, self.arguments)
+        given = function.arguments
+        arguments = given if isinstance(given, str) else "" if given in _NO_ARGUMENTS else to_text(given)
+        return Piece(self.index, self.id, function.name, arguments, self.extra_content)
+
+
+class Message(Struct):
+    """An answer, or a piece of one."""
+
+    content: Any = None  # parts at Mistral
+    reasoning_content: Text | None = None
+    reasoning: Text | None = None
+    reasoning_text: Text | None = None
+    thinking: Text | None = None
+    refusal: Text | None = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Function | None = None
+    annotations: list[Any] | None = None
+    reasoning_details: list[Any] | None = None
+    extra_content: dict[str, Any] | None = None
+    images: list[Any] | None = None
+
+    @property
+    def thoughts(self) -> str | None:
+        """Return its reasoning, under the first of the names that servers have for it, which may be all of them."""
+        named = self.reasoning_content or self.reasoning or self.reasoning_text or self.thinking
+        return named or (detailed_text(self.reasoning_details) if self.reasoning_details else None)
+
+    @property
+    def extra(self) -> dict[str, Any] | None:
+        """Return the fields that OpenAI does not name."""
+        given = {
+            "reasoning_details": self.reasoning_details,
+            "extra_content": self.extra_content,
+            "images": self.images,
+        }
+        return {name: value for name, value in given.items() if value} or None
+
+
+class Choice(Struct):
+    """What is new of one choice."""
+
+    index: int = 0
+    delta: Message | None = None
+    message: Message | None = None
+    text: Text | None = None  # at servers that answer as for /completions
+    finish_reason: str | None = None
+    stop_reason: str | None = None
+    logprobs: Raw = NULL
+    usage: Raw = NULL  # Moonshot's
+
+
+class Groq(Struct):
+    """What Groq adds."""
+
+    usage: Raw = NULL
+
+
+class Chunk(Struct):
+    """A chunk of a stream, or a whole completion."""
+
+    choices: list[Choice] | None = None
+    usage: Raw = NULL
+    x_groq: Groq | None = None
+    service_tier: Any = None
+    error: Any = None
+
+    @property
+    def report(self) -> Raw:
+        """Return what it reports of the tokens used, wherever that stands."""
+        if self.usage != NULL or (self.x_groq is None and not self.choices):
+            return self.usage
+        if self.x_groq is not None and self.x_groq.usage != NULL:
+            return self.x_groq.usage
+        return next((choice.usage for choice in self.choices or () if choice.usage != NULL), NULL)
+
+
+read_chunk = json_reader(Chunk, takes_anything=True)
