@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
-from api.routing.offers import price_unknown, tool_price_unknown
+from api.routing.offers import not_offered, price_unknown, tool_price_unknown
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
@@ -113,11 +113,12 @@ class Eligibility:
                 f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",
             )
-        return self._unpriced(request, model) if backend.tier == "paid" else None
+        return self._unpriced(request, backend, model) if backend.tier == "paid" else None
 
-    def _unpriced(self, request: RoutingRequest, model: LocalModel) -> CallerError | None:
+    def _unpriced(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         if not self._catalogue.has_price(model.id):
-            return price_unknown(model.id)
+            is_unlisted = backend.models and all(offer.id != model.id for offer in backend.models)
+            return not_offered(model.id, backend.provider) if is_unlisted else price_unknown(model.id)
         tool = request.needs.get(HOSTED_TOOLS) if request.limits.is_limited else None
         return None if tool is None else tool_price_unknown(tool)
 

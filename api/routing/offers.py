@@ -63,7 +63,12 @@ def paid_api_offers(
         raise price_unknown(model)
     if not any(backend.models for backend in backends):
         raise Overloaded(f"'{api}' cannot be reached now.", code="no_worker", retry_after_s=RETRY_AFTER_S)
-    raise UnknownModel(f"'{api}' does not offer the model '{model}' here.", param="model")
+    raise not_offered(model, api)
+
+
+def not_offered(model: str, api: str) -> UnknownModel:
+    """Return the error for a model that an API of others does not list."""
+    return UnknownModel(f"'{api}' does not offer the model '{model}' here.", param="model")
 
 
 def price_unknown(model: str) -> ModelNotConfigured:

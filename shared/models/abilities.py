@@ -172,8 +172,8 @@ def without_prompt(body: ChatBody) -> ChatBody:
     """Return what `omitted` has to know of a request, which is none of its prompt: that may be large."""
     names = (*HINTS, "logprobs", "top_logprobs", "reasoning_effort")
     values: dict[str, Any] = {name: getattr(body, name) for name in names}
-    # Of these only whether they were given: some are texts of any length.
-    values |= {name: True for name in WITHOUT_EFFECT if getattr(body, name) is not None}
+    # Of these only whether they were given, as the empty value of their type: some are texts of any length.
+    values |= {name: type(given)() for name in WITHOUT_EFFECT if (given := getattr(body, name)) is not None}
     return ChatBody(model=body.model, messages=[], tools=_ANY_TOOL if body.has_tools else None, **values)
 
 

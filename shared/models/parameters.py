@@ -47,7 +47,7 @@ FIELDS: Final[dict[str, Field]] = {
     "messages": row("PTTT"),
     "audio": row("RRRR", "answers hold no sound"),
     "frequency_penalty": row("PTOT", "left out by models that do not take it"),
-    "function_call": row("TTTT", "Ollama: `none` and `auto`"),
+    "function_call": row("TTTT"),
     "functions": row("TTTT", "sent as tools"),
     "logit_bias": row("PRRR"),
     "logprobs": row("PTRT", "`false` is left out where it is not taken"),
@@ -73,7 +73,9 @@ FIELDS: Final[dict[str, Field]] = {
     "stream": row("HHHH", "every upstream is asked for a stream"),
     "stream_options": row("HHHH", "usage is always asked for"),
     "temperature": row("PTTT", "left out by models whose sampling is fixed; over 1 it is 1 for Claude"),
-    "tool_choice": row("PTTT", "Ollama: `none` and `auto`; Claude: no `allowed_tools`"),
+    "tool_choice": row(
+        "PTTT", "no `allowed_tools` for Claude and Ollama; a call that must be made comes of Ollama by a schema"
+    ),
     "tools": row("PTTT", "functions; custom tools are refused by all"),
     "top_logprobs": row("PTRT", "0 is left out where it is not taken"),
     "top_p": row("PTTT", "left out beside `temperature` for Claude, and by models whose sampling is fixed"),

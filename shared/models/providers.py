@@ -61,7 +61,7 @@ EVERYWHERE: Final = frozenset({"audio_output", "custom_tools", NATIVE_ONLY})
 """What no reply of the gateway can carry, whoever made it, and what OpenAI's own Responses API alone takes."""
 
 _OLLAMA_LACKS: Final = EVERYWHERE | lacking("ollama") | {
-    "n", "tool_choice", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio",
+    "n", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio",
     "earlier_images", "image_output", "custom_calls",
 }  # fmt: skip
 _ROWS: Final = (
@@ -88,7 +88,7 @@ _ROWS: Final = (
         tiers=("local", "paid"),
         families=re.compile(r"ollama-cloud/"),
         credential="CLAW_OLLAMA_CLOUD=true, and an Ollama that is signed in",
-        lacks=_OLLAMA_LACKS,
+        lacks=_OLLAMA_LACKS | {"tool_choice"},  # it has no structured outputs
         package="workers.providers.ollama.cloud",
     ),
     ProviderInfo(

@@ -60,7 +60,7 @@ RESPONSE_FIELDS: Final[dict[str, Field]] = {
     "text.format.schema": _as("response_format"),
     "text.format.strict": _as("response_format", "as in a chat"),
     "text.verbosity": _as("verbosity", "`medium` asks for nothing"),
-    "tool_choice": _as("tool_choice", "Ollama: `none` and `auto`; of `allowed_tools` the others are not sent"),
+    "tool_choice": _as("tool_choice", "of `allowed_tools` the others are not sent"),
     "tools": _as("tools", "functions, custom tools and namespaces"),
     "top_logprobs": _as("top_logprobs", "with `message.output_text.logprobs`"),
     "top_p": _as("top_p"),

@@ -114,7 +114,7 @@ class OllamaProvider:
 
     @asynccontextmanager
     async def _attempt(self, prepared: Prepared) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        reader = ChatReader(prepared.cut_at)
+        reader = ChatReader(prepared.cut_at, prepared.forced)
         async with self._upstream.request("POST", "/api/chat", prepared.content, reader) as reply:
             yield reply.batches(reader)
 

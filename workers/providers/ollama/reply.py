@@ -24,6 +24,7 @@ from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
 from workers.providers.http.error_body import Report, from_error, stream_failure, template_refusal
 from workers.providers.http.lines import BOM, WORDS, LineReader
 from workers.providers.http.usage_report import raw_count
+from workers.providers.ollama.forced import ForcedCall
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.json_reader import Text, Word, json_reader, to_text, values_in
 from workers.providers.replies.tool_calls import ToolCalls
@@ -97,13 +98,15 @@ class ChatReader(LineReader):
     Args:
         cut_at: the context in tokens, where the prompt seems to be far too long for it: a count near it then means
             that the server has cut the prompt, though it was told not to.
+        forced: the names of the functions of which the answer is a call.
     """
 
-    def __init__(self, cut_at: int | None = None) -> None:
+    def __init__(self, cut_at: int | None = None, forced: tuple[str, ...] = ()) -> None:
         super().__init__()
         self._cut_at = cut_at
         self._calls = ToolCalls()
         self._bare: list[bytes] = []
+        self._forced = ForcedCall(forced) if forced else None
 
     def take(self, line: bytes, events: list[Event]) -> None:
         """Append the events of a line."""
@@ -147,11 +150,14 @@ class ChatReader(LineReader):
             raise from_line_error(report, after_content=self.has_content)
         message = line.message
         if message is not None:
-            calls = [self._to_call(call) for call in message.tool_calls] if message.tool_calls else None
+            calls = [self._to_call(call) for call in message.tool_calls or ()]
+            if self._forced is not None and message.content:
+                calls += self._forced.take(message.content, self._calls)
+                message.content = None
             logprobs = _to_logprobs(line.logprobs) if line.logprobs else None
             if message.content or message.thinking or calls or logprobs:
                 self.has_content = True
-                events.append(Delta(message.content or None, message.thinking or None, None, calls, logprobs))
+                events.append(Delta(message.content or None, message.thinking or None, None, calls or None, logprobs))
         if line.done:
             self._finish(line, events)
 
@@ -160,6 +166,9 @@ class ChatReader(LineReader):
         return self._calls.add(function.name, call.id, to_text(function.arguments))
 
     def _finish(self, line: _Line, events: list[Event]) -> None:
+        if self._forced is not None and (calls := self._forced.end(self._calls, after_content=self.has_content)):
+            self.has_content = True
+            events.append(Delta(tool_calls=calls))
         reason = finish_reason(line.done_reason or "stop", has_calls=bool(self._calls))
         if reason is None:  # load and unload answer requests without messages: there is no completion
             raise stream_failure(Report(), after_content=self.has_content)

@@ -19,6 +19,7 @@ from shared.openai.request import (
     JsonSchemaFormat,
 )
 from workers.providers.ollama.context import ContextRoom, keep_whole
+from workers.providers.ollama.forced import forced_functions, to_schema
 from workers.providers.ollama.messages import to_messages
 
 if TYPE_CHECKING:
@@ -47,11 +48,13 @@ class Prepared(msgspec.Struct):
         content: the body.
         has_level: whether `reasoning_effort` became a level of thinking, which not every model that thinks takes.
         cut_at: the context in tokens, where the prompt seems to be far too long for it; else None.
+        forced: the names of the functions of which one must be called; else none.
     """
 
     content: bytes
     has_level: bool
     cut_at: int | None
+    forced: tuple[str, ...] = ()
 
 
 def to_body(
@@ -99,9 +102,10 @@ def to_body(
     if body.logprobs:
         fields["logprobs"] = True
         fields["top_logprobs"] = body.top_logprobs or 0
-    if tools := _to_tools(body):
+    forced = forced_functions(body)
+    if tools := [_to_tool(function) for function in forced] or _to_tools(body):
         fields["tools"] = tools
-    if (reply_format := _to_format(body)) is not None:
+    if (reply_format := to_schema(forced) if forced else _to_format(body)) is not None:
         fields["format"] = reply_format
     _add_own_fields(request.fields, fields, options)
     num_ctx = options["num_ctx"] = room.num_ctx(options.get("num_ctx"))
@@ -109,7 +113,8 @@ def to_body(
         keep_whole(fields)
     has_level = isinstance(fields.get("think"), str) and request.fields.get("think") is None
     seems_cut = estimate_prompt_tokens(body) > FAR_TOO_LONG * num_ctx
-    return Prepared(msgspec.json.encode(fields), has_level, num_ctx if seems_cut else None)
+    names = tuple(function.name for function in forced)
+    return Prepared(msgspec.json.encode(fields), has_level, num_ctx if seems_cut else None, names)
 
 
 def _to_options(body: ChatBody) -> dict[str, Any]:

@@ -103,6 +103,10 @@ class ToolCalls:
         call.name, call.is_out, call.is_ended = name, True, True
         return ToolCallDelta(call.number, self._own_id(call_id), name, arguments, extra_content)
 
+    def more(self, number: int, arguments: str) -> ToolCallDelta:
+        """Return a further piece of the arguments of a call that `add` began."""
+        return ToolCallDelta(number, arguments=arguments)
+
     def take(self, pieces: Iterable[Piece]) -> list[ToolCallDelta]:
         """Return what can be handed out of the calls that these are pieces of."""
         deltas: list[ToolCallDelta] = []

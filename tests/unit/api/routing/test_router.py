@@ -334,10 +334,13 @@ def test_what_an_api_says_of_a_model_goes_before_the_catalogue() -> None:
 
 def test_a_paid_model_without_a_price_is_refused(tmp_path: Any) -> None:
     """With a budget or without, since its cost would be a guess; the operator's price lets it through."""
+    listed = BackendInfo("paid", "openai", "o", 4, (LocalModel("gpt-99"),))
     for limits in (BudgetLimits(all_nano_usd=1), BudgetLimits()):
         with pytest.raises(ModelNotConfigured, match="CLAW_CATALOGUE") as raised:
-            router(OPENAI).route(chat("gpt-99", limits=limits))
+            router(listed).route(chat("gpt-99", limits=limits))
         assert (raised.value.code, raised.value.param) == ("model_price_unknown", "model")
+    with pytest.raises(UnknownModel, match="'openai' does not offer the model 'gpt-98'"):
+        router(listed).route(chat("gpt-98"))
     file = tmp_path / "catalogue.toml"
     file.write_text("[models.gpt-99]\nprompt_usd = 1.0")
     assert router(OPENAI, CLAW_CATALOGUE=str(file)).route(chat("gpt-99"))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from shared.errors import Unsupported
-from shared.models.abilities import HINTS, makes_one_choice, omitted
+from shared.models.abilities import HINTS, makes_one_choice, omitted, without_prompt
 from shared.models.embedding_models import EmbeddingEntry
 from shared.models.parameter_tables import with_tables
 from shared.models.parameters import (
@@ -99,6 +99,17 @@ def test_the_values_are_those_that_openai_names() -> None:
     """Of each field that has a few words only."""
     named = json.loads((ROOT / "tests/e2e/schemas/request_values.json").read_text())
     assert {name: sorted(values) for name, values in VALUES.items()} == named
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_is_left_out_is_known_without_the_prompt(name: str) -> None:
+    """Each field, and all of those that change nothing, at every API and for models that take none of them."""
+    everything = {"user": "u", "store": True, "metadata": {}, "modalities": ["text"], "service_tier": "flex"}
+    for fields in (SAMPLES[name][1], {**everything, **SAMPLES[name][1]}):
+        body = ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode()).body
+        for provider in COLUMNS:
+            for cannot in ((), tuple(HINTS), tuple(WITHOUT_EFFECT), ("logprobs",)):
+                assert omitted(without_prompt(body), provider, cannot) == omitted(body, provider, cannot)
 
 
 def test_an_answer_is_the_same_without_what_others_ignore() -> None:
