@@ -69,7 +69,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, finished: Finished = log_finished) -> None:
         self.settings, self.api_id = settings, os.urandom(ID_SIZE)
-        self.redis = redis_client.connect(settings.redis_url or "")
+        self.redis = redis_client.connect(settings.redis_url or "", is_piped=settings.redis_pipe)
         self.database = Database(settings.database_url or "")
         self.keys = KeyStore(self.database)
         self.key_changes = KeyChanges(self.keys, self.redis)

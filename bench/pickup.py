@@ -21,8 +21,8 @@ from bench.stack import StackFailed, running
 from shared.ids import new_request_id
 from shared.queue.placement import Candidate, PlacementOptions, enqueue
 from shared.redis import client as redis_client
-from shared.redis.client import next_message, subscription
 from shared.redis.names import api_key, control_channel, relay_channel
+from shared.redis.subscription import next_message, subscription
 from shared.relay import EVERYTHING, ID_SIZE, Kind, Signal, attempt_key, decode_frames, encode_signal
 from shared.types import JobDraft, Target
 
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
-    from redis.asyncio.client import Monitor, PubSub
+    from redis.asyncio.client import Monitor
 
     from bench.report import Options
+    from shared.redis.subscription import Subscription
 
 MODEL: Final = "mock"
 JOBS: Final = 300
@@ -51,7 +52,7 @@ class Enqueuer:
         self._redis = redis
         self._target = target
 
-    async def job(self, pubsub: PubSub) -> float:
+    async def job(self, pubsub: Subscription) -> float:
         """Measure the milliseconds from before a job is enqueued until its worker's first frame is here."""
         request_id, now_ms = new_request_id(), int(time.time() * 1000)
         draft = JobDraft(
@@ -76,14 +77,14 @@ class Enqueuer:
         await self._redis.publish(control_channel(worker), message)
         return picked_up_ms
 
-    async def hop(self, pubsub: PubSub) -> float:
+    async def hop(self, pubsub: Subscription) -> float:
         """Measure the milliseconds of one message to ourselves: what the first frame's way costs by itself."""
         began = time.perf_counter()
         await self._redis.publish(relay_channel(self.api_id), bytes(ID_SIZE))
         await next_message(pubsub, SILENCE_S)
         return 1000 * (time.perf_counter() - began)
 
-    async def _until(self, pubsub: PubSub, key: bytes, wanted: Kind) -> bytes:
+    async def _until(self, pubsub: Subscription, key: bytes, wanted: Kind) -> bytes:
         """Read frames until the wanted one; the worker that sent it. A message may hold the start and the end."""
         while True:
             _, message = await next_message(pubsub, SILENCE_S)

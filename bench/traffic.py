@@ -14,8 +14,8 @@ from api.admission.auth import Principal
 from shared.ids import job_id, new_request_id
 from shared.queue.placement import Candidate, PlacementOptions
 from shared.redis import scripts
-from shared.redis.client import next_message, subscription
 from shared.redis.names import queue_name, relay_channel, since_key, wake_channel
+from shared.redis.subscription import next_message, subscription
 from shared.relay import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import JobDraft, Target

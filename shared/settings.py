@@ -113,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ui: bool = True
     web_password: str | None = None
     http: str = "direct"
+    redis_pipe: bool = True
     log_level: str = "INFO"
     log_format: str = "text"
     metrics_port: int | None = None
@@ -257,6 +258,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "web_password": ("CLAW_WEB_PASSWORD",),
     "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
     "http": ("CLAW_HTTP",),
+    "redis_pipe": ("CLAW_REDIS_PIPE",),
     "log_level": ("CLAW_LOG_LEVEL",),
     "log_format": ("CLAW_LOG_FORMAT",),
     "metrics_port": ("CLAW_METRICS_PORT",),

@@ -43,7 +43,7 @@ EX_CONFIG: Final = 78
 
 async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     """Serve a tier until `stop`. A tier without credentials idles."""
-    redis = redis_client.connect(settings.redis_url or "")
+    redis = redis_client.connect(settings.redis_url or "", is_piped=settings.redis_pipe)
     # The other tiers keep nothing there, and need not know where it is.
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)
@@ -75,7 +75,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
 
 async def run_recorder(settings: Settings, stop: asyncio.Event) -> None:
     """Write the usage log until `stop`."""
-    redis = redis_client.connect(settings.redis_url or "")
+    redis = redis_client.connect(settings.redis_url or "", is_piped=settings.redis_pipe)
     metrics = _metrics(settings)
     if metrics is not None:
         metrics.start(redis, "recorder")

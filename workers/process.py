@@ -14,8 +14,9 @@ from shared.process.finished import log_finished
 from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
-from shared.redis.client import UNREACHABLE, next_message, subscription
+from shared.redis.client import UNREACHABLE
 from shared.redis.names import BACKGROUND_API, api_key, control_channel, open_requests, wake_channel
+from shared.redis.subscription import next_message, subscription
 from shared.relay import ID_SIZE, CancelReason, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Job, Tier
 from shared.usage import ORPHANED

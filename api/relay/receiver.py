@@ -16,8 +16,9 @@ from api.relay.liveness import LivenessJudge
 from api.relay.signals import RETRY_S, SignalSender
 from shared.errors import InternalFault, StreamBroken
 from shared.process.tasks import end_all, spawn_critical
-from shared.redis.client import UNREACHABLE, next_message, state_of, subscription
+from shared.redis.client import UNREACHABLE, state_of
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel, since_key
+from shared.redis.subscription import next_message, subscription
 from shared.relay import EVERYTHING, ID_SIZE, CancelReason, Kind, Signal, decode_frames
 
 if TYPE_CHECKING:

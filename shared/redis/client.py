@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.connection import AbstractConnection
@@ -13,14 +12,13 @@ from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from shared.redis.pipe import PipedRedis
 from shared.redis.server_state import ServerState, is_no_master
 from shared.redis.url import RedisUrl, parse_redis_url
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator
 
-    from redis.asyncio.client import PubSub
 
 CONNECT_TIMEOUT_S: Final = 1.0
 COMMAND_TIMEOUT_S: Final = 1.5
@@ -42,7 +40,7 @@ _BOUNDS: Final[dict[str, Any]] = {
 }
 
 
-class _MasterOnly(AbstractConnection):
+class MasterConnection(AbstractConnection):
     """A connection that stays only while its server is the master.
 
     On a replica a subscription would seem to work, but nobody who publishes would know of it; commands that write
@@ -51,18 +49,30 @@ class _MasterOnly(AbstractConnection):
 
     def __init__(self, *, server: ServerState, **options: Any) -> None:
         super().__init__(**options)
-        self._server = server
-        self._reign = server.reign
+        self.server = server
+        self.reign = server.reign
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """Return the open transport under it."""
+        if self._writer is None:
+            raise RedisConnectionError("the connection is closed")
+        return cast("asyncio.Transport", self._writer.transport)
+
+    def to_error(self, text: str) -> Exception:
+        """Return the exception for an answer that is an error."""
+        error: Exception = self._parser.parse_error(text)  # type: ignore[no-untyped-call]
+        return error
 
     @property
     def is_stale(self) -> bool:
         """Return whether another connection has found since that the server is not the master."""
-        return self._reign != self._server.reign
+        return self.reign != self.server.reign
 
     async def on_connect(self) -> None:
         await super().on_connect()
         # Before the role is asked for: a fail-over that another one notices meanwhile makes this one stale too.
-        self._reign = self._server.reign
+        self.reign = self.server.reign
         # HELLO returns the role in the round trip that checks the connection; RESP2, as redis-py speaks it.
         await self.send_command("HELLO", 2)
         try:
@@ -94,18 +104,18 @@ class _MasterOnly(AbstractConnection):
             return await AbstractConnection.read_response(self, *arguments, **named)
         except (ResponseError, BusyLoadingError, AuthenticationError) as error:
             if is_no_master(error):
-                self._server.end_reign(self._reign)
+                self.server.end_reign(self.reign)
                 await self.disconnect(nowait=True)
                 raise RedisConnectionError(f"the server cannot serve as the master now: {error}") from error
-            self._server.note_refusal(error)
+            self.server.note_refusal(error)
             raise
 
 
-class _PlainConnection(_MasterOnly, Connection):
+class _PlainConnection(MasterConnection, Connection):
     """A connection over TCP."""
 
 
-class _SocketConnection(_MasterOnly, UnixDomainSocketConnection):
+class _SocketConnection(MasterConnection, UnixDomainSocketConnection):
     """A connection over a Unix socket."""
 
 
@@ -117,11 +127,11 @@ class _SharedTLS(SSLConnection):
         self.ssl_context.context = tls
 
 
-class _TLSConnection(_MasterOnly, _SharedTLS):
+class _TLSConnection(MasterConnection, _SharedTLS):
     """A connection over TLS."""
 
 
-class _SentinelConnection(_MasterOnly, SentinelManagedConnection):
+class _SentinelConnection(MasterConnection, SentinelManagedConnection):
     """A connection to whom the Sentinels name, if that one agrees that it is the master."""
 
 
@@ -167,7 +177,7 @@ class _Pool(BlockingConnectionPool):
     """A bounded pool that waits, of connections to the current master."""
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
-        if isinstance(connection, _MasterOnly) and connection.is_stale:
+        if isinstance(connection, MasterConnection) and connection.is_stale:
             await connection.disconnect(nowait=True)
         await super().ensure_connection(connection)
 
@@ -187,26 +197,31 @@ class _SentinelPool(SentinelConnectionPool, _Pool):
             await self.sentinel_manager.close()
 
 
-def connect(url: str) -> Redis:
+def connect(url: str, *, is_piped: bool = True) -> Redis:
     """Return a client of the Redis or Valkey at `url`; nothing is sent yet.
 
     Commands fail within about two seconds when the server does not answer: the pool is bounded and
     waits for a free connection no longer than a command may take. After a fail-over, by Sentinel or
     behind one address, new connections are to the new master, and those to the old one break.
 
+    Args:
+        url: where it is, and how to log in.
+        is_piped: whether short commands share a connection; else each has one of the pool to itself.
+
     Raises:
         ValueError: the URL cannot be used; the text says why, without its password.
     """
     address = parse_redis_url(url)
+    client = PipedRedis if is_piped else Redis
     if address.sentinels:
-        return Redis(connection_pool=_sentinel_pool(address))
+        return client(connection_pool=_sentinel_pool(address))
     if "path" in address.options:
         arguments = _pool_arguments(address, _SocketConnection)
         # Unix sockets do not know it.
         del arguments["socket_keepalive"]
     else:
         arguments = _pool_arguments(address, _PlainConnection if address.tls is None else _TLSConnection)
-    return Redis(connection_pool=_Pool(**arguments))
+    return client(connection_pool=_Pool(**arguments))
 
 
 def state_of(redis: Redis) -> ServerState:
@@ -218,46 +233,6 @@ def state_of(redis: Redis) -> ServerState:
 async def close(redis: Redis) -> None:
     """Close every connection of `redis`."""
     await redis.aclose(close_connection_pool=True)
-
-
-@asynccontextmanager
-async def subscription(redis: Redis, *channels: str) -> AsyncIterator[PubSub]:
-    """Yield a subscription to `channels`, made when this is entered; its connection is closed at the end.
-
-    Raises:
-        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
-    """
-    pubsub = redis.pubsub()
-    try:
-        await pubsub.subscribe(*channels)
-        # Confirmed before anything is enqueued whose answer comes here: what is published earlier is lost.
-        for _ in channels:
-            if await pubsub.get_message(timeout=COMMAND_TIMEOUT_S) is None:
-                raise RedisConnectionError("the subscription is not confirmed")
-        yield pubsub
-    finally:
-        await pubsub.aclose()  # type: ignore[no-untyped-call]
-
-
-async def next_message(pubsub: PubSub, silence_s: float) -> tuple[bytes, bytes]:
-    """Return the next message: its channel and its bytes.
-
-    A subscriber that is never silent for long (each of ours sends itself a message every heartbeat)
-    finds a dead connection by this.
-
-    Raises:
-        ConnectionError: nothing came for `silence_s` seconds, or the server is not the master any more.
-        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
-    """
-    while True:
-        message = await pubsub.get_message(timeout=silence_s)
-        if message is None:
-            raise ConnectionError("the subscription is silent")
-        if isinstance(pubsub.connection, _MasterOnly) and pubsub.connection.is_stale:
-            # A replica hands on what its master publishes, but who publishes there counts no receiver.
-            raise ConnectionError("the subscription is not at the master")
-        if message["type"] == "message":
-            return message["channel"], message["data"]
 
 
 def _pool_arguments(address: RedisUrl, connection: type[AbstractConnection]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import AuthenticationError, OutOfMemoryError, RedisError, ResponseError
 
 from shared.redis import scripts
-from shared.redis.client import UNREACHABLE, close, connect, state_of, subscription
+from shared.redis.client import UNREACHABLE, close, connect, state_of
 from shared.redis.names import (
     NEWS_CHANNEL,
     PROBE_KEYS,
@@ -19,6 +19,7 @@ from shared.redis.names import (
     wake_channel,
 )
 from shared.redis.server_state import refusal_text
+from shared.redis.subscription import subscription
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

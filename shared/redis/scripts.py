@@ -1,7 +1,7 @@
 """The Lua scripts that make our steps in Redis atomic; each says its keys and arguments itself.
 
-A script is asked for by its digest, and sent whole where the server does not know it (any more). In a pipeline it is
-always sent whole: those are short.
+A script is asked for by its digest, and sent whole where the server does not know it (any more). To redis-py's own
+pipelines it is always given whole; `shared/redis/pipe.py` sends the digest in its place.
 """
 
 from __future__ import annotations
@@ -70,17 +70,30 @@ WITHDRAW: Final = _script("bytes", "withdraw")
 _digests: dict[str, str] = {}
 
 
+def digest_of(script: str) -> str:
+    """Return the name that Redis knows a script by."""
+    digest = _digests.get(script)
+    if digest is None:
+        digest = _digests[script] = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+    return digest
+
+
+_LONG: Final = frozenset(name for script in (CLAIM, SESSION_TAKE) for name in (script, digest_of(script)))
+
+
+def has_long_answer(script: str) -> bool:
+    """Return whether a script, or the one of this digest, may answer with bodies or messages."""
+    return script in _LONG
+
+
 async def run(redis: Redis, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> Any:
     """Run a script and return what it returns.
 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    digest = _digests.get(script)
-    if digest is None:
-        digest = _digests[script] = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
     try:
-        return await redis.execute_command("EVALSHA", digest, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+        return await redis.execute_command("EVALSHA", digest_of(script), len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
     # It restarted, failed over, or never had it: sent whole, it knows it from now on.
     except NoScriptError:
         return await redis.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from shared.redis import client as redis_client
+from shared.redis.subscription import next_message, subscription
 from shared.relay import Signal, decode_signals
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
@@ -41,11 +42,11 @@ async def test_a_cancellation_that_was_lost_is_reported_again(
             return bool(dict(await redis.pubsub_numsub(relay))[relay])
 
         await eventually(api_is_back)
-        async with redis_client.subscription(redis, channel.decode()) as listening:
+        async with subscription(redis, channel.decode()) as listening:
             reader.task.cancel()
             said: set[int] = set()
             while Signal.CANCEL not in said:
-                _, message = await redis_client.next_message(listening, 5)
+                _, message = await next_message(listening, 5)
                 said |= {kind for _, kind, _ in decode_signals(message)}
         worker.process.send_signal(signal.SIGCONT)
     finally:

@@ -18,8 +18,9 @@ from shared.models.catalogue import Quota
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.gemini_accounts import NEWS, KnownAccount, publish_known
 from shared.process.outage import OutageLog
-from shared.redis.client import UNREACHABLE, subscription
+from shared.redis.client import UNREACHABLE
 from shared.redis.names import GEMINI_SEAL, NEWS_CHANNEL, account_key, probing_key
+from shared.redis.subscription import confirmed_pubsub
 from shared.sealing import CannotOpen, Opener, fingerprint
 from workers.accounts.account import Account
 
@@ -104,7 +105,7 @@ class GeminiAccounts:
             _log.info("the gemini tier has no account: idle until one is added")
         while True:
             try:
-                async with subscription(self._redis, NEWS_CHANNEL) as pubsub:
+                async with confirmed_pubsub(self._redis, NEWS_CHANNEL) as pubsub:
                     while True:
                         await self._load(on_change)
                         await self._probe_rejected(on_change)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from shared.ids import new_request_id
-from shared.redis.client import next_message, subscription
 from shared.redis.names import relay_channel
+from shared.redis.subscription import next_message, subscription
 from shared.relay import Kind, attempt_key, decode_frames
 from shared.usage import UsageRecord
 from workers.relay.sender import BUSY_STREAMS, READ_TOGETHER, RelaySender

@@ -11,8 +11,8 @@ import pytest
 from api.prompt.sessions import leases as module
 from api.prompt.sessions.leases import MOST_WAITING, Leases
 from shared.errors import Conflict, NotFound
-from shared.redis.client import next_message, subscription
 from shared.redis.names import NEWS_CHANNEL, lease_key
+from shared.redis.subscription import next_message, subscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine

@@ -11,8 +11,8 @@ import msgspec
 from api.relay.incoming import IncomingStream
 from api.relay.receiver import RelayReceiver
 from shared.errors import Draining
-from shared.redis.client import next_message, subscription
 from shared.redis.names import control_channel, relay_channel
+from shared.redis.subscription import next_message, subscription
 from shared.relay import CancelReason, Kind, Signal, attempt_key, cancelled_for, decode_signals, encode_frame
 from shared.settings import Settings
 from shared.types import Target

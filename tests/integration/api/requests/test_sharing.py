@@ -13,8 +13,8 @@ from shared.ids import job_id
 from shared.queue.arq_queue import decode_job, withdraw
 from shared.queue.placement import Candidate, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
-from shared.redis.client import next_message, subscription
 from shared.redis.names import job_key, running_key, wake_channel
+from shared.redis.subscription import next_message, subscription
 from shared.types import Target
 from tests.integration.shared.queue.sample_jobs import at, claim, claim_as, draft, put
 

@@ -9,18 +9,18 @@ from api.requests.queued_job import Moves, QueuedJob
 from api.routing.shortlist import SHORTLIST, shortlist
 from shared.queue.placement import PlacementOptions
 from shared.redis import scripts
-from shared.redis.client import next_message, subscription
 from shared.redis.names import idle_key, running_key, wake_channel
+from shared.redis.subscription import next_message, subscription
 from tests.integration.shared.queue.sample_jobs import KEY, at, claim, claim_as, draft, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from redis.asyncio import Redis
-    from redis.asyncio.client import PubSub
 
     from api.routing.shortlist import Shortlist
     from shared.queue.placement import Candidate
+    from shared.redis.subscription import Subscription
 
 MANY = 50
 MOST_MORE = 1.3
@@ -32,7 +32,7 @@ def worker_ids(number: int) -> list[str]:
     return [f"{place:032x}" for place in range(number)]
 
 
-async def woken(listener: PubSub, queue: str) -> str:
+async def woken(listener: Subscription, queue: str) -> str:
     """Return the worker that was woken for a job in `queue`."""
     channel, message = await next_message(listener, 5)
     assert message == queue.encode()

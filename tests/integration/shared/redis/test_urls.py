@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from shared.queue.arq_queue import QueueWorker
 from shared.queue.placement import Candidate, PlacementOptions, enqueue
 from shared.redis import client as redis_client
+from shared.redis.subscription import next_message, subscription
 from shared.types import Job, JobDraft, Target
 from tests.fleet import Fleet, chat, ready
 from tests.redis_servers import CERTIFICATES, Sentinels, Server, TLSProxy
@@ -40,9 +41,9 @@ async def serves_everything(redis: Redis) -> None:
     pipeline = redis.pipeline(transaction=False)
     pipeline.get("written")
     assert await pipeline.execute() == [b"1"]
-    async with redis_client.subscription(redis, "news") as pubsub:
+    async with subscription(redis, "news") as pubsub:
         assert await redis.publish("news", b"hello") == 1
-        assert await redis_client.next_message(pubsub, 5) == (b"news", b"hello")
+        assert await next_message(pubsub, 5) == (b"news", b"hello")
     ran: asyncio.Queue[Job] = asyncio.Queue()
     worker = QueueWorker(
         redis, QUEUE, slots=lambda: 1, worker_id="00" * 16, longest_s=10, lease_s=5, run=ran.put, may_help=bool
@@ -150,10 +151,10 @@ async def test_sentinel_leads_to_the_new_master_after_a_fail_over(sentinels: Sen
     await serves_everything(redis)
     await redis.set("kept", b"1")
     assert await redis.wait(1, 5000) == 1
-    async with redis_client.subscription(redis, "news") as pubsub:
+    async with subscription(redis, "news") as pubsub:
         await sentinels.master.kill()
         with pytest.raises(redis_client.UNREACHABLE):
-            await redis_client.next_message(pubsub, 5)
+            await next_message(pubsub, 5)
 
     async def served() -> bool:
         try:
@@ -172,15 +173,15 @@ async def test_a_master_that_has_become_a_replica_is_left(sentinels: Sentinels, 
     """A fail-over by order: the old master lives on, but neither commands nor subscriptions stay with it."""
     redis = redis_client.connect(sentinels.url)
     watcher = redis_client.connect(f"redis://:another@127.0.0.1:{sentinels.sentinels[0].port}")
-    async with redis_client.subscription(redis, "news") as pubsub:
+    async with subscription(redis, "news") as pubsub:
         await watcher.execute_command("SENTINEL", "FAILOVER", "main")  # type: ignore[no-untyped-call]
         with pytest.raises(redis_client.UNREACHABLE):
-            await redis_client.next_message(pubsub, 20)
+            await next_message(pubsub, 20)
     await redis_client.close(watcher)
 
     async def served() -> bool:
         try:
-            async with redis_client.subscription(redis, "news"):
+            async with subscription(redis, "news"):
                 return bool(await redis.publish("news", b"") == 1)
         except redis_client.UNREACHABLE:
             return False
@@ -229,7 +230,7 @@ async def test_a_replica_is_never_taken_for_the_master(tmp_path: Path, eventuall
 
         async def refused() -> bool:
             with pytest.raises(RedisConnectionError) as raised:
-                async with redis_client.subscription(redis, "news"):
+                async with subscription(redis, "news"):
                     pass
             return "is not the master" in str(raised.value)
 
