@@ -99,12 +99,17 @@ async def test_a_session_waits_for_postgres_and_loses_no_turn(
         refused = await ask(client, session, user("two"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "database_unavailable")
         assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+        wants_knowledge = {"x-nself-knowledge": "true"}
+        refused = await client.post("/v1/chat/completions", json=chat(), headers=wants_knowledge)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "database_unavailable")
         await postgres.start()
 
         async def works_again() -> bool:
             return (await ask(client, session, user("two"))).status_code == 200
 
         await eventually(works_again)
+        assert (await client.post("/v1/chat/completions", json=chat(), headers=wants_knowledge)).status_code == 200
+        upstream.requests.pop()
         given = [message["content"] for message in upstream.requests[-1]["messages"]]
         assert given == ["one", words(40), "two"]
         await until_stored(fleet, session, 4, eventually)

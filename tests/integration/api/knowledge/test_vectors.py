@@ -11,13 +11,14 @@ import httpx
 import pytest
 
 from shared.postgres.database import Database
-from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, ready
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, chat, ready
 from tests.upstreams.scripted import Answer, Received, ScriptedUpstream, json_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.conftest import Eventually
+    from tests.upstreams.numbered import NumberedUpstream
 
 TOKEN: Final = {"x-internal-token": INTERNAL_SECRET}
 SEARCH: Final = "/claw/knowledge/search"
@@ -145,6 +146,36 @@ async def test_without_the_model_words_alone_answer(stack: Stack, eventually: Ev
         return (await stack.found("feline"))[1] == "hybrid"
 
     await eventually(is_back)
+
+
+async def test_a_chat_is_told_what_words_find_while_the_embedding_worker_is_away(
+    fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """The response says which search it was; and it is both again once the worker is back."""
+    async with Embedder("one-embed") as embedder:
+        embeds = {"CLAW_LOCAL_OPENAI_URL": "", "CLAW_LOCAL_EMBEDDINGS_URL": embedder.url + "/v1"}
+        api, _, embedding_worker = await fleet.api(), await fleet.worker(), await fleet.worker(**embeds)
+        await ready(api, eventually)
+        async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=PATIENCE_S) as client:
+            await client.post("/claw/knowledge/documents", json=PETS)
+            await Stack(fleet, client, embedder, eventually).until_embedded_by("one-embed")
+
+            async def told(question: str) -> tuple[str, bool]:
+                body = chat(messages=[{"role": "user", "content": question}])
+                reply = await client.post("/v1/chat/completions", json=body, headers={"x-nself-knowledge": "true"})
+                assert reply.status_code == 200, reply.text
+                given = upstream.requests[-1]["messages"][0]["content"]
+                return reply.headers["x-nself-knowledge-search"], "cat wants fish" in given
+
+            assert await told("feline fish") == ("hybrid", True)
+            embedding_worker.kill()
+            assert await told("fish") == ("text", True)
+            await fleet.worker(**embeds)
+
+            async def is_back() -> bool:
+                return await told("feline fish") == ("hybrid", True)
+
+            await eventually(is_back)
 
 
 async def test_what_changes_is_embedded_anew(stack: Stack, eventually: Eventually) -> None:
