@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -135,16 +136,15 @@ class Titles:
         )
         try:
             said = await self._ask(own, _messages(session), model=_MODEL, max_tokens=_MAX_TOKENS, temperature=0.0)
-            title = to_title(said)
         except (GatewayError, TimeoutError) as error:
             _log.info("a session has no title of a model yet: %s", error or type(error).__name__)
-            title = None
-        if title is None:
             self._tries[session.id] += 1
             if self._tries[session.id] < MOST_TRIES:
                 return False
-            title = first_words(session.question) or first_words(session.answer) or NOTHING_SAID
+            said = ""
         self._tries.pop(session.id, None)
+        # Asked again, the model would say the same.
+        title = to_title(said, session) or first_words(session.question) or first_words(session.answer) or NOTHING_SAID
         await self._directory.set_auto_title(session.id, title)
         return True
 
@@ -154,11 +154,36 @@ def _messages(session: Untitled) -> list[dict[str, str]]:
     return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": turn}]
 
 
-def to_title(said: str) -> str | None:
-    """Return the title that a model gave, None where what it said is none: empty, or whole sentences."""
+def to_title(said: str, session: Untitled) -> str | None:
+    """Return the title that a model gave, None where what it said is none.
+
+    That is what is empty, whole sentences, the same words again and again, the beginning of the answer, or in no script
+    of the conversation: small models say such things.
+    """
     line = next((line for line in said.splitlines() if line.strip(_AROUND)), "")
     title = "".join(character if character.isprintable() else " " for character in line)
-    title = " ".join(_LABEL.sub("", title.strip(_AROUND)).split()).strip(_AROUND)
-    if not any(map(str.isalnum, title)) or len(title) > MOST_TITLE_CHARS or len(title.split()) > MOST_TITLE_WORDS:
+    title = _stripped(title)
+    words = title.casefold().split()
+    is_short = any(map(str.isalnum, title)) and len(title) <= MOST_TITLE_CHARS and len(words) <= MOST_TITLE_WORDS
+    if not is_short or 2 * len(set(words)) <= len(words) or _LABEL.fullmatch(f"{title}:"):
         return None
+    if _begins(session.answer, title) and not _begins(session.question, title):
+        return None
+    turn = _scripts(session.question + session.answer)
+    return title if not turn or not _scripts(title) or turn & _scripts(title) else None
+
+
+def _stripped(title: str) -> str:
+    """Return a title without what models put around it, however often."""
+    while (shorter := " ".join(_LABEL.sub("", title.strip(_AROUND)).split()).strip(_AROUND)) != title:
+        title = shorter
     return title
+
+
+def _begins(text: str, title: str) -> bool:
+    return " ".join(text.casefold().split()).startswith(title.casefold())
+
+
+def _scripts(text: str) -> set[str]:
+    """Return the names of the scripts that a text's letters are of: LATIN, CYRILLIC, CJK, ..."""
+    return {unicodedata.name(letter, "").partition(" ")[0] for letter in set(text) if letter.isalpha()}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TOP: Final = 8
 MOST_TOP: Final = 100
+PATIENT_S: Final = 20.0
 PAGE: Final = 1_000
 """More than the gateway brings itself: nSelf's command line takes the first page for everything."""
 
@@ -50,13 +51,13 @@ def _shown(chunks: list[Chunk], scope: Scope) -> list[Chunk]:
 
 
 async def show_rankings() -> Response:
-    """Show the ids for a question by each kind of search, and by both: for measuring."""
+    """Show the ids for a question by each kind of search, and by both: to measure how good they are, not how fast."""
     check_arguments(("q", "top"))
     question = text_argument("q", MOST_QUESTION_CHARS)
     if question is None:
         raise InvalidRequest("q must be given.")
     top = integer_argument("top", CANDIDATES, low=1, high=MOST_TOP)
-    found = await gateway().knowledge.rank(question, scope_of_caller(), top)
+    found = await gateway().knowledge.rank(question, scope_of_caller(), top, timeout_s=PATIENT_S)
     return json_response({"text": found.by_text, "vectors": found.by_vector, "fused": found.fused()})
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from api.prompt.knowledge.corpus import Corpus, corpus
-from api.prompt.knowledge.embedder import Embedder, ProcessParts
+from api.prompt.knowledge.embedder import QUERY_TIMEOUT_S, Embedder, ProcessParts
 from api.prompt.knowledge.fusion import fused
 from shared.postgres.knowledge.store import Chunk, KnowledgeStore, Scope
 from shared.postgres.knowledge.vectors import VectorStore
@@ -110,11 +110,24 @@ class Knowledge:
         count = await self._vectors.count(model, is_built_in=is_built_in)
         return HowSearched("hybrid", has_pgvector, model, count, failed)
 
-    async def rank(self, question: str, scope: Scope, most: int, key_id: str | None = None) -> Rankings:
-        """Return the ids of the best chunks by each kind of search; the arguments are those of `search`."""
+    async def rank(
+        self,
+        question: str,
+        scope: Scope,
+        most: int,
+        key_id: str | None = None,
+        *,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> Rankings:
+        """Return the ids of the best chunks by each kind of search.
+
+        The arguments are those of `search`, and how long the vector of the question may take, in seconds.
+        """
         await self.corpus()
         # Beside the search by words: a model takes longer than PostgreSQL.
-        asking = asyncio.create_task(self.embedder.of_question(question, key_id), name="vector of a question")
+        asking = asyncio.create_task(
+            self.embedder.of_question(question, key_id, timeout_s), name="vector of a question"
+        )
         try:
             by_text = await self.store.search_text(question, scope, most)
             made = await asking

@@ -120,17 +120,20 @@ class Embedder:
         if not self._is_used:
             self.wake()
 
-    async def of_question(self, question: str, key_id: str | None) -> tuple[Serving, array[float]] | None:
-        """Return the vector of a question and whose it is, None where there is none within `QUERY_TIMEOUT_S`.
+    async def of_question(
+        self, question: str, key_id: str | None, timeout_s: float = QUERY_TIMEOUT_S
+    ) -> tuple[Serving, array[float]] | None:
+        """Return the vector of a question and whose it is, None where there is none in time.
 
         Args:
             question: in words.
             key_id: of the key that caused it.
+            timeout_s: how long that may take, in seconds.
         """
         serving = self._serving
         if serving is None or serving.model not in self._local_models():
             return None
-        own = OwnRequest(purpose="knowledge", timeout_s=QUERY_TIMEOUT_S, key_id=key_id, is_awaited=True)
+        own = OwnRequest(purpose="knowledge", timeout_s=timeout_s, key_id=key_id, is_awaited=True)
         with suppress(TimeoutError, GatewayError):
             made = await self._embed(own, serving.model, [question], is_query=True)
             if made.model == serving.model and len(made.vectors[0]) == serving.dimensions:
