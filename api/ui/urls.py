@@ -36,6 +36,7 @@ from api.ui.pages.live.handlers import (
     pause_backend,
     resume_backend,
     show_live,
+    show_requests,
     stream_live,
 )
 from api.ui.pages.models.gemini import (
@@ -83,6 +84,7 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ui/overview", show_overview),
     ("GET", "/ui/live", show_live),
     ("GET", "/ui/live/events", stream_live),
+    ("GET", "/ui/live/requests", show_requests),
     ("POST", "/ui/live/pause", pause_backend),
     ("POST", "/ui/live/resume", resume_backend),
     ("POST", "/ui/live/requests/<request_id>/cancel", cancel_request),

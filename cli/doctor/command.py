@@ -10,11 +10,12 @@ import click
 import msgspec
 
 from cli.api_client import gateway_url
-from cli.doctor.of_machine import check_api, check_disk, check_model_servers, check_open_knowledge, check_settings
+from cli.doctor.of_machine import check_api, check_model_servers, check_open_knowledge
 from cli.options import as_json
 from cli.tables import print_json, printable
 from cli.up.running import read_note
 from shared.process.doctor.finding import Finding
+from shared.process.doctor.of_machine import check_disk, check_settings
 from shared.process.doctor.of_postgres import check_postgres
 from shared.process.doctor.of_redis import check_redis
 from shared.process.doctor.of_workers import check_workers

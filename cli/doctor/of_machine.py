@@ -1,55 +1,20 @@
-"""This machine: settings, disk, ports, and the model servers that its environment names."""
+"""What the command line asks of this machine beside `shared/process/doctor`: its port, model servers that it names."""
 
 from __future__ import annotations
 
-import shutil
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
 from cli.up.ports import is_free
-from cli.up.preconditions import LEAST_FREE_MIB
 from shared.process.doctor.finding import Finding
-from shared.setting_values import SettingsError
-from shared.settings import load_credentials, unknown_variables
-from shared.types import TIERS
+from shared.process.doctor.of_machine import readiness
 
 if TYPE_CHECKING:
-    from shared.process.doctor.finding import State
     from shared.settings import Settings
 
 TIMEOUT_S: Final = 5.0
-LITTLE_MIB: Final = 1024
-_MIB: Final = 1024 * 1024
-
-
-def check_settings(settings: Settings) -> list[Finding]:
-    """Check what `load_settings` lets pass: names that are no setting, credentials in part, a missing secret."""
-    found = [
-        Finding("settings", "wrong", unknown, "Correct or remove it: nobody reads it.")
-        for unknown in unknown_variables()
-    ]
-    for tier in TIERS:
-        try:
-            load_credentials(tier)
-        except SettingsError as error:
-            found.append(Finding("settings", "wrong", str(error), "Correct it: no worker of its tier can start."))
-    if settings.internal_secret is None:
-        said = f"There is no internal secret, neither in PLUGIN_INTERNAL_SECRET nor in {settings.data_dir}"
-        found.append(Finding("settings", "note", said, "nself claw up makes one; an api by itself needs it set."))
-    return found or [Finding("settings", "ok", "Every variable is a setting with a value that can be used")]
-
-
-def check_disk(settings: Settings) -> list[Finding]:
-    """Check the disk of the data folder."""
-    folder = settings.data_dir
-    if not folder.is_dir():
-        return [Finding("disk", "unchecked", f"There is no data folder {folder} on this machine")]
-    free_mib = shutil.disk_usage(folder).free // _MIB
-    mend = "Free some space, or put the data elsewhere: CLAW_DATA_DIR."
-    state: State = "wrong" if free_mib < LEAST_FREE_MIB else "note" if free_mib < LITTLE_MIB else "ok"
-    return [Finding("disk", state, f"{free_mib} MiB are free for {folder}", "" if state == "ok" else mend)]
 
 
 async def check_api(settings: Settings, url: str, *, is_ours: bool) -> list[Finding]:
@@ -67,22 +32,13 @@ async def check_api(settings: Settings, url: str, *, is_ours: bool) -> list[Find
     except (httpx.HTTPError, ValueError):
         body = None
     if isinstance(body, dict) and "status" in body:
-        return [_readiness(url, body)]
+        lacks = {name: body.get("why", {}).get(name, "") for name, state in body.items() if state == "missing"}
+        return [readiness(f"The gateway at {url}", body["status"], lacks)]
     if is_ours:
         return [
             Finding("api", "wrong", f"It does not answer at {url}", "Its log says why: log/web.log of the data folder.")
         ]
     return [_port(settings)]
-
-
-def _readiness(url: str, body: dict[str, Any]) -> Finding:
-    why = "; ".join(f"{part}: {text}" for part, text in body.get("why", {}).items())
-    missing = ", ".join(name for name, state in body.items() if state == "missing")
-    said = f"The gateway at {url} is {body['status']}" + (f": {why or missing}" if why or missing else "")
-    if body["status"] == "ready":
-        return Finding("api", "ok", said)
-    state: State = "note" if body["status"] in {"degraded", "draining"} else "wrong"
-    return Finding("api", state, said, "What is missing is said below, or in its log.")
 
 
 def _port(settings: Settings) -> Finding:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 import asyncpg
 
+from shared.process.doctor.of_machine import LEAST_FREE_MIB
 from shared.redis.probe import RedisUnusable, check_at_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-LEAST_FREE_MIB: Final = 64
-"""Below that PostgreSQL and Valkey soon fail in ways of their own: a segment of PostgreSQL's log alone takes 16 MiB."""
 _MIB: Final = 1024 * 1024
 _TIMEOUT_S: Final = 5.0
 _REFUSED: Final = (

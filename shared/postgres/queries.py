@@ -55,7 +55,7 @@ WHERE revoked_at IS NULL AND id = (
 FIND_KEY_BY_ID: Final = """
 SELECT
     id, name, key_prefix, rpm_limit, admin_allowed, monthly_budget_usd::float8, system_prompt_id::text,
-    allowed_models, allowed_tiers, expires_at, tokens_per_minute, created_at, last_used_at, revoked_at
+    allowed_models, allowed_tiers, expires_at, tokens_per_minute, stream_comments, created_at, last_used_at, revoked_at
 FROM np_claw_api_keys WHERE id = $1 AND erased_at IS NULL
 """
 # A null leaves a column as it is; $5, $7, $11 and $13: whether the value after it, which may become null, is meant.

@@ -91,7 +91,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: int | None
     input_tokens: int | None
     output_tokens: int | None
-    reasoning: str | None
+    reasoning: str | None = None
     created_at: datetime
 
 

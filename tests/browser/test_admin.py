@@ -72,6 +72,8 @@ async def test_the_doctor_looks_when_asked(signed_in: Watched) -> None:
     await page.get_by_role("button", name="Look now").click()
     await expect(page.get_by_role("row").filter(has_text="answers").first).to_be_visible()
     await expect(page.get_by_role("row").filter(has_text="PostgreSQL")).to_be_visible()
+    for found in ("is ready", "Every variable is a setting", "MiB are free"):
+        await expect(page.get_by_role("row").filter(has_text=found)).to_be_visible()
     await signed_in.check("admin-doctor")
 
 

@@ -59,6 +59,54 @@ async def test_a_key_is_made_and_its_secret_shown_once(signed_in: Watched) -> No
     await signed_in.check("keys")
 
 
+async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no_comments(
+    open_page: OpenPage, site: Site
+) -> None:
+    """Also where the form comes back because something else is wrong, and where it is changed later."""
+    watched = await open_page()
+    watched.expected_statuses.add(400)
+    await watched.sign_in(path="/ui/keys/new")
+    page = watched.page
+    await page.get_by_label("Name").fill("on its own day")
+    await page.get_by_label("Requests a minute").fill("none")
+    await expect(page.get_by_label("Its own day")).to_be_hidden()
+    await page.get_by_label("Expires").select_option("On a day of its own")
+    await page.get_by_label("Its own day").fill("2040-01-31T13:00")
+    await page.get_by_label("Comments in streams").uncheck()
+    await page.get_by_role("button", name="Create key").click()
+    await expect(page.get_by_label("Its own day")).to_have_value("2040-01-31T13:00")
+    await page.get_by_label("Requests a minute").fill("9")
+    await page.get_by_role("button", name="Create key").click()
+    await _shown_secret(watched)
+    (made,) = [
+        key for key in (await site.manage("GET", "/claw/v1/api-keys"))["keys"] if key["name"] == "on its own day"
+    ]
+    assert (made["expires_at"][:16], made["stream_comments"]) == ("2040-01-31T12:00", False)
+    await watched.open(f"/ui/keys/{made['id']}/edit")
+    await expect(page.get_by_label("Its own day")).to_have_value("2040-01-31T13:00")
+    await expect(page.get_by_label("Comments in streams")).not_to_be_checked()
+
+
+async def test_many_keys_are_on_pages_and_found_by_name(open_page: OpenPage, site: Site) -> None:
+    """The newest first."""
+    for number in range(51):
+        await site.key(f"one of many {number}")
+    watched = await open_page()
+    await watched.sign_in(path="/ui/keys")
+    page, rows = watched.page, watched.page.locator("tbody tr")
+    await expect(rows).to_have_count(50)
+    await expect(rows.first).to_contain_text("one of many 50")
+    await watched.shot("keys-many")
+    await page.get_by_role("link", name="Next").click()
+    await expect(rows.first).to_contain_text("one of many 0")
+    await page.get_by_role("searchbox", name="Find").fill("of MANY 17")
+    await page.get_by_role("button", name="Find").click()
+    await expect(rows).to_have_count(1)
+    await page.get_by_role("searchbox", name="Find").fill("nothing is called this")
+    await page.get_by_role("button", name="Find").click()
+    await expect(page.get_by_text("No such key")).to_be_visible()
+
+
 async def test_the_button_copies_the_secret(open_page: OpenPage) -> None:
     """And says so to a screen reader."""
     watched = await open_page(permissions=["clipboard-read", "clipboard-write"])

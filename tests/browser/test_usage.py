@@ -95,10 +95,48 @@ async def test_older_requests_are_on_further_pages(open_page: OpenPage, site: Si
     assert shown == asked[::-1]
 
 
-@pytest.mark.parametrize("query", ["span=2h", "tier=best", "outcome=maybe", "before=x", "key=x", "by=hand"])
+async def test_a_time_of_its_own_is_in_the_viewers_zone(open_page: OpenPage, site: Site) -> None:
+    """Its fields are there with the choice of it, and the page of what is found keeps them."""
+    _, secret = await site.key("asks now")
+    await site.ask(secret)
+    watched = await open_page()
+    await watched.sign_in(path="/ui/usage")
+    page = watched.page
+    await expect(page.get_by_label("From", exact=True)).to_be_hidden()
+    await page.get_by_label("Time", exact=True).select_option("From … to …")
+    await page.get_by_label("From", exact=True).fill("2026-01-31T01:00")
+    await page.get_by_label("To", exact=True).fill("2026-01-31T13:30")
+    await watched.check("usage-own-time")
+    await page.get_by_role("button", name="Filter").click()
+    await expect(page.get_by_text("No requests in this time")).to_be_visible()
+    # Berlin is an hour before UTC in winter.
+    assert "from=2026-01-31T00%3A00Z&to=2026-01-31T12%3A30Z" in page.url
+    await expect(page.get_by_label("From", exact=True)).to_have_value("2026-01-31T01:00")
+    now = await page.evaluate("new Date(Date.now() + 7200000 - new Date().getTimezoneOffset() * 60000).toISOString()")
+    await page.get_by_label("From", exact=True).fill("2026-01-31T01:00")
+    await page.get_by_label("To", exact=True).fill(now[:16])
+    await page.get_by_role("button", name="Filter").click()
+    await expect(page.locator("tbody tr").filter(has_text="asks now")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "span=own&from=x",
+        "span=own&from=2026-02-01T00:00&to=2026-01-01T00:00",
+        "span=2h",
+        "tier=best",
+        "outcome=maybe",
+        "before=x",
+        "key=x",
+        "by=hand",
+    ],
+)
 async def test_a_filter_that_means_nothing_is_refused_by_name(open_page: OpenPage, query: str) -> None:
     """Rather than ignored: the page would show too much."""
     watched = await open_page()
     watched.expected_statuses.add(400)
     await watched.sign_in(path=f"/ui/usage?{query}")
-    await expect(watched.page.get_by_role("alert")).to_contain_text(query.partition("=")[0])
+    await expect(watched.page.get_by_role("alert")).to_contain_text(
+        "time" if query.endswith("=x") and "own" in query else "From" if "own" in query else query.partition("=")[0]
+    )

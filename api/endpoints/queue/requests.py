@@ -77,14 +77,24 @@ class Cursor(NamedTuple):
 
 
 async def list_requests() -> Response:
-    """List the requests that wait and run, by queue. `next_cursor` is the `cursor` of the next page, null on the last.
+    """List the requests that wait and run, by queue. `next_cursor` begins the next page, null on the last."""
+    limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
+    found, next_cursor = await asked_page(limit)
+    return json_response({"requests": found, "next_cursor": next_cursor})
+
+
+async def asked_page(limit: int) -> tuple[list[dict[str, Any]], str | None]:
+    """Return the requests that the query string asks for, and the cursor of the next page; None on the last.
 
     A queue moves while it is read: a request may be on two pages, or on none.
+
+    Raises:
+        InvalidRequest: a filter or the cursor means nothing.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     wanted = Filter(*(request.args.get(name) or None for name in ("key_id", "model", "tier", "backend")))
     if wanted.tier is not None and wanted.tier not in get_args(Tier):
         raise InvalidRequest(f"tier must be one of {', '.join(get_args(Tier))}.")
-    limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
     states = _states()
     redis = gateway().redis
     queues = await _queues(redis, wanted)
@@ -105,7 +115,7 @@ async def list_requests() -> Response:
         looked_at += max(1, taken)
         is_over = taken == len(places) < limit
         at = _following(at, states, queues) if is_over else at._replace(offset=at.offset + taken)
-    return json_response({"requests": found, "next_cursor": None if at is None else _text(at)})
+    return found, None if at is None else _text(at)
 
 
 async def show_request(request_id: str) -> Response:

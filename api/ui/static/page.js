@@ -1,7 +1,8 @@
-// What every page has of script: dates in the viewer's zone, copy buttons, the theme, forms that are sent once.
+// What every page has of script: dates and fields for them in the viewer's zone, copy buttons, the theme, forms that are sent once.
 import "./dates.js";
 import "./copy.js";
 import "./theme.js";
+import "./zones.js";
 
 // Of the links of the navigation, which may scroll at its width, the current one is seen.
 document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });

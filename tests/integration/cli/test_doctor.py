@@ -13,10 +13,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from cli.doctor.of_machine import check_settings, open_knowledge
+from cli.doctor.of_machine import open_knowledge
 from cli.main import main
 from cli.up.ports import free_port
 from shared.ids import new_request_id
+from shared.process.doctor.of_machine import check_settings
 from shared.process.doctor.of_postgres import check_postgres
 from shared.process.doctor.of_redis import check_redis
 from shared.process.doctor.of_workers import check_workers

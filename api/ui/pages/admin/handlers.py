@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
-from quart import Response, request
+from quart import Response, current_app, request
 
+from api.endpoints.health import READINESS
 from api.endpoints.manage.guard import flag_argument, integer_argument
 from api.gateway import gateway
 from api.prompt.admin_context import to_text
@@ -17,12 +19,14 @@ from api.ui.navigation import ADMIN
 from api.ui.pages.admin.settings import rows
 from api.ui.render import render, see_other
 from shared.postgres.audit import INTERNAL_ACTOR, UI_ACTOR, AuditLog
+from shared.process.doctor import of_machine
 from shared.process.doctor.of_postgres import check_postgres
 from shared.process.doctor.of_redis import check_redis
 from shared.process.doctor.of_workers import check_workers
-from shared.settings import unknown_variables
+from shared.settings import host_name, unknown_variables
 
 if TYPE_CHECKING:
+    from api.endpoints.health import Readiness
     from shared.postgres.audit import AuditEntry
     from shared.process.doctor.finding import Finding
 
@@ -86,9 +90,14 @@ async def show_doctor() -> Response:
 
 
 async def examine() -> list[Finding]:
-    """Return what the doctor finds of all that an api process reaches."""
-    state = gateway()
-    findings = await check_postgres(state.settings.database_url or "")
+    """Return what the doctor finds of this api process, of its machine, and of all that it reaches."""
+    state, readiness = gateway(), cast("Readiness", current_app.extensions[READINESS])
+    settings = state.settings
+    status, lacks = await readiness.check()
+    here = f"The gateway at {settings.host}:{settings.port} on {host_name()}"
+    findings = [of_machine.readiness(here, status, {part: why for part, why in lacks.items() if why is not None})]
+    findings += [*of_machine.check_settings(settings), *await asyncio.to_thread(of_machine.check_disk, settings)]
+    findings += await check_postgres(settings.database_url or "")
     answers, of_redis = await check_redis(state.redis)
     findings += of_redis
     if answers:

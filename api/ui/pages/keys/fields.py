@@ -42,7 +42,7 @@ def empty_form() -> dict[str, Any]:
     return {
         "name": "", "rpm_limit": str(DEFAULT_RPM_LIMIT), "tokens_per_minute": "", "monthly_budget_usd": "",
         "allowed_models": "", "allowed_tiers": [], "expires": "", "expires_at": "", "admin_allowed": False,
-        "system_prompt_id": "",
+        "system_prompt_id": "", "stream_comments": True,
     }  # fmt: skip
 
 
@@ -60,13 +60,16 @@ def form_of(key: ApiKey) -> dict[str, Any]:
         "expires_at": "" if key.expires_at is None else f"{key.expires_at.astimezone(UTC):%Y-%m-%dT%H:%M}",
         "admin_allowed": key.admin_allowed,
         "system_prompt_id": key.system_prompt_id or "",
+        "stream_comments": key.stream_comments,
     }
 
 
 def typed(form: MultiDict[str, str]) -> dict[str, Any]:
     """Return the form as it was typed."""
     texts = {name: form.get(name, "").strip() for name in empty_form()}
-    return {**texts, "allowed_tiers": form.getlist("allowed_tiers"), "admin_allowed": "admin_allowed" in form}
+    texts["expires_at"] = _in_utc(texts["expires_at"])
+    flags = {name: name in form for name in ("admin_allowed", "stream_comments")}
+    return {**texts, "allowed_tiers": form.getlist("allowed_tiers"), **flags}
 
 
 def limits(shown: dict[str, Any]) -> dict[str, Any]:
@@ -79,6 +82,7 @@ def limits(shown: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": shown["name"],
         "admin_allowed": shown["admin_allowed"],
+        "stream_comments": shown["stream_comments"],
         "allowed_models": list(filter(None, (line.strip() for line in re.split(r"[,\n]", shown["allowed_models"])))),
         "allowed_tiers": [tier for tier in TIERS if tier in shown["allowed_tiers"]],
         "system_prompt_id": shown["system_prompt_id"] or None,
@@ -147,6 +151,15 @@ def _budget(text: str, wrong: dict[str, str]) -> float | None:
     return sum_usd
 
 
+def _in_utc(text: str) -> str:
+    """Return a time as a field for one has it, which knows no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M}" if moment.tzinfo else text
+
+
 def _expiry(shown: dict[str, Any], wrong: dict[str, str]) -> str | None:
     now = datetime.now(UTC)
     if not shown["expires"]:
@@ -160,7 +173,7 @@ def _expiry(shown: dict[str, Any], wrong: dict[str, str]) -> str | None:
     try:
         moment = datetime.fromisoformat(shown["expires_at"])
     except ValueError:
-        wrong["expires_at"] = "A day and a time, in UTC."
+        wrong["expires_at"] = "A day and a time."
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if moment <= now:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from quart import Response, g, request
@@ -12,7 +12,7 @@ from quart import Response, g, request
 from api.admission.auth import principal_of
 from api.endpoints.keys import operations
 from api.endpoints.keys.admins import check_may_create
-from api.endpoints.manage.guard import flag_argument
+from api.endpoints.manage.guard import flag_argument, integer_argument
 from api.gateway import gateway
 from api.ui import flash
 from api.ui.forms import form, is_repeated, keep_sent
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from api.ui.pages.keys.fields import WrongFields
     from shared.postgres.keys import ApiKey
 
+PAGE_ROWS: Final = 50
+MOST_PAGES: Final = 100_000
 GRACES: tuple[tuple[int, str], ...] = (
     (0, "Not at all: it is refused at once"), (3600, "An hour"), (DEFAULT_GRACE_S, "A day"), (7 * 86400, "A week"),
     (30 * 86400, "30 days"),
@@ -44,11 +46,25 @@ GRACES: tuple[tuple[int, str], ...] = (
 
 
 async def show_keys() -> Response:
-    """Show all keys."""
-    with_revoked = flag_argument("all")
+    """Show the keys, the newest first and page by page, or those whose name or beginning has what is looked for."""
+    with_revoked, wanted = flag_argument("all"), request.args.get("q", "").strip().lower()
+    page = integer_argument("page", 1, low=1, high=MOST_PAGES)
     keys = await gateway().keys.list(include_revoked=with_revoked)
+    found = [key for key in keys if wanted in key.name.lower() or wanted in key.key_prefix.lower()]
+    found.sort(key=lambda key: (key.is_active, key.created_at), reverse=True)
+    shown = found[(page - 1) * PAGE_ROWS : page * PAGE_ROWS]
     return await render(
-        "keys/list.html", KEYS, keys=keys, with_revoked=with_revoked, spent=await _spent(), now=datetime.now(UTC)
+        "keys/list.html",
+        KEYS,
+        keys=shown,
+        has_any=bool(keys),
+        first=(page - 1) * PAGE_ROWS + 1,
+        count=len(found),
+        page_number=page,
+        wanted=wanted,
+        with_revoked=with_revoked,
+        spent=await _spent(),
+        now=datetime.now(UTC),
     )
 
 

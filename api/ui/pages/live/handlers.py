@@ -9,7 +9,7 @@ from quart import Response, current_app, g, request
 
 from api.endpoints.queue import backends, workers
 from api.endpoints.queue.cancelling import cancel
-from api.endpoints.queue.requests import request_hex
+from api.endpoints.queue.requests import asked_page, request_hex
 from api.gateway import gateway
 from api.ui import flash
 from api.ui.forms import form
@@ -22,12 +22,14 @@ from api.ui.render import render, see_other
 from api.ui.sign_in import sessions
 from api.ui.state import COOKIE, ui
 from shared.redis.client import UNREACHABLE
+from shared.redis.names import QUEUES, place_of_queue
 from shared.relay import CancelReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 EXTENSION: Final = "claw.ui.live"
+PAGE_ROWS: Final = 100
 _HEADERS: Final = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 
@@ -38,6 +40,24 @@ async def show_live() -> Response:
     except UNREACHABLE:
         snapshot = None
     return await render("live/live.html", LIVE, snapshot=snapshot, blank=BLANK, now_ms=time.time() * 1000)
+
+
+async def show_requests() -> Response:
+    """Show the requests that wait and run, page by page, as they are now."""
+    found, next_cursor = await asked_page(PAGE_ROWS)
+    state = gateway()
+    names = {key.id: key.name for key in await state.keys.list(include_revoked=True)}
+    known = [place_of_queue(each.decode()) for each in await state.redis.smembers(QUEUES)]  # type: ignore[misc]
+    given = {name: request.args.get(name, "") for name in ("backend", "state")}
+    return await render(
+        "live/requests.html",
+        LIVE,
+        requests=[{**each, "key": names.get(each["key_id"], each["key_id"])} for each in found],
+        backends=[("", "Any"), *((each, each) for each in sorted({*known, given["backend"]} - {""}))],
+        given=given,
+        next_cursor=next_cursor,
+        is_first=not request.args.get("cursor"),
+    )
 
 
 async def stream_live() -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 from uuid import UUID
@@ -35,13 +36,18 @@ SPANS: Final = (
     Span("400d", "All that is kept", timedelta(days=400), timedelta(days=8)),
 )
 DEFAULT_SPAN: Final = "24h"
+OWN_SPAN: Final = "own"
+"""The name of a span with a beginning and an end of its own."""
+_STEPS: Final = tuple(timedelta(minutes=each) for each in (1, 5, 30, 360, 1440, 11520))
+_MOST_STEPS: Final = 100
+_LONGEST: Final = SPANS[-1].length
 OUTCOMES: Final = (("", "Any"), ("ok", "Answered"), ("failed", "Failed"), ("cancelled", "Cancelled"))
 MEASURES: Final = (("requests", "Requests"), ("tokens", "Tokens"), ("cost", "Cost"))
-FIELDS: Final = ("span", "key", "model", "tier", "outcome", "by")
+FIELDS: Final = ("span", "from", "to", "key", "model", "tier", "outcome", "by")
 
 
 class Filters(NamedTuple):
-    """What the query string says."""
+    """What the query string says; the span of its own ends at `until`, all others now."""
 
     span: Span
     key: str
@@ -49,11 +55,14 @@ class Filters(NamedTuple):
     tier: str
     outcome: str
     by: str
+    until: datetime | None = None
 
     def query(self, **others: str | None) -> dict[str, str | None]:
         """Return it as a query string has it, without what is the default, with some fields changed."""
         found: dict[str, str | None] = {
             "span": None if self.span.name == DEFAULT_SPAN else self.span.name,
+            "from": None if self.until is None else _text(self.until - self.span.length),
+            "to": None if self.until is None else _text(self.until),
             "key": self.key, "model": self.model, "tier": self.tier, "outcome": self.outcome,
             "by": None if self.by == MEASURES[0][0] else self.by,
         }  # fmt: skip
@@ -65,8 +74,11 @@ class Filters(NamedTuple):
         return any((self.key, self.model, self.tier, self.outcome))
 
     def times(self, now: datetime) -> list[datetime]:
-        """Return when each step of the chart begins; the last one is under way."""
+        """Return when each step of the chart begins; the last one is under way where the span ends now."""
         step_s = self.span.step.total_seconds()
+        if self.until is not None:
+            count = math.ceil(self.span.length / self.span.step)
+            return [self.until - self.span.length + self.span.step * number for number in range(count)]
         last = datetime.fromtimestamp(now.timestamp() // step_s * step_s, UTC)
         count = round(self.span.length / self.span.step)
         return [last - self.span.step * back for back in range(count - 1, -1, -1)]
@@ -87,7 +99,7 @@ class Filters(NamedTuple):
                 raise InvalidRequest("key must be the id of a key.", param="key") from None
         return UsageFilter(
             since=self.times(now)[0],
-            until=now,
+            until=self.until or now,
             key_id=key_id,
             is_internal=is_internal,
             model=self.model or None,
@@ -103,7 +115,9 @@ def read_filters(arguments: Mapping[str, str]) -> Filters:
         InvalidRequest: a field has a value that it cannot have; the text names both.
     """
     given = {name: arguments.get(name, "").strip() for name in FIELDS}
-    spans = {span.name: span for span in SPANS}
+    spans, until = {span.name: span for span in SPANS}, None
+    if given["span"] == OWN_SPAN:
+        spans[OWN_SPAN], until = _own_span(given["from"], given["to"])
     _check("span", given["span"], spans)
     _check("tier", given["tier"], TIERS)
     _check("outcome", given["outcome"], get_args(Outcome))
@@ -117,7 +131,36 @@ def read_filters(arguments: Mapping[str, str]) -> Filters:
         given["tier"],
         given["outcome"],
         given["by"] or MEASURES[0][0],
+        until,
     )
+
+
+def _own_span(begin: str, end: str) -> tuple[Span, datetime]:
+    """Return a span with a beginning and an end of its own, and that end.
+
+    Raises:
+        InvalidRequest: they are none, or too far apart.
+    """
+    now = datetime.now(UTC)
+    try:
+        until = _moment(end) if end else now
+        since = _moment(begin) if begin else until - timedelta(days=1)
+    except ValueError:
+        raise InvalidRequest("A time is written as 2026-01-31T12:00, in UTC where it names no zone.") from None
+    length = until - since
+    if not timedelta() < length <= _LONGEST:
+        raise InvalidRequest(f"From must be before to, by at most {_LONGEST.days} days.", param="from")
+    step = next((each for each in _STEPS if length / each <= _MOST_STEPS), _STEPS[-1])
+    return Span(OWN_SPAN, "From … to …", length, step), until
+
+
+def _moment(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).replace(second=0, microsecond=0)
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%MZ}"
 
 
 def read_cursor(text: str) -> Cursor | None:

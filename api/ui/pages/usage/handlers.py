@@ -16,7 +16,7 @@ from api.ui.links import url
 from api.ui.navigation import USAGE
 from api.ui.pages.usage import table_file
 from api.ui.pages.usage.charts import usage_chart
-from api.ui.pages.usage.filters import MEASURES, OUTCOMES, SPANS, read_cursor, read_filters
+from api.ui.pages.usage.filters import MEASURES, OUTCOMES, OWN_SPAN, SPANS, read_cursor, read_filters
 from api.ui.render import render, see_other
 from shared.errors import NotFound
 from shared.postgres import queries
@@ -51,7 +51,8 @@ async def show_usage() -> Response:
         "usage/list.html",
         USAGE,
         filters=filters,
-        spans=[(span.name, span.label) for span in SPANS],
+        spans=[*((span.name, span.label) for span in SPANS), (OWN_SPAN, "From … to …")],
+        times=own_times(filters, now),
         outcomes=OUTCOMES,
         measures=MEASURES,
         tiers=[("", "Any"), *((tier, tier) for tier in TIERS)],
@@ -111,6 +112,12 @@ async def _open_request(identity: str) -> Response:
         state=state,
         events=[{"at": _moment(event.at_ms), "what": event.what, "detail": event.detail} for event in events],
     )
+
+
+def own_times(filters: Filters, now: datetime) -> tuple[str, str]:
+    """Return where the fields for a beginning and an end stand: at those of the span, in UTC."""
+    until = filters.until or now
+    return f"{until - filters.span.length:%Y-%m-%dT%H:%M}", f"{until:%Y-%m-%dT%H:%M}"
 
 
 def _older(shown: list[dict[str, Any]]) -> str:

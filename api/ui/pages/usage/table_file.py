@@ -1,12 +1,14 @@
 """The usage log as comma-separated values, for spreadsheets.
 
-Source: RFC 4180. A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection").
+Source: RFC 4180. What a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection"), also
+behind what it takes for the end of a cell: where decimals have a comma that is a semicolon, whatever is quoted.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from api.endpoints.manage.usage import shown_entry
@@ -26,7 +28,7 @@ BATCH_ROWS: Final = 500
 """What takes some ten milliseconds to be written."""
 MOST_ROWS: Final = 200_000
 """What a spreadsheet still opens; more is for the database itself."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = re.compile(r"(^|[;,|\t\r\n])([ \"']*)(?=[=+@-])")
 
 
 async def lines(report: UsageReport) -> AsyncIterator[bytes]:
@@ -49,8 +51,10 @@ def safe_cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.10f}".rstrip("0").rstrip(".")
-    text = str(value)
-    return "'" + text if text.startswith(_FORMULA) and not isinstance(value, int) else text
+    if isinstance(value, int):
+        return str(value)
+    text = _FORMULA.sub(r"\1'\2", str(value))
+    return "'" + text if text.startswith(("\t", "\r")) else text
 
 
 def _encoded(rows: Any) -> bytes:

@@ -14,7 +14,8 @@ import pytest
 
 from cli.up.embedded.postgres_home import system_folders
 from cli.up.ports import free_port
-from cli.up.preconditions import LEAST_FREE_MIB, DiskWatch, StartFailed, check_space
+from cli.up.preconditions import DiskWatch, StartFailed, check_space
+from shared.process.doctor.of_machine import LEAST_FREE_MIB
 from tests.integration.cli.up.up_stack import Up, printed_environment, up_in
 
 
