@@ -138,6 +138,10 @@ class Embedder:
             made = await self._embed(own, serving.model, [question], is_query=True)
             if made.model == serving.model and len(made.vectors[0]) == serving.dimensions:
                 return serving, made.vectors[0]
+            if made.model == serving.model:
+                # Its server has another model under the same name.
+                await self._vectors.keep(serving.model, len(made.vectors[0]))
+                self.wake()
         return None
 
     # --- all chunks ---

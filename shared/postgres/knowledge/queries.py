@@ -189,10 +189,12 @@ WHERE model = $1 AND document_id IS NULL
 DIMENSIONS: Final = """
 SELECT vector_dims(embedding) AS dimensions FROM np_claw_knowledge_vectors WHERE model = $1 LIMIT 1
 """
+FORGET_VECTORS: Final = "DELETE FROM np_claw_knowledge_vectors WHERE model = $1"
 REMOVE_OTHER_VECTORS: Final = "DELETE FROM np_claw_knowledge_vectors WHERE model <> $1"
 INDEX_NAMES: Final = """
 SELECT 'np_claw_knowledge_vectors_' || left(md5($1 || ' ' || $2::integer), 12) AS name, quote_literal($1) AS model
 """
+DROP_INDEX: Final = "DROP INDEX IF EXISTS {name}"
 HAS_INDEX: Final = "SELECT to_regclass($1) IS NOT NULL"
 INDEX_VECTORS: Final = """
 CREATE INDEX IF NOT EXISTS {name} ON np_claw_knowledge_vectors
@@ -200,7 +202,7 @@ USING hnsw ((embedding::vector({dimensions})) vector_cosine_ops) WHERE model = {
 """
 LOOK_AT: Final = "SELECT set_config('hnsw.ef_search', $1, true)"
 NEAREST: Final = """
-SELECT chunk_id FROM np_claw_knowledge_vectors WHERE model = $1
+SELECT chunk_id FROM np_claw_knowledge_vectors WHERE model = $1 AND vector_dims(embedding) = {dimensions}
 ORDER BY embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) LIMIT $3
 """
 # Without the index: what is looked for may be few among many. A vector is of the notes too: who may not know of them
@@ -209,7 +211,8 @@ NEAREST_IN_SCOPE: Final = """
 WITH wanted AS MATERIALIZED (
     SELECT chunk_id, embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) AS distance
     FROM np_claw_knowledge_chunks AS chunks JOIN np_claw_knowledge_vectors ON chunk_id = id AND model = $1
-    WHERE ($4::text IS NULL OR category = $4) AND (NOT $5 OR document_id IS NULL AND search_without_notes IS NULL)
+    WHERE vector_dims(embedding) = {dimensions} AND ($4::text IS NULL OR category = $4)
+        AND (NOT $5 OR document_id IS NULL AND search_without_notes IS NULL)
 )
 SELECT chunk_id FROM wanted ORDER BY distance LIMIT $3
 """

@@ -48,10 +48,22 @@ class VectorStore:
     async def put(self, model: str, chunks: Sequence[Unembedded], vectors: Iterable[Sequence[float]]) -> None:
         """Store the vectors of chunks; those of chunks that are gone or have changed meanwhile are dropped."""
         ids = [chunk.id for chunk in chunks]
-        texts = [_to_text(vector) for vector in vectors]
+        made = list(vectors)
+        texts = [_to_text(vector) for vector in made]
+        await self.keep(model, len(made[0]))
         async with self._database.connection() as connection, connection.transaction():
             await connection.execute(queries.PUT_VECTORS, model, ids, [chunk.hash for chunk in chunks], texts)
             await connection.execute(queries.TAKE_BACK, model, ids)
+
+    async def keep(self, model: str, dimensions: int) -> None:
+        """Remove all vectors of a model unless they have so many numbers: another one has its name now."""
+        async with self._database.connection() as connection, connection.transaction():
+            held = await connection.fetchval(queries.DIMENSIONS, model)
+            if held in {None, dimensions}:
+                return
+            name, _ = (await connection.fetchrow(queries.INDEX_NAMES, model, held)) or ("", "")
+            await connection.execute(queries.DROP_INDEX.format(name=name))
+            await connection.execute(queries.FORGET_VECTORS, model)
 
     async def set_aside(self, model: str, chunk: Unembedded, reason: str) -> None:
         """Note that a model makes no vector of a chunk: it is tried again after a while, and at once if it changes."""

@@ -257,6 +257,22 @@ async def test_another_model_embeds_anew_while_the_old_one_serves(stack: Stack, 
     assert [row["model"] for row in rows] == ["two-embed"]
 
 
+async def test_another_model_of_the_same_name_embeds_anew(stack: Stack, eventually: Eventually) -> None:
+    """Whose vectors are longer: no question fails meanwhile, whether it or a new chunk comes first."""
+    await stack.until_embedded_by("one-embed")
+    for dimensions, name in ((96, "pets.md"), (128, "others.md")):
+        stack.embedder.dimensions = dimensions
+        if dimensions == 128:
+            more = document(name, Dogs="Your dog wants meat.")
+            assert (await stack.client.post("/claw/knowledge/documents", json=more)).status_code == 201
+
+        async def serves() -> bool:
+            titles, how = await stack.found("feline")
+            return (titles[:1], how) == (["Cats"], "hybrid")
+
+        await eventually(serves)
+
+
 async def test_a_database_without_pgvector_is_searched_by_words(
     fleet: Fleet, database_url: str, eventually: Eventually
 ) -> None:
