@@ -35,6 +35,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
         call_ids: of the first call of each earlier turn that has calls.
         dialect: that of the body, for chat.
         stored: how its answer is stored as a response.
+        may_be_cut: whether the oldest of its prompt may be left out where it is too long for a model.
     """
 
     model: str
@@ -49,6 +50,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
     call_ids: tuple[str, ...] = ()
     dialect: DialectName = "chat"
     stored: StoredHead | None = None
+    may_be_cut: bool = False
 
     @classmethod
     def of_chat(cls, raw: bytes) -> Self:
@@ -75,7 +77,8 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
             raise
         needs = {**client.needs, **{ability: client.named(param) for ability, param in needs_of(body).items()}}
         most = most_prompt(max(len(raw), len(client.chat)), body)
-        return cls._of(body, most, needs, "responses")
+        checked = cls._of(body, most, needs, "responses")
+        return msgspec.structs.replace(checked, may_be_cut=True) if client.may_be_cut else checked
 
     @classmethod
     def _of(cls, body: ChatBody, most: MostPrompt, needs: Needs, dialect: DialectName) -> Self:

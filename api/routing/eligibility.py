@@ -47,6 +47,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         effort: its `reasoning_effort`.
         has_tools: whether there are tools in it.
         service_tier: the one that it asks for.
+        may_be_cut: whether the oldest of the prompt may be left out where it is too long.
         limits: the budgets that it counts for.
         bounds: what its key may use.
     """
@@ -61,6 +62,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     effort: str | None = None
     has_tools: bool = False
     service_tier: str = ""
+    may_be_cut: bool = False
     limits: BudgetLimits = NO_BUDGET_LIMITS
     bounds: KeyBounds = NO_KEY_BOUNDS
 
@@ -108,7 +110,8 @@ class Eligibility:
         if length is not None and model.can_extend_context:
             # The request may ask for more context than models are loaded with by default.
             length = max(length, self._settings.ollama_max_num_ctx)
-        if length is not None and request.prompt_tokens > 2 * length and request.endpoint == "chat":
+        is_too_long = length is not None and request.prompt_tokens > 2 * length and not request.may_be_cut
+        if is_too_long and request.endpoint == "chat":
             return ContextTooLong(
                 f"The prompt is about {request.prompt_tokens} tokens long; the model '{model.id}' takes {length}.",
                 param="messages",

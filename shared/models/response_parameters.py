@@ -64,7 +64,7 @@ RESPONSE_FIELDS: Final[dict[str, Field]] = {
     "tools": _as("tools", "functions, custom tools and namespaces"),
     "top_logprobs": _as("top_logprobs", "with `message.output_text.logprobs`"),
     "top_p": _as("top_p"),
-    "truncation": row("RRRR", "`auto`"),
+    "truncation": row("HHHH", "`auto` leaves out the oldest items"),
     "user": _as("user"),
     "input[].arguments": row("TTTT"),
     "input[].call_id": row("TTTT"),

@@ -121,6 +121,27 @@ async def test_an_answer_that_is_cut_is_incomplete(scripted_client: AsyncOpenAI,
     assert upstream.requests[-1].body["max_completion_tokens"] == 16
 
 
+async def test_what_is_too_long_is_cut_where_its_client_allows_that(
+    scripted_client: AsyncOpenAI, upstream: ScriptedUpstream
+) -> None:
+    """The oldest turns, before the model is asked, and more of them where it refuses the rest."""
+    long: Any = [
+        {"role": role, "content": f"{role} {number} " + "word " * 1500}
+        for number in range(6) for role in ("user", "assistant")
+    ]  # fmt: skip
+    items = [*long, {"role": "user", "content": "Short?"}]
+    with pytest.raises(openai.BadRequestError) as caught:
+        await scripted_client.responses.create(model="auto", input=items)
+    assert caught.value.code == "context_length_exceeded"
+    assert not upstream.requests
+    refusal = {"message": "The prompt is too long.", "type": "invalid_request_error", "code": "context_length_exceeded"}
+    upstream.add(json_answer({"error": refusal}, status=400), sse(openai_replies.text("Yes.")))
+    answer = await scripted_client.responses.create(model="auto", input=items, truncation="auto", instructions="Be.")
+    assert (answer.output_text, answer.truncation) == ("Yes.", "auto")
+    sent = [[message["content"][:11] for message in request.body["messages"]] for request in upstream.requests]
+    assert sent == [["Be.", "user 5 word", "assistant 5", "Short?"], ["Be.", "Short?"]]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_failing_model_server_is_a_bad_gateway(
     scripted_client: AsyncOpenAI, upstream: ScriptedUpstream, *, stream: bool

@@ -30,7 +30,7 @@ from shared.process.tasks import work_beside
 from shared.queue.story import is_taken_over
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Started, Usage
-from workers.attempts.asked import AskedRequest, within_context
+from workers.attempts.asked import AskedRequest, context_of, within_context
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer, calls_for
 from workers.attempts.embedding import embed
@@ -78,9 +78,8 @@ class Attempt:
         self._accounts, self._unsupported = backend.accounts, backend.unsupported
         self._stream = stream
         self._settings = settings
-        self.asked = AskedRequest(job)
-        self._request = self.asked.chat
-        self._bounds = Bounds(job, self._request, settings)
+        self.asked = AskedRequest(job, partial(context_of, job, backend, settings.catalogue))
+        self._bounds = Bounds(job, self.asked.chat, settings)
         self._task: asyncio.Task[None] | None = None
         self._has_account = self.has_failed = False
         self._cancelled: Cancelled | None = None
@@ -139,12 +138,12 @@ class Attempt:
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
             except ParameterUnsupported as refusal:
-                judged = self._unsupported.judged(refusal, self._request, self.job.model, self.job.key_id or "")
+                judged = self._unsupported.judged(refusal, self.asked.chat, self.job.model, self.job.key_id or "")
                 raise await judged from None
             except ContextTooLong:
                 if self.first_ms is not None or not await self.asked.shorten():
                     raise
-                self.job, self._request = self.asked.job, self.asked.chat
+                self.job = self.asked.job
             except UpstreamError as refusal:
                 may_wait = self.job.is_last and self._has_account and self.first_ms is None and loop.time() < due
                 if not (may_wait and self._accounts.may_ask_again(refusal)):
@@ -163,10 +162,10 @@ class Attempt:
 
     def _calls(self) -> int:
         is_chat = self.job.endpoint != "embeddings"
-        return calls_for(self._provider, self._request.body, self._cannot()) if is_chat else 1
+        return calls_for(self._provider, self.asked.chat.body, self._cannot()) if is_chat else 1
 
     def _cannot(self) -> tuple[str, ...]:
-        known = self._settings.catalogue.entry(self.job.model).lacks_for(self._request.body)
+        known = self._settings.catalogue.entry(self.job.model).lacks_for(self.asked.chat.body)
         return (*known, *self._unsupported.refused(self.job.model))
 
     @asynccontextmanager
@@ -199,7 +198,7 @@ class Attempt:
         await self._stream.push_body(body, 0, self._settings.total_timeout_s)
 
     async def _relay(self, due: float) -> None:
-        self._encoder, self._fold = form_of(self.job, self._request, self._kept)
+        self._encoder, self._fold = form_of(self.job, self.asked.chat, self._kept)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
@@ -209,8 +208,8 @@ class Attempt:
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
                     refused = self._unsupported.refused(self.job.model)
-                    adapt = partial(adapted, self._request, lease.provider.name, refused)
-                    request = await work_beside(len(self.job.body), adapt) if refused else self._request
+                    adapt = partial(adapted, self.asked.chat, lease.provider.name, refused)
+                    request = await work_beside(len(self.job.body), adapt) if refused else self.asked.chat
                     async with answer(lease.provider, request, self.job.model, self._cannot()) as batches:
                         async for batch in batches:
                             may_wait = self._take(batch)

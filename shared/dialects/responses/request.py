@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from copy import copy
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
@@ -11,9 +12,11 @@ from shared.dialects.responses.conversation import Conversation
 from shared.dialects.responses.names import name_fields, name_places
 from shared.dialects.responses.places import Places
 from shared.dialects.responses.tools import ToolBox
+from shared.dialects.responses.truncation import Truncation
 from shared.errors import InvalidRequest
 from shared.models.parameters import NATIVE_ONLY
 from shared.openai.decoding import json_of
+from shared.openai.prompt_size import CHARS_PER_TOKEN
 
 if TYPE_CHECKING:
     from shared.errors import GatewayError
@@ -52,14 +55,49 @@ class ResponsesRequest:
         self.tools.add(conversation.tools)
         choice = self.tools.choose(self.body.tool_choice)
         self.needs: dict[str, str] = {**conversation.needs, **self.tools.needs, **_needs(self.body)}
-        self._places = Places(conversation.places, self.tools.places)
-        chat = {"model": self.body.model, "messages": conversation.messages, **_chat_fields(self.body)}
+        self._conversation = conversation
+        self._chat = {**others, "model": self.body.model, "messages": None, **_chat_fields(self.body)}
         if self.tools.functions:
-            chat |= {"tools": self.tools.functions}
-            chat |= {} if choice is None else {"tool_choice": choice}
+            self._chat |= {"tools": self.tools.functions}
+            self._chat |= {} if choice is None else {"tool_choice": choice}
         elif choice == "required":
             raise InvalidRequest("tool_choice 'required' needs tools.", param="tool_choice")
-        self.chat = msgspec.json.encode({**others, **chat})
+        self._leave_out(0)
+
+    def _leave_out(self, gone: int) -> None:
+        """Make the chat without so many blocks of the oldest messages."""
+        self._gone, messages, places = gone, self._conversation.messages, self._conversation.places
+        if gone:
+            kept = self._truncation.kept(gone)
+            messages, places = [messages[at] for at in kept], [places[at] for at in kept]
+        self._places = Places(places, self.tools.places)
+        self.chat = msgspec.json.encode({**self._chat, "messages": messages})
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Return whether the oldest of its items may be left out where they are too many for a model."""
+        return self.body.truncation == "auto"
+
+    def fitted(self, room_tokens: int) -> Self:
+        """Return it without as many of its oldest items as do not fit into so many tokens, about."""
+        tools = len(msgspec.json.encode(self.tools.functions)) // CHARS_PER_TOKEN if self.tools.functions else 0
+        return self._cut(self._truncation.needed(room_tokens, tools))
+
+    def shorter(self) -> Self | None:
+        """Return it without half of the oldest items that it still has; None where there is nothing to leave out."""
+        left = len(self._truncation.blocks) - self._gone if self.may_be_cut else 0
+        return self._cut(self._gone + (left + 1) // 2) if left else None
+
+    @property
+    def _truncation(self) -> Truncation:
+        return Truncation(self._conversation.messages, self._conversation.places)
+
+    def _cut(self, gone: int) -> Self:
+        if gone == self._gone:
+            return self
+        cut = copy(self)
+        cut._leave_out(gone)  # noqa: SLF001 -- of its own class
+        return cut
 
     @property
     def same_in_chat(self) -> list[str]:
@@ -126,7 +164,6 @@ def _needs(body: ResponsesBody) -> dict[str, str]:
         "prompt": body.prompt is not None,
         "moderation": body.moderation is not None,
         "context_management": body.context_management is not None,
-        "truncation": body.truncation == "auto",
         "reasoning.context": body.reasoning.context not in {None, "auto"},
         "reasoning.mode": body.reasoning.mode not in {None, "standard"},
     }

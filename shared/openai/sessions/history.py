@@ -54,8 +54,7 @@ class History(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         """Return it with as many of the newest turns as fit into a context of so many tokens; None is not known."""
         if context is None:
             return self
-        room = context * ROOM_OF_CONTEXT - self.fixed_tokens
-        room -= min(self.answer_tokens or ANSWER_TOKENS, context // 4)
+        room = room_of(context, self.answer_tokens) - self.fixed_tokens
         kept = len(self.turns)
         for turn in reversed(self.turns):
             room -= turn.tokens
@@ -81,6 +80,16 @@ class History(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def _without(self, oldest: int) -> History:
         return msgspec.structs.replace(self, turns=self.turns[oldest:]) if oldest else self
+
+
+def room_of(context: int, answer_tokens: int | None) -> int:
+    """Return for about how many tokens of a prompt a context has room.
+
+    Args:
+        context: of a model, in tokens.
+        answer_tokens: how long the answer may be; 0 or None where the request does not say.
+    """
+    return int(context * ROOM_OF_CONTEXT) - min(answer_tokens or ANSWER_TOKENS, context // 4)
 
 
 def _instructs(message: Any) -> bool:
