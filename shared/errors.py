@@ -315,6 +315,12 @@ class Draining(GatewayError):
     fails_over = True
 
 
+class WorkerOutdated(Draining):
+    """This worker is older than what it was asked; another one may know it."""
+
+    code = "worker_outdated"
+
+
 class Cancelled(GatewayError):
     """Nobody waits for it any more. Recorded in the usage log; what its client may still get are its subclasses."""
 

@@ -75,7 +75,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     session_id: str = ""
     history: History | None = None
     purpose: str = ""
-    dialect: DialectName = "chat"
+    dialect: str = "chat"
     stored: StoredHead | None = None
     body: msgspec.Raw
 
@@ -261,6 +261,7 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     `closed_ms` says until when (milliseconds since 1970) no account can serve a model, `""` standing for every model:
     then another backend is chosen where there is one. `unsupported_ms` says until when which models are taken not to be
     able to do what, by model and in the words of `cannot`. `ended_per_minute` attempts ended in the last minute.
+    Its worker knows these `dialects`: one of an earlier version knows chat alone, and would take all for one.
     """
 
     tier: Tier
@@ -273,6 +274,7 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     ms_per_token: float = 0.0
     unsupported_ms: dict[str, dict[str, int]] = {}
     ended_per_minute: int = 0
+    dialects: tuple[str, ...] = ("chat",)
 
     def unsupported(self, model: str) -> tuple[str, ...]:
         """Return what attempts have lately shown that a model here cannot do."""

@@ -47,6 +47,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         effort: its `reasoning_effort`.
         has_tools: whether there are tools in it.
         service_tier: the one that it asks for.
+        dialect: in which it is asked.
         may_be_cut: whether the oldest of the prompt may be left out where it is too long.
         limits: the budgets that it counts for.
         bounds: what its key may use.
@@ -62,6 +63,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     effort: str | None = None
     has_tools: bool = False
     service_tier: str = ""
+    dialect: str = "chat"
     may_be_cut: bool = False
     limits: BudgetLimits = NO_BUDGET_LIMITS
     bounds: KeyBounds = NO_KEY_BOUNDS

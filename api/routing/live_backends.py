@@ -12,6 +12,7 @@ import msgspec
 
 from api.routing.load import Load, loads_of
 from api.routing.shortlist import SHORTLIST
+from shared.errors import Overloaded
 from shared.process.outage import OutageLog
 from shared.process.tasks import Following
 from shared.redis.client import UNREACHABLE
@@ -32,6 +33,7 @@ LATELY_S: Final = 300.0
 """For how long a local model that is gone is taken to come back."""
 CLOSED: Final = 100_000
 """Added to the rank of what has no account that can serve now, or no worker that takes on more."""
+OUTDATED_RETRY_S: Final = 30.0
 _decoder = msgspec.json.Decoder(Announcement)
 
 
@@ -204,6 +206,24 @@ def rank_live(candidates: Iterable[Candidate], load_of: Callable[[str], Load | N
         # Equals in random order, so that idle upstreams are used alike.
         random.shuffle(found)
         found.sort(key=lambda candidate: candidate.rank)
+    return found
+
+
+def knowing(candidates: Iterable[Candidate], dialect: str, load_of: Callable[[str], Load | None]) -> list[Candidate]:
+    """Return those of the candidates whose workers all know a dialect: of one queue any may take the job.
+
+    Raises:
+        Overloaded: there are none.
+    """
+    loads = [(candidate, load_of(candidate.target.queue)) for candidate in candidates]
+    found = [candidate for candidate, load in loads if load is not None and dialect in load.dialects]
+    if not found:
+        raise Overloaded(
+            f"The workers for this request are of an earlier version, which does not know /v1/{dialect}: their "
+            "operator has to update and restart them.",
+            code="worker_outdated",
+            retry_after_s=OUTDATED_RETRY_S,
+        )
     return found
 
 

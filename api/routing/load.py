@@ -19,7 +19,8 @@ class Load(msgspec.Struct):
     """A queue as all its live workers announce it.
 
     Slots, ms that an attempt takes, until when which models are closed, ms that a token of an answer takes, how many
-    jobs ran or waited there at the last look, where there are many queues, and whether the operator has paused it.
+    jobs ran or waited there at the last look, where there are many queues, whether the operator has paused it, and the
+    dialects that all of the workers know.
     """
 
     slots: int
@@ -28,6 +29,7 @@ class Load(msgspec.Struct):
     ms_per_token: float = 0.0
     busy: int = 0
     is_paused: bool = False
+    dialects: frozenset[str] = frozenset()
 
     def is_closed(self, model: str, now_ms: float) -> bool:
         """Return whether no account of any worker can serve a model now."""
@@ -48,7 +50,11 @@ def loads_of(backends: Iterable[BackendInfo]) -> dict[str, Load]:
         load = loads.get(backend.queue)
         if load is None:
             loads[backend.queue] = Load(
-                backend.slots, backend.service_ms, dict(backend.closed_ms), backend.ms_per_token
+                backend.slots,
+                backend.service_ms,
+                dict(backend.closed_ms),
+                backend.ms_per_token,
+                dialects=frozenset(backend.dialects),
             )
             continue
         # Open as soon as one of them is, and as fast as their mean, by slots.
@@ -60,6 +66,7 @@ def loads_of(backends: Iterable[BackendInfo]) -> dict[str, Load]:
         load.service_ms = int(_mean((load.slots, load.service_ms), (backend.slots, backend.service_ms)))
         load.ms_per_token = _mean((load.slots, load.ms_per_token), (backend.slots, backend.ms_per_token))
         load.slots += backend.slots
+        load.dialects &= set(backend.dialects)
     for load in loads.values():
         load.service_ms = load.service_ms or UNKNOWN_SERVICE_MS
     return loads

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from api.routing.eligibility import Eligibility, RoutingRequest
-from api.routing.live_backends import bounded, rank_live
+from api.routing.live_backends import bounded, knowing, rank_live
 from api.routing.offers import (
     RETRY_AFTER_S,
     embedding_models,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from shared.types import Target
 
 _LISTED: Final = "GET /v1/models lists what there is."
+CHAT: Final = "chat"
 TIER_STEP: Final = 100
 LAST_RESORT: Final = 20_000
 """Added to a rank: a tier's place in the order, what is taken only for want of anything else."""
@@ -73,7 +74,7 @@ class Router:
         found = self.live(self._candidates(request))
         if not found:
             raise Overloaded("The workers for this request have just gone.", code="no_worker", retry_after_s=1)
-        return found
+        return found if request.dialect == CHAT else knowing(found, request.dialect, self._capacity.load)
 
     def live(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Return those of the candidates that a worker serves now, by rank, as busy and as open as they are now.

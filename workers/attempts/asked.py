@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.dialects.table import DIALECTS
+from shared.dialects.table import dialect_of
 from shared.errors import CallerError, InvalidRequest
 from shared.openai.embeddings import EmbeddingsRequest, estimate_embedding_tokens
 from shared.openai.prompt_size import estimate_prompt_tokens
@@ -118,5 +118,9 @@ class AskedRequest:
 
 def _chat_of(job: Job, client: ClientRequest | None = None) -> ChatRequest:
     """Return a job's request; `client` is what its body says where that was read before."""
-    read = DIALECTS[job.dialect].read if client is None else lambda _: client
-    return ChatRequest(job.body, job.added, job.history, read)
+    return ChatRequest(
+        job.body,
+        job.added,
+        job.history,
+        lambda raw: dialect_of(job.dialect).read(raw) if client is None else client,
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from shared.dialects.table import DIALECTS
 from shared.errors import GatewayError
 from shared.process.last_minute import CountOfLastMinute
 from shared.process.tasks import Follower
@@ -145,6 +146,7 @@ class Backend:
             ms_per_token,
             self.unsupported.until_ms(),
             self._ended.total(),
+            tuple(DIALECTS),
         )
 
     async def discover(self) -> bool:

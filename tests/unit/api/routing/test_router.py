@@ -10,7 +10,7 @@ import pytest
 
 from api.http.headers import route_headers
 from api.routing.eligibility import RoutingRequest
-from api.routing.load import Load
+from api.routing.load import Load, loads_of
 from api.routing.router import Router
 from shared.errors import (
     ContextTooLong,
@@ -66,7 +66,7 @@ class FixedCapacity:
         found = [backend for backend in self._backends if backend.queue == queue]
         if not found:
             return None
-        return Load(found[0].slots, found[0].service_ms, found[0].closed_ms, found[0].ms_per_token)
+        return loads_of(found)[queue]
 
 
 class FixedTable:
@@ -410,6 +410,21 @@ def test_what_only_openais_responses_api_takes_goes_there_alone() -> None:
     assert (raised.value.code, raised.value.param) == ("tool_price_unknown", "tools[1].type")
     file = {NATIVE_ONLY: "input[0].content[0].file_id"}
     assert router(openai).route(chat("gpt-6-luna", needs=file, limits=BudgetLimits(all_nano_usd=10**12)))
+
+
+def test_workers_of_an_earlier_version_get_no_request_that_they_would_misread() -> None:
+    """They say nothing of dialects, and may have a queue together with newer ones."""
+    old, new = backend("a", "x"), backend("b", "x", dialects=("chat", "responses"))
+    asked = chat("x", dialect="responses")
+    assert [candidate.target.queue for candidate in router(old, new).route(asked)] == ["b"]
+    shared = msgspec.structs.replace(new, queue="a")
+    for backends in ((old,), (old, shared), (shared, old)):
+        assert router(*backends).route(chat("x"))
+        with pytest.raises(Overloaded) as raised:
+            router(*backends).route(asked)
+        assert raised.value.code == "worker_outdated"
+    announced = msgspec.json.encode(new).replace(b',"dialects":["chat","responses"]', b"")
+    assert msgspec.json.decode(announced, type=BackendInfo).dialects == ("chat",)
 
 
 def test_the_configured_model_is_preferred_and_its_absence_survived() -> None:
