@@ -32,7 +32,7 @@ from shared.dialects.responses.items import (
     kind_of,
 )
 from shared.dialects.responses.places import MessagePlace
-from shared.dialects.responses.tools import CUSTOM_INPUT, flat_name
+from shared.dialects.responses.tools import CUSTOM_INPUT
 from shared.dialects.responses.wire import converted, without_nulls
 from shared.errors import InvalidRequest
 from shared.models.parameters import NATIVE_ONLY
@@ -55,6 +55,7 @@ class Conversation:
         places: where each of them stood.
         needs: what only OpenAI's own API can take, with the place that asks for it.
         tools: those that were given between the items, with their places.
+        called: the functions of calls, by their tools' names, each with the namespace of its tool.
     """
 
     def __init__(self) -> None:
@@ -62,6 +63,7 @@ class Conversation:
         self.places: list[MessagePlace] = []
         self.needs: dict[str, str] = {}
         self.tools: list[tuple[Any, str]] = []
+        self.called: list[tuple[dict[str, Any], str | None]] = []
         self._media: list[dict[str, Any]] = []
         self._media_place = MessagePlace("", "")
 
@@ -154,12 +156,13 @@ class Conversation:
 
     def _add_call(self, item: FunctionCall | CustomToolCall, place: str) -> None:
         message = self._open(place, thought_only=False)
-        name = flat_name(item.namespace, item.name)
         if isinstance(item, FunctionCall):
             arguments = item.arguments
         else:
             arguments = msgspec.json.encode({CUSTOM_INPUT: item.input}).decode()
-        call = {"id": item.call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+        function = {"name": item.name, "arguments": arguments}
+        call = {"id": item.call_id, "type": "function", "function": function}
+        self.called.append((function, item.namespace))
         if item.extra_content is not None:
             call["extra_content"] = item.extra_content
         message.setdefault("tool_calls", []).append(call)

@@ -53,6 +53,9 @@ class ResponsesRequest:
         _converse(conversation, self.body)
         self.tools.add((tool, f"tools[{number}]") for number, tool in enumerate(self.body.tools))
         self.tools.add(conversation.tools)
+        self.tools.name_functions()
+        for function, namespace in conversation.called:
+            function["name"] = self.tools.function_name(namespace, function["name"])
         choice = self.tools.choose(self.body.tool_choice)
         self.needs: dict[str, str] = {**conversation.needs, **self.tools.needs, **_needs(self.body)}
         self._conversation = conversation

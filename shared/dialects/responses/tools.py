@@ -6,6 +6,7 @@ with its own; calls of them are turned back (`CalledTool`). Tools that run at Op
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
@@ -16,10 +17,13 @@ from shared.models.parameters import HOSTED_TOOLS, NATIVE_ONLY
 from shared.types import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 CUSTOM_INPUT: Final = "input"
 """The only argument of a custom tool's function."""
+MOST_CHARS: Final = 64
+"""Of a function's name, as models' makers have it."""
+DIGEST_CHARS: Final = 8
 HOSTED: Final = frozenset({
     "apply_patch", "code_interpreter", "computer", "computer_use", "computer_use_preview", "file_search",
     "image_generation", "local_shell", "mcp", "programmatic_tool_calling", "shell", "tool_search", "web_search",
@@ -95,7 +99,8 @@ class ToolBox:
         self.places: list[str] = []
         self.called: dict[str, CalledTool] = {}
         self.needs: dict[str, str] = {}
-        self._flat_names: dict[str, str] = {}
+        self._tools: list[CalledTool] = []
+        self._names: dict[tuple[str | None, str], str] = {}
 
     def add(self, tools: Iterable[tuple[Any, str]], namespace: Namespace | None = None) -> None:
         """Add tools, each with its place.
@@ -148,18 +153,30 @@ class ToolBox:
         if tool.is_async:
             self.needs.setdefault(NATIVE_ONLY, f"{place}.async")
         within = None if namespace is None else namespace.name
-        name = flat_name(within, tool.name)
         texts = (None if namespace is None else namespace.description, tool.description)
-        function = {"name": name, "description": "\n\n".join(filter(None, texts)) or None, **fields}
+        function = {"name": tool.name, "description": "\n\n".join(filter(None, texts)) or None, **fields}
         function = {field: value for field, value in function.items() if value is not None}
         self.functions.append({"type": "function", "function": function})
         self.places.append(place)
-        if within is not None or isinstance(tool, CustomTool):
-            self.called[name] = CalledTool(tool.name, within, isinstance(tool, CustomTool))
-        if within is None:
-            self._flat_names[tool.name] = name
-        else:
-            self._flat_names.setdefault(tool.name, name)
+        self._tools.append(CalledTool(tool.name, within, isinstance(tool, CustomTool)))
+
+    def name_functions(self) -> None:
+        """Name each function, once all tools are added: what is in no namespace keeps its own name."""
+        taken = {tool.name for tool in self._tools if tool.namespace is None}
+        for tool, function in zip(self._tools, self.functions, strict=True):
+            if tool.namespace is not None and (tool.namespace, tool.name) not in self._names:
+                self._names[tool.namespace, tool.name] = name = _free_name(tool, taken)
+                taken.add(name)
+            function["function"]["name"] = name = self.function_name(tool.namespace, tool.name)
+            if tool.namespace is not None or tool.is_custom:
+                self.called[name] = tool
+                # Whoever names it elsewhere may leave out its namespace.
+                self._names.setdefault((None, tool.name), tool.name if tool.name in taken else name)
+
+    def function_name(self, namespace: str | None, name: str) -> str:
+        """Return the name of the function that stands for a tool, also of one that is not there any more."""
+        known = self._names.get((namespace, name))
+        return known or (name if namespace is None else _free_name(CalledTool(name, namespace), ()))
 
     def choose(self, choice: Any) -> Any:
         """Return a tool choice as a chat has it; one among some tools leaves out the others.
@@ -171,7 +188,7 @@ class ToolBox:
             return choice
         kind = choice.get("type") if isinstance(choice, dict) else None
         if kind in {"function", "custom"} and isinstance(choice.get("name"), str):
-            return {"type": "function", "function": {"name": self._flat(choice)}}
+            return {"type": "function", "function": {"name": self._chosen(choice)}}
         if kind == "allowed_tools" and isinstance(choice.get("tools"), list):
             return self._allow(choice)
         if kind in HOSTED:
@@ -183,12 +200,10 @@ class ToolBox:
             code="invalid_value",
         )
 
-    def _flat(self, choice: dict[str, Any]) -> str:
+    def _chosen(self, choice: dict[str, Any]) -> str:
         """Return the function's name of a tool that is chosen, also where its namespace is not said."""
-        name = choice["name"]
-        if isinstance(choice.get("namespace"), str):
-            return flat_name(choice["namespace"], name)
-        return self._flat_names.get(name, str(name))
+        namespace = choice.get("namespace")
+        return self.function_name(namespace if isinstance(namespace, str) else None, choice["name"])
 
     def _allow(self, choice: dict[str, Any]) -> str:
         mode = choice.get("mode", "auto")
@@ -199,13 +214,17 @@ class ToolBox:
         named = [tool for tool in choice["tools"] if isinstance(tool, dict)]
         if any(tool.get("type") in HOSTED for tool in named):
             self.needs.setdefault(NATIVE_ONLY, "tool_choice.tools")
-        allowed = {self._flat(tool) for tool in named if isinstance(tool.get("name"), str)}
+        allowed = {self._chosen(tool) for tool in named if isinstance(tool.get("name"), str)}
         kept = [number for number, one in enumerate(self.functions) if one["function"]["name"] in allowed]
         self.functions = [self.functions[number] for number in kept]
         self.places = [self.places[number] for number in kept]
         return str(mode) if self.functions else "none"
 
 
-def flat_name(namespace: str | None, name: str) -> str:
-    """Return the name of the function that stands for a tool."""
-    return name if namespace is None else f"{namespace}__{name}"
+def _free_name(tool: CalledTool, taken: Container[str]) -> str:
+    """Return a name for a tool of a namespace that no other has: models know 64 characters."""
+    plain = f"{tool.namespace}__{tool.name}"
+    if len(plain) <= MOST_CHARS and plain not in taken:
+        return plain
+    digest = hashlib.sha256(f"{tool.namespace}\0{tool.name}".encode("utf-8", "replace")).hexdigest()
+    return f"{plain[: MOST_CHARS - DIGEST_CHARS - 1]}_{digest[:DIGEST_CHARS]}"

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.dialects.responses.names import name_fields
 from shared.dialects.responses.request import ResponsesRequest
+from shared.dialects.responses.tools import CalledTool
 from shared.errors import InvalidRequest
 from shared.models.abilities import cannot_do
 
@@ -77,3 +80,40 @@ def test_a_refused_tool_is_explained() -> None:
     error = cannot_do("tools[8].type", "m")
     name_fields(error)
     assert error.message.endswith("leave it out.")
+
+
+NAMES = st.text("a_", min_size=1, max_size=5) | st.text("ab", min_size=30, max_size=64)
+
+
+@given(
+    plain=st.lists(NAMES, max_size=3, unique=True),
+    spaces=st.dictionaries(NAMES, st.lists(NAMES, min_size=1, max_size=3, unique=True), max_size=3),
+    custom=st.booleans(),
+)
+def test_each_tool_has_a_function_of_its_own(plain: list[str], spaces: dict[str, list[str]], *, custom: bool) -> None:
+    """Of a name that models take, whatever the namespaces are called; calls are turned there and back."""
+    kind = {"type": "custom"} if custom else {"type": "function", "parameters": {"type": "object"}}
+    tools = [{**kind, "name": name} for name in plain]
+    tools += [
+        {"type": "namespace", "name": space, "description": "d", "tools": [{**kind, "name": name} for name in names]}
+        for space, names in spaces.items()
+    ]
+    called = [(space, name) for space, names in spaces.items() for name in names] + [(None, name) for name in plain]
+    item = {"type": "function_call", "arguments": "{}"}
+    calls = [
+        {**item, "call_id": f"c{number}", "name": name, **({"namespace": space} if space else {})}
+        for number, (space, name) in enumerate(called)
+    ]
+    for order in (tools, tools[::-1]):
+        request = ResponsesRequest(
+            json.dumps({"model": "m", "input": [{"role": "user", "content": "x"}, *calls], "tools": order}).encode()
+        )
+        chat = json.loads(request.chat)
+        names = [tool["function"]["name"] for tool in chat.get("tools", ())]
+        assert len(set(names)) == len(names) == len(called)
+        assert all(len(name) <= 64 for name in names)
+        sent = [call["function"]["name"] for call in chat["messages"][-1].get("tool_calls", ())]
+        assert sorted(sent) == sorted(names)
+        for (space, name), function in zip(called, sent, strict=True):
+            tool = request.tools.called.get(function) or CalledTool(function)
+            assert (tool.namespace, tool.name, tool.is_custom) == (space, name, custom)
