@@ -10,7 +10,8 @@ import pytest
 
 from shared.redis import client as redis_client
 from tests.fleet import Fleet, Process, chat, ready
-from tests.streams import Reader, usage_rows
+from tests.responses import text_of
+from tests.streams import Reader, events, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
 if TYPE_CHECKING:
@@ -69,6 +70,44 @@ async def test_a_killed_workers_attempts_without_content_are_tried_by_another(
     assert (await whole).json()["choices"][0]["message"]["content"] == words(40)
     rows = await usage_rows(fleet, eventually, 4)
     assert {(row["status"], row["attempts"]) for row in rows} == {(200, 2)}
+
+
+async def test_responses_outlive_a_killed_worker_as_chats_do(
+    client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """Without content they are tried by another worker, and stored; with content a stream says that it has failed."""
+    asked = {"model": "numbered", "input": "one"}
+    upstream.hold_at = 7
+    begun = asyncio.ensure_future(client.post("/v1/responses", json={**asked, "stream": True}))
+    await eventually(lambda: upstream.held == 1)
+    later = Reader(client)  # what came before it has come, too
+    await eventually(lambda: later.content == words(7))
+    upstream.hold_at = 0
+    others = [
+        asyncio.ensure_future(client.post("/v1/responses", json={**asked, "stream": stream}))
+        for stream in (False, True)
+    ]
+    await eventually(lambda: upstream.held == 4)
+    await another_worker(fleet, eventually)
+    worker_of(fleet).kill()
+    told = events((await begun).text.replace("event: ", ": ").replace("\ndata", "\n\ndata"))
+    assert [event["sequence_number"] for event in told] == list(range(len(told)))
+    assert [event["type"] for event in told[-2:]] == ["error", "response.failed"]
+    failed = told[-1]["response"]
+    assert (failed["id"], failed["status"], failed["error"]["code"]) == (
+        told[0]["response"]["id"], "failed", "server_error",
+    )  # fmt: skip
+    await eventually(lambda: upstream.aborted == 4)
+    upstream.resume.set()
+    whole, streamed = [await other for other in others]
+    ended = events(streamed.text.replace("event: ", ": ").replace("\ndata", "\n\ndata"))[-1]
+    assert ended["type"] == "response.completed"
+    for response in (whole.json(), ended["response"]):
+        assert text_of(response) == words(40)
+        assert (await client.get(f"/v1/responses/{response['id']}")).json() == response
+    await later.task
+    rows = await usage_rows(fleet, eventually, 3, "responses")
+    assert sorted((row["status"], row["attempts"]) for row in rows) == [(200, 2), (200, 2), (502, 1)]
 
 
 async def test_a_body_that_had_begun_is_not_made_twice(
