@@ -26,16 +26,19 @@ class ReplyHead(NamedTuple):
         request_id: hex digits.
         created_s: when the request was admitted, in seconds since 1970.
         model: that serves it.
+        events_before: how many events of a stream its client has before.
     """
 
     request_id: str
     created_s: int
     model: str
+    events_before: int = 0
 
     @classmethod
     def of(cls, job: JobDraft, model: str) -> ReplyHead:
         """Return the head of a job's reply."""
-        return cls(job.request_id, job.admitted_ms // 1000, model)
+        before = 0 if job.stored is None else job.stored.events_before
+        return cls(job.request_id, job.admitted_ms // 1000, model, before)
 
 
 class Encoder(Protocol):

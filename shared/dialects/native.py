@@ -6,6 +6,7 @@ otherwise (`OURS`). All other events, and items with their ids, are OpenAI's own
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,6 +36,8 @@ WHOLE: Final = frozenset(
     f"response.{name}" for name in ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 )
 """The events that have the response in them; their data is a JSON object."""
+_BEGINNINGS: Final = frozenset({"response.created", "response.queued"})
+_NUMBER: Final = re.compile(rb'"sequence_number"\s*:\s*-?\d+')
 _WITH_ITEM: Final = frozenset({"response.output_item.added", "response.output_item.done"})
 _ENDS: Final = frozenset({"response.completed", "response.incomplete"})
 
@@ -52,6 +55,8 @@ class NativeReply:
         self._ours = {name: asked.fields.get(name, default) for name, default in OURS.items()}
         # Asked for by the gateway, which stores it.
         self._hides_thoughts = bool(asked.body.store) and not asked.includes(ENCRYPTED)
+        self._is_numbered = bool(head.events_before)
+        self._number = head.events_before
         self._last = b""
         self._response: dict[str, Any] | None = None
         self._begun: dict[str, Any] | None = None
@@ -65,15 +70,18 @@ class NativeReply:
     def take(self, events: Sequence[tuple[str, bytes]]) -> bytes:
         """Return events as they go on to the client, but for the last of all."""
         told: list[bytes] = []
-        for kind, data in events:
+        for kind, given in events:
+            if self._is_numbered and kind in _BEGINNINGS:
+                self._begun = self._with_ours(msgspec.json.decode(given).get("response"))
+                continue
+            data = self._numbered(given) if self._is_numbered else given
             if kind == "response.output_item.done":
                 self._items.append(data)
             if kind not in WHOLE:
                 told.append(_event(kind, self._shown(data) if kind in _WITH_ITEM else data))
                 continue
             event = msgspec.json.decode(data)
-            response = event.get("response")
-            self._begun = self._with_ours(response if isinstance(response, dict) else {})
+            self._begun = self._with_ours(event.get("response"))
             event["response"] = self._as_shown(self._begun)
             made = _event(kind, msgspec.json.encode(event))
             if kind in _ENDS:
@@ -100,6 +108,11 @@ class NativeReply:
             ended |= {"status": "failed", "error": error_object({"code": error.code, "message": error.message})}
         return msgspec.json.encode(self._as_stored(ended))
 
+    def _numbered(self, data: bytes) -> bytes:
+        """Return an event with the number that it has after those that its client has before."""
+        number, self._number = self._number, self._number + 1
+        return _NUMBER.sub(b'"sequence_number":%d' % number, data, count=1)
+
     def _shown(self, data: bytes) -> bytes:
         """Return an event with an item as the client gets it."""
         if not self._hides_thoughts or FIELD not in data:
@@ -113,7 +126,8 @@ class NativeReply:
     def _as_stored(self, response: dict[str, Any]) -> dict[str, Any]:
         return _with_items(response, hidden) if self._hides_thoughts else response
 
-    def _with_ours(self, response: dict[str, Any]) -> dict[str, Any]:
+    def _with_ours(self, given: Any) -> dict[str, Any]:
+        response: dict[str, Any] = given if isinstance(given, dict) else {}
         ours = {name: value for name, value in self._ours.items() if name in response}
         return {**response, **ours, "id": response_id(self._head.request_id), "model": self._head.model}
 

@@ -70,7 +70,8 @@ def response_stream_faults(body: bytes) -> list[str]:
     for event in events:
         faults += _event_faults(event)
     kinds = [event["type"] for event in events]
-    if kinds[:2] != ["response.created", "response.in_progress"][: len(kinds)] and kinds[:1] != ["error"]:
+    begun = [kind for kind in kinds[:3] if kind != "response.queued"][:2]  # that is said of the background alone
+    if begun != ["response.created", "response.in_progress"][: len(begun)] and kinds[:1] != ["error"]:
         faults.append(f"begins with {kinds[:2]}")
     if [event["sequence_number"] for event in events] != list(range(len(events))):
         faults.append("sequence numbers are not consecutive")

@@ -38,6 +38,8 @@ MOST_INPUT_BYTES: Final = 8 * 1024 * 1024
 LOOKS: Final = 8
 LOOK_S: Final = 0.25
 """How often, and after how many seconds, an item is looked for that may be on its way into PostgreSQL."""
+EVENTS_BEFORE: Final = 2
+"""Of a response of the background: see `begun_events`."""
 _PLACE: Final = re.compile(r"\binput\[([0-9]{1,9})\]")
 _ID: Final = re.compile(r"(?:resp|conv)_([0-9a-f]{32})")
 
@@ -185,6 +187,7 @@ class Preparation:
             conversation_id=before.conversation_id,
             earlier_items=len(before.items),
             is_background=asked.is_background,
+            events_before=EVENTS_BEFORE if asked.is_background else 0,
         )
         return PreparedBody(
             body=body,

@@ -6,12 +6,20 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from api.prompt.responses.preparation import EVENTS_BEFORE
 from api.routing.eligibility import RoutingRequest
 from shared.errors import ErrorInfo, RateLimited
 from shared.ids import job_id
 from shared.queue.placement import LARGE_BYTES, PlacementOptions
 from shared.redis import scripts
-from shared.redis.names import BACKGROUND_API, background_key, open_requests, open_response_key, owner_of
+from shared.redis.names import (
+    BACKGROUND_API,
+    background_key,
+    open_requests,
+    open_response_key,
+    owner_of,
+    response_events_key,
+)
 from shared.types import JobDraft, Started, Target
 
 if TYPE_CHECKING:
@@ -126,8 +134,13 @@ class BackgroundRecords:
         self._redis = redis
         self.most = most
 
-    async def open(self, request: BackgroundRequest, target: Target) -> None:
+    async def open(self, request: BackgroundRequest, target: Target, begun: bytes) -> None:
         """Open a response before its request is admitted, without its body where that is large.
+
+        Args:
+            request: the request.
+            target: where it will be put first.
+            begun: its first events.
 
         Raises:
             RateLimited: its owner has too many, or too many bytes of them.
@@ -143,10 +156,12 @@ class BackgroundRecords:
             "attempt": draft.attempt,
             "target": _encode(target),
             "patient": draft.patient_until_ms,
+            "before": EVENTS_BEFORE,
         }
-        keys = [background_key(owner), open_response_key(draft.request_id)]
+        name = draft.request_id
+        keys = [background_key(owner), open_response_key(name), response_events_key(name)]
         most_bytes = request.options.most_waiting_bytes // 2
-        arguments = (draft.request_id, self.most, UNTIL_KEPT_MS, draft.size_bytes, most_bytes, *_flat(fields))
+        arguments = (name, self.most, UNTIL_KEPT_MS, draft.size_bytes, most_bytes, begun, *_flat(fields))
         opened = await scripts.run(self._redis, scripts.BACKGROUND_OPEN, keys, *arguments)
         if opened == 0:
             raise RateLimited(
@@ -167,13 +182,14 @@ class BackgroundRecords:
         fields: dict[str, Any] = {"target": _encode(target), "shown": shown}
         if draft.size_bytes > LARGE_BYTES:
             fields["body"] = bytes(draft.body)
-        keys = [background_key(owner_of(draft.key_id)), open_response_key(draft.request_id)]
-        await scripts.run(self._redis, scripts.BACKGROUND_KEEP, keys, draft.request_id, life_ms, *_flat(fields))
+        name = draft.request_id
+        keys = [background_key(owner_of(draft.key_id)), open_response_key(name), response_events_key(name)]
+        await scripts.run(self._redis, scripts.BACKGROUND_KEEP, keys, name, life_ms, *_flat(fields))
 
     async def forget(self, request_id: str, key_id: str | None) -> None:
         """Forget one that was not admitted."""
         pipeline = self._redis.pipeline(transaction=False)
-        pipeline.delete(open_response_key(request_id))
+        pipeline.delete(open_response_key(request_id), response_events_key(request_id))
         pipeline.zrem(background_key(owner_of(key_id)), request_id)
         await pipeline.execute()
 

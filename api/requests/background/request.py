@@ -11,7 +11,7 @@ import msgspec
 from api.admission.admit import ADMIT_TIMEOUT_S, QueueUnavailable
 from api.requests.background.records import BackgroundRecords, BackgroundRequest
 from api.requests.queued_job import QueuedJob
-from shared.dialects.stored.unanswered import shown_of, unanswered
+from shared.dialects.stored.unanswered import begun_events, shown_of, unanswered
 from shared.errors import GatewayError
 from shared.process.tasks import work_beside
 from shared.redis.client import UNREACHABLE
@@ -97,7 +97,8 @@ class Unattended:
         self._shown = await work_beside(len(draft.body), lambda: shown_of(draft))
         try:
             async with asyncio.timeout(ADMIT_TIMEOUT_S):
-                await self._records.open(self._request, self._candidates[0].target)
+                begun = begun_events(draft, self._shown)
+                await self._records.open(self._request, self._candidates[0].target, begun)
             try:
                 admitted, target = await job.admit(principal, draft, self._candidates)
             except GatewayError:

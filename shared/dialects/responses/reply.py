@@ -64,10 +64,11 @@ class Reply:
         self._whole: dict[str, Any] | None = None
 
     def begin(self) -> None:
-        """Write what every stream begins with."""
+        """Write what every stream begins with; that a response of the background is there was said at its admission."""
         if self._writer is not None:
             response = self._response("in_progress")
-            self._writer.event("response.created", response=response)
+            if not self._head.events_before:
+                self._writer.event("response.created", response=response)
             self._writer.event("response.in_progress", response=response)
 
     def take(self, event: Delta | Finish) -> None:
@@ -243,7 +244,7 @@ class ResponseEncoder:
     """
 
     def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
-        self._writer = EventWriter()
+        self._writer = EventWriter(head.events_before)
         self._reply = Reply(head, asked, self._writer)
         self._native = NativeReply(head, asked)
         self._has_begun = self._is_native = False

@@ -25,10 +25,14 @@ def event_bytes(kind: str, number: int, fields: Mapping[str, Any]) -> bytes:
 
 
 class EventWriter:
-    """Keeps events until they are taken."""
+    """Keeps events until they are taken.
 
-    def __init__(self) -> None:
-        self._number = 0
+    Args:
+        first: the number of the first one.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self._number = first
         self._waiting: list[bytes] = []
         # Of the text that is said now: what is left to do for a token is its text and its number.
         self._text_head = b""

@@ -20,6 +20,7 @@ class StoredHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         conversation_id: the conversation that it belongs to.
         earlier_items: how many of its input's items are from there, before its own.
         is_background: whether no client waits for it.
+        events_before: how many events its stream has before those of its worker: that it is there, and queued.
     """
 
     previous_id: str = ""
@@ -27,6 +28,7 @@ class StoredHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     conversation_id: str = ""
     earlier_items: int = 0
     is_background: bool = False
+    events_before: int = 0
 
 
 class PendingResponse(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.dialects.base import ReplyHead
-from shared.dialects.responses.response import asked_fields, error_object, response_object
+from shared.dialects.responses.response import NOTHING_ASKED, asked_fields, error_object, response_object
 from shared.dialects.responses.stream import event_bytes
 from shared.dialects.stored.items import listed
 from shared.dialects.stored.pending import PendingResponse, ResponseEnd
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from shared.errors import GatewayError
     from shared.types import JobDraft
 
+MOST_SHOWN_BYTES: Final = 65_536
+"""Of what a request says of itself in the events of its admission: one that is refused has not brought more."""
 _encode: Final = msgspec.json.encode
 
 
@@ -52,6 +54,19 @@ def failed(job: JobDraft, model: str, error: GatewayError) -> bytes:
     if isinstance(error, Cancelled):
         return unanswered(job, model, "cancelled")
     return unanswered(job, model, "failed", error)
+
+
+def begun_events(job: JobDraft, shown: bytes) -> bytes:
+    """Return the events that say that a response of the background is there, `StoredHead.events_before` of them.
+
+    Args:
+        job: its request, which need not have its body.
+        shown: what is shown of that; what is long is left out there.
+    """
+    shown = shown if len(shown) <= MOST_SHOWN_BYTES else _encode({**NOTHING_ASKED, "background": True})
+    response = msgspec.Raw(unanswered(job, job.requested_model, "queued", shown=shown))
+    names = ("response.created", "response.queued")
+    return b"".join(event_bytes(name, number, {"response": response}) for number, name in enumerate(names))
 
 
 def own_items(job: JobDraft, head: StoredHead) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 -- Appends events of a response of the background, and says that its worker lives. Only while it is open, and for the one
 -- worker that has its present attempt: another one's are refused.
 --
--- Events are numbered from 0. What was appended before, of which the answer got lost, is not appended again; where Redis
+-- Events are numbered from 0, as their worker counts them; before them come those of the admission. What was appended before, of which the answer got lost, is not appended again; where Redis
 -- has lost its last second, the number that is returned is lower than the first one that was given. The oldest go where
 -- there are too many bytes of them.
 --
@@ -26,7 +26,8 @@ if failure ~= '' then redis.call('HSET', response, 'failure', failure) end
 if failure ~= '' then redis.call('PUBLISH', news_channel(''), 'background ' .. request) end
 local there = tonumber(redis.call('HGET', response, 'events') or 0)
 if payload == '' or there ~= first then return there end
-redis.call('XADD', events, '*', 'd', payload, 'n', first)
+local before = tonumber(redis.call('HGET', response, 'before') or 0)
+redis.call('XADD', events, '*', 'd', payload, 'n', first + before)
 redis.call('HINCRBY', response, 'tokens', ARGV[6])
 there = redis.call('HINCRBY', response, 'events', count)
 local bytes = redis.call('HINCRBY', response, 'bytes', #payload)

@@ -15,7 +15,7 @@ local open, events = open_response(response_request), response_events(response_r
 local of_owner = redis.call('HGET', open, 'owner')
 if of_owner then
   redis.call('ZREM', background_of(of_owner), response_request)
-  local number = redis.call('HGET', open, 'events') or '0'
+  local number = (redis.call('HGET', open, 'events') or 0) + (redis.call('HGET', open, 'before') or 0)
   if last_event ~= '' then
     local event = string.gsub(last_event, '"sequence_number":%-1', '"sequence_number":' .. number, 1)
     redis.call('XADD', events, '*', 'd', event, 'n', number)

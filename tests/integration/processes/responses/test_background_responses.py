@@ -67,7 +67,9 @@ async def test_events_are_followed_from_any_place(
     everything = await events(client, name)
     assert [*first, *rest] == everything
     assert [event["sequence_number"] for event in everything] == list(range(len(everything)))
-    assert everything[0]["type"] == "response.created"
+    begun = [event["type"] for event in everything[:3]]
+    assert begun == ["response.created", "response.queued", "response.in_progress"]
+    assert [event["response"]["status"] for event in everything[:3]] == ["queued", "queued", "in_progress"]
     assert everything[-1]["type"] == "response.completed"
     assert everything[-1]["response"] == await got(client, f"{PATH}/{name}")
     for after in (0, 3, len(everything) - 2, len(everything) - 1):
@@ -99,6 +101,25 @@ async def test_a_stream_that_is_left_goes_on_in_the_background(
     await until(client, name, "completed", eventually)
     assert upstream.aborted == 0
     await sdk.close()
+
+
+async def test_a_stream_says_whose_it_is_before_anybody_serves_it(client: httpx.AsyncClient, fleet: Fleet) -> None:
+    """So that its client can come back for it, whatever becomes of the connection."""
+    for process in fleet.processes:
+        if process.name.startswith("local"):
+            process.kill()
+    asked = {"model": "numbered", "input": "one", "background": True, "stream": True}
+    said = b""
+    async with client.stream("POST", PATH, json=asked) as reply:
+        async for piece in reply.aiter_raw():
+            said += piece
+            if said.count(b"\n\n") >= 2:
+                break
+    told = [json.loads(line[6:]) for line in said.decode().split("\n") if line.startswith("data: ")]
+    assert [event["type"] for event in told] == ["response.created", "response.queued"]
+    name = told[0]["response"]["id"]
+    assert await status_of(client, name) == "queued"
+    assert (await events(client, name, after=0, most=1))[0] == told[1]
 
 
 @pytest.mark.parametrize("place", ["queue", "worker"])

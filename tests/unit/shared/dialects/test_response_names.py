@@ -93,7 +93,7 @@ NAMES = st.text("a_", min_size=1, max_size=5) | st.text("ab", min_size=30, max_s
 def test_each_tool_has_a_function_of_its_own(plain: list[str], spaces: dict[str, list[str]], *, custom: bool) -> None:
     """Of a name that models take, whatever the namespaces are called; calls are turned there and back."""
     kind = {"type": "custom"} if custom else {"type": "function", "parameters": {"type": "object"}}
-    tools = [{**kind, "name": name} for name in plain]
+    tools: list[dict[str, Any]] = [{**kind, "name": name} for name in plain]
     tools += [
         {"type": "namespace", "name": space, "description": "d", "tools": [{**kind, "name": name} for name in names]}
         for space, names in spaces.items()

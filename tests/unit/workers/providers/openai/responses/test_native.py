@@ -250,6 +250,25 @@ def test_an_answer_is_openais_own_but_for_what_is_ours(answer: list[replies.Item
     assert set(ours) - {"id", "model"} <= set(OURS)
 
 
+@given(st.lists(st.sampled_from(ANSWER), max_size=5, unique_by=id), st.integers(1, 300))
+def test_an_answer_of_the_background_goes_on_after_the_events_of_its_admission(
+    answer: list[replies.Item], size: int
+) -> None:
+    """Those say that it is there, and its numbers go on from theirs."""
+    events, _ = _read(replies.stream(*answer, usage=replies.usage(7, 2)), size)
+    plain, _ = _told(events, BODY)
+    encoder = DIALECT.encoder(HEAD._replace(events_before=2), _asked({**BODY, "background": True})[0])
+    told = b"".join(encoder.encode(event) for event in events if not isinstance(event, Usage)) + encoder.end(
+        Usage(0, 0)
+    )
+    found = [_loaded(line[6:]) for line in told.decode().split("\n") if line.startswith("data: ")]
+    assert [event["sequence_number"] for event in found] == list(range(2, len(plain) + 1))
+    for event, other in zip(found, plain[1:], strict=True):
+        if "response" in event:
+            other["response"]["background"] = True
+        assert {**event, "sequence_number": 0} == {**other, "sequence_number": 0}
+
+
 def test_an_answer_has_not_begun_before_its_content() -> None:
     """So that it can be tried elsewhere; a search of OpenAI's own is content: it is billed."""
     begun = replies.response("in_progress")
