@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 async def create_response() -> Response:
     """Serve OpenAI's createResponse, streaming and not."""
-    return await answered_by_model("chat", CheckedBody.of_responses, dialect="responses", adapt=_prepared)
+    check = partial(CheckedBody.of_responses, has_session=SESSION_HEADER in request.headers)
+    return await answered_by_model("chat", check, dialect="responses", adapt=_prepared)
 
 
 async def _prepared(context: RequestContext, body: bytes) -> bytes:

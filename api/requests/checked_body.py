@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
@@ -52,6 +52,11 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
     stored: StoredHead | None = None
     may_be_cut: bool = False
 
+    @property
+    def for_routing(self) -> dict[str, Any]:
+        """Return what routing has to know under the same names."""
+        return {name: getattr(self, name) for name in ("service_tier", "dialect", "may_be_cut")}
+
     @classmethod
     def of_chat(cls, raw: bytes) -> Self:
         """Check the body of a chat completion.
@@ -63,13 +68,19 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
         return cls._of(body, most_prompt(len(raw), body), needs_of(body), "chat")
 
     @classmethod
-    def of_responses(cls, raw: bytes) -> Self:
+    def of_responses(cls, raw: bytes, *, has_session: bool = False) -> Self:
         """Check the body of a request for a response.
+
+        Args:
+            raw: the body.
+            has_session: whether a session's messages come before its items.
 
         Raises:
             InvalidRequest: it is wrong; `param` names the field.
         """
         client = ResponsesRequest(raw)
+        if not has_session:
+            client.check_results()
         try:
             body = decode_chat(client.chat)
         except InvalidRequest as error:

@@ -158,9 +158,7 @@ class RequestContext:
             needs=checked.needs,
             effort=parameters.reasoning_effort if parameters else None,
             has_tools=bool(parameters and parameters.has_tools),
-            service_tier=checked.service_tier,
-            dialect=checked.dialect,
-            may_be_cut=checked.may_be_cut,
+            **checked.for_routing,
             limits=limits,
             bounds=self.principal.bounds.within(request.headers.get(TIER_HEADER)),
         )

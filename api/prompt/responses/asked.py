@@ -30,15 +30,15 @@ class _Fields(msgspec.Struct):
 
 
 class _Item(msgspec.Struct):
-    type: str | None = None
-    id: str | None = None
+    type: Any = None
+    id: Any = None
     role: Any = None
 
     @property
     def reference(self) -> str | None:
         """Return the id of the item that this one stands for."""
         is_reference = self.type == "item_reference" or (self.type is None and self.role is None)
-        return self.id if is_reference else None
+        return self.id if is_reference and isinstance(self.id, str) else None
 
 
 class AskedState:

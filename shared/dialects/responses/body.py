@@ -60,6 +60,12 @@ class ReasoningParam(Struct, frozen=True, forbid_unknown_fields=True):
         return (self.summary or self.generate_summary) is not None
 
 
+class ConversationParam(Struct, frozen=True, forbid_unknown_fields=True):
+    """A conversation, by its id."""
+
+    id: str
+
+
 class StreamOptions(Struct, forbid_unknown_fields=True):
     """What a stream is like."""
 
@@ -73,7 +79,7 @@ class ResponsesBody(Struct, kw_only=True):
     input: str | list[Any] | None = None
     background: bool | None = None
     context_management: list[dict[str, Any]] | None = None
-    conversation: str | dict[str, Any] | None = None
+    conversation: str | ConversationParam | None = None
     include: list[str] = []
     instructions: str | None = None
     max_output_tokens: PositiveInt | None = None

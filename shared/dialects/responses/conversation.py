@@ -56,6 +56,7 @@ class Conversation:
         needs: what only OpenAI's own API can take, with the place that asks for it.
         tools: those that were given between the items, with their places.
         called: the functions of calls, by their tools' names, each with the namespace of its tool.
+        orphans: the calls' ids of results that have no call before them.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,8 @@ class Conversation:
         self.needs: dict[str, str] = {}
         self.tools: list[tuple[Any, str]] = []
         self.called: list[tuple[dict[str, Any], str | None]] = []
+        self.orphans: list[str] = []
+        self._call_ids: set[str] = set()
         self._media: list[dict[str, Any]] = []
         self._media_place = MessagePlace("", "")
 
@@ -166,10 +169,13 @@ class Conversation:
         if item.extra_content is not None:
             call["extra_content"] = item.extra_content
         message.setdefault("tool_calls", []).append(call)
+        self._call_ids.add(item.call_id)
         self.places[-1].calls.append(place)
 
     def _add_result(self, item: CallOutput, place: str) -> None:
         where = f"{place}.output"
+        if item.call_id not in self._call_ids:
+            self.orphans.append(item.call_id)
         content: Any = item.output
         if isinstance(content, list):
             parts = self._parts(content, where)

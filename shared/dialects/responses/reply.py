@@ -66,10 +66,9 @@ class Reply:
     def begin(self) -> None:
         """Write what every stream begins with; that a response of the background is there was said at its admission."""
         if self._writer is not None:
-            response = self._response("in_progress")
-            if not self._head.events_before:
-                self._writer.event("response.created", response=response)
-            self._writer.event("response.in_progress", response=response)
+            response, is_known = self._response("in_progress"), self._head.events_before
+            for name in ("in_progress",) if is_known else ("created", "in_progress"):
+                self._writer.event(f"response.{name}", response=response)
 
     def take(self, event: Delta | Finish) -> None:
         """Add one event; a response has one choice, the first."""

@@ -12,7 +12,7 @@ from shared.dialects.responses.conversation import Conversation
 from shared.dialects.responses.names import name_fields, name_places
 from shared.dialects.responses.places import Places
 from shared.dialects.responses.tools import ToolBox
-from shared.dialects.responses.truncation import Truncation
+from shared.dialects.truncation import Truncation
 from shared.errors import InvalidRequest
 from shared.models.parameters import NATIVE_ONLY
 from shared.openai.decoding import json_of
@@ -56,7 +56,7 @@ class ResponsesRequest:
         self.tools.name_functions()
         for function, namespace in conversation.called:
             function["name"] = self.tools.function_name(namespace, function["name"])
-        choice = self.tools.choose(self.body.tool_choice)
+        choice = self.tools.choose(self.body.tool_choice, are_all=self.body.prompt is None)
         self.needs: dict[str, str] = {**conversation.needs, **self.tools.needs, **_needs(self.body)}
         self._conversation = conversation
         self._chat = {**others, "model": self.body.model, "messages": None, **_chat_fields(self.body)}
@@ -75,6 +75,17 @@ class ResponsesRequest:
             messages, places = [messages[at] for at in kept], [places[at] for at in kept]
         self._places = Places(places, self.tools.places)
         self.chat = msgspec.json.encode({**self._chat, "messages": messages})
+
+    def check_results(self) -> None:
+        """Check that each result has its call before it, where no items may have it that only OpenAI reads.
+
+        Raises:
+            InvalidRequest: one has not.
+        """
+        for call_id in self._conversation.orphans if not self._conversation.needs else ():
+            raise InvalidRequest(
+                f"No tool call found for function call output with call_id {call_id[:100]}.", param="input"
+            )
 
     @property
     def may_be_cut(self) -> bool:
@@ -139,7 +150,8 @@ def _converse(conversation: Conversation, body: ResponsesBody) -> None:
     elif body.input is not None:
         conversation.add_text("user", body.input, "input")
     if not conversation.messages and not conversation.needs and body.prompt is None:
-        raise InvalidRequest("The input has no items.", param="input", code="invalid_value")
+        text = "nothing but thoughts, which lead to nothing" if body.input else "no items"
+        raise InvalidRequest(f"The input has {text}.", param="input", code="invalid_value")
     if not conversation.messages:
         # What only OpenAI's own API can take alone: routing needs a chat all the same.
         conversation.add_text("user", "", "input")

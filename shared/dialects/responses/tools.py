@@ -101,6 +101,7 @@ class ToolBox:
         self.needs: dict[str, str] = {}
         self._tools: list[CalledTool] = []
         self._names: dict[tuple[str | None, str], str] = {}
+        self._are_all = True
 
     def add(self, tools: Iterable[tuple[Any, str]], namespace: Namespace | None = None) -> None:
         """Add tools, each with its place.
@@ -178,12 +179,17 @@ class ToolBox:
         known = self._names.get((namespace, name))
         return known or (name if namespace is None else _free_name(CalledTool(name, namespace), ()))
 
-    def choose(self, choice: Any) -> Any:
+    def choose(self, choice: Any, *, are_all: bool = True) -> Any:
         """Return a tool choice as a chat has it; one among some tools leaves out the others.
 
+        Args:
+            choice: the client's.
+            are_all: whether there are no other tools, which only OpenAI knows.
+
         Raises:
-            InvalidRequest: it is none.
+            InvalidRequest: it is none, or of a tool that is not there.
         """
+        self._are_all = are_all
         if choice is None or choice in ("none", "auto", "required"):
             return choice
         kind = choice.get("type") if isinstance(choice, dict) else None
@@ -203,7 +209,11 @@ class ToolBox:
     def _chosen(self, choice: dict[str, Any]) -> str:
         """Return the function's name of a tool that is chosen, also where its namespace is not said."""
         namespace = choice.get("namespace")
-        return self.function_name(namespace if isinstance(namespace, str) else None, choice["name"])
+        name = self.function_name(namespace if isinstance(namespace, str) else None, choice["name"])
+        if self._are_all and not self.needs and all(one["function"]["name"] != name for one in self.functions):
+            text = f"Tool choice '{choice['name'][:64]}' not found in 'tools' parameter."
+            raise InvalidRequest(text, param="tool_choice", code="invalid_value")
+        return name
 
     def _allow(self, choice: dict[str, Any]) -> str:
         mode = choice.get("mode", "auto")

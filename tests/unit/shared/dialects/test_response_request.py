@@ -10,6 +10,7 @@ import pytest
 from api.requests.checked_body import CheckedBody
 from shared.dialects.responses.items import LEFT_OUT
 from shared.dialects.responses.request import ResponsesRequest
+from shared.errors import InvalidRequest
 from shared.models.parameters import NATIVE_ONLY
 
 CALL: dict[str, Any] = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
@@ -69,6 +70,41 @@ def test_a_choice_means_the_function_of_that_name_before_one_of_a_namespace() ->
         for name, chosen in (("f", "f"), ("g", "n__g")):
             choice = chat_of(read(tools=given, tool_choice={"type": "function", "name": name}))["tool_choice"]
             assert choice == {"type": "function", "function": {"name": chosen}}
+
+
+RESULT: dict[str, Any] = {"type": "function_call_output", "call_id": "c", "output": "x"}
+FUNCTION: dict[str, Any] = {"type": "function", "name": "f"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": [RESULT]}, "input"),
+        ({"input": [RESULT, CALL]}, "input"),
+        ({"input": [{**CALL, "call_id": "d"}, RESULT]}, "input"),
+        ({"input": [{"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "gA"}]}, "input"),
+        ({"tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "allowed_tools", "mode": "auto",
+                                               "tools": [FUNCTION, {"type": "custom", "name": "c"}]}}, "tool_choice"),
+        ({"conversation": {}}, "conversation.id"),
+        ({"conversation": {"id": "conv_1", "more": 1}}, "conversation.more"),
+    ],
+)  # fmt: skip
+def test_what_openai_refuses_is_refused(fields: dict[str, Any], param: str) -> None:
+    """Nothing of it is taken in silence, whoever serves."""
+    with pytest.raises(InvalidRequest) as refused:
+        read(**fields)
+    assert refused.value.param == param
+
+
+def test_what_may_be_where_only_openai_or_a_session_knows_is_left_to_them() -> None:
+    """A result whose call a session has, or what only OpenAI can read; a tool that it finds by itself."""
+    CheckedBody.of_responses(json.dumps({"model": "m", "input": [RESULT]}).encode(), has_session=True)
+    assert read(input=[{"type": "compaction", "encrypted_content": "x"}, RESULT]).needs
+    choice = {"type": "function", "name": "found"}
+    assert read(tools=[{"type": "tool_search"}], tool_choice=choice).needs
+    assert read(prompt={"id": "p"}, tool_choice=choice).needs
 
 
 THOUGHTS: dict[str, Any] = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a" * 100}]}
