@@ -15,8 +15,6 @@ from shared.queue.story import Happening, StoryEvent, told
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
-DialectName = Literal["chat", "responses"]
-"""The APIs in which clients ask for a chat."""
 OwnPurpose = Literal["knowledge", "title", "chat"]
 """What requests of the gateway's own are for."""
 

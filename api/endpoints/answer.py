@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from api.requests.checked_body import CheckedBody
     from api.requests.lifecycle import InflightRequest
-    from shared.types import DialectName, Endpoint
+    from shared.types import Endpoint
 
     _Check = Callable[[bytes], CheckedBody]
     _Adapt = Callable[[RequestContext, bytes], Awaitable[bytes]]
@@ -74,7 +74,7 @@ async def answered_by_model(
     check: _Check,
     most_values: int = MOST_VALUES,
     adapt: _Adapt | None = None,
-    dialect: DialectName = "chat",
+    dialect: str = "chat",
 ) -> Response:
     """Answer the current request with what a model says.
 

@@ -16,7 +16,6 @@ from shared.openai.messages import first_call_ids
 from shared.openai.prompt_size import MostPrompt, estimate_prompt_tokens, most_prompt
 from shared.openai.request import ChatBody, decode_chat
 from shared.process.tasks import work_beside
-from shared.types import DialectName
 
 
 class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +47,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str = ""
     parameters: ChatBody | None = None
     call_ids: tuple[str, ...] = ()
-    dialect: DialectName = "chat"
+    dialect: str = "chat"
     stored: StoredHead | None = None
     may_be_cut: bool = False
 
@@ -92,7 +91,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(checked, may_be_cut=True) if client.may_be_cut else checked
 
     @classmethod
-    def _of(cls, body: ChatBody, most: MostPrompt, needs: Needs, dialect: DialectName) -> Self:
+    def _of(cls, body: ChatBody, most: MostPrompt, needs: Needs, dialect: str) -> Self:
         return cls(
             model=body.model,
             prompt_tokens=estimate_prompt_tokens(body),
