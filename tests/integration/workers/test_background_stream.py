@@ -41,7 +41,7 @@ async def opened(redis: Redis, attempt: int = 1) -> str:
     name = new_request_id()
     fields = ("owner", "internal", "attempt", attempt)
     keys = [background_key("internal"), open_response_key(name), response_events_key(name)]
-    assert await scripts.run(redis, scripts.BACKGROUND_OPEN, keys, name, 100, 60_000, b"", *fields)
+    assert await scripts.run(redis, scripts.BACKGROUND_OPEN, keys, name, 100, 60_000, 10, 100, b"", *fields)
     await redis.delete(response_events_key(name))
     await redis.set(job_key(job_id(name, attempt)), b"job", ex=60)
     await redis.hset(open_requests(BACKGROUND_API), name, "record")  # type: ignore[misc]
@@ -185,9 +185,8 @@ async def test_an_owner_has_a_few_open_responses(redis: Redis, most: int) -> Non
     async def is_open(life_ms: int) -> bool:
         name = new_request_id()
         keys = [background_key("internal"), open_response_key(name), response_events_key(name)]
-        return bool(
-            await scripts.run(redis, scripts.BACKGROUND_OPEN, keys, name, most, life_ms, b"", "owner", "internal")
-        )
+        given = (name, most, life_ms, 10, 100, b"", "owner", "internal")
+        return bool(await scripts.run(redis, scripts.BACKGROUND_OPEN, keys, *given))
 
     await redis.zadd(background_key("internal"), {f"over {number}": 1 for number in range(5)})
     assert [await is_open(60_000) for _ in range(most + 1)] == [True] * most + [False]
