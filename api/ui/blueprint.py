@@ -14,8 +14,8 @@ from api.ui.forms import check_post
 from api.ui.links import url
 from api.ui.render import render, see_other
 from api.ui.state import EXTENSION, ROOT, UserInterface, is_secure, ui, visit
-from api.ui.urls import OPEN_URLS, UI_URLS
-from shared.errors import Unauthenticated
+from api.ui.urls import FOR_ADMIN_KEYS, OPEN_URLS, UI_URLS
+from shared.errors import ModelNotAllowed, Unauthenticated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,8 +45,10 @@ _HEADERS: Final = {
 def add_ui(app: Quart, settings: Settings) -> None:
     """Let an app serve the web UI."""
     open_endpoints = frozenset(f"{NAME}.{handler.__name__}" for _, _, handler in OPEN_URLS)
-    app.extensions[EXTENSION] = UserInterface(settings, open_endpoints)
+    of_keys = frozenset(f"{NAME}.{handler.__name__}" for handler in FOR_ADMIN_KEYS)
+    app.extensions[EXTENSION] = UserInterface(settings, open_endpoints, of_keys)
     app.register_blueprint(ui_blueprint(UI_URLS, OPEN_URLS))
+    app.after_request(_protect)
 
 
 def ui_blueprint(urls: Iterable[Url], open_urls: Iterable[Url]) -> Blueprint:
@@ -80,7 +82,19 @@ async def _guard() -> Response | None:
         return _sign_in_first()
     if request.method not in _READING and request.endpoint != SIGN_IN:
         await check_post(found)
+        if found.session.key_id is not None and request.endpoint not in ui().endpoints_of_keys:
+            raise ModelNotAllowed(
+                "You signed in with an admin key, which manages keys and chats, and sees everything. "
+                "To change anything else, sign in with the password.",
+                code="password_needed",
+            )
     return None
+
+
+async def _protect(response: Response) -> Response:
+    """Add the headers of pages to what has their path and no handler: a method that an address does not take."""
+    is_ours = request.path == ROOT or request.path.startswith(ROOT + "/")
+    return await _add_headers(response) if is_ours and request.blueprint != NAME else response
 
 
 async def _add_headers(response: Response) -> Response:

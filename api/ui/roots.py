@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quart import Response, request
 
+from api.ui.forms import unaudited
 from api.ui.links import url
 from api.ui.navigation import PAGES
 from api.ui.render import see_other
@@ -22,6 +23,7 @@ async def redirect_to_first() -> Response:
     return see_other(url(PAGES[0].name))
 
 
+@unaudited
 async def not_found(rest: str) -> Response:  # noqa: ARG001 -- of the URL
     """Answer an address below /ui that is no page."""
     raise NotFound("There is no such page.")

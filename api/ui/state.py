@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "claw.ui"
 COOKIE: Final = "claw_ui"
+"""What the name of its cookie begins with: the rest tells it from those of other gateways on the same host."""
 ROOT: Final = "/ui"
 
 
@@ -48,11 +49,16 @@ class UserInterface:
     Args:
         settings: the internal secret, the configured password.
         open_endpoints: what needs no sign-in.
+        endpoints_of_keys: what changes something and is for who signed in with an admin key, too.
     """
 
-    def __init__(self, settings: Settings, open_endpoints: frozenset[str]) -> None:
+    def __init__(
+        self, settings: Settings, open_endpoints: frozenset[str], endpoints_of_keys: frozenset[str] = frozenset()
+    ) -> None:
         self.open_endpoints = open_endpoints
+        self.endpoints_of_keys = endpoints_of_keys
         self._secret = settings.internal_secret or ""
+        self.cookie_name = f"{COOKIE}_{sessions.installation_of(self._secret)}"
         self.passwords = Passwords(settings.web_password)
         self._access: Access | None = None
 
@@ -81,7 +87,7 @@ class UserInterface:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         signer = self.signer(await self.access())
-        session = signer.session(request.cookies.get(COOKIE))
+        session = signer.session(request.cookies.get(self.cookie_name))
         if session is not None and session.is_signed_in:
             session = session if await sessions.is_open(gateway().redis, gateway().keys, session) else None
         return Visit(session or sessions.new_session(), signer)
@@ -110,7 +116,7 @@ def is_secure() -> bool:
 def keep_session(response: Response, found: Visit) -> None:
     """Let the client keep the session of a visit."""
     response.set_cookie(
-        COOKIE,
+        ui().cookie_name,
         found.signer.cookie(found.session),
         max_age=sessions.LIFE_S,
         path=path_prefix() + ROOT,

@@ -142,5 +142,11 @@ UI_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ui/admin/audit", show_audit),
     ("GET", "/ui/admin/settings", show_settings),
     ("GET", "/ui/admin/doctor", show_doctor),
-    ("GET", "/ui/<path:rest>", not_found),
+    *((method, "/ui/<path:rest>", not_found) for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),
 )
+FOR_ADMIN_KEYS: Final = frozenset({
+    *(set_theme, sign_out, not_found, create_key, change_key, rotate_key, revoke_key),
+    *(send_question, stream_answer, stop_answer, show_markdown, answer_again, edit_question, branch_chat),
+    *(rename_chat, archive_chat, delete_chat),
+})  # fmt: skip
+"""What of it that changes something is also for who signed in with an admin key; all else wants the password."""

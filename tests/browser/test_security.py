@@ -16,7 +16,7 @@ import pytest
 
 from api.ui.blueprint import POLICY
 from api.ui.sign_in.tries import MOST_TRIES
-from api.ui.urls import OPEN_URLS, UI_URLS
+from api.ui.urls import FOR_ADMIN_KEYS, OPEN_URLS, UI_URLS
 from tests.browser.site import PASSWORD, running
 from tests.browser.watched import LARGE, new_watched
 from tests.fleet import PATIENCE_S
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
 
 TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
-CHANGES = [rule for method, rule, _ in UI_URLS if method != "GET"]
+CHANGES = sorted({rule for method, rule, _ in UI_URLS if method == "POST"})
 READS = [rule for method, rule, _ in UI_URLS if method == "GET"]
 PAGES = [rule for rule in READS if "<" not in rule]
 HEAVIEST_BYTES = 150 * 1024
@@ -163,11 +163,11 @@ async def test_a_session_that_was_planted_opens_nothing(site: Site) -> None:
     """Who signs in gets another one; the one before, known to somebody else, stays one of nobody."""
     async with _client(site) as victim, _client(site) as attacker:
         await attacker.get("/ui/sign-in")
-        planted = attacker.cookies["claw_ui"]
-        victim.headers["cookie"] = f"claw_ui={planted}"
+        ((name, planted),) = attacker.cookies.items()
+        victim.headers["cookie"] = f"{name}={planted}"
         answer = await _sign_in(victim)
-        assert (answer.status_code, answer.request.headers["cookie"]) == (303, f"claw_ui={planted}")
-        assert _session_id(answer.cookies["claw_ui"]) != _session_id(planted)
+        assert (answer.status_code, answer.request.headers["cookie"]) == (303, f"{name}={planted}")
+        assert _session_id(answer.cookies[name]) != _session_id(planted)
         assert (await attacker.get("/ui/keys")).status_code == 303
 
 
@@ -186,6 +186,41 @@ async def test_passwords_cannot_be_guessed_at_will(site: Site) -> None:
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 0
         assert (await _sign_in(other)).status_code == 303
+
+
+async def test_a_right_key_makes_no_room_for_further_guesses(site: Site) -> None:
+    """Nor does it count as one, so that it opens the UI where others guess."""
+    _, secret = await site.key("guesses beside", admin_allowed=True)
+    async with _client(site, "127.0.0.11") as guesser:
+        for number in range(MOST_TRIES):
+            assert (await _sign_in(guesser, f"guess {number}")).status_code in {400, 401}
+        for _ in range(2):
+            async with _client(site, "127.0.0.11") as holder:
+                assert (await _sign_in(holder, secret)).status_code == 303
+        assert (await _sign_in(guesser)).status_code == 429
+
+
+@pytest.mark.parametrize("rule", CHANGES)
+async def test_an_admin_key_changes_here_what_it_changes_by_the_api(site: Site, rule: str) -> None:
+    """Keys and chats; for all else the form that is right wants the password."""
+    _, secret = await site.key("signs in", admin_allowed=True)
+    async with _client(site) as client:
+        await _sign_in(client, secret)
+        data = {"csrf": await _token(client), "name": "made with a key", "rpm_limit": "1", "theme": "dark"}
+        answer = await client.post(_filled(rule), data=data)
+    is_its_own = any(handler in FOR_ADMIN_KEYS for _, each, handler in UI_URLS if each == rule)
+    assert (answer.status_code == 403 and "sign in with the password" in answer.text) == (not is_its_own)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "DELETE"])
+async def test_a_method_that_no_page_has_is_answered_like_a_page(site: Site, method: str) -> None:
+    """With the headers of all that is under its path."""
+    async with _client(site) as client:
+        await _sign_in(client)
+        for path in ("/ui/overview", "/ui/nowhere", "/ui"):
+            answer = await client.request(method, path)
+            assert answer.status_code >= 400
+            assert answer.headers["content-security-policy"] == POLICY
 
 
 async def test_pages_are_light(

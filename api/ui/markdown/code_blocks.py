@@ -21,7 +21,7 @@ MOST_CHARS: Final = 20_000
 """The longest block that is coloured."""
 MOST_LINE_CHARS: Final = 2_000
 MOST_S: Final = 0.25
-"""How long a block may take of its thread: what is left of it is not coloured."""
+"""How long the blocks of a text may take of their thread together: what is left of them is not coloured."""
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9+#.\-_]{1,24}")
 _SHOWN: Final = {
     "js": "JavaScript", "javascript": "JavaScript", "ts": "TypeScript", "py": "Python", "sh": "Shell", "bash": "Shell",
@@ -40,30 +40,38 @@ LEXERS: Final = frozenset({
 CLASSES: Final = frozenset(name for name in STANDARD_TYPES.values() if name)
 
 
-def to_code_block(code: str, info: str) -> str:
+class Colouring:
+    """The time of a thread that the blocks of one text may take still, in seconds."""
+
+    def __init__(self) -> None:
+        self.left_s = MOST_S
+
+
+def to_code_block(code: str, info: str, colouring: Colouring) -> str:
     """Return a block of code, with the name of its language above it where there is one.
 
     Args:
         code: as it stands between the fences.
         info: what stands after the first one.
+        colouring: what its text may take.
     """
     named = _LANGUAGE.match(info.strip())
     language = named[0] if named else ""
     shown = _SHOWN.get(language.lower(), language.capitalize() if language.islower() else language) or "Text"
-    coloured = "".join(_coloured(code, language.lower()))
+    coloured = "".join(_coloured(code, language.lower(), colouring))
     return (
         f'<figure class="code-block"><figcaption>{escape(shown)}</figcaption>'
         f'<pre tabindex="0"><code>{coloured}</code></pre></figure>\n'
     )
 
 
-def _coloured(code: str, language: str) -> Iterator[str]:
+def _coloured(code: str, language: str, colouring: Colouring) -> Iterator[str]:
     lexer = _lexer(language) if language in LEXERS else None
     if lexer is None or len(code) > MOST_CHARS or max(map(len, code.split("\n"))) > MOST_LINE_CHARS:
         yield escape(code, quote=False)
         return
-    ends_at = time.thread_time() + MOST_S
-    at = 0
+    began_at = time.thread_time()
+    ends_at, at = began_at + colouring.left_s, 0
     for start, kind, text in lexer.get_tokens_unprocessed(code):
         if start != at or time.thread_time() > ends_at:
             break
@@ -71,6 +79,7 @@ def _coloured(code: str, language: str) -> Iterator[str]:
         shown = escape(text, quote=False)
         yield f'<span class="{name}">{shown}</span>' if name and not text.isspace() else shown
         at += len(text)
+    colouring.left_s -= time.thread_time() - began_at
     # Also where a lexer goes back, or leaves something out.
     yield escape(code[at:], quote=False)
 

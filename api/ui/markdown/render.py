@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from api.ui.markdown.code_blocks import to_code_block
+from api.ui.markdown.code_blocks import Colouring, to_code_block
 from api.ui.markdown.formulas import Formulas, add_formulas
 from api.ui.markdown.sanitiser import cleaned
 from shared.process.tasks import work_beside
@@ -37,6 +38,10 @@ STEPS_PER_CHAR: Final = 20
 """How many rules may be tried for a character; ordinary texts need less than one, and those that
 are read in one go at most 14."""
 _FEW_STEPS: Final = 4_000
+MOST_S: Final = 1.5
+"""How long a text may take of its thread to be read, in seconds: a bound for what is slow in few steps. Ordinary texts
+of the greatest length take a third of it."""
+_CLOCK_STEPS: Final = 256
 _BESIDE_BYTES: Final = 4_096
 """A longer text is rendered in a thread: that takes about 5 ms."""
 _FIRST_HEADING: Final = 3
@@ -60,10 +65,11 @@ class _Steps:
     def __init__(self, size: int) -> None:
         self.taken = 0
         self.most = _FEW_STEPS + STEPS_PER_CHAR * size
+        self._ends_at = time.thread_time() + MOST_S
 
     def step(self) -> None:
         self.taken += 1
-        if self.taken > self.most:
+        if self.taken > self.most or (not self.taken % _CLOCK_STEPS and time.thread_time() > self._ends_at):
             raise TooMuchWork
 
 
@@ -115,7 +121,7 @@ def _as_written(text: str) -> Markup:
 
 
 def _environment(text: str) -> dict[str, Any]:
-    return {"steps": _Steps(len(text)), "formulas": Formulas(), "in_link": False}
+    return {"steps": _Steps(len(text)), "formulas": Formulas(), "code": Colouring(), "in_link": False}
 
 
 @cache
@@ -189,9 +195,9 @@ def _level_headings(tokens: Sequence[Token]) -> None:
             token.tag = f"h{shown}"
 
 
-def _code(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: Any, _environment: Any) -> str:
+def _code(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: Any, environment: Any) -> str:
     token = tokens[at]
-    return to_code_block(token.content, token.info)
+    return to_code_block(token.content, token.info, environment["code"])
 
 
 def _image(self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, environment: Any) -> str:

@@ -36,12 +36,10 @@ async def sign_in() -> Response:
     try:
         await check_post(visit())
         back = form().get("next", "")
-        await count_try(gateway().redis, request.remote_addr)
         opened = await _opened(form().get("password", ""))
     except GatewayError as error:
         g.failure = f"{error.status} {error.code or error.type}"  # a line in the log
         return await _sign_in_page(back, error)
-    await forget_tries(gateway().redis, request.remote_addr)
     # A new id: one that somebody else may have planted in this browser opens nothing.
     g.visit = Visit(opened, visit().signer)
     details = {"request_id": g.request_id, "address": request.remote_addr}
@@ -67,23 +65,28 @@ async def sign_out_everywhere() -> Response:
 async def _opened(given: str) -> sessions.Session:
     """Return the session of who signs in.
 
+    Keys cannot be guessed: they neither count as tries, nor does one that is right make room for more of them.
+
     Raises:
         Unauthenticated: what was given opens nothing.
+        RateLimited: the address has tried too many passwords.
     """
-    found = ui()
+    refusal: Unauthenticated | None = None
     if given.strip().startswith(KEY_START):
         try:
             return await sessions.session_of_key(gateway().keys, given.strip())
-        except Unauthenticated:
+        except Unauthenticated as error:
             # A password may look like a key: whoever reuses one there.
-            if not await found.passwords.is_right(given, await found.access()):
-                raise
-            return sessions.new_session(sessions.BY_PASSWORD)
+            refusal = error
+    redis, address, found = gateway().redis, request.remote_addr, ui()
+    await count_try(redis, address)
     access = await found.access()
     if not found.passwords.is_configured and access.password_hash is None:
-        raise Unauthenticated("There is no password yet: `nself claw ui password` makes one. An admin key works, too.")
+        none = "There is no password yet: `nself claw ui password` makes one. An admin key works, too."
+        raise refusal or Unauthenticated(none)
     if not await found.passwords.is_right(given, access):
-        raise Unauthenticated(_WRONG)
+        raise refusal or Unauthenticated(_WRONG)
+    await forget_tries(redis, address)
     return sessions.new_session(sessions.BY_PASSWORD)
 
 

@@ -98,6 +98,11 @@ class Signer:
         return hmac.compare_digest(self.token(session).encode(), given.encode("utf-8", "replace"))
 
 
+def installation_of(internal_secret: str) -> str:
+    """Return what tells installations apart in names, and nothing else of the secret."""
+    return hmac.digest(internal_secret.encode(), b"name of the web UI's cookies", "sha256").hex()[:8]
+
+
 async def session_of_key(keys: KeyStore, secret: str) -> Session:
     """Return a new session of the admin key that has this secret.
 

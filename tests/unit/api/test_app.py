@@ -50,7 +50,7 @@ def test_whatever_changes_something_is_audited() -> None:
     assert {handler for method, _, handler in MANAGEMENT_URLS + UI_URLS if method == "GET"} <= plain
     changes = {handler for method, _, handler in MANAGEMENT_URLS + UI_URLS if method != "GET"}
     assert {handler.__name__ for handler in changes & plain} == {
-        *("set_theme", "sign_out"),
+        *("set_theme", "sign_out", "not_found"),
         # What the chat asks is in the usage log; a session that it branches has an entry of its own.
         *("stream_answer", "send_question", "answer_again", "edit_question", "stop_answer", "show_markdown"),
     }

@@ -20,7 +20,7 @@ from api.ui.pages.live.snapshot import BLANK
 from api.ui.pages.live.stream import live_events
 from api.ui.render import render, see_other
 from api.ui.sign_in import sessions
-from api.ui.state import COOKIE, ui
+from api.ui.state import ui
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import QUEUES, place_of_queue
 from shared.relay import CancelReason
@@ -124,7 +124,7 @@ def _reader() -> LiveReader:
 def _session_check() -> Callable[[], Awaitable[bool]]:
     """Return what tells whether the session that asks now still holds, also after this request's context is gone."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 -- Quart has no public name for it
-    interface, state, cookie = ui(), gateway(), request.cookies.get(COOKIE)
+    interface, state, cookie = ui(), gateway(), request.cookies.get(ui().cookie_name)
 
     async def is_signed_in() -> bool:
         async with app.app_context():

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ui.sign_in.sessions import BY_PASSWORD, LIFE_S, Signer, new_session
+from api.ui.sign_in.sessions import BY_PASSWORD, LIFE_S, Signer, installation_of, new_session
 
 SIGNER = Signer("secret", "generation", b"digest")
 
@@ -58,3 +58,8 @@ def test_the_token_of_one_session_is_not_anothers() -> None:
     assert SIGNER.is_token(one, SIGNER.token(one))
     assert not SIGNER.is_token(one, SIGNER.token(other))
     assert not SIGNER.is_token(one, "")
+
+
+def test_cookies_of_two_gateways_on_one_host_have_names_of_their_own() -> None:
+    """Browsers keep no ports apart; processes of one installation have one name."""
+    assert installation_of("secret") == installation_of("secret") != installation_of("another")
