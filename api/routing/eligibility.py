@@ -29,6 +29,7 @@ MOST_OUTPUT_TOKENS: Final = 128_000
 """For how much output a request reserves of the budget if nothing limits it: no known model writes more."""
 MOST_SEARCHES: Final = 1
 """How often an answer of a model that searches the web may do so: OpenAI's models of Chat Completions search once."""
+_SOUNDS: Final = frozenset({"audio", "earlier_audio"})
 TOO_LONG: Final = 10_000
 """Added to the rank of a model whose context the prompt probably exceeds."""
 
@@ -165,6 +166,8 @@ class Eligibility:
             if asked is not None and entry.is_over_responses(request.effort, has_tools=request.has_tools):
                 asked = max(asked, LEAST_OUTPUT_TOKENS)
             output = min(asked or longest, known or asked or longest)
+            if "prediction" in request.needs:  # what of it is not taken is billed as output
+                output += request.most_prompt.tokens
             output *= request.choices // calls
         # The most that it can be, not the estimate: a budget must hold for what is billed.
         most = request.most_prompt
@@ -173,5 +176,6 @@ class Eligibility:
         searches = MOST_SEARCHES if "web_search_options" in request.needs else 0
         if request.endpoint == "chat":  # each input of embeddings may fill a context
             prompt = min(prompt, context)
-        most_usd = entry.most_cost_usd(prompt, output, request.service_tier, searches)
+        has_audio = not _SOUNDS.isdisjoint(request.needs)
+        most_usd = entry.most_cost_usd(prompt, output, request.service_tier, searches, has_audio=has_audio)
         return max(1, nano_usd(most_usd * calls))

@@ -84,10 +84,14 @@ class EmbeddingsRequest:
 
 
 class Embedded(Struct, frozen=True):
-    """The vectors that a model made, one for each input, and the tokens it counted (None: it did not)."""
+    """The vectors that a model made, one for each input, and the tokens it counted (None: it did not).
+
+    `billed_usd` is the upstream's own bill, where it has one.
+    """
 
     vectors: list[list[float]]
     prompt_tokens: int | None
+    billed_usd: float | None = None
 
 
 def decode_embeddings(raw: bytes | msgspec.Raw) -> EmbeddingsBody:
@@ -149,3 +153,14 @@ def _base64(vector: list[float]) -> str:
     if sys.byteorder == "big":
         packed.byteswap()
     return base64.b64encode(packed.tobytes()).decode()
+
+
+def from_base64(text: str) -> list[float]:
+    """Return the numbers of a vector that is little-endian float32 in base64; none for what is no such text."""
+    try:
+        packed = array("f", base64.b64decode(text, validate=True))
+    except ValueError:
+        return []
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tolist()

@@ -8,6 +8,8 @@ from typing import Any, Final
 # Earlier calls without their type, and parts of a tool's result that are no text.
 MENDABLE: Final = re.compile(r"messages\[[^]]*\]\.(tool_calls|content)\[[^]]*\]\.type")
 
+_THOUGHTS: Final = ("reasoning_content", "reasoning")
+
 
 def completed(fields: dict[str, Any]) -> dict[str, Any]:
     """Return a request with earlier calls, thoughts and images as OpenAI's document has them.
@@ -45,7 +47,7 @@ def _complete(message: dict[str, Any], images: list[Any]) -> None:
     for call in calls if isinstance(calls, list) else ():
         if isinstance(call, dict) and "function" in call:
             call["type"] = call.get("type") or "function"
-    if not calls and message.get("reasoning_content"):
+    if not calls and any(isinstance(message.get(name), str) and message[name] for name in _THOUGHTS):
         message["content"] = content or ""
     if message.get("role") == "tool" and isinstance(content, list):
         found = [part for part in content if isinstance(part, dict) and part.get("type") == "image_url"]

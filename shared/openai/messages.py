@@ -116,11 +116,17 @@ class AssistantMessage(Cacheable, tag_field="role", tag="assistant"):
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: Any = None  # the same, as vLLM and OpenRouter name it
     name: Name | None = None
     audio: dict[str, Any] | None = None
     images: list[Any] | None = None
     tool_calls: list[FunctionToolCall | CustomToolCall] | None = None
     function_call: FunctionCall | None = None
+
+    @property
+    def thoughts(self) -> str | None:
+        """Return what it thought before it spoke, under either name."""
+        return self.reasoning_content or (self.reasoning if isinstance(self.reasoning, str) else None)
 
 
 class ToolMessage(Cacheable, tag_field="role", tag="tool"):

@@ -69,7 +69,7 @@ def prompt_texts(body: ChatBody) -> Iterator[str]:
 
 
 def _said(message: AssistantMessage) -> Iterator[str]:
-    yield from (text for text in (message.reasoning_content, message.refusal) if text)
+    yield from (text for text in (message.thoughts, message.refusal) if text)
     for call in message.tool_calls or ():
         if isinstance(call, CustomToolCall):
             yield _encode(call.custom).decode()

@@ -281,7 +281,7 @@ def _check_combinations(body: ChatBody) -> None:
             isinstance(message, AssistantMessage)
             and message.content is None
             and not (message.tool_calls or message.function_call or message.refusal or message.audio or message.images)
-            and not message.reasoning_content
+            and not message.thoughts
         ):
             raise InvalidRequest(
                 f"messages[{number}].content is missing: an assistant message needs content or tool_calls.",

@@ -187,12 +187,12 @@ class Attempt:
             self._say_billed()
             try:
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
-                    body, tokens, is_reported = await embed(lease.provider, asked, model, catalogue.embedding(model))
+                    body, reported = await embed(lease.provider, asked, model, catalogue.embedding(model))
             except TimeoutError:
                 raise self._bounds.exceeded(has_begun=self.first_ms is not None) from None
             self.first_ms = now_ms()
-            if is_reported:
-                self.count.take(Usage(prompt_tokens=tokens, completion_tokens=0), is_whole=True)
+            if reported is not None:
+                self.count.take(reported, is_whole=True)
             lease.began()
         self._stream.push(Kind.CONTENT, urgent=True)
         await self._stream.push_body(body, 0, self._settings.total_timeout_s)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from shared.errors import InvalidRequest, Malformed
 from shared.openai.embeddings import EmbeddingsRequest, embeddings_reply, encode_embedding, estimate_embedding_tokens
 from shared.process.tasks import Pauses
+from shared.types import Usage
 from workers.providers.token_ids import to_texts
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 
 async def embed(
     provider: Provider, request: EmbeddingsRequest, model: str, known: EmbeddingEntry
-) -> tuple[bytes, int, bool]:
-    """Return the finished body of an embeddings reply, its token count, and whether the upstream reported that.
+) -> tuple[bytes, Usage | None]:
+    """Return the finished body of an embeddings reply, and what the upstream reported, if it did.
 
     Args:
         provider: whom to ask.
@@ -49,7 +50,9 @@ async def embed(
         encoded.append(encode_embedding(index, wanted, as_base64=asked.encoding_format == "base64"))
         # Thousands of vectors take long to encode: the streams of this process go on meanwhile.
         await pause()
-    return embeddings_reply(encoded, model, tokens), tokens, made.prompt_tokens is not None
+    is_reported = made.prompt_tokens is not None or made.billed_usd is not None
+    reported = Usage(prompt_tokens=tokens, completion_tokens=0, billed_usd=made.billed_usd) if is_reported else None
+    return embeddings_reply(encoded, model, tokens), reported
 
 
 async def _translated(request: EmbeddingsRequest, provider: Provider, known: EmbeddingEntry) -> EmbeddingsRequest:

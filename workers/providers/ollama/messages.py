@@ -108,8 +108,8 @@ def _to_assistant(message: AssistantMessage, place: str, called: dict[str, list[
     if message.audio is not None:
         raise cannot_do(f"{place}.audio")
     fields: dict[str, Any] = {"role": "assistant", "content": _assistant_text(message)}
-    if message.reasoning_content:
-        fields["thinking"] = message.reasoning_content
+    if message.thoughts:
+        fields["thinking"] = message.thoughts
     calls = []
     mine: dict[str, list[str]] = {}
     for number, call in enumerate(message.tool_calls or ()):

@@ -44,6 +44,24 @@ def detailed_text(details: list[Any]) -> str | None:
     return "".join(text for text in given if isinstance(text, str)) or None
 
 
+def to_citations(sources: list[Any], size: int) -> list[dict[str, Any]]:
+    """Return what an answer is from as OpenAI's annotations, each of the whole of it: no place is named.
+
+    Args:
+        sources: addresses, or objects that have a `url` and may have a `title`, as Perplexity sends both.
+        size: of the answer, in characters.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for source in sources:
+        about = source if isinstance(source, dict) else {"url": source}
+        url, title = about.get("url"), about.get("title")
+        if isinstance(url, str) and url:
+            place = {"start_index": 0, "end_index": size, "url": url}
+            citation = {**place, "title": title if isinstance(title, str) and title else url}
+            found.setdefault(url, {"type": "url_citation", "url_citation": citation})
+    return list(found.values())
+
+
 def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:
     """Return log probabilities as valid JSON, if they are of OpenAI's form: lists by name."""
     found = read_any(bytes(given))

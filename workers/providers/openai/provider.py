@@ -11,7 +11,7 @@ import msgspec
 from shared.errors import GatewayError
 from shared.models.catalogue import ModelEntry
 from shared.models.parameters import NATIVE_ONLY
-from shared.openai.embeddings import Embedded
+from shared.openai.embeddings import Embedded, from_base64
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
 from workers.providers.http.error_body import template_refusal
@@ -23,7 +23,9 @@ from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.place import Place
 from workers.providers.openai.responses.client import ResponsesApi
 from workers.providers.openai.responses.native import asked_natively
+from workers.providers.openai.shapes import NULL
 from workers.providers.openai.turns import ALTERNATING
+from workers.providers.openai.usage import to_usage
 from workers.providers.openai.wire import ChatReader, to_body
 
 if TYPE_CHECKING:
@@ -38,16 +40,17 @@ if TYPE_CHECKING:
 
 
 class _Vector(msgspec.Struct):
-    embedding: list[float]
+    embedding: list[float] | str
     index: int = 0
 
-
-class _Counts(msgspec.Struct):
-    prompt_tokens: int | None = None
+    @property
+    def numbers(self) -> list[float]:
+        """Return the vector; some servers send base64 whatever they are asked for."""
+        return from_base64(self.embedding) if isinstance(self.embedding, str) else self.embedding
 
 
 class _Vectors(msgspec.Struct):
-    usage: _Counts | None = None
+    usage: msgspec.Raw = NULL
 
 
 def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str]:
@@ -168,7 +171,9 @@ class OpenAIProvider:
         )
         # Their order is not promised.
         found.sort(key=lambda one: one.index)
-        return Embedded([one.embedding for one in found], reply.usage.prompt_tokens if reply.usage else None)
+        usage = to_usage(reply.usage)
+        counted, billed_usd = (None, None) if usage is None else (usage.prompt_tokens, usage.billed_usd)
+        return Embedded([one.numbers for one in found], counted, billed_usd)
 
     async def models(self) -> Sequence[LocalModel]:
         """Return the server's models, with what llama.cpp and vLLM say of them; of other servers' nothing is known.

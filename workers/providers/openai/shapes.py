@@ -102,6 +102,8 @@ class Chunk(Struct):
     choices: list[Choice] | None = None
     usage: Raw = NULL
     x_groq: Groq | None = None
+    citations: list[Any] | None = None  # Perplexity's, again in each chunk
+    search_results: list[Any] | None = None
     service_tier: Any = None
     error: Any = None
 

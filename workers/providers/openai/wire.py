@@ -20,7 +20,7 @@ from workers.providers.http.error_body import from_error, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
-from workers.providers.openai.parts import as_system, drop_empty, split_content, to_logprobs, with_data
+from workers.providers.openai.parts import as_system, drop_empty, split_content, to_citations, to_logprobs, with_data
 from workers.providers.openai.shapes import NULL, Choice, Message, ToolCall, read_chunk
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage
@@ -113,6 +113,9 @@ class ChatReader(EventReader):
         self._begun: set[int] = set()
         self._in_pieces: set[int] = set()
         self._complaint: dict[str, Any] | None = None
+        self._sources: list[Any] = []
+        self._chars = 0
+        self._is_cited = False
         self._call_ids: set[str] = set()
         self._calls: dict[int, ToolCalls] = {}
 
@@ -121,6 +124,8 @@ class ChatReader(EventReader):
         chunk = read_chunk(data)
         if chunk.service_tier and isinstance(chunk.service_tier, str):
             self._service_tier = chunk.service_tier
+        if chunk.citations or chunk.search_results:
+            self._sources = chunk.search_results or chunk.citations or []
         report = chunk.report
         if report != NULL:
             self._take_usage(report, is_alone=not chunk.choices)
@@ -187,6 +192,8 @@ class ChatReader(EventReader):
             piece.annotations or None,
             piece.extra if piece.reasoning_details or piece.extra_content or piece.images else None,
         )
+        self._chars += len(delta.content or "") if choice.index == 0 else 0
+        self._is_cited = self._is_cited or delta.annotations is not None
         has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations or delta.extra
         if has_output or delta.logprobs is not None:
             self._begun.add(choice.index)
@@ -238,6 +245,8 @@ class ChatReader(EventReader):
                 self._fail(self._complaint)
             raise StreamBroken("The model server's answer ended without a finish reason.")
         self.done = True
+        if not self._is_cited and (annotations := to_citations(self._sources, self._chars)):
+            events.append(Delta(annotations=annotations))
         for index, choice in self._finished.items():
             calls = self._calls.get(index)
             if calls and (held_back := calls.rest()):

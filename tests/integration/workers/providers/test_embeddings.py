@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import errors
-from shared.openai.embeddings import EmbeddingsRequest
+from shared.openai.embeddings import Embedded, EmbeddingsRequest, encode_embedding
 from tests.upstreams.outcome import serving
 from tests.upstreams.scripted import json_answer
 
@@ -50,6 +50,19 @@ async def test_an_openai_compatible_server_is_asked_for_floats() -> None:
             "model": "theirs", "input": ["a", "b"], "encoding_format": "float", "user": "u",
         }  # fmt: skip
     assert (made.vectors, made.prompt_tokens) == (VECTORS, 4)
+
+
+async def test_a_vector_in_base64_and_a_bill_are_read() -> None:
+    """Some servers send that whatever they are asked for, and routers say what they bill."""
+    encoded = [json.loads(encode_embedding(0, vector, as_base64=True))["embedding"] for vector in VECTORS]
+    data = [{"embedding": text, "index": index} for index, text in enumerate(encoded)]
+    usage = {"prompt_tokens": "4", "total_tokens": 4, "cost": 0.25}
+    async with serving("openai") as (upstream, provider):
+        upstream.routes["/v1/embeddings"] = json_answer({"data": data, "usage": usage})
+        made = await provider.embed(asking(), "theirs")
+        assert (made.vectors, made.prompt_tokens, made.billed_usd) == (VECTORS, 4, 0.25)
+        upstream.routes["/v1/embeddings"] = json_answer({"data": [{"embedding": "no vector"}], "usage": 7})
+        assert await provider.embed(asking(), "theirs") == Embedded([[]], None)
 
 
 @pytest.mark.parametrize("wire", ["gemini", "anthropic"])

@@ -108,6 +108,7 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
     "an empty answer": [USER, {"role": "assistant", "content": ""}, USER],
     "an image in the last result": [USER, _called(_call()), {**_result(""), "content": [IMAGE]}],
     "only thoughts": [USER, {"role": "assistant", "reasoning_content": "hm"}, USER],
+    "only thoughts, as vLLM names them": [USER, {"role": "assistant", "content": None, "reasoning": "hm"}, USER],
 }
 
 

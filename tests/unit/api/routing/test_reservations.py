@@ -155,3 +155,24 @@ def test_every_input_of_an_embeddings_request_is_reserved(inputs: list[str | lis
     )
     tokens = sum(len(one.encode()) if isinstance(one, str) else len(one) for one in inputs)
     assert nano_usd(CATALOGUE.cost_usd(model.id, Usage(tokens, 0))) <= reserved(model, request) + 1
+
+
+def test_a_prediction_may_be_billed_as_output_beside_the_limit() -> None:
+    """What of it the model does not take: at most all of it, and none of its tokens is less than a byte."""
+    model = LocalModel("gpt-4o")
+    request = chat(max_tokens=10, prediction={"type": "content", "content": "x" * 1000})
+    entry = CATALOGUE.entry("gpt-4o")
+    billed = Usage(request.most_prompt.tokens, 10 + 1000, rejected_prediction_tokens=1000)
+    assert reserved(model, request) >= nano_usd(entry.cost_usd(billed))
+
+
+def test_sound_is_reserved_at_its_own_price(tmp_path: Path) -> None:
+    """Only where a message holds some."""
+    file = tmp_path / "prices.toml"
+    file.write_text("[models.m]\nprompt_usd = 2.0\nprompt_audio_usd = 40.0\ncompletion_usd = 8.0")
+    sound = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
+    heard = chat(max_tokens=1, messages=[{"role": "user", "content": [sound]}])
+    read = chat(max_tokens=1, messages=[{"role": "user", "content": "a" * 100}])
+    for request, usd in ((heard, 40), (read, 2)):
+        found = reserved(LocalModel("m", context_length=10**6), request, CLAW_CATALOGUE=str(file))
+        assert found == (request.most_prompt.tokens * usd + 8) * 1000

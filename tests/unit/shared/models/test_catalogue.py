@@ -62,6 +62,24 @@ def test_no_report_of_an_upstream_makes_a_cost_negative(model: str, usage: Usage
     assert default_catalogue().cost_usd(model, usage) >= 0
 
 
+def test_sound_has_its_own_prices() -> None:
+    """Where the catalogue has any, of what was heard and said; a request without sound reserves nothing for it."""
+    entry = ModelEntry(prompt_usd=2.5, cached_usd=0.5, completion_usd=10, prompt_audio_usd=40, completion_audio_usd=80)
+    usage = Usage(1000, 100, cached_tokens=300, prompt_audio_tokens=500, completion_audio_tokens=60)
+    assert entry.cost_usd(usage) == pytest.approx((200 * 2.5 + 500 * 40 + 300 * 0.5 + 40 * 10 + 60 * 80) / 1e6)
+    assert ModelEntry(prompt_usd=2.5, completion_usd=10).cost_usd(usage) == pytest.approx((1000 * 2.5 + 1000) / 1e6)
+    assert entry.most_cost_usd(1000, 100) == pytest.approx((1000 * 40 + 100 * 80) / 1e6)
+    assert entry.most_cost_usd(1000, 100, has_audio=False) == pytest.approx((1000 * 2.5 + 100 * 10) / 1e6)
+
+
+@given(st.builds(Usage, counts, counts, counts, prompt_audio_tokens=counts, completion_audio_tokens=counts))
+def test_no_report_of_sound_costs_more_than_was_reserved(usage: Usage) -> None:
+    """Nor less than nothing."""
+    entry = ModelEntry(prompt_usd=2.5, cached_usd=0.5, completion_usd=10, prompt_audio_usd=40, completion_audio_usd=80)
+    most = entry.most_cost_usd(max(0, usage.prompt_tokens), max(0, usage.completion_tokens))
+    assert 0 <= nano_usd(entry.cost_usd(usage)) <= nano_usd(most) + 1
+
+
 @given(priced, st.builds(Usage, counts, counts, counts, counts, counts, counts, tiers, is_regional=st.booleans()))
 def test_no_report_within_a_requests_limits_costs_more_than_was_reserved(model: str, usage: Usage) -> None:
     """Whatever was cached or written, and in which tier the upstream served it."""

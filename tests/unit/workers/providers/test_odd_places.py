@@ -113,3 +113,27 @@ def test_what_may_be_an_error_loses_no_answer() -> None:
     """An event with a message of some kind, in an answer that ends well, says nothing."""
     noise = b'data: {"message":"warming up","detail":"x"}\n\n'
     assert result("openai", noise + SAID + noise + openai.chunk(finish_reason="stop")).content == "Hello"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"citations": ["https://a", "https://b", "https://a", 7]},
+        {"citations": ["https://c"], "search_results": [{"url": "https://a", "title": "A"}, {"url": "https://b"}, {}]},
+    ],
+)
+def test_sources_beside_an_answer_are_its_annotations(fields: dict[str, Any]) -> None:
+    """Perplexity's, which it sends again with each chunk; not where the answer has annotations of its own."""
+    chunks: list[dict[str, Any]] = [
+        {"choices": [{"index": 0, "delta": {"content": "Hello"}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]},
+    ]
+    stream = b"".join(openai.event({**chunk, **fields}) for chunk in chunks)
+    found = [annotation["url_citation"] for annotation in result("openai", stream).annotations]
+    assert [(one["url"], one["start_index"], one["end_index"]) for one in found] == [
+        ("https://a", 0, 5),
+        ("https://b", 0, 5),
+    ]
+    assert [one["title"] for one in found] == ["A" if "search_results" in fields else "https://a", "https://b"]
+    own = openai.event({"choices": [{"index": 0, "delta": {"annotations": [{"type": "x"}]}}]})
+    assert result("openai", own + stream).annotations == [{"type": "x"}]
