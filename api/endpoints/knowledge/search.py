@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TOP: Final = 8
 MOST_TOP: Final = 100
-PATIENT_S: Final = 20.0
+PATIENT_S: Final = 10.0
+"""Less than our command line waits for an answer."""
 PAGE: Final = 1_000
 """More than the gateway brings itself: nSelf's command line takes the first page for everything."""
 
