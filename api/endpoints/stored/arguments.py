@@ -14,6 +14,7 @@ from api.gateway import gateway
 from api.http.errors import from_exception
 from shared.dialects.responses.body import INCLUDABLE
 from shared.dialects.responses.request import ENCRYPTED
+from shared.dialects.stored.items import as_listed
 from shared.dialects.stored.thoughts import given, shown
 from shared.errors import InvalidRequest, NotFound
 from shared.postgres.database import DatabaseUnavailable
@@ -87,7 +88,7 @@ def page_of(items: Sequence[dict[str, Any]], page: Page) -> dict[str, Any]:
         if not places:
             raise no_such_item(page)
         ordered = ordered[places[0] + 1 :]
-    data = list(map(given if page.has_thoughts else shown, ordered[: page.limit]))
+    data = [as_listed(given(item) if page.has_thoughts else shown(item)) for item in ordered[: page.limit]]
     return {
         "object": "list",
         "data": data,

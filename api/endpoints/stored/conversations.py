@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 from uuid import UUID
 
@@ -117,8 +118,11 @@ async def list_conversation_items(conversation_id: str) -> Response:
             if found is None:
                 raise no_such_item(page)
             items, has_more = found
-            await read(sum(len(each.item) for each in items))
-    return json_response(_list_of(items, has_more=has_more, has_thoughts=page.has_thoughts))
+            size = sum(len(each.item) for each in items)
+            await read(size)
+            listing = partial(_list_of, items, has_more=has_more, has_thoughts=page.has_thoughts)
+            shown = await work_beside(size, listing)
+    return json_response(shown)
 
 
 async def add_conversation_items(conversation_id: str) -> Response:
@@ -134,7 +138,8 @@ async def add_conversation_items(conversation_id: str) -> Response:
             raise _full() from None
         if not is_there:
             raise not_found(conversation_id, "conv")
-    return json_response(_list_of(items, has_more=False))
+    shown = await work_beside(sum(len(each.item) for each in items), partial(_list_of, items, has_more=False))
+    return json_response(shown)
 
 
 async def retrieve_conversation_item(conversation_id: str, item_id: str) -> Response:

@@ -47,6 +47,18 @@ _PREFIXES: Final = {
 """With what ids begin, as OpenAI's do; those that are made here go to no upstream."""
 MOST_ID_CHARS: Final = 256
 """Of an item's id that a client made; a longer one is replaced."""
+_WITH_STATUS: Final = frozenset({
+    "apply_patch_call", "apply_patch_call_output", "code_interpreter_call", "computer_call", "computer_call_output",
+    "custom_tool_call", "custom_tool_call_output", "file_search_call", "function_call", "function_call_output",
+    "image_generation_call", "local_shell_call", "message", "shell_call", "shell_call_output", "tool_search_call",
+    "tool_search_output", "web_search_call",
+})  # fmt: skip
+"""Items that say in lists how far they are."""
+_IN_PARTS: Final[dict[str, dict[str, Any]]] = {
+    "input_image": {"detail": "auto"},
+    "output_text": {"annotations": [], "logprobs": []},
+}
+"""What parts have in lists, with what it means where it was not said."""
 _MADE_HERE: Final = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}i[0-9a-f]{4,8}")
 _SAID: Final = {"assistant": "output_text"}
 
@@ -78,6 +90,24 @@ def _listed(item: dict[str, Any], owner: str, number: int) -> dict[str, Any]:
         part: dict[str, Any] = {"type": _SAID.get(str(item.get("role")), "input_text"), "text": content}
         found["content"] = [part | {"annotations": []} if part["type"] == "output_text" else part]
     return found
+
+
+def as_listed(item: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored item as lists of items have it: with what requests may leave out, and OpenAI's lists have."""
+    kind = item.get("type")
+    found = {name: value for name, value in item.items() if value is not None}
+    if kind in _WITH_STATUS:
+        found.setdefault("status", "completed")
+    for name in ("content", "output"):
+        parts = found.get(name)
+        if isinstance(parts, list):
+            found[name] = [_part_as_listed(part) if isinstance(part, dict) else part for part in parts]
+    return found
+
+
+def _part_as_listed(part: dict[str, Any]) -> dict[str, Any]:
+    found = {name: value for name, value in part.items() if value is not None}
+    return {**_IN_PARTS.get(str(part.get("type")), {}), **found}
 
 
 def is_made_here(name: Any) -> bool:

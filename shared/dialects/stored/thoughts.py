@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgspec
 
+from shared.dialects.stored.items import as_listed
+
 FIELD: Final = b'"encrypted_content"'
 """What an item has that can be hidden, in JSON."""
 HIDDEN: Final = "claw_encrypted_content"
@@ -37,15 +39,13 @@ def given(item: Any) -> Any:
 
 
 def item_as_shown(item: bytes, *, has_thoughts: bool) -> bytes:
-    """Return a stored item, as JSON, as a client sees it.
+    """Return a stored item, as JSON, as a client sees it in a list.
 
     Args:
         item: the item.
         has_thoughts: whether the client asks for encrypted thoughts.
     """
-    if HIDDEN.encode() not in item:
-        return item
-    return msgspec.json.encode((given if has_thoughts else shown)(msgspec.json.decode(item)))
+    return msgspec.json.encode(as_listed((given if has_thoughts else shown)(msgspec.json.decode(item))))
 
 
 def as_shown(body: bytes, *, has_thoughts: bool) -> bytes:

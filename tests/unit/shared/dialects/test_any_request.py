@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from hypothesis import HealthCheck, given, settings
+from openai.types.responses.response_item import ResponseItem
+from pydantic import BaseModel, ValidationError
 
 from api.prompt.responses.asked import asked_of
 from api.requests.checked_body import CheckedBody
 from shared.dialects.responses.items import NATIVE, kind_of
 from shared.dialects.responses.request import ResponsesRequest
 from shared.dialects.responses.tools import HOSTED
+from shared.dialects.stored.items import listed
+from shared.dialects.stored.thoughts import item_as_shown
 from shared.errors import InvalidRequest
 from shared.models.parameters import COLUMNS
 from shared.models.response_parameters import RESPONSE_FIELDS
@@ -22,6 +27,22 @@ from tests.unit.shared.models.test_parameters import sent_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def classes_of(kind: Any) -> Iterator[type[BaseModel]]:
+    """The classes of a union."""
+    for inner in get_args(kind):
+        yield from [inner] if isinstance(inner, type) else classes_of(inner)
+
+
+def is_listable(item: dict[str, Any]) -> bool:
+    """Whether the client's own types can read an item of a list, to the letter."""
+    for each in classes_of(ResponseItem):
+        if item["type"] in get_args(each.model_fields["type"].annotation):
+            with suppress(ValidationError):
+                each.model_validate_json(json.dumps(item), strict=True)
+                return True
+    return False
 
 
 def places_of(body: dict[str, Any]) -> Iterator[str]:
@@ -70,6 +91,9 @@ def test_it_is_read_or_refused_by_name_and_every_field_is_in_the_table(body: dic
         assert refusal.param, refusal.message
         assert not refusal.param.startswith("messages"), refusal.param
         return
+    for item in listed(body["input"], "0" * 32):
+        shown = json.loads(item_as_shown(json.dumps(item).encode(), has_thoughts=False))
+        assert kind_of(item) in NATIVE or is_listable(shown), shown
     needs = CheckedBody.of_responses(raw).needs
     assert not any(param.startswith("messages") for param in needs.values())
     for provider in COLUMNS:
