@@ -37,8 +37,9 @@ otel: .venv/run.stamp requirements/otel.lock
 test: .venv/dev.stamp
 	.venv/bin/python -m pytest -n auto --dist loadgroup -m "not debian and not npm and not soak" $(PYTEST_ARGS)
 
-# The same tests as those marked soak in .ci/run, with numbers that take an hour.
+# The same tests as those marked soak in .ci/run, with numbers that take an hour; a thousand examples of each generator.
 test-long: .venv/dev.stamp
+	.venv/bin/python -m pytest -n auto --dist loadgroup --long tests/unit $(PYTEST_ARGS)
 	.venv/bin/python -m pytest -m soak --long $(PYTEST_ARGS)
 
 lint: .venv/dev.stamp

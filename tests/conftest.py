@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -38,9 +38,11 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["tests.hang_detector", "tests.fleet_fixtures", "tests.ollama_fixtures"]
 
-# How long an example takes says more of the machine than of us; what hangs is ended by its detector.
-settings.register_profile("claw", deadline=None)
-settings.load_profile("claw")
+# How long an example takes says more of the machine than of us; what hangs is ended by its detector. Each run draws
+# other examples: many runs of a few find what one of many does, and `make test-long` draws many.
+settings.register_profile("claw", deadline=None, max_examples=25)
+settings.register_profile("long", deadline=None, max_examples=1000)
+WAITING_CORES: Final = 2
 
 _TEMPLATE = "claw_template"
 _numbers = itertools.count(1)
@@ -49,6 +51,17 @@ _numbers = itertools.count(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what `make test-long` says."""
     parser.addoption("--long", action="store_true", help="tests that take a number take the large one")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let generators draw as many examples as this run has time for."""
+    settings.load_profile("long" if config.getoption("--long") else "claw")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return the workers of `-n auto`: a few more than cores, since most tests wait for processes of theirs."""
+    cores = os.cpu_count() or 1
+    return cores + min(cores, WAITING_CORES)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

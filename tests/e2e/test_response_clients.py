@@ -3,6 +3,8 @@
 Each asks for a text, a stream, a tool call, is told an error, and leaves in the middle, which stops the model.
 """
 
+# ruff: noqa: PLC0415 -- LangChain and the agents take 1.5 s to import, in each process that only collects tests
+
 from __future__ import annotations
 
 import asyncio
@@ -12,10 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import openai
 import pytest
-from agents import Agent, RunConfig, Runner, function_tool
-from agents.models.openai_responses import OpenAIResponsesModel
-from langchain_core.messages import HumanMessage
-from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr
 
 from tests.e2e.test_scripted_responses import CALL
@@ -23,6 +21,7 @@ from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import Act, sse
 
 if TYPE_CHECKING:
+    from langchain_openai import ChatOpenAI
     from openai import AsyncOpenAI
 
     from tests.e2e.stack import Key, Stack
@@ -82,6 +81,8 @@ async def test_thoughts_are_items_of_their_own(scripted_client: AsyncOpenAI, ups
 
 def langchain(stack: Stack, key: Key, **fields: Any) -> ChatOpenAI:
     """LangChain's client."""
+    from langchain_openai import ChatOpenAI
+
     secret = SecretStr(key.secret)
     return ChatOpenAI(
         model="auto", base_url=stack.base_url, api_key=secret, max_retries=0, use_responses_api=True, **fields
@@ -92,6 +93,8 @@ async def test_langchain_asks_streams_calls_and_hears_of_errors(
     scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream
 ) -> None:
     """With `use_responses_api`, which it sets itself for newer models."""
+    from langchain_core.messages import HumanMessage
+
     model = langchain(scripted, scripted_key)
     upstream.fallback = sse(openai_replies.text("Good", " day"))
     answer = await model.ainvoke("Hello")
@@ -112,14 +115,16 @@ async def test_langchain_asks_streams_calls_and_hears_of_errors(
         await langchain(scripted, scripted_key, temperature=9).ainvoke("Hello")
 
 
-@function_tool
-def weather(city: str) -> str:
-    """Tell the weather."""
-    return f"sun over {city}"
-
-
 async def test_openais_agents_run_their_tools(scripted_client: AsyncOpenAI, upstream: ScriptedUpstream) -> None:
     """A call, its result, an answer; streamed too; and an error ends the run."""
+    from agents import Agent, RunConfig, Runner, function_tool
+    from agents.models.openai_responses import OpenAIResponsesModel
+
+    @function_tool
+    def weather(city: str) -> str:
+        """Tell the weather."""
+        return f"sun over {city}"
+
     agent = Agent(name="a", instructions="Help.", tools=[weather], model=OpenAIResponsesModel("auto", scripted_client))
     config = RunConfig(tracing_disabled=True)
     upstream.add(CALL, sse(openai_replies.text("Sunny.")))
@@ -168,6 +173,9 @@ async def test_an_agents_run_that_is_cancelled_stops_the_model(
     scripted_client: AsyncOpenAI, upstream: ScriptedUpstream, *, stream: bool
 ) -> None:
     """By its own `cancel`, and with the task that runs it."""
+    from agents import Agent, RunConfig, Runner
+    from agents.models.openai_responses import OpenAIResponsesModel
+
     agent, aborted = Agent(name="a", model=OpenAIResponsesModel("auto", scripted_client)), upstream.aborted
     config = RunConfig(tracing_disabled=True)
     upstream.add(FIRST)

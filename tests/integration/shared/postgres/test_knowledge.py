@@ -78,7 +78,9 @@ async def test_a_word_is_excluded_and_words_stand_together_where_that_is_asked(s
     assert await store.search_text('"restart the server"', EVERYWHERE, 5) == ["together"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(question=ANYTHING | SIGNS | SIGNS_OF_WORDS)
 async def test_no_question_fails(store: KnowledgeStore, question: str) -> None:
     """Whatever quotes, backslashes and operators are in it."""

@@ -14,7 +14,7 @@ from api.server.chunks import ChunkDecoder
 from api.server.head import CHUNKED, HEAD_BYTES, HTTP2_PREFACE, RequestRefused, head_end, read_head
 
 ORDINARY = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer x\r\n"
-EXAMPLES = 1500
+EXAMPLES = 15 * settings().max_examples
 
 
 class Seen(NamedTuple):

@@ -79,7 +79,9 @@ def refusal_of(read: Callable[[], object]) -> InvalidRequest | None:
     return None
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=200)
+@settings(
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], max_examples=2 * settings().max_examples
+)
 @given(response_requests())
 def test_it_is_read_or_refused_by_name_and_every_field_is_in_the_table(body: dict[str, Any]) -> None:
     """By the api, and again by each provider that would get it."""
