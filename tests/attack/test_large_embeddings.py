@@ -20,6 +20,7 @@ NUMBER = 0.0123456789
 """Long enough for a reply over 64 MiB, which is the bound of every other one."""
 
 
+@pytest.mark.http_server
 @pytest.mark.hang_bound_s(600)
 async def test_two_thousand_vectors_are_an_answer_and_harm_nobody(fleet: Fleet, eventually: Eventually) -> None:
     """It was a 502 and a worker that stood still; a chat beside it is answered while it is under way."""

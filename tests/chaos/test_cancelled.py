@@ -27,6 +27,8 @@ UNREAD = 2_000
 PADDING = "x" * 8192
 """Tokens that fill every buffer between an api process and a client that does not read."""
 
+pytestmark = pytest.mark.http_server
+
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:

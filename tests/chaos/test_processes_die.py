@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
+pytestmark = pytest.mark.http_server
+
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:

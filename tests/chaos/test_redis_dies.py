@@ -8,6 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 
 from shared.redis import client as redis_client
 from tests.fleet import chat, ready
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
 
 STREAMS = 30
+
+pytestmark = pytest.mark.http_server
 
 
 def kill(valkey: EmbeddedValkey) -> None:

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("scripted")
 
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Import what takes seconds before the first test: in one, the upstream on its event loop would answer nobody."""
+    import agents  # noqa: F401
+    import langchain_openai  # noqa: F401
+
+
 THOUGHTFUL = sse(
     openai_replies.event({
         "id": "c", "object": "chat.completion.chunk", "created": 1, "model": "scripted",
