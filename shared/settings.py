@@ -77,6 +77,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     store_responses: bool = True
     background_wait_s: float = 3600.0
     max_background: int = 100
+    max_conversations_mib: int = 1024
     knowledge_model: str | None = None
     knowledge_tokens: int = 2000
     knowledge_without_token: bool = True
@@ -222,6 +223,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "store_responses": ("CLAW_STORE_RESPONSES",),
     "background_wait_s": ("CLAW_BACKGROUND_WAIT_S",),
     "max_background": ("CLAW_MAX_BACKGROUND",),
+    "max_conversations_mib": ("CLAW_MAX_CONVERSATIONS_MIB",),
     "knowledge_model": ("CLAW_KNOWLEDGE_MODEL",),
     "knowledge_tokens": ("CLAW_KNOWLEDGE_TOKENS",),
     "knowledge_without_token": ("CLAW_KNOWLEDGE_WITHOUT_TOKEN",),

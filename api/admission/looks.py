@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from shared.errors import RateLimited
-from shared.redis.names import looks_key
+from shared.redis.names import looks_key, written_key
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -16,6 +16,7 @@ LOOK_BYTES: Final = 256 * 1024
 """A look has so many bytes; whoever is given or brings more pays for more looks."""
 MOST_A_MINUTE: Final = 600
 _MINUTE_S: Final = 60
+_DAY_S: Final = 86_400
 
 
 async def take_look(redis: Redis, owner: str, cost: int = 1) -> None:
@@ -51,3 +52,23 @@ async def charge_bytes(redis: Redis, owner: str, size_bytes: int) -> None:
         pipeline.set(looks_key(owner), 0, ex=_MINUTE_S, nx=True)
         pipeline.incrby(looks_key(owner), cost)
         await pipeline.execute()
+
+
+async def take_written(redis: Redis, owner: str, size_bytes: int, most_mib: int) -> None:
+    """Count bytes that a key wants to have stored beside its requests to models, which its limits do not count.
+
+    Raises:
+        RateLimited: they are too many in a day.
+        RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
+    """
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.set(written_key(owner), 0, ex=_DAY_S, nx=True)
+    pipeline.incrby(written_key(owner), size_bytes)
+    pipeline.ttl(written_key(owner))
+    _, taken, left_s = await pipeline.execute()
+    if taken > most_mib * 2**20:
+        raise RateLimited(
+            f"This key has brought {most_mib} MiB to its conversations in a day (CLAW_MAX_CONVERSATIONS_MIB).",
+            code="too_many_bytes_stored",
+            retry_after_s=max(1, left_s),
+        )

@@ -97,6 +97,11 @@ def looks_key(owner: str) -> str:
     return "claw:looks:" + owner
 
 
+def written_key(owner: str) -> str:
+    """Name the key that counts how many bytes a key has brought to its conversations in a day."""
+    return "claw:written:" + owner
+
+
 def client_request_key(owner: str, name: str) -> str:
     """Return the key of the id of a request that its client has named (`X-Client-Request-Id`)."""
     return f"claw:client-request:{owner}:{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -39,8 +40,8 @@ SELECT $1, number, 'msg_' || number, json_build_object(
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """Return what lets a key have 20 MiB in the background."""
-    return {"CLAW_MAX_WAITING_MIB": "40", "CLAW_LOOP_WATCH_S": "0.05"}
+    """Return what lets a key have 20 MiB in the background, and bring 1 MiB a day to its conversations."""
+    return {"CLAW_MAX_WAITING_MIB": "40", "CLAW_MAX_CONVERSATIONS_MIB": "1", "CLAW_LOOP_WATCH_S": "0.05"}
 
 
 @pytest.fixture
@@ -134,3 +135,40 @@ async def test_a_full_conversation_is_read_in_pages(client: httpx.AsyncClient, f
         page = (await client.get(path, params={"order": order, "limit": 1, "after": after})).json()
         assert ([item["id"] for item in page["data"]], page["has_more"]) == ([expected], True)
     assert held_loops(fleet)[known:] == []
+
+
+async def test_a_key_fills_no_disk_with_conversations(client: httpx.AsyncClient, api: Process, fleet: Fleet) -> None:
+    """Its limit counts none of them, so what they bring in a day is bounded; another key's are stored."""
+    item = {"role": "user", "content": "x" * 300_000}
+    replies = [await client.post("/v1/conversations", json={"items": [item]}) for _ in range(4)]
+    assert [reply.status_code for reply in replies] == [200] * 3 + [429]
+    assert replies[-1].json()["error"]["code"] == "too_many_bytes_stored"
+    assert int(replies[-1].headers["retry-after"]) > 3600
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as other:
+        assert (await other.post("/v1/conversations", json={"items": [item]})).status_code == 200
+
+
+async def test_only_so_many_follow_a_response(
+    client: httpx.AsyncClient, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """Each keeps what it does not read in memory; a place is free again as soon as one has left."""
+    upstream.hold_at = 3
+    response = (await client.post(PATH, json=background("a"))).json()["id"]
+    query = {"stream": "true", "starting_after": "0"}
+
+    async def answer() -> httpx.Response:
+        return await client.get(f"{PATH}/{response}", params=query)
+
+    async with AsyncExitStack() as following:
+        for _ in range(16):
+            stream = client.stream("GET", f"{PATH}/{response}", params=query)
+            assert (await following.enter_async_context(stream)).status_code == 200
+        refused = await answer()
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "too_many_followers")
+    upstream.resume.set()
+
+    async def is_followed() -> bool:
+        return "event: response.completed" in (await answer()).text
+
+    await eventually(is_followed)

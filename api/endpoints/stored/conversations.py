@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 from quart import Response, request
 
+from api.admission.looks import take_written
 from api.endpoints.answer import authenticated_context
 from api.endpoints.stored.arguments import (
     CONVERSATIONS,
@@ -202,6 +203,8 @@ def _shown(found: Conversation) -> dict[str, Any]:
 
 async def _body(kind: type[_Kind], context: RequestContext) -> _Kind:
     raw = await read_body(request) or b"{}"
+    if context.key_id is not None:  # the operator's own token has no limits
+        await take_written(gateway().redis, context.key_id, len(raw), gateway().settings.max_conversations_mib)
     async with reading(context) as read:
         await read(len(raw))
     return await work_beside(len(raw), lambda: converted(json_of(raw), kind, ""))

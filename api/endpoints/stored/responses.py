@@ -27,7 +27,7 @@ from api.requests.background.following import EventsGone
 from shared.dialects.stored.items import items_of, listed
 from shared.dialects.stored.thoughts import as_shown
 from shared.dialects.stored.unanswered import unanswered
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, RateLimited
 from shared.process.tasks import work_beside
 from shared.relay import CancelReason
 
@@ -147,6 +147,8 @@ async def _body_of(digits: str, context: RequestContext) -> bytes | None:
 
 async def _check_events(digits: str, after: int) -> None:
     parts = gateway()
+    if not parts.background.followers.has_room(digits):
+        raise RateLimited("Too many connections follow this response.", code="too_many_followers", retry_after_s=5)
     try:
         await parts.background.followers.check(
             digits, after, is_open=bool(await parts.background.records.progress(digits))

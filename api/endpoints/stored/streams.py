@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from quart import Response
+from quart import Response, request
 
 from api.gateway import gateway
 from api.http.sse import BLANK, KEEP_ALIVE
+from api.server.scope import ABORT
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
     from api.requests.background.request import Unattended
 
+STALLED_S: Final = 60.0
+"""For how long whoever follows may take nothing of what is there."""
 _HEADERS: Final = {"cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
 
 
@@ -33,14 +37,27 @@ def events_response(request_id: str, after: int, *, has_comments: bool) -> Respo
     """
     parts = gateway()
     sign = KEEP_ALIVE if has_comments else BLANK
-    events = _events(sign, parts.background.followers.follow(request_id, after, parts.settings.keep_alive_s))
+    chunks = parts.background.followers.follow(request_id, after, parts.settings.keep_alive_s)
+    events = unless_stalled(_events(sign, chunks), request.scope[ABORT])  # type: ignore[typeddict-item]
     response = Response(events, content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None
     return response
 
 
-async def _events(sign: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+async def unless_stalled(chunks: AsyncGenerator[bytes, None], abort: Callable[[], object]) -> AsyncIterator[bytes]:
+    """Yield chunks as they come; end the connection of whoever takes none for `STALLED_S`: he keeps them in memory."""
+    loop = asyncio.get_running_loop()
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            stalled = loop.call_later(STALLED_S, abort)
+            try:
+                yield chunk
+            finally:
+                stalled.cancel()
+
+
+async def _events(sign: bytes, chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     try:
         async with aclosing(chunks):
             async for chunk in chunks:

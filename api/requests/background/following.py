@@ -18,8 +18,10 @@ FOLLOWED_S: Final = 30
 RENEW_S: Final = 10.0
 LOOK_S: Final = 2.0
 """After how long who follows looks by himself: news may be lost."""
-MOST_READ: Final = 64
-"""Entries that are read at a time."""
+MOST_READ: Final = 16
+"""Entries that are read at a time: who reads slowly keeps them in memory."""
+MOST_FOLLOWERS: Final = 16
+"""Of one response in this process."""
 
 
 class EventsGone(Exception):
@@ -41,6 +43,10 @@ class Followers:
         """Wake who follows a response: there is more of it."""
         for event in self._events.get(request_id, ()):
             event.set()
+
+    def has_room(self, request_id: str) -> bool:
+        """Return whether one more may follow a response here."""
+        return len(self._events.get(request_id, ())) < MOST_FOLLOWERS
 
     async def check(self, request_id: str, after: int, *, is_open: bool) -> None:
         """Check that the events after this one are there, or will be.

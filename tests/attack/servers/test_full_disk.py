@@ -4,26 +4,57 @@ from __future__ import annotations
 
 import shutil
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from cli.up.embedded.postgres import EmbeddedPostgres
 from cli.up.embedded.postgres_home import SYSTEM_USER
 from cli.up.embedded.valkey import EmbeddedValkey
-from shared.postgres.database import Database
+from shared.postgres.database import Database, DatabaseUnavailable
 from tests.fleet import PATIENCE_S, Fleet, chat, ready
 from tests.small_disks import SmallDisk, small_disk_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
+    from cli.up.child import Program
     from tests.conftest import Eventually
     from tests.upstreams.numbered import NumberedUpstream
 
 CHAT = "/v1/chat/completions"
 NO_SPACE = "No space left on device"
+
+
+class PostgresWithSmallWal(EmbeddedPostgres):
+    """Its write-ahead log is on a disk of its own.
+
+    Args:
+        data_dir: has all else.
+        disk: that disk.
+    """
+
+    def __init__(self, data_dir: Path, disk: SmallDisk) -> None:
+        super().__init__(data_dir, throwaway=True)
+        self._disk = disk
+
+    async def program(self) -> Program:
+        """Make the cluster as always, then move its log."""
+        program = await super().program()
+        _move(Path(program.command[program.command.index("-D") + 1], "pg_wal"), self._disk.path / "pg_wal")
+        return program
+
+
+def _move(log: Path, there: Path) -> None:
+    """Move a folder of PostgreSQL's, unless it is there already."""
+    if log.is_symlink():
+        return
+    shutil.move(log, there)
+    log.symlink_to(there)
+    for path in (there, *there.rglob("*")):
+        shutil.chown(path, SYSTEM_USER)
 
 
 @pytest.fixture
@@ -122,3 +153,50 @@ async def test_a_disk_that_fills_under_postgresql_is_named_and_survived(
         small_disk.free()
         await eventually(fleet.usage)
         await eventually(partial(is_ready, "ready", ""))
+
+
+async def test_a_disk_that_fills_under_the_log_of_postgresql_is_survived(
+    tmp_path: Path, fleet_redis_url: str, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """PostgreSQL ends itself, and cannot start; known keys are served on, and what they asked is recorded after it."""
+    with small_disk_of(48) as disk:
+        async with PostgresWithSmallWal(tmp_path, disk) as url:
+            async with Database(url) as database:
+                await database.migrate()
+            environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_KEY_CACHE_S": "600"}
+            async with Fleet(tmp_path, fleet_redis_url, url, environment) as fleet:
+                api, worker, recorder = await fleet.api(), await fleet.worker(), await fleet.recorder()
+                await ready(api, eventually)
+                headers = {"authorization": f"Bearer {await fleet.key()}"}
+                async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
+                    assert (await client.post(CHAT, json=chat())).status_code == 200
+                    await eventually(fleet.usage)
+                    disk.fill()
+
+                    async def has_ended() -> bool:
+                        try:
+                            async with Database(url) as database:
+                                await database.execute("CREATE TABLE IF NOT EXISTS filler (text text)")
+                                await database.execute("INSERT INTO filler VALUES (repeat('x', 1000))")
+                                await database.execute("SELECT pg_switch_wal()")
+                        except DatabaseUnavailable:
+                            return True
+                        return False
+
+                    async def is_degraded() -> bool:
+                        shown = await client.get("/ready")
+                        return shown.status_code == 200 and shown.json()["status"] == "degraded"
+
+                    await eventually(has_ended)
+                    await eventually(is_degraded)
+                    assert (await client.post(CHAT, json=chat())).status_code == 200
+                    disk.free()
+
+                    async def all_recorded() -> bool:
+                        try:
+                            return [row["status"] for row in await fleet.usage()] == [200, 200]
+                        except DatabaseUnavailable:
+                            return False
+
+                    await eventually(all_recorded)
+                assert [one.process.returncode for one in (api, worker, recorder)] == [None] * 3

@@ -1,0 +1,70 @@
+"""Addresses of images whose names nobody knows for long: they stop the lookups of no other request of their worker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.attack.servers.own_names import SlowNames
+from tests.fleet import PATIENCE_S, chat, ready
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.conftest import Eventually
+    from tests.fleet import Fleet
+
+ADDRESS = "127.83.12.91"
+CALLERS, LOOKUPS = 3, 12
+"""Of a caller four at a time; of a worker sixteen."""
+PATH = "/v1/chat/completions"
+
+
+@pytest.fixture
+async def names() -> AsyncIterator[SlowNames]:
+    """The name server, at an address of this machine that nobody else has."""
+    transport, server = await asyncio.get_running_loop().create_datagram_endpoint(SlowNames, local_addr=(ADDRESS, 53))
+    yield server
+    transport.close()
+
+
+def asking(*hosts: str) -> dict[str, object]:
+    """Return a request with images of these hosts."""
+    images = [{"type": "image_url", "image_url": {"url": f"http://{host}/a.png"}} for host in hosts]
+    return chat(messages=[{"role": "user", "content": images}])
+
+
+async def test_images_of_slow_names_stop_no_lookup_of_others(
+    fleet: Fleet, names: SlowNames, tmp_path: Path, eventually: Eventually
+) -> None:
+    """While one caller's are looked up another's image is found to be none of the public internet; chats go on."""
+    resolver = tmp_path / "resolv.conf"
+    resolver.write_text(f"nameserver {ADDRESS}\noptions timeout:30 attempts:1\n")
+    api = await fleet.api()
+    fleet.start("local", ["tests.attack.servers.own_names", str(resolver), "workers", "local"], 0, {})
+    await ready(api, eventually)
+    async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as client:
+
+        async def asked(body: dict[str, object]) -> httpx.Response:
+            headers = {"authorization": f"Bearer {await fleet.key(rpm_limit=1)}"}
+            return await client.post(PATH, json=body, headers=headers)
+
+        hosts = [[f"slow-{caller}-{number}.example" for number in range(16)] for caller in range(CALLERS)]
+        slow = [asyncio.create_task(asked(asking(*each))) for each in hosts]
+        await eventually(lambda: len({name for name in names.asked if name.startswith("slow")}) == LOOKUPS)
+        other, plain = await asyncio.gather(asked(asking("quick.example")), asked(chat()))
+        assert (other.status_code, plain.status_code) == (400, 200), other.text
+        assert "quick.example" in names.asked
+        assert not any(task.done() for task in slow)
+
+        def ended() -> bool:
+            names.let_go()
+            return all(task.done() for task in slow)
+
+        await eventually(ended)
+    refusals = [task.result().json()["error"]["code"] for task in slow]
+    assert refusals == ["invalid_image_url"] * CALLERS
