@@ -115,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_password: str | None = None
     http: str = "direct"
     redis_pipe: bool = True
+    upstream_http: str = "direct"
     log_level: str = "INFO"
     log_format: str = "text"
     metrics_port: int | None = None
@@ -261,6 +262,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "loop_watch_s": ("CLAW_LOOP_WATCH_S",),
     "http": ("CLAW_HTTP",),
     "redis_pipe": ("CLAW_REDIS_PIPE",),
+    "upstream_http": ("CLAW_UPSTREAM_HTTP",),
     "log_level": ("CLAW_LOG_LEVEL",),
     "log_format": ("CLAW_LOG_FORMAT",),
     "metrics_port": ("CLAW_METRICS_PORT",),
@@ -299,6 +301,7 @@ _CHOICES: Final = {
     "log_level": ("DEBUG", "INFO", "WARNING", "ERROR"),
     "log_format": ("text", "json"),
     "http": ("direct", "h11"),
+    "upstream_http": ("direct", "aiohttp"),
     "own_requests": ("local", "free"),
 }
 

@@ -28,7 +28,7 @@ BOTH_WAYS = pytest.mark.parametrize(
     "fleet_environment", [{"CLAW_HTTP": "direct"}, {"CLAW_HTTP": "h11"}], ids=["direct", "h11"]
 )
 """Of a test or a module that speaks HTTP byte by byte: with each of the two servers of HTTP/1.1."""
-SWITCHES = ("CLAW_HTTP", "CLAW_REDIS_PIPE")
+SWITCHES = ("CLAW_HTTP", "CLAW_REDIS_PIPE", "CLAW_UPSTREAM_HTTP")
 """Variables that the processes of all tests get from the environment of pytest: whole suites can run the other way."""
 
 INTERNAL_SECRET = "internal-secret-of-the-tests"

@@ -27,6 +27,7 @@ from shared.types import TIERS, Tier
 from workers.backends.build import backends_of
 from workers.ollama_models.leader import operation_leaders
 from workers.process import WorkerProcess
+from workers.providers.http.client import is_direct
 from workers.recording.orphans import close_orphans
 from workers.recording.recorder import record
 from workers.recording.retention import keep_short
@@ -44,6 +45,7 @@ EX_CONFIG: Final = 78
 async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     """Serve a tier until `stop`. A tier without credentials idles."""
     redis = redis_client.connect(settings.redis_url or "", is_piped=settings.redis_pipe)
+    is_direct.set(settings.upstream_http == "direct")
     # The other tiers keep nothing there, and need not know where it is.
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)

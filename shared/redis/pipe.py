@@ -1,7 +1,7 @@
 """A client whose short commands share one connection, where redis-py's takes one out of its pool for each.
 
 Connecting, TLS, logging in and finding the master stay redis-py's. So does all that may be large or take its time: what
-blocks, what is long, and what answers at length would hold up everybody else (docs/decisions/0030-redis-pipe.md).
+blocks, what is long, and what answers at length would hold up everybody else (docs/decisions/0031-redis-pipe.md).
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ def test_the_first_of_two_names_wins() -> None:
         ("CLAW_LOCAL_OPENAI_URL", "localhost:8080"),
         ("CLAW_LOG_LEVEL", "LOUD"),
         ("CLAW_HTTP", "h12"),
+        ("CLAW_UPSTREAM_HTTP", "httpx"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:

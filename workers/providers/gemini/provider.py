@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from shared.openai.embeddings import Embedded, EmbeddingsRequest
     from shared.openai.request import ChatRequest
     from shared.types import Event
+    from workers.providers.http.direct import DirectReply
     from workers.providers.images.remote import FetchImage
     from workers.providers.tool_call_state import ToolCallState
 
@@ -146,7 +147,7 @@ class _GoogleUpstream(Upstream):
     def __init__(self, base_url: str, api_key: str, connections: int) -> None:
         super().__init__(base_url, headers={"x-goog-api-key": api_key}, connections=connections)
 
-    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response | DirectReply:
         response = await super()._send(method, path, content)
         if response.is_success:
             return response

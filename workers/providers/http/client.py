@@ -8,19 +8,48 @@ from __future__ import annotations
 
 import ssl
 from base64 import b64encode
-from functools import cache, lru_cache
-from typing import Final
+from contextvars import ContextVar
+from functools import cache, lru_cache, partial
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from workers.providers.http.direct import DirectClient, DirectReply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
 CONNECT_TIMEOUT_S = 10.0
 KEEP_ALIVE_S: Final = 15.0
 _USER_AGENT: Final = f"python-httpx/{httpx.__version__}"
 # No read timeout: callers bound their waits.
 _EXTENSIONS: Final = {"timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict()}
+
+
+is_direct: Final = ContextVar("is_direct", default=True)
+"""Whether servers without TLS are talked to directly; where not, all are by way of aiohttp."""
+
+
+def client_of(base_url: str, *, headers: dict[str, str], connections: int) -> UpstreamClient | DirectClient:
+    """Return who sends requests to one upstream: see `UpstreamClient`, also for the errors."""
+    if is_direct.get() and httpx.URL(base_url).scheme == "http":
+        return DirectClient(base_url, headers={"user-agent": _USER_AGENT, **headers}, connections=connections)
+    return UpstreamClient(base_url, headers=headers, connections=connections)
+
+
+def content_of(response: httpx.Response | DirectReply) -> Callable[[], Awaitable[bytes | None]]:
+    """Return what reads the next content of a reply's body, None at its end; compressed content is decoded by httpx."""
+    encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+    if isinstance(response, DirectReply):
+        if not encoded:
+            return response.read
+        response = response.for_httpx()
+    # The stream itself where nothing is to be decoded: that spares each piece httpx's decoder and chunker.
+    chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
+    return partial(anext, chunks, None)
 
 
 class UpstreamClient:

@@ -15,7 +15,8 @@ import httpx
 
 from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
 from shared.process.tasks import Pauses
-from workers.providers.http.client import UpstreamClient, without_login
+from workers.providers.http.client import UpstreamClient, client_of, content_of, without_login
+from workers.providers.http.direct import ClosedWhileIdle, DirectClient, DirectReply
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
@@ -62,11 +63,10 @@ class RefusedError(Exception):
 class Reply:
     """A reply that has begun with a success status."""
 
-    def __init__(self, response: httpx.Response) -> None:
+    def __init__(self, response: httpx.Response | DirectReply) -> None:
         self._heard_at = time.monotonic()
-        encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
-        # The stream itself where nothing is to be decoded: that spares each piece httpx's decoder and chunker.
-        self._chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
+        self._direct = response if isinstance(response, DirectReply) else None
+        self._read = content_of(response)
 
     async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
         """Yield what `reader` makes of the body: one batch for what one read from the network completed.
@@ -78,7 +78,7 @@ class Reply:
         """
         try:
             while not reader.done:
-                data = await anext(self._chunks, None)
+                data = await self._read()
                 events = reader.end() if data is None else reader.feed(data)
                 if events or time.monotonic() - self._heard_at >= ALIVE_S:
                     self._heard_at = time.monotonic()
@@ -108,7 +108,7 @@ class Reply:
         """
         size = 0
         try:
-            async for data in self._chunks:
+            while (data := await self._read()) is not None:
                 size += len(data)
                 if size > limit:
                     raise Malformed("The model server's answer is too long.")
@@ -119,8 +119,10 @@ class Reply:
     async def drain(self) -> None:
         """Read the little that follows the end mark, so that the connection can serve again."""
         with suppress(TimeoutError, *NETWORK_ERRORS):
+            if self._direct is not None and self._direct.ends_now():
+                return
             async with asyncio.timeout(DRAIN_S):
-                async for _ in self._chunks:
+                while await self._read() is not None:
                     pass
 
 
@@ -145,9 +147,9 @@ class Upstream:
             self._headers["authorization"] = f"Bearer {api_key}" if api_key else login
         secrets = (api_key, login.removeprefix("Basic "), *(headers or {}).values())
         self._secrets = [secret for secret in secrets if len(secret or "") >= SECRET_CHARS]
-        self._client = UpstreamClient(self._base_url, headers=self._headers, connections=connections)
+        self._client = client_of(self._base_url, headers=self._headers, connections=connections)
         self._connections = connections
-        self._fresh_client: UpstreamClient | None = None
+        self._fresh_client: UpstreamClient | DirectClient | None = None
         self._idle_until = 0.0
 
     @asynccontextmanager
@@ -243,7 +245,7 @@ class Upstream:
         if self._fresh_client is not None:
             await self._fresh_client.close()
 
-    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response | DirectReply:
         try:
             return await self._client.send(method, path, content)
         except NETWORK_ERRORS as error:
@@ -254,7 +256,7 @@ class Upstream:
         except NETWORK_ERRORS as error:
             raise network_failure(error, after_content=False) from error
 
-    async def _refusal(self, response: httpx.Response, reply: Reply) -> RefusedError:
+    async def _refusal(self, response: httpx.Response | DirectReply, reply: Reply) -> RefusedError:
         try:
             body = await reply.whole(MAX_ERROR_BODY_BYTES)
         except (Malformed, Unavailable):
@@ -270,11 +272,13 @@ class Upstream:
         Neither httpx nor aiohttp sends a POST again by itself. The connection was closed before the first byte
         of a reply, and an idle one may have been taken: only then the request is sent once more.
         """
+        if isinstance(error, ClosedWhileIdle):
+            return True
         closed = isinstance(error.__cause__, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
         connecting = isinstance(error.__cause__, aiohttp.ClientConnectorError)
         return closed and not connecting and time.monotonic() < self._idle_until
 
-    def _unpooled(self) -> UpstreamClient:
+    def _unpooled(self) -> UpstreamClient | DirectClient:
         """Return a client that asks for each connection to be closed, so that its next one is fresh.
 
         The pool of the other one may hold more connections that are stale. It is kept, since building a client
@@ -282,7 +286,7 @@ class Upstream:
         """
         if self._fresh_client is None:
             headers = {**self._headers, "connection": "close"}
-            self._fresh_client = UpstreamClient(self._base_url, headers=headers, connections=self._connections)
+            self._fresh_client = client_of(self._base_url, headers=headers, connections=self._connections)
         return self._fresh_client
 
 

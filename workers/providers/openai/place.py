@@ -16,6 +16,8 @@ from workers.providers.http.upstream import Upstream
 if TYPE_CHECKING:
     import httpx
 
+    from workers.providers.http.direct import DirectReply
+
 MODEL: Final = "{model}"
 """Stands in a URL for the name of the model that is asked for, which is a deployment at Azure."""
 _REGIONAL: Final = re.compile(r"https?://[a-z]{2}\.api\.openai\.com(?=[:/]|$)", re.IGNORECASE)
@@ -59,5 +61,5 @@ class _WithQuery(Upstream):
         super().__init__(base_url, headers={"api-key": api_key} if api_key else None, connections=connections)
         self._query = query
 
-    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response | DirectReply:
         return await super()._send(method, f"{path}?{self._query}", content)

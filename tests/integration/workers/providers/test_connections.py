@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from contextvars import ContextVar
 
 import pytest
 
@@ -15,9 +16,19 @@ from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.openai import responses as openai_responses
 from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, provider_for, serving
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, ndjson, sse
+from workers.providers.http import client
 
-every_wire = pytest.mark.parametrize("wire", WIRES)
+every_wire = pytest.mark.parametrize(
+    "wire", [*WIRES, pytest.param("openai", id="openai by aiohttp", marks=pytest.mark.aiohttp)]
+)
 every_wire_with_an_end_mark = pytest.mark.parametrize("wire", [wire for wire in WIRES if wire != "gemini"])
+
+
+@pytest.fixture(autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Direct as servers without TLS are talked to, or by aiohttp as all others."""
+    is_direct = ContextVar("is_direct", default=request.node.get_closest_marker("aiohttp") is None)
+    monkeypatch.setattr(client, "is_direct", is_direct)
 
 
 def _text(wire: str, **options: bool) -> Answer:

@@ -1,0 +1,284 @@
+"""HTTP/1.1 to model servers of one's own, without TLS: one task, no layer between the socket and the lines of a reply.
+
+aiohttp spends 300 us on a reply of 64 chunks, most of it on each chunk (docs/decisions/0032-direct-http.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import httpx
+
+from workers.providers.http.bodies import Head, read_head, unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+CONNECT_S: Final = 10.0
+IDLE_S: Final = 15.0
+MOST_HELD_BYTES: Final = 256 * 1024
+"""Of a reply that nobody reads; the connection is read no further then."""
+
+
+class ClosedWhileIdle(httpx.ReadError):
+    """A connection that was kept had been closed when a request was sent: the server has not begun to answer."""
+
+
+class Connection(asyncio.Protocol):
+    """One connection to the server.
+
+    Attributes:
+        is_closed: whether nothing more can come.
+        is_used: whether it has served a request already.
+        idle_since: since when it waits for another one, by the loop's clock.
+    """
+
+    transport: asyncio.Transport
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parts: list[bytes] = []
+        self._held = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_paused = False
+        self._error: Exception | None = None
+        self.is_closed = self.is_used = False
+        self.idle_since = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self.transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Keep what came for who reads."""
+        self._parts.append(data)
+        self._held += len(data)
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self._held > MOST_HELD_BYTES and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Wake who reads."""
+        self.is_closed, self._error = True, error
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    @property
+    def has_data(self) -> bool:
+        """Return whether something has come that nobody has read."""
+        return bool(self._parts)
+
+    def take(self) -> bytes:
+        """Return all that has come and nobody has read."""
+        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts.clear()
+        self._held = 0
+        return data
+
+    async def read(self) -> bytes:
+        """Return the next bytes; empty at the end.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        while not self._parts:
+            if self.is_closed:
+                if self._error is not None:
+                    raise self._error
+                return b""
+            if self._is_paused:
+                self._is_paused = False
+                self.transport.resume_reading()
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self.take()
+
+
+class DirectReply:
+    """A reply whose body is still to be read, with what `Reply` asks of one of httpx's.
+
+    Args:
+        head: its head.
+        rest: what came behind the head.
+        connection: where the body comes from.
+        pool: gets the connection back, if it can serve again.
+    """
+
+    def __init__(self, head: Head, rest: bytes, connection: Connection, pool: DirectClient) -> None:
+        self.status_code, self.headers = head.status, head.headers
+        self.is_success = head.status // 100 == 2
+        self._head, self._body = head, head.body
+        self._rest = rest
+        self._connection: Connection | None = connection
+        self._pool = pool
+
+    async def read(self) -> bytes | None:
+        """Return the next content, None at the end.
+
+        Raises:
+            httpx.HTTPError, OSError: it broke off.
+        """
+        while not self._body.is_over and self._connection is not None:
+            data, self._rest = self._rest or await self._connection.read(), b""
+            if not data:
+                self._body.end()
+            elif content := self._body.decode(data):
+                return content
+        return None
+
+    def ends_now(self) -> bool:
+        """Read what has come already; return whether that is the end and nothing else."""
+        body, connection = self._body, self._connection
+        if connection is not None and not body.is_over and (self._rest or connection.has_data):
+            data, self._rest = self._rest or connection.take(), b""
+            return not body.decode(data) and body.is_over
+        return body.is_over
+
+    def for_httpx(self) -> httpx.Response:
+        """Return it as a reply of httpx's, which knows how to decode what is compressed."""
+        return httpx.Response(self.status_code, headers=self.headers, stream=_Stream(self))
+
+    async def aclose(self) -> None:
+        """Give the connection back if all has been read, else close it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.give_back(connection, is_good=self._body.is_clean and self._head.may_stay and not self._rest)
+
+
+class _Stream(httpx.AsyncByteStream):
+    def __init__(self, reply: DirectReply) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while (data := await self._reply.read()) is not None:
+            yield data
+
+
+class DirectClient:
+    """Sends requests to one server.
+
+    Args:
+        base_url: `http://`, a host, and what paths are appended to.
+        headers: sent with every request.
+        connections: how many may be open at once; further requests wait.
+
+    Raises:
+        httpx.InvalidURL: the base URL is none.
+        httpx.LocalProtocolError: a header cannot be sent.
+    """
+
+    def __init__(self, base_url: str, *, headers: dict[str, str], connections: int) -> None:
+        url = httpx.URL(base_url)
+        self._host, self._port = url.host, url.port or 80
+        self._path = url.raw_path.rstrip(b"/")
+        fields = {"host": url.netloc.decode("ascii"), "accept": "*/*", **headers}
+        if any("\r" in value or "\n" in value or "\0" in value for value in fields.values()):
+            raise httpx.LocalProtocolError("a header has a line end in it")
+        self._fields = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
+        self._may_keep = headers.get("connection", "") != "close"
+        self._idle: deque[Connection] = deque()
+        self._room = asyncio.Semaphore(connections)
+        self._cleaning: asyncio.TimerHandle | None = None
+
+    async def send(self, method: str, path: str, content: bytes | None) -> DirectReply:
+        """Send a request; return its reply, whose body is not read yet and which the caller closes.
+
+        Raises:
+            httpx.HTTPError, OSError: no reply came.
+        """
+        await self._room.acquire()
+        connection = None
+        try:
+            connection = self._kept() or await self._connect()
+            connection.transport.write(self._request(method, path, content))
+            return await self._reply(connection)
+        except BaseException:
+            self._room.release()
+            if connection is not None:
+                connection.transport.abort()
+            raise
+
+    def give_back(self, connection: Connection, *, is_good: bool) -> None:
+        """Take back the connection of a reply; another request may use it if `is_good`."""
+        self._room.release()
+        if not is_good or not self._may_keep or connection.is_closed or connection.has_data:
+            connection.transport.abort()
+            return
+        connection.idle_since = asyncio.get_running_loop().time()
+        self._idle.append(connection)
+        if self._cleaning is None:
+            self._cleaning = asyncio.get_running_loop().call_later(IDLE_S, self._clean)
+
+    async def close(self) -> None:
+        """Close what is kept."""
+        if self._cleaning is not None:
+            self._cleaning.cancel()
+        while self._idle:
+            self._idle.pop().transport.abort()
+
+    def _request(self, method: str, path: str, content: bytes | None) -> bytes:
+        target = self._path + _target(path)
+        length = b"content-length: %d\r\n" % len(content) if content is not None else b""
+        head = b"%s %s HTTP/1.1\r\n%s%s\r\n" % (method.encode("ascii"), target, self._fields, length)
+        return head + (content or b"")
+
+    async def _reply(self, connection: Connection) -> DirectReply:
+        was_used, connection.is_used = connection.is_used, True
+        data = b""
+        while (head := read_head(data) if data else None) is None:
+            try:
+                more = await connection.read()
+            except OSError as error:
+                if data or not was_used:
+                    raise httpx.ReadError(str(error)) from error
+                raise ClosedWhileIdle(str(error)) from error
+            if not more:
+                if data:
+                    raise unreadable("the connection ended in its head")
+                raise ClosedWhileIdle("Server disconnected") if was_used else httpx.ReadError("Server disconnected")
+            data += more
+        return DirectReply(head, data[head.size :], connection, self)
+
+    def _kept(self) -> Connection | None:
+        # The one that was used last: the others grow old and go.
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed and not connection.has_data:
+                return connection
+            connection.transport.abort()
+        return None
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                _, connection = await loop.create_connection(Connection, self._host, self._port)
+        except TimeoutError as error:
+            raise httpx.ConnectTimeout(f"no connection within {CONNECT_S:g} s") from error
+        except OSError as error:
+            raise httpx.ConnectError(str(error)) from error
+        return connection
+
+    def _clean(self) -> None:
+        """Close those that have been idle for long."""
+        loop = asyncio.get_running_loop()
+        self._cleaning = None
+        while self._idle and (self._idle[0].is_closed or loop.time() - self._idle[0].idle_since >= IDLE_S):
+            self._idle.popleft().transport.abort()
+        if self._idle:
+            self._cleaning = loop.call_later(IDLE_S, self._clean)
+
+
+@lru_cache(maxsize=256)
+def _target(path: str) -> bytes:
+    """Return a path with its query as it stands in a request."""
+    return httpx.URL(path).raw_path
