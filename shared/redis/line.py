@@ -86,6 +86,7 @@ class Line(asyncio.Protocol):
         )
         self._calls: deque[_Call] = deque()
         self._unanswered = 0
+        self._unwritten: list[bytes] = []
         self._is_paused = False
         self._heard_at = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -117,11 +118,17 @@ class Line(asyncio.Protocol):
         done, now = self._loop.create_future(), self._loop.time()
         self._calls.append(_Call(done, count, len(packed), now))
         self._unanswered += len(packed)
-        # What is written in one turn of the loop goes out together.
-        self._transport.write(packed)
+        # What is sent in one turn of the loop goes out together: a write costs as much as all else.
+        if not self._unwritten:
+            self._loop.call_soon(self._write)
+        self._unwritten.append(packed)
         if self._watch is None:
             self._watch = self._loop.call_later(ANSWER_S, self._look)
         return done
+
+    def _write(self) -> None:
+        self._transport.write(b"".join(self._unwritten))
+        self._unwritten.clear()
 
     def end(self, why: str) -> None:
         """Close it; who waits for an answer gets an error."""
