@@ -133,13 +133,8 @@ class ChunkEncoder:
 
     def _end_chunk(self, end: Finish) -> bytes:
         reason = finish_reason(end.reason, self._legacy_calls)
-        choice: dict[str, Any] = {
-            "index": end.index,
-            "delta": {},
-            "logprobs": None,
-            "finish_reason": reason,
-            **stop_object(end.stop),
-        }
+        choice: dict[str, Any] = {"index": end.index, "delta": {}, "logprobs": None, "finish_reason": reason}
+        choice |= stop_object(end.stop)
         tier = _encode(tier_object(end.service_tier))[1:-1]
         tail = b"]," + tier + self._tail[1:] if tier else self._tail
         return self._head + _encode(choice) + tail
@@ -274,7 +269,8 @@ class CompletionFold:
         """Add one event; `Usage` is the caller's to keep."""
         if isinstance(event, Usage):
             return
-        choice = self._choices.setdefault(event.index, _Choice())
+        if (choice := self._choices.get(event.index)) is None:
+            choice = self._choices[event.index] = _Choice()
         if isinstance(event, Finish):
             choice.end = event
         else:
