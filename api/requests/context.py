@@ -17,7 +17,7 @@ from api.admission.reads import HeldTurn
 from api.admission.token_limit import tokens_to_reserve
 from api.http.errors import from_exception
 from api.http.headers import TIER_HEADER, route_headers
-from api.http.intake import INTAKE
+from api.http.intake import INTAKE, Intake
 from api.http.span_notes import note_context, note_failure
 from api.prompt.headers import NOTHING_ASKED, SESSION_HEADER, read_headers
 from api.requests.asked_headers import max_wait_s_of, patient_until_ms, priority_of
@@ -26,6 +26,7 @@ from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
 from api.requests.session_route import most_prompt_of, routed, session_request
 from api.routing.eligibility import RoutingRequest
+from api.routing.task_classes import task_class_of
 from api.server.scope import ABORT
 from shared.errors import Cancelled, GatewayError, RateLimited
 from shared.ids import job_id
@@ -34,7 +35,7 @@ from shared.openai.requested_model import requested_model
 from shared.process.tracing.context import TRACE
 from shared.queue.placement import PlacementOptions
 from shared.redis.names import BACKGROUND_API, owner_of
-from shared.types import Endpoint, JobDraft
+from shared.types import AddedText, Endpoint, JobDraft, Target
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -42,14 +43,12 @@ if TYPE_CHECKING:
 
     from api.accounting.usage_log import UsageLogWriter
     from api.admission.auth import Principal
-    from api.http.intake import Intake
     from api.prompt.headers import PromptHeaders
     from api.prompt.responses.preparation import PreparedBody
     from api.prompt.sessions.leases import Leases
     from api.prompt.sessions.sessions import OpenSession
     from api.requests.checked_body import CheckedBody
     from api.requests.services import RequestServices
-    from shared.types import AddedText, Target
 
 
 class RequestContext:
@@ -161,6 +160,7 @@ class RequestContext:
             **checked.for_routing,
             limits=limits,
             bounds=self.principal.bounds.within(request.headers.get(TIER_HEADER)),
+            task_class=task_class_of(request.headers, endpoint),
         )
         candidates, wanted, history = routed(services, wanted, session)
         if parameters is not None:

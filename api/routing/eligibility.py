@@ -8,6 +8,7 @@ import msgspec
 
 from api.routing.key_bounds import NO_KEY_BOUNDS, KeyBounds
 from api.routing.offers import not_offered, price_unknown, tool_price_unknown
+from api.routing.task_classes import TaskClass
 from shared.errors import CallerError, ContextTooLong, InvalidRequest
 from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted, unmet
 from shared.models.catalogue import ModelEntry, nano_usd
@@ -52,6 +53,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
         may_be_cut: whether the oldest of the prompt may be left out where it is too long.
         limits: the budgets that it counts for.
         bounds: what its key may use.
+        task_class: what it says that it is for, where that is not its endpoint alone.
     """
 
     model: str
@@ -68,6 +70,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
     may_be_cut: bool = False
     limits: BudgetLimits = NO_BUDGET_LIMITS
     bounds: KeyBounds = NO_KEY_BOUNDS
+    task_class: TaskClass | None = None
 
 
 class Eligibility:

@@ -1,25 +1,27 @@
 """Which tiers `auto` may use for a class of tasks, and in which order: np_claw_routing, as this process last read it.
 
-The classes of tasks are the endpoints. A tier without a row is enabled, at its default priority.
+A class of tasks is an endpoint, or a kind of chat that a request names (`task_classes.py`). A tier without a row is
+enabled, at its default priority; for a kind of chat it is as it is for `chat`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import msgspec
 
+from api.routing.task_classes import TASK_CLASSES, TaskClass
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.transaction import after_commit
 from shared.process.tasks import Following
 from shared.redis.names import NEWS_CHANNEL
-from shared.types import Endpoint, Tier
+from shared.types import Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     import asyncpg
     from redis.asyncio import Redis
@@ -29,18 +31,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REFRESH_S: Final = 30.0
-TASK_CLASSES: Final[tuple[Endpoint, ...]] = get_args(Endpoint)
 SourceTier = Literal["local", "free_gemini", "api_key"]
 SOURCE_TIERS: Final[dict[Tier, SourceTier]] = {"local": "local", "gemini": "free_gemini", "paid": "api_key"}
 """The words of nSelf's clients for our tiers."""
 DEFAULT_PRIORITIES: Final[dict[SourceTier, int]] = {"local": 10, "free_gemini": 20, "api_key": 30}
+ALWAYS_SHOWN: Final[tuple[TaskClass, ...]] = ("chat", "embeddings")
+"""Classes whose rules are shown also where nobody has changed one."""
 _SOURCE_TIER_OF: Final[dict[str, SourceTier]] = {word: word for word in DEFAULT_PRIORITIES} | dict(SOURCE_TIERS.items())
 
 
 class Rule(msgspec.Struct, frozen=True):
     """A tier that `auto` may use for a class of tasks, or may not; the lowest priority is tried first."""
 
-    task_class: Endpoint
+    task_class: TaskClass
     source_tier: SourceTier
     priority: int
     enabled: bool
@@ -49,7 +52,7 @@ class Rule(msgspec.Struct, frozen=True):
 class RuleChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What shall be different of a rule; what is not given stays. Our own words for tiers are taken too."""
 
-    task_class: Endpoint
+    task_class: TaskClass
     source_tier: Literal["local", "free_gemini", "api_key", "gemini", "paid"]
     priority: Annotated[int, msgspec.Meta(ge=0, le=100)] | msgspec.UnsetType = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
@@ -77,17 +80,18 @@ class RoutingTable(Following):
         self._one_look = asyncio.Lock()
         self.is_behind = False
 
-    def tiers(self, task_class: Endpoint) -> tuple[Tier, ...]:
+    def tiers(self, task_class: TaskClass) -> tuple[Tier, ...]:
         """Return the enabled tiers of `auto`, the first to try first."""
         return self._tiers[task_class]
 
     async def rules(self) -> list[Rule]:
-        """Return all rules as they are in the database, the defaults among them.
+        """Return all rules as they are in the database, the defaults among them; of kinds of chat, their own alone.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now.
         """
-        return list(_rules_of(await self._database.fetch(queries.LIST_ROUTING)).values())
+        rows = await self._database.fetch(queries.LIST_ROUTING)
+        return _shown(_rules_of(rows), {row["task_class"] for row in rows})
 
     async def change(self, changes: Sequence[RuleChange]) -> list[Rule]:
         """Change rules, all or none, here and in every process; return all rules as they then are.
@@ -102,7 +106,8 @@ class RoutingTable(Following):
         async with self._database.connection() as connection, connection.transaction():
             # Two changes at once could each leave the last enabled tier of a class to the other.
             await connection.execute(queries.LOCK_ROUTING)
-            rules = _rules_of(await connection.fetch(queries.LIST_ROUTING))
+            rows = await connection.fetch(queries.LIST_ROUTING)
+            rules = _rules_of(rows)
             changed = [_changed(rules[names_of(change)], change) for change in changes]
             rules |= {(rule.task_class, rule.source_tier): rule for rule in changed}
             for task_class, tiers in _tiers_of(rules).items():
@@ -110,7 +115,7 @@ class RoutingTable(Following):
                     raise WrongRules(f"enabled must stay true for at least one source_tier of task_class {task_class}")
             await connection.executemany(queries.SET_ROUTING, [msgspec.structs.astuple(rule) for rule in changed])
         await after_commit(self._announce)
-        return list(rules.values())
+        return _shown(rules, {row["task_class"] for row in rows} | {change.task_class for change in changes})
 
     async def _announce(self) -> None:
         # Before the reply: the next request here must find what was just set.
@@ -130,7 +135,7 @@ class RoutingTable(Following):
             self.is_behind = False
 
 
-def names_of(change: RuleChange) -> tuple[Endpoint, SourceTier]:
+def names_of(change: RuleChange) -> tuple[TaskClass, SourceTier]:
     """Return the class and the tier of the rule that is meant."""
     return change.task_class, _SOURCE_TIER_OF[change.source_tier]
 
@@ -160,18 +165,25 @@ def _changed(rule: Rule, change: RuleChange) -> Rule:
     )
 
 
-def _rules_of(rows: Iterable[asyncpg.Record]) -> dict[tuple[Endpoint, SourceTier], Rule]:
+def _rules_of(rows: Iterable[asyncpg.Record]) -> dict[tuple[TaskClass, SourceTier], Rule]:
     """Return every rule; rows of unknown classes and tiers (of a newer version) are left out."""
-    rules = {
-        (task_class, source_tier): Rule(task_class, source_tier, priority, enabled=True)
-        for task_class in TASK_CLASSES
-        for source_tier, priority in DEFAULT_PRIORITIES.items()
-    }
-    rows_by_names = {(row["task_class"], row["source_tier"]): row for row in rows}
-    return {names: Rule(**rows_by_names[names]) if names in rows_by_names else rule for names, rule in rules.items()}
+    known = {(row["task_class"], row["source_tier"]): Rule(**row) for row in rows}
+    found: dict[tuple[TaskClass, SourceTier], Rule] = {}
+    for task_class in TASK_CLASSES:
+        for source_tier, priority in DEFAULT_PRIORITIES.items():
+            default = Rule(task_class, source_tier, priority, enabled=True)
+            if task_class not in ALWAYS_SHOWN:
+                default = msgspec.structs.replace(found["chat", source_tier], task_class=task_class)
+            found[task_class, source_tier] = known.get((task_class, source_tier), default)
+    return found
 
 
-def _tiers_of(rules: Mapping[tuple[Endpoint, SourceTier], Rule]) -> dict[Endpoint, tuple[Tier, ...]]:
+def _shown(rules: Mapping[tuple[TaskClass, SourceTier], Rule], of_own: Collection[str]) -> list[Rule]:
+    """Return the rules of endpoints, and of kinds of chat those that have some of their own."""
+    return [rule for rule in rules.values() if rule.task_class in ALWAYS_SHOWN or rule.task_class in of_own]
+
+
+def _tiers_of(rules: Mapping[tuple[TaskClass, SourceTier], Rule]) -> dict[TaskClass, tuple[Tier, ...]]:
     """Return the enabled tiers of each class by priority; those of one priority in the order local, gemini, paid."""
     return {
         task_class: tuple(

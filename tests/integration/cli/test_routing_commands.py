@@ -83,7 +83,7 @@ async def test_another_server_can_have_the_ai_calls(url: str, monkeypatch: pytes
     [
         (
             ("poems", "local", "--enable"),
-            "400: task_class must be chat or embeddings, not 'poems'\n",
+            "400: task_class must be chat, embeddings, classify, extract, summarize, code, reason, translate or",
         ),
         (
             ("chat", "cloud", "--enable"),

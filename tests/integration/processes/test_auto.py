@@ -125,6 +125,24 @@ async def test_auto_goes_on_to_the_next_tier_only_when_it_is_needed(world: World
     assert not world.openai.requests
 
 
+async def test_a_request_that_names_its_class_goes_by_the_rules_of_that(world: World) -> None:
+    """`code` prefers the free tier here, and a chat stays local; what is no class of chats is refused by name."""
+    headers = {"x-internal-token": INTERNAL_SECRET}
+    first = [{"task_class": "code", "source_tier": "free_gemini", "priority": 1}]
+    assert (await world.client.put("/ai/routing/config", json=first, headers=headers)).status_code == 200
+
+    async def route(task_class: str) -> tuple[str, str, str]:
+        named = {"x-nself-task-class": task_class}
+        return route_of(await world.client.post("/v1/chat/completions", json=AUTO, headers=named))
+
+    assert await route("Code") == ("gemini", FREE, "1")
+    assert await route("translate") == await route("chat") == ("local", MODEL, "1")
+    for unknown in ("poems", "embeddings", "voice_tts"):
+        named = {"x-nself-task-class": unknown}
+        refused = await world.client.post("/v1/chat/completions", json=AUTO, headers=named)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "x-nself-task-class")
+
+
 async def test_a_failure_before_content_goes_through_all_tiers(world: World, eventually: Eventually) -> None:
     """The paid one answers at the third attempt, once, and the log says so."""
     world.backend.failures = [503]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, cast
 
-from api.routing.rules import DEFAULT_PRIORITIES, TASK_CLASSES, RuleChange
+from api.routing.rules import DEFAULT_PRIORITIES, RuleChange
+from api.routing.task_classes import TASK_CLASSES
 from shared.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 STEP: Final = 10
 """Between the priorities of two tiers."""
 MOVES: Final = {"up": -1, "down": 1}
-TITLES: Final = {"chat": "Chat", "embeddings": "Embeddings"}
+TITLES: Final = {name: name.replace("_", " ").capitalize() for name in TASK_CLASSES}
 TIER_TITLES: Final = {
     "local": ("local", "Local", "your own hardware"),
     "free_gemini": ("gemini", "Gemini", "free accounts, while they have quota"),
@@ -27,7 +28,8 @@ TIER_TITLES: Final = {
 
 def ordered(rules: Iterable[Rule]) -> dict[str, list[Rule]]:
     """Return the rules of each class of tasks in the order in which they are tried."""
-    found: dict[str, list[Rule]] = {task_class: [] for task_class in TASK_CLASSES}
+    rules = list(rules)
+    found: dict[str, list[Rule]] = {rule.task_class: [] for rule in rules}
     places = list(DEFAULT_PRIORITIES)
     for rule in sorted(rules, key=lambda rule: (rule.priority, places.index(rule.source_tier))):
         found[rule.task_class].append(rule)

@@ -176,6 +176,27 @@ async def test_the_api_takes_back_what_it_gave(client: TestClientProtocol) -> No
     assert await (await client.get(CONFIG, headers=TOKEN)).get_json() == wanted
 
 
+async def test_a_kind_of_chat_has_the_rules_of_chat_until_it_has_its_own(
+    client: TestClientProtocol, database: Database, redis: Redis
+) -> None:
+    """What is not said of it stays as it is for chat, also when that changes; kinds without rules are not shown."""
+    own = [{"task_class": "code", "source_tier": "paid", "priority": 1}]
+    shown = await (await client.put(CONFIG, json=own, headers=TOKEN)).get_json()
+    assert shown == [
+        *DEFAULTS,
+        {"task_class": "code", "source_tier": "local", "priority": 10, "enabled": True},
+        {"task_class": "code", "source_tier": "free_gemini", "priority": 20, "enabled": True},
+        {"task_class": "code", "source_tier": "api_key", "priority": 1, "enabled": True},
+    ]
+    table = RoutingTable(database, redis)
+    await table.look()
+    assert table.tiers("code") == ("paid", "local", "gemini")
+    assert table.tiers("translate") == table.tiers("chat") == ("local", "gemini", "paid")
+    await client.put(CONFIG, data=_rules(("local", {"enabled": False})), headers=TOKEN)
+    await table.look()
+    assert (table.tiers("code"), table.tiers("translate")) == (("paid", "gemini"), ("gemini", "paid"))
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
@@ -186,6 +207,7 @@ async def test_the_api_takes_back_what_it_gave(client: TestClientProtocol) -> No
         (b'[{"source_tier": "local", "priority": 1}]', "task_class"),
         (b'[{"task_class": "chat", "priority": 1}]', "source_tier"),
         (b'[{"task_class": "poems", "source_tier": "local", "priority": 1}]', "task_class"),
+        (b'[{"task_class": "voice_tts", "source_tier": "local", "priority": 1}]', "task_class"),
         (b'[{"task_class": "chat", "source_tier": "cloud", "priority": 1}]', "source_tier"),
         (b'[{"task_class": "chat", "source_tier": "local", "priority": -1}]', "priority"),
         (b'[{"task_class": "chat", "source_tier": "local", "priority": 101}]', "priority"),
