@@ -103,14 +103,14 @@ class QueuedJob:
         """Record that it is known where the job was put."""
         self._maybe_at = ()
 
-    async def withdraw(self, stream: IncomingStream) -> bool:
-        """Take the job out of its queue; return False when a worker has it already, or Redis is away."""
+    async def withdraw(self, stream: IncomingStream) -> bool | None:
+        """Take the job out of its queue; return False when a worker has it already, None while Redis is away."""
         try:
             for queue in {stream.target.queue, *self._maybe_at}:
                 if await withdraw(self._redis, queue, stream.job_id):
                     return True
         except UNREACHABLE:
-            pass
+            return None
         return False
 
     async def _enqueue(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
 
 from api.requests.cancellation import outcome_of
 from shared.relay import CancelReason, cancelled_for
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from api.requests.cancellation import Outcome
     from api.requests.queued_job import QueuedJob
     from shared.errors import GatewayError
+
+
+RETRY_S: Final = 0.5
+WITHDRAW_TRIES: Final = 120
+"""For a minute."""
 
 
 class Close(Protocol):
@@ -42,12 +48,23 @@ class Stopping:
         self._close = close
         self._stopped = stopped
 
-    async def end(self, stream: IncomingStream, reason: CancelReason) -> None:
-        """Take an attempt out of its queue, or tell its worker to stop and let that close the request."""
-        if not self._relay.has_worker(stream) and await self._job.withdraw(stream):
-            self._relay.forget(stream)
-            self._has_stopped(stream, reason, tokens=0)  # it never ran
-            return
+    async def end(self, stream: IncomingStream, reason: CancelReason, tries: int = WITHDRAW_TRIES) -> None:
+        """Take an attempt out of its queue, or tell its worker to stop and let that close the request.
+
+        While Redis is away its job stays there: `tries` are made to take it out, one each `RETRY_S`.
+        """
+        while not self._relay.has_worker(stream):
+            is_withdrawn = await self._job.withdraw(stream)
+            if is_withdrawn:
+                self._relay.forget(stream)
+                self._has_stopped(stream, reason, tokens=0)  # it never ran
+                return
+            tries -= 1
+            # A process that ends waits for no Redis: the job expires.
+            if is_withdrawn is False or tries <= 0 or self._relay.is_aborted:
+                break
+            self.cancel(stream, reason)  # a worker may have it, or get it
+            await asyncio.sleep(RETRY_S)
         self.cancel(stream, reason)
 
     def cancel(self, stream: IncomingStream, reason: CancelReason) -> None:
@@ -60,7 +77,7 @@ class Stopping:
         One that was aborted still runs: it is heard until it has stopped.
         """
         if stream.abort_reason is not None:
-            await self.end(stream, stream.abort_reason)
+            await self.end(stream, stream.abort_reason, tries=1)
             return True
         if not self._relay.has_worker(stream):
             await self._job.withdraw(stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -177,6 +178,30 @@ async def test_a_client_that_does_not_stream_gets_a_status_that_it_does_not_retr
     await operator.delete(f"/claw/queue/requests/{found['request_id']}")
     answer = await asked
     assert (answer.status_code, answer.json()["error"]["code"]) == (499, "request_cancelled")
+
+
+async def test_cancelling_says_that_it_goes_on_where_the_requests_api_process_is_silent(
+    api: Process, fleet: Fleet, client: httpx.AsyncClient, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """202 by another api process; the request ends once that one goes on."""
+    other = await fleet.api()
+    await ready(other, eventually)
+    upstream.hold_at = 3
+    reader = Reader(client)
+    await eventually(lambda: reader.content == words(3))
+    async with httpx.AsyncClient(
+        base_url=other.url, headers={"x-internal-token": INTERNAL_SECRET}, timeout=PATIENCE_S
+    ) as operator:
+        [found] = await _listed(operator)
+        api.process.send_signal(signal.SIGSTOP)
+        asked = await operator.delete(f"/claw/queue/requests/{found['request_id']}")
+        api.process.send_signal(signal.SIGCONT)
+    assert (asked.status_code, asked.json()) == (
+        202,
+        {"request_id": found["request_id"], "status": "cancelling", "cancelled": False},
+    )
+    await reader.task
+    assert reader.error
 
 
 async def test_a_drained_worker_ends_what_it_runs_and_then_itself(
