@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -108,7 +109,10 @@ def usd(value: float | None) -> str:
         return "$0"
     if abs(value) >= 1:
         return f"${value:,.2f}"
-    return f"${value:.4f}" if abs(value) >= 0.0001 else f"${value:.7f}".rstrip("0")
+    # Of less than that two digits say enough, and more would not fit.
+    digits = 4 if abs(value) >= 0.0001 else min(12, 1 - math.floor(math.log10(abs(value))))
+    short = f"{value:.{digits}f}"
+    return "$" + (short if digits == 4 else short.rstrip("0"))
 
 
 def span(milliseconds: float | None) -> str:

@@ -69,12 +69,12 @@ async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no
     page = watched.page
     await page.get_by_label("Name").fill("on its own day")
     await page.get_by_label("Requests a minute").fill("none")
-    await expect(page.get_by_label("Its own day")).to_be_hidden()
-    await page.get_by_label("Expires").select_option("On a day of its own")
-    await page.get_by_label("Its own day").fill("2040-01-31T13:00")
+    await expect(page.get_by_label("Date and time")).to_be_hidden()
+    await page.get_by_label("Expires").select_option("On a date you choose")
+    await page.get_by_label("Date and time").fill("2040-01-31T13:00")
     await page.get_by_label("Comments in streams").uncheck()
     await page.get_by_role("button", name="Create key").click()
-    await expect(page.get_by_label("Its own day")).to_have_value("2040-01-31T13:00")
+    await expect(page.get_by_label("Date and time")).to_have_value("2040-01-31T13:00")
     await page.get_by_label("Requests a minute").fill("9")
     await page.get_by_role("button", name="Create key").click()
     await _shown_secret(watched)
@@ -83,7 +83,7 @@ async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no
     ]
     assert (made["expires_at"][:16], made["stream_comments"]) == ("2040-01-31T12:00", False)
     await watched.open(f"/ui/keys/{made['id']}/edit")
-    await expect(page.get_by_label("Its own day")).to_have_value("2040-01-31T13:00")
+    await expect(page.get_by_label("Date and time")).to_have_value("2040-01-31T13:00")
     await expect(page.get_by_label("Comments in streams")).not_to_be_checked()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 # $1 and $2: from when to before when; $3: seconds of a step; $4 and $5: the first and the last day. What free tiers
-# served is told apart by model: each may have a price of its own elsewhere.
+# served is told apart by model: each may have a price of its own elsewhere. Lists of models are no requests to one.
 USAGE_BY_STEP: Final = """
 SELECT
     floor(extract(epoch FROM admitted_at - $1::timestamptz) / $3::float8)::integer AS step,
@@ -19,7 +19,7 @@ SELECT
     sum(cached_tokens)::bigint AS cached_tokens,
     sum(cost_usd)::float8 AS cost_usd
 FROM np_claw_api_usage
-WHERE admitted_at >= $1 AND admitted_at < $2 AND day >= $4::date AND day <= $5::date
+WHERE admitted_at >= $1 AND admitted_at < $2 AND day >= $4::date AND day <= $5::date AND endpoint <> 'models'
 GROUP BY 1, 2, 3, 4, 5
 """
 # $1 and $2: from when to before when; $3 and $4: the first and the last day; $5: how many at the most.

@@ -59,7 +59,7 @@ def _accounts(answers: Iterable[WorkerCheck]) -> Iterable[Finding]:
     seen = set()
     for answer in answers:
         for check in answer.accounts:
-            said = f"{check.backend}, asked by {answer.machine}: {check.error or f'lists {check.models} models'}"
+            said = f"{check.backend}, asked by {answer.machine}: {check.error or _listed(check.models)}"
             if answer.tier != "local":
                 said = f"{check.account} at {said}"
             if (check.error, said) in seen:
@@ -91,3 +91,7 @@ def _clocks(machines: dict[str, int], asked_ms: int) -> Iterable[Finding]:
             )
         else:
             yield Finding("clock", "ok", f"The clock of {machine} agrees with that of Redis")
+
+
+def _listed(models: int) -> str:
+    return f"lists {models} model{'' if models == 1 else 's'}"

@@ -44,7 +44,7 @@ async def record(database: Database, ago: timedelta, **fields: Any) -> None:
 
 
 async def test_the_figures_of_a_span_are_what_is_in_it(database: Database, tmp_path: Path) -> None:
-    """By step, tier and outcome; what is older is left out."""
+    """By step, tier and outcome; what is older is left out, and who asked what there is."""
     await record(database, timedelta(minutes=1))
     await record(database, timedelta(minutes=1), tier="gemini", model="gemini-3.8-flash")
     await record(database, timedelta(minutes=30), tier="paid", model="gpt-5", cost_usd=0.5)
@@ -52,6 +52,7 @@ async def test_the_figures_of_a_span_are_what_is_in_it(database: Database, tmp_p
     await record(database, timedelta(minutes=59), status=502, error_code="upstream_unavailable")
     await record(database, timedelta(minutes=2), status=499, error_code="cancelled")
     await record(database, timedelta(minutes=61), model="too old")
+    await record(database, timedelta(minutes=3), endpoint="models", tier="", model="")
     found = await read_figures(database, Settings(data_dir=tmp_path), SPANS[0], NOW)
     assert {name: sum(counts) for name, counts in found.requests.items()} == {
         "local": 1, "gemini": 1, "paid": 1, "cancelled": 1, "failed": 41,
