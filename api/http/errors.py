@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from quart import g, request
 from redis.exceptions import ResponseError
@@ -58,15 +58,19 @@ def _from_server(error: Exception) -> GatewayError | None:
     return None
 
 
+NOT_SERVED: Final = frozenset({"/v1/responses/compact", "/v1/responses/input_tokens"})
+"""URLs of OpenAI's that are not here, and that the table of URLs takes for a response's."""
+
+
 def _from_framework(error: HTTPException) -> GatewayError:
-    if isinstance(error, MethodNotAllowed):
+    if isinstance(error, MethodNotAllowed) and request.path not in NOT_SERVED:
         wrong_method = errors.MethodNotAllowed(f"{request.method} is not allowed here.")
         wrong_method.allowed = error.valid_methods or ()
         return wrong_method
     if isinstance(error, RequestEntityTooLarge):
         limit_mib = (request.max_content_length or 0) // (1024 * 1024)
         return errors.BodyTooLarge(f"The request body is larger than {limit_mib} MiB.")
-    if error.code == 404:
+    if error.code == 404 or request.path in NOT_SERVED:
         text = f"Unknown request URL: {request.method} {request.path}."
         if request.path.startswith(NSELF_PREFIXES):
             text += " This gateway does not serve it; docs/compatibility.md says what of nSelf's it does."

@@ -220,6 +220,16 @@ async def test_what_is_wrong_is_named_as_the_client_knows_it(
     assert not upstream.requests
 
 
+@pytest.mark.parametrize("path", ["compact", "input_tokens"])
+async def test_what_is_not_here_is_not_found(scripted: Stack, scripted_key: Key, path: str) -> None:
+    """Not a wrong method of a response that is called so."""
+    headers = {"authorization": f"Bearer {scripted_key.secret}"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+        reply = await http.post(f"{scripted.base_url}/responses/{path}", json={"model": "auto", "input": "x"})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
+        assert (await http.put(f"{scripted.base_url}/responses/resp_1")).status_code == 405
+
+
 async def test_the_headers_put_their_texts_before_the_input(
     scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream
 ) -> None:

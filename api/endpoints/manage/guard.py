@@ -137,7 +137,7 @@ def integer_argument(name: str, default: int, *, low: int, high: int) -> int:
         return default
     # isdigit alone takes digits that int does not, and int takes signs, spaces and underscores.
     if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
-        raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.")
+        raise InvalidRequest(f"{name} must be a whole number from {low} to {high}.", param=name)
     return int(text)
 
 

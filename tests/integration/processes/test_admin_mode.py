@@ -90,6 +90,11 @@ async def test_it_is_taken_every_five_minutes_at_the_most(
 
     first = await told(api)
     assert [await told(api), await told(other)] == [first, first]
+    async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as asking:  # over the Responses API, too
+        asked = {"model": chat()["model"], "input": "x", "instructions": "Be kind."}
+        reply = await asking.post("/v1/responses", json=asked, headers=headers)
+    assert reply.json()["instructions"] == "Be kind."
+    assert upstream.requests[-1]["messages"][0]["content"] == f"{first}\n\nBe kind."
     async with management(other) as asking:
         captured_at = (await asking.post("/claw/admin/refresh")).json()["captured_at"]
     anew = await told(api)
