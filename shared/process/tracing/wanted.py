@@ -28,6 +28,9 @@ class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
     captures_content: bool = False
     unusable: str = ""
 
+    def __str__(self) -> str:
+        return self.unusable or self.collector + (", with prompts and answers" if self.captures_content else "")
+
 
 def traces_wanted(environ: Mapping[str, str]) -> TraceSettings | None:
     """Return what the environment says of traces; None where nobody asks for them.

@@ -25,7 +25,8 @@ ADDRESSES: Final = frozenset({
     "local_embeddings_url",
 })  # fmt: skip
 """Settings of which only scheme, host, port and path are shown. Of all further texts it is, that they are set."""
-_DIR: Final = "data_dir"
+_OTHERS: Final = {"data_dir": "CLAW_DATA_DIR", "tracing": "OTEL_EXPORTER_OTLP_ENDPOINT"}
+"""Settings that are read otherwise than by the table of variables."""
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 
 
@@ -44,7 +45,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         value = getattr(settings, field.name)
         is_default = field.default is not msgspec.NODEFAULT and value == field.default
         is_default = is_default or (field.name == "catalogue" and value == field.default_factory())
-        variables = VARIABLES.get(field.name, ("CLAW_DATA_DIR",) if field.name == _DIR else (field.name,))
+        variables = VARIABLES.get(field.name) or (_OTHERS[field.name],)
         shown, is_masked = shown_value(field.name, value)
         yield Row(variables, shown, is_default, is_masked)
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ui.pages.admin.settings import ADDRESSES, PLAIN_TEXTS, rows, shown_value
+from shared.process.tracing.wanted import TraceSettings
 from shared.settings import Settings
 
 SECRET = "s3cret-of-somebody"
@@ -45,6 +46,14 @@ def test_what_is_set_is_told_from_defaults() -> None:
     assert (found["CLAW_PORT"].value, found["CLAW_PORT"].is_default) == ("4000", False)
     assert (found["CLAW_UI"].value, found["CLAW_UI"].is_default) == ("on", True)
     assert found["CLAW_CATALOGUE"].is_default
+
+
+def test_where_traces_go_is_told_by_its_variable() -> None:
+    """And whether they show prompts."""
+    found = {row.variables[0]: row for row in rows(_settings(tracing=TraceSettings(collector="c:4318")))}
+    assert (found["OTEL_EXPORTER_OTLP_ENDPOINT"].value, found["CLAW_DATA_DIR"].value) == ("c:4318", "/data")
+    shown, _ = shown_value("tracing", TraceSettings(collector="c", captures_content=True))
+    assert shown == "c, with prompts and answers"
 
 
 def test_the_lists_name_settings_only() -> None:
