@@ -201,8 +201,9 @@ CREATE INDEX IF NOT EXISTS {name} ON np_claw_knowledge_vectors
 USING hnsw ((embedding::vector({dimensions})) vector_cosine_ops) WHERE model = {model}
 """
 LOOK_AT: Final = "SELECT set_config('hnsw.ef_search', $1, true)"
+# With a further condition PostgreSQL would rather read the whole table than the index.
 NEAREST: Final = """
-SELECT chunk_id FROM np_claw_knowledge_vectors WHERE model = $1 AND vector_dims(embedding) = {dimensions}
+SELECT chunk_id FROM np_claw_knowledge_vectors WHERE model = $1
 ORDER BY embedding::vector({dimensions}) <=> $2::text::vector({dimensions}) LIMIT $3
 """
 # Without the index: what is looked for may be few among many. A vector is of the notes too: who may not know of them

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
+
+import asyncpg
 
 from shared.postgres.knowledge import queries
 
@@ -102,14 +105,16 @@ class VectorStore:
             await connection.execute(statement, timeout=INDEX_TIMEOUT_S)
 
     async def nearest(self, model: str, vector: Sequence[float], scope: Scope, limit: int) -> list[str]:
-        """Return the ids of the chunks whose vectors are nearest to one, the nearest first."""
+        """Return the ids of the chunks whose vectors are nearest to one, the nearest first; none of another length."""
         is_all = scope.category is None and not scope.is_built_in
         query = (queries.NEAREST if is_all else queries.NEAREST_IN_SCOPE).format(dimensions=len(vector))
         scoped = () if is_all else (scope.category, scope.is_built_in)
-        async with self._database.connection() as connection, connection.transaction():
-            await connection.execute(queries.LOOK_AT, str(max(LOOKED_AT, limit)))
-            rows = await connection.fetch(query, model, _to_text(vector), limit, *scoped)
-        return [row["chunk_id"] for row in rows]
+        with suppress(asyncpg.DataError):  # made by two models that have one name
+            async with self._database.connection() as connection, connection.transaction():
+                await connection.execute(queries.LOOK_AT, str(max(LOOKED_AT, limit)))
+                rows = await connection.fetch(query, model, _to_text(vector), limit, *scoped)
+            return [row["chunk_id"] for row in rows]
+        return []
 
 
 def _to_text(vector: Sequence[float]) -> str:

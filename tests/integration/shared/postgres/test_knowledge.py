@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.postgres.knowledge.queries import MOST_RANKED
+from shared.postgres.knowledge.queries import MOST_RANKED, NEAREST
 from shared.postgres.knowledge.store import Chunk, KnowledgeStore, Scope
 from shared.postgres.knowledge.vectors import VectorStore
 
@@ -127,3 +127,24 @@ async def test_a_chunk_that_a_model_fails_on_waits_longer_each_time(store: Knowl
     assert await vectors.count_set_aside("e5") == 0
     await vectors.put("e5", [changed], [[0.5, 0.5]])
     assert await database.fetch("SELECT * FROM np_claw_knowledge_failures") == []
+
+
+async def test_many_vectors_are_searched_by_their_index(store: KnowledgeStore, database: Database) -> None:
+    """Those of one length: a question of another one finds nothing, and fails nothing."""
+    vectors = VectorStore(database)
+    await vectors.ensure()
+    await store.put_built_in([chunk("first", "text")], "1")
+    await database.execute("""
+        INSERT INTO np_claw_knowledge_chunks (id, category, title, content, keywords, commands, tags, source)
+        SELECT 'chunk-' || n, 'test', '', '', '{}', '{}', '{}', '' FROM generate_series(1, 5000) AS n
+    """)
+    await database.execute("""
+        INSERT INTO np_claw_knowledge_vectors (model, chunk_id, hash, embedding)
+        SELECT 'e5', id, hash, ARRAY[random(), random(), random()]::vector FROM np_claw_knowledge_chunks
+    """)
+    await vectors.index("e5", 3)
+    await database.execute("ANALYZE np_claw_knowledge_vectors")
+    plan = await database.fetch("EXPLAIN " + NEAREST.format(dimensions=3), "e5", "[1,0,0]", 50)
+    assert any("Index Scan using np_claw_knowledge_vectors_" in row[0] for row in plan), plan
+    assert len(await vectors.nearest("e5", [1.0, 0.0, 0.0], EVERYWHERE, 50)) == 50
+    assert await vectors.nearest("e5", [1.0, 0.0], EVERYWHERE, 50) == []
