@@ -19,6 +19,8 @@ from shared.postgres.database import DatabaseUnavailable
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from api.accounting.budget import BudgetState
     from api.ui.pages.overview.health import Health
     from api.ui.pages.overview.spans import Span
@@ -41,6 +43,7 @@ async def show_overview() -> Response:
         figures=figures,
         charts=charts,
         budget=budget,
+        slow_backends=_slowest(backends or ()),
         waiting=sum(each.waiting for each in backends or ()),
         running=sum(each.running for each in backends or ()),
     )
@@ -64,6 +67,11 @@ async def _backends() -> list[BackendState] | None:
         return await backend_states(state.redis, state.capacity, state.flow)
     except UNREACHABLE:
         return None
+
+
+def _slowest(backends: Iterable[BackendState]) -> list[BackendState]:
+    """Return the backends that have served something in the last minute, the slowest first."""
+    return sorted((each for each in backends if each.out_per_minute), key=lambda each: -each.service_s)
 
 
 async def _budget() -> BudgetState | None:
