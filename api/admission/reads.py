@@ -7,12 +7,18 @@ from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from shared.errors import RateLimited
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
 READS_OF_KEY: Final = 2
 """Each has 16 MiB of items at the most, and several times as much while they are put together."""
+
+WAIT_S: Final = 5.0
+"""How long a read waits for its turn: while PostgreSQL stands still, nobody waits for the waits of all others."""
+RETRY_S: Final = 2.0
 
 
 class Reads:
@@ -24,12 +30,24 @@ class Reads:
 
     @asynccontextmanager
     async def of(self, owner: str) -> AsyncIterator[None]:
-        """Wait for a turn of a key, and have it for as long as the context lasts."""
+        """Wait for a turn of a key, and have it for as long as the context lasts.
+
+        Raises:
+            RateLimited: those before it take too long.
+        """
         room = self._rooms.setdefault(owner, asyncio.Semaphore(READS_OF_KEY))
         self._users[owner] += 1
         try:
-            async with room:
+            try:
+                async with asyncio.timeout(WAIT_S):
+                    await room.acquire()
+            except TimeoutError:
+                text = "Too many requests of this key read what is stored. Try again."
+                raise RateLimited(text, code="too_many_reads", retry_after_s=RETRY_S) from None
+            try:
                 yield
+            finally:
+                room.release()
         finally:
             self._users[owner] -= 1
             if not self._users[owner]:

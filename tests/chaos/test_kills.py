@@ -148,16 +148,17 @@ class Chaos:
 
     async def _flush(self) -> None:
         async def flushed() -> bool:
-            with suppress(*UNREACHABLE):  # a machine that is busy, or the fail-over before this
-                return bool(await self._command("EVAL", FLUSH_WHEN_RECORDED, 0))
-            return False
+            return bool(await self._command("EVAL", FLUSH_WHEN_RECORDED, 0))
 
         await self._eventually(flushed)
 
     async def _command(self, *words_: str | int) -> Any:
         redis = redis_client.connect(self._pair.url)
         try:
-            return await redis.execute_command(*words_)  # type: ignore[no-untyped-call]
+            async with asyncio.timeout(PATIENCE_S):
+                while True:
+                    with suppress(*UNREACHABLE):  # of a busy machine, or during the fail-over before this
+                        return await redis.execute_command(*words_)  # type: ignore[no-untyped-call]
         finally:
             await redis_client.close(redis)
 

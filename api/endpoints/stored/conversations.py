@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 from quart import Response, request
 
-from api.admission.looks import take_written
+from api.admission.looks import charge_bytes, take_written
 from api.endpoints.answer import authenticated_context
 from api.endpoints.stored.arguments import (
     CONVERSATIONS,
@@ -205,8 +205,7 @@ async def _body(kind: type[_Kind], context: RequestContext) -> _Kind:
     raw = await read_body(request) or b"{}"
     if context.key_id is not None:  # the operator's own token has no limits
         await take_written(gateway().redis, context.key_id, len(raw), gateway().settings.max_conversations_mib)
-    async with reading(context) as read:
-        await read(len(raw))
+        await charge_bytes(gateway().redis, context.key_id, len(raw))
     return await work_beside(len(raw), lambda: converted(json_of(raw), kind, ""))
 
 
