@@ -130,7 +130,8 @@ async def _template(postgres_url: str) -> str:
 async def new_database(server_url: str, template: str = "template1") -> AsyncIterator[str]:
     """The address of a new database, dropped at the end."""
     name = f"claw_{next(_numbers)}"
-    await _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    # Its other way writes every page to the log as well, for twice the CPU.
+    await _execute(server_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
     try:
         yield _database_at(server_url, name)
     finally:
