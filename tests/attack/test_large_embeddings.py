@@ -20,6 +20,12 @@ NUMBER = 0.0123456789
 """Long enough for a reply over 64 MiB, which is the bound of every other one."""
 
 
+@pytest.fixture
+def fleet_environment() -> dict[str, str]:
+    """Return the product's own bounds: those of other tests are for workers that do nothing much."""
+    return {"CLAW_HEARTBEAT_S": "1", "CLAW_HEARTBEAT_BOUND_S": "5"}
+
+
 @pytest.mark.http_server
 @pytest.mark.hang_bound_s(600)
 async def test_two_thousand_vectors_are_an_answer_and_harm_nobody(fleet: Fleet, eventually: Eventually) -> None:
