@@ -163,7 +163,8 @@ class OpenRequests(dict[str, OpenRequest]):
 
     def abort_all(self) -> None:
         """End every request: this process drains, and its time is up."""
-        for found in list(self.values()):
+        # Those that wait first: none is to get the slot of one that runs, and be stopped there.
+        for found in sorted(self.values(), key=lambda each: each.described().state != "waiting"):
             found.abort(Draining("This gateway process is shutting down.", retry_after_s=1), CancelReason.DRAINING)
 
     def handle_describe(self, subject: str) -> None:

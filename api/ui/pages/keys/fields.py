@@ -155,9 +155,9 @@ def _in_utc(text: str) -> str:
     """Return a time as a field for one has it, which knows no zone."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M}" if moment.tzinfo else text
+    except (ValueError, OverflowError):  # in UTC it may be the year 10000
         return text
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M}" if moment.tzinfo else text
 
 
 def _expiry(shown: dict[str, Any], wrong: dict[str, str]) -> str | None:

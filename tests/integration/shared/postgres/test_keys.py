@@ -72,10 +72,11 @@ async def test_a_change_leaves_what_it_does_not_name(keys: KeyStore) -> None:
     key, secret = await keys.create("myapp", rpm_limit=5, admin_allowed=True)
     for budget_usd in (12.345678, 0.0, None):
         changed = await keys.update(key.id, KeyChange(monthly_budget_usd=budget_usd))
-        assert changed == msgspec.structs.replace(key, monthly_budget_usd=budget_usd)
+        key = msgspec.structs.replace(key, monthly_budget_usd=budget_usd, revision=key.revision + 1)
+        assert changed == key
         assert await keys.find_by_hash(hash_secret(secret)) == changed
     assert await keys.update(key.id, KeyChange(admin_allowed=False)) == msgspec.structs.replace(
-        key, admin_allowed=False
+        key, admin_allowed=False, revision=key.revision + 1
     )
 
 
