@@ -112,7 +112,10 @@ class Line(asyncio.Protocol):
 
         Raises:
             LineFull: too many bytes are on the way already.
+            ConnectionError: it has broken since it was found to be usable.
         """
+        if self.is_lost:
+            raise RedisConnectionError("the connection was lost")
         if self._unanswered > MOST_UNANSWERED_BYTES or self._is_paused:
             raise LineFull
         done, now = self._loop.create_future(), self._loop.time()
@@ -127,7 +130,8 @@ class Line(asyncio.Protocol):
         return done
 
     def _write(self) -> None:
-        self._transport.write(b"".join(self._unwritten))
+        if not self.is_lost:
+            self._transport.write(b"".join(self._unwritten))
         self._unwritten.clear()
 
     def end(self, why: str) -> None:

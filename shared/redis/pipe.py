@@ -175,7 +175,11 @@ class PipedPipeline(Pipeline):
                 raise answer
             if isinstance(answer, NoScriptError):
                 line.known_scripts.clear()
-                (answers[at],) = await line.send(hiredis.pack_command(stack[at][0]), 1)
+                try:
+                    (answers[at],) = await line.send(hiredis.pack_command(stack[at][0]), 1)
+                except LineFull:
+                    whole = Redis(connection_pool=self.connection_pool)
+                    answers[at] = await whole.execute_command(*stack[at][0])  # type: ignore[no-untyped-call]
             elif commands[at][0] == "EVAL":
                 line.known_scripts.add(digest_of(commands[at][1]))
 

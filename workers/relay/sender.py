@@ -85,6 +85,7 @@ class RelaySender:
         self._wake = asyncio.Event()
         self._ticking: asyncio.Handle | None = None
         self._paced: list[asyncio.Future[None]] = []
+        self._turns: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._task = spawn_critical(self._publish_loop(), name=f"sender {api_id.hex()}")
 
@@ -124,12 +125,17 @@ class RelaySender:
 
     def _tick(self) -> None:
         """Let those read that wait for it, and send what they find together with what waits for company."""
-        turns, self._paced = self._paced[:READ_TOGETHER], self._paced[READ_TOGETHER:]
+        # Not those who come to wait meanwhile: with a fast upstream there would be no end, and nothing would be sent.
+        self._turns, self._paced = self._paced, []
+        self._read_on()
+
+    def _read_on(self) -> None:
+        turns, self._turns = self._turns[:READ_TOGETHER], self._turns[READ_TOGETHER:]
         for turn in turns:
             if not turn.done():
                 turn.set_result(None)
         # Behind the readers, which are in the loop's queue now.
-        self._ticking = self._loop.call_soon(self._tick if self._paced else self._gathered)
+        self._ticking = self._loop.call_soon(self._read_on if self._turns else self._gathered)
 
     def acknowledge(self, key: bytes, sequence: int) -> None:
         """Drop the frames of `key` before `sequence`: the api process has them."""

@@ -67,3 +67,21 @@ async def test_more_streams_than_are_read_together_all_get_their_turn(redis: Red
             _, message = await next_message(pubsub, SILENCE_S)
             heard.update(key for key, *_ in decode_frames(message))
     assert heard == {stream.key for stream in streams}
+
+
+async def test_readers_that_always_find_something_hold_up_nothing(redis: Redis, sender: RelaySender) -> None:
+    """Who comes to wait during a turn has the next one: what was read is sent in between."""
+    streams = [sender.open(attempt_key(new_request_id(), 1)) for _ in range(2 * READ_TOGETHER)]
+
+    async def read_on(stream: OutgoingStream) -> None:
+        while True:
+            await say(stream, b"t")
+
+    async with subscription(redis, relay_channel(API)) as pubsub:
+        readers = [asyncio.create_task(read_on(stream)) for stream in streams]
+        try:
+            _, message = await next_message(pubsub, SILENCE_S)
+        finally:
+            for reader in readers:
+                reader.cancel()
+    assert len(list(decode_frames(message))) < 2 * len(streams)

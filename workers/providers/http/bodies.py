@@ -16,7 +16,7 @@ MOST_LINE_BYTES: Final = 4096
 """Of a chunk's size with its extensions."""
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?\r?(?:\n|\Z)")
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*:[ \t]*([^\r\n\0]*?)[ \t]*\r?(?:\n|\Z)")
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*+:([^\r\n\0]*+)\r?(?:\n|\Z)")
 _SIZE: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
 _NO_CONTENT: Final = frozenset({204, 304})
 _INTERIM: Final = range(100, 200)
@@ -184,9 +184,9 @@ def read_head(data: bytes) -> Head | None:
     """
     start = 0
     while True:
-        end = _HEAD_END.search(data, start, start + MOST_HEAD_BYTES)
+        end = _HEAD_END.search(data, start, MOST_HEAD_BYTES)
         if end is None:
-            if len(data) - start >= MOST_HEAD_BYTES or not _may_begin(data[start : start + 5]):
+            if len(data) >= MOST_HEAD_BYTES or not _may_begin(data[start : start + 5]):
                 raise unreadable("its head is too long, or none")
             return None
         status = _STATUS.match(data, start, end.start() + 1)
@@ -201,7 +201,7 @@ def read_head(data: bytes) -> Head | None:
         field = _FIELD.match(data, at, end.start() + 1)
         if field is None:
             raise unreadable("a field of its head is malformed")
-        name, value = field[1].decode("ascii").lower(), field[2].decode("latin-1")
+        name, value = field[1].decode("ascii").lower(), field[2].strip(b" \t").decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
         at = field.end()
     return Head(int(status[2]), headers, end.end(), is_old=status[1] == b"0")

@@ -6,11 +6,13 @@ aiohttp spends 300 us on a reply of 64 chunks, most of it on each chunk (docs/de
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import httpx
+from aiohappyeyeballs import start_connection
 
 from workers.providers.http.bodies import Head, read_head, unreadable
 
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 CONNECT_S: Final = 10.0
+NEXT_ADDRESS_S: Final = 0.25
+"""Until the next address of a name is tried beside one that does not answer."""
 IDLE_S: Final = 15.0
+STALE_S: Final = 5.0
+"""How soon a connection ends that had been closed while it was idle; later the server may have begun to work."""
 MOST_HELD_BYTES: Final = 256 * 1024
 """Of a reply that nobody reads; the connection is read no further then."""
 
@@ -79,6 +85,10 @@ class Connection(asyncio.Protocol):
         data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self._held = 0
+        # Here, not with the next read: the end of a kept connection is to be noticed.
+        if self._is_paused:
+            self._is_paused = False
+            self.transport.resume_reading()
         return data
 
     async def read(self) -> bytes:
@@ -92,9 +102,6 @@ class Connection(asyncio.Protocol):
                 if self._error is not None:
                     raise self._error
                 return b""
-            if self._is_paused:
-                self._is_paused = False
-                self.transport.resume_reading()
             self._waiter = self._loop.create_future()
             try:
                 await self._waiter
@@ -183,7 +190,7 @@ class DirectClient:
         fields = {"host": url.netloc.decode("ascii"), "accept": "*/*", **headers}
         if any("\r" in value or "\n" in value or "\0" in value for value in fields.values()):
             raise httpx.LocalProtocolError("a header has a line end in it")
-        self._fields = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode("latin-1")
+        self._fields = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
         self._may_keep = headers.get("connection", "") != "close"
         self._idle: deque[Connection] = deque()
         self._room = asyncio.Semaphore(connections)
@@ -210,7 +217,9 @@ class DirectClient:
     def give_back(self, connection: Connection, *, is_good: bool) -> None:
         """Take back the connection of a reply; another request may use it if `is_good`."""
         self._room.release()
-        if not is_good or not self._may_keep or connection.is_closed or connection.has_data:
+        is_open = not connection.is_closed and not connection.has_data
+        # A server may answer before it has read all of a request: the rest of it would be taken for the next one.
+        if not (is_good and is_open and self._may_keep) or connection.transport.get_write_buffer_size():
             connection.transport.abort()
             return
         connection.idle_since = asyncio.get_running_loop().time()
@@ -219,7 +228,8 @@ class DirectClient:
             self._cleaning = asyncio.get_running_loop().call_later(IDLE_S, self._clean)
 
     async def close(self) -> None:
-        """Close what is kept."""
+        """Close what is kept, and what is given back later."""
+        self._may_keep = False
         if self._cleaning is not None:
             self._cleaning.cancel()
         while self._idle:
@@ -233,18 +243,19 @@ class DirectClient:
 
     async def _reply(self, connection: Connection) -> DirectReply:
         was_used, connection.is_used = connection.is_used, True
-        data = b""
+        now = asyncio.get_running_loop().time
+        data, end_of_idle = b"", now() + STALE_S
         while (head := read_head(data) if data else None) is None:
             try:
                 more = await connection.read()
             except OSError as error:
-                if data or not was_used:
-                    raise httpx.ReadError(str(error)) from error
-                raise ClosedWhileIdle(str(error)) from error
+                is_stale = was_used and not data and now() < end_of_idle
+                raise (ClosedWhileIdle if is_stale else httpx.ReadError)(str(error)) from error
             if not more:
                 if data:
                     raise unreadable("the connection ended in its head")
-                raise ClosedWhileIdle("Server disconnected") if was_used else httpx.ReadError("Server disconnected")
+                is_stale = was_used and now() < end_of_idle
+                raise (ClosedWhileIdle if is_stale else httpx.ReadError)("Server disconnected")
             data += more
         return DirectReply(head, data[head.size :], connection, self)
 
@@ -261,7 +272,9 @@ class DirectClient:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_S):
-                _, connection = await loop.create_connection(Connection, self._host, self._port)
+                addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                opened = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S)
+                _, connection = await loop.create_connection(Connection, sock=opened)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"no connection within {CONNECT_S:g} s") from error
         except OSError as error:

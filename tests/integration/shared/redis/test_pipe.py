@@ -13,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis import client as redis_client
 from shared.redis import scripts
-from shared.redis.line import ANSWER_S, MOST_UNANSWERED_BYTES
+from shared.redis.line import ANSWER_S, MOST_UNANSWERED_BYTES, Line, LineFull
 from shared.redis.pipe import LONGEST_BYTES, SHORT, PipedRedis
 from shared.redis.subscription import next_message, subscription
 
@@ -191,3 +191,33 @@ def test_the_default_is_the_pipe(valkey_url: str) -> None:
     """And it can be switched off."""
     assert isinstance(redis_client.connect(valkey_url), PipedRedis)
     assert not isinstance(redis_client.connect(valkey_url, is_piped=False), PipedRedis)
+
+
+async def test_a_line_that_was_lost_takes_no_command(redis: Redis) -> None:
+    """It breaks, too, between a caller's being told of it and the caller's sending: nobody waits for an answer then."""
+    assert isinstance(redis, PipedRedis)
+    line = await redis._pipe.line()
+    line.end("cut")
+    with pytest.raises(RedisConnectionError):
+        line.send(b"*1\r\n$4\r\nPING\r\n", 1)
+    assert await echo(redis, "anew") == "anew"
+
+
+async def test_a_forgotten_script_that_finds_no_room_has_another_connection(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No caller hears of the room in the line."""
+    send = Line.send
+
+    def full(self: Line, packed: bytes, count: int) -> asyncio.Future[list[object]]:
+        if count == 1:
+            raise LineFull
+        return send(self, packed, count)
+
+    for _ in range(2):
+        pipeline = redis.pipeline(transaction=False)
+        pipeline.exists("claw:none")
+        scripts.add(pipeline, ECHO, [], "said")
+        assert await pipeline.execute() == [0, b"said"]
+        await redis.script_flush()
+        monkeypatch.setattr(Line, "send", full)

@@ -144,3 +144,19 @@ def test_what_stands_behind_a_body_spoils_its_connection() -> None:
     assert body.decode(b"1\r\na\r\n0\r\n\r\nHTTP/1.1 200") == b"a"
     assert body.is_over
     assert not body.is_clean
+
+
+def test_white_space_in_a_field_costs_no_more_than_other_text() -> None:
+    """It took half a minute."""
+    spaces = b" " * (MOST_HEAD_BYTES - 100)
+    head = read_head(b"HTTP/1.1 200 OK\r\nx: a" + spaces + b"b \r\n\r\n")
+    assert head is not None
+    assert len(head.headers["x"]) == len(spaces) + 2
+    with pytest.raises(httpx.RemoteProtocolError):
+        read_head(b"HTTP/1.1 200 OK\r\nx: " + spaces + b"\0\r\n\r\n")
+
+
+def test_interim_replies_without_end_are_refused() -> None:
+    """All of them are held until the reply itself comes."""
+    with pytest.raises(httpx.RemoteProtocolError):
+        read_head(b"HTTP/1.1 100 Continue\r\n\r\n" * MOST_HEAD_BYTES)
