@@ -170,6 +170,10 @@ class Line(asyncio.Protocol):
                 answer = RedisConnectionError(f"the server cannot serve as the master now: {answer}")
             else:
                 self._connection.server.note_refusal(answer)
+        elif type(answer) is list and any(isinstance(part, RedisError) and is_no_master(part) for part in answer):
+            # A script in a transaction is refused once it runs.
+            is_over = True
+            self._connection.server.end_reign(self._connection.reign)
         call = self._calls[0]
         call.answers.append(answer)
         call.left -= 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis import client as redis_client
@@ -221,3 +221,20 @@ async def test_a_forgotten_script_that_finds_no_room_has_another_connection(
         assert await pipeline.execute() == [0, b"said"]
         await redis.script_flush()
         monkeypatch.setattr(Line, "send", full)
+
+
+async def test_a_transaction_whose_script_finds_no_master_ends_the_reign(redis: Redis, other: Redis) -> None:
+    """A script is refused once it runs: that stands among the answers of the transaction, not in their place."""
+    await echo(redis, "connected")
+    reign = redis_client.state_of(redis).reign
+    await other.replicaof("127.0.0.1", 1)
+    try:
+        pipeline = redis.pipeline(transaction=True)
+        pipeline.publish("claw:news", b"said")
+        scripts.add(pipeline, "return redis.call('SET', KEYS[1], 'text')", ["claw:janitor"])
+        with pytest.raises(RedisError):
+            await pipeline.execute()
+        assert redis_client.state_of(redis).reign == reign + 1
+    finally:
+        await other.replicaof("NO", "ONE")
+    assert await echo(redis, "anew") == "anew"
