@@ -16,7 +16,7 @@ import httpx
 
 from shared.errors import InvalidRequest
 from workers.providers.http.client import foreign_client
-from workers.providers.images.addresses import Address, Lookups, is_foreign
+from workers.providers.images.addresses import Address, Lookups, end_of, is_foreign
 from workers.providers.images.caller import caller
 from workers.providers.images.remote import CODE, bytes_together
 from workers.reasons import NETWORK_ERRORS
@@ -134,7 +134,8 @@ class ImageFetcher:
         async with self._one_look:
             if self._own_host and asyncio.get_running_loop().time() >= self._look_at:
                 with suppress(OSError, ValueError):
-                    self._own = frozenset(map(ipaddress.ip_address, await self._resolve(self._own_host, 443)))
+                    found = map(ipaddress.ip_address, await self._resolve(self._own_host, 443))
+                    self._own = frozenset(map(end_of, found))
                 self._look_at = asyncio.get_running_loop().time() + OWN_S
             return self._own
 
@@ -150,7 +151,7 @@ class ImageFetcher:
             # The same words as for a private address: whether a name exists inside is nobody's business.
             raise _refused(_NOT_ALLOWED) from None
         own = await self._own_addresses()
-        if not found or not all(self._is_allowed(address) and address not in own for address in found):
+        if not found or not all(self._is_allowed(address) and end_of(address) not in own for address in found):
             raise _refused(_NOT_ALLOWED)
         return found
 

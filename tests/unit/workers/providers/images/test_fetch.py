@@ -175,15 +175,18 @@ def test_an_address_of_this_machine_is_not_foreign(monkeypatch: pytest.MonkeyPat
     assert is_foreign(ours), "where any address can be bound to, that says nothing"
 
 
-async def test_the_name_that_the_gateway_is_reached_by_leads_nowhere() -> None:
+@pytest.mark.parametrize(
+    "written", ["93.184.216.34", "::ffff:93.184.216.34", "64:ff9b::5db8:d822", "2002:5db8:d822::1"]
+)
+async def test_the_name_that_the_gateway_is_reached_by_leads_nowhere(written: str) -> None:
     """By whatever other name its address is given, and whoever has that address: a router, perhaps."""
 
     async def names(host: str, port: int) -> list[str]:
-        del host, port
-        return ["93.184.216.34"]
+        del port
+        return ["93.184.216.34" if host == "claw.example.com" else written]
 
     fetcher = ImageFetcher(resolve=names, own_host="claw.example.com")
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequest, match="not one of a public") as caught:
         await fetcher.fetch("http://93.184.216.34.nip.example/latest")
     assert caught.value.code == CODE
     await fetcher.close()
