@@ -17,7 +17,7 @@ from redis.exceptions import ResponseError
 from shared.process.outage import OutageLog
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import relay_channel
+from shared.redis.names import PROBE_KEYS, relay_channel
 from shared.relay import Kind, encode_frame
 from shared.usage import finish
 from workers.relay.outgoing import OutgoingStream, SendWindow
@@ -226,11 +226,15 @@ class RelaySender:
         closings = [(stream, stream.closing) for stream in taken if stream.closing and stream.sent == stream.next]
         # Nor is one closed where the frame is refused.
         pipeline = self._redis.pipeline(transaction=bool(closings))
+        if closings:
+            # A server that is no master any more publishes, and refuses the closings alone: a client would have an end
+            # that nobody has written down. This is a write in its eyes, so it refuses all of it.
+            pipeline.delete(PROBE_KEYS[0])
         pipeline.publish(self._channel, b"".join([self._worker_id, *parts]))
         for _, closing in closings:
             finish(pipeline, closing)
         try:
-            results = await pipeline.execute()
+            receivers, *results = (await pipeline.execute())[bool(closings) :]
         except UNREACHABLE as error:
             # What Redis refuses is said where it is found out (`shared/redis/server_state.py`).
             if not isinstance(error, ResponseError):
@@ -239,12 +243,12 @@ class RelaySender:
             self._rewind_all()
             return False
         self._outage.answered()
-        for (stream, closing), result in zip(closings, results[1:], strict=True):
+        for (stream, closing), result in zip(closings, results, strict=True):
             closing.report(int(result), self._finished)
             stream.closing = None
             if stream.finished:
                 self.streams.pop(stream.key, None)
-        return self._heard(int(results[0]))
+        return self._heard(int(receivers))
 
     def _take(self) -> tuple[list[bytes], list[OutgoingStream]]:
         parts: list[bytes] = []

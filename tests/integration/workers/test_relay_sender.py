@@ -6,19 +6,19 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.asyncio import Redis
 
 from shared.ids import new_request_id
 from shared.redis.names import relay_channel
 from shared.redis.subscription import next_message, subscription
 from shared.relay import Kind, attempt_key, decode_frames
-from shared.usage import UsageRecord
+from shared.usage import Closing, UsageRecord
 from workers.relay.sender import BUSY_STREAMS, READ_TOGETHER, RelaySender
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from redis.asyncio import Redis
-
+    from tests.conftest import Eventually
     from workers.relay.outgoing import OutgoingStream
 
 API, WORKER = b"a" * 16, b"w" * 16
@@ -85,3 +85,34 @@ async def test_readers_that_always_find_something_hold_up_nothing(redis: Redis, 
             for reader in readers:
                 reader.cancel()
     assert len(list(decode_frames(message))) < 2 * len(streams)
+
+
+async def test_a_server_that_is_no_master_any_more_tells_nobody_of_an_end_that_it_does_not_write_down(
+    valkey_url: str, sender: RelaySender, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes PUBLISH on and refuses writes: the end comes once the closing can be carried out too."""
+    request_id = new_request_id()
+    stream = sender.open(attempt_key(request_id, 1))
+    # redis-py's own, which stays at a server that is no master.
+    async with Redis.from_url(valkey_url) as plain, plain.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(relay_channel(API))
+
+        async def heard() -> bytes:
+            async with asyncio.timeout(SILENCE_S):
+                while (message := await pubsub.get_message(timeout=None)) is None:
+                    pass
+            return bytes(message["data"])
+
+        stream.push(Kind.CONTENT, b"all of it", 3)
+        assert [frame[1] for frame in decode_frames(await heard())] == [Kind.CONTENT]
+        await plain.replicaof("127.0.0.1", "1")
+        try:
+            stream.push(Kind.END, b"", 0)
+            stream.end(Closing(api_id=API.hex(), request_id=request_id, job_id=f"{request_id}-1"))
+            await eventually(lambda: "Redis does not answer" in caplog.text)
+            await plain.publish(relay_channel(API), b"nothing came before this")
+            assert await heard() == b"nothing came before this"
+        finally:
+            await plain.replicaof("NO", "ONE")
+        assert [frame[1] for frame in decode_frames(await heard())][-1] == Kind.END
+        await eventually(lambda: stream.closing is None)
