@@ -55,7 +55,7 @@ async def test_bodies_without_a_key_cost_no_memory(api: Process, declared: str, 
     assert grown < 128 * MIB  # of 300 MiB; what the sockets and their readers hold is about 60
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 async def test_the_bodies_of_a_process_are_bounded_together(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
@@ -83,7 +83,7 @@ async def test_the_bodies_of_a_process_are_bounded_together(
         assert (await ask(large)).status_code == 200
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 @pytest.mark.hang_bound_s(600)
 async def test_streams_do_not_keep_their_bodies(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually

@@ -102,7 +102,7 @@ async def test_token_ids_for_embeddings_hold_nobody(client: httpx.AsyncClient, s
         assert reply.status_code == status, reply.text[:300]
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 async def test_bodies_that_mean_harm_hold_nobody(client: httpx.AsyncClient, steps: Steps) -> None:
     """Neither the api, which refuses them, nor a worker that gets to see some."""
     for raw in (*(json.dumps(chat(**fields)).encode() for fields in BODIES.values()), *RAW.values()):

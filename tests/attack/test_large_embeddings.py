@@ -26,7 +26,7 @@ def fleet_environment() -> dict[str, str]:
     return {"CLAW_HEARTBEAT_S": "1", "CLAW_HEARTBEAT_BOUND_S": "5"}
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 @pytest.mark.hang_bound_s(600)
 async def test_two_thousand_vectors_are_an_answer_and_harm_nobody(fleet: Fleet, eventually: Eventually) -> None:
     """It was a 502 and a worker that stood still; a chat beside it is answered while it is under way."""

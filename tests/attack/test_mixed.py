@@ -89,7 +89,7 @@ class Attacker:
         self.answered += 1
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 @pytest.mark.hang_bound_s(600)
 async def test_those_who_behave_do_not_notice_an_attack(
     fleet: Fleet, upstream: NumberedUpstream, fleet_redis_url: str, eventually: Eventually

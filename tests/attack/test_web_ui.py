@@ -88,7 +88,7 @@ async def test_a_script_of_the_chat_gets_its_errors_as_json(api: Process) -> Non
     assert "nobody-has-this" in refused.json()["error"]
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 @pytest.mark.parametrize("path", ["/ui", "/ui/sign-in", "/ui/keys", "/ui/usage", "/ui/nothing"])
 async def test_a_head_is_answered_as_its_get(api: Process, path: str) -> None:
     """Without a body, signed in or not: checks of a site's health ask so."""
@@ -102,7 +102,7 @@ async def test_a_head_is_answered_as_its_get(api: Process, path: str) -> None:
             assert head.headers.get("location") == got.headers.get("location")
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 @pytest.mark.parametrize("path", ["/ui/live/events", "/ui/usage/download"])
 async def test_a_head_of_a_stream_ends(api: Process, path: str) -> None:
     """A stream without an end would hold its connection, and work for nobody."""

@@ -27,7 +27,7 @@ UNREAD = 2_000
 PADDING = "x" * 8192
 """Tokens that fill every buffer between an api process and a client that does not read."""
 
-pytestmark = pytest.mark.http_server
+pytestmark = pytest.mark.switched
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cli.up.embedded.valkey import EmbeddedValkey
     from tests.conftest import Eventually
 
-pytestmark = pytest.mark.http_server
+pytestmark = pytest.mark.switched
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STREAMS = 30
 
-pytestmark = pytest.mark.http_server
+pytestmark = pytest.mark.switched
 
 
 def kill(valkey: EmbeddedValkey) -> None:

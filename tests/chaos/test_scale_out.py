@@ -182,7 +182,7 @@ async def test_limits_are_exact_and_each_request_is_logged_once(farm: Farm, even
     await eventually(lambda: _nothing_is_left(farm))
 
 
-@pytest.mark.http_server
+@pytest.mark.switched
 async def test_an_api_and_a_worker_killed_under_load_leave_no_one_waiting(farm: Farm, eventually: Eventually) -> None:
     """Work was spread evenly; each client gets a whole answer or one error; all is logged once and cleared up."""
     upstream, other = farm.upstreams.values()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tests.conftest import Eventually
 
+pytestmark = pytest.mark.switched
+
 
 @pytest.fixture
 async def pair(tmp_path: Path, eventually: Eventually) -> AsyncIterator[Pair]:
