@@ -267,7 +267,7 @@ async def test_workers_say_what_their_upstreams_say_to_their_credentials(
     findings = await check_workers(redis)
     (said,) = wrong(findings)
     assert said.startswith("paid:x at x, asked by ")
-    assert "Connection refused" in said
+    assert "cannot be reached. It said: [Errno 111]" in said
     assert SECRET not in repr(findings)
     # One that is refused: it is the credential that is to be mended.
     refusing.routes["/v1/models"] = json_answer({"error": {"message": f"Incorrect API key: {SECRET}"}}, status=401)
