@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import msgspec
 
 from api.endpoints.keys.operations import NewKey
+from api.http.times import in_utc
 from shared.errors import InvalidRequest
 from shared.postgres.keys import DEFAULT_RPM_LIMIT, MAX_BUDGET_USD, MAX_TOKENS_PER_MINUTE
 from shared.settings import MAX_RPM_LIMIT
@@ -155,8 +156,8 @@ def _in_utc(text: str) -> str:
     """Return a time as a field for one has it, which knows no zone."""
     try:
         moment = datetime.fromisoformat(text)
-        return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M}" if moment.tzinfo else text
-    except (ValueError, OverflowError):  # in UTC it may be the year 10000
+        return f"{in_utc(moment):%Y-%m-%dT%H:%M}" if moment.tzinfo else text
+    except ValueError:
         return text
 
 

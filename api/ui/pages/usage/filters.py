@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 from uuid import UUID
 
 from api.endpoints.manage.usage import ERASED_KEY_ID, INTERNAL_KEY_ID
-from api.http.times import moment_of
+from api.http.times import in_utc, moment_of
 from shared.errors import InvalidRequest
 from shared.postgres.erasure import NOBODY
 from shared.postgres.ui.usage import Cursor, Outcome, UsageFilter
@@ -145,7 +145,7 @@ def _own_span(begin: str, end: str) -> tuple[Span, datetime]:
     try:
         until = _moment(end) if end else now
         since = _moment(begin) if begin else until - timedelta(days=1)
-    except ValueError:
+    except (ValueError, OverflowError):  # a day before the year 1
         raise InvalidRequest("A time is written as 2026-01-31T12:00, in UTC where it names no zone.") from None
     length = until - since
     if not timedelta() < length <= _LONGEST:
@@ -156,7 +156,7 @@ def _own_span(begin: str, end: str) -> tuple[Span, datetime]:
 
 def _moment(text: str) -> datetime:
     found = datetime.fromisoformat(text)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC).replace(second=0, microsecond=0)
+    return in_utc(found if found.tzinfo else found.replace(tzinfo=UTC)).replace(second=0, microsecond=0)
 
 
 def _text(moment: datetime) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ui.pages.usage.filters import SPANS, read_cursor, read_filters
+from api.ui.pages.usage.filters import OWN_SPAN, SPANS, read_cursor, read_filters
 from shared.errors import InvalidRequest
 
 MOMENTS = st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 -- bounds
@@ -50,3 +50,18 @@ def test_a_cursor_is_read_or_refused(text: str) -> None:
     except InvalidRequest as error:
         param = error.param or ""
     assert param == "before"
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"from": "9999-12-31T23:59:59-14:00"},
+        {"to": "9999-12-31T23:59:59-14:00"},
+        {"to": "0001-01-01T00:00+14:00"},
+        {"to": "0001-01-01T12:00"},  # what it would begin with is a day before
+    ],
+)
+def test_times_that_leave_the_calendar_are_refused(times: dict[str, str]) -> None:
+    """As are all that cannot be read."""
+    with pytest.raises(InvalidRequest, match="A time is written as"):
+        read_filters({"span": OWN_SPAN, **times})
