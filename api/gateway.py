@@ -172,7 +172,7 @@ class Gateway:
         """End every request that is still open as `Draining`: the drain time is over."""
         self.drained = True
         self.relay.is_aborted = True
-        self.open_requests.abort_all()
+        self.spawn(self.open_requests.abort_all(), "abort all")
 
     async def stop(self) -> None:
         """Close the connections to Redis and PostgreSQL; every response has ended by now, or nobody reads it."""
@@ -209,11 +209,12 @@ class Gateway:
         task.add_done_callback(self._attended.discard)
         return task
 
-    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """Start a task beside the requests; it is waited for at the end."""
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task beside the requests, and return it; it is waited for at the end."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _pause(self, queue: str) -> None:
         """Take note of a backend that was paused, or goes on; what waits for it looks for another."""

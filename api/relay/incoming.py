@@ -150,11 +150,13 @@ class IncomingStream:
             self.error = error
             self._wake()
 
-    def abort(self, error: GatewayError, reason: CancelReason) -> None:
-        """End the attempt from this side, though its worker is alive and must be stopped."""
-        if not self.over:
-            self.abort_reason = reason
-            self.fail(error)
+    def abort(self, error: GatewayError, reason: CancelReason) -> bool:
+        """End the attempt, whose worker is alive and must be stopped; return False if it is over already."""
+        if self.over:
+            return False
+        self.abort_reason = reason
+        self.fail(error)
+        return True
 
     def keep_alive_tick(self) -> None:
         """Wake the reader without data, so that it can send a keep-alive."""

@@ -160,12 +160,12 @@ class InflightRequest:
         self._cancellation.tell(told)
         self.abort(self._cancellation.error, by)
 
-    def abort(self, error: GatewayError, reason: CancelReason) -> None:
-        """End it with an error and stop its attempt, whether or not its client reads what is sent to it."""
+    def abort(self, error: GatewayError, reason: CancelReason) -> asyncio.Task[None] | None:
+        """End it with an error, whether or not its client reads that; return what stops its attempt."""
         stream = self._current()
-        if not stream.over:
-            stream.abort(error, reason)
-            self._services.spawn(self._stopping.end(stream, reason), f"abort {self._draft.request_id}")
+        if not stream.abort(error, reason):
+            return None
+        return self._services.spawn(self._stopping.end(stream, reason), f"abort {self._draft.request_id}")
 
     def look_elsewhere(self, queue: str) -> None:
         """Look for another place if it waits in a queue."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 ANSWER_LIFE_S: Final = 10
+TAKEN_OUT_S: Final = 0.5
+"""How long jobs may take to leave their queues where a process ends."""
 PLACES_S: Final = 1.0
 """How often a waiting stream is told its place, at the most."""
 _STEP: Final = 200
@@ -72,8 +74,8 @@ class OpenRequest(Protocol):
         """End it, and tell its client so; `told` is called once it is known what became of it."""
         ...
 
-    def abort(self, error: GatewayError, reason: CancelReason) -> None:
-        """End it with an error and stop its attempt."""
+    def abort(self, error: GatewayError, reason: CancelReason) -> asyncio.Task[None] | None:
+        """End it with an error and stop its attempt; return what takes that out of its queue, or tells its worker."""
         ...
 
     def look_elsewhere(self, queue: str) -> None:
@@ -135,7 +137,7 @@ class OpenRequests(dict[str, OpenRequest]):
     def __init__(
         self,
         redis: Redis,
-        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
         load_of: Callable[[str], Load | None],
     ) -> None:
         super().__init__()
@@ -155,17 +157,24 @@ class OpenRequests(dict[str, OpenRequest]):
     def handle_cancel(self, subject: str) -> None:
         """Cancel a request: `subject` is its id, who wants that (a `CancelReason`), and the name of the answer."""
         request_id, by, answer = subject.split(" ")
-        if (found := self.get(request_id)) is not None:
-            found.cancel(
-                CancelReason(int(by)),
-                lambda outcome: self._spawn(self._answer(answer, outcome), f"cancelled {request_id}"),
-            )
 
-    def abort_all(self) -> None:
+        def told(outcome: Outcome) -> None:
+            self._spawn(self._answer(answer, outcome), f"cancelled {request_id}")
+
+        if (found := self.get(request_id)) is not None:
+            found.cancel(CancelReason(int(by)), told)
+
+    async def abort_all(self) -> None:
         """End every request: this process drains, and its time is up."""
-        # Those that wait first: none is to get the slot of one that runs, and be stopped there.
-        for found in sorted(self.values(), key=lambda each: each.described().state != "waiting"):
-            found.abort(Draining("This gateway process is shutting down.", retry_after_s=1), CancelReason.DRAINING)
+        # Those that wait are out of their queues first: none is to get the slot of one that runs, and be stopped there.
+        waiting = [self._abort(found) for found in list(self.values()) if found.described().state == "waiting"]
+        if taken_out := [task for task in waiting if task is not None]:
+            await asyncio.wait(taken_out, timeout=TAKEN_OUT_S)
+        for found in list(self.values()):
+            self._abort(found)
+
+    def _abort(self, found: OpenRequest) -> asyncio.Task[None] | None:
+        return found.abort(Draining("This gateway process is shutting down.", retry_after_s=1), CancelReason.DRAINING)
 
     def handle_describe(self, subject: str) -> None:
         """Answer where a request is: `subject` is its id, a space, and the name of the answer."""

@@ -14,6 +14,7 @@ from shared.redis.client import state_of
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Coroutine
 
     from redis.asyncio import Redis
@@ -64,7 +65,7 @@ class RequestServices:
     sessions: Sessions
     open_requests: OpenRequests
     renewed: Callable[[Principal, int], Awaitable[Principal]]
-    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     moves: Moves = field(default_factory=Moves)
 
     def check_open(self) -> None:

@@ -34,7 +34,7 @@ class ConversationLocks:
         spawn: does something beside the requests.
     """
 
-    def __init__(self, redis: Redis, life_s: float, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
+    def __init__(self, redis: Redis, life_s: float, spawn: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         self._redis = redis
         self._life_ms = int(1000 * (life_s + ON_ITS_WAY_S))
         self._spawn = spawn

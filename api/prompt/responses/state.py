@@ -33,7 +33,7 @@ class ResponseState:
         settings: Settings,
         redis: Redis,
         database: Database,
-        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self.stored = StoredResponses(redis, database)
         self.reads = Reads()

@@ -45,7 +45,7 @@ class Leases:
         spawn: does something beside the requests.
     """
 
-    def __init__(self, redis: Redis, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
+    def __init__(self, redis: Redis, spawn: Callable[[Coroutine[Any, Any, None], str], object]) -> None:
         self._redis = redis
         self._spawn = spawn
         self._held: dict[str, _Held] = {}

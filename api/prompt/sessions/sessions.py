@@ -99,7 +99,7 @@ class Sessions:
         settings: Settings,
         redis: Redis,
         database: Database,
-        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self._redis = redis
         self._store = SessionStore(database)
