@@ -24,6 +24,26 @@ START_IT: Final = "Start it with: nself claw up"
 _OURS: Final = "req_"
 """How the gateway's request ids begin; other servers have others, or none."""
 INTERNAL_HEADER: Final = "x-internal-token"
+_TYPED: Final = {
+    "account_email": "EMAIL",
+    "admin_allowed": "--admin",
+    "allowed_models": "--model",
+    "allowed_tiers": "--tier",
+    "chunk_id": "CHUNK",
+    "enabled": "--enable or --disable",
+    "expires_at": "--expires",
+    "grace_s": "--grace",
+    "is_default": "--default",
+    "message_id": "--at",
+    "monthly_budget_usd": "--budget",
+    "prompt_tokens_per_minute": "--tpm",
+    "requests_per_day": "--rpd",
+    "requests_per_minute": "--rpm",
+    "rpm_limit": "--rpm",
+    "system_prompt_id": "--prompt",
+    "tokens_per_minute": "--tpm",
+}
+"""What people typed for a field of a body that they have not seen."""
 TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 5.0
 _Answer = TypeVar("_Answer", dict[str, Any], list[Any])
@@ -206,7 +226,9 @@ def reason_of(answer: Any) -> str:
 
 
 def _for_people(text: str) -> str:
-    """Return a message without the path in a body that nobody has written: with the field's name, if it lacks it."""
+    """Return a message about a body that nobody has written: without the path in it, and by the option of the field."""
     said, _, path = text.partition(" - at `")
     field = path.removesuffix("`").rpartition(".")[2]
-    return f"{field}: {said}" if field.isidentifier() and field not in said else said
+    told = f"{field}: {said}" if field.isidentifier() and field not in said else said
+    first = told.partition(" ")[0].rstrip(":")
+    return _TYPED.get(first, first) + told.removeprefix(first)

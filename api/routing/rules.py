@@ -112,7 +112,7 @@ class RoutingTable(Following):
             rules |= {(rule.task_class, rule.source_tier): rule for rule in changed}
             for task_class, tiers in _tiers_of(rules).items():
                 if not tiers:
-                    raise WrongRules(f"enabled must stay true for at least one source_tier of task_class {task_class}")
+                    raise WrongRules(f"enabled: The last tier of {task_class} cannot be switched off.")
             await connection.executemany(queries.SET_ROUTING, [msgspec.structs.astuple(rule) for rule in changed])
         await after_commit(self._announce)
         return _shown(rules, {row["task_class"] for row in rows} | {change.task_class for change in changes})
@@ -150,7 +150,7 @@ def _check(changes: Iterable[RuleChange]) -> None:
         if change.enabled is False and names_of(change) == ("embeddings", "local"):
             # Vectors of two models do not compare: the other tiers make some only for a model that is named.
             raise WrongRules(
-                "enabled must stay true for embeddings at local: `auto` and `local` make embeddings nowhere else"
+                "enabled: Embeddings at local cannot be switched off: `auto` and `local` make them nowhere else"
                 f" - at `$[{number}].enabled`"
             )
         seen.add(names_of(change))

@@ -104,7 +104,7 @@ async def test_the_order_is_changed_without_script(open_page: OpenPage, site: Si
     for box in await chat.get_by_role("checkbox").all():
         await box.uncheck()
     await chat.get_by_role("button", name="Save the order").click()
-    await expect(watched.page.get_by_role("alert")).to_contain_text("must stay true for at least one")
+    await expect(watched.page.get_by_role("alert")).to_contain_text("The last tier of")
 
 
 async def test_a_gemini_account_is_added_changed_switched_off_and_removed(signed_in: Watched, site: Site) -> None:

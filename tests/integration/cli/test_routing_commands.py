@@ -117,5 +117,5 @@ async def test_the_last_tier_of_a_class_cannot_be_disabled() -> None:
         assert (await routing("set", "chat", tier, "--disable")).exit_code == 0
     refused = await routing("set", "chat", "local", "--disable")
     assert refused.exit_code == 2
-    assert "at least one source_tier" in refused.stderr
+    assert "The last tier of chat" in refused.stderr
     assert (await routing("show")).output.splitlines()[1].split() == ["chat", "local", "10", "yes"]
