@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+import msgspec
 from msgspec import Struct, field
 
 from shared.dialects.responses.wire import converted, without_nulls
@@ -113,8 +114,7 @@ class ToolBox:
             self._add(given, place, namespace)
 
     def _add(self, given: Any, place: str, namespace: Namespace | None) -> None:
-        kind = given.get("type") if isinstance(given, dict) else None
-        tool = without_nulls(given)
+        kind, tool = _word(given, "type"), without_nulls(given)
         if kind == "function":
             self._add_function(converted(tool, FunctionTool, place), place, namespace)
         elif kind == "custom":
@@ -128,7 +128,7 @@ class ToolBox:
         else:
             known = ", ".join(sorted({"function", "custom", "namespace", *HOSTED}))
             raise InvalidRequest(
-                f"Invalid value: '{str(kind)[:100]}'. Supported values are: {known}.",
+                f"Invalid value: '{kind[:100]}'. Supported values are: {known}.",
                 param=f"{place}.type",
                 code="invalid_value",
             )
@@ -173,6 +173,9 @@ class ToolBox:
                 self.called[name] = tool
                 # Whoever names it elsewhere may leave out its namespace.
                 self._names.setdefault((None, tool.name), tool.name if tool.name in taken else name)
+        # Given again in the middle of a conversation: Claude refuses a tool that is there twice.
+        once = {msgspec.json.encode(function): number for number, function in reversed(list(enumerate(self.functions)))}
+        self._keep(sorted(once.values()))
 
     def function_name(self, namespace: str | None, name: str) -> str:
         """Return the name of the function that stands for a tool, also of one that is not there any more."""
@@ -192,7 +195,7 @@ class ToolBox:
         self._are_all = are_all
         if choice is None or choice in ("none", "auto", "required"):
             return choice
-        kind = choice.get("type") if isinstance(choice, dict) else None
+        kind = _word(choice, "type")
         if kind in {"function", "custom"} and isinstance(choice.get("name"), str):
             return {"type": "function", "function": {"name": self._chosen(choice)}}
         if kind == "allowed_tools" and isinstance(choice.get("tools"), list):
@@ -216,19 +219,27 @@ class ToolBox:
         return name
 
     def _allow(self, choice: dict[str, Any]) -> str:
-        mode = choice.get("mode", "auto")
+        mode = _word(choice, "mode", "auto")
         if mode not in {"auto", "required"}:
             raise InvalidRequest(
                 "Invalid value for 'tool_choice.mode'.", param="tool_choice.mode", code="invalid_value"
             )
         named = [tool for tool in choice["tools"] if isinstance(tool, dict)]
-        if any(tool.get("type") in HOSTED for tool in named):
+        if any(_word(tool, "type") in HOSTED for tool in named):
             self.needs.setdefault(NATIVE_ONLY, "tool_choice.tools")
         allowed = {self._chosen(tool) for tool in named if isinstance(tool.get("name"), str)}
-        kept = [number for number, one in enumerate(self.functions) if one["function"]["name"] in allowed]
-        self.functions = [self.functions[number] for number in kept]
-        self.places = [self.places[number] for number in kept]
-        return str(mode) if self.functions else "none"
+        self._keep([number for number, one in enumerate(self.functions) if one["function"]["name"] in allowed])
+        return mode if self.functions else "none"
+
+    def _keep(self, numbers: list[int]) -> None:
+        self.functions = [self.functions[number] for number in numbers]
+        self.places = [self.places[number] for number in numbers]
+
+
+def _word(given: Any, name: str, usual: str = "") -> str:
+    """Return a field that is a word; nothing where it is anything else."""
+    found = given.get(name, usual) if isinstance(given, dict) else ""
+    return found if isinstance(found, str) else ""
 
 
 def _free_name(tool: CalledTool, taken: Container[str]) -> str:

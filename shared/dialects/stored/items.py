@@ -98,16 +98,19 @@ def as_listed(item: dict[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in item.items() if value is not None}
     if kind in _WITH_STATUS:
         found.setdefault("status", "completed")
+    said = _SAID.get(str(item.get("role")))
     for name in ("content", "output"):
         parts = found.get(name)
         if isinstance(parts, list):
-            found[name] = [_part_as_listed(part) if isinstance(part, dict) else part for part in parts]
+            found[name] = [_part_as_listed(part, said) if isinstance(part, dict) else part for part in parts]
     return found
 
 
-def _part_as_listed(part: dict[str, Any]) -> dict[str, Any]:
+def _part_as_listed(part: dict[str, Any], said: str | None) -> dict[str, Any]:
     found = {name: value for name, value in part.items() if value is not None}
-    return {**_IN_PARTS.get(str(part.get("type")), {}), **found}
+    if said is not None and found.get("type") == "input_text":
+        found["type"] = said  # of an assistant: OpenAI's lists have no other text of one
+    return {**_IN_PARTS.get(str(found.get("type")), {}), **found}
 
 
 def is_made_here(name: Any) -> bool:

@@ -62,7 +62,9 @@ def _object(schema: dict[str, Any], depth: int) -> st.SearchStrategy[Any]:
         name: _made(one, depth + 1) for name, one in named.items() if name not in required and depth <= MOST_DEPTH
     }
     if not required and not optional:
-        return st.dictionaries(st.sampled_from(["a", "type", "name"]), _FREE, max_size=2)
+        others = schema.get("additionalProperties")
+        values = _made(others, depth + 1) if isinstance(others, dict) and others else _FREE
+        return st.dictionaries(st.sampled_from(["a", "type", "name"]), values, max_size=2)
     return st.fixed_dictionaries(required, optional=optional)
 
 

@@ -13,7 +13,7 @@ from api.endpoints.stored.arguments import Page, page_of
 from api.prompt.responses.asked import AskedState, asked_of
 from api.prompt.responses.preparation import PreparedBody
 from api.requests.background.following import _after
-from shared.dialects.stored.items import ids_of, listed, response_of_item
+from shared.dialects.stored.items import as_listed, ids_of, listed, response_of_item
 from shared.errors import InvalidRequest
 
 JSON = st.recursive(
@@ -104,6 +104,14 @@ def test_stored_items_have_ids_and_types(own: list[dict[str, Any]]) -> None:
             assert after["id"] == before["id"]
         else:
             assert response_of_item(after["id"]) == 32 * "a"
+
+
+def test_what_an_assistant_said_is_listed_as_output_whatever_its_client_called_it() -> None:
+    """OpenAI's lists know no other text of one."""
+    part = {"type": "input_text", "text": "x"}
+    said, asked = (as_listed({"type": "message", "role": role, "content": [part]}) for role in ("assistant", "user"))
+    assert said["content"] == [{"type": "output_text", "text": "x", "annotations": [], "logprobs": []}]
+    assert asked["content"] == [part]
 
 
 @given(first=st.integers(0, 50), count=st.integers(0, 20), after=st.integers(-1, 80))
