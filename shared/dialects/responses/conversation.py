@@ -29,6 +29,7 @@ from shared.dialects.responses.items import (
     RefusalOutput,
     TextInput,
     TextOutput,
+    in_chat_order,
     kind_of,
 )
 from shared.dialects.responses.places import MessagePlace
@@ -80,8 +81,8 @@ class Conversation:
         Raises:
             InvalidRequest: an item is wrong; `param` names the place.
         """
-        for number, given in enumerate(items):
-            self._add_item(given, f"input[{number}]")
+        for number in in_chat_order(items):
+            self._add_item(items[number], f"input[{number}]")
         self.close()
         for message in self.messages:
             if isinstance(message.get("reasoning_content"), list):

@@ -6,12 +6,15 @@ Source of the shapes: OpenAI's OpenAPI document, schemas InputItem and Item. Fie
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, field
 
 from shared.openai.messages import Cacheable
 from shared.types import CallId, Name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class TextInput(Cacheable, tag_field="type", tag="input_text", forbid_unknown_fields=True):
@@ -161,6 +164,9 @@ NATIVE: Final = frozenset({
 })  # fmt: skip
 """Those of tools and functions that OpenAI alone has."""
 
+_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
+_RESULTS: Final = frozenset({"function_call_output", "custom_tool_call_output"})
+
 
 def kind_of(item: dict[str, Any]) -> str:
     """Return the type of an item; clients leave out those of messages and of references."""
@@ -168,3 +174,39 @@ def kind_of(item: dict[str, Any]) -> str:
     if kind is None:
         return "message" if "role" in item else "item_reference"
     return kind if isinstance(kind, str) else ""
+
+
+def in_chat_order(items: Sequence[Any]) -> list[int]:
+    """Return the numbers of items as a chat can have them: no other message stands between calls and their results.
+
+    OpenAI takes a result anywhere after its call, as where a user said something while a tool ran.
+    """
+    results: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        if (call_id := _call_id(item, _RESULTS)) is not None:
+            results.setdefault(call_id, []).append(number)
+    order: dict[int, None] = {}
+    waiting: list[str] = []
+    for number, item in enumerate(items):
+        if number in order:
+            continue
+        called = _call_id(item, _CALLS)
+        is_result = _call_id(item, _RESULTS) is not None
+        follows_result = bool(order) and _call_id(items[next(reversed(order))], _RESULTS) is not None
+        if waiting and not is_result and (follows_result or _is_said_to_the_model(item)):
+            late = [at for call_id in waiting for at in results.pop(call_id, ()) if at > number]
+            order.update(dict.fromkeys(sorted(late)))
+            waiting.clear()
+        order[number] = None
+        waiting += [] if called is None else [called]
+    return list(order)
+
+
+def _call_id(item: Any, kinds: frozenset[str]) -> str | None:
+    """Return the id of the call that an item of these kinds is about; None of any other item."""
+    kind, call_id = (item.get("type"), item.get("call_id")) if isinstance(item, dict) else (None, None)
+    return call_id if isinstance(kind, str) and kind in kinds and isinstance(call_id, str) else None
+
+
+def _is_said_to_the_model(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("role") in ("user", "system", "developer")
