@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shared.dialects.responses.carried import to_carried
-from shared.dialects.responses.tools import CUSTOM_INPUT, CalledTool
+from shared.dialects.responses.tools import CalledTool, custom_input
 from shared.openai.extra_fields import add_extra
 
 if TYPE_CHECKING:
@@ -151,14 +151,8 @@ class CallItem:
 
     @property
     def input(self) -> str:
-        """Return the input of a custom tool: the only argument of its function, or all where the model did not obey."""
-        arguments = self.arguments
-        try:
-            found = msgspec.json.decode(arguments)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return arguments
-        text = found.get(CUSTOM_INPUT) if isinstance(found, dict) else None
-        return text if isinstance(text, str) else arguments
+        """Return the input of a custom tool so far."""
+        return custom_input(self.arguments)
 
     def add(self, call: ToolCallDelta) -> None:
         """Add a piece."""

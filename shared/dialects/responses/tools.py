@@ -85,6 +85,16 @@ class CalledTool(Struct, frozen=True):
     is_custom: bool = False
 
 
+def custom_input(arguments: str) -> str:
+    """Return the input of a custom tool: the only argument of its function, or all where the model did not obey."""
+    try:
+        found = msgspec.json.decode(arguments)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return arguments
+    text = found.get(CUSTOM_INPUT) if isinstance(found, dict) else None
+    return text if isinstance(text, str) else arguments
+
+
 class ToolBox:
     """The tools of a request.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,3 +139,29 @@ async def test_what_openai_answered_is_stored_and_continued_with_its_thoughts(
         assert scripted.requests[-1].body["input"][1]["encrypted_content"] == "sealed"
         assert "sealed" not in (await client.get(f"/v1/conversations/{conversation}/items")).text
         assert (await client.get(path, params={"include": "nonsense"})).status_code == 400
+
+
+async def test_a_session_has_the_calls_of_custom_tools(
+    client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
+) -> None:
+    """Their results come alone, and OpenAI is sent the call before them."""
+    call = replies.stream(replies.custom_call("ls", " -l"), usage=replies.usage(9, 3))
+    async with ScriptedUpstream(models=(MODEL,)) as scripted:
+        await fleet.worker("paid", OPENAI_API_KEY="k", OPENAI_BASE_URL=scripted.url + "/v1")
+        scripted.fallback = sse(call)
+        headers = {"x-nself-session-id": str(uuid.uuid4())}
+
+        async def said(given: Any) -> dict[str, Any] | None:
+            asked = {"model": MODEL, "input": given, "tools": [{"type": "custom", "name": "shell"}]}
+            reply = await client.post("/v1/responses", json=asked, headers=headers)
+            found: dict[str, Any] = reply.json()
+            return found if reply.status_code == 200 else None
+
+        first: dict[str, Any] = await eventually(lambda: said("List."))
+        scripted.fallback = sse(replies.text("A file."))
+        result = {"type": "custom_tool_call_output", "call_id": first["output"][0]["call_id"], "output": "a"}
+        assert await said([result])
+        sent = scripted.requests[-1].body["input"]
+        assert [(item.get("type"), item.get("input")) for item in sent] == [
+            (None, None), ("custom_tool_call", "ls -l"), ("custom_tool_call_output", None),
+        ]  # fmt: skip

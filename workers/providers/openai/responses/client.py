@@ -107,7 +107,7 @@ class ResponsesApi:
         without = frozenset({ENCRYPTED}) if model in self._without_thoughts else frozenset[str]()
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, kept=kept, without=without))
-            reader = NativeReader(request.body.tool_names, is_regional=self._place.is_regional)
+            reader = NativeReader(request.body.tool_names, asked.tools, is_regional=self._place.is_regional)
             path = self._place.path("/responses", model)
             try:
                 async with self._upstream.request("POST", path, body.content, reader) as reply:

@@ -14,14 +14,15 @@ import msgspec
 
 from shared.dialects.native import WHOLE
 from shared.dialects.responses.request import ENCRYPTED, ResponsesRequest
+from shared.dialects.responses.tools import CUSTOM_INPUT, ToolBox
 from shared.models.abilities import omitted
 from shared.openai.added import BETWEEN
 from shared.types import Delta, Event, Finish
 from workers.providers.openai.responses.errors import to_chat_param
 from workers.providers.openai.responses.items import to_items
-from workers.providers.openai.responses.own_items import OwnItems
+from workers.providers.openai.responses.own_items import OwnItems, in_own_form
 from workers.providers.openai.responses.reply import ResponseReader
-from workers.providers.openai.responses.shapes import read_event, read_item
+from workers.providers.openai.responses.shapes import CALL, CUSTOM_CALL, Item, read_event, read_item
 from workers.providers.replies.json_reader import UNREADABLE, read_any
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def to_native_body(
         own["instructions"] = request.added + BETWEEN + given if given else request.added
     items = OwnItems(asked.fields.get("input"), kept, may_have_thoughts=THOUGHTS not in without)
     earlier = to_items(request.earlier_messages, {}).items if request.earlier_messages else []
+    earlier = in_own_form(earlier, asked.tools, asked.fields.get("input"))
     own["input"] = items.after(earlier)
     asks = needs_thoughts(asked) and ENCRYPTED not in without and "reasoning_effort" not in cannot
     if asks:
@@ -161,11 +163,26 @@ class NativeReader(ResponseReader):
     """Reads along, and hands out each event of the answer as it came with what it amounts to.
 
     Nothing is handed out before the answer has content: an attempt that fails until then is tried elsewhere.
+
+    Args:
+        names: of the functions that can be called.
+        tools: what the client's tools are called in the chat.
+        is_regional: whether the server is bound to a region.
     """
 
-    def __init__(self, names: Collection[str] = (), *, is_regional: bool = False) -> None:
+    def __init__(self, names: Collection[str] = (), tools: ToolBox | None = None, *, is_regional: bool = False) -> None:
         super().__init__(names, is_regional=is_regional)
+        self._tools = tools or ToolBox()
         self._held: list[tuple[str, bytes]] = []
+
+    def as_called(self, item: Item) -> Item:
+        """Return a call under the name of the chat's function; of a custom tool with the input as its argument."""
+        if not (item.is_call or item.type == CUSTOM_CALL):
+            return item
+        name = self._tools.function_name(item.namespace, item.name) if item.name else None
+        if item.is_call:
+            return msgspec.structs.replace(item, name=name)
+        return msgspec.structs.replace(item, type=CALL, name=name, arguments={CUSTOM_INPUT: item.input})
 
     def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         """Append the events of one of its events, with itself."""

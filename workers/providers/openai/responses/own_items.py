@@ -9,10 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.dialects.responses.carried import is_carried
+from shared.dialects.responses.tools import CalledTool, custom_input
 from shared.dialects.stored.items import is_made_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from shared.dialects.responses.tools import ToolBox
 
 _FOLLOWING: Final = frozenset({"message", "function_call", "custom_tool_call", "web_search_call"})
 """Items that thoughts stand before, and that need no id."""
@@ -89,3 +92,38 @@ def thoughts_without_content(given: Any) -> list[str]:
     """Return the ids of thoughts that an input names and has not got the content of."""
     names = [item.get("id") for item in given if is_empty_thought(item)] if isinstance(given, list) else []
     return [name for name in names if isinstance(name, str) and name]
+
+
+def in_own_form(earlier: list[dict[str, Any]], tools: ToolBox, own: Any) -> list[dict[str, Any]]:
+    """Return the items of a session as the request's tools have them: a session knows functions alone.
+
+    Args:
+        earlier: what the session brings.
+        tools: of the request.
+        own: the request's own input, whose results say what they are results of.
+    """
+    own_items = own if isinstance(own, list) else []
+    custom = {item.get("call_id") for item in own_items if _is(item, "custom_tool_call_output")}
+    made = []
+    for item in earlier:
+        if item.get("type") == "function_call":
+            tool = tools.called.get(item["name"]) or CalledTool(item["name"])
+            if tool.is_custom:
+                custom.add(item["call_id"])
+            made.append(_called(item, tool, is_custom=item["call_id"] in custom))
+        elif item.get("type") == "function_call_output" and item["call_id"] in custom:
+            made.append({**item, "type": "custom_tool_call_output"})
+        else:
+            made.append(item)
+    return made
+
+
+def _is(item: Any, kind: str) -> bool:
+    return isinstance(item, dict) and item.get("type") == kind and isinstance(item.get("call_id"), str)
+
+
+def _called(item: dict[str, Any], tool: CalledTool, *, is_custom: bool) -> dict[str, Any]:
+    named = {"name": tool.name, **({} if tool.namespace is None else {"namespace": tool.namespace})}
+    if not is_custom:
+        return {**item, **named}
+    return {"type": "custom_tool_call", "call_id": item["call_id"], **named, "input": custom_input(item["arguments"])}

@@ -83,6 +83,10 @@ class ResponseReader(EventReader):
         elif event.error and not kind.startswith("response."):
             self._fail(event.error)
 
+    def as_called(self, item: Item) -> Item:
+        """Return an item that is whole as the chat has it, where it is a call."""
+        return item
+
     def take_whole(self, body: bytes, events: list[Event]) -> None:
         """Append the events of a response that was not streamed."""
         response = read_response(body)
@@ -117,7 +121,7 @@ class ResponseReader(EventReader):
     def _take_added(self, event: StreamEvent, events: list[Event]) -> None:
         item = read_item(event.item)
         if item.is_call:
-            self._add_calls(self._calls.begin(item, event.output_index), events)
+            self._add_calls(self._calls.begin(self.as_called(item), event.output_index), events)
 
     def _take_arguments(self, event: StreamEvent, events: list[Event]) -> None:
         self._add_calls(self._calls.add(event.delta or "", event.item_id, event.output_index), events)
@@ -128,8 +132,8 @@ class ResponseReader(EventReader):
     def _take_item(self, event: StreamEvent, events: list[Event]) -> None:
         item = read_item(event.item)
         self._keep(item)
-        if item.is_call:
-            self._add_calls(self._calls.begin(item, event.output_index), events)
+        if (called := self.as_called(item)).is_call:
+            self._add_calls(self._calls.begin(called, event.output_index), events)
 
     def _take_error(self, event: StreamEvent, events: list[Event]) -> None:  # noqa: ARG002 -- as all the others
         given = {"message": event.message, "code": event.code, "param": event.param, "status": event.status}
@@ -171,8 +175,8 @@ class ResponseReader(EventReader):
         for number, item in enumerate(output):
             if not is_kept:
                 self._keep(item)
-            if item.is_call:
-                self._add_calls(self._calls.begin(item, number), events)
+            if (called := self.as_called(item)).is_call:
+                self._add_calls(self._calls.begin(called, number), events)
             for index, text in enumerate(item.thoughts if item.type == REASONING and not has_thought else ()):
                 self._add(Delta(reasoning=self._said.thought(text, number, index) or None), events)
             for index, part in enumerate(item.content or () if item.type != REASONING else ()):

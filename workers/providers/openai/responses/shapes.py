@@ -15,6 +15,7 @@ from workers.providers.replies.json_reader import Text, Word, json_reader
 NULL: Final = Raw(b"null")
 REASONING: Final = "reasoning"
 CALL: Final = "function_call"
+CUSTOM_CALL: Final = "custom_tool_call"
 
 
 class Part(Struct):
@@ -31,7 +32,9 @@ class Item(Struct):
     type: Word | None = None
     name: Word | None = None
     call_id: Word | None = None
+    namespace: Word | None = None
     arguments: Any = None
+    input: Any = None
     action: Any = None
     content: list[Part] | None = None
     summary: list[Any] | None = None
@@ -55,7 +58,7 @@ class Item(Struct):
         return self.type == CALL or (self.type not in _TYPES and self.call_id is not None and self.name is not None)
 
 
-_TYPES: Final = frozenset({"message", REASONING, CALL, "custom_tool_call", "mcp_call"})
+_TYPES: Final = frozenset({"message", REASONING, CALL, CUSTOM_CALL, "mcp_call"})
 """Types of items that are what they say they are."""
 
 
