@@ -11,9 +11,12 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from shared.process.log import REQUEST_ID
 from shared.process.tracing.context import TRACE
@@ -26,9 +29,11 @@ _log = logging.getLogger(__name__)
 
 CANCEL_AGAIN_S: Final = 0.5
 WORK_S: Final = 0.005
-"""How long work that comes in pieces may hold the event loop."""
+"""How long work that comes in pieces may hold the event loop, that of all tasks together."""
 LARGE_BYTES: Final = 64 * 1024
 """Work on more bytes than these is done in a thread."""
+# One only: each call of a C library that another one makes would keep the event loop waiting for as long as it takes.
+_beside: Final = ThreadPoolExecutor(1, "beside")
 
 
 def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
@@ -128,25 +133,51 @@ class Following(ABC):
         """Refresh once; while what is followed cannot be reached, warn once and keep what is known."""
 
 
-class Pauses:
-    """Lets the event loop go on in the middle of long work. Awaiting a call costs next to nothing until one is due."""
+class _Turn:
+    """One round of an event loop, as far as work in pieces goes."""
 
     def __init__(self) -> None:
-        self._due = time.monotonic() + WORK_S
+        self.due = 0.0
+        self._is_ending = False
+
+    def end(self) -> None:
+        """Let the next round begin the next turn."""
+        if not self._is_ending:
+            self._is_ending = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._is_ending = False
+        self.due = time.monotonic() + WORK_S
+
+
+_turns: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn]] = WeakKeyDictionary()
+
+
+class Pauses:
+    """Lets the event loop go on in the middle of long work. Awaiting a call costs next to nothing until one is due.
+
+    Of many tasks that do such work the first goes on in each round of the loop, the others wait.
+    """
+
+    def __init__(self) -> None:
+        self._turn = _turns.setdefault(asyncio.get_running_loop(), _Turn())
 
     async def __call__(self) -> None:
-        """Yield to other tasks, if this one has worked for WORK_S."""
-        if time.monotonic() >= self._due:
+        """Yield to other tasks, if there was work for WORK_S in this round."""
+        while time.monotonic() >= self._turn.due:
+            self._turn.end()
             await asyncio.sleep(0)
-            self._due = time.monotonic() + WORK_S
 
 
 async def work_beside(size_bytes: int, work: Callable[[], T]) -> T:
-    """Return what `work` returns: called at once on few bytes, and in a thread on many.
+    """Return what `work` returns: called at once on few bytes, and in a thread on many, one after the other.
 
     Python's own steps let the event loop go on every few milliseconds; a single call of a C library does not.
     """
-    return work() if size_bytes <= LARGE_BYTES else await asyncio.to_thread(work)
+    if size_bytes <= LARGE_BYTES:
+        return work()
+    return await asyncio.get_running_loop().run_in_executor(_beside, partial(copy_context().run, work))
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -19,6 +20,7 @@ from arq.worker import Worker, func
 
 from shared.process.log import REQUEST_ID
 from shared.process.outage import OutageLog
+from shared.process.tasks import work_beside
 from shared.process.tracing.context import TRACE, TraceContext
 from shared.queue.story import TAKEN_OVER, StoryEvent
 from shared.redis import scripts
@@ -235,7 +237,7 @@ class QueueWorker(Worker):
     async def _run(self, job_id: str, raw: bytes, model: str) -> None:
         REQUEST_ID.set(job_id.partition("-")[0])
         try:
-            job = decode_job(raw)
+            job = await work_beside(len(raw), partial(decode_job, raw))
             if model:
                 self.jobs_taken_over += 1
                 # It waited in another queue, for a model that may have another name there.

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shared.ids import job_id
 from shared.models.catalogue import nano_usd
+from shared.process.tasks import work_beside
 from shared.queue.arq_queue import encode_heads, encode_rest
 from shared.redis import scripts
 from shared.redis.names import budget_key_at, job_key, owner_of
@@ -179,7 +181,8 @@ async def place(
     chosen = _chosen(answer)
     if is_large and mode is Mode.ADD and chosen > 0:
         queue = targets[chosen - 1].queue
-        if not await scripts.run(redis, scripts.STORE_BODY, [queue, job_key(name)], name, encode_rest(draft), life_ms):
+        rest = await work_beside(size, partial(encode_rest, draft))
+        if not await scripts.run(redis, scripts.STORE_BODY, [queue, job_key(name)], name, rest, life_ms):
             raise TimeoutError("the place in the queue was given back before the body was there")
     return answer
 

@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from shared.redis.line import Line, LineFull
-from shared.redis.scripts import digest_of, has_long_answer
+from shared.redis.scripts import digest_of, may_be_long
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -193,9 +193,9 @@ def read_answer(callbacks: Mapping[Any, Any], name: Any, answer: Any, options: M
 
 
 def is_short(arguments: Sequence[Any]) -> bool:
-    """Return whether a command neither blocks nor answers at length."""
+    """Return whether a command neither blocks, nor is known to be long, nor answers at length."""
     name = arguments[0]
-    return name in SHORT and not (name in {"EVAL", "EVALSHA"} and has_long_answer(arguments[1]))
+    return name in SHORT and not (name in {"EVAL", "EVALSHA"} and may_be_long(arguments[1]))
 
 
 def _named(arguments: Sequence[Any], line: Line) -> Sequence[Any]:

@@ -78,11 +78,11 @@ def digest_of(script: str) -> str:
     return digest
 
 
-_LONG: Final = frozenset(name for script in (CLAIM, SESSION_TAKE) for name in (script, digest_of(script)))
+_LONG: Final = frozenset(name for script in (CLAIM, SESSION_TAKE, STORE_BODY) for name in (script, digest_of(script)))
 
 
-def has_long_answer(script: str) -> bool:
-    """Return whether a script, or the one of this digest, may answer with bodies or messages."""
+def may_be_long(script: str) -> bool:
+    """Return whether a script, or the one of this digest, takes a large body, or may answer with bodies or messages."""
     return script in _LONG
 
 

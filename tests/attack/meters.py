@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from shared.process.loop_watch import HELD
+from tests.attack.bodies import LARGE
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from tests.fleet import Fleet
 
+
+MOST_HELD_S: Final = 0.05
+_READINGS: Final = 5
 
 Held = list[tuple[str, str]]
 """Of each step that held an event loop: the process, and its line in the log."""
@@ -28,6 +35,23 @@ async def memory_bytes(fleet: Fleet, redis: Redis) -> dict[str, int]:
     found = {process.name: resident_bytes(process.process.pid) for process in fleet.processes}
     found["valkey"] = (await redis.info("memory"))["used_memory"]
     return found
+
+
+def loop_bound_s() -> float:
+    """Return for how many seconds of processor time a loop may be held here.
+
+    A call of a library into C cannot be interrupted. Machines on which reading the largest body alone takes that long
+    have that call, and half as much again, as their bound: two such calls in one step are still found.
+    """
+    body = LARGE["escapes in a text"]
+    return max(MOST_HELD_S, 1.5 * min(_reading_s(body) for _ in range(_READINGS)))
+
+
+def _reading_s(body: bytes) -> float:
+    """Return how many seconds of processor time the longest call of a library takes here."""
+    began_s = time.thread_time()
+    msgspec.json.decode(body)
+    return time.thread_time() - began_s
 
 
 def held_loops(fleet: Fleet) -> Held:

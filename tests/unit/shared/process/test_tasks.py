@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
-from shared.process.tasks import Follower, end_all, wait_or
+from shared.process import tasks
+from shared.process.log import REQUEST_ID
+from shared.process.tasks import LARGE_BYTES, WORK_S, Follower, Pauses, end_all, wait_or, work_beside
+
+if TYPE_CHECKING:
+    import pytest
 
 
 async def test_a_cancellation_that_gets_lost_is_reported_again() -> None:
@@ -86,3 +94,52 @@ async def test_waiting_for_an_event_ends_with_it_or_with_the_time() -> None:
     assert not await wait_or(event, 0.001)
     event.set()
     assert await wait_or(event, 3600)
+
+
+async def test_many_tasks_that_work_in_pieces_do_not_hold_the_loop_for_the_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each round of the loop has time for one of them, whatever their number; all come to their end."""
+    now_s, piece_s, pieces = 0.0, WORK_S / 5, 20
+    ended = []
+    monkeypatch.setattr(tasks, "time", SimpleNamespace(monotonic=lambda: now_s))
+
+    async def work(number: int) -> None:
+        nonlocal now_s
+        pause = Pauses()
+        await pause()
+        for _ in range(pieces):
+            now_s += piece_s
+            await pause()
+        ended.append(number)
+
+    working = [asyncio.create_task(work(number)) for number in range(10)]
+    rounds = []
+    while not all(task.done() for task in working):
+        began_s = now_s
+        await asyncio.sleep(0)
+        rounds.append(now_s - began_s)
+    assert ended == list(range(10))
+    assert max(rounds) <= WORK_S + piece_s
+
+
+async def test_large_work_is_done_one_after_the_other_in_its_own_context() -> None:
+    """Two threads that call C libraries keep the loop waiting for both; what is logged there is about the request."""
+    at_once = most = 0
+    lock = threading.Lock()
+
+    def work() -> str:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        threading.Event().wait(0.001)  # the others have time to begin
+        with lock:
+            at_once -= 1
+        return REQUEST_ID.get()
+
+    async def named(name: str) -> str:
+        REQUEST_ID.set(name)
+        return await work_beside(LARGE_BYTES + 1, work)
+
+    names = [f"request {number}" for number in range(8)]
+    assert await asyncio.gather(*map(named, names)) == names
+    assert most == 1
