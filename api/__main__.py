@@ -19,6 +19,7 @@ from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
 from shared.process.tasks import end_all
+from shared.process.threads import look_up_types
 from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
 from shared.settings import load_settings, require, unknown_variables
@@ -95,7 +96,9 @@ def main() -> int:
     config = hypercorn_config(settings)
     try:
         config.bind_sockets()
-        uvloop.run(_serve(create_app(settings), config, settings))
+        app = create_app(settings)
+        look_up_types()
+        uvloop.run(_serve(app, config, settings))
     except RedisUnusable as error:
         return _fail(str(error))
     except OSError as error:

@@ -18,6 +18,7 @@ from shared.process.limits import allow_many_files, spare_collections
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
 from shared.process.tasks import end_all, spawn_critical
+from shared.process.threads import look_up_types
 from shared.process.tracing.start import start_tracing
 from shared.redis import client as redis_client
 from shared.redis.probe import RedisUnusable, check_at_start
@@ -49,6 +50,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     # The other tiers keep nothing there, and need not know where it is.
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)
+    look_up_types()
     if not backends:
         _log.info("the %s tier has no account configured: idle", tier)
     if any(backend.tier == "paid" for backend in backends):

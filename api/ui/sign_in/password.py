@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from shared.errors import InvalidRequest
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from shared.postgres.ui.access import Access
@@ -51,7 +52,7 @@ class Passwords:
         if access.password_hash is None:
             return False
         async with self._turn:
-            return await asyncio.to_thread(_verified, access.password_hash, given)
+            return await in_thread(_verified, access.password_hash, given)
 
     async def hashed(self, password: str) -> str:
         """Return the hash of a new password.
@@ -64,7 +65,7 @@ class Passwords:
                 f"The password must have {LEAST_CHARS} to {MOST_CHARS:,} characters.", param="password"
             )
         async with self._turn:
-            return await asyncio.to_thread(_hasher.hash, password)
+            return await in_thread(_hasher.hash, password)
 
 
 def _verified(password_hash: str, given: str) -> bool:

@@ -19,6 +19,7 @@ import asyncpg
 from cli.up.child import Program, launch_command
 from cli.up.embedded.postgres_home import PostgresHome, postgres_home
 from cli.up.embedded.server import EmbeddedServer, ServerFailed
+from shared.process.threads import in_thread
 from shared.settings import ensure_secrets
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class EmbeddedPostgres(EmbeddedServer):
         """
         ensure_secrets(self.data_dir, (_SECRET,))
         self._password = (self.data_dir / "secrets" / _SECRET).read_text().strip()
-        self._home = await asyncio.to_thread(postgres_home, self.data_dir, self._password)
+        self._home = await in_thread(postgres_home, self.data_dir, self._password)
         if self.home.data.exists():
             self._check_version()
         else:

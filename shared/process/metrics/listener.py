@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from shared.process.threads import in_thread
 from shared.redis.client import UNREACHABLE
 
 if TYPE_CHECKING:
@@ -122,4 +123,4 @@ class MetricsListener:
                         families += await source()
             self._gathered.families = families
             # Thousands of series would hold the event loop for too long.
-            return await asyncio.to_thread(generate_latest, self._registry)
+            return await in_thread(generate_latest, self._registry)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.process.threads import in_thread
 from shared.process.tracing.context import TraceContext
 from shared.process.tracing.exporter import CollectorExporter, silence_library
 from shared.settings import host_name
@@ -77,7 +77,7 @@ class Tracing:
         # A thread that is no daemon would be waited for at the end all the same.
         closing = threading.Thread(target=self._provider.shutdown, name="close traces", daemon=True)
         closing.start()
-        await asyncio.to_thread(closing.join, CLOSE_S)
+        await in_thread(closing.join, CLOSE_S)
 
 
 def carried(span: Span) -> TraceContext:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -23,6 +22,7 @@ from shared.process.doctor import of_machine
 from shared.process.doctor.of_postgres import check_postgres
 from shared.process.doctor.of_redis import check_redis
 from shared.process.doctor.of_workers import check_workers
+from shared.process.threads import in_thread
 from shared.settings import host_name, unknown_variables
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ async def examine() -> list[Finding]:
     status, lacks = await readiness.check()
     here = f"The gateway at {settings.host}:{settings.port} on {host_name()}"
     findings = [of_machine.readiness(here, status, {part: why for part, why in lacks.items() if why is not None})]
-    findings += [*of_machine.check_settings(settings), *await asyncio.to_thread(of_machine.check_disk, settings)]
+    findings += [*of_machine.check_settings(settings), *await in_thread(of_machine.check_disk, settings)]
     findings += await check_postgres(settings.database_url or "")
     answers, of_redis = await check_redis(state.redis)
     findings += of_redis

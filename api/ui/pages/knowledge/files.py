@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
@@ -12,6 +11,7 @@ import msgspec
 from api.endpoints.knowledge.documents import NewChunk, NewDocument
 from api.prompt.knowledge.chunking import chunked
 from shared.errors import InvalidRequest
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,7 +35,7 @@ async def documents_of(files: Iterable[FileStorage], category: str) -> list[NewD
         raise InvalidRequest("Choose a file first.", param="files")
     if len(given) > MOST_FILES:
         raise InvalidRequest(f"At most {MOST_FILES} files at a time: nself claw knowledge add takes folders.")
-    return [await asyncio.to_thread(document_of, name, raw, category) for name, raw in given]
+    return [await in_thread(document_of, name, raw, category) for name, raw in given]
 
 
 def document_of(name: str, raw: bytes, category: str) -> NewDocument:
