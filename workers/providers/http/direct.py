@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 import httpx
 from aiohappyeyeballs import start_connection
 
 from workers.providers.http.bodies import Head, read_head, unreadable
+from workers.providers.http.connection import Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,89 +26,10 @@ NEXT_ADDRESS_S: Final = 0.25
 IDLE_S: Final = 15.0
 STALE_S: Final = 5.0
 """How soon a connection ends that had been closed while it was idle; later the server may have begun to work."""
-MOST_HELD_BYTES: Final = 256 * 1024
-"""Of a reply that nobody reads; the connection is read no further then."""
 
 
 class ClosedWhileIdle(httpx.ReadError):
     """A connection that was kept had been closed when a request was sent: the server has not begun to answer."""
-
-
-class Connection(asyncio.Protocol):
-    """One connection to the server.
-
-    Attributes:
-        is_closed: whether nothing more can come.
-        is_used: whether it has served a request already.
-        idle_since: since when it waits for another one, by the loop's clock.
-    """
-
-    transport: asyncio.Transport
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._parts: list[bytes] = []
-        self._held = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._is_paused = False
-        self._error: Exception | None = None
-        self.is_closed = self.is_used = False
-        self.idle_since = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
-        self.transport = transport  # type: ignore[assignment]
-
-    def data_received(self, data: bytes) -> None:
-        """Keep what came for who reads."""
-        self._parts.append(data)
-        self._held += len(data)
-        if self._waiter is not None:
-            if not self._waiter.done():
-                self._waiter.set_result(None)
-        elif self._held > MOST_HELD_BYTES and not self._is_paused:
-            self._is_paused = True
-            self.transport.pause_reading()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Wake who reads."""
-        self.is_closed, self._error = True, error
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    @property
-    def has_data(self) -> bool:
-        """Return whether something has come that nobody has read."""
-        return bool(self._parts)
-
-    def take(self) -> bytes:
-        """Return all that has come and nobody has read."""
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        self._held = 0
-        # Here, not with the next read: the end of a kept connection is to be noticed.
-        if self._is_paused:
-            self._is_paused = False
-            self.transport.resume_reading()
-        return data
-
-    async def read(self) -> bytes:
-        """Return the next bytes; empty at the end.
-
-        Raises:
-            OSError: the connection broke.
-        """
-        while not self._parts:
-            if self.is_closed:
-                if self._error is not None:
-                    raise self._error
-                return b""
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return self.take()
 
 
 class DirectReply:
@@ -217,11 +139,12 @@ class DirectClient:
     def give_back(self, connection: Connection, *, is_good: bool) -> None:
         """Take back the connection of a reply; another request may use it if `is_good`."""
         self._room.release()
-        is_open = not connection.is_closed and not connection.has_data
+        is_open = not connection.has_data and not connection.is_closed
         # A server may answer before it has read all of a request: the rest of it would be taken for the next one.
         if not (is_good and is_open and self._may_keep) or connection.transport.get_write_buffer_size():
             connection.transport.abort()
             return
+        connection.watch()
         connection.idle_since = asyncio.get_running_loop().time()
         self._idle.append(connection)
         if self._cleaning is None:
@@ -274,7 +197,7 @@ class DirectClient:
             async with asyncio.timeout(CONNECT_S):
                 addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
                 opened = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_S)
-                _, connection = await loop.create_connection(Connection, sock=opened)
+                _, connection = await loop.create_connection(partial(Connection, opened), sock=opened)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"no connection within {CONNECT_S:g} s") from error
         except OSError as error:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from workers.providers.http import connection as connection_module
 from workers.providers.http import direct
-from workers.providers.http.direct import ClosedWhileIdle, Connection, DirectClient
+from workers.providers.http.connection import Connection
+from workers.providers.http.direct import ClosedWhileIdle, DirectClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -129,22 +131,107 @@ async def test_an_address_that_does_not_answer_is_not_waited_for(monkeypatch: py
             each.close()
 
 
-async def test_who_has_taken_all_hears_of_the_end() -> None:
-    """A kept connection is read on, whatever was held back before."""
+async def connected(port: int) -> Connection:
+    """A connection to a server of this machine."""
+    opened = socket.create_connection(("127.0.0.1", port))
+    opened.setblocking(False)
+    _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(opened), sock=opened)
+    return connection
+
+
+async def test_who_reads_slowly_gets_all_and_hears_of_the_end() -> None:
+    """Whatever was held back before."""
 
     async def much(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
-        writer.write(b"x" * 2 * direct.MOST_HELD_BYTES)
+        writer.write(b"x" * 2 * connection_module.MOST_HELD_BYTES)
         writer.close()
 
     async with served(much) as (_, port), asyncio.timeout(60):
-        _, connection = await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port)
+        connection = await connected(port)
         connection.transport.write(b"x")
         while not connection._is_paused:
             await asyncio.sleep(0)
         size = 0
-        while not connection.is_closed:
-            size += len(connection.take())
+        while data := await connection.read():
+            size += len(data)
+        assert connection.is_closed
+        assert size == 2 * connection_module.MOST_HELD_BYTES
+
+
+async def test_a_reset_is_heard_of_by_who_reads_slowly() -> None:
+    """What a reader does not watch it finds broken when it reads."""
+    reset = asyncio.Event()
+
+    async def breaks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"x")
+        await reset.wait()
+        writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1" + bytes(7))
+        writer.transport.abort()
+
+    async with served(breaks) as (_, port), asyncio.timeout(60):
+        connection = await connected(port)
+        connection.transport.write(b"x")
+        while not connection.has_data:
             await asyncio.sleep(0)
-        size += len(connection.take())
-        assert size == 2 * direct.MOST_HELD_BYTES
+        assert await connection.read() == b"x"
+        reset.set()
+        with pytest.raises(ConnectionResetError):
+            await connection.read()
+
+
+async def test_a_kept_connection_is_watched() -> None:
+    """Its end is noticed, though its last reply was read slowly."""
+    more, ended = asyncio.Event(), asyncio.Event()
+
+    async def in_two(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok")
+        await more.wait()
+        writer.write(b"ok")
+        await ended.wait()
+        writer.close()
+
+    async with served(in_two) as (client, _), asyncio.timeout(60):
+        reply = await client.send("GET", "/", None)
+        connection = reply._connection
+        assert connection is not None
+        assert await reply.read() == b"ok"
+        more.set()
+        while not connection.has_data:
+            await asyncio.sleep(0)
+        assert await reply.read() == b"ok"
+        await reply.aclose()
+        ended.set()
+        while not connection.is_closed:
+            await asyncio.sleep(0)
+
+
+async def test_a_server_that_sends_as_fast_as_it_is_read_leaves_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its bytes need not be waited for, and so nothing else would run."""
+    monkeypatch.setattr(connection_module, "READ_BYTES", 1)
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(ours), sock=ours)
+    theirs.send(b"x")
+    async with asyncio.timeout(60):
+        while not connection.has_data:
+            await asyncio.sleep(0)
+        await connection.read()
+        theirs.send(b"x" * 100)
+        turns = 0
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(turn)
+
+        turn()
+        for _ in range(100):
+            assert await connection.read() == b"x"
+    assert turns > 10
+    connection.transport.abort()
+    theirs.close()
