@@ -21,6 +21,7 @@ from workers.providers.http.lines import EventReader
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
 from workers.providers.openai.parts import as_system, drop_empty, split_content, to_citations, to_logprobs, with_data
+from workers.providers.openai.plain import PlainChunks
 from workers.providers.openai.shapes import NULL, Choice, Message, ToolCall, read_chunk
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage
@@ -118,6 +119,20 @@ class ChatReader(EventReader):
         self._is_cited = False
         self._call_ids: set[str] = set()
         self._calls: dict[int, ToolCalls] = {}
+        self._plain = PlainChunks()
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that `data` completes."""
+        plain = self._plain
+        if plain.is_known and (texts := plain.texts(data)) is not None:
+            self._chars += sum(map(len, texts)) if plain.index == 0 else 0
+            return [Delta(text, index=plain.index) for text in texts if text]
+        events = super().feed(data)
+        plain.learn(data)
+        # Only where another such chunk would do no more than add to a text that has begun.
+        is_apart = not (self._name or self._data or self._bare)
+        plain.is_known = plain.is_known and is_apart and plain.index in self._in_pieces
+        return events
 
     def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         """Append the events of a chunk."""
