@@ -47,7 +47,7 @@ RESPONSE_FIELDS: Final[dict[str, Field]] = {
     "reasoning.mode": row("RRRR", "other than `standard`"),
     "reasoning.summary": row("HHHH", "thoughts come as a summary, else as `reasoning_text`"),
     "safety_identifier": _as("safety_identifier"),
-    "service_tier": _as("service_tier"),
+    "service_tier": _as("service_tier", FIELDS["service_tier"].note + "; `ultrafast`: 400"),
     "store": row("HHHH", "see Stored responses"),
     "stream": _as("stream"),
     "stream_options": _as("stream_options", ""),
@@ -83,7 +83,9 @@ RESPONSE_FIELDS: Final[dict[str, Field]] = {
     "input[].tools": row("TTTT", "of `additional_tools`: as those of the request"),
     "input[].type": row("TTTT", "items of tools that OpenAI runs: 400"),
     "input[].content[].annotations": _LEFT_OUT,
-    "input[].content[].detail": _as("messages[].content[].image_url.detail", "of a file: no model reads it"),
+    "input[].content[].detail": _as(
+        "messages[].content[].image_url.detail", "`original`: `high`; of a file: no model reads it"
+    ),
     "input[].content[].file_data": _as("messages[].content[].file", "Claude: PDF and plain text"),
     "input[].content[].file_id": row("TRRR", "of an image: 400"),
     "input[].content[].file_url": _OPENAI_ALONE,

@@ -205,6 +205,7 @@ async def test_a_client_that_leaves_stops_the_model(scripted_client: AsyncOpenAI
          "missing_required_parameter"),
         ({"input": [{"role": "user", "content": "x", "colour": "red"}]}, "input[0].colour", "unknown_parameter"),
         ({"messages": []}, "messages", "unknown_parameter"),
+        ({"input": [{"id": "\x00"}]}, "input[0].id", "item_not_found"),
         ({"previous_response_id": "resp_1"}, "previous_response_id", "previous_response_not_found"),
         ({"background": True, "store": False}, "store", "invalid_value"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type", "unsupported_parameter"),

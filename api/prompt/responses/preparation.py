@@ -170,7 +170,8 @@ class Preparation:
         try:
             earlier = list(map(given, before.items))
             referred = {item["id"]: item for item in earlier if isinstance(item.get("id"), str)}
-            wanted = [name for name in asked.references.values() if name not in referred]
+            # PostgreSQL has no text with a NUL character.
+            wanted = [name for name in asked.references.values() if name not in referred and "\x00" not in name]
             if wanted and self._is_storing:
                 found = await self._found(wanted, request.key_id)
                 referred |= {name: given(item) for name, item in found.items()}

@@ -229,7 +229,8 @@ class Conversation:
             if part.file_id is None:
                 raise InvalidRequest(f"'{place}' needs an image_url.", param=f"{place}.image_url")
             self.needs.setdefault(NATIVE_ONLY, f"{place}.file_id")
-        image = {"url": part.image_url or "", **({} if part.detail is None else {"detail": part.detail})}
+        detail = "high" if part.detail == "original" else part.detail  # which no chat knows
+        image = {"url": part.image_url or "", **({} if detail is None else {"detail": detail})}
         return {"type": "image_url", "image_url": image, **_marks(part)}
 
     def _file(self, part: FileInput, place: str) -> dict[str, Any]:

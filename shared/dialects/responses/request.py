@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ENCRYPTED: Final = "reasoning.encrypted_content"
 LOGPROBS: Final = "message.output_text.logprobs"
+_FASTEST: Final = "ultrafast"
+"""A tier that no chat can ask for."""
 _PASSED: Final = (
     "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
     "service_tier", "stream", "temperature", "top_p", "user",
@@ -181,6 +183,7 @@ def _needs(body: ResponsesBody) -> dict[str, str]:
         "context_management": body.context_management is not None,
         "reasoning.context": body.reasoning.context not in {None, "auto"},
         "reasoning.mode": body.reasoning.mode not in {None, "standard"},
+        "service_tier": body.service_tier == _FASTEST,
     }
     first = next((name for name, is_asked in asked.items() if is_asked), None)
     return {} if first is None else {NATIVE_ONLY: first}

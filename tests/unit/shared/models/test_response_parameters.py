@@ -233,6 +233,15 @@ def test_tools_that_openai_runs_are_refused_by_their_place(kind: str) -> None:
         assert request.client.needs[NATIVE_ONLY] == place
 
 
+def test_words_that_no_chat_knows_go_to_openai_alone_or_become_the_nearest_one() -> None:
+    """The document has more of them for this API than for chats."""
+    tier = asked({"service_tier": "ultrafast"})
+    assert tier.client is not None
+    assert tier.client.needs == {NATIVE_ONLY: "service_tier"}
+    image = sent("openai", part(type="input_image", image_url=PIXEL, detail="original"))
+    assert image["messages"][0]["content"][1]["image_url"] == {"url": PIXEL, "detail": "high"}
+
+
 @pytest.mark.parametrize("name", sorted(IGNORED_FIELDS))
 def test_further_fields_that_change_nothing_are_left_out(name: str) -> None:
     """Whoever serves."""
