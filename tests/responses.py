@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from shared.postgres.database import Database
+from shared.redis.names import kept_response_key
 from tests.upstreams.numbered import MODEL
 
 if TYPE_CHECKING:
     import httpx
+    from redis.asyncio import Redis
 
     from tests.conftest import Eventually
     from tests.fleet import Fleet
@@ -69,6 +71,17 @@ async def in_background(client: httpx.AsyncClient, given: Any = "one", **fields:
     found = await respond(client, given, background=True, **fields)
     assert (found["status"], found["background"], found["output"]) == ("queued", True, [])
     return str(found["id"])
+
+
+async def until_kept(redis: Redis, text: str, eventually: Eventually) -> None:
+    """A worker has kept so much of the only response that is on its way."""
+
+    async def is_kept() -> bool:
+        kept = [key async for key in redis.scan_iter(kept_response_key("*"))]
+        bodies = [await redis.hget(key, "b") for key in kept]  # type: ignore[misc]
+        return any(text_of(json.loads(body)) == text for body in bodies if body)
+
+    await eventually(is_kept)
 
 
 async def status_of(client: httpx.AsyncClient, response_id: str) -> str:

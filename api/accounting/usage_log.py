@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import msgspec
 
 from api.accounting.refusals import MINUTE_MS, MOST_OWNERS, Refusals, most_refusals
+from shared.dialects.stored.pending import ResponseEnd
 from shared.openai.sessions.turn_end import TurnEnd
 from shared.process.finished import log_finished
 from shared.process.tasks import end_all, spawn_critical
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
 
+    from shared.dialects.stored.pending import StoredHead
     from shared.usage import Finished, UsageRecord
 
     _Step = Callable[[Pipeline], object]
@@ -121,12 +123,17 @@ class UsageLogWriter:
         if row.kind == "refused":
             self._refusals.counted(row.owner, row.minute, total)
 
-    def close(self, record: UsageRecord, job_id: str, *, has_session: bool) -> None:
+    def close(self, record: UsageRecord, job_id: str, *, has_session: bool, stored: StoredHead | None = None) -> None:
         """Record how an open request ended, unless somebody did so before; remove its job, settle its budget.
 
-        Of a request that `has_session` what its worker has kept of the answer becomes a turn.
+        Of a request that `has_session` what its worker has kept of the answer becomes a turn, and a stored response
+        of one that is `stored`.
         """
-        turn = TurnEnd("cancelled" if record.status == CANCELLED else "broken") if has_session else None
+        turn: TurnEnd | ResponseEnd | None = None
+        if has_session:
+            turn = TurnEnd("cancelled" if record.status == CANCELLED else "broken")
+        elif stored is not None:
+            turn = ResponseEnd(conversation_id=stored.conversation_id)
         self._finish(record, job_id, Closes.OPEN, turn)
 
     def refuse_in_doubt(self, record: UsageRecord, job_id: str, *, api_id: str = "") -> None:
@@ -147,7 +154,13 @@ class UsageLogWriter:
         self._later(lambda pipeline: pipeline.delete(arriving_key(job_id)))
 
     def _finish(
-        self, record: UsageRecord, job_id: str, closes: Closes, turn: TurnEnd | None = None, *, api_id: str = ""
+        self,
+        record: UsageRecord,
+        job_id: str,
+        closes: Closes,
+        turn: TurnEnd | ResponseEnd | None = None,
+        *,
+        api_id: str = "",
     ) -> None:
         closing = Closing.of(record, closes, api_id=api_id or self._api_id, job_id=job_id, turn=turn)
         self._later(lambda pipeline: finish(pipeline, closing), partial(closing.report, finished=self._finished))

@@ -99,7 +99,7 @@ class RequestServices:
         """
         opened, catalogue = UsageRecord.opened(with_take_over(draft, stream)), self.settings.catalogue
         record = ended(opened, draft.attempt, stream, error, delivered, began_at=began_at, catalogue=catalogue)
-        self.usage_log.close(record, stream.job_id, has_session=bool(draft.session_id))
+        self.usage_log.close(record, stream.job_id, has_session=bool(draft.session_id), stored=draft.stored)
 
     def route(self, wanted: RoutingRequest) -> list[Candidate]:
         """Return where a request may go, by rank.

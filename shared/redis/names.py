@@ -34,6 +34,7 @@ BACKGROUND_API: Final = 32 * "0"
 BACKGROUND_LEADER: Final = "claw:background:leader"
 """Which api process looks after them: its id in hex digits."""
 _DONE_RESPONSE: Final = "claw:response:done:"
+_KEPT_RESPONSE: Final = "claw:response:kept:"
 _REMOVED_RESPONSE: Final = "claw:response:removed:"
 _DONE_IN_CONVERSATION: Final = "claw:conversation:done:"
 WAITING_BYTES: Final = _BYTES + "waiting"
@@ -396,6 +397,11 @@ def done_response_key(request_id: str) -> str:
     return _DONE_RESPONSE + request_id
 
 
+def kept_response_key(request_id: str) -> str:
+    """Return the key of a response as far as it has come, for whoever closes it for a worker that died: a hash."""
+    return _KEPT_RESPONSE + request_id
+
+
 def removed_response_key(request_id: str) -> str:
     """Return the key that exists when a response was deleted not long ago."""
     return _REMOVED_RESPONSE + request_id
@@ -430,6 +436,7 @@ LUA_NAMES: Final = {
     "response_events": _RESPONSE_EVENTS,
     "background_of": _BACKGROUND,
     "done_response": _DONE_RESPONSE,
+    "kept_response": _KEPT_RESPONSE,
     "removed_response": _REMOVED_RESPONSE,
     "done_in_conversation": _DONE_IN_CONVERSATION,
     "open_requests": _OPEN,

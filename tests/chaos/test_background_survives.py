@@ -11,7 +11,8 @@ import pytest
 
 from shared.redis import client as redis_client
 from tests.fleet import PATIENCE_S, Fleet, Process, ready
-from tests.responses import PATH, events, got, in_background, stored_ids, text_of, until, until_stored
+from tests.redis_names import immortal
+from tests.responses import PATH, events, got, in_background, stored_ids, text_of, until, until_kept, until_stored
 from tests.streams import usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -99,17 +100,26 @@ async def test_a_killed_apis_response_goes_on(
 
 
 async def test_a_killed_workers_response_has_failed(
-    client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+    client: httpx.AsyncClient,
+    fleet: Fleet,
+    upstream: NumberedUpstream,
+    valkey: EmbeddedValkey,
+    eventually: Eventually,
 ) -> None:
-    """In the middle of its answer: another worker does not begin anew, and whoever follows it is told."""
+    """In the middle of its answer: another worker does not begin anew, and whoever follows it is told what had come."""
     upstream.hold_at = 7
     name = await in_background(client)
     await eventually(lambda: upstream.held)
     assert len(await events(client, name, most=8)) == 8
     other = await fleet.worker()
     await eventually(lambda: "serving" in other.log.read_text())
+    redis = redis_client.connect(valkey.url())
+    await until_kept(redis, words(7), eventually)
     of_kind(fleet, "local")[0].kill()
     failed = await until(client, name, "failed", eventually)
+    assert text_of(failed) == words(7)
+    assert await immortal(redis) == []
+    await redis_client.close(redis)
     assert failed["error"]["code"] == "server_error"
     followed = await events(client, name)
     assert (followed[-1]["type"], followed[-1]["response"]) == ("response.failed", failed)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from shared.redis import client as redis_client
+from tests.e2e.response_rules import response_faults
 from tests.fleet import Fleet, Process, chat, ready
-from tests.responses import text_of
+from tests.responses import stored_ids, text_of, until_kept, until_stored
 from tests.streams import Reader, events, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -75,9 +77,13 @@ async def test_a_killed_workers_attempts_without_content_are_tried_by_another(
 
 
 async def test_responses_outlive_a_killed_worker_as_chats_do(
-    client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+    client: httpx.AsyncClient,
+    fleet: Fleet,
+    upstream: NumberedUpstream,
+    valkey: EmbeddedValkey,
+    eventually: Eventually,
 ) -> None:
-    """Without content they are tried by another worker, and stored; with content a stream says that it has failed."""
+    """Without content they are tried by another worker; with content a stream fails. All are stored as they ended."""
     asked = {"model": "numbered", "input": "one"}
     upstream.hold_at = 7
     begun = asyncio.ensure_future(client.post("/v1/responses", json={**asked, "stream": True}))
@@ -91,6 +97,9 @@ async def test_responses_outlive_a_killed_worker_as_chats_do(
     ]
     await eventually(lambda: upstream.held == 4)
     await another_worker(fleet, eventually)
+    redis = redis_client.connect(valkey.url())
+    await until_kept(redis, words(7), eventually)
+    await redis_client.close(redis)
     worker_of(fleet).kill()
     told = events((await begun).text.replace("event: ", ": ").replace("\ndata", "\n\ndata"))
     assert [event["sequence_number"] for event in told] == list(range(len(told)))
@@ -109,6 +118,11 @@ async def test_responses_outlive_a_killed_worker_as_chats_do(
         assert (await client.get(f"/v1/responses/{response['id']}")).json() == response
     await later.task
     rows = await usage_rows(fleet, eventually, 3, "responses")
+    stored = (await client.get(f"/v1/responses/{failed['id']}")).json()
+    assert (stored["status"], stored["error"]["code"], text_of(stored)) == ("failed", "server_error", words(7))
+    assert response_faults(stored) == []
+    again = await client.post("/v1/responses", json={**asked, "previous_response_id": failed["id"]})
+    assert (again.status_code, again.json()["error"]["code"]) == (400, "previous_response_not_completed")
     assert sorted((row["status"], row["attempts"]) for row in rows) == [(200, 2), (200, 2), (502, 1)]
 
 
@@ -184,17 +198,30 @@ async def test_a_killed_apis_requests_are_cancelled_upstream_and_logged_as_orpha
 
 
 async def test_an_api_and_its_worker_killed_together_leave_no_open_request(
-    api: Process, client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+    client: httpx.AsyncClient,
+    fleet: Fleet,
+    upstream: NumberedUpstream,
+    valkey: EmbeddedValkey,
+    eventually: Eventually,
 ) -> None:
-    """The recorder finds what both left behind and closes it, once."""
+    """The recorder finds what both left behind and closes it, once; a response is stored as far as it came."""
     upstream.hold_at = 7
     readers = [Reader(client) for _ in range(5)]
+    asked = {"model": "numbered", "input": "one", "stream": True}
+    response = asyncio.ensure_future(client.post("/v1/responses", json=asked))
     await eventually(lambda: all(reader.content == words(7) for reader in readers))
+    redis = redis_client.connect(valkey.url())
+    await until_kept(redis, words(7), eventually)
+    await redis_client.close(redis)
     worker_of(fleet).kill()
-    api.kill()
+    next(process for process in fleet.processes if process.name.startswith("api")).kill()
     await asyncio.gather(*(reader.task for reader in readers), return_exceptions=True)
     rows = await usage_rows(fleet, eventually, 5)
     assert {(row["status"], row["error_code"]) for row in rows} == {(499, "orphaned")}
+    await asyncio.gather(response, return_exceptions=True)
+    (name,) = await eventually(lambda: stored_ids(fleet))
+    stored = json.loads((await until_stored(fleet, name, eventually))["body"])
+    assert (stored["status"], text_of(stored)) == ("failed", words(7))
 
 
 async def test_a_worker_reported_to_stop_ends_what_it_has_and_takes_nothing_new(

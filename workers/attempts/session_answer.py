@@ -5,8 +5,6 @@ What is kept is for whoever closes the request should this process die: at most 
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -16,8 +14,8 @@ from shared.openai.reply import CompletionFold
 from shared.openai.sessions.messages import MOST_MESSAGE_BYTES
 from shared.openai.sessions.turn_end import MOST_THOUGHTS_CHARS, THOUGHTS, TurnEnd
 from shared.process.tasks import work_beside
-from shared.redis.client import UNREACHABLE
 from shared.redis.names import answer_key, thoughts_key
+from workers.attempts.keeping import LIFE_S, Keeping
 from workers.attempts.stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
@@ -27,9 +25,6 @@ if TYPE_CHECKING:
     from shared.errors import GatewayError
     from shared.types import Event, Job
 
-KEEP_EVERY_S: Final = 1.0
-LIFE_S: Final = 900
-"""For how long it is kept where nobody closes the request: longer than an api process can be away."""
 MOST_ANSWER_CHARS: Final = 4 * MOST_MESSAGE_BYTES
 """What is longer is stored without its end, and so as cut: no model answers as much."""
 _SAID: Final = ("content", "refusal", "tool_calls", "function_call")
@@ -49,8 +44,7 @@ class SessionAnswer:
         self._redis = redis
         self._key, self._thoughts_key = answer_key(job.request_id), thoughts_key(job.request_id)
         self._fold = CompletionFold()
-        self._has_more = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._keeping = Keeping(self._keep)
 
     def follow(self, reply: object) -> None:
         """Do nothing: what makes the client's bytes knows less than this."""
@@ -58,9 +52,7 @@ class SessionAnswer:
     def add(self, event: Event) -> None:
         """Add what the model has said."""
         self._fold.add(event)
-        self._has_more.set()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._keep(), name="keep an answer")
+        self._keeping.note()
 
     def end(self, error: GatewayError | None) -> TurnEnd:
         """Keep no more of it, and return how the turn ended, with the whole answer.
@@ -68,8 +60,7 @@ class SessionAnswer:
         Args:
             error: how the request failed; None where it did not.
         """
-        if self._task is not None:
-            self._task.cancel()
+        self._keeping.end()
         message, reason, is_short = self._message(is_whole=error is None)
         answer = b"" if message is None else msgspec.json.encode(message)
         if error is not None:
@@ -96,16 +87,11 @@ class SessionAnswer:
         return message, choice["finish_reason"], len(content) > MOST_ANSWER_CHARS
 
     async def _keep(self) -> None:
-        while True:
-            await self._has_more.wait()
-            self._has_more.clear()
-            message, *_ = self._message(is_whole=False)
-            # Apart while nothing is said: whoever closes for this process would take them for an answer.
-            key, kept = (self._thoughts_key, self._thoughts()) if message is None else (self._key, message)
-            if kept:
-                with suppress(*UNREACHABLE):
-                    await self._redis.set(key, msgspec.json.encode(kept), ex=LIFE_S)
-            await asyncio.sleep(KEEP_EVERY_S)
+        message, *_ = self._message(is_whole=False)
+        # Apart while nothing is said: whoever closes for this process would take them for an answer.
+        key, kept = (self._thoughts_key, self._thoughts()) if message is None else (self._key, message)
+        if kept:
+            await self._redis.set(key, msgspec.json.encode(kept), ex=LIFE_S)
 
     def _thoughts(self) -> str:
         thoughts: str = self._fold.choice(0)["message"].get(THOUGHTS) or ""
@@ -132,7 +118,7 @@ def answer_of(redis: Redis, job: Job) -> KeptAnswer | None:
     """Return what keeps the answer of a job, None where nobody will ask for it."""
     if job.session_id:
         return SessionAnswer(redis, job)
-    return None if job.stored is None else StoredAnswer(job, job.stored)
+    return None if job.stored is None else StoredAnswer(redis, job, job.stored)
 
 
 async def turn_of(kept: KeptAnswer | None, job: Job, error: GatewayError | None) -> TurnEnd | ResponseEnd | None:

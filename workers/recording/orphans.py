@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from shared.dialects.stored.pending import ResponseEnd
 from shared.models.catalogue import NANO_USD
 from shared.openai.sessions.turn_end import TurnEnd
 from shared.process.finished import log_finished
@@ -30,6 +31,7 @@ from shared.redis.names import (
     budget_key_at,
     in_progress_key,
     job_key,
+    kept_response_key,
     open_requests,
     reservation_field,
 )
@@ -139,7 +141,9 @@ class Janitor:
         """Close one request; 1 if nobody did before. A record that cannot be read goes on as it is, to be rejected."""
         names = [f"{request}-{attempt}" for attempt in range(1, MOST_ATTEMPTS + 1)]
         record = _decoded(raw)
-        turn = TurnEnd("broken")  # of a request without a session the script finds none
+        # Of a request without a session the script finds no turn.
+        has_response = await self._redis.exists(kept_response_key(request))
+        turn = ResponseEnd() if has_response else TurnEnd("broken")
         closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw, closes=Closes.JUDGED)
         if record is not None:
             # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from shared.errors import GatewayError
 
 
-def closing_of(request: BackgroundRequest, progress: Progress, error: GatewayError, catalogue: Catalogue) -> Closing:
+def closing_of(
+    request: BackgroundRequest, progress: Progress, error: GatewayError, catalogue: Catalogue, kept: bytes | None
+) -> Closing:
     """Return the closing of a response that ended with an error.
 
     Args:
@@ -26,6 +28,7 @@ def closing_of(request: BackgroundRequest, progress: Progress, error: GatewayErr
         progress: how far it came.
         error: how it ended.
         catalogue: the prices.
+        kept: the response object as far as its worker had come.
     """
     draft, served = request.draft, progress.served or progress.target
     counted = NOTHING_SERVED
@@ -47,6 +50,6 @@ def closing_of(request: BackgroundRequest, progress: Progress, error: GatewayErr
     record = completed(opened, counted, error, times, catalogue)
     turn = None
     if draft.stored is not None:
-        turn = response_end(draft, draft.stored, failed(draft, served.model, error), has_said_so=False)
+        turn = response_end(draft, draft.stored, failed(draft, served.model, error, kept), has_said_so=False)
     job = progress.job_of(draft.request_id)
     return Closing.of(record, Closes.OPEN, api_id=BACKGROUND_API, job_id=job, turn=turn)

@@ -31,6 +31,7 @@ from shared.redis.names import (
     BACKGROUND_API,
     BACKGROUND_LEADER,
     control_channel,
+    kept_response_key,
     open_requests,
     reply_key,
     since_key,
@@ -235,7 +236,10 @@ class Supervisor:
 
     async def _close(self, request: BackgroundRequest, progress: Progress, error: GatewayError) -> None:
         catalogue = self._services.settings.catalogue
-        closing = await work_beside(len(request.draft.body), lambda: closing_of(request, progress, error, catalogue))
+        kept: bytes | None = await self._redis.hget(kept_response_key(request.draft.request_id), "b")  # type: ignore[misc]
+        closing = await work_beside(
+            len(request.draft.body), lambda: closing_of(request, progress, error, catalogue, kept)
+        )
         await finish_now(self._redis, closing, self._finished)
 
     async def _close_lost(self, name: str, *, may_judge: bool) -> None:

@@ -105,7 +105,7 @@ class Reply:
             return None if self._whole is None else _encode(self._whole)
         if not self._items:
             return None
-        output = [item.to_object("incomplete") for item in self._items]
+        output = [item.to_object(self._ended.get(item.index, "incomplete")) for item in self._items]
         if isinstance(error, Cancelled):
             return _encode(self._response("cancelled", output))
         shown = {"code": error.code, "message": error.message}

@@ -40,7 +40,7 @@ class PendingResponse(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         head: how it is stored.
         created_ms: when it was admitted, in milliseconds since 1970.
         input: what its request brought, as a JSON list of items.
-        body: the response object, as JSON.
+        body: the response object, as JSON. It is the last field: scripts put it there.
     """
 
     id: str
@@ -67,12 +67,12 @@ class ResponseEnd(msgspec.Struct, frozen=True):
     """What a closing leaves of a response.
 
     Args:
-        pending: a `PendingResponse` as JSON.
+        pending: a `PendingResponse` as JSON; nothing where what its worker has kept of it counts.
         conversation_id: hex digits, or nothing.
         last_event: the end of its stream where that has not said it, numbered -1.
     """
 
-    pending: bytes
+    pending: bytes = b""
     conversation_id: str = ""
     last_event: bytes = b""
 

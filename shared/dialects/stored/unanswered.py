@@ -9,7 +9,7 @@ import msgspec
 from shared.dialects.base import ReplyHead
 from shared.dialects.responses.response import NOTHING_ASKED, asked_fields, error_object, response_object
 from shared.dialects.responses.stream import event_bytes
-from shared.dialects.stored.items import listed
+from shared.dialects.stored.items import listed, output_of
 from shared.dialects.stored.pending import PendingResponse, ResponseEnd
 from shared.errors import Cancelled
 
@@ -49,11 +49,20 @@ def unanswered(
     return _encode(response_object(ReplyHead.of(job, model), fields, status=status, error=failure))
 
 
-def failed(job: JobDraft, model: str, error: GatewayError) -> bytes:
-    """Return the response object of one that ended with an error."""
+def failed(job: JobDraft, model: str, error: GatewayError, kept: bytes | None = None) -> bytes:
+    """Return the response object of one that ended with an error.
+
+    Args:
+        job: its request.
+        model: that served it.
+        error: how it failed.
+        kept: the response object as far as its worker had come, where that has kept it.
+    """
     if isinstance(error, Cancelled):
-        return unanswered(job, model, "cancelled")
-    return unanswered(job, model, "failed", error)
+        body = unanswered(job, model, "cancelled")
+    else:
+        body = unanswered(job, model, "failed", error)
+    return body if kept is None else _encode({**msgspec.json.decode(body), "output": output_of(kept)})
 
 
 def begun_events(job: JobDraft, shown: bytes) -> bytes:
@@ -76,6 +85,11 @@ def own_items(job: JobDraft, head: StoredHead) -> list[dict[str, Any]]:
     return listed(own, job.request_id)
 
 
+def kept_head(job: JobDraft, head: StoredHead) -> bytes:
+    """Return a response that has not ended, as JSON that its body and a brace make whole."""
+    return _encode(_pending(job, head, b"0")).removesuffix(b"0}")
+
+
 def response_end(job: JobDraft, head: StoredHead, body: bytes, *, has_said_so: bool) -> ResponseEnd:
     """Return what a closing leaves of a response.
 
@@ -85,7 +99,13 @@ def response_end(job: JobDraft, head: StoredHead, body: bytes, *, has_said_so: b
         body: the response object, as JSON.
         has_said_so: whether its stream has its end.
     """
-    pending = PendingResponse(
+    # No event is named after a cancellation: whoever follows is told by the response that it has.
+    last_event = b"" if has_said_so else event_bytes("response.failed", -1, {"response": msgspec.Raw(body)})
+    return ResponseEnd(_encode(_pending(job, head, body)), head.conversation_id, last_event)
+
+
+def _pending(job: JobDraft, head: StoredHead, body: bytes) -> PendingResponse:
+    return PendingResponse(
         id=job.request_id,
         key_id=job.key_id,
         head=head,
@@ -93,6 +113,3 @@ def response_end(job: JobDraft, head: StoredHead, body: bytes, *, has_said_so: b
         input=msgspec.Raw(_encode(own_items(job, head))),
         body=msgspec.Raw(body),
     )
-    # No event is named after a cancellation: whoever follows is told by the response that it has.
-    last_event = b"" if has_said_so else event_bytes("response.failed", -1, {"response": msgspec.Raw(body)})
-    return ResponseEnd(_encode(pending), head.conversation_id, last_event)

@@ -2,13 +2,22 @@
 -- as a response waits for PostgreSQL, in the same step. A verdict gives way to what is known better, so it may be written
 -- again. What was deleted meanwhile is not stored. Of a response of the background the events end here too.
 --
--- ARGV  those of finish.lua, then the response (PendingResponse), the conversation that it belongs to, or '', and the last
+-- Of an answer its worker knows all; whoever closes for a worker that cannot say, or does not know that there is an
+-- answer, takes what that has kept so far. A verdict leaves it where it is.
+--
+-- ARGV  those of finish.lua, then the response (PendingResponse), '' for what was kept, the conversation that it belongs to, or '', and the last
 --       event of one whose worker has not said its end: its sequence number is -1 there
 -- returns what finish.lua returns
 local DONE_S, EVENTS_S = 86400, 3600
 local counts = finish()
 if counts == 0 then return 0 end
 local response_request, response, conversation, last_event = ARGV[1], ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV]
+local kept = kept_response(response_request)
+if response == '' then
+  local head, body = unpack(redis.call('HMGET', kept, 'h', 'b'))
+  if head and body then response = head .. body .. '}' end
+end
+if ARGV[6] ~= 'judged' then redis.call('DEL', kept) end
 if conversation ~= '' then free_conversation(conversation, response_request) end
 
 local open, events = open_response(response_request), response_events(response_request)
@@ -26,7 +35,7 @@ if of_owner then
   redis.call('PUBLISH', news_channel(''), 'response ' .. response_request)
 end
 
-if redis.call('EXISTS', removed_response(response_request)) == 1 then return counts end
+if response == '' or redis.call('EXISTS', removed_response(response_request)) == 1 then return counts end
 redis.call('SET', done_response(response_request), response, 'EX', DONE_S)
 redis.call('XADD', KEYS[2], '*', 'p', response_request)
 if conversation ~= '' then
