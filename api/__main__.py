@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import sys
@@ -90,6 +91,7 @@ def main() -> int:
         return _fail(str(error))
     for unknown in unknown_variables():
         _log.warning("%s", unknown)
+    faulthandler.enable()  # where a C library ends it, its log says where that was
     allow_many_files()
     spare_collections()
     install()

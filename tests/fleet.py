@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -30,6 +31,8 @@ BOTH_WAYS = pytest.mark.parametrize(
 """Of a test or a module that speaks HTTP byte by byte: with each of the two servers of HTTP/1.1."""
 SWITCHES = ("CLAW_HTTP", "CLAW_REDIS_PIPE", "CLAW_UPSTREAM_HTTP")
 """Variables that the processes of all tests get from the environment of pytest: whole suites can run the other way."""
+CRASHES = {-number for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)}
+"""Exit codes of a process that a C library has ended."""
 
 INTERNAL_SECRET = "internal-secret-of-the-tests"
 
@@ -91,6 +94,8 @@ class Fleet:
         await asyncio.gather(*(process.process.wait() for process in self.processes))
         for process in self.processes:
             print(f"--- {process.name}\n{process.log.read_text()[-3000:]}")  # noqa: T201 -- shown where a test fails
+        # Its clients see no more than a connection that ends.
+        assert [each.name for each in self.processes if each.process.returncode in CRASHES] == []
 
     async def api(self, **environment: str) -> Process:
         """Start an api process on a free port, unless CLAW_PORT names one."""

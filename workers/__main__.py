@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import signal
 import sys
@@ -150,6 +151,7 @@ def main() -> int:
     except SettingsError as error:
         print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
         return EX_CONFIG
+    faulthandler.enable()  # where a C library ends it, its log says where that was
     allow_many_files()
     spare_collections()
     try:
