@@ -1,13 +1,14 @@
-"""An upstream's answer that would hold a worker's event loop: refused before it is decoded, whatever is in it."""
+"""An upstream's answer that would hold a worker's event loop: read in portions, or refused before it is decoded."""
 
 from __future__ import annotations
 
+import gzip
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.attack.meters import held_loops
+from tests.attack.meters import held_loops, loop_bound_s
 from tests.fleet import PATIENCE_S, chat, ready
 from tests.upstreams.openai import replies as openai
 from tests.upstreams.scripted import Answer, ScriptedUpstream, sse
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
 
 MIB = 1024 * 1024
-MOST_S = 0.05
 TRIES = 5
 MILLIONS = b'"choices":[],"x":[' + b"[]," * (4 * MIB) + b"[]]}"
 ANSWERS = {
@@ -27,12 +27,29 @@ ANSWERS = {
     "an event of many lines": sse(b"data: {" + MILLIONS.replace(b"[],[],[],[],", b"[],[],[],[],\ndata: ") + b"\n\n"),
     "a body": Answer([b"{" + MILLIONS], headers={"content-type": "application/json"}),
 }
+TOKENS = 20_000
+MANY = openai.chunk({"content": "x"}) * TOKENS + openai.text("end")
+
+
+def framed(content: bytes) -> Answer:
+    """A chunk for each byte."""
+    body = b"".join(b"1\r\n%c\r\n" % byte for byte in content) + b"0\r\n\r\n"
+    return Answer([body], headers={"transfer-encoding": "chunked"}, framing="close")
+
+
+AT_ONCE = {
+    "events": sse(MANY),
+    "a chunk for each byte": framed(MANY[-2 * MIB :]),
+    "empty events": sse(b"data:\n\n" * 10 * TOKENS, MANY),
+    "compressed events": Answer([gzip.compress(MANY)], headers={"content-encoding": "gzip"}),
+}
+"""Answers of megabytes that a server sends as fast as it can."""
 
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
     """Return what has every process watch its event loop."""
-    return {"CLAW_LOOP_WATCH_S": str(MOST_S)}
+    return {"CLAW_LOOP_WATCH_S": str(loop_bound_s())}
 
 
 @pytest.fixture
@@ -83,3 +100,14 @@ async def test_an_answer_of_many_bytes_is_an_answer(
     reply = await asked(client, fleet)
     message = reply.json()["choices"][0]["message"]
     assert (message["content"], message["images"]) == ("See", [image])
+
+
+@pytest.mark.parametrize("name", AT_ONCE)
+async def test_an_answer_that_comes_at_once_holds_nobody(
+    client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream, name: str
+) -> None:
+    """It is read in portions, between which other streams go on."""
+    scripted.fallback = AT_ONCE[name]
+    reply = await asked(client, fleet)
+    assert reply.status_code == 200, reply.text[:300]
+    assert reply.json()["choices"][0]["message"]["content"].endswith("xend")

@@ -18,6 +18,7 @@ _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [^\r\n]*)?\r?(?:\n|\Z)")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)[ \t]*+:([^\r\n\0]*+)\r?(?:\n|\Z)")
 _SIZE: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n]*)?\r?\n")
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
 _NO_CONTENT: Final = frozenset({204, 304})
 _INTERIM: Final = range(100, 200)
 
@@ -169,9 +170,9 @@ class Head:
             self.may_stay = self.may_stay and not length  # two lengths: one of them is somebody else's
         elif length:
             lengths = {text.strip() for text in length.split(",")}
-            if len(lengths) > 1 or not length.isascii() or not lengths.copy().pop().isdigit():
+            if len(lengths) > 1 or not _LENGTH.fullmatch(stated := lengths.pop()):
                 raise unreadable("its length is malformed")
-            self.body = SizedBody(int(lengths.pop()))
+            self.body = SizedBody(int(stated))
         else:
             self.body = Body()
 

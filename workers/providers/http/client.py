@@ -18,6 +18,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from workers.providers.http.direct import DirectClient, DirectReply
+from workers.providers.http.portions import Portions, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -41,15 +42,15 @@ def client_of(base_url: str, *, headers: dict[str, str], connections: int) -> Up
 
 
 def content_of(response: httpx.Response | DirectReply) -> Callable[[], Awaitable[bytes | None]]:
-    """Return what reads the next content of a reply's body, None at its end; compressed content is decoded by httpx."""
-    encoded = response.headers.get("content-encoding", "identity").lower() != "identity"
+    """Return what reads a reply's next content, in portions, None at its end; what is compressed is decoded."""
     if isinstance(response, DirectReply):
-        if not encoded:
-            return response.read
-        response = response.for_httpx()
-    # The stream itself where nothing is to be decoded: that spares each piece httpx's decoder and chunker.
-    chunks = aiter(response.aiter_bytes() if encoded else response.stream)  # type: ignore[arg-type]
-    return partial(anext, chunks, None)
+        read = response.read
+    else:
+        # The stream itself: that spares each piece httpx's decoder and chunker.
+        chunks = aiter(response.stream)  # type: ignore[arg-type]
+        read = Portions(partial(anext, chunks, None)).read
+    coding = response.headers.get("content-encoding", "identity")
+    return read if coding.lower() == "identity" else decoded(coding, read)
 
 
 class UpstreamClient:

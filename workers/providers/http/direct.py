@@ -9,16 +9,15 @@ import asyncio
 import socket
 from collections import deque
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import httpx
 from aiohappyeyeballs import start_connection
 
+from shared.process.tasks import Pauses
 from workers.providers.http.bodies import Head, read_head, unreadable
 from workers.providers.http.connection import Connection
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from workers.providers.http.portions import PORTION_BYTES
 
 CONNECT_S: Final = 10.0
 NEXT_ADDRESS_S: Final = 0.25
@@ -47,17 +46,21 @@ class DirectReply:
         self.is_success = head.status // 100 == 2
         self._head, self._body = head, head.body
         self._rest = rest
+        self._pause = Pauses()
         self._connection: Connection | None = connection
         self._pool = pool
 
     async def read(self) -> bytes | None:
-        """Return the next content, None at the end.
+        """Return the next content, None at the end; not much of it at a time.
 
         Raises:
             httpx.HTTPError, OSError: it broke off.
         """
         while not self._body.is_over and self._connection is not None:
-            data, self._rest = self._rest or await self._connection.read(), b""
+            if self._rest:
+                await self._pause()
+            data = self._rest or await self._connection.read()
+            data, self._rest = data[:PORTION_BYTES], data[PORTION_BYTES:]
             if not data:
                 self._body.end()
             elif content := self._body.decode(data):
@@ -68,28 +71,18 @@ class DirectReply:
         """Read what has come already; return whether that is the end and nothing else."""
         body, connection = self._body, self._connection
         if connection is not None and not body.is_over and (self._rest or connection.has_data):
-            data, self._rest = self._rest or connection.take(), b""
+            self._rest = self._rest or connection.take()
+            if len(self._rest) > PORTION_BYTES:
+                return False
+            data, self._rest = self._rest, b""
             return not body.decode(data) and body.is_over
         return body.is_over
-
-    def for_httpx(self) -> httpx.Response:
-        """Return it as a reply of httpx's, which knows how to decode what is compressed."""
-        return httpx.Response(self.status_code, headers=self.headers, stream=_Stream(self))
 
     async def aclose(self) -> None:
         """Give the connection back if all has been read, else close it."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool.give_back(connection, is_good=self._body.is_clean and self._head.may_stay and not self._rest)
-
-
-class _Stream(httpx.AsyncByteStream):
-    def __init__(self, reply: DirectReply) -> None:
-        self._reply = reply
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while (data := await self._reply.read()) is not None:
-            yield data
 
 
 class DirectClient:

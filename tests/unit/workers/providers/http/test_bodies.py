@@ -123,6 +123,7 @@ def test_what_is_taken_aiohttp_takes_with_the_same_content() -> None:
         b"SSH-2.0-OpenSSH\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nHello!",
         b"HTTP/1.1 200 OK\r\ncontent-length: -5\r\n\r\nHello",
+        b"HTTP/1.1 200 OK\r\ncontent-length: %b\r\n\r\nHello" % (b"5" * 5000),
         b"HTTP/1.1 200 OK\r\ncontent-length: \xb2\r\n\r\nHello",
         b"HTTP/1.1 200 OK\r\nno field\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nHello!\r\n0\r\n\r\n",
