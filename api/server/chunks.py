@@ -35,32 +35,29 @@ class ChunkDecoder:
         data = self._held + data
         contents = []
         at = 0
-        while at < len(data):
+        while at < len(data) and self.rest is None:
             if self._left:
                 content = data[at : at + self._left]
                 contents.append(content)
                 at += len(content)
                 self._left -= len(content)
-            elif (end := self._end_of_line(data, at)) > at:
+            elif self._is_behind_chunk or self._is_in_trailer:
+                if (end := self._end_of_line(data, at)) == at:
+                    break
                 at = end
+            elif (start := self._end_of_size(data, at)) == at:
+                break
+            elif self._left and data[(stop := start + self._left) : stop + 2] == b"\r\n":
+                # All of the chunk, as nearly always: a client may send a chunk for each byte.
+                contents.append(data[start:stop])
+                at, self._left, self._is_behind_chunk = stop + 2, 0, False
             else:
-                break
-            if self.rest is not None:
-                break
+                at = start
         self._held = b"" if self.rest is not None else data[at:]
         return b"".join(contents)
 
-    def _end_of_line(self, data: bytes, at: int) -> int:
-        """Read what stands at `at` between the chunks; return where it ends, or `at` if more must come."""
-        if self._is_in_trailer:
-            return self._end_of_trailer(data, at)
-        if self._is_behind_chunk:
-            if not b"\r\n".startswith(data[at : at + 2]):
-                raise RequestRefused(400, "A chunk of the body is longer than it said.")
-            if len(data) < at + 2:
-                return at
-            self._is_behind_chunk = False
-            return at + 2
+    def _end_of_size(self, data: bytes, at: int) -> int:
+        """Read the line at `at` that begins a chunk; return where it ends, or `at` if more must come."""
         size = _SIZE.match(data, at, at + _SIZE_BYTES)
         if size is None:
             if data.find(b"\n", at, at + _SIZE_BYTES) >= 0 or len(data) - at >= _SIZE_BYTES:
@@ -70,6 +67,17 @@ class ChunkDecoder:
         self._is_in_trailer = self._left == 0
         self._is_behind_chunk = not self._is_in_trailer
         return size.end()
+
+    def _end_of_line(self, data: bytes, at: int) -> int:
+        """Read what stands at `at` behind a chunk; return where it ends, or `at` if more must come."""
+        if self._is_in_trailer:
+            return self._end_of_trailer(data, at)
+        if not b"\r\n".startswith(data[at : at + 2]):
+            raise RequestRefused(400, "A chunk of the body is longer than it said.")
+        if len(data) < at + 2:
+            return at
+        self._is_behind_chunk = False
+        return at + 2
 
     def _end_of_trailer(self, data: bytes, at: int) -> int:
         if data.startswith(b"\r\n", at):

@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import unquote
 
 from api.server.closing import ANSWER_S, DRAIN_LINGER_S, LINGER_S, abort, end_writing
 from api.server.cycle import RequestCycle
 from api.server.head import RequestRefused, head_end, read_head
 from api.server.response import failure, refusal
-from api.server.scope import ABORT, ON_DISCONNECT
+from api.server.scope import ABORT, ON_DISCONNECT, scope_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from api.server.config import ServerConfig
-    from api.server.head import RequestHead
 
 READ_BYTES: Final = 65_536
 """How much is read at a time: what is done with it must not hold up others."""
@@ -164,7 +162,9 @@ class Http1Connection(asyncio.BufferedProtocol):
         if self.is_closing or not (cycle.may_reuse and is_read):
             self._close(may_get_more=not cycle.is_received or bool(self.unread))
             return
-        self._to_drop = cycle.left
+        dropped = min(cycle.left, len(self.unread))
+        del self.unread[:dropped]
+        self._to_drop = cycle.left - dropped
         self.read_on()
         if self.unread:
             self._begin_next()
@@ -178,7 +178,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         if self._to_drop:
             data, self._to_drop = data[self._to_drop :], max(0, self._to_drop - len(data))
         try:
-            if self._cycle is not None and not self._cycle.is_received:
+            if self._cycle is not None and not (self._cycle.is_received or self.unread):
                 data = self._cycle.feed(data)
             if self._cycle is None and data and not self._is_last:
                 self.unread += data
@@ -211,30 +211,29 @@ class Http1Connection(asyncio.BufferedProtocol):
                 return
             del self.unread[:end]
             self._cycle = cycle = RequestCycle(self, head)
-            task = self._loop.create_task(self._serve(cycle, self._scope(cycle, head)))
+            means = {ABORT: partial(abort, self._transport), ON_DISCONNECT: cycle.call_on_disconnect}
+            task = self._loop.create_task(self._serve(cycle, scope_of(head, self._common) | means))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            if self.unread and not cycle.is_received:
-                body = bytes(self.unread)
-                self.unread.clear()
-                self.take(body)
         except RequestRefused as refused:
             self._refuse(refused)
+        else:
+            self._feed_unread()
 
-    def _scope(self, cycle: RequestCycle, head: RequestHead) -> dict[str, Any]:
-        path, _, query = head.target.partition(b"?")
-        return {
-            **self._common,
-            "method": head.method,
-            "path": unquote(path.decode()),
-            "raw_path": path,
-            "query_string": query,
-            "headers": head.headers,
-            "state": self._common["state"].copy(),
-            "extensions": {},
-            ABORT: partial(abort, self._transport),
-            ON_DISCONNECT: cycle.call_on_disconnect,
-        }
+    def _feed_unread(self) -> None:
+        """Give a request what came before it began, in pieces between which others go on."""
+        cycle = self._cycle
+        if cycle is None or cycle.is_received or not self.unread:
+            return
+        piece = bytes(self.unread[:READ_BYTES])
+        del self.unread[:READ_BYTES]
+        try:
+            self.unread[:0] = cycle.feed(piece)
+        except RequestRefused as refused:
+            self._refuse(refused)
+        else:
+            if self.unread and not cycle.is_received:
+                self._loop.call_soon(self._feed_unread)
 
     async def _serve(self, cycle: RequestCycle, scope: dict[str, Any]) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,11 @@ from tests.fleet import PATIENCE_S, chat, ready
 if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.fleet import Fleet
+    from tests.upstreams.numbered import NumberedUpstream
 
 TRIES = 5
 CHAT = "/v1/chat/completions"
+SMALL = json.dumps(chat()).encode()
 
 
 @pytest.fixture
@@ -85,6 +88,29 @@ async def test_token_ids_for_embeddings_hold_nobody(client: httpx.AsyncClient, s
     for inputs, status in ((lists, 404), (lists + b",[" + b"1," * 9000 + b"1]", 400)):
         reply = await asked(client, steps, "/v1/embeddings", b'{"model": "none", "input": [%s]}' % inputs)
         assert reply.status_code == status, reply.text[:300]
+
+
+async def test_a_body_of_a_chunk_for_each_byte_holds_nobody(
+    client: httpx.AsyncClient, steps: Steps, upstream: NumberedUpstream
+) -> None:
+    """Nor where most of a megabyte of them has come while the request before it was answered."""
+    upstream.pause_s = 0.3
+    address = client.base_url
+    body = json.dumps(chat(messages=[{"role": "user", "content": "x" * 140_000}])).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: {client.headers['authorization']}\r\n".encode()
+    whole = head + b"content-length: %d\r\n\r\n" % len(SMALL) + SMALL
+    chunks = head + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks += b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    for _ in range(TRIES):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(whole + chunks)
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await reader.read()
+        writer.close()
+        assert answers.count(b"HTTP/1.1 200 ") == 2, answers[:500]
+        if not (held := steps.new()):
+            return
+    raise AssertionError(held)
 
 
 @pytest.mark.switched
