@@ -29,11 +29,12 @@ _TIER_OF: Final = {"local": "local", "free_gemini": "gemini", "gemini": "gemini"
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What /ai/chat is asked."""
+    """What /ai/chat is asked. The answer is whole, and nSelf's command line says that it wants it so."""
 
     message: Annotated[str, msgspec.Meta(min_length=1)]
     model: str = "auto"
     preferred_tier: Literal["local", "free_gemini", "gemini", "api_key", "paid"] | None = None
+    stream: Literal[False] = False
 
 
 async def ask_ai() -> Response:

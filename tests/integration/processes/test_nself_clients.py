@@ -42,7 +42,7 @@ async def test_a_question_is_answered_counted_and_summed_up(
     operator: httpx.AsyncClient, client: httpx.AsyncClient, api: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Chat, usage, its summary and the statistics, in the fields that the clients read; by the commands too."""
-    answer = await operator.post("/ai/chat", json={"message": "count", "preferred_tier": "local"})
+    answer = await operator.post("/ai/chat", json={"message": "count", "stream": False, "preferred_tier": "local"})
     said = answer.json()
     assert {name: said[name] for name in ("response", "tier_source", "model")} == {
         "response": words(20), "tier_source": "local", "model": MODEL,
@@ -77,6 +77,7 @@ async def test_a_question_is_answered_counted_and_summed_up(
         ("/ai/chat", {}, "message"),
         ("/ai/chat", {"message": ""}, "message"),
         ("/ai/chat", {"message": "a", "preferred_tier": "cloud"}, "preferred_tier"),
+        ("/ai/chat", {"message": "a", "stream": True}, "stream"),
         ("/ai/chat", {"message": "a", "model": "nobody-has-it"}, "nobody-has-it"),
         ("/ai/models/local/install", {"auto_select": True, "model": "m"}, "auto"),
     ],
