@@ -20,7 +20,7 @@ MAX_TEXT_BYTES: Final = 64 * 1024
 BOM: Final = b"\xef\xbb\xbf"
 WORDS: Final = re.compile(rb"[\w .:;,!/+-]*")
 """What is neither JSON nor a piece of it: `data: ping`, `data: OK`."""
-_DATA_AGAIN: Final = re.compile(rb"(?:data:\s*)+")
+_DATA_AGAIN: Final = re.compile(rb"(?:data:[ \t]*+){1,8}+(?!data:)")
 
 
 class LineSplitter:
@@ -236,11 +236,12 @@ class EventReader(LineReader):
         """Take data that is no JSON: nothing, the end mark, or what may be JSON with the lines to come."""
         text = value.strip()
         again = _DATA_AGAIN.match(text)
-        if text and text.upper() == self.end_mark:
+        is_short = len(text) <= COUNTED_BYTES  # words are no longer
+        if text and is_short and text.upper() == self.end_mark:
             self.complete(events)
         elif again is not None:  # some proxies put the field's name before events that have it already
             self.take(b"data:" + text[again.end() :], events)
-        elif not WORDS.fullmatch(text):
+        elif not (is_short and WORDS.fullmatch(text)):
             self._hold(self._data, value)
 
     def _end_event(self, events: list[Event]) -> None:
@@ -252,7 +253,7 @@ class EventReader(LineReader):
 
     def _take_field(self, line: bytes, events: list[Event]) -> None:
         if line.startswith(BOM):
-            self.take(line[len(BOM) :], events)
+            self.take(line.lstrip(BOM), events)
             return
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")

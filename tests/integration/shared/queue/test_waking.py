@@ -1,4 +1,4 @@
-"""Who is woken for a job, and what a job costs Valkey however many workers and backends there are."""
+"""Who is woken for a job, and which of many backends has it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from shared.redis.subscription import Subscription
 
 MANY = 50
-MOST_MORE = 1.3
-"""What a job may cost Valkey more with many than with one."""
 
 
 def worker_ids(number: int) -> list[str]:
@@ -81,30 +79,6 @@ async def test_who_is_woken_and_takes_nothing_wakes_another(redis: Redis) -> Non
         assert await woken(listener, "q") == other
 
 
-async def _calls(redis: Redis) -> int:
-    """How many commands Valkey has carried out since its figures were reset, those of scripts too."""
-    figures: dict[str, dict[str, int]] = await redis.info("commandstats")
-    return sum(
-        figure["calls"] for name, figure in figures.items() if not name.startswith(("cmdstat_info", "cmdstat_config"))
-    )
-
-
-async def test_a_job_costs_the_same_with_many_idle_workers(redis: Redis) -> None:
-    """One is woken, one claims: with all of them woken it would be fifty claims."""
-    costs = []
-    for number in (1, MANY):
-        names = worker_ids(number)
-        async with subscription(redis, *map(wake_channel, names)) as listener:
-            for name in names:
-                await claim_as(redis, name, "q")
-            await redis.config_resetstat()
-            for _ in range(10):
-                await put(redis, at("q"))
-                assert len(await claim_as(redis, await woken(listener, "q"), "q", 2)) == 1
-            costs.append(await _calls(redis))
-    assert costs[1] <= MOST_MORE * costs[0]
-
-
 class Look:
     """A router that saw all queues empty when it last looked."""
 
@@ -130,23 +104,6 @@ async def admitted(redis: Redis, router: Look, candidates: list[Candidate]) -> s
 def backends(number: int, **fields: Any) -> list[Candidate]:
     """So many with a slot each."""
     return [at(f"q{place}", slots=1, service_ms=1000, **fields) for place in range(number)]
-
-
-async def test_an_admission_costs_the_same_with_many_backends(redis: Redis) -> None:
-    """A handful is asked, with its job claimed and ended as well it is not more than a third above one."""
-    costs = []
-    for number in (1, MANY):
-        await redis.config_resetstat()
-        for _ in range(10):
-            queue = await admitted(redis, Look(), backends(number))
-            (job,) = await claim(redis, queue)
-            pipeline = redis.pipeline(transaction=False)
-            pipeline.zrem(running_key(queue), f"{job['request_id']}-1")
-            for _ in range(8):  # frames, acknowledgements and the record of the shortest request
-                pipeline.publish("nobody", b"")
-            await pipeline.execute()
-        costs.append(await _calls(redis))
-    assert costs[1] <= MOST_MORE * costs[0]
 
 
 async def test_an_idle_backend_is_found_among_many_that_have_become_busy(redis: Redis) -> None:

@@ -71,6 +71,8 @@ def _seen(stream: bytes, size: int) -> list[tuple[str, Any]]:
 STREAMS = [
     (b"data: 1\n\ndata:2\n\n", [("", 1), ("", 2)]),
     (b"\xef\xbb\xbfdata: 1\n\n", [("", 1)]),
+    (b"\xef\xbb\xbf" * 2000 + b"data: 1\n\n", [("", 1)]),
+    (b"data: data: data: 1\n\ndata: 2\n\n", [("", 1), ("", 2)]),
     (b": hello\n:\nid: 7\nretry: 5\nevent: a\ndata: 1\n\ndata: 2\n\n", [("a", 1), ("", 2)]),
     (b'event: a\ndata: {\ndata: "b":\ndata:  1}\n\n', [("a", {"b": 1})]),
     (b"data\ndata: 1\ndata:\n\nevent\nunknown: x\nunknown\n\n", [("", 1)]),
@@ -88,7 +90,7 @@ STREAMS = [
 ]
 
 
-@pytest.mark.parametrize(("stream", "seen"), STREAMS)
+@pytest.mark.parametrize(("stream", "seen"), STREAMS, ids=range(len(STREAMS)))
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("size", [1, 2, 1000])
 def test_an_event_stream_is_read_as_the_standard_says(
@@ -99,7 +101,16 @@ def test_an_event_stream_is_read_as_the_standard_says(
 
 
 @pytest.mark.parametrize(
-    "stream", [b"<html>\n:root{}\n</html>", b"{", b"data: {\n\ndata: 1\n\n", b"x" * 70_000 + b"\n"]
+    "stream",
+    [
+        b"<html>\n:root{}\n</html>",
+        b"{",
+        b"data: {\n\ndata: 1\n\n",
+        b"x" * 70_000 + b"\n",
+        b"data: " * 70_000 + b"1\n\n",
+        b"data: " + b"x" * 300_000 + b"\n\n",
+    ],
+    ids=["a page", "half a body", "half an event", "text", "a field's name again and again", "words"],
 )
 def test_what_is_no_event_stream_is_malformed(stream: bytes) -> None:
     """Neither a page of HTML, nor an event that cannot be read, nor text without end."""
