@@ -7,11 +7,12 @@ question where `x-nself-knowledge` asks for it; then the client's own instructio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from api.prompt.expert import expert
 from api.prompt.headers import ADMIN_HEADER
 from api.prompt.knowledge.context import knowledge_for
+from api.prompt.knowledge.fence import FENCE_TOKENS
 from shared.errors import ModelNotAllowed, Overloaded
 from shared.postgres.audit import INTERNAL_ACTOR
 from shared.postgres.database import DatabaseUnavailable
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from shared.usage import UsageRecord
 
 ADMIN_OPERATION = "admin_chat"
-
-
-class Added(NamedTuple):
-    """What is put before the messages of a request, in its order, and the headers that say so to its client."""
-
-    texts: tuple[AddedText, ...]
-    headers: dict[str, str]
 
 
 class Additions:
@@ -62,31 +56,40 @@ class Additions:
         self._knowledge = knowledge
         self._knowledge_tokens = knowledge_tokens
 
-    async def of(self, asked: PromptHeaders, principal: Principal, record: UsageRecord, body: bytes) -> Added:
-        """Return what is put before the messages of a request.
+    async def of(self, asked: PromptHeaders, principal: Principal, record: UsageRecord) -> tuple[AddedText, ...]:
+        """Return what is put before the messages of a request, in its order, all but knowledge.
 
         Args:
             asked: what the request's headers ask for.
             principal: who asks.
             record: names the request and its model, for the audit log.
-            body: of the chat, checked.
 
         Raises:
             ModelNotAllowed: admin mode is asked for with a key that is no admin's.
-            Overloaded: it is, and the audit log cannot be written; or knowledge is, and cannot be read.
+            Overloaded: it is, and the audit log cannot be written.
         """
         first = expert() if asked.app else await self._system_prompts.of_key(principal.system_prompt_id)
         texts = () if first is None else (first,)
-        if asked.admin:
-            texts = (*texts, await self.snapshot(principal, record))
-        if not asked.knowledge:
-            return Added(texts, {})
-        found, response_headers = await self._known(body, principal)
-        return Added(texts if found is None else (*texts, found), response_headers)
+        return (*texts, await self.snapshot(principal, record)) if asked.admin else texts
 
-    async def _known(self, body: bytes, principal: Principal) -> tuple[AddedText | None, dict[str, str]]:
+    async def known(
+        self, body: bytes, key_id: str | None, most_tokens: int | None
+    ) -> tuple[AddedText | None, dict[str, str]]:
+        """Return what the knowledge base has for a request, None where that is nothing, and the response's headers.
+
+        Args:
+            body: of the chat, checked.
+            key_id: of the key that asks.
+            most_tokens: how long it may be, about, beside what the settings say; None where nothing else bounds it.
+
+        Raises:
+            Overloaded: the base cannot be read.
+        """
+        most = self._knowledge_tokens
+        if most_tokens is not None:
+            most = min(most, most_tokens - FENCE_TOKENS)
         try:
-            return await knowledge_for(self._knowledge, body, principal.key_id, self._knowledge_tokens)
+            return await knowledge_for(self._knowledge, body, key_id, most)
         except DatabaseUnavailable:
             raise Overloaded(
                 "The knowledge base cannot be read: the database does not answer.",

@@ -24,7 +24,7 @@ from api.requests.asked_headers import max_wait_s_of, patient_until_ms, priority
 from api.requests.background.request import Unattended
 from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
-from api.requests.session_route import most_prompt_of, routed, session_request
+from api.requests.session_route import most_prompt_of, routed, session_request, with_knowledge
 from api.routing.eligibility import RoutingRequest
 from api.routing.task_classes import task_class_of
 from api.server.scope import ABORT
@@ -133,18 +133,17 @@ class RequestContext:
         services.check_open()
         settings, parameters = services.settings, checked.parameters
         self.record.requested_model, self.record.stream = checked.model, checked.stream
-        limits = self.principal.budget_limits(settings.monthly_budget_usd)
+        limits, max_wait_s = self.principal.budget_limits(settings.monthly_budget_usd), max_wait_s_of(request.headers)
         options = PlacementOptions(
             limits=limits,
             priority=priority_of(request.headers, is_admin=self.principal.admin_allowed),
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
-        max_wait_s = max_wait_s_of(request.headers)
         asked = read_headers(request.scope["headers"]) if parameters is not None else NOTHING_ASKED
         # What reads it beside the model reads a chat.
         chat = await checked.as_chat(self.body) if asked.session_id or asked.knowledge else b""
-        added = await self._added(services, asked, chat) if parameters is not None else ()
+        added = await services.additions.of(asked, self.principal, self.record) if parameters is not None else ()
         session = await self._open_session(services, asked, chat, max_wait_s) if asked.session_id else None
         added += await self._told_in(session, services) if session is not None and not asked.admin else ()
         wanted = RoutingRequest(
@@ -162,12 +161,15 @@ class RequestContext:
             bounds=self.principal.bounds.within(request.headers.get(TIER_HEADER)),
             task_class=task_class_of(request.headers, endpoint),
         )
+        if asked.knowledge:
+            known, wanted, self._added_headers = await with_knowledge(services, wanted, session, chat, self.key_id)
+            added += known
         candidates, wanted, history = routed(services, wanted, session)
         if parameters is not None:
             self._omitted = partial(services.router.omitted, parameters)
         token_limit, admitted_ms = self.principal.tokens_per_minute, self.record.admitted_ms
-        self.record.reserved_tokens = tokens_to_reserve(token_limit, wanted) if token_limit else 0
         self.record.tokens_per_minute = token_limit
+        self.record.reserved_tokens = tokens_to_reserve(token_limit, wanted) if token_limit else 0
         # Its wait for a turn begins at its admission, or once it has its session.
         draft = JobDraft(
             request_id=self.record.request_id,
@@ -193,9 +195,8 @@ class RequestContext:
             trace=TRACE.get(),
             body=msgspec.Raw(self.body),
         )
-        self._intake = request.scope.get(INTAKE)  # type: ignore[assignment]
-        # From now on the draft alone has it, until the request lets go of it.
-        self.body = b""
+        # From now on the draft alone has the body, until the request lets go of it.
+        self._intake, self.body = request.scope.get(INTAKE), b""  # type: ignore[assignment]
         if checked.stored is not None and checked.stored.is_background:
             return await self._left(Unattended(services, draft, wanted, candidates=candidates, options=options))
         self.inflight = inflight = InflightRequest(
@@ -217,10 +218,6 @@ class RequestContext:
         self._rate_limit = admitted_headers(self.principal, await unattended.begin(self.principal))
         self._release_body()
         return unattended
-
-    async def _added(self, services: RequestServices, asked: PromptHeaders, chat: bytes) -> tuple[AddedText, ...]:
-        texts, self._added_headers = await services.additions.of(asked, self.principal, self.record, chat)
-        return texts
 
     async def _open_session(
         self, services: RequestServices, asked: PromptHeaders, chat: bytes, max_wait_s: float | None

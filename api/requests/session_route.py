@@ -1,4 +1,7 @@
-"""Where a request of a session may go: no model is left out for what is stored, which can be left out itself."""
+"""Where a request may go with what is put before it.
+
+No model is left out for what is stored of a session or known for a question: these can be left out themselves.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from api.admission.thoughts import earlier_thoughts
+from api.prompt.knowledge.room import knowledge_room
 from api.prompt.sessions.sessions import SessionRequest
 from shared.errors import CallerError
 from shared.models.abilities import needs_of
@@ -68,6 +72,35 @@ def routed(
         return services.route(seeing), wanted, history
     except CallerError:
         return services.route(wanted), wanted, merged.to_history(*lengths, keeps_media=False)
+
+
+async def with_knowledge(
+    services: RequestServices, wanted: RoutingRequest, session: OpenSession | None, chat: bytes, key_id: str | None
+) -> tuple[tuple[AddedText, ...], RoutingRequest, dict[str, str]]:
+    """Return what is put before a request's messages, the request as it is with that, and the response's headers.
+
+    Args:
+        services: what it uses.
+        wanted: the request with all else that is put before it.
+        session: that it continues.
+        chat: its body, as a chat.
+        key_id: of the key that asks.
+
+    Raises:
+        GatewayError: nothing may serve it without knowledge either, or the base cannot be read.
+    """
+    candidates, alone, _ = routed(services, wanted, session)
+    room = knowledge_room(
+        services.router.contexts(candidates), alone.prompt_tokens, wanted.output_tokens, has_session=session is not None
+    )
+    text, headers = await services.additions.known(chat, key_id, room)
+    if text is None:
+        return (), wanted, headers
+    most = wanted.most_prompt
+    if wanted.limits.is_limited:
+        most = most._replace(tokens=most.tokens + most_added((text,)))
+    longer = msgspec.structs.replace(wanted, prompt_tokens=wanted.prompt_tokens + text.tokens, most_prompt=most)
+    return (text,), longer, headers
 
 
 async def most_prompt_of(

@@ -112,10 +112,7 @@ class Eligibility:
             if refused is not None:
                 return refused
         # An estimate may be wrong by half; what is only probably too long is tried.
-        length = self._context_length(backend, model)
-        if length is not None and model.can_extend_context:
-            # The request may ask for more context than models are loaded with by default.
-            length = max(length, self._settings.ollama_max_num_ctx)
+        length = self.longest_context(backend, model)
         is_too_long = length is not None and request.prompt_tokens > 2 * length and not request.may_be_cut
         if is_too_long and request.endpoint == "chat":
             return ContextTooLong(
@@ -149,6 +146,14 @@ class Eligibility:
             cannot += (NATIVE_ONLY,)
         param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
         return None if param is None else cannot_do(param, model.id)
+
+    def longest_context(self, backend: BackendInfo, model: LocalModel) -> int | None:
+        """Return how many tokens a model takes at the most, None where that is not known."""
+        length = self._context_length(backend, model)
+        if length is not None and model.can_extend_context:
+            # The request may ask for more context than models are loaded with by default.
+            length = max(length, self._settings.ollama_max_num_ctx)
+        return length
 
     def _context_length(self, backend: BackendInfo, model: LocalModel) -> int | None:
         if model.context_length is not None or backend.tier == "local":

@@ -26,7 +26,7 @@ from shared.errors import CallerError, ModelNotConfigured, Overloaded, UnknownMo
 from shared.models.catalogue import AUTO, FALLBACK_EMBEDDING, LOCAL, LOCAL_EMBEDDING
 from shared.models.providers import family_of
 from shared.queue.placement import Candidate
-from shared.types import BackendInfo, LocalModel, Tier
+from shared.types import BackendInfo, LocalModel, Target, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from api.routing.shortlist import Shortlist
     from shared.openai.request import ChatBody
     from shared.settings import Settings
-    from shared.types import Target
 
 _LISTED: Final = "GET /v1/models lists what there is."
 CHAT: Final = "chat"
@@ -106,6 +105,13 @@ class Router:
             if backend.queue == target.queue:
                 return self._eligibility.omitted(body, backend, target.model)
         return ()
+
+    def contexts(self, candidates: Iterable[Candidate]) -> list[int]:
+        """Return how many tokens the models of candidates take, as far as backends that list them say so."""
+        of, targets = self._eligibility.longest_context, {each.target for each in candidates}
+        offers = ((backend, model) for backend in self._capacity.backends() for model in backend.models)
+        lengths = (of(*each) for each in offers if Target(each[0].tier, each[0].queue, each[1].id) in targets)
+        return [length for length in lengths if length is not None]
 
     # --- names and tiers ---
 

@@ -38,6 +38,7 @@ class NumberedUpstream:
         most: how many it has answered at once so far.
         pause_s: how long it thinks before an answer's first token.
         models: the names on offer.
+        context_length: of them, as it says itself; None for not at all.
         padding: what each token has behind its number.
     """
 
@@ -59,6 +60,7 @@ class NumberedUpstream:
         self.padding = ""
         self._answering = 0
         self.models = [MODEL]
+        self.context_length: int | None = None
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -98,7 +100,8 @@ class NumberedUpstream:
                 )
                 body = await reader.readexactly(length)
                 if head.startswith("GET"):
-                    models = [{"id": name, "object": "model", "created": 1} for name in self.models]
+                    of_all = {"object": "model", "created": 1, "max_model_len": self.context_length}
+                    models = [{"id": name, **of_all} for name in self.models]
                     await _reply(writer, 200, {"object": "list", "data": models})
                 else:
                     await self._answer(reader, writer, json.loads(body))

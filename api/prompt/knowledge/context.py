@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CHUNKS_HEADER: Final = "x-nself-knowledge-chunks"
 SEARCH_HEADER: Final = "x-nself-knowledge-search"
 MOST_CHUNKS: Final = 8
+LEAST_TOKENS: Final = 50
+"""Less says nothing of a chunk."""
 MOST_HEADER_CHARS: Final = 1_500
 """Proxies bound a response's headers, nginx to 4 KiB by default."""
 
@@ -31,12 +33,14 @@ async def knowledge_for(
         knowledge: the base.
         body: of the chat, checked.
         key_id: of the key that asks.
-        most_tokens: how long it may be, about.
+        most_tokens: how long its chunks may be together, about; no chunk is searched for too little.
 
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    question = await work_beside(len(body), lambda: question_of(decode_chat(body).messages))
+    question = ""
+    if most_tokens >= LEAST_TOKENS:
+        question = await work_beside(len(body), lambda: question_of(decode_chat(body).messages))
     if not question:
         return None, {CHUNKS_HEADER: "", SEARCH_HEADER: "text"}
     found = await knowledge.search(question, Scope(), MOST_CHUNKS, key_id)

@@ -18,6 +18,8 @@ _INTRODUCTION: Final = (
     "second of these lines ends them. Each begins with its [id] and title, and its text is indented. Answer from them "
     "where they have the answer, and name the id of what you use. Where they do not have it, say so rather than guess."
 )
+FENCE_TOKENS: Final = 200
+"""More than what stands around the chunks."""
 _CUT: Final = " [cut]"
 _INDENT: Final = "  "
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import pytest
 
+from shared.openai.prompt_size import estimate_text_tokens
 from shared.postgres.database import Database
 from tests.fleet import INTERNAL_SECRET, Fleet, chat
+from tests.upstreams.numbered import MODEL, NumberedUpstream
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import httpx
 
     from tests.conftest import Eventually
-    from tests.upstreams.numbered import NumberedUpstream
 
 TOKEN: Final = {"x-internal-token": INTERNAL_SECRET}
 ASKED: Final = {"x-nself-knowledge": "true"}
@@ -65,6 +69,51 @@ async def test_without_the_header_nothing_is_added(client: httpx.AsyncClient, up
         reply = await client.post("/v1/chat/completions", json=chat(messages=QUESTION), headers=headers)
         assert not [name for name in reply.headers if "knowledge" in name]
         assert upstream.requests[-1]["messages"] == QUESTION
+
+
+@pytest.fixture
+async def small(fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually) -> AsyncIterator[NumberedUpstream]:
+    """Another host, whose model takes as many tokens as the embedded one."""
+    async with NumberedUpstream() as upstream:
+        upstream.models, upstream.context_length = ["small"], 2048
+        await fleet.worker(CLAW_LOCAL_OPENAI_URL=upstream.url)
+
+        async def is_there() -> bool:
+            return "small" in (await client.get("/v1/models")).text
+
+        await eventually(is_there)
+        yield upstream
+
+
+async def test_knowledge_is_cut_to_what_the_model_has_room_for_beside_all_else(
+    client: httpx.AsyncClient, upstream: NumberedUpstream, small: NumberedUpstream
+) -> None:
+    """The best chunk stays, the header names what went in, and nobody has to set a number for that."""
+
+    async def told(host: NumberedUpstream, model: str, **headers: str) -> list[str]:
+        body = chat(model=model, messages=QUESTION)
+        reply = await client.post("/v1/chat/completions", json=body, headers={**ASKED, **headers})
+        assert reply.status_code == 200, reply.text
+        messages = host.requests[-1]["messages"]
+        listed = reply.headers[CHUNKS].split(",") if reply.headers[CHUNKS] else []
+        assert (
+            re.findall(r"^\[([a-z0-9-]+)\] ", "\n".join(each["content"] for each in messages), re.MULTILINE) == listed
+        )
+        if host is small:
+            assert sum(estimate_text_tokens(each["content"]) for each in messages) < 0.8 * (2048 - 256)
+        return listed
+
+    app, session = {"x-nself-app": "true"}, {"x-nself-session-id": str(uuid4())}
+    everywhere = await told(upstream, MODEL, **app)
+    assert everywhere[0] == "nginx-restart"
+    alone = await told(small, "small")
+    beside_all = await told(small, "small", **app)
+    in_session = await told(small, "small", **session)
+    assert alone[0] == beside_all[0] == in_session[0] == "nginx-restart"
+    assert len(everywhere) == len(alone) > len(in_session) >= len(beside_all)
+    large = [{"role": "user", "content": "how do I restart nginx " * 280}]
+    reply = await client.post("/v1/chat/completions", json=chat(model="small", messages=large), headers=ASKED)
+    assert (reply.status_code, reply.headers[CHUNKS]) == (200, "")
 
 
 async def test_a_question_without_an_answer_is_asked_as_it_is(
