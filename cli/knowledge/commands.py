@@ -113,8 +113,25 @@ def version(*, as_json: bool) -> None:
     click.echo(f"About:       {answer['description']}")
     click.echo(f"Chunks:      {answer['total_chunks']} in {len(answer['categories'])} categories")
     click.echo(f"Searched by: {searched['how']}{_why(searched)}")
+    for line in under_way(searched, answer["total_chunks"]):
+        click.echo(line)
     if searched["failed"]:
         click.echo(f"No vectors:  of {searched['failed']} chunks: the model fails on them, and is asked again later")
+
+
+def under_way(searched: dict[str, Any], chunks: int) -> list[str]:
+    """Return a line for each model whose vectors are not complete.
+
+    Args:
+        searched: how the base is searched, as the gateway says it.
+        chunks: how many it has.
+    """
+    of_models = (searched["model"], searched["vectors"]), (searched.get("making"), searched.get("made", 0))
+    return [
+        f"Under way:   vectors of {model}: {made} of {chunks} chunks have one"
+        for model, made in of_models
+        if model and made + searched["failed"] < chunks
+    ]
 
 
 def _why(searched: dict[str, Any]) -> str:
@@ -122,7 +139,7 @@ def _why(searched: dict[str, Any]) -> str:
         return f", vectors of {searched['model']}"
     if searched["pgvector"] is False:
         return ": PostgreSQL has no pgvector"
-    return ": there are no vectors yet"
+    return ": the vectors are not complete yet" if searched["making"] else ": there are no vectors yet"
 
 
 @knowledge_group.command("remove")

@@ -39,8 +39,10 @@ class HowSearched(msgspec.Struct, frozen=True):
         how: by words alone, or by vectors too.
         pgvector: whether PostgreSQL has it; None where nobody has looked yet.
         model: whose vectors are searched.
-        vectors: how many there are.
+        vectors: how many chunks have one of it.
         failed: of how many chunks the model makes none, so that only words find them; it is asked again later.
+        making: another model, whose vectors are being made; None where none are.
+        made: how many chunks have one of that already.
     """
 
     how: How
@@ -48,6 +50,8 @@ class HowSearched(msgspec.Struct, frozen=True):
     model: str | None
     vectors: int
     failed: int
+    making: str | None = None
+    made: int = 0
 
 
 class Rankings(msgspec.Struct, frozen=True):
@@ -106,10 +110,11 @@ class Knowledge:
         serving, has_pgvector = self.embedder.serving, self.embedder.has_pgvector
         model = None if serving is None else serving.model
         failed = await self._vectors.count_set_aside(model, is_built_in=is_built_in)
-        if model is None:
-            return HowSearched("text", has_pgvector, None, 0, failed)
-        count = await self._vectors.count(model, is_built_in=is_built_in)
-        return HowSearched("hybrid", has_pgvector, model, count, failed)
+        counts = await self._vectors.counts(is_built_in=is_built_in) if model or has_pgvector else {}
+        count = counts.pop(model, 0) if model else 0
+        making = max(counts, key=counts.__getitem__, default=None)
+        made = counts[making] if making else 0
+        return HowSearched("hybrid" if model else "text", has_pgvector, model, count, failed, making, made)
 
     async def rank(
         self,

@@ -181,10 +181,10 @@ FROM unnest($2::text[], $3::bytea[], $4::text[]) AS given(id, hash, embedding)
 JOIN np_claw_knowledge_chunks AS chunks ON chunks.id = given.id AND chunks.hash = given.hash
 ON CONFLICT (model, chunk_id) DO UPDATE SET hash = excluded.hash, embedding = excluded.embedding
 """
-COUNT_VECTORS: Final = "SELECT count(*) AS count FROM np_claw_knowledge_vectors WHERE model = $1"
-COUNT_BUILT_IN_VECTORS: Final = """
-SELECT count(*) AS count FROM np_claw_knowledge_vectors JOIN np_claw_knowledge_chunks ON id = chunk_id
-WHERE model = $1 AND document_id IS NULL
+COUNT_VECTORS: Final = """
+SELECT model, count(*) AS count FROM np_claw_knowledge_vectors AS vectors
+JOIN np_claw_knowledge_chunks AS chunks ON id = chunk_id AND chunks.hash = vectors.hash
+WHERE NOT $1 OR document_id IS NULL GROUP BY model
 """
 DIMENSIONS: Final = """
 SELECT vector_dims(embedding) AS dimensions FROM np_claw_knowledge_vectors WHERE model = $1 LIMIT 1

@@ -77,11 +77,10 @@ class VectorStore:
         row = await self._database.fetchrow(queries.COUNT_FAILURES, model, is_built_in)
         return 0 if row is None else row["count"]
 
-    async def count(self, model: str, *, is_built_in: bool = False) -> int:
-        """Return how many vectors of a model there are; of all chunks or of the gateway's own."""
-        query = queries.COUNT_BUILT_IN_VECTORS if is_built_in else queries.COUNT_VECTORS
-        row = await self._database.fetchrow(query, model)
-        return 0 if row is None else row["count"]
+    async def counts(self, *, is_built_in: bool = False) -> dict[str, int]:
+        """Return by model how many chunks, of all or of the gateway's own, have a vector as they are now."""
+        rows = await self._database.fetch(queries.COUNT_VECTORS, is_built_in)
+        return {row["model"]: row["count"] for row in rows}
 
     async def dimensions(self, model: str) -> int | None:
         """Return how many numbers a vector of a model has; None where there is none."""
@@ -95,7 +94,7 @@ class VectorStore:
 
     async def index(self, model: str, dimensions: int) -> None:
         """Make the index of many vectors of a model, if it is not there; it takes minutes."""
-        if dimensions > MOST_INDEXED_DIMENSIONS or await self.count(model) < INDEXED_FROM:
+        if dimensions > MOST_INDEXED_DIMENSIONS or (await self.counts()).get(model, 0) < INDEXED_FROM:
             return
         async with self._database.connection() as connection:
             name, literal = (await connection.fetchrow(queries.INDEX_NAMES, model, dimensions)) or ("", "")

@@ -147,6 +147,8 @@ def why(searched: HowSearched) -> str:
         return said
     if searched.pgvector is False:
         return "By words alone: PostgreSQL has no pgvector."
+    if searched.making:
+        return f"By words alone until all vectors are made: of {searched.made:,} chunks so far, by {searched.making}."
     return (
         "By words alone: there are no vectors yet. They are made in the background once a model for embeddings is "
         "served by the local tier: nself claw models install nomic-embed-text"

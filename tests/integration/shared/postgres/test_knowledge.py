@@ -129,6 +129,19 @@ async def test_a_chunk_that_a_model_fails_on_waits_longer_each_time(store: Knowl
     assert await database.fetch("SELECT * FROM np_claw_knowledge_failures") == []
 
 
+async def test_a_vector_counts_for_its_chunk_as_it_is_now(store: KnowledgeStore, database: Database) -> None:
+    """By model: those of another one are being made while the old ones serve."""
+    vectors = VectorStore(database)
+    await vectors.ensure()
+    await store.put_built_in([chunk("a", "one text"), chunk("b", "another")], "1")
+    old = await vectors.unembedded("old", 10)
+    await vectors.put("old", old, [[0.5, 0.5]] * 2)
+    await vectors.put("new", old[:1], [[0.5, 0.5, 0.5]])
+    assert await vectors.counts() == await vectors.counts(is_built_in=True) == {"old": 2, "new": 1}
+    await store.put_built_in([chunk("a", "one text"), chunk("b", "yet another")], "2")
+    assert await vectors.counts() == {"old": 1, "new": 1}
+
+
 async def test_many_vectors_are_searched_by_their_index(store: KnowledgeStore, database: Database) -> None:
     """Those of one length: a question of another one finds nothing, and fails nothing."""
     vectors = VectorStore(database)

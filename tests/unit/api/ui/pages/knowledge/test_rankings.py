@@ -22,6 +22,8 @@ def test_it_is_said_why_vectors_are_not_searched() -> None:
     assert "nself claw models install" in why(HowSearched("text", pgvector=True, model=None, vectors=0, failed=0))
     assert "1,200 vectors of e5" in why(HowSearched("hybrid", pgvector=True, model="e5", vectors=1200, failed=0))
     assert "fails on 7 more" in why(HowSearched("hybrid", pgvector=True, model="e5", vectors=1200, failed=7))
+    begun = HowSearched("text", pgvector=True, model=None, vectors=0, failed=0, making="e5", made=1300)
+    assert "of 1,300 chunks so far, by e5" in why(begun)
 
 
 def test_the_figures_are_those_of_the_documentation() -> None:
