@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -56,22 +57,26 @@ class ResponseLog:
         self._store = ResponseStore(database)
 
     async def store(self, request_ids: Iterable[str]) -> None:
-        """Store the responses of these requests, those of a conversation in the order in which they ended.
+        """Store the responses of these requests, after those of their conversations that ended before them.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now; what was not stored waits on.
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         for request_id in dict.fromkeys(request_ids):
-            raw = await self._redis.get(done_response_key(request_id))
-            if raw is not None:  # else another recorder has stored it, or it was deleted
-                await self._store_one(request_id, raw)
+            await self._store_one(request_id)
 
-    async def _store_one(self, request_id: str, raw: bytes) -> None:
+    async def _store_one(self, request_id: str, *, is_next: bool = False) -> None:
+        """Store a response; `is_next` where it is known that none of its conversation waits before it."""
+        raw = await self._redis.get(done_response_key(request_id))
+        if raw is None:  # another recorder has stored it, or it was deleted
+            return
         conversation = key = None
         try:
             pending = _decoder.decode(raw)
             conversation, key = pending.head.conversation_id, pending.key_id
+            if conversation and not is_next:
+                await self._store_before(conversation, request_id)
             stored = to_row(pending)
             await self._store.write(stored, item_ids(stored), conversation_items(stored))
         except _REFUSED as error:
@@ -84,3 +89,9 @@ class ResponseLog:
         if await scripts.run(self._redis, scripts.RESPONSE_STORED, names, raw, request_id):
             # Deleted after it was read here: nobody may find it again.
             await self._store.delete(UUID(request_id), UUID(key) if key else None)
+
+    async def _store_before(self, conversation: str, request_id: str) -> None:
+        """Store what of a conversation ended before a response: a recorder that died may have left it to others."""
+        names: list[bytes] = await self._redis.lrange(done_in_conversation_key(conversation), 0, -1)  # type: ignore[misc]
+        for name in takewhile(lambda each: each != request_id, (each.decode() for each in names)):
+            await self._store_one(name, is_next=True)

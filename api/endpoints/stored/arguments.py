@@ -12,13 +12,14 @@ from api.admission.looks import charge_bytes, take_look
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.errors import from_exception
+from api.prompt.responses.stored import BrokenChain
 from shared.dialects.responses.body import INCLUDABLE
 from shared.dialects.responses.request import ENCRYPTED
 from shared.dialects.stored.items import as_listed
 from shared.dialects.stored.thoughts import given, shown
 from shared.errors import InvalidRequest, NotFound
 from shared.postgres.database import DatabaseUnavailable
-from shared.postgres.responses.store import BrokenChain, LongChain
+from shared.postgres.responses.store import LongChain
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import owner_of
 

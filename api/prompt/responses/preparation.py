@@ -15,12 +15,13 @@ import msgspec
 from api.admission.admit import QueueUnavailable
 from api.prompt.headers import SESSION_HEADER
 from api.prompt.responses.asked import asked_of
+from api.prompt.responses.stored import BrokenChain
 from shared.dialects.stored.items import response_of_item
 from shared.dialects.stored.pending import CONTINUED, StoredHead, status_of
 from shared.dialects.stored.thoughts import given
 from shared.errors import InvalidRequest, NotFound, Overloaded
 from shared.postgres.database import DatabaseUnavailable
-from shared.postgres.responses.store import BrokenChain, LongChain
+from shared.postgres.responses.store import LongChain
 from shared.process.tasks import LARGE_BYTES, work_beside
 from shared.redis.client import UNREACHABLE
 

@@ -17,7 +17,6 @@ from shared.postgres.responses.rows import context_of, conversation_items, to_ro
 from shared.postgres.responses.store import (
     MOST_CHAIN,
     MOST_CHAIN_BYTES,
-    BrokenChain,
     LongChain,
     ResponseStore,
     StoredResponse,
@@ -42,6 +41,10 @@ if TYPE_CHECKING:
 REMOVED_S: Final = 86_400
 """For how long it is known that a response was deleted: what ends later than that is closed by nobody."""
 _pending: Final = msgspec.json.Decoder(PendingResponse)
+
+
+class BrokenChain(Exception):
+    """A response of a chain is not there any more. Its argument is the id."""
 
 
 class StoredResponses:
@@ -71,20 +74,18 @@ class StoredResponses:
             BrokenChain: one of those before it was deleted.
             LongChain: there is too much of it.
         """
-        newest: list[StoredResponse] = []
+        newest_first: list[StoredResponse] = []
         name: UUID | None = UUID(response_id)
-        while name is not None and (pending := await self._waiting(name.hex, key_id)) is not None:
-            newest.append(pending)
-            name = pending.previous_id
-            if len(newest) > MOST_CHAIN:
-                raise LongChain
-        older = [] if name is None else await self._store.chain(name, _uuid(key_id))
-        if name is not None and newest and not older:
-            raise BrokenChain(name)
-        found = [*older, *reversed(newest)]
-        if len(found) > MOST_CHAIN or sum(len(each.input) + len(each.body) for each in found) > MOST_CHAIN_BYTES:
-            raise LongChain
-        return found
+        while name is not None:
+            # Any of them may wait, also before one that is stored: recorders take over late what one left that died.
+            pending = await self._waiting(name.hex, key_id)
+            found = await self._store.chain(name, _uuid(key_id)) if pending is None else [pending]
+            if not found and newest_first:
+                raise BrokenChain(name)
+            newest_first += reversed(found)
+            _check_length(newest_first)
+            name = found[0].previous_id if found else None
+        return newest_first[::-1]
 
     async def delete(self, response_id: str, key_id: str | None) -> bool:
         """Delete a response of a key, wherever it is; return whether there was one."""
@@ -213,6 +214,12 @@ class StoredResponses:
             return None
         pending = await work_beside(len(raw), lambda: _pending.decode(raw))
         return to_row(pending) if pending.key_id == key_id else None
+
+
+def _check_length(chain: Sequence[StoredResponse]) -> None:
+    """Raise `LongChain` where there is too much of a chain."""
+    if len(chain) > MOST_CHAIN or sum(len(each.input) + len(each.body) for each in chain) > MOST_CHAIN_BYTES:
+        raise LongChain
 
 
 def _add(found: dict[str, dict[str, Any]], items: Iterable[dict[str, Any]]) -> None:

@@ -43,10 +43,6 @@ class StoredResponse(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
-class BrokenChain(Exception):
-    """A response of a chain is not there any more. Its argument is the id."""
-
-
 class LongChain(Exception):
     """A chain of responses is too long to be read."""
 
@@ -67,10 +63,9 @@ class ResponseStore:
         return None if row is None else StoredResponse(**row)
 
     async def chain(self, response_id: UUID, key_id: UUID | None) -> list[StoredResponse]:
-        """Return a response with all those before it, the first one first; nothing where there is none of this id.
+        """Return a response with those before it that are here, the first one first; nothing where it is not.
 
         Raises:
-            BrokenChain: one of those before it was deleted.
             LongChain: it has more than `MOST_CHAIN` responses, or more than `MOST_CHAIN_BYTES`.
         """
         rows = await self._database.fetch(queries.CHAIN, response_id, key_id, MOST_CHAIN_BYTES, MOST_CHAIN)
@@ -78,8 +73,6 @@ class ResponseStore:
             return []
         if len(rows) > MOST_CHAIN or rows[0]["bytes_so_far"] > MOST_CHAIN_BYTES:
             raise LongChain
-        if rows[0]["previous_id"] is not None:
-            raise BrokenChain(rows[0]["previous_id"])
         return [_response(row, key_id) for row in rows]
 
     async def having(self, item_ids: Sequence[str], key_id: UUID | None) -> list[tuple[str, str]]:

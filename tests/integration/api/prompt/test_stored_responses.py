@@ -1,0 +1,72 @@
+"""Responses of which some wait for PostgreSQL, in any order: where a recorder died, another takes its own over late."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from api.prompt.responses.stored import BrokenChain, StoredResponses
+from shared.dialects.stored.pending import PendingResponse, StoredHead
+from shared.ids import new_request_id
+from shared.redis.names import done_in_conversation_key, done_response_key
+from workers.recording.responses import ResponseLog
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from shared.postgres.database import Database
+
+
+async def ended(redis: Redis, count: int, conversation: str = "") -> list[str]:
+    """The ids of responses that ended one after the other: each continues the one before, or is of a conversation."""
+    names: list[str] = [new_request_id() for _ in range(count)]
+    for name, previous in zip(names, [None, *names], strict=False):
+        head = StoredHead(root_id=names[0], previous_id=previous or "")
+        if conversation:
+            head = StoredHead(root_id=name, conversation_id=conversation)
+            await redis.rpush(done_in_conversation_key(conversation), name)  # type: ignore[misc]
+        items = [{"type": "message", "id": f"msg_{name}", "role": "user", "content": []}]
+        pending = PendingResponse(
+            id=name,
+            head=head,
+            created_ms=1_795_000_000_000,
+            input=msgspec.Raw(msgspec.json.encode(items)),
+            body=msgspec.Raw(b'{"status":"completed","output":[]}'),
+        )
+        await redis.set(done_response_key(name), msgspec.json.encode(pending), ex=60)
+    return names
+
+
+@pytest.mark.parametrize("stored", list(itertools.permutations(range(3), 2)))
+async def test_a_chain_is_whole_whichever_of_it_are_stored(
+    redis: Redis, database: Database, stored: tuple[int, int]
+) -> None:
+    """It was taken for broken where an earlier one waited still; what is nowhere is missing."""
+    names = await ended(redis, 3)
+    responses, log = StoredResponses(redis, database), ResponseLog(redis, database)
+    for number in stored:
+        await log.store([names[number]])
+        assert [each.id.hex for each in await responses.chain(names[2], None)] == names
+    await redis.delete(done_response_key(names[1]))
+    if 1 not in stored:
+        with pytest.raises(BrokenChain) as broken:
+            await responses.chain(names[2], None)
+        assert broken.value.args == (UUID(names[1]),)
+
+
+async def test_a_conversation_has_its_responses_in_the_order_in_which_they_ended(
+    redis: Redis, database: Database
+) -> None:
+    """Though the recorder hears of the last one alone, and of the others later."""
+    conversation = UUID(new_request_id())
+    responses = StoredResponses(redis, database)
+    await responses.conversations.create(conversation, None, "{}", [])
+    names = await ended(redis, 3, conversation.hex)
+    await ResponseLog(redis, database).store([names[2], names[0]])
+    assert [name for name, _ in await responses.conversation_items(conversation.hex)] == names
+    stored = await responses.conversations.items(conversation)
+    assert [each.response_id.hex for each in stored if each.response_id] == names
