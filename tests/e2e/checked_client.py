@@ -104,7 +104,7 @@ def checked_client(base_url: str, secret: str) -> Iterator[OpenAI]:
     http = httpx2.Client(transport=CheckedTransport(faults))
     with OpenAI(base_url=base_url, api_key=secret, max_retries=0, timeout=_TIMEOUT_S, http_client=http) as client:
         yield client
-    assert not faults
+    assert faults == [], faults
 
 
 @asynccontextmanager
@@ -116,4 +116,4 @@ async def checked_async_client(base_url: str, secret: str) -> AsyncIterator[Asyn
         base_url=base_url, api_key=secret, max_retries=0, timeout=_TIMEOUT_S, http_client=http
     ) as client:
         yield client
-    assert not faults
+    assert faults == [], faults

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from shared.redis import client as redis_client
+from tests.conftest import new_database
 from tests.e2e.checked_client import checked_async_client, checked_client
+from tests.e2e.served import CHAT, Served, openais_own
 from tests.e2e.stack import Key, Stack
 from tests.upstreams.openai.replies import text
 from tests.upstreams.scripted import ScriptedUpstream, sse
@@ -101,6 +104,53 @@ def upstream(scripted: Stack, _upstream: ScriptedUpstream) -> ScriptedUpstream: 
     _upstream.fallback = None
     _upstream.requests.clear()
     return _upstream
+
+
+@pytest.fixture(scope="module")
+async def _openais_own(
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey_url: str,
+    postgres_url: str,
+    _template: str,
+    eventually: Eventually,
+) -> AsyncIterator[Served]:
+    redis = redis_client.connect(valkey_url)
+    await redis.flushall()
+    await redis_client.close(redis)
+    folder = tmp_path_factory.mktemp("openai")
+    async with (
+        new_database(postgres_url, _template) as database_url,
+        openais_own(folder, valkey_url, database_url, eventually) as gateway,
+    ):
+        yield gateway
+
+
+@pytest.fixture
+async def served_by_openai(_openais_own: Served, eventually: Eventually) -> Served:
+    """A gateway in front of OpenAI's own API, with nothing in its script."""
+    await _openais_own.until_offered(eventually)
+    _openais_own.upstream.fallback = None
+    _openais_own.upstream.requests.clear()
+    return _openais_own
+
+
+@pytest.fixture
+def served_locally(scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream) -> Served:
+    """The gateway with the scripted local server."""
+    return Served(scripted.base_url, scripted_key.secret, upstream, "scripted", CHAT)
+
+
+@pytest.fixture(params=["served_locally", "served_by_openai"])
+def served(request: pytest.FixtureRequest) -> Served:
+    """A gateway whose only model is a local server that speaks chat, or OpenAI's own API that speaks Responses."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def served_client(served: Served) -> AsyncIterator[AsyncOpenAI]:
+    """The official client of `served`."""
+    async with checked_async_client(served.base_url, served.secret) as made:
+        yield made
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ _DOCUMENT = Path(__file__).with_name("schemas") / "ResponseStreamEvent.json"
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _OUR_OWN = frozenset({"extra_content", "images", "reasoning_details"})
 """Fields of items that OpenAI does not name (docs/api.md)."""
+_OPENAIS_OWN = {"store": (True, False), "usage": (None,), "user": (None,)}
+"""What OpenAI's own API says in a response, and its document does not."""
 
 
 @cache
@@ -40,7 +42,8 @@ def _event_schemas() -> dict[str, str]:
 def response_faults(response: Any) -> list[str]:
     """What is wrong with a Response."""
     output = [{name: value for name, value in item.items() if name not in _OUR_OWN} for item in response["output"]]
-    return _faults("Response", {**response, "output": output})
+    shown = {name: value for name, value in response.items() if value not in _OPENAIS_OWN.get(name, ())}
+    return _faults("Response", {**shown, "output": output})
 
 
 def _faults(name: str, value: Any) -> list[str]:

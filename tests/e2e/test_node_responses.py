@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.test_node import node
-from tests.e2e.test_scripted_responses import CALL
-from tests.upstreams.openai import replies as openai_replies
-from tests.upstreams.scripted import Act, sse
 
 if TYPE_CHECKING:
-    from tests.e2e.stack import Key, Stack
-    from tests.upstreams.scripted import Answer, ScriptedUpstream
+    from tests.e2e.served import Served
 
 pytestmark = [pytest.mark.npm, pytest.mark.xdist_group("scripted")]
 
 BOUND_S = 120
 _FOLDER = Path(__file__).with_name("node")
-GREETING = sse(openai_replies.text("Good", " day"))
-FIRST = openai_replies.chunk({"role": "assistant", "content": "first"})
+GREETING = ("Good", " day")
 CODEX = """
 model = "auto"
 model_provider = "claw"
@@ -48,11 +43,11 @@ async def printed(process: asyncio.subprocess.Process) -> list[str]:
     return shown.decode().splitlines()
 
 
-async def test_openais_client_for_node(scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream) -> None:
+async def test_openais_client_for_node(served: Served) -> None:
     """A text, a stream, a call with its answer, an error; one that leaves stops the model."""
-    aborted = upstream.aborted
-    upstream.add(GREETING, GREETING, CALL, sse(openai_replies.text("Sunny.")), sse(FIRST, Act.HANG))
-    process = await node((_FOLDER / "responses.mjs").read_text(), scripted.base_url, scripted_key.secret)
+    upstream, aborted = served.upstream, served.upstream.aborted
+    upstream.add(served.say(*GREETING), served.say(*GREETING), served.call(), served.say("Sunny."), served.hang())
+    process = await node((_FOLDER / "responses.mjs").read_text(), served.base_url, served.secret)
     assert await printed(process) == [
         "completed Good day 2",
         "response.completed Good day",
@@ -64,23 +59,21 @@ async def test_openais_client_for_node(scripted: Stack, scripted_key: Key, upstr
     await upstream.until(lambda: upstream.aborted == aborted + 1)
 
 
-async def test_vercels_ai_in_its_default_mode(scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream) -> None:
+async def test_vercels_ai_in_its_default_mode(served: Served) -> None:
     """The same, a tool run by the client itself, and a stream that breaks off."""
-    aborted = upstream.aborted
-    broken = sse(FIRST, Act.ABORT)
-    upstream.add(GREETING, GREETING, CALL, sse(openai_replies.text("Sunny.")), broken, sse(FIRST, Act.HANG))
-    process = await node((_FOLDER / "ai_sdk.mjs").read_text(), scripted.base_url, scripted_key.secret)
+    upstream, aborted = served.upstream, served.upstream.aborted
+    answers = [served.say(*GREETING), served.say(*GREETING), served.call(), served.say("Sunny.")]
+    upstream.add(*answers, served.breaks(), served.hang())
+    process = await node((_FOLDER / "ai_sdk.mjs").read_text(), served.base_url, served.secret)
     shown = await printed(process)
     assert shown[:4] == ["stop Good day 2", "stop Good day", "Sunny. 2", "APICallError 400 temperature"]
     assert shown[4].startswith("broken")
     assert shown[-1] == "left"
-    sent = upstream.requests[3].body["messages"]
-    assert [message["role"] for message in sent] == ["user", "assistant", "tool"]
-    assert sent[-1]["content"] == "sun over Rome"
+    assert served.wire.results(upstream.requests[3].body) == ["sun over Rome"]
     await upstream.until(lambda: upstream.aborted == aborted + 1)
 
 
-async def codex(prompt: str, folder: Path, base_url: str, key: Key) -> asyncio.subprocess.Process:
+async def codex(prompt: str, folder: Path, base_url: str, secret: str) -> asyncio.subprocess.Process:
     """Start Codex on a prompt, without its cloud."""
     settings = folder / "codex"
     settings.mkdir(exist_ok=True)
@@ -91,7 +84,7 @@ async def codex(prompt: str, folder: Path, base_url: str, key: Key) -> asyncio.s
         *(_FOLDER / "node_modules" / ".bin" / "codex", "exec", "--json", "--skip-git-repo-check"),
         *("--sandbox", "danger-full-access", prompt),
         cwd=work,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "CODEX_HOME": str(settings), "NSELF_KEY": key.secret},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "CODEX_HOME": str(settings), "NSELF_KEY": secret},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -105,43 +98,27 @@ async def items_of(process: asyncio.subprocess.Process) -> list[dict[str, str]]:
     return [json.loads(line) for line in shown.splitlines() if line.startswith(b"{")]
 
 
-def command(line: str) -> Answer:
-    """A call of Codex's own tool."""
-    call = {"name": "exec_command", "arguments": json.dumps({"cmd": line})}
-    return sse(
-        openai_replies.chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": call}]}),
-        openai_replies.chunk(finish_reason="tool_calls"),
-        openai_replies.chunk(usage=openai_replies.usage(20, 9)),
-        openai_replies.DONE,
-    )
-
-
-async def test_codex_runs_a_command_and_answers(
-    scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream, tmp_path: Path
-) -> None:
+async def test_codex_runs_a_command_and_answers(served: Served, tmp_path: Path) -> None:
     """It streams always; the command's output goes back to the model."""
-    upstream.add(command("echo made of tests"), sse(openai_replies.text("It", " ran.")))
-    said = await items_of(await codex("Run it", tmp_path, scripted.base_url, scripted_key))
+    command = json.dumps({"cmd": "echo made of tests"})
+    served.upstream.add(served.call("exec_command", command), served.say("It", " ran."))
+    said = await items_of(await codex("Run it", tmp_path, served.base_url, served.secret))
     assert "It ran." in json.dumps(said)
     assert "turn.completed" in json.dumps(said)
-    sent = upstream.requests[-1].body["messages"]
-    assert sent[-1]["role"] == "tool"
-    assert "made of tests" in sent[-1]["content"]
+    assert "made of tests" in json.dumps(served.last_results())
 
 
-async def test_codex_hears_of_an_error(scripted: Stack, scripted_key: Key, tmp_path: Path) -> None:
+async def test_codex_hears_of_an_error(served: Served, tmp_path: Path) -> None:
     """By name; and it does not go on as if nothing had been."""
-    process = await codex("Hello", tmp_path, scripted.base_url + "/nowhere", scripted_key)
+    process = await codex("Hello", tmp_path, served.base_url + "/nowhere", served.secret)
     assert "turn.failed" in json.dumps(await items_of(process))
 
 
-async def test_codex_that_is_ended_stops_the_model(
-    scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream, tmp_path: Path
-) -> None:
+async def test_codex_that_is_ended_stops_the_model(served: Served, tmp_path: Path) -> None:
     """The connection to the model is closed."""
-    aborted = upstream.aborted
-    upstream.add(sse(FIRST, Act.HANG))
-    process = await codex("Hello", tmp_path, scripted.base_url, scripted_key)
+    upstream, aborted = served.upstream, served.upstream.aborted
+    upstream.add(served.hang())
+    process = await codex("Hello", tmp_path, served.base_url, served.secret)
     await upstream.until(lambda: len(upstream.requests) == 1)
     process.terminate()
     await items_of(process)

@@ -100,7 +100,7 @@ def call(*pieces: str, name: str = "weather", call_id: str = "call_0", item_id: 
     arguments = "".join(pieces)
     events = [
         *({"type": "response.function_call_arguments.delta", "delta": piece} for piece in pieces),
-        {"type": "response.function_call_arguments.done", "arguments": arguments},
+        {"type": "response.function_call_arguments.done", "name": name, "arguments": arguments},
     ]
     done = {"id": item_id or f"fc_{call_id}", "type": "function_call", "call_id": call_id, "name": name}
     return Item({**done, "arguments": arguments}, {"arguments": ""}, events)

@@ -14,6 +14,8 @@ from pydantic import TypeAdapter
 
 LEAST_OUTPUT_TOKENS = 16
 MOST_ID_CHARS = 64
+_CODEXS_OWN = {"client_metadata"}
+"""What Codex sends to OpenAI, and neither the document nor the SDK names."""
 _CALLS = {
     "function_call": "function_call_output",
     "custom_tool_call": "custom_tool_call_output",
@@ -45,6 +47,7 @@ _ITEMS: dict[str, Any] = {
 _TOOLS: dict[str, Any] = {
     "function": types.FunctionToolParam,
     "custom": types.CustomToolParam,
+    "namespace": types.NamespaceToolParam,
     "web_search": types.WebSearchToolParam,
     "web_search_preview": types.WebSearchPreviewToolParam,
     "file_search": types.FileSearchToolParam,
@@ -68,7 +71,7 @@ def check(body: dict[str, Any]) -> None:
     assert body["stream"] is True, "the gateway always streams"
     assert not body.get("previous_response_id"), "Previous response with id not found"
     assert not body.get("conversation"), "nothing is stored at OpenAI"
-    _known(body, _REQUEST, "")
+    _known({name: value for name, value in body.items() if name not in _CODEXS_OWN}, _REQUEST, "")
     _typed(_REQUEST, {**body, "input": "x", "tools": []})
     limit = body.get("max_output_tokens")
     assert limit is None or limit >= LEAST_OUTPUT_TOKENS, "integer_below_min_value"
