@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jsonschema import Draft202012Validator
 from tests.e2e.response_rules import response_faults, response_stream_faults
 
 _SCHEMAS = Path(__file__).with_name("schemas")
+_RESPONSE = re.compile(r"/responses(/resp_[0-9a-f]+)?$")
 
 
 @cache
@@ -30,7 +32,7 @@ def faults_of(path: str, status: int, content_type: str, asked: bytes, body: byt
         asked: the request's body.
         body: the reply's body; that of a stream may break off where the client left.
     """
-    is_response = path.endswith("/responses")
+    is_response = _RESPONSE.search(path) is not None
     if content_type.startswith("text/event-stream") and is_response:
         return response_stream_faults(body)
     if content_type.startswith("text/event-stream"):
