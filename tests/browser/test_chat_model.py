@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 
     from tests.browser.site import Site
 
-pytestmark = [pytest.mark.xdist_group("browser model"), pytest.mark.debian, pytest.mark.model]
+pytestmark = [
+    pytest.mark.xdist_group("browser model"),
+    pytest.mark.debian,
+    pytest.mark.model,
+    pytest.mark.hang_bound_s(1_000),
+]
 
-ANSWER_MS = 120_000
+ANSWER_MS = 600_000
+"""An answer of this model may fill its context, 2,048 tokens: half a minute, and minutes beside other work."""
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 
 async def test_a_newcomer_chats_with_the_local_model(browser: Browser, stack: Stack, shots: Path) -> None:
-    """Twice in one conversation; the second answer is stopped in its middle."""
+    """What it says, and for how long, nobody knows: stopping it and going on are tested with a scripted model."""
     watched = await new_watched(browser, cast("Site", stack), shots, LARGE)
     await watched.sign_in(path="/ui/chat")
     page = watched.page
@@ -47,11 +53,4 @@ async def test_a_newcomer_chats_with_the_local_model(browser: Browser, stack: St
     await expect(answer.locator(".about")).to_contain_text("local")
     await expect(answer.locator(".about")).to_contain_text("tokens")
     await watched.shot("chat-model")
-    await page.get_by_label("Your question").fill("Now count from one to two hundred in words, slowly.")
-    await page.keyboard.press("Enter")
-    begun = page.locator(".answer .tail, .answer [data-done]").filter(has_text=" ")
-    await expect(begun.last).to_be_visible(timeout=ANSWER_MS)
-    await page.get_by_role("button", name="Stop").click()
-    await expect(page.locator(".answer")).to_have_count(2)
-    await expect(page.get_by_role("button", name="Answer again")).to_be_visible(timeout=ANSWER_MS)
     assert watched.problems == []
