@@ -26,6 +26,7 @@ from bench.memory import memory
 from bench.peers.compare import peers
 from bench.peers.gateways import PEERS
 from bench.pickup import pickup
+from bench.profiling.profile import profile
 from bench.report import Options, Report
 from bench.scaling import scaling
 from bench.serve import serve
@@ -44,11 +45,12 @@ MEASURES: Final[dict[str, Callable[[Options], Awaitable[Report]]]] = {
     "pickup": pickup,
     "capacity": capacity,
     "knowledge": knowledge,
+    "profile": profile,
 }
 
 
-BY_DEFAULT: Final = [name for name in MEASURES if name != "knowledge"]
-"""But those that take minutes, which are run where `--only` names them."""
+BY_DEFAULT: Final = [name for name in MEASURES if name not in {"knowledge", "profile"}]
+"""But those that take minutes or install something, which are run where `--only` names them."""
 _LOOK_S: Final = 3
 _QUIET: Final = 0.1
 

@@ -1,0 +1,1 @@
+"""Which part of the gateway uses the CPU."""
