@@ -12,9 +12,11 @@ from workers.providers.openai.shapes import Choice, Chunk, Message, read_chunk
 
 MOST_TRIES: Final = 4
 """How many chunks of a reply are looked at in vain, as those of servers that count tokens in each of them."""
+MANY: Final = 4
+"""Of more events that come together the first two are read by the letter, to know how the others may be read."""
 _END: Final = b"\n\n"
 _DATA: Final = b"data:"
-_CONTENT: Final = re.compile(rb'"content": ?("(?:[^"\\]++|\\.)++")', re.DOTALL)
+_TEXT: Final = re.compile(rb'"(content|reasoning_content|reasoning)": ?("(?:[^"\\]++|\\.)++")', re.DOTALL)
 _PROBE: Final = "\0 any text"
 _PROBE_JSON: Final = msgspec.json.encode(_PROBE)
 _to_text: Final = msgspec.json.Decoder(str).decode
@@ -26,11 +28,12 @@ class PlainChunks:
     Attributes:
         index: of the choice whose text it is.
         is_known: whether there is such a chunk.
+        is_thought: whether the text is reasoning.
     """
 
     def __init__(self) -> None:
         self.index = 0
-        self.is_known = False
+        self.is_known = self.is_thought = False
         self._before = self._between = self._behind = b""
         self._tries = MOST_TRIES
 
@@ -41,30 +44,38 @@ class PlainChunks:
             return
         start = data.rfind(_END, 0, -len(_END))
         line = data[start + len(_END) if start >= 0 else 0 :]
-        text = _CONTENT.search(line)
+        text = _TEXT.search(line)
         if text is None or not line.startswith(_DATA) or line.count(b"\n") != len(_END) or b"\r" in line:
             return
         self._tries -= 1
-        before, behind = line[: text.start(1)], line[text.end(1) :]
+        before, behind = line[: text.start(2)], line[text.end(2) :]
         try:
             chunk = read_chunk(before[len(_DATA) :] + _PROBE_JSON + behind)
         except Malformed:
             return
-        index = chunk.choices[0].index if chunk.choices else 0
-        if chunk == Chunk([Choice(index, Message(_PROBE))], service_tier=chunk.service_tier):
-            self.is_known, self.index = True, index
+        index, name = chunk.choices[0].index if chunk.choices else 0, text[1].decode()
+        if chunk == Chunk([Choice(index, msgspec.convert({name: _PROBE}, Message))], service_tier=chunk.service_tier):
+            self.is_known, self.index, self.is_thought = True, index, name != "content"
             self._before, self._behind, self._between = before, behind, behind + before
 
-    def texts(self, data: bytes) -> list[str] | None:
-        """Return the texts of `data` if it is a run of such chunks and nothing else, else None."""
-        if not (data.startswith(self._before) and data.endswith(self._behind)):
-            return None
-        parts = data[len(self._before) : -len(self._behind)].split(self._between)
-        if data.count(b"\n") != len(_END) * len(parts):  # beside texts they are white space to JSON, and end lines here
-            return None
+    def first(self, data: bytes) -> int:
+        """Return how much of `data` is to be read by the letter before it is looked at again: most often all of it."""
+        if not self._tries or data.count(_END) <= MANY:
+            return len(data)
+        return data.find(_END, data.find(_END) + len(_END)) + len(_END)
+
+    def run(self, data: bytes) -> tuple[list[str], int]:
+        """Return the texts of the run of such chunks that `data` begins with, and how long that is; 0: it is none."""
+        start, stop = len(self._before), data.rfind(self._behind)
+        end = stop + len(self._behind)
+        if stop <= start or not data.startswith(self._before):
+            return [], 0
+        parts = data[start:stop].split(self._between)
+        if data.count(b"\n", 0, end) != len(_END) * len(parts):  # beside texts they are white space to JSON alone
+            return [], 0
         try:
             texts = [*map(_to_text, parts)]
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
+            return [], 0
         self._tries = MOST_TRIES
-        return texts
+        return texts, end

@@ -124,15 +124,30 @@ class ChatReader(EventReader):
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that `data` completes."""
         plain = self._plain
-        if plain.is_known and (texts := plain.texts(data)) is not None:
-            self._chars += sum(map(len, texts)) if plain.index == 0 else 0
-            return [Delta(text, index=plain.index) for text in texts if text]
-        events = super().feed(data)
+        events: list[Event] = []
+        if not plain.is_known and (size := plain.first(data)) < len(data):
+            events = self._by_the_letter(data[:size])
+            data = b"" if self.done or self.failure is not None else data[size:]
+        if plain.is_known:
+            texts, end = plain.run(data)
+            events += self._plain_events(texts)
+            data = data[end:]
+        return [*events, *self._by_the_letter(data)] if data else events
+
+    def _by_the_letter(self, data: bytes) -> list[Event]:
+        events, plain = super().feed(data), self._plain
         plain.learn(data)
         # Only where another such chunk would do no more than add to a text that has begun.
         is_apart = not (self._name or self._data or self._bare)
         plain.is_known = plain.is_known and is_apart and plain.index in self._in_pieces
         return events
+
+    def _plain_events(self, texts: list[str]) -> list[Event]:
+        index = self._plain.index
+        if self._plain.is_thought:
+            return [Delta(None, text, index=index) for text in texts if text]
+        self._chars += sum(map(len, texts)) if index == 0 else 0
+        return [Delta(text, index=index) for text in texts if text]
 
     def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         """Append the events of a chunk."""

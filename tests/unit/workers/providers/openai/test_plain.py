@@ -64,6 +64,10 @@ ODD: Final = [
     b"\n",
 ]
 PLAIN: Final = [data(text) for text in TEXTS]
+THOUGHTS: Final = [
+    event({"choices": [{"index": 0, "delta": {"content": None, name: "x"}}]})
+    for name in ("reasoning", "reasoning_content")
+]
 
 
 def read(pieces: Iterable[bytes], *, by_the_letter: bool) -> tuple[list[Event], Any, bool]:
@@ -89,15 +93,32 @@ def same(pieces: list[bytes]) -> None:
     assert read(pieces, by_the_letter=False) == read(pieces, by_the_letter=True), pieces
 
 
-def test_a_run_of_texts_is_not_read_by_the_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", [data("x"), *THOUGHTS])
+def test_a_run_of_texts_is_not_read_by_the_letter(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     """Else the other tests of this file would say nothing."""
-    pieces = [data("a"), data("b") + data("c"), data("d")]
+    pieces = [text, text.replace(b'"x"', b'"y"') + text, text]
     expected = read(pieces, by_the_letter=True)
     reader = ChatReader()
     events = reader.feed(pieces[0])
     monkeypatch.setattr(reader, "take", None)
     events += reader.feed(pieces[1]) + reader.feed(pieces[2])
     assert events == expected[0]
+
+
+def test_of_many_events_at_once_few_are_read_by_the_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a server sends its answer in one piece: the first two, and what is behind the run."""
+    pieces = [chunk({"role": "assistant", "content": ""}) + data("a") * 50 + chunk(finish_reason="stop") + DONE]
+    reader = ChatReader()
+    lines: list[bytes] = []
+    take = reader.take
+
+    def counted(line: bytes, events: list[Event]) -> None:
+        lines.append(line)
+        take(line, events)
+
+    monkeypatch.setattr(reader, "take", counted)
+    assert reader.feed(pieces[0]) == read(pieces, by_the_letter=True)[0]
+    assert len(lines) < 10
 
 
 def test_what_is_never_found_again_is_looked_for_no_more() -> None:
@@ -121,7 +142,7 @@ def test_whatever_stands_between_texts_is_read_by_the_letter(odd: bytes) -> None
 
 
 pieces_of_streams = st.lists(
-    st.lists(st.one_of(st.sampled_from(PLAIN), st.sampled_from(PLAIN), st.sampled_from(ODD)), min_size=1, max_size=4),
+    st.lists(st.sampled_from([*PLAIN * 4, *THOUGHTS * 4, *ODD]), min_size=1, max_size=12),
     max_size=6,
 )
 
