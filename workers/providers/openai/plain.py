@@ -12,8 +12,6 @@ from workers.providers.openai.shapes import Choice, Chunk, Message, read_chunk
 
 MOST_TRIES: Final = 4
 """How many chunks of a reply are looked at in vain, as those of servers that count tokens in each of them."""
-MANY: Final = 4
-"""Of more events that come together the first two are read by the letter, to know how the others may be read."""
 _END: Final = b"\n\n"
 _DATA: Final = b"data:"
 _TEXT: Final = re.compile(rb'"(content|reasoning_content|reasoning)": ?("(?:[^"\\]++|\\.)++")', re.DOTALL)
@@ -59,10 +57,13 @@ class PlainChunks:
             self._before, self._behind, self._between = before, behind, behind + before
 
     def first(self, data: bytes) -> int:
-        """Return how much of `data` is to be read by the letter before it is looked at again: most often all of it."""
-        if not self._tries or data.count(_END) <= MANY:
-            return len(data)
-        return data.find(_END, data.find(_END) + len(_END)) + len(_END)
+        """Return how much of `data` is to be read by the letter before it is looked at again: most often all of it.
+
+        Of more than three events that come together the first two, to know how the others may be read.
+        """
+        second = data.find(_END, data.find(_END) + len(_END)) + len(_END) if self._tries else 0
+        third = data.find(_END, second) + len(_END)
+        return len(data) if second < len(_END) or third < len(_END) or third == len(data) else second
 
     def run(self, data: bytes) -> tuple[list[str], int]:
         """Return the texts of the run of such chunks that `data` begins with, and how long that is; 0: it is none."""

@@ -22,7 +22,7 @@ from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
 from workers.providers.openai.parts import as_system, drop_empty, split_content, to_citations, to_logprobs, with_data
 from workers.providers.openai.plain import PlainChunks
-from workers.providers.openai.shapes import NULL, Choice, Message, ToolCall, read_chunk
+from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, read_chunk
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage
 from workers.providers.replies.finish import finish_reason
@@ -151,11 +151,11 @@ class ChatReader(EventReader):
 
     def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         """Append the events of a chunk."""
+        if data[1:] == self.end_mark:  # no JSON, which is found out at length otherwise
+            self.complete(events)
+            return
         chunk = read_chunk(data)
-        if chunk.service_tier and isinstance(chunk.service_tier, str):
-            self._service_tier = chunk.service_tier
-        if chunk.citations or chunk.search_results:
-            self._sources = chunk.search_results or chunk.citations or []
+        self._take_beside(chunk)
         report = chunk.report
         if report != NULL:
             self._take_usage(report, is_alone=not chunk.choices)
@@ -175,6 +175,13 @@ class ChatReader(EventReader):
         if self._usage is not None and not self._finished and not self._told_usage:
             self._told_usage = True
             events.append(self._usage)  # should the end never come
+
+    def _take_beside(self, chunk: Chunk) -> None:
+        """Keep what a chunk says of the whole reply."""
+        if chunk.service_tier and isinstance(chunk.service_tier, str):
+            self._service_tier = chunk.service_tier
+        if chunk.citations or chunk.search_results:
+            self._sources = chunk.search_results or chunk.citations or []
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
         """Append the events of a completion that was not streamed: it is whole, also where it has no reason."""
