@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from shared.process.tracing.context import TRACE
 from shared.queue.story import with_trace
@@ -40,6 +41,15 @@ class ModelRequest(Protocol):
         ...
 
 
+class LostAttempt(NamedTuple):
+    """An attempt whose worker died, which can say nothing of it any more; times are milliseconds since 1970."""
+
+    attempt: int
+    target: Target
+    begun_ms: int
+    lost_ms: int
+
+
 class SpanNotes:
     """What is known of the current request.
 
@@ -47,14 +57,16 @@ class SpanNotes:
         route: its URL, as the table of URLs has it.
         context: what it asks a model, if it does.
         error: how it failed, if it did.
+        lost: its attempts whose worker died.
     """
 
-    __slots__ = ("context", "error", "route")
+    __slots__ = ("context", "error", "lost", "route")
 
     def __init__(self) -> None:
         self.route = ""
         self.context: ModelRequest | None = None
         self.error: GatewayError | None = None
+        self.lost: list[LostAttempt] = []
 
 
 NOTES: Final[ContextVar[SpanNotes | None]] = ContextVar("span_notes", default=None)
@@ -72,3 +84,16 @@ def note_failure(error: GatewayError) -> None:
     """Note how the current request failed."""
     if (notes := NOTES.get()) is not None:
         notes.error = error
+
+
+def note_lost(attempt: int, target: Target, started_at: float | None) -> None:
+    """Note that the worker of an attempt of the current request died.
+
+    Args:
+        attempt: its number, from 1.
+        target: where it was.
+        started_at: when the worker said that it begins, by the monotonic clock; None where it did not come to that.
+    """
+    if (notes := NOTES.get()) is not None and started_at is not None:
+        now_ms = int(time.time() * 1000)
+        notes.lost.append(LostAttempt(attempt, target, now_ms - int((time.monotonic() - started_at) * 1000), now_ms))

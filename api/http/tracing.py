@@ -13,9 +13,10 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from quart import request
 
 from api.http.span_notes import NOTES, SpanNotes
-from shared.errors import Cancelled, GatewayError
+from shared.errors import Cancelled, GatewayError, WorkerLost
 from shared.process.tracing.context import TRACE
-from shared.process.tracing.tracer import carried
+from shared.process.tracing.tracer import carried, headers_of
+from shared.redis.names import place_of_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
@@ -66,6 +67,7 @@ class TracedRequests:
             notes.error = notes.error or Cancelled("The client has left.")
             raise
         finally:
+            self._tell_lost(span, notes)
             _end(span, scope["method"], notes, status)
             NOTES.set(None)
             TRACE.set(None)
@@ -79,6 +81,26 @@ class TracedRequests:
         }
         parent = _carried_by(scope["headers"])
         return self._tracing.begin(scope["method"], SpanKind.SERVER, parent, attributes)
+
+    def _tell_lost(self, request_span: Span, notes: SpanNotes) -> None:
+        """Make the spans of attempts whose workers took theirs along when they died."""
+        if notes.context is None:
+            return
+        record = notes.context.record
+        for lost in notes.lost:
+            attributes: dict[str, AttributeValue] = {
+                "gen_ai.operation.name": _operation(record.endpoint),
+                "gen_ai.request.model": lost.target.model,
+                "nself.request_id": f"req_{record.request_id}",
+                "nself.attempt": lost.attempt,
+                "nself.tier": lost.target.tier,
+                "nself.backend": place_of_queue(lost.target.queue),
+                "error.type": WorkerLost.code,
+            }
+            name, parent = f"{_operation(record.endpoint)} {lost.target.model}", headers_of(carried(request_span))
+            span = self._tracing.begin(name, SpanKind.CLIENT, parent, attributes, lost.begun_ms)
+            span.set_status(Status(StatusCode.ERROR, WorkerLost.code))
+            span.end(lost.lost_ms * 1_000_000)
 
 
 def add_tracing(app: Quart, tracing: Tracing) -> None:
@@ -128,11 +150,15 @@ def _error_type(error: GatewayError | None, status: int) -> str | None:
     return str(status) if status >= 500 else None
 
 
+def _operation(endpoint: str) -> str:
+    return "embeddings" if endpoint == "embeddings" else "chat"
+
+
 def _tell(span: Span, context: ModelRequest) -> None:
     """Add what a request asked a model, and what happened to it."""
     record, inflight = context.record, context.inflight
     told: dict[str, AttributeValue] = {
-        "gen_ai.operation.name": "embeddings" if record.endpoint == "embeddings" else "chat",
+        "gen_ai.operation.name": _operation(record.endpoint),
         "nself.endpoint": record.endpoint,
         "nself.request_id": f"req_{record.request_id}",
         "nself.key_id": record.key_id or "internal",

@@ -235,7 +235,7 @@ class InflightRequest:
             self._cancellation.error.cost_usd, error = error.cost_usd, self._cancellation.error
         live = self._services.router.live(self._failover.failed(error, stream.target, self._draft.attempt))
         if isinstance(error, WorkerLost):
-            self._services.usage_log.drop(stream.job_id)  # nobody will run or remove it; the request lives on
+            self._services.lost(self._draft, stream)
         # After content was sent, another answer would begin anew in the middle of the first one.
         if stream.committed or self._relay.is_aborted or not live:
             raise self._give_up(error)

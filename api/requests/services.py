@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.accounting.failure_record import ended
 from api.admission.admit import QueueRefused
+from api.http.span_notes import note_lost
 from api.requests.open_requests import with_take_over
 from api.requests.queued_job import Moves
 from shared.errors import Overloaded, UnknownModel
@@ -84,6 +85,16 @@ class RequestServices:
                 code="usage_log_full",
                 retry_after_s=FULL_RETRY_S,
             )
+
+    def lost(self, draft: JobDraft, stream: IncomingStream) -> None:
+        """Take an attempt back that nobody will run or end; its request may live on.
+
+        Args:
+            draft: the attempt.
+            stream: what has come of it.
+        """
+        self.usage_log.drop(stream.job_id)
+        note_lost(draft.attempt, stream.target, stream.started_at)
 
     def close(
         self, draft: JobDraft, stream: IncomingStream, error: GatewayError, delivered: Usage, began_at: float

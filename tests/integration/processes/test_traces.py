@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from functools import partial
 from typing import TYPE_CHECKING
@@ -181,6 +182,37 @@ async def test_a_client_that_leaves_breaks_nothing(
     for name in (ROOT, CALL):
         assert spans[name][0].attributes["error.type"] == "cancelled"
         assert spans[name][0].status == "STATUS_CODE_UNSET"
+    await usage_rows(fleet, eventually, 1)
+
+
+async def test_the_api_makes_the_span_of_an_attempt_whose_worker_died(
+    fleet: Fleet, client: httpx.AsyncClient, upstream: NumberedUpstream, collector: Collector, eventually: Eventually
+) -> None:
+    """Which took its own along: from when it began until its worker was found to be dead."""
+    upstream.hold_at, named = 0, {**TRACED, "x-client-request-id": "mine"}
+    asked = asyncio.create_task(client.post("/v1/chat/completions", json=chat(), headers=named))
+
+    async def runs() -> bool:
+        return bool((await client.get("/v1/requests/mine")).json().get("status") == "running")
+
+    await eventually(runs)
+    (worker,) = (process for process in fleet.processes if process.name.startswith("local"))
+    worker.kill()
+    reply = await asked
+
+    async def told() -> dict[str, CollectedSpan]:
+        found = {span.name: span for span in collector.spans() if span.trace_id == TRACE_ID}
+        return found if {ROOT, CALL} <= set(found) else {}
+
+    spans = await eventually(told)
+    root, call = spans[ROOT], spans[CALL]
+    assert (
+        reply.json()["error"]["code"] == root.attributes["error.type"] == call.attributes["error.type"] == "worker_lost"
+    )
+    assert (call.parent_id, call.status, call.kind) == (root.span_id, "STATUS_CODE_ERROR", "SPAN_KIND_CLIENT")
+    assert (call.attributes["nself.attempt"], call.attributes["nself.tier"]) == ("1", "local")
+    assert call.resource["service.name"] == "nself-claw-api"
+    assert root.start_ns - 1_000_000 <= call.start_ns < call.end_ns <= root.end_ns
     await usage_rows(fleet, eventually, 1)
 
 
