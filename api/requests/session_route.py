@@ -89,9 +89,10 @@ async def with_knowledge(
     Raises:
         GatewayError: nothing may serve it without knowledge either, or the base cannot be read.
     """
-    candidates, alone, _ = routed(services, wanted, session)
+    candidates, alone, history = routed(services, wanted, session)
+    earlier_tokens = 0 if history is None else history.tokens
     room = knowledge_room(
-        services.router.contexts(candidates), alone.prompt_tokens, wanted.output_tokens, has_session=session is not None
+        services.router.contexts(candidates), alone.prompt_tokens, wanted.output_tokens, earlier_tokens
     )
     text, headers = await services.additions.known(chat, key_id, room)
     if text is None:

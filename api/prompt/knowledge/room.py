@@ -14,7 +14,7 @@ ANSWER_TOKENS: Final = 1_024
 
 
 def knowledge_room(
-    contexts: Iterable[int], prompt_tokens: int, answer_tokens: int | None, *, has_session: bool
+    contexts: Iterable[int], prompt_tokens: int, answer_tokens: int | None, earlier_tokens: int = 0
 ) -> int | None:
     """Return for about how many tokens of knowledge a prompt has room; None where no context is known.
 
@@ -23,7 +23,7 @@ def knowledge_room(
             for the prompt.
         prompt_tokens: about how long all else is.
         answer_tokens: how long the answer may be, None where the request does not say.
-        has_session: half of the room is for what was said before.
+        earlier_tokens: how long is what was said before, which has half of the room at the most.
     """
     known = sorted(contexts)
     if not known:
@@ -31,4 +31,4 @@ def knowledge_room(
     context = next((each for each in known if each >= prompt_tokens), 0)
     answer = min(answer_tokens or ANSWER_TOKENS, context // 8)
     room = max(0, int((context - answer) * ROOM_OF_CONTEXT) - prompt_tokens)
-    return room // 2 if has_session else room
+    return room - min(earlier_tokens, room // 2)

@@ -108,6 +108,11 @@ async def test_knowledge_is_cut_to_what_the_model_has_room_for_beside_all_else(
     assert everywhere[0] == "nginx-restart"
     alone = await told(small, "small")
     beside_all = await told(small, "small", **app)
+    assert await told(small, "small", **session) == alone  # its first turn: nothing was said before
+    long = [{"role": "user", "content": "My cat is called Tom. " * 230}]
+    assert (
+        await client.post("/v1/chat/completions", json=chat(model="small", messages=long), headers=session)
+    ).is_success
     in_session = await told(small, "small", **session)
     assert alone[0] == beside_all[0] == in_session[0] == "nginx-restart"
     assert len(everywhere) == len(alone) > len(in_session) >= len(beside_all)

@@ -23,6 +23,7 @@ from api.prompt.knowledge.room import knowledge_room
 def test_it_fits_into_each_model_that_the_prompt_fits_into(
     contexts: list[int], prompt: int, answer: int | None, room: int | None
 ) -> None:
-    """With an answer as long as was asked for, but an eighth of the context at the most."""
-    assert knowledge_room(contexts, prompt, answer, has_session=False) == room
-    assert knowledge_room(contexts, prompt, answer, has_session=True) == (room and room // 2)
+    """With an answer as long as was asked for, but an eighth of the context at the most; and what was said before."""
+    assert knowledge_room(contexts, prompt, answer) == room
+    assert knowledge_room(contexts, prompt, answer, 100) == (room and room - 100)
+    assert knowledge_room(contexts, prompt, answer, 1_000_000) == (room and room - room // 2)
