@@ -78,6 +78,8 @@ def facts_of(model: str) -> ModelFacts:
 class ModelInfo(msgspec.Struct):
     """A model in the answer to `GET /v1/models`."""
 
+    bare_text: ClassVar = "id"
+    aliases: ClassVar = {"id": ("name", "model")}
     id: str
     created_at: str = ""
     max_input_tokens: int | None = None
@@ -140,6 +142,7 @@ class ModelPage(msgspec.Struct):
     """One page of the answer to `GET /v1/models`."""
 
     bare_array: ClassVar = "data"
+    aliases: ClassVar = {"data": ("models",)}
     data: list[ModelInfo]
     has_more: bool = False
     last_id: str | None = None

@@ -17,9 +17,9 @@ from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, later_report
-from workers.providers.replies.call_arguments import CallArguments
-from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
+from workers.providers.replies.call_arguments import CallArguments, to_text
+from workers.providers.replies.finish import End, finish_reason
+from workers.providers.replies.json_reader import Text, Word, json_reader
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -35,7 +35,7 @@ class _Delta(Struct):
     signature: str | None = None
     partial_json: Text | None = None
     citation: Any = None
-    stop_reason: str | None = None
+    stop_reason: End | None = None
     stop_sequence: str | None = None
     stop_details: _StopDetails | None = None
 
@@ -46,7 +46,7 @@ class _Block(Struct):
     thinking: Text | None = None
     signature: str | None = None
     data: str | None = None
-    id: str | None = None
+    id: Word | None = None
     name: Word | None = None
     input: dict[str, Any] | str | None = None
     citations: list[Any] | None = None
@@ -78,7 +78,7 @@ class _Event(Struct):
     usage: Raw = _NULL
     error: Any = None
     content: list[_Block] | Text | None = None
-    stop_reason: str | None = None
+    stop_reason: End | None = None
     stop_sequence: str | None = None
     stop_details: _StopDetails | None = None
 
@@ -183,7 +183,8 @@ class ChatReader(EventReader):
     def _start(self, index: int | None, block: _Block, events: list[Event]) -> None:
         self._index = self._index + 1 if index is None else index
         kind = block.kind
-        if kind not in _KINDS:  # kinds that come later lose no answer: they are passed over
+        # Kinds that come later lose no answer: they are passed over, as is a call of nothing.
+        if kind not in _KINDS or (kind == "tool_use" and not block.name and not block.id):
             self._foreign.add(self._index)
             return
         piece = Piece(kind, data=block.data)

@@ -28,6 +28,8 @@ def is_plain(model: str) -> bool:
 class Model(msgspec.Struct, rename="camel"):
     """A model in the API's list."""
 
+    bare_text: ClassVar = "name"
+    aliases: ClassVar = {"name": ("id",)}
     name: str
     input_token_limit: int | None = None
     supported_generation_methods: list[str] | None = None

@@ -84,7 +84,7 @@ class GeminiProvider:
         cannot = () if self._catalogue is None else self._catalogue.entry(model).lacks(request.body.reasoning_effort)
         known = await self._known(request, model)
         body = await work_beside(request.size_bytes, partial(to_body, request, model, known, cannot))
-        reader = ChatReader(request.body.n or 1)
+        reader = ChatReader(request.body.n or 1, request.body.tool_names)
         path = f"/v1beta/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
         async with self._upstream.request("POST", path, body, reader) as reply:
             yield self._batches(model, reply, reader)

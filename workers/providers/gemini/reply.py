@@ -6,7 +6,7 @@ LogprobsResult) and the types of google-genai; how errors stand inside a stream:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -17,11 +17,16 @@ from workers.providers.gemini.citations import to_annotations
 from workers.providers.gemini.code import code_text, result_text
 from workers.providers.gemini.errors import from_body, to_stream_error
 from workers.providers.gemini.signed import to_extra_content
+from workers.providers.gemini.spelling import in_camel_case
 from workers.providers.http.lines import EventReader
-from workers.providers.http.usage_report import count_at, read_report
-from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
+from workers.providers.http.usage_report import count_at, later_report, read_report
+from workers.providers.replies.call_arguments import to_text
+from workers.providers.replies.finish import End, finish_reason
+from workers.providers.replies.json_reader import Text, Word, json_reader
 from workers.providers.replies.tool_calls import ToolCalls
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 _NULL = Raw(b"null")
 
@@ -29,7 +34,7 @@ _NULL = Raw(b"null")
 class _FunctionCall(Struct):
     name: Word = ""
     args: dict[str, Any] | str | None = None
-    id: str | None = None
+    id: Word | None = None
 
 
 class _Part(Struct, rename="camel"):
@@ -54,6 +59,7 @@ class _Part(Struct, rename="camel"):
 
 
 class _Content(Struct):
+    bare_array: ClassVar = "parts"
     parts: list[_Part] | None = None
 
 
@@ -77,7 +83,7 @@ class _Logprobs(Struct, rename="camel"):
 class _Candidate(Struct, rename="camel"):
     index: int = 0
     content: _Content | None = None
-    finish_reason: str | None = None
+    finish_reason: End | None = None
     logprobs_result: _Logprobs | None = None
     grounding_metadata: Any = None
     citation_metadata: Any = None
@@ -97,8 +103,8 @@ class _Chunk(Struct, rename="camel"):
 class _Choice:
     """What is known of one choice so far."""
 
-    def __init__(self, ids: set[str]) -> None:
-        self.calls = ToolCalls(ids)
+    def __init__(self, ids: set[str], names: Collection[str]) -> None:
+        self.calls = ToolCalls(ids, names)
         self.said = False
         self.reason: FinishReason | None = None
         self.text: list[str] = []
@@ -117,18 +123,19 @@ class ChatReader(EventReader):
 
     Args:
         choices: how many were asked for.
+        names: of the tools that can be called.
 
     Attributes:
         signatures: the thought signatures that came since the caller last emptied it, by call id.
     """
 
-    def __init__(self, choices: int = 1) -> None:
+    def __init__(self, choices: int = 1, names: Collection[str] = ()) -> None:
         super().__init__()
         self.signatures: dict[str, str] = {}
-        self._asked = choices
+        self._asked, self._names = choices, names
         self._choices: dict[int, _Choice] = {}
         self._call_ids: set[str] = set()
-        self._report = _NULL
+        self._report: dict[str, Any] = {}
         self._is_blocked = False
 
     def take_event(self, name: str, data: bytes, events: list[Event]) -> None:  # noqa: ARG002 -- events have no name
@@ -176,7 +183,8 @@ class ChatReader(EventReader):
         found = []
         for index, choice in sorted(self._choices.items()):
             if choice.grounding or choice.citation:
-                annotations = to_annotations(choice.grounding, choice.citation, "".join(choice.text))
+                grounding, citation = in_camel_case(choice.grounding), in_camel_case(choice.citation)
+                annotations = to_annotations(grounding, citation, "".join(choice.text))
                 found += [Delta(annotations=annotations, index=index)] if annotations else []
         return found
 
@@ -185,13 +193,13 @@ class ChatReader(EventReader):
         if chunk.error:
             raise to_stream_error(from_body(payload), after_content=self.has_content)
         if chunk.usage_metadata != _NULL:
-            self._report = chunk.usage_metadata
+            self._report = later_report(self._report, chunk.usage_metadata)
         if chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
             self._is_blocked = True
         for candidate in chunk.candidates or ():
             choice = self._choices.get(candidate.index)
             if choice is None:
-                choice = self._choices[candidate.index] = _Choice(self._call_ids)
+                choice = self._choices[candidate.index] = _Choice(self._call_ids, self._names)
             self._take_candidate(candidate, choice, events)
             if candidate.finish_reason and candidate.finish_reason != "FINISH_REASON_UNSPECIFIED":
                 choice.reason = self._reason(candidate.finish_reason)
@@ -201,8 +209,8 @@ class ChatReader(EventReader):
         calls: list[ToolCallDelta] = []
         images: list[Any] = []
         for part in (candidate.content and candidate.content.parts) or ():
-            if part.function_call is not None:
-                calls.append(self._to_call(part.function_call, part.thought_signature, choice))
+            if (called := part.function_call) is not None and (called.name or called.args):
+                calls.append(self._to_call(called, part.thought_signature, choice))
             elif part.thought:
                 reasoning += part.said  # and no drafts of images
             elif part.inline_data != _NULL or part.file_data != _NULL:
@@ -223,7 +231,7 @@ class ChatReader(EventReader):
 
     def _to_image(self, part: _Part) -> dict[str, Any]:
         """Return an image in OpenRouter's form."""
-        blob = {**read_report(part.file_data), **read_report(part.inline_data)}
+        blob = in_camel_case({**read_report(part.file_data), **read_report(part.inline_data)})
         mime_type, encoded, address = blob.get("mimeType"), blob.get("data"), blob.get("fileUri")
         if isinstance(mime_type, str) and mime_type.startswith("image/"):
             url = f"data:{mime_type};base64,{encoded}" if isinstance(encoded, str) else address
@@ -250,8 +258,8 @@ class ChatReader(EventReader):
         return StreamBroken(message) if self.has_content else Unavailable(message, code=code)
 
 
-def _to_usage(raw: Raw) -> Usage | None:
-    report = read_report(raw)
+def _to_usage(report: dict[str, Any]) -> Usage | None:
+    report = in_camel_case(report)
     prompt = count_at(report, "promptTokenCount")
     if prompt is None:
         return None

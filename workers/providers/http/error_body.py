@@ -2,7 +2,8 @@
 
 Sources: OpenAI's OpenAPI document (ErrorResponse); llama.cpp's server (`format_error_response`: a numeric `code`,
 the kind in `type`); vLLM (`{"object": "error", ...}`, later `{"error": ...}`); FastAPI (`{"detail": [{"loc": ...}]}`);
-Ollama (`{"error": "text"}`); OpenAI's and Anthropic's pages on errors and spend limits (`details.error_code`);
+Ollama (`{"error": "text"}`); Google (a list of one error), MiniMax (`base_resp`), Cloudflare (`errors`);
+OpenAI's and Anthropic's pages on errors and spend limits (`details.error_code`);
 RFC 9110, section 10.2.3 (Retry-After).
 """
 
@@ -39,6 +40,10 @@ _SPENT: Final = frozenset({
 _UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 """OpenAI's words for it, and pydantic's (Mistral, vLLM)."""
 TEMPLATE_REFUSES: Final = "Jinja Exception:"
+_NO_FAILURE: Final = (0, "0", 200, "200")
+_WRAPPERS: Final = ("error", "errors", "base_resp")
+_MOST_WRAPPERS: Final = 3
+_MESSAGES: Final = ("message", "msg", "error_message", "error_msg", "status_msg", "detail")
 _STATUSES: Final = ("code", "status", "status_code", "http_status")
 _GENERIC_CODES = {"invalid_request_error", "BadRequestError", "error"}
 
@@ -69,18 +74,31 @@ def from_error_body(body: bytes) -> Report:
         decoded = read_any(body)
     except Malformed:
         return Report()
-    return from_error(decoded.get("error", decoded) if isinstance(decoded, dict) else decoded)
+    return from_error(decoded)
+
+
+def is_failure(error: Any) -> bool:
+    """Return whether a field `error` says that there is one: some servers have it in sound answers, as the code 0."""
+    if not isinstance(error, dict):
+        return bool(error)
+    return any(error.values()) and error.get("code") not in _NO_FAILURE
 
 
 def from_error(error: Any) -> Report:
-    """Return what an error value says: an object, or a bare text."""
+    """Return what an error value says: an object, in whatever it is wrapped, or a bare text."""
+    for _ in range(_MOST_WRAPPERS):
+        if isinstance(error, list):
+            error = next(iter(error), None)
+        elif isinstance(error, dict):
+            error = next((error[name] for name in _WRAPPERS if error.get(name)), error)
     if isinstance(error, str):
         return Report(message=error[:MAX_MESSAGE_CHARS])
     if not isinstance(error, dict):
         return Report()
-    message, param, kind = error.get("message"), error.get("param"), None
+    message = next((error[name] for name in _MESSAGES if error.get(name)), "")
+    param, kind = error.get("param"), None
     if not isinstance(message, str):
-        message, param, kind = _from_validation(message or error.get("detail"), param)
+        message, param, kind = _from_validation(message, param)
     details = error.get("details")
     detailed = details.get("error_code") if isinstance(details, dict) else None
     # The most particular first: `type` often says no more than "bad request".

@@ -12,7 +12,8 @@ from msgspec import Struct
 from shared.errors import GatewayError, InvalidRequest, Malformed, StreamBroken
 from shared.models.abilities import cannot_do
 from shared.openai.request import FunctionTool
-from workers.providers.replies.json_reader import read_any, to_text
+from workers.providers.replies.call_arguments import to_text
+from workers.providers.replies.json_reader import read_any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,6 +28,8 @@ _NEEDED_FOR: Final = {"tools": "tools", "vision": "images", "thinking": "reasoni
 class Tag(msgspec.Struct):
     """A model that is pulled; one with a `remote_host` is a name for a model that runs there."""
 
+    bare_text: ClassVar = "name"
+    aliases: ClassVar = {"name": ("model",)}
     name: str
     digest: str = ""
     modified_at: str = ""

@@ -21,12 +21,13 @@ from shared.errors import (
     Unsupported,
 )
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
-from workers.providers.http.error_body import Report, from_error, stream_failure, template_refusal
+from workers.providers.http.error_body import Report, from_error, is_failure, stream_failure, template_refusal
 from workers.providers.http.lines import BOM, WORDS, LineReader
 from workers.providers.http.usage_report import raw_count
 from workers.providers.ollama.forced import ForcedCall
-from workers.providers.replies.finish import finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader, to_text, values_in
+from workers.providers.replies.call_arguments import to_text
+from workers.providers.replies.finish import End, finish_reason
+from workers.providers.replies.json_reader import Text, Word, json_reader, values_in
 from workers.providers.replies.tool_calls import ToolCalls
 
 _NULL = Raw(b"null")
@@ -44,9 +45,14 @@ class _Function(Struct):
 
 class _ToolCall(Struct):
     function: _Function | None = None
-    id: str | None = None
+    id: Word | None = None
     name: Word = ""  # where it has no function
     arguments: Any = None
+
+    @property
+    def said(self) -> _Function:
+        """Return what is called; nothing where some servers put an empty call into an answer."""
+        return self.function or _Function(self.name, self.arguments)
 
 
 class _Message(Struct):
@@ -72,7 +78,7 @@ class _Logprob(_TokenLogprob):
 class _Line(Struct):
     message: _Message | None = None
     done: bool = False
-    done_reason: str | None = None
+    done_reason: End | None = None
     prompt_eval_count: Raw = _NULL
     prompt_eval_cached_count: Raw = _NULL
     eval_count: Raw = _NULL
@@ -144,13 +150,13 @@ class ChatReader(LineReader):
 
     def _take_reply(self, text: bytes, events: list[Event]) -> None:
         line = _read_line(text)
-        if line.error:
+        if line.error and is_failure(line.error):
             report = from_error(line.error)
             report = msgspec.structs.replace(report, status=line.status or report.status)
             raise from_line_error(report, after_content=self.has_content)
         message = line.message
         if message is not None:
-            calls = [self._to_call(call) for call in message.tool_calls or ()]
+            calls = [self._to_call(call) for call in message.tool_calls or () if call.said.name or call.said.arguments]
             if self._forced is not None and message.content:
                 calls += self._forced.take(message.content, self._calls)
                 message.content = None
@@ -162,8 +168,7 @@ class ChatReader(LineReader):
             self._finish(line, events)
 
     def _to_call(self, call: _ToolCall) -> ToolCallDelta:
-        function = call.function or _Function(call.name, call.arguments)
-        return self._calls.add(function.name, call.id, to_text(function.arguments))
+        return self._calls.add(call.said.name, call.id, to_text(call.said.arguments))
 
     def _finish(self, line: _Line, events: list[Event]) -> None:
         if self._forced is not None and (calls := self._forced.end(self._calls, after_content=self.has_content)):

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.models.catalogue import endpoints_of
 from shared.types import LocalModel
+from workers.providers.replies.json_reader import Word
 
 _LOADED_BY: Final = frozenset({"llamacpp", "vllm"})
 """Servers that have their models in memory before they list them."""
@@ -51,7 +52,9 @@ class _Status(msgspec.Struct):
 
 
 class _Model(msgspec.Struct):
-    id: str
+    bare_text: ClassVar = "id"
+    aliases: ClassVar = {"id": ("name", "model")}
+    id: Word
     created: float | None = None  # a decimal at some servers
     owned_by: str | None = None
     max_model_len: int | None = None
@@ -89,12 +92,13 @@ class ModelList(msgspec.Struct):
     """The answer to /models."""
 
     bare_array: ClassVar = "data"
-    data: list[_Model]
+    aliases: ClassVar = {"data": ("models", "result")}
+    data: list[_Model] | None
 
     @property
     def is_llama_cpp(self) -> bool:
         """Return whether this is llama.cpp with one model, so that /props is about that."""
-        return len(self.data) == 1 and self.data[0].owned_by == "llamacpp"
+        return self.data is not None and len(self.data) == 1 and self.data[0].owned_by == "llamacpp"
 
     def to_models(self, template: TemplateAbilities) -> list[LocalModel]:
         """Return the models as they are announced; the context length is llama.cpp's of one slot or vLLM's."""
@@ -108,5 +112,5 @@ class ModelList(msgspec.Struct):
                 shutdown=model.shutdown,
                 is_loaded=model.is_loaded,
             )
-            for model in self.data
+            for model in {model.id: model for model in self.data or () if model.id}.values()
         ]

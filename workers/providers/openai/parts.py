@@ -31,6 +31,8 @@ def split_content(content: Any) -> tuple[str, str, list[Any]]:
     for part in parts:
         if isinstance(part, dict) and "thinking" in part:
             thinking += part_text(part["thinking"])
+        elif isinstance(part, dict) and part.get("type") == "reasoning":
+            thinking += part_text(part.get("text") or part.get("summary") or "")
         elif isinstance(part, dict) and "image_url" in part:
             images.append(part)
         elif not isinstance(part, dict) or part.get("type") not in _WORDLESS:

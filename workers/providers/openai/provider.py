@@ -29,7 +29,7 @@ from workers.providers.openai.usage import to_usage
 from workers.providers.openai.wire import ChatReader, to_body
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from shared.models.catalogue import Catalogue
     from shared.openai.embeddings import EmbeddingsRequest
@@ -139,12 +139,12 @@ class OpenAIProvider:
             return
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         path = self._path("/chat/completions", model)
-        names = asked.tool_names
+        reader = partial(ChatReader, asked.tool_names, is_regional=self._place.is_regional)
         left_out = self._refused_fields
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))
             try:
-                async with self._attempt(path, body, names) as events:
+                async with self._attempt(path, body, reader()) as events:
                     # Only after it went through without: the refusal may have been about something else.
                     self._refused_fields |= left_out
                     yield events
@@ -157,9 +157,8 @@ class OpenAIProvider:
 
     @asynccontextmanager
     async def _attempt(
-        self, path: str, body: bytes, names: Collection[str]
+        self, path: str, body: bytes, reader: ChatReader
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        reader = ChatReader(names, is_regional=self._place.is_regional)
         async with self._upstream.request("POST", path, body, reader) as reply:
             yield reply.batches(reader)
 

@@ -12,7 +12,9 @@ from typing import Any, Final
 from msgspec import Raw, Struct
 
 from workers.providers.openai.parts import detailed_text
-from workers.providers.replies.json_reader import Text, Word, json_reader, to_text
+from workers.providers.replies.call_arguments import to_text
+from workers.providers.replies.finish import End
+from workers.providers.replies.json_reader import Text, Word, json_reader
 from workers.providers.replies.tool_calls import Piece
 
 NULL = Raw(b"null")
@@ -30,7 +32,7 @@ class ToolCall(Struct):
     """A call, or a piece of one."""
 
     index: int | None = None
-    id: str | None = None
+    id: Word | None = None
     function: Function | None = None
     extra_content: dict[str, Any] | None = None
     name: Word | None = None  # where it has no function
@@ -59,6 +61,7 @@ class Message(Struct):
     reasoning_details: list[Any] | None = None
     extra_content: dict[str, Any] | None = None
     images: list[Any] | None = None
+    finish_reason: End | None = None  # where the choice has none
 
     @property
     def thoughts(self) -> str | None:
@@ -77,6 +80,10 @@ class Message(Struct):
         return {name: value for name, value in given.items() if value} or None
 
 
+_NOTHING: Final = Message()
+_NO_REASONS: Final = frozenset({"null", "none"})
+
+
 class Choice(Struct):
     """What is new of one choice."""
 
@@ -84,10 +91,25 @@ class Choice(Struct):
     delta: Message | None = None
     message: Message | None = None
     text: Text | None = None  # at servers that answer as for /completions
-    finish_reason: str | None = None
+    finish_reason: End | None = None
     stop_reason: str | None = None
     logprobs: Raw = NULL
     usage: Raw = NULL  # Moonshot's
+
+    @property
+    def end(self) -> str:
+        """Return the word for its end, wherever it stands; empty where it has not ended."""
+        word = self.finish_reason
+        if not word and (piece := self.delta or self.message) is not None:
+            word = piece.finish_reason
+        return "" if not word or word.lower() in _NO_REASONS else word
+
+    @property
+    def said(self) -> tuple[Message | None, bool]:
+        """Return the first of its places that says anything, and whether that is a piece of a message."""
+        if self.delta is not None and ((self.message is None and not self.text) or self.delta != _NOTHING):
+            return self.delta, True
+        return self.message or (Message(content=self.text) if self.text else None), False
 
 
 class Groq(Struct):

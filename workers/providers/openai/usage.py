@@ -6,7 +6,9 @@ OpenRouter's "Usage Accounting".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from shared.types import MOST_BILLED_USD, Usage
 from workers.providers.http.usage_report import count_at, read_report
@@ -14,16 +16,20 @@ from workers.providers.http.usage_report import count_at, read_report
 if TYPE_CHECKING:
     from msgspec import Raw
 
+_COUNTS: Final = tuple(name for name in Usage.__struct_fields__ if name.endswith(("_tokens", "_usd")))
+
 
 def to_usage(raw: Raw) -> Usage | None:
     """Return a usage report; None for what is none.
 
-    DeepSeek counts cached tokens under a name of its own, and xAI reasoning beside the completion. OpenRouter says what
+    Proxies of other APIs leave those names (`input_tokens`, `cache_read_input_tokens`). DeepSeek counts cached tokens
+    under a name of its own, and xAI reasoning beside the completion. OpenRouter says what
     it bills in `cost`, and Perplexity in `cost.total_cost`, in US dollars; where a key of one's own is used behind
     OpenRouter (`is_byok`), that is its fee, and the maker bills the rest.
     """
     report = read_report(raw)
-    prompt, completion = count_at(report, "prompt_tokens"), count_at(report, "completion_tokens")
+    prompt = _first(report, "prompt_tokens", "input_tokens")
+    completion = _first(report, "completion_tokens", "output_tokens")
     total = count_at(report, "total_tokens")
     if prompt is None and completion is None:
         return None
@@ -36,7 +42,7 @@ def to_usage(raw: Raw) -> Usage | None:
     return Usage(
         prompt_tokens=prompt or 0,
         completion_tokens=completion,
-        cached_tokens=cached or count_at(report, "prompt_cache_hit_tokens") or 0,
+        cached_tokens=cached or _first(report, "prompt_cache_hit_tokens", "cache_read_input_tokens") or 0,
         reasoning_tokens=reasoning,
         cache_write_tokens=count_at(report, "prompt_tokens_details", "cache_write_tokens") or 0,
         prompt_audio_tokens=count_at(report, "prompt_tokens_details", "audio_tokens") or 0,
@@ -45,6 +51,17 @@ def to_usage(raw: Raw) -> Usage | None:
         rejected_prediction_tokens=count_at(report, "completion_tokens_details", "rejected_prediction_tokens") or 0,
         billed_usd=_billed_usd(report),
     )
+
+
+def with_counts_of(before: Usage, usage: Usage) -> Usage:
+    """Return a report with what an earlier one of the same reply says where it has 0: counts are the totals so far."""
+    known = msgspec.structs.asdict(before)
+    return msgspec.structs.replace(usage, **{name: known[name] for name in _COUNTS if not getattr(usage, name)})
+
+
+def _first(report: dict[str, Any], *names: str) -> int | None:
+    """Return the count under the first of these names that has one."""
+    return next((count for name in names if (count := count_at(report, name)) is not None), None)
 
 
 def _billed_usd(report: dict[str, Any]) -> float | None:

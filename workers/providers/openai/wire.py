@@ -7,7 +7,7 @@ CreateChatCompletionResponse; `reasoning_content` and `reasoning` as DeepSeek, l
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
@@ -16,7 +16,7 @@ from shared.errors import StreamBroken
 from shared.models.abilities import check_supported, omitted
 from shared.openai.extra_fields import REPLY_FIELDS, without_reply_fields
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
-from workers.providers.http.error_body import from_error, stream_failure
+from workers.providers.http.error_body import from_error, is_failure, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
@@ -24,7 +24,8 @@ from workers.providers.openai.parts import as_system, drop_empty, split_content,
 from workers.providers.openai.plain import PlainChunks
 from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, read_chunk
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
-from workers.providers.openai.usage import to_usage
+from workers.providers.openai.usage import to_usage, with_counts_of
+from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.json_reader import read_any
 from workers.providers.replies.tool_calls import ToolCalls
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from shared.openai.request import ChatRequest
     from workers.providers.images.remote import Image
 
-_NO_REASONS: Final = frozenset({"null", "none"})
 # OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
 _REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
 
@@ -159,19 +159,13 @@ class ChatReader(EventReader):
         report = chunk.report
         if report != NULL:
             self._take_usage(report, is_alone=not chunk.choices)
-        if chunk.error:
+        if chunk.error and is_failure(chunk.error):
             self._fail(chunk.error)
-        if chunk.choices is None:
+        if not chunk.choices and report == NULL:
             self._take_unknown(name, data)
             return
-        for choice in chunk.choices:
-            piece = choice.delta or choice.message or (Message(content=choice.text) if choice.text else None)
-            if piece is not None and not self._was_said(choice):
-                self._take_piece(choice, piece, events)
-            # Not the end yet: some say a reason with every chunk, and some of them another one at last.
-            if choice.finish_reason and choice.finish_reason.lower() not in _NO_REASONS:
-                self._reason(choice)
-                self._finished[choice.index] = choice
+        for choice in chunk.choices or ():
+            self._take_choice(choice, events)
         if self._usage is not None and not self._finished and not self._told_usage:
             self._told_usage = True
             events.append(self._usage)  # should the end never come
@@ -182,6 +176,16 @@ class ChatReader(EventReader):
             self._service_tier = chunk.service_tier
         if chunk.citations or chunk.search_results:
             self._sources = chunk.search_results or chunk.citations or []
+
+    def _take_choice(self, choice: Choice, events: list[Event]) -> None:
+        piece, is_piece = choice.said
+        # A message may tell again what came in pieces, as MiniMax's last chunk does.
+        if piece is not None and (is_piece or choice.message is None or choice.index not in self._in_pieces):
+            self._take_piece(choice, piece, events, is_piece=is_piece)
+        # Not the end yet: some say a reason with every chunk, and some of them another one at last.
+        if choice.end:
+            self._reason(choice)
+            self._finished[choice.index] = choice
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
         """Append the events of a completion that was not streamed: it is whole, also where it has no reason."""
@@ -208,12 +212,14 @@ class ChatReader(EventReader):
         if before is not None:
             completion_tokens = usage.completion_tokens + before.completion_tokens
             usage = msgspec.structs.replace(usage, completion_tokens=completion_tokens)
+        elif self._usage is not None and not (usage.prompt_tokens and usage.completion_tokens):
+            usage = with_counts_of(self._usage, usage)
         self._usage, self._usage_was_alone = usage, is_alone
 
-    def _take_piece(self, choice: Choice, piece: Message, events: list[Event]) -> None:
+    def _take_piece(self, choice: Choice, piece: Message, events: list[Event], *, is_piece: bool) -> None:
         calls = None
         if piece.tool_calls or piece.function_call is not None:
-            calls = self._tool_calls(choice.index, piece, is_whole=choice.delta is None)
+            calls = self._tool_calls(choice.index, piece, is_whole=not is_piece)
         content, thinking = piece.content, ""
         if content is not None and not isinstance(content, str):
             content, thinking, images = split_content(content)
@@ -234,7 +240,7 @@ class ChatReader(EventReader):
         has_output = delta.content or delta.reasoning or calls or delta.refusal or delta.annotations or delta.extra
         if has_output or delta.logprobs is not None:
             self._begun.add(choice.index)
-            if choice.delta is not None:
+            if is_piece:
                 self._in_pieces.add(choice.index)
             self.has_content = True
             events.append(delta)
@@ -246,18 +252,19 @@ class ChatReader(EventReader):
             known = self._calls[choice] = ToolCalls(self._call_ids, self._names)
         pieces = [call.to_piece() for call in piece.tool_calls or (ToolCall(index=0, function=piece.function_call),)]
         if is_whole:
-            return [known.add(call.name or "", call.id, call.arguments, call.extra_content) for call in pieces]
-        return known.take(pieces) or None
+            calls = [call for call in pieces if call.is_call]
+            found = [known.add(call.name or "", call.id, to_text(call.arguments), call.extra_content) for call in calls]
+        else:
+            found = known.take(pieces)
+        return found or None
 
     def _reason(self, choice: Choice) -> FinishReason:
-        reason = finish_reason(choice.finish_reason or "", has_calls=bool(self._calls.get(choice.index)))
+        unknown: FinishReason | None = "stop" if self.has_content else None
+        has_calls = bool(self._calls.get(choice.index))
+        reason = finish_reason(choice.end, has_calls=has_calls, unknown=unknown)
         if reason is None:
-            raise stream_failure(from_error({"code": choice.finish_reason}), after_content=self.has_content)
+            raise stream_failure(from_error({"code": choice.end}), after_content=self.has_content)
         return reason
-
-    def _was_said(self, choice: Choice) -> bool:
-        """Return whether a message tells again what came in pieces, as MiniMax's last chunk does."""
-        return choice.delta is None and choice.message is not None and choice.index in self._in_pieces
 
     def _take_unknown(self, name: str, payload: bytes) -> None:
         """Fail for error events that are the error object itself, as vLLM's older ones; drop all else without choices.

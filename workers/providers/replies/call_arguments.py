@@ -1,33 +1,60 @@
-"""The arguments of one call as their pieces come, of which some servers send an empty object first. Pure."""
+"""The arguments of one call as their pieces come, in the ways in which servers send them. Pure."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
+
+import msgspec
 
 EMPTY: Final = "{}"
+NONE: Final = frozenset({"", EMPTY, "null", "None", "[]", '""'})
+"""What servers send where a call has no arguments."""
 _STRUCTURE: Final = re.compile(r'["{}\[\]]')
 _IN_STRING: Final = re.compile(r'["\\]')
+_BEGINS_NAME: Final = re.compile(r'\{\s*"[^\s:,}\]]')
+_BEFORE_VALUE: Final = frozenset(":,[")
+
+
+def to_text(arguments: Any) -> str:
+    """Return a call's arguments, which came as a whole, as the JSON text of an object where they are one.
+
+    Some models, or servers before them, encode them twice.
+    """
+    if not isinstance(arguments, str):
+        return EMPTY if arguments in (None, []) else msgspec.json.encode(arguments).decode()
+    if arguments.strip() in NONE:
+        return arguments if arguments.strip() == EMPTY else EMPTY
+    return _decoded(arguments) if arguments.lstrip().startswith('"') else arguments
+
+
+def _decoded(text: str) -> str:
+    """Return the object that a JSON text is the text of; the text itself where it is none."""
+    try:
+        decoded = msgspec.json.decode(text, type=str)
+        return decoded if isinstance(msgspec.json.decode(decoded), dict) else text
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return text
 
 
 class CallArguments:
     """What a call's arguments are so far.
 
-    An object without fields is held back until the end: the real arguments may follow it, and without it a call that
-    has no arguments would end with none.
+    What stands for no arguments is held back until the end: the real arguments may follow it, and without it a call
+    that has none would end with none. So is a text in quotes, which may be the object's, encoded twice.
     """
 
     def __init__(self) -> None:
         self._parts: list[str] = []
-        self._held = ""
-        self._depth = 0
-        self._in_string = self._is_escaped = False
+        self._held: list[str] = []
+        self._size = self._depth = 0
+        self._in_string = self._is_escaped = self._is_quoted = self._is_repeating = False
         self._has_begun = self._was_open = False
 
     @property
     def text(self) -> str:
         """Return all of them so far."""
-        return "".join(self._parts) + self._held
+        return "".join([*self._parts, *self._held])
 
     @property
     def have_begun(self) -> bool:
@@ -38,6 +65,11 @@ class CallArguments:
     def are_any(self) -> bool:
         """Return whether anything has come."""
         return self._has_begun or bool(self._held)
+
+    @property
+    def are_none(self) -> bool:
+        """Return whether what has come says that there are none."""
+        return not self._has_begun and self.text.strip() in NONE
 
     def are_repeated_by(self, piece: str) -> bool:
         """Return whether a piece says all of them once more, as the last ones of some servers do."""
@@ -53,17 +85,44 @@ class CallArguments:
     def take(self, piece: str) -> str:
         """Return what can be handed out with a further piece."""
         if not self._has_begun:
-            is_placeholder = self._held.strip() == EMPTY
-            if not piece.strip() or (not is_placeholder and (self._held + piece).strip() == EMPTY):
-                self._held += piece
-                return ""
-            piece = piece if is_placeholder else self._held + piece
-            if piece.strip() == EMPTY:
-                return ""
-            self._has_begun, self._held = True, ""
+            return self._begin(piece)
+        return self._hand_out(self._new_of(piece))
+
+    def _begin(self, piece: str) -> str:
+        if self._is_quoted or not piece.strip():
+            self._held += [piece] if piece else ()
+            return ""
+        before = "".join(self._held)
+        whole = piece if before.strip() else before + piece  # what stood for none was only that
+        is_none = whole.strip() in NONE
+        self._is_quoted = not is_none and whole.lstrip().startswith('"')
+        if self._is_quoted or is_none:
+            self._held = [whole]
+            return ""
+        self._has_begun, self._held = True, []
+        return self._hand_out(whole)
+
+    def _hand_out(self, piece: str) -> str:
         self._parts.append(piece)
+        self._size += len(piece)
         self._follow(piece)
         return piece
+
+    def _new_of(self, piece: str) -> str:
+        """Return what is new in a piece: those of some servers repeat all that came before."""
+        if len(piece) < self._size or not piece.startswith(self._parts[0]):
+            return piece
+        text = self.text
+        if not piece.startswith(text) or not (self._is_repeating or self._cannot_go_on_with(piece, text)):
+            return piece
+        self._is_repeating = True
+        return piece[self._size :]
+
+    def _cannot_go_on_with(self, piece: str, text: str) -> bool:
+        """Return whether the arguments so far would be no JSON with an object's beginning behind them."""
+        if self._in_string:  # which the piece's first quotation mark would end
+            return _BEGINS_NAME.match(piece) is not None
+        return piece.startswith("{") and text.rstrip()[-1] not in _BEFORE_VALUE
 
     def handed_out(self) -> str:
         """Return what has been, or can be, handed out."""
@@ -74,9 +133,9 @@ class CallArguments:
         if self._has_begun:
             return ""
         self._has_begun = True
-        held, self._held = self._held, ""
-        self._parts.append(held if held.strip() else EMPTY)
-        return self._parts[-1]
+        self._parts = [to_text("".join(self._held))]
+        self._held = []
+        return self._parts[0]
 
     def _follow(self, piece: str) -> None:
         """Count what a piece opens and closes; each is looked at once, however many there are."""

@@ -37,7 +37,9 @@ def json_reader(kind: type[T], *, takes_anything: bool = False) -> Callable[[byt
     """Return a function that reads JSON as a value of a type.
 
     It raises Malformed for what is no JSON, or lacks what the type needs: its fields without a default, and the array
-    that its `bare_array` names, in the place of which the whole may be an array.
+    that its `bare_array` names, in the place of which the whole may be an array. In the place of an object may stand
+    the text that its `bare_text` names, and in that of a field one of those that `aliases` has for it. A field that is
+    renamed may have its own name too: Google's SDKs write `finish_reason` where its API has `finishReason`.
 
     Args:
         kind: the type.
@@ -48,17 +50,20 @@ def json_reader(kind: type[T], *, takes_anything: bool = False) -> Callable[[byt
     if known is not None:
         return known
     decode = msgspec.json.Decoder(kind).decode
-    coerce = _coercion(inspect.type_info(kind))
+    coerce = _coercion(info := inspect.type_info(kind))
+    own_names = "|".join(_renamed(info)).encode()
+    by_own_name = re.compile(rb'"(?:%b)"\s*+:' % own_names).search if own_names else None
 
     def read(data: bytes) -> T:
         try:
-            return decode(data)
+            value = decode(data) if by_own_name is None or by_own_name(data) is None else read_any(data)
+            if isinstance(value, kind):
+                return value
         except UNREADABLE:
             value = read_any(data)
         try:
             coerced = coerce(value)
-            if coerced is _MISSING and takes_anything:
-                coerced = coerce({})
+            coerced = coerce({}) if coerced is _MISSING and takes_anything else coerced
         except RecursionError:
             coerced = _MISSING
         if coerced is _MISSING:
@@ -111,13 +116,6 @@ def values_in(data: bytes) -> list[bytes]:
     return found
 
 
-def to_text(arguments: Any) -> str:
-    """Return a call's arguments as a JSON text: one that is a text already as it is, but for a blank one."""
-    if isinstance(arguments, str):
-        return arguments if arguments.strip() else "{}"
-    return msgspec.json.encode({} if arguments is None or arguments == [] else arguments).decode()
-
-
 def _to_number(digits: str) -> int | float:
     """Return an integer, or a float where it is so long that Python would refuse to read it."""
     return int(digits) if len(digits) < _MOST_DIGITS else float(digits)
@@ -158,21 +156,37 @@ def _to_one_of(coercions: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     return coerce
 
 
+def _renamed(info: Any) -> set[str]:
+    """Return the names of all fields in a type that have another one in JSON."""
+    if isinstance(info, inspect.StructType):
+        own = {each.name for each in info.fields if each.name != each.encode_name}
+        return own.union(*(_renamed(each.type) for each in info.fields))
+    inner = (*getattr(info, "types", ()), getattr(info, "item_type", None), getattr(info, "type", None))
+    return set().union(*map(_renamed, filter(None, inner)))
+
+
 def _to_struct(info: inspect.StructType) -> Callable[[Any], Any]:
-    array = getattr(info.cls, "bare_array", None)
-    fields = [(each.name, each.encode_name, each.required, _coercion(each.type)) for each in info.fields]
+    array, text = getattr(info.cls, "bare_array", None), getattr(info.cls, "bare_text", None)
+    aliases = getattr(info.cls, "aliases", {})
+    fields = [
+        (each.name, (each.encode_name, each.name, *aliases.get(each.name, ())), each.required, _coercion(each.type))
+        for each in info.fields
+    ]
 
     def coerce(value: Any) -> Any:
         if isinstance(value, list):
             value = {array: value} if array else value[0] if len(value) == 1 else None
+        if isinstance(value, str) and text:
+            value = {text: value}
         if not isinstance(value, dict):
             return _MISSING
         found: dict[str, Any] = {}
-        for name, given_name, is_required, to_type in fields:
-            made = to_type(value[given_name]) if given_name in value else _MISSING
+        for name, given_names, is_required, to_type in fields:
+            given = next((each for each in given_names if each in value), None)
+            made = _MISSING if given is None else to_type(value[given])
             if made is not _MISSING:
                 found[name] = made
-            elif is_required or (given_name == array and array in value):
+            elif is_required or (given is not None and name == array):
                 return _MISSING
         return info.cls(**found)
 
@@ -230,6 +244,8 @@ def part_text(part: Any) -> str:
     """Return what a part of a message says: its text, those of its parts, or the JSON that it is."""
     if isinstance(part, list) and are_parts(part):
         return "".join(map(part_text, part))
+    if isinstance(part, dict) and isinstance(text := part.get("text"), dict) and isinstance(text.get("value"), str):
+        part = text["value"]  # as in messages of OpenAI's Assistants
     if isinstance(part, dict) and (part.keys() <= {"type", "text"} or isinstance(part.get("text"), str)):
         part = part.get("text")
     if isinstance(part, str) or part is None:

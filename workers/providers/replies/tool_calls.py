@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from shared.types import ToolCallDelta
-from workers.providers.replies.call_arguments import CallArguments
+from workers.providers.replies.call_arguments import NONE, CallArguments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+
+_PLACE: Final = re.compile(r"^.*[.:/]", re.DOTALL)
 
 
 class Piece(msgspec.Struct):
@@ -30,6 +33,16 @@ class Piece(msgspec.Struct):
     name: str | None = None
     arguments: str = ""
     extra_content: dict[str, Any] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether it says nothing, not even that there will be a call."""
+        return self.index is None and not (self.id or self.name or self.arguments or self.extra_content)
+
+    @property
+    def is_call(self) -> bool:
+        """Return whether it can be a whole call."""
+        return bool(self.name) or self.arguments.strip() not in NONE
 
 
 class _Call:
@@ -60,6 +73,11 @@ class _Call:
         return self.arguments.are_any
 
     @property
+    def is_none(self) -> bool:
+        """Return whether it has no more than an id: some servers put such a call into answers without any."""
+        return not self.name and self.arguments.are_none
+
+    @property
     def is_complete(self) -> bool:
         """Return whether the arguments are a whole JSON value, so that more of them would spoil it."""
         try:
@@ -86,7 +104,7 @@ class ToolCalls:
         self._by_id: dict[str, _Call] = {}
 
     def __len__(self) -> int:
-        return len(self._calls)
+        return sum(not call.is_none for call in self._calls)
 
     def add(
         self, name: str, call_id: str | None, arguments: str = "", extra_content: dict[str, Any] | None = None
@@ -100,8 +118,8 @@ class ToolCalls:
             extra_content: what the client is to send back with it.
         """
         call = self._begin(None)
-        call.name, call.is_out, call.is_ended = name, True, True
-        return ToolCallDelta(call.number, self._own_id(call_id), name, arguments, extra_content)
+        call.name, call.is_out, call.is_ended = self._known(name), True, True
+        return ToolCallDelta(call.number, self._own_id(call_id), call.name, arguments, extra_content)
 
     def more(self, number: int, arguments: str) -> ToolCallDelta:
         """Return a further piece of the arguments of a call that `add` began."""
@@ -111,6 +129,8 @@ class ToolCalls:
         """Return what can be handed out of the calls that these are pieces of."""
         deltas: list[ToolCallDelta] = []
         for piece in pieces:
+            if piece.is_empty:
+                continue
             call = self._find(piece)
             if call is None:
                 call = self._begin(piece.index)
@@ -146,17 +166,30 @@ class ToolCalls:
         """Return whether a name may be the beginning of a longer one."""
         return any(known.startswith(name) and known != name for known in self._names)
 
+    def _known(self, name: str) -> str:
+        """Return the tool that a name is of, where there is none of that name.
+
+        vLLM leaves a token of gpt-oss behind it (`name<|channel|>commentary`), and models put the place of all tools
+        before it (`functions.name`, `default_api.name`).
+        """
+        if name in self._names:
+            return name
+        bare = name.partition("<|")[0].strip()
+        return next((each for each in (bare, _PLACE.sub("", bare)) if each in self._names), name)
+
     def rest(self) -> list[ToolCallDelta]:
         """Return what was held back: calls whose name never came, or may not be whole, and arguments without fields.
 
-        A call without a name comes of a server that sends the arguments of several under one name.
+        A call without a name comes of a server that sends the arguments of several under one name, or is of the only
+        tool.
         """
         deltas: list[ToolCallDelta] = []
-        name = None
+        name = next(iter(self._names)) if len(self._names) == 1 else None
         for call in self._calls:
-            name = call.name = call.name or name
-            if call.is_ended:
+            if call.is_ended or call.is_none:
+                name = call.name or name
                 continue
+            name = call.name = call.name or name
             begun = None if call.is_out else self._hand_out(call)
             call.is_ended, arguments = True, call.arguments.rest()
             if begun is not None:
@@ -168,7 +201,7 @@ class ToolCalls:
     def _hand_out(self, call: _Call) -> ToolCallDelta:
         call.is_out = True
         call_id, arguments = self._own_id(call.given_id), call.arguments.handed_out()
-        return ToolCallDelta(call.number, call_id, call.name or "", arguments, call.extra_content)
+        return ToolCallDelta(call.number, call_id, self._known(call.name or ""), arguments, call.extra_content)
 
     def _begin(self, index: int | None) -> _Call:
         call = _Call(len(self._calls), index)

@@ -137,3 +137,118 @@ def test_sources_beside_an_answer_are_its_annotations(fields: dict[str, Any]) ->
     assert [one["title"] for one in found] == ["A" if "search_results" in fields else "https://a", "https://b"]
     own = openai.event({"choices": [{"index": 0, "delta": {"annotations": [{"type": "x"}]}}]})
     assert result("openai", own + stream).annotations == [{"type": "x"}]
+
+
+def test_calls_of_nothing_are_none() -> None:
+    """Some servers have one in every answer: agents would call a tool without a name, and wait."""
+    nothing: list[dict[str, Any]] = [
+        {"function_call": {}},
+        {"function_call": {"name": "", "arguments": ""}},
+        {"tool_calls": [{}]},
+        {"tool_calls": [{"index": 0, "id": "", "function": {"name": "", "arguments": ""}}]},
+    ]
+    for piece in nothing:
+        stream = openai.event({"choices": [{"delta": {"content": "Hello", **piece}}]})
+        stream += openai.chunk(finish_reason="stop") + openai.DONE
+        assert result("openai", stream) == Outcome(content="Hello", finish="stop")
+        choice = {"message": {"content": "Hello", **piece}, "finish_reason": "stop"}
+        assert result("openai", json.dumps({"choices": [choice]}).encode()) == Outcome(content="Hello", finish="stop")
+    empties: list[dict[str, Any]] = [{}, {"function": {}}, {"function": {"name": "", "arguments": {}}}]
+    for empty in empties:
+        lines = [{"message": {"content": "Hello", "tool_calls": [empty]}}, {"done": True}]
+        assert result("ollama", b"\n".join(json.dumps(line).encode() for line in lines)).calls == []
+    parts = [{"text": "Hello"}, {"functionCall": {}}]
+    said = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+    assert result("gemini", openai.event(said)) == Outcome(content="Hello", finish="stop")
+    block = anthropic.block(1, {"type": "tool_use", "id": "", "name": "", "input": {}})
+    stream = anthropic.start() + anthropic.text_block(0, "Hello") + block + anthropic.end()
+    assert result("anthropic", stream).calls == []
+
+
+@pytest.mark.parametrize("error", [{}, {"code": 0, "message": "success"}, {"code": None, "message": ""}, "", False, []])
+def test_an_error_that_is_none_loses_no_answer(error: Any) -> None:
+    """Some servers have the field in sound answers too."""
+    stream = openai.event({"choices": [{"delta": {"content": "Hello"}}], "error": error})
+    assert result("openai", stream + openai.chunk(finish_reason="stop")).content == "Hello"
+    lines = [{"message": {"content": "Hello"}, "error": error}, {"done": True}]
+    assert result("ollama", b"\n".join(json.dumps(line).encode() for line in lines)).content == "Hello"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {"choices": None, "base_resp": {"status_code": 1008, "status_msg": "boom"}},
+        {"choices": [], "base_resp": {"status_code": 1008, "status_msg": "boom"}},
+        {"success": False, "errors": [{"code": 7000, "message": "boom"}]},
+        [{"error": {"code": 503, "message": "boom", "status": "UNAVAILABLE"}}],
+        {"error": [{"msg": "boom"}]},
+        {"error": {"error": {"message": "boom"}}},
+    ],
+)
+def test_an_error_is_read_in_whatever_it_is_wrapped(reply: Any) -> None:
+    """MiniMax's, Cloudflare's and Google's, with the status 200."""
+    with pytest.raises(errors.Unavailable) as raised:
+        read("openai", Oddity("error", json.dumps(reply).encode()))
+    assert raised.value.reason == "boom"
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (COUNTS, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}),
+        ({"prompt_tokens": 7, "completion_tokens": 0}, {"prompt_tokens": 0, "completion_tokens": 2}),
+        (None, {"input_tokens": 7, "output_tokens": 2}),
+        (COUNTS, None),
+    ],
+)
+def test_what_was_counted_stays_counted(first: Any, last: Any) -> None:
+    """Zeros after counts are no report, and proxies of other APIs leave the names of those."""
+    stream = openai.event({"choices": [{"delta": {"content": "Hello"}}], "usage": first})
+    stream += openai.chunk(finish_reason="stop") + openai.event({"choices": [], "usage": last}) + openai.DONE
+    events = read("openai", Oddity("usage", stream))
+    usage = events[-1]
+    assert isinstance(usage, Usage)
+    assert (usage.prompt_tokens, usage.completion_tokens) == (7, 2)
+    google = [{"promptTokenCount": 7, "candidatesTokenCount": 2}, {"promptTokenCount": 0, "candidatesTokenCount": 0}]
+    texts = [{"candidates": [{"content": {"parts": [{"text": "a"}]}, "finishReason": "STOP"}], "usageMetadata": usage}
+             for usage in google]  # fmt: skip
+    assert result("gemini", b"".join(map(openai.event, texts))).usage == Usage(7, 2)
+
+
+def test_gemini_may_be_spelled_as_its_sdk_for_python_has_it() -> None:
+    """Its fields, not those of a call's arguments or of a text."""
+    arguments = {"finish_reason": {"usage_metadata": 1}, "aB": 2}
+    parts: list[dict[str, Any]] = [
+        {"text": "hm", "thought": True},
+        {"text": '"finish_reason": 2'},
+        {"inline_data": {"mime_type": "image/png", "data": "AAAA"}},
+        {"function_call": {"name": "weather", "args": arguments}, "thought_signature": "s"},
+    ]
+    counts = {"prompt_token_count": 7, "candidates_token_count": 2, "thoughts_token_count": 3}
+    grounding = {"grounding_chunks": [{"web": {"uri": "https://a", "title": "A"}}]}
+    candidate = {"content": {"parts": parts}, "finish_reason": 1, "grounding_metadata": grounding}
+    outcome = result("gemini", openai.event({"candidates": [candidate], "usage_metadata": counts}))
+    assert (outcome.content, outcome.reasoning, outcome.finish) == ('"finish_reason": 2', "hm", "tool_calls")
+    assert outcome.calls == [("weather", json.dumps(arguments, separators=(",", ":")))]
+    assert outcome.usage == Usage(7, 5, reasoning_tokens=3)
+    assert [one["url_citation"]["url"] for one in outcome.annotations] == ["https://a"]
+    blocked = openai.event({"prompt_feedback": {"block_reason": "SAFETY"}})
+    assert result("gemini", blocked).finish == "content_filter"
+
+
+@pytest.mark.parametrize(
+    ("choice", "thoughts"),
+    [
+        ({"delta": {}, "message": {"content": "Hello"}}, ""),
+        ({"delta": {"content": None}, "text": "Hello"}, ""),
+        ({"delta": {"content": "Hello"}, "message": {"content": "Hello"}}, ""),
+        ({"delta": {"content": [{"type": "text", "text": {"value": "Hello", "annotations": []}}]}}, ""),
+        ({"delta": {"content": [{"type": "reasoning", "text": "hm"}, {"type": "text", "text": "Hello"}]}}, "hm"),
+        ({"delta": {"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+                                {"type": "output_text", "text": "Hello"}]}}, "hm"),
+    ],
+)  # fmt: skip
+def test_a_text_is_found_in_whichever_place_has_one(choice: dict[str, Any], thoughts: str) -> None:
+    """And once, where it stands in two of them."""
+    stream = openai.event({"choices": [choice]}) + openai.chunk(finish_reason="stop")
+    assert result("openai", stream) == Outcome(content="Hello", reasoning=thoughts, finish="stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from workers.providers.replies.json_reader import to_text
+from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.tool_calls import Piece, ToolCalls
 
 if TYPE_CHECKING:

@@ -166,7 +166,7 @@ class ResponseReader(EventReader):
 
     def _reason(self, why: str, *, is_cut: bool) -> FinishReason:
         if is_cut:
-            return finish_reason(why, has_calls=False) or "length"
+            return "content_filter" if finish_reason(why, has_calls=False) == "content_filter" else "length"
         return "tool_calls" if self._calls else "stop"
 
     def _take_output(self, output: list[Item], events: list[Event]) -> None:

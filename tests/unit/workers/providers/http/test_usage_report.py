@@ -106,7 +106,7 @@ def test_no_report_loses_an_answer_or_costs_more_than_what_it_counts(wire: str, 
             for model in MODELS:
                 entry = default_catalogue().entry(model)
                 cost = entry.cost_usd(event)
-                most = entry.most_cost_usd(usage.prompt_tokens, usage.completion_tokens, "auto")
+                most = entry.most_cost_usd(usage.prompt_tokens, usage.completion_tokens, "auto", usage.web_searches)
                 assert 0 <= nano_usd(cost) <= nano_usd(most) + 1
 
 

@@ -183,7 +183,7 @@ def test_calls_of_a_whole_message_are_one_each() -> None:
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
     body = completion({"content": None, "tool_calls": [call, call]}, "stop", usage(7, 2))
     outcome = outcome_of(_read(json.dumps(body).encode())[0])
-    assert (outcome.calls, outcome.finish) == ([("f", ""), ("f", "")], "tool_calls")
+    assert (outcome.calls, outcome.finish) == ([("f", "{}"), ("f", "{}")], "tool_calls")
 
 
 @pytest.mark.parametrize(("word", "reason"), [("eos", "stop"), ("end_turn", "stop"), ("model_length", "length")])
@@ -400,7 +400,7 @@ def test_citations_arrive_streamed_and_not() -> None:
 def test_what_an_answer_says_besides_its_text_is_read() -> None:
     """The tier that served, what ended it, counts of audio and predictions, and what the server wants back."""
     content = {"google": {"thought_signature": "s"}}
-    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "[]"}, "extra_content": content}
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": "[7]"}, "extra_content": content}
     details = [{"type": "reasoning.encrypted", "data": "x", "index": 0}]
     counts = {
         **usage(9, 8),

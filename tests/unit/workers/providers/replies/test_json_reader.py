@@ -9,7 +9,8 @@ import pytest
 from msgspec import Raw, Struct
 
 from shared.errors import Malformed
-from workers.providers.replies.json_reader import json_reader, read_any, to_text
+from workers.providers.replies.call_arguments import to_text
+from workers.providers.replies.json_reader import json_reader, read_any
 
 
 class Inner(Struct):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import chain, pairwise, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.tool_calls import Piece, ToolCalls
 
@@ -248,3 +249,83 @@ def test_a_word_for_an_end_is_told_from_one_for_a_failure(
     """Nothing is made of a word that is not known."""
     assert finish_reason(word, has_calls=False) == reason
     assert finish_reason(word, has_calls=True) == reason_with_calls
+
+
+objects = st.recursive(
+    st.integers(0, 9) | st.sampled_from(["", "a", '{"a', ":", "\\", '"']),
+    lambda inner: st.dictionaries(st.sampled_from("ab"), inner) | st.lists(inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from("ab"), objects, min_size=1), st.data())
+def test_arguments_that_each_piece_repeats_are_said_once(arguments: dict[str, Any], data: st.DataObject) -> None:
+    """By some servers each piece is all there is so far; by all others it is what is new, whatever it looks like."""
+    text = json.dumps(arguments)
+    cuts = [*sorted(set(data.draw(st.lists(st.integers(1, len(text)), max_size=5)))), len(text)]
+    pieces = [text[start:end] for start, end in pairwise([0, *cuts])]
+    assert told_of(pieces) == text
+    # At the first of these places alone it cannot be told.
+    if not text[: cuts[0]].rstrip().endswith((":", ",", "[")):
+        assert told_of([text[:end] for end in cuts]) == text
+
+
+def told_of(pieces: list[str]) -> str:
+    """The arguments of a call that came in these pieces."""
+    state = ToolCalls()
+    deltas = state.take([Piece(0, "a", "f", "")])
+    deltas += [delta for piece in pieces for delta in state.take([Piece(0, arguments=piece)])]
+    ((_, arguments),) = told(deltas + state.rest())
+    return arguments
+
+
+@pytest.mark.parametrize("pieces", [["null"], ["None"], ["[]"], ['""'], ["", " null"], ["{}", "null"], [" "]])
+def test_what_stands_for_no_arguments_is_an_empty_object(pieces: list[str]) -> None:
+    """Alone, and before the real ones."""
+    assert told_of(pieces).strip() == "{}"
+    assert told_of([*pieces, '{"a":', "1}"]).strip() == '{"a":1}'
+
+
+def test_arguments_that_are_encoded_twice_are_decoded_once() -> None:
+    """In pieces and whole; what is a text and no object stays one."""
+    text = '{"city": "Rome"}'
+    twice = json.dumps(text)
+    for pieces in ([twice], [twice[:3], twice[3:]], [" ", *twice]):
+        assert told_of(pieces) == text
+    assert to_text(twice) == text
+    for other in ('"Rome"', '"{', '"[1]"'):
+        assert told_of([other]) == to_text(other) == other
+
+
+EMPTY = [Piece(), Piece(0), Piece(1, "", ""), Piece(0, "x"), Piece(2, "x", "", "{}")]
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_a_call_of_nothing_is_none(empty: Piece) -> None:
+    """Some servers put one into answers that call nothing, and behind those that do."""
+    state = ToolCalls()
+    assert [*state.take([empty]), *state.rest()] == []
+    assert not state
+    state = ToolCalls()
+    deltas = state.take([Piece(0, "a", "f", "{}")]) + state.take([empty])
+    assert told(deltas + state.rest()) == [("f", "{}")]
+    assert len(state) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["edit", " edit\n", "functions.edit", "default_api:edit", "edit<|channel|>commentary", "to=functions.edit"]
+)
+def test_a_name_is_that_of_a_tool_that_there_is(name: str) -> None:
+    """Without what models and their servers leave before and behind it; another name is as it came."""
+    state = ToolCalls(names=NAMES)
+    assert told([*state.take([Piece(0, "a", name, "{}")]), *state.rest()]) == [("edit", "{}")]
+    assert ToolCalls(names=NAMES).add(name, None).name == "edit"
+    assert ToolCalls(names=NAMES).add("x.y", None).name == "x.y"
+    assert ToolCalls(names=[*NAMES, "x.edit"]).add("x.edit", None).name == "x.edit"
+
+
+def test_a_call_without_a_name_is_of_the_only_tool() -> None:
+    """Where there are several it is told as it came."""
+    for names, name in ((["f"], "f"), (["f", "g"], "")):
+        state = ToolCalls(names=names)
+        assert told([*state.take([Piece(0, "a", None, '{"a":1}')]), *state.rest()]) == [(name, '{"a":1}')]
