@@ -81,7 +81,8 @@ async def check_model_servers(settings: Settings) -> list[Finding]:
     found = []
     async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
         if settings.ollama_url:
-            found.append(await _ask(client, "PLUGIN_OLLAMA_URL", f"{settings.ollama_url}/api/version", None))
+            variable = "PLUGIN_OLLAMA_URL (or OLLAMA_HOST)"
+            found.append(await _ask(client, variable, f"{settings.ollama_url}/api/version", None))
         for name, url, key in (
             ("CLAW_LOCAL_OPENAI_URL", settings.local_openai_url, settings.local_openai_api_key),
             ("CLAW_LOCAL_EMBEDDINGS_URL", settings.local_embeddings_url, None),
