@@ -186,6 +186,7 @@ SELECT model, count(*) AS count FROM np_claw_knowledge_vectors AS vectors
 JOIN np_claw_knowledge_chunks AS chunks ON id = chunk_id AND chunks.hash = vectors.hash
 WHERE NOT $1 OR document_id IS NULL GROUP BY model
 """
+COUNT_TO_INDEX: Final = "SELECT count(*) FROM np_claw_knowledge_vectors WHERE model = $1"
 DIMENSIONS: Final = """
 SELECT vector_dims(embedding) AS dimensions FROM np_claw_knowledge_vectors WHERE model = $1 LIMIT 1
 """

@@ -94,9 +94,11 @@ class VectorStore:
 
     async def index(self, model: str, dimensions: int) -> None:
         """Make the index of many vectors of a model, if it is not there; it takes minutes."""
-        if dimensions > MOST_INDEXED_DIMENSIONS or (await self.counts()).get(model, 0) < INDEXED_FROM:
+        if dimensions > MOST_INDEXED_DIMENSIONS:
             return
         async with self._database.connection() as connection:
+            if await connection.fetchval(queries.COUNT_TO_INDEX, model) < INDEXED_FROM:
+                return
             name, literal = (await connection.fetchrow(queries.INDEX_NAMES, model, dimensions)) or ("", "")
             if await connection.fetchval(queries.HAS_INDEX, name):
                 return

@@ -153,7 +153,7 @@ async def test_many_vectors_are_searched_by_their_index(store: KnowledgeStore, d
     """)
     await database.execute("""
         INSERT INTO np_claw_knowledge_vectors (model, chunk_id, hash, embedding)
-        SELECT 'e5', id, hash, ARRAY[random(), random(), random()]::vector FROM np_claw_knowledge_chunks
+        SELECT 'e5', id, '', ARRAY[random(), random(), random()]::vector FROM np_claw_knowledge_chunks
     """)
     await vectors.index("e5", 3)
     await database.execute("ANALYZE np_claw_knowledge_vectors")
