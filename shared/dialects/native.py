@@ -14,7 +14,7 @@ import msgspec
 from shared.dialects.responses.ids import response_id
 from shared.dialects.responses.request import ENCRYPTED
 from shared.dialects.responses.response import error_object
-from shared.dialects.stored.begun import begun_items
+from shared.dialects.stored.begun import BegunItems
 from shared.dialects.stored.thoughts import FIELD, hidden, shown
 from shared.errors import Cancelled
 
@@ -62,7 +62,7 @@ class NativeReply:
         self._response: dict[str, Any] | None = None
         self._begun: dict[str, Any] | None = None
         self._items: list[bytes] = []
-        self._since: list[tuple[str, bytes]] = []
+        self._begun_items = BegunItems()
 
     @property
     def has_ended(self) -> bool:
@@ -79,9 +79,9 @@ class NativeReply:
             data = self._numbered(given) if self._is_numbered else given
             if kind == "response.output_item.done":
                 self._items.append(data)
-                self._since.clear()
+                self._begun_items.clear()
             elif self._ours["store"]:
-                self._since.append((kind, data))
+                self._begun_items.take(kind, data)
             if kind not in WHOLE:
                 told.append(_event(kind, self._shown(data) if kind in _WITH_ITEM else data))
                 continue
@@ -108,7 +108,7 @@ class NativeReply:
         if error is None or self._begun is None:
             return None if self._response is None else msgspec.json.encode(self._as_stored(self._response))
         output = [event["item"] for data in self._items if "item" in (event := msgspec.json.decode(data))]
-        output += begun_items(self._since)
+        output += self._begun_items.items()
         ended = {**self._begun, "status": "cancelled", "output": output, "usage": None}
         if not isinstance(error, Cancelled):
             ended |= {"status": "failed", "error": error_object({"code": error.code, "message": error.message})}

@@ -34,7 +34,7 @@ class Keeping:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._keep(), name="keep an answer")
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Write no more."""
         if self._task is not None:
             self._task.cancel()

@@ -54,13 +54,16 @@ class SessionAnswer:
         self._fold.add(event)
         self._keeping.note()
 
+    def stop(self) -> None:
+        """Keep no more of it."""
+        self._keeping.stop()
+
     def end(self, error: GatewayError | None) -> TurnEnd:
-        """Keep no more of it, and return how the turn ended, with the whole answer.
+        """Return how the turn ended, with the whole answer.
 
         Args:
             error: how the request failed; None where it did not.
         """
-        self._keeping.end()
         message, reason, is_short = self._message(is_whole=error is None)
         answer = b"" if message is None else msgspec.json.encode(message)
         if error is not None:
@@ -109,6 +112,10 @@ class KeptAnswer(Protocol):
         """Add what the model has said."""
         ...
 
+    def stop(self) -> None:
+        """Keep no more of it: it has ended."""
+        ...
+
     def end(self, error: GatewayError | None) -> TurnEnd | ResponseEnd | None:
         """Return what the closing of its request leaves; `error` is how it failed, None where it did not."""
         ...
@@ -123,7 +130,10 @@ def answer_of(redis: Redis, job: Job) -> KeptAnswer | None:
 
 async def turn_of(kept: KeptAnswer | None, job: Job, error: GatewayError | None) -> TurnEnd | ResponseEnd | None:
     """Return what an answer that ended leaves; None where it leaves nothing. A stored one has its request's items."""
-    return None if kept is None else await work_beside(len(job.body), lambda: kept.end(error))
+    if kept is None:
+        return None
+    kept.stop()
+    return await work_beside(len(job.body), lambda: kept.end(error))
 
 
 def _drop_unsound_calls(message: dict[str, Any], *, are_all: bool) -> None:

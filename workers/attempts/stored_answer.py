@@ -54,14 +54,17 @@ class StoredAnswer:
         if self._keeping is not None:
             self._keeping.note()
 
+    def stop(self) -> None:
+        """Keep no more of it."""
+        if self._keeping is not None:
+            self._keeping.stop()
+
     def end(self, error: GatewayError | None) -> ResponseEnd | None:
-        """Keep no more of it, and return the response as it is stored; None where its client has never seen it.
+        """Return the response as it is stored; None where its client has never seen it.
 
         Args:
             error: how the request failed; None where it did not.
         """
-        if self._keeping is not None:
-            self._keeping.end()
         job, head = self._job, self._head
         body = self._body(error)
         if body is None:

@@ -124,6 +124,11 @@ class AttemptSpan:
         if self._kept is not None:
             self._kept.add(event)
 
+    def stop(self) -> None:
+        """Pass on that the answer has ended."""
+        if self._kept is not None:
+            self._kept.stop()
+
     def end(self, error: GatewayError | None) -> TurnEnd | ResponseEnd | None:
         """Note how the attempt ended, and return what the closing of its request leaves."""
         self._error = error

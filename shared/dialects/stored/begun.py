@@ -5,13 +5,11 @@ Source of the shapes: OpenAI's OpenAPI document, schema ResponseStreamEvent.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+_ADDED: Final = "response.output_item.added"
 _PARTS: Final = {
     "response.content_part.added": "content",
     "response.reasoning_summary_part.added": "summary",
@@ -25,49 +23,65 @@ _PIECES: Final = {
     "response.custom_tool_call_input.delta": ("", "input"),
 }
 """Where pieces of text belong: the list of the item, and the field of its part, or of the item itself."""
-_KINDS: Final = frozenset({"message", "reasoning", "function_call", "custom_tool_call"})
+_KINDS: Final = ("message", "reasoning", "function_call", "custom_tool_call")
 """Items that have a meaning where they are not whole."""
 
 
-def begun_items(events: Iterable[tuple[str, bytes]]) -> list[dict[str, Any]]:
-    """Return the items that begin in these events, with what has come of them; what cannot be read is left out.
+class BegunItems:
+    """The items that have begun and are not whole. What comes is only read where somebody asks for them."""
 
-    Args:
-        events: kinds and data, none after the end of such an item.
-    """
-    items: dict[Any, dict[str, Any]] = {}
-    for kind, data in events:
-        if kind != "response.output_item.added" and kind not in _PARTS and kind not in _PIECES:
-            continue
-        event = msgspec.json.decode(data)
-        if not isinstance(event, dict) or not isinstance(place := event.get("output_index", 0), int):
-            continue
+    def __init__(self) -> None:
+        self._waiting: list[tuple[str, bytes]] = []
+        self._items: dict[int, _Begun] = {}
+
+    def take(self, kind: str, data: bytes) -> None:
+        """Take an event."""
+        if kind == _ADDED or kind in _PARTS or kind in _PIECES:
+            self._waiting.append((kind, data))
+
+    def clear(self) -> None:
+        """Forget them: what has begun is whole."""
+        self._waiting.clear()
+        self._items.clear()
+
+    def items(self) -> list[dict[str, Any]]:
+        """Return the items, with what has come of them; what cannot be read is left out."""
+        waiting, self._waiting = self._waiting, []
+        for kind, data in waiting:
+            event = msgspec.json.decode(data)
+            if isinstance(event, dict) and isinstance(place := event.get("output_index", 0), int):
+                self._read(kind, place, event)
+        return [begun.to_item() for begun in self._items.values()]
+
+    def _read(self, kind: str, place: int, event: dict[str, Any]) -> None:
         given = event.get("item")
-        if kind != "response.output_item.added":
-            if place in items:
-                _add(items[place], kind, event)
-        elif isinstance(given, dict) and given.get("type") in tuple(_KINDS):
-            items[place] = {**given, "status": "incomplete"} if "status" in given else dict(given)
-    return list(items.values())
+        if kind == _ADDED and isinstance(given, dict) and given.get("type") in _KINDS:
+            self._items[place] = _Begun(given)
+        elif kind in _PARTS and place in self._items:
+            self._items[place].add_part(_PARTS[kind], event.get("part"))
+        elif kind in _PIECES and place in self._items:
+            self._items[place].add_piece(*_PIECES[kind], event.get("delta"))
 
 
-def _add(item: dict[str, Any], kind: str, event: dict[str, Any]) -> None:
-    if (name := _PARTS.get(kind)) is not None:
-        if isinstance(part := event.get("part"), dict):
-            item[name] = [*_parts(item, name), dict(part)]
-        return
-    name, field = _PIECES[kind]
-    place = item
-    if name:
-        parts = _parts(item, name)
-        if not parts:
-            return
-        place = parts[-1]
-    before, piece = place.get(field), event.get("delta")
-    if isinstance(piece, str) and isinstance(before, str | None):
-        place[field] = (before or "") + piece
+class _Begun:
+    """An item as it grows: its texts are pieces."""
 
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._item = {**given, "status": "incomplete"} if "status" in given else given
+        self._parts: dict[str, list[dict[str, Any]]] = {}
+        self._texts: dict[tuple[str, int, str], list[str]] = {}
 
-def _parts(item: dict[str, Any], name: str) -> list[Any]:
-    found = item.get(name)
-    return found if isinstance(found, list) else []
+    def add_part(self, name: str, part: Any) -> None:
+        if isinstance(part, dict):
+            self._parts.setdefault(name, []).append(part)
+
+    def add_piece(self, name: str, field: str, piece: Any) -> None:
+        place = len(self._parts.get(name, ())) - 1
+        if isinstance(piece, str) and (place >= 0 or not name):
+            self._texts.setdefault((name, place, field), []).append(piece)
+
+    def to_item(self) -> dict[str, Any]:
+        item = {**self._item, **{name: [dict(part) for part in parts] for name, parts in self._parts.items()}}
+        for (name, place, field), pieces in self._texts.items():
+            (item[name][place] if name else item)[field] = "".join(pieces)
+        return item

@@ -49,6 +49,7 @@ def stored(events: list[bytes], error: GatewayError | None = None) -> dict[str, 
     for event in events:
         for made in reader.feed(event):
             reply.take(getattr(made, "native", None) or ())
+        reply.result(StreamBroken("It is kept so far."))
     result = reply.result(error or StreamBroken("It broke."))
     return None if result is None else json.loads(result)
 
