@@ -10,7 +10,7 @@ import pytest
 
 from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.openai import responses as replies
-from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
+from tests.upstreams.scripted import Act, ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:
     import httpx
@@ -165,3 +165,33 @@ async def test_a_session_has_the_calls_of_custom_tools(
         assert [(item.get("type"), item.get("input")) for item in sent] == [
             (None, None), ("custom_tool_call", "ls -l"), ("custom_tool_call_output", None),
         ]  # fmt: skip
+
+
+async def test_an_answer_of_openais_that_breaks_off_is_stored_as_far_as_it_came(
+    client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
+) -> None:
+    """As failed, under the id that its client had; it cannot be continued."""
+    whole = replies.stream(replies.message("Sun", "ny"), usage=replies.usage(9, 2))
+    begun = b"\n\n".join(whole.split(b"\n\n")[:5]) + b"\n\n"  # up to the first piece
+    async with ScriptedUpstream(models=(MODEL,)) as scripted:
+        await fleet.worker("paid", OPENAI_API_KEY="k", OPENAI_BASE_URL=scripted.url + "/v1")
+        scripted.fallback = sse(begun, Act.ABORT)
+
+        async def broken() -> list[dict[str, Any]]:
+            reply = await client.post("/v1/responses", json={"model": MODEL, "input": "Rome?", "stream": True})
+            return told(reply.text) if reply.status_code == 200 else []
+
+        events = await eventually(broken)
+        assert [event["type"] for event in events[-2:]] == ["error", "response.failed"]
+        name = events[0]["response"]["id"]
+
+        async def stored() -> dict[str, Any] | None:
+            reply = await client.get(f"/v1/responses/{name}")
+            found: dict[str, Any] = reply.json()
+            return found if reply.status_code == 200 else None
+
+        response = await eventually(stored)
+        assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+        assert response["output"][0]["content"][0]["text"] == "Sun"
+        again = await client.post("/v1/responses", json={"model": MODEL, "input": "?", "previous_response_id": name})
+        assert again.json()["error"]["code"] == "previous_response_not_completed"
