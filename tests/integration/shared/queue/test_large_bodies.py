@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,16 +14,17 @@ from api.admission.admit import QueueUnavailable, admit
 from api.admission.auth import Principal
 from shared.errors import GatewayError, Overloaded, RateLimited
 from shared.ids import job_id
-from shared.queue.arq_queue import withdraw
+from shared.queue import arq_queue
+from shared.queue.arq_queue import QueueWorker, decode_job, withdraw
 from shared.queue.placement import LARGE_BYTES, BudgetLimits, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
 from shared.redis.names import WAITING_BYTES, arriving_key, job_key, open_requests, rate_key
-from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, put, record_of
+from tests.integration.shared.queue.sample_jobs import API, KEY, WORKER, at, budget, claim, draft, put, record_of
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from shared.types import JobDraft
+    from shared.types import Job, JobDraft
 
 MIB = 1024 * 1024
 OTHER = "7e57ab1e-0000-4000-8000-000000000002"
@@ -51,6 +54,35 @@ async def test_a_body_arrives_whole_whatever_its_size(redis: Redis, size: int) -
     assert await redis.pttl(name) > 0
     if size > LARGE_BYTES:
         assert await redis.get(name) == b""
+
+
+async def test_large_jobs_that_are_claimed_together_are_decoded_beside_the_event_loop(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dozen of 7 MiB would hold it for the sum of what each takes; small ones take no thread."""
+    sizes = [LARGE_BYTES * 2] * 3 + [1000] * 3
+    for size in sizes:
+        await put(redis, at("q"), request=large(size=size))
+    in_loop: list[tuple[int, bool]] = []
+    done: asyncio.Queue[int] = asyncio.Queue()
+
+    def decode(raw: bytes) -> Job:
+        job = decode_job(raw)
+        in_loop.append((len(job.body), threading.current_thread() is threading.main_thread()))
+        return job
+
+    async def run(job: Job) -> None:
+        done.put_nowait(len(job.body))
+
+    monkeypatch.setattr(arq_queue, "decode_job", decode)
+    worker = QueueWorker(
+        redis, "q", slots=lambda: len(sizes), worker_id=WORKER, longest_s=60, lease_s=60, run=run, may_help=lambda: True
+    )
+    working = asyncio.create_task(worker.main())
+    assert sorted([await done.get() for _ in sizes]) == sorted(sizes)
+    worker.stop_claiming()
+    await working
+    assert sorted(in_loop) == sorted((size, size < LARGE_BYTES) for size in sizes)
 
 
 @pytest.mark.parametrize("ends", ["withdrawn", "claimed", "moved"])
