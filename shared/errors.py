@@ -400,7 +400,11 @@ def from_info(info: ErrorInfo) -> GatewayError:
     return error
 
 
-_MODEL_CODES: Final = frozenset({"model_not_found", "model_not_available", "model_access_denied"})
+# OpenAI's and Groq's, GitHub Copilot's `model_not_supported`; Groq has a 400 for a model that is gone.
+_MODEL_CODES: Final = frozenset({
+    "model_not_found", "model_not_available", "model_access_denied", "model_decommissioned", "model_not_supported",
+    "model_permission_blocked_org", "model_permission_blocked_project", "model_terms_required", "invalid_model",
+})  # fmt: skip
 
 
 def classify(
@@ -417,11 +421,12 @@ def classify(
     """
     if code in {"context_length_exceeded", "exceed_context_size_error"}:
         return ContextTooLong(message, param=param)
+    # Before the caller, who asked for what is listed, and the credential: one model is not all others.
+    is_of_model = code in _MODEL_CODES and status in {400, 403, 422}
+    if is_of_model or status in {404, 410} or (status == 403 and param == "model"):
+        return _of_model(status, message)
     if status in {400, 413, 415, 422}:
         return InvalidRequest(message, param=param, code=code)
-    # Before the credential: an account that may not use one model is well for all others.
-    if status == 404 or (status == 403 and (code in _MODEL_CODES or param == "model")):
-        return _of_model(status, message)
     if status in {401, 402, 403}:
         return Rejected("The model server refused the gateway's credential.")
     if status == 429:

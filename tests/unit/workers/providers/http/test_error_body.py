@@ -130,3 +130,24 @@ def test_an_error_in_a_stream_keeps_its_code_and_structured_status() -> None:
 def test_long_texts_are_cut() -> None:
     """A megabyte of error text does not travel to the client."""
     assert len(from_error_body(json.dumps({"error": "x" * 1_000_000}).encode()).message) == 2000
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, "model_decommissioned", errors.ModelMissing),
+        (400, "model_not_supported", errors.ModelMissing),
+        (400, "model_terms_required", errors.ModelMissing),
+        (403, "model_permission_blocked_org", errors.ModelDenied),
+        (403, "model_not_found", errors.ModelDenied),
+        (404, "anything", errors.ModelMissing),
+        (410, None, errors.ModelMissing),
+        (403, "permission_error", errors.Rejected),
+        (401, "model_not_found", errors.Rejected),
+        (429, "model_not_found", errors.Throttled),
+        (400, "model_moon", errors.InvalidRequest),
+    ],
+)
+def test_one_model_is_blamed_for_itself(status: int, code: str | None, kind: type[errors.GatewayError]) -> None:
+    """Neither the account, which serves others, nor the caller, who asked for what is listed."""
+    assert type(http_failure(status, Report("m", code), None)) is kind
