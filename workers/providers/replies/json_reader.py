@@ -56,11 +56,11 @@ def json_reader(kind: type[T], *, takes_anything: bool = False) -> Callable[[byt
 
     def read(data: bytes) -> T:
         try:
-            value = decode(data) if by_own_name is None or by_own_name(data) is None else read_any(data)
-            if isinstance(value, kind):
-                return value
+            if by_own_name is None or by_own_name(data) is None:
+                return decode(data)
         except UNREADABLE:
-            value = read_any(data)
+            pass
+        value = read_any(data)
         try:
             coerced = coerce(value)
             coerced = coerce({}) if coerced is _MISSING and takes_anything else coerced

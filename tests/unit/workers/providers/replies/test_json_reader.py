@@ -124,3 +124,10 @@ def test_arguments_are_a_text_whatever_they_came_as() -> None:
     assert [to_text(given) for given in ({"a": "é"}, ' {"a": 1}', "", " ", None, {})] == [
         '{"a":"é"}', ' {"a": 1}', "{}", "{}", "{}", "{}",
     ]  # fmt: skip
+
+
+def test_a_type_may_be_a_list_of_numbers() -> None:
+    """As the vectors of Ollama's embeddings are."""
+    read = json_reader(list[float])
+    assert read(b"[0.5, 0.25]") == [0.5, 0.25]
+    assert read(b'[1, "2", null]') == [1.0, 2.0]
