@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from importlib import metadata
+from collections import UserDict
+from importlib import import_module, metadata
+from typing import Any, Final
 
 import click
 
-from cli.api_commands import api_group
-from cli.catalogue_commands import catalogue_group
-from cli.chat.command import chat
-from cli.doctor.command import doctor
-from cli.gemini_commands import gemini_group
-from cli.knowledge.commands import knowledge_group
-from cli.model_commands import models_group
-from cli.operator.admin import admin_group
-from cli.operator.logs import logs
-from cli.operator.prompts import prompts_group
-from cli.operator.queue import queue_group
-from cli.operator.sessions import sessions_group
-from cli.operator.usage import stats, usage
-from cli.routing_commands import routing_group
-from cli.status_command import status
-from cli.up.command import env, remove, up
-from cli.web_ui.commands import ui_group
+
+class LazyCommands(UserDict[str, Any]):
+    """Commands by their words: made of `module:name`, and imported when they are looked up."""
+
+    def __getitem__(self, word: str) -> click.Command:
+        module, _, name = super().__getitem__(word).partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+COMMANDS: Final = LazyCommands(
+    {
+        "admin": "cli.operator.admin:admin_group",
+        "api": "cli.api_commands:api_group",
+        "chat": "cli.chat.command:chat",
+        "doctor": "cli.doctor.command:doctor",
+        "env": "cli.up.command:env",
+        "gemini": "cli.gemini_commands:gemini_group",
+        "knowledge": "cli.knowledge.commands:knowledge_group",
+        "logs": "cli.operator.logs:logs",
+        "models": "cli.model_commands:models_group",
+        "prompts": "cli.operator.prompts:prompts_group",
+        "queue": "cli.operator.queue:queue_group",
+        "remove": "cli.up.command:remove",
+        "routing": "cli.routing_commands:routing_group",
+        "sessions": "cli.operator.sessions:sessions_group",
+        "stats": "cli.operator.usage:stats",
+        "status": "cli.status_command:status",
+        "ui": "cli.web_ui.commands:ui_group",
+        "up": "cli.up.command:up",
+        "usage": "cli.operator.usage:usage",
+    }
+)
 
 
 @click.group()
@@ -33,28 +51,6 @@ def main() -> None:
     """Run and manage a self-hosted AI gateway."""
 
 
-@main.group()
+@main.group(commands=COMMANDS)
 def claw() -> None:
     """Run the gateway, manage its keys, read its usage."""
-
-
-claw.add_command(up)
-claw.add_command(env)
-claw.add_command(remove)
-claw.add_command(status)
-claw.add_command(doctor)
-claw.add_command(admin_group)
-claw.add_command(api_group)
-claw.add_command(chat)
-claw.add_command(gemini_group)
-claw.add_command(knowledge_group)
-models_group.add_command(catalogue_group)
-claw.add_command(models_group)
-claw.add_command(logs)
-claw.add_command(prompts_group)
-claw.add_command(queue_group)
-claw.add_command(routing_group)
-claw.add_command(sessions_group)
-claw.add_command(stats)
-claw.add_command(usage)
-claw.add_command(ui_group)

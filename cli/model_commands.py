@@ -9,6 +9,7 @@ import click
 from rich.filesize import decimal
 
 from cli.api_client import ai_url, call
+from cli.catalogue_commands import catalogue_group
 from cli.cells import seconds
 from cli.options import as_json, wide
 from cli.pull_watch import explained, follow_pull
@@ -28,6 +29,9 @@ on_host: Callable[[Any], Any] = click.option(
 @click.group("models")
 def models_group() -> None:
     """List, install and remove models on your own Ollama servers."""
+
+
+models_group.add_command(catalogue_group)
 
 
 @models_group.command("list")
