@@ -216,7 +216,7 @@ async def test_a_kind_of_chat_has_the_rules_of_chat_until_it_has_its_own(
         (b'[{"task_class": "chat", "source_tier": "local", "enabled": 1}]', "enabled"),
         (b'[{"task_class": "chat", "source_tier": "local", "enabled": null}]', "enabled"),
         (b'[{"task_class": "chat", "source_tier": "local"}]', "priority or enabled"),
-        (b'[{"task_class": "embeddings", "source_tier": "local", "enabled": false}]', "for embeddings at local"),
+        (b'[{"task_class": "embeddings", "source_tier": "local", "enabled": false}]', "enabled: Embeddings at local"),
         (b'[{"task_class": "chat", "source_tier": "local", "priority": 1, "cost": 2}]', "cost"),
         (_rules(("api_key", {"priority": 1}), ("paid", {"priority": 2})), "source_tier"),
         (_rules(*((tier, {"enabled": False}) for tier in ("local", "gemini", "paid"))), "enabled"),
