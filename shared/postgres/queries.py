@@ -242,9 +242,9 @@ ORDER BY child.relname
 """
 DELETE_OLD_USAGE: Final = "DELETE FROM np_claw_api_usage_default WHERE day < $1"
 # Dropping a partition locks the whole table for a moment. Where a long query holds it, the next look tries again:
-# whoever waited for that lock would let everybody else wait behind it. Another recorder may have dropped it just now.
+# whoever waited for that lock would let everybody else wait behind it. One at a time: two meet an internal error.
 DROP_USAGE_DAY: Final = """
-DO $$ BEGIN
+DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('np_claw_usage_days', 0));
     SET LOCAL lock_timeout = '1s';
     DROP TABLE IF EXISTS {name};
 EXCEPTION WHEN lock_not_available THEN NULL;
