@@ -241,7 +241,7 @@ async def test_what_a_dead_recorder_held_is_taken_over(
 async def test_a_reply_lost_on_its_way_is_read_again(
     redis: Redis, database: Database, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Redis has counted the entries as delivered; nobody else would write them for a minute."""
+    """Redis has counted the entries as delivered; nobody else would write them for a while."""
     monkeypatch.setattr(recorder, "FIRST_BACK_OFF_S", 0.01)
     read = redis.xreadgroup
     lost: list[Any] = []
