@@ -14,6 +14,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from api.ui import navigation
 from api.ui.blueprint import POLICY
 from api.ui.sign_in.tries import MOST_TRIES
 from api.ui.urls import FOR_ADMIN_KEYS, OPEN_URLS, UI_URLS
@@ -210,6 +211,18 @@ async def test_an_admin_key_changes_here_what_it_changes_by_the_api(site: Site, 
         answer = await client.post(_filled(rule), data=data)
     is_its_own = any(handler in FOR_ADMIN_KEYS for _, each, handler in UI_URLS if each == rule)
     assert (answer.status_code == 403 and "sign in with the password" in answer.text) == (not is_its_own)
+
+
+def test_pages_know_whether_an_admin_key_changes_anything_on_them() -> None:
+    """What would be refused there is not offered."""
+    wanting = {
+        rule.split("/")[2]
+        for method, rule, handler in UI_URLS
+        if method == "POST"
+        and handler not in FOR_ADMIN_KEYS
+        and rule.split("/")[2] in {page.name for page in navigation.PAGES}
+    }
+    assert wanting == {page.name for page in navigation.PAGES if page.wants_password}
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "DELETE"])

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.site import PASSWORD
+
 if TYPE_CHECKING:
     from tests.browser.conftest import OpenPage
     from tests.browser.site import Site
@@ -53,6 +55,27 @@ async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, si
     await site.manage("DELETE", f"/claw/v1/api-keys/{key_id}")
     await watched.open("/ui/keys")
     await expect(watched.page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+async def test_an_admin_key_is_offered_nothing_that_it_would_be_refused(open_page: OpenPage, site: Site) -> None:
+    """It sees those pages; with the password the same buttons are there."""
+    _, secret = await site.key("looks", admin_allowed=True)
+    buttons = "main form[method=post] button:visible, main .confirm:visible, main a[href$='/gemini/new']:visible"
+    pages = ("models", "live", "knowledge/documents", "admin")
+    offered = {}
+    for credential in (secret, PASSWORD):
+        watched = await open_page()
+        await watched.sign_in(credential)
+        for name in pages:
+            await watched.open(f"/ui/{name}")
+            await expect(watched.page.get_by_text("You signed in with an admin key")).to_have_count(
+                int(credential == secret)
+            )
+            offered[credential, name] = await watched.page.locator(buttons).count()
+        await watched.open("/ui/keys")
+        await expect(watched.page.get_by_role("link", name="New key").first).to_be_visible()
+    assert [offered[secret, name] for name in pages] == [0] * len(pages)
+    assert all(offered[PASSWORD, name] for name in pages)
 
 
 async def test_signing_out_ends_the_session_and_not_only_its_cookie(open_page: OpenPage) -> None:
