@@ -1,8 +1,9 @@
-"""What an open stream holds in memory."""
+"""What an open stream holds in memory, and how late event loops wake while many streams get tokens."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 STREAMS: Final = 1000
 SLOW: Final = Load(model="mock-n6-d5000", at_once=STREAMS, requests=STREAMS, stream=True)
 WARM: Final = Load(model="mock", at_once=100, requests=1000, stream=True)
+BUSY: Final = Load(model="mock-n60-d500", at_once=STREAMS, requests=STREAMS, stream=True)
+BUSY_TOKENS: Final = 2 * STREAMS
+"""A second."""
+LAG: Final = "claw_event_loop_lag_seconds"
+BOUND_S: Final = 0.05
 OPEN_S: Final = 20.0
 SETTLE_S: Final = 5.0
 
@@ -43,7 +49,37 @@ async def memory(options: Options) -> Report:
         [_row(group, before[group], full[group]) for group in ("api", "worker", "valkey")],
     )
     report.lines.append(f"Every stream had begun and got a token every 5 s; idle is after {WARM.requests:,} streams.")
+    await _add_lag(report)
     return report
+
+
+async def _add_lag(report: Report) -> None:
+    """Measure how late the loops of api and worker wake while all streams get two tokens a second."""
+    # A process of its own for the metrics, which cost memory.
+    async with running(with_metrics=True, CLAW_LOCAL_OPENAI_SLOTS=str(STREAMS + 24)) as stack:
+        url = f"{stack.apis[0]}/v1/chat/completions"
+        report.check(await run_alone(WARM, url, key=stack.key))
+        load = asyncio.create_task(run_alone(BUSY, url, key=stack.key))
+        await _until_open(stack)
+        before = {group: await _lags(stack, group) for group in ("api", "worker")}
+        report.check(await load)
+        for group, counted in before.items():
+            after = await _lags(stack, group)
+            looked = after["+Inf"] - counted["+Inf"]
+            late = looked - (after[str(BOUND_S)] - counted[str(BOUND_S)])
+            report.raw[f"{group} lag"] = {bound: after[bound] - counted[bound] for bound in after}
+            report.lines.append(
+                f"Loop of the {group}, {BUSY_TOKENS:,} tokens a second: {late:.0f} of {looked:.0f} wakes were later "
+                f"than {BOUND_S * 1000:.0f} ms."
+            )
+
+
+async def _lags(stack: Stack, group: str) -> dict[str, float]:
+    """Return how many wakes were at most so many seconds late, by that number as Prometheus writes it."""
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+        text = (await client.get(stack.metrics[group][0])).text
+    found = re.findall(rf'^{LAG}_bucket{{le="([^"]+)"}} (\S+)$', text, flags=re.MULTILINE)
+    return {bound: float(count) for bound, count in found}
 
 
 def _row(group: str, before: tuple[float, float], full: tuple[float, float]) -> tuple[str, ...]:

@@ -31,9 +31,10 @@ async def scaling(options: Options) -> Report:
             await warm_up(stack, Load(model="mock", at_once=AT_ONCE // size, requests=1))
             rounds = [await _round(stack, size, report) for _ in range(options.rounds)]
             report.raw[str(size)] = rounds
-            rps, cpu_ms = (Spread.of(one[name] for one in rounds) for name in ("rps", "cpu_ms"))
-            rows.append((f"{size} + {size}", rps.text(0), cpu_ms.text(2)))
-    report.lines = table(("api + workers", "requests/s", "CPU ms a request"), rows)
+            rps, cpu_ms, *each = (Spread.of(one[name] for one in rounds) for name in ("rps", "cpu_ms", *stack.groups))
+            rows.append((f"{size} + {size}", rps.text(0), cpu_ms.text(2), *(f"{group.middle:.2f}" for group in each)))
+        kinds = tuple(stack.groups)
+    report.lines = table(("api + workers", "requests/s", "CPU ms a request", *kinds), rows)
     report.lines.append(
         f"This machine has {os.cpu_count()} cores, and the load generators, the mock upstream, Valkey and PostgreSQL "
         "run on them too: what they leave, not the processes, bounds these figures."
@@ -50,5 +51,5 @@ async def _round(stack: Stack, size: int, report: Report) -> dict[str, float]:
     after = await cpu_so_far(stack.groups)
     report.check(*runs)
     served = sum(one.reply["ok"] for one in runs)
-    cpu_s = sum(after.values()) - sum(before.values())
-    return {"rps": sum(one.reply["rps"] for one in runs), "cpu_ms": 1000 * cpu_s / max(1, served)}
+    each = {group: 1000 * (after[group] - before[group]) / max(1, served) for group in after}
+    return {"rps": sum(one.reply["rps"] for one in runs), "cpu_ms": sum(each.values()), **each}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 TOOLS: Final = Path(__file__).parent / "tools"
-OPENAI_MODELS: Final = ("mock", "mock-n256-d5", "mock-n8-d5", "mock-n6-d5000")
+OPENAI_MODELS: Final = ("mock", "mock-n256-d5", "mock-n8-d5", "mock-n6-d5000", "mock-n60-d500")
 OLLAMA_MODELS: Final = ("ollama", "ollama-n256-d5")
 READY_S: Final = 60.0
 STOP_S: Final = 10.0
@@ -50,9 +50,13 @@ class Stack:
         openai_url: the mock upstream with OpenAI's wire format, up to `/v1`.
         ollama_url: the mock upstream with Ollama's.
         groups: the process numbers of each kind that is counted; PostgreSQL and the mocks are not.
+        metrics: where each kind's metrics are, while `with_metrics`: they cost something, and need a port each.
+        with_metrics: whether processes started from now on serve metrics.
     """
 
     def __init__(self, directory: Path, redis_url: str, database_url: str, valkey_pid: int) -> None:
+        self.metrics: dict[str, list[str]] = {}
+        self.with_metrics = False
         self.redis_url = redis_url
         self.key = ""
         self.apis: list[str] = []
@@ -122,6 +126,10 @@ class Stack:
         return url
 
     async def _module(self, group: str, module: str, *arguments: str, **environment: str) -> None:
+        if self.with_metrics:
+            port = free_port()
+            environment["CLAW_METRICS_PORT"] = str(port)
+            self.metrics.setdefault(group, []).append(f"http://{LOOPBACK}:{port}/metrics")
         self.groups[group].append(await self._spawn(group, ["-m", module, *arguments], environment))
 
     async def _spawn(self, name: str, command: list[str], environment: dict[str, str]) -> int:
@@ -161,12 +169,15 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(*, apis: int = 1, workers: int = 1, **environment: str) -> AsyncIterator[Stack]:
+async def running(
+    *, apis: int = 1, workers: int = 1, with_metrics: bool = False, **environment: str
+) -> AsyncIterator[Stack]:
     """Yield a stack that serves.
 
     Args:
         apis: how many api processes.
         workers: how many workers of the local tier.
+        with_metrics: whether its processes serve metrics.
         environment: further variables for every process of the gateway.
 
     Raises:
@@ -178,6 +189,7 @@ async def running(*, apis: int = 1, workers: int = 1, **environment: str) -> Asy
         async with valkey, EmbeddedPostgres(directory, throwaway=True) as database_url:
             stack = Stack(directory, valkey.shortest_url, database_url, pid_of(valkey))
             stack.environment |= environment
+            stack.with_metrics = with_metrics
             try:
                 await stack.start_upstreams()
                 await stack.make_key()
