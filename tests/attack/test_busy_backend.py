@@ -57,6 +57,16 @@ async def test_one_refusal_of_the_only_backend_refuses_nobody(
     assert answers(await together(client, 12), upstream.tokens) == 12
 
 
+@pytest.mark.switched
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_refusal_that_does_not_end_is_a_refusal(
+    status: int, client: httpx.AsyncClient, upstream: NumberedUpstream
+) -> None:
+    """Its status says all that there is to know: it was taken for a model that does not begin, two minutes later."""
+    upstream.failures, upstream.trails_off = [status], True
+    assert answers(await together(client, 3), upstream.tokens) == 3
+
+
 async def test_who_is_refused_at_last_is_reported_so_in_its_own_words(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:

@@ -34,6 +34,7 @@ class NumberedUpstream:
         error_at: the token before which `{"error": ...}` is sent inside the stream; None for never.
         failures: statuses that the next requests are answered with, one each.
         reason: what it says of a failure.
+        trails_off: whether what it says of a failure does not end.
         takes: how many it answers at once, each of the others with 429; None for any number.
         most: how many it has answered at once so far.
         pause_s: how long it thinks before an answer's first token.
@@ -54,6 +55,7 @@ class NumberedUpstream:
         self.error_at: int | None = None
         self.failures: list[int] = []
         self.reason = "scripted failure"
+        self.trails_off = False
         self.takes: int | None = None
         self.most = 0
         self.pause_s = 0.0
@@ -117,7 +119,8 @@ class NumberedUpstream:
         is_full = self.takes is not None and self._answering >= self.takes
         if self.failures or is_full:
             status = self.failures.pop(0) if self.failures else 429
-            await _reply(writer, status, {"error": {"message": self.reason, "type": "scripted", "code": None}})
+            error = {"error": {"message": self.reason, "type": "scripted", "code": None}}
+            await _reply(writer, status, error, missing=int(self.trails_off))
             return
         if "input" in body:
             usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -193,8 +196,9 @@ def _frame(writer: asyncio.StreamWriter, event: bytes) -> None:
     writer.write(b"%x\r\n%s\r\n" % (len(event), event))
 
 
-async def _reply(writer: asyncio.StreamWriter, status: int, body: dict[str, Any]) -> None:
+async def _reply(writer: asyncio.StreamWriter, status: int, body: dict[str, Any], missing: int = 0) -> None:
     text = json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+    size = len(text) + missing
+    head = f"HTTP/1.1 {status} Scripted\r\ncontent-type: application/json\r\ncontent-length: {size}\r\n\r\n"
     writer.write(head.encode() + text)
     await writer.drain()

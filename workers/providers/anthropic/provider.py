@@ -21,7 +21,8 @@ from workers.providers.anthropic.models import ModelFacts, ModelPage, facts_of
 from workers.providers.anthropic.reply import ChatReader
 from workers.providers.anthropic.request import Prepared, to_body
 from workers.providers.anthropic.thinking import Piece, from_kept, may_think, to_kept
-from workers.providers.http.upstream import RefusedError, Reply, Upstream
+from workers.providers.http.reply import Reply
+from workers.providers.http.upstream import RefusedError, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from shared.errors import CallerError, InvalidRequest, Malformed, Unavailable
+from shared.errors import CallerError, InvalidRequest, Unavailable
 from shared.process.tasks import work_beside
 from shared.types import LocalModel
-from workers.providers.gemini.errors import Failure, from_body, to_error
+from workers.providers.gemini.errors import from_body, to_error
 from workers.providers.gemini.messages import Known
 from workers.providers.gemini.models import Model, ModelPage, is_plain
 from workers.providers.gemini.reply import ChatReader
@@ -21,7 +21,8 @@ from workers.providers.gemini.request import to_body
 from workers.providers.gemini.signed import call_ids, signatures_in
 from workers.providers.gemini.thinking import needs_signatures
 from workers.providers.http.error_body import retry_after_s
-from workers.providers.http.upstream import MAX_ERROR_BODY_BYTES, Reply, Upstream
+from workers.providers.http.reply import Reply
+from workers.providers.http.upstream import ERROR_BODY_BOUND_S, MAX_ERROR_BODY_BYTES, Upstream
 from workers.providers.images.remote import fetch_images
 
 if TYPE_CHECKING:
@@ -152,9 +153,7 @@ class _GoogleUpstream(Upstream):
         if response.is_success:
             return response
         try:
-            failure = from_body(await Reply(response).whole(MAX_ERROR_BODY_BYTES))
-        except (Malformed, Unavailable):
-            failure = Failure()
+            failure = from_body(await Reply(response).beginning(MAX_ERROR_BODY_BYTES, ERROR_BODY_BOUND_S))
         finally:
             await response.aclose()
         raise to_error(response.status_code, failure, retry_after_s(response.headers.get("retry-after")))

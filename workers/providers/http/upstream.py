@@ -7,38 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 import httpx
 
-from shared.errors import GatewayError, Malformed, StreamBroken, Unavailable, UpstreamError
+from shared.errors import GatewayError, Unavailable, UpstreamError
 from shared.process.tasks import Pauses
-from workers.providers.http.client import UpstreamClient, client_of, content_of, without_login
+from workers.providers.http.client import UpstreamClient, client_of, without_login
 from workers.providers.http.direct import ClosedWhileIdle, DirectClient, DirectReply
 from workers.providers.http.error_body import Report, from_error_body, http_failure, retry_after_s
 from workers.providers.http.lines import LineReader
 from workers.providers.http.pieces import ElementSplitter
+from workers.providers.http.reply import Reply, network_failure
 from workers.providers.http.values import checked
 from workers.providers.replies.json_reader import json_reader
 from workers.reasons import NETWORK_ERRORS, masked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
-
-    from shared.types import Event
+    from collections.abc import AsyncIterator
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
-MAX_BODY_BYTES = 64 * 1024 * 1024
+# The status of a refusal decides; its body only says more, and one that hangs is not waited for.
+ERROR_BODY_BOUND_S = 2.0
 # The vectors of 2,048 inputs with 3,072 dimensions each, as numbers of 21 characters, and some room.
 MAX_LARGE_BODY_BYTES = 192 * 1024 * 1024
-DRAIN_S = 0.25
-# How often a silent reader is asked whether the upstream lives: far below any bound between tokens.
-ALIVE_S = 0.2
 FETCH_BOUND_S = 10.0
 # Shorter values of headers are no secrets.
 SECRET_CHARS = 12
@@ -58,72 +55,6 @@ class RefusedError(Exception):
         self.status = status
         self.report = report
         self.failure = failure
-
-
-class Reply:
-    """A reply that has begun with a success status."""
-
-    def __init__(self, response: httpx.Response | DirectReply) -> None:
-        self._heard_at = time.monotonic()
-        self._direct = response if isinstance(response, DirectReply) else None
-        self._read = content_of(response)
-
-    async def batches(self, reader: LineReader) -> AsyncIterator[Sequence[Event]]:
-        """Yield what `reader` makes of the body: one batch for what one read from the network completed.
-
-        An empty batch, at most one a second, stands for bytes without an event: pings, comments, parts of a long line.
-
-        Raises:
-            UpstreamError: the reply failed; the events before the failure have been yielded.
-        """
-        try:
-            while not reader.done:
-                data = await self._read()
-                events = reader.end() if data is None else reader.feed(data)
-                if events or time.monotonic() - self._heard_at >= ALIVE_S:
-                    self._heard_at = time.monotonic()
-                    yield events
-                if reader.failure is not None:
-                    raise reader.failure
-                if data is None:
-                    return
-        except NETWORK_ERRORS as error:
-            raise network_failure(error, after_content=reader.has_content) from error
-
-    async def whole(self, limit: int = MAX_BODY_BYTES) -> bytes:
-        """Return the whole body.
-
-        Raises:
-            Malformed: it is longer than `limit` bytes.
-            Unavailable: it broke off.
-        """
-        return b"".join([data async for data in self.pieces(limit)])
-
-    async def pieces(self, limit: int) -> AsyncIterator[bytes]:
-        """Yield the body as it arrives.
-
-        Raises:
-            Malformed: it is longer than `limit` bytes.
-            Unavailable: it broke off.
-        """
-        size = 0
-        try:
-            while (data := await self._read()) is not None:
-                size += len(data)
-                if size > limit:
-                    raise Malformed("The model server's answer is too long.")
-                yield data
-        except NETWORK_ERRORS as error:
-            raise network_failure(error, after_content=False) from error
-
-    async def drain(self) -> None:
-        """Read the little that follows the end mark, so that the connection can serve again."""
-        with suppress(TimeoutError, *NETWORK_ERRORS):
-            if self._direct is not None and self._direct.ends_now():
-                return
-            async with asyncio.timeout(DRAIN_S):
-                while await self._read() is not None:
-                    pass
 
 
 class Upstream:
@@ -257,10 +188,7 @@ class Upstream:
             raise network_failure(error, after_content=False) from error
 
     async def _refusal(self, response: httpx.Response | DirectReply, reply: Reply) -> RefusedError:
-        try:
-            body = await reply.whole(MAX_ERROR_BODY_BYTES)
-        except (Malformed, Unavailable):
-            body = b""
+        body = await reply.beginning(MAX_ERROR_BODY_BYTES, ERROR_BODY_BOUND_S)
         report, wait_s = from_error_body(body), retry_after_s(response.headers.get("retry-after"))
         failure = http_failure(response.status_code, report, wait_s)
         reason = masked(report.message or body.decode(errors="replace"), filter(None, self._secrets))
@@ -288,12 +216,3 @@ class Upstream:
             headers = {**self._headers, "connection": "close"}
             self._fresh_client = client_of(self._base_url, headers=headers, connections=self._connections)
         return self._fresh_client
-
-
-def network_failure(error: Exception, *, after_content: bool) -> GatewayError:
-    """Return the error for a connection that failed. Its text may name hosts, so it is not shown."""
-    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-        return Unavailable("The model server's address is not valid.")
-    if after_content:
-        return StreamBroken("The connection to the model server broke in the middle of its answer.")
-    return Unavailable("The model server cannot be reached.")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from shared.dialects.responses.request import ResponsesRequest
     from shared.openai.request import ChatRequest
     from shared.types import Event
-    from workers.providers.http.upstream import Reply, Upstream
+    from workers.providers.http.reply import Reply
+    from workers.providers.http.upstream import Upstream
     from workers.providers.images.remote import Image
     from workers.providers.openai.place import Place
     from workers.providers.tool_call_state import ToolCallState

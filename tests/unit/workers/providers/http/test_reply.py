@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.upstreams.openai import replies as openai
-from workers.providers.http import upstream
-from workers.providers.http.upstream import Reply
+from workers.providers.http import reply
+from workers.providers.http.reply import Reply
 from workers.providers.openai.wire import ChatReader
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ class Body(httpx.AsyncByteStream):
 
 async def sizes(*pieces: bytes) -> list[int]:
     """How many events each batch has."""
-    reply = Reply(httpx.Response(200, stream=Body(*pieces)))
-    return [len(batch) async for batch in reply.batches(ChatReader())]
+    received = Reply(httpx.Response(200, stream=Body(*pieces)))
+    return [len(batch) async for batch in received.batches(ChatReader())]
 
 
 async def test_bytes_without_an_event_tell_that_the_upstream_lives(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,5 +40,5 @@ async def test_bytes_without_an_event_tell_that_the_upstream_lives(monkeypatch: 
     token = openai.chunk({"content": "Hi"})
     pieces = (token, b": ping\n\n", token[:10], token[10:20], token[20:], openai.text("!"))
     assert await sizes(*pieces) == [1, 1, 3]
-    monkeypatch.setattr(upstream, "ALIVE_S", 0.0)
+    monkeypatch.setattr(reply, "ALIVE_S", 0.0)
     assert await sizes(*pieces) == [1, 0, 0, 0, 1, 3]
