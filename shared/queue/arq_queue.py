@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 POLL_S: Final = 2.0
 """How late a job is claimed at most whose wake-up was lost, where a slot is free."""
 RETRY_S: Final = 0.25
+MOST_CLAIMED_BYTES: Final = 16 * 1024 * 1024
+"""After so many bytes of jobs the others are left for the next claim: a server writes an answer in one go."""
 IN_PROGRESS_MARGIN_MS: Final = 60_000
 _FUNCTION: Final = "attempt"
 
@@ -214,9 +216,12 @@ class QueueWorker(Worker):
             mark_ms,
             self._lease_ms,
             "help" if self._may_help() else "",
+            MOST_CLAIMED_BYTES,
         )
         # Three entries a job. All free slots were filled, so more may wait, for which nobody will be woken.
         self._may_have_more = len(claimed) >= 3 * free
+        if sum(map(len, claimed[1::3])) >= MOST_CLAIMED_BYTES:
+            self._wake.set()
         for position in range(0, len(claimed), 3):
             self._start(claimed[position].decode(), claimed[position + 1], claimed[position + 2].decode())
 

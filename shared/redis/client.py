@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 CONNECT_TIMEOUT_S: Final = 1.0
-COMMAND_TIMEOUT_S: Final = 1.5
+COMMAND_TIMEOUT_S: Final = 3.0
+"""A server that waits for its disk is silent for two seconds before it says anything (appendfsync everysec)."""
 POOL_SIZE: Final = 32
 SENTINEL_TIMEOUT_S: Final = 0.5
 
@@ -51,6 +52,11 @@ class MasterConnection(AbstractConnection):
         super().__init__(**options)
         self.server = server
         self.reign = server.reign
+
+    @property
+    def answer_s(self) -> float:
+        """Return for how many seconds the server may be silent that has something to answer."""
+        return self.socket_timeout or COMMAND_TIMEOUT_S
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -200,7 +206,7 @@ class _SentinelPool(SentinelConnectionPool, _Pool):
 def connect(url: str, *, is_piped: bool = True) -> Redis:
     """Return a client of the Redis or Valkey at `url`; nothing is sent yet.
 
-    Commands fail within about two seconds when the server does not answer: the pool is bounded and
+    Commands fail within about four seconds when the server does not answer: the pool is bounded and
     waits for a free connection no longer than a command may take. After a fail-over, by Sentinel or
     behind one address, new connections are to the new master, and those to the old one break.
 

@@ -19,10 +19,8 @@ from shared.redis.server_state import ServerState, is_no_master
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ANSWER_S: Final = 1.5
-"""How long a server may be silent that has something to answer."""
 GRACE_S: Final = 0.05
-"""Between that and the judgement: a process that was stopped has yet to read what came meanwhile."""
+"""From the end of a server's time to the judgement: a process that was stopped has yet to read what came meanwhile."""
 MOST_UNANSWERED_BYTES: Final = 4 * 1024 * 1024
 _INCOMPLETE: Final = object()
 
@@ -36,6 +34,11 @@ class Lent(Protocol):
 
     server: ServerState
     reign: int
+
+    @property
+    def answer_s(self) -> float:
+        """Return for how many seconds the server may be silent that has something to answer."""
+        ...
 
     @property
     def is_stale(self) -> bool:
@@ -79,6 +82,7 @@ class Line(asyncio.Protocol):
 
     def __init__(self, connection: Lent, on_lost: Callable[[], None]) -> None:
         self._connection = connection
+        self._answer_s = connection.answer_s
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(
@@ -126,7 +130,7 @@ class Line(asyncio.Protocol):
             self._loop.call_soon(self._write)
         self._unwritten.append(packed)
         if self._watch is None:
-            self._watch = self._loop.call_later(ANSWER_S, self._look)
+            self._watch = self._loop.call_later(self._answer_s, self._look)
         return done
 
     def _write(self) -> None:
@@ -190,7 +194,7 @@ class Line(asyncio.Protocol):
         self._watch = None
         if not self._calls:
             return
-        left_s = max(self._heard_at, self._calls[0].sent_at) + ANSWER_S - self._loop.time()
+        left_s = max(self._heard_at, self._calls[0].sent_at) + self._answer_s - self._loop.time()
         if left_s > 0:
             self._watch = self._loop.call_later(left_s, self._look)
         else:
@@ -198,7 +202,7 @@ class Line(asyncio.Protocol):
 
     def _judge(self) -> None:
         self._watch = None
-        if self._calls and max(self._heard_at, self._calls[0].sent_at) + ANSWER_S <= self._loop.time():
+        if self._calls and max(self._heard_at, self._calls[0].sent_at) + self._answer_s <= self._loop.time():
             self._break(RedisTimeoutError, "the server does not answer")
         else:
             self._look()

@@ -7,15 +7,17 @@ pipelines it is always given whole; `shared/redis/pipe.py` sends the digest in i
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoScriptError
 
 from shared.redis.names import LUA_NAMES
+from shared.redis.transfer import transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -78,7 +80,8 @@ def digest_of(script: str) -> str:
     return digest
 
 
-_LONG: Final = frozenset(name for script in (CLAIM, SESSION_TAKE, STORE_BODY) for name in (script, digest_of(script)))
+_LARGE: Final = frozenset((CLAIM, STORE_BODY))
+_LONG: Final = frozenset(name for script in (*_LARGE, SESSION_TAKE) for name in (script, digest_of(script)))
 
 
 def may_be_long(script: str) -> bool:
@@ -92,11 +95,14 @@ async def run(redis: Redis, script: str, keys: Sequence[str], *arguments: str | 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
+    execute: Callable[..., Awaitable[Any]] = redis.execute_command
+    if script in _LARGE:
+        execute = partial(transfer, redis)
     try:
-        return await redis.execute_command("EVALSHA", digest_of(script), len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+        return await execute("EVALSHA", digest_of(script), len(keys), *keys, *arguments)
     # It restarted, failed over, or never had it: sent whole, it knows it from now on.
     except NoScriptError:
-        return await redis.execute_command("EVAL", script, len(keys), *keys, *arguments)  # type: ignore[no-untyped-call]
+        return await execute("EVAL", script, len(keys), *keys, *arguments)
 
 
 def add(pipeline: Pipeline, script: str, keys: Sequence[str], *arguments: str | bytes | int) -> None:

@@ -5,14 +5,15 @@
 -- KEYS  1 queue
 -- ARGV  1 how many at most  2 worker hex  3 life of the mark in ms  4 for how many ms a running job counts as one
 --         unless its worker says so again  5 'help' to take jobs over
+--         6 after how many bytes of jobs it is enough, if any
 -- returns {job id, job JSON, '' or for one taken over the model here, ...}; a job whose JSON has expired is dropped.
 -- Of a large job only the key is left in Redis, which says that it was not given up: its worker has the body.
 local queue, free, worker, mark_ms, lease_ms = KEYS[1], tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local helps = ARGV[5] == 'help'
+local helps, enough = ARGV[5] == 'help', tonumber(ARGV[6]) or math.huge
 local shared, running, idle = shared_key(queue), running_key(queue), idle_key(queue)
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-local claimed, left = {}, {}
+local claimed, left, bytes = {}, {}, 0
 
 -- A backend that the operator paused takes nothing and is woken for nothing; what waits for it others may take over.
 if redis.call('HEXISTS', paused_queues(''), queue) == 1 then
@@ -28,14 +29,14 @@ local function take(id, model)
   redis.call('SET', in_progress_key(id), worker, 'PX', mark_ms)
   redis.call('ZADD', running, now_ms + lease_ms, id)
   for _, part in ipairs({ id, job, model }) do claimed[#claimed + 1] = part end
-  free = free - 1
+  free, bytes = free - 1, bytes + #job
 end
 
-while free > 0 do
+while free > 0 and bytes < enough do
   local asked = free
   local ids = redis.call('ZPOPMIN', queue, asked)
   for i = 1, #ids, 2 do
-    if redis.call('EXISTS', arriving_key(ids[i])) == 1 then
+    if bytes >= enough or redis.call('EXISTS', arriving_key(ids[i])) == 1 then
       for _, part in ipairs({ queue, ids[i + 1], ids[i] }) do left[#left + 1] = part end
     else
       take(ids[i], '')
@@ -43,7 +44,7 @@ while free > 0 do
   end
   if #ids < 2 * asked then break end
 end
-while free > 0 and helps do
+while free > 0 and bytes < enough and helps do
   local note, score = unpack(redis.call('ZPOPMIN', shared))
   if not note then break end
   local waits_at, model, id = string.match(note, '^(.-)\n(.-)\n(.*)$')
@@ -59,7 +60,8 @@ if #claimed > 0 then
   redis.call('ZREMRANGEBYSCORE', running, '-inf', now_ms - mark_ms)
   redis.call('PEXPIRE', running, mark_ms)
 end
-if free > 0 then
+-- Whom enough was for asks again by itself.
+if free > 0 and bytes < enough then
   redis.call('SADD', idle, worker)
   redis.call('PEXPIRE', idle, mark_ms)
 else

@@ -85,6 +85,34 @@ async def test_large_jobs_that_are_claimed_together_are_decoded_beside_the_event
     assert sorted(in_loop) == sorted((size, size < LARGE_BYTES) for size in sizes)
 
 
+async def test_a_claim_ends_once_it_has_enough_bytes(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others come with the next one, at once and in order, however many slots are free."""
+    monkeypatch.setattr(arq_queue, "MOST_CLAIMED_BYTES", 2 * MIB)
+    asked = [(await put(redis, at("q"), request=large()))[1].request_id for _ in range(5)]
+    at_once: list[int] = []
+    claimed: asyncio.Queue[str] = asyncio.Queue()
+
+    async def run(job: Job) -> None:
+        claimed.put_nowait(job.request_id)
+
+    async def counting(redis: Redis, script: str, keys: list[str], *arguments: Any) -> Any:
+        answer = await scripts_run(redis, script, keys, *arguments)
+        if script == scripts.CLAIM:
+            at_once.append(len(answer) // 3)
+        return answer
+
+    scripts_run = scripts.run
+    monkeypatch.setattr(scripts, "run", counting)
+    worker = QueueWorker(
+        redis, "q", slots=lambda: 9, worker_id=WORKER, longest_s=60, lease_s=60, run=run, may_help=lambda: True
+    )
+    working = asyncio.create_task(worker.main())
+    assert sorted([await claimed.get() for _ in asked]) == sorted(asked)
+    worker.stop_claiming()
+    await working
+    assert at_once[:3] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("ends", ["withdrawn", "claimed", "moved"])
 async def test_what_waits_no_more_counts_no_more(redis: Redis, ends: str) -> None:
     """Of many, in any way that they end."""

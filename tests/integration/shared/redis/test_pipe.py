@@ -13,9 +13,10 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis import client as redis_client
 from shared.redis import scripts
-from shared.redis.line import ANSWER_S, MOST_UNANSWERED_BYTES, Line, LineFull
+from shared.redis.line import MOST_UNANSWERED_BYTES, Line, LineFull
 from shared.redis.pipe import LONGEST_BYTES, SHORT, PipedRedis
 from shared.redis.subscription import next_message, subscription
+from shared.redis.transfer import transfer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 ECHO = "return ARGV[1]"
+HASTY_S = 0.5
 
 
 async def echo(redis: Redis, text: str) -> str:
@@ -41,6 +43,14 @@ async def connections(redis: Redis, other: Redis) -> set[str]:
 async def other(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa: ARG001 -- an emptied Valkey
     """A client that takes no part."""
     client = redis_client.connect(valkey_url, is_piped=False)
+    yield client
+    await redis_client.close(client)
+
+
+@pytest.fixture
+async def hasty(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa: ARG001 -- an emptied Valkey
+    """A client that waits no longer than HASTY_S for an answer."""
+    client = redis_client.connect(f"{valkey_url}{'&' if '?' in valkey_url else '?'}socket_timeout={HASTY_S}")
     yield client
     await redis_client.close(client)
 
@@ -156,14 +166,33 @@ async def test_what_blocks_or_is_long_has_a_connection_of_its_own(redis: Redis) 
         blocked.cancel()
 
 
-async def test_a_process_that_was_stopped_reads_before_it_judges(redis: Redis, other: Redis) -> None:
+async def test_a_process_that_was_stopped_reads_before_it_judges(hasty: Redis, other: Redis) -> None:
     """Its own clock went on meanwhile; the answer was there."""
-    before = await connections(redis, other)
-    asked = asyncio.create_task(echo(redis, "there"))
+    before = await connections(hasty, other)
+    asked = asyncio.create_task(echo(hasty, "there"))
     await asyncio.sleep(0)
-    time.sleep(1.2 * ANSWER_S)  # noqa: ASYNC251 -- the loop is to stand
+    time.sleep(1.2 * HASTY_S)  # noqa: ASYNC251 -- the loop is to stand
     assert await asked == "there"
-    assert await connections(redis, other) == before
+    assert await connections(hasty, other) == before
+
+
+async def test_the_url_says_how_long_the_server_may_be_silent(redis: Redis, hasty: Redis, other: Redis) -> None:
+    """Of commands that share a connection, too; who gave it less time does not get the late answer."""
+    assert await echo(hasty, "here") == await echo(redis, "here") == "here"
+    await other.client_pause(int(2 * HASTY_S * 1000))
+    late = asyncio.create_task(echo(redis, "late"))
+    with pytest.raises(RedisTimeoutError):
+        await echo(hasty, "late")
+    assert await late == "late"
+    assert await echo(hasty, "again") == "again"
+
+
+async def test_what_brings_bodies_has_the_time_that_they_take(hasty: Redis) -> None:
+    """Longer than any other command; the connection is lent to others afterwards, with the time that they have."""
+    wait = ("BLPOP", "claw:reply:none", 2 * HASTY_S)
+    assert await transfer(hasty, *wait) is None
+    with pytest.raises(RedisTimeoutError):
+        await hasty.execute_command(*wait)  # type: ignore[no-untyped-call]
 
 
 async def test_messages_that_came_with_the_confirmation_are_read(redis: Redis) -> None:
