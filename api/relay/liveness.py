@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ResponseError
 
 from api.admission.admit import QueueRefused
-from shared.errors import Overloaded, WorkerLost
+from shared.errors import Overloaded, StreamBroken, WorkerLost
 from shared.process.outage import OutageLog
 
 if TYPE_CHECKING:
@@ -80,9 +80,10 @@ class LivenessJudge:
             self._judge_unstarted(delivery, now, waiting=answers[position] is not None)
 
     def note_beat(self, error: Exception | None) -> None:
-        """Record how this process's heartbeat failed, if it did; once it was refused for a bound, nobody waits on.
+        """Record how this process's heartbeat failed, if it did; once it was refused for long, nobody waits on.
 
-        It refuses then what workers need too, as a rule, and an attempt that one has is heard of by its frames.
+        What Redis refuses us it refuses workers too, as a rule. An attempt that one has is heard of by its frames, but
+        for the last: it comes with what closes the request, and is waited for as long as for a Redis that is away.
         """
         now = time.monotonic()
         if error is None:
@@ -90,11 +91,18 @@ class LivenessJudge:
         else:
             self._outage.failed(error)
         self._refused_since = (self._refused_since or now) if isinstance(error, ResponseError) else None
-        if self._refused_since is None or now - self._refused_since <= self._settings.heartbeat_bound_s:
+        refused_s = 0.0 if self._refused_since is None else now - self._refused_since
+        if refused_s <= self._settings.heartbeat_bound_s:
             return
+        refused = QueueRefused(self._refusal_of())
+        broken = StreamBroken(refused.message, code=refused.code, retry_after_s=refused.retry_after_s)
         for delivery in list(self._deliveries.values()):
-            if delivery.worker is None and delivery.cancelled is None and not delivery.stream.over:
-                delivery.stream.fail(QueueRefused(self._refusal_of()))
+            if delivery.cancelled is not None or delivery.stream.over:
+                continue
+            if delivery.worker is None:
+                delivery.stream.fail(refused)
+            elif refused_s > self._settings.redis_outage_s:
+                delivery.stream.fail(broken)
 
     def _judge_unstarted(self, delivery: Delivery, now: float, *, waiting: bool) -> None:
         """Fail a job that waited too long, or that was claimed by a worker that died before it said so."""

@@ -40,9 +40,9 @@ async def memory_bytes(fleet: Fleet, redis: Redis) -> dict[str, int]:
 def loop_bound_s() -> float:
     """Return for how many seconds of processor time a loop may be held here.
 
-    A call of a library into C cannot be interrupted, and on a busy machine the loop misses the gap between two calls of a
-    thread: it is free to go on then, but others have its core. So machines on which reading the largest body takes that
-    long have two such calls, and half as much again, as their bound: three in one step are still found.
+    A call of a library into C cannot be interrupted, and on a busy machine the loop misses the gap between two calls of
+    a thread: it is free to go on then, but others have its core. So machines on which reading the largest body takes
+    that long have two such calls, and half as much again, as their bound: three in one step are still found.
     """
     body = LARGE["escapes in a text"]
     return max(MOST_HELD_S, 2.5 * min(_reading_s(body) for _ in range(_READINGS)))

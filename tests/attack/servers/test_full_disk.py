@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from functools import partial
 from pathlib import Path
@@ -120,6 +121,47 @@ async def test_a_disk_that_fills_under_valkey_is_named_and_survived(  # noqa: PL
             return [row["status"] for row in await fleet.usage()].count(200) >= answered
 
         await eventually(all_recorded)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_request_that_is_answered_as_the_disk_fills_is_ended_with_the_reason(  # noqa: PLR0917 -- fixtures
+    tmp_path: Path,
+    small_disk: SmallDisk,
+    valkey_on_it: EmbeddedValkey,
+    database_url: str,
+    upstream: NumberedUpstream,
+    eventually: Eventually,
+    *,
+    stream: bool,
+) -> None:
+    """Its worker lives and says so, and cannot close it: nobody waits for that longer than for a Redis that is away."""
+    environment = {
+        "CLAW_LOCAL_OPENAI_URL": upstream.url,
+        "CLAW_HEARTBEAT_S": "0.2",
+        "CLAW_HEARTBEAT_BOUND_S": "1.5",
+        "CLAW_REDIS_OUTAGE_S": "3",
+    }
+    async with Fleet(tmp_path, valkey_on_it.url(), database_url, environment) as fleet:
+        api = await fleet.api()
+        await fleet.worker()
+        await fleet.recorder()
+        await ready(api, eventually)
+        headers = {"authorization": f"Bearer {await fleet.key()}"}
+        async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
+            upstream.hold_at = 2
+            asked = asyncio.create_task(client.post(CHAT, json=chat(stream=stream)))
+            await eventually(lambda: upstream.held == 1)
+            small_disk.fill()
+            await eventually(lambda: NO_SPACE in api.log.read_text())
+            upstream.resume.set()
+            reply = await asked
+            assert reply.status_code == (200 if stream else 502)
+            assert '"code":"queue_refused"' in reply.text
+            assert "no space left on its disk" in reply.text
+            assert (" t1" in reply.text) == stream
+            small_disk.free()
+            [row] = await eventually(fleet.usage)
+            assert row["completion_tokens"] == upstream.tokens
 
 
 async def test_a_disk_that_fills_under_postgresql_is_named_and_survived(
