@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -68,3 +68,17 @@ def held_loops(fleet: Fleet) -> Held:
 def alive(fleet: Fleet) -> list[str]:
     """Return the names of the processes of a fleet that have not ended."""
     return [process.name for process in fleet.processes if process.process.returncode is None]
+
+
+class Cost(NamedTuple):
+    """What a Valkey has done since its figures were reset."""
+
+    commands: int
+    microseconds: int
+
+
+async def cost_so_far(redis: Redis) -> Cost:
+    """Return how many commands Valkey has carried out since its figures were reset, those of scripts too."""
+    figures: dict[str, dict[str, int]] = await redis.info("commandstats")
+    counted = [figure for name, figure in figures.items() if not name.startswith(("cmdstat_info", "cmdstat_config"))]
+    return Cost(sum(figure["calls"] for figure in counted), sum(figure["usec"] for figure in counted))

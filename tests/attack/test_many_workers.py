@@ -1,6 +1,6 @@
 """Many idle workers and many backends: a job costs Valkey as many commands as it does with one of them.
 
-Workers and api are here what they do in Redis: fifty processes of each would take longer to start than all other tests.
+Workers and api are here what they do in Redis, so that nothing else is counted; `test_many_processes.py` has real ones.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shared.redis.names import running_key, wake_channel
 from shared.redis.subscription import subscription
+from tests.attack.meters import cost_so_far
 from tests.integration.shared.queue.sample_jobs import at, claim, claim_as, put
 from tests.integration.shared.queue.test_waking import MANY, Look, admitted, backends, woken, worker_ids
 
@@ -17,14 +18,6 @@ if TYPE_CHECKING:
 
 MOST_MORE = 1.3
 """What a job may cost Valkey more with many than with one."""
-
-
-async def _calls(redis: Redis) -> int:
-    """How many commands Valkey has carried out since its figures were reset, those of scripts too."""
-    figures: dict[str, dict[str, int]] = await redis.info("commandstats")
-    return sum(
-        figure["calls"] for name, figure in figures.items() if not name.startswith(("cmdstat_info", "cmdstat_config"))
-    )
 
 
 async def test_a_job_costs_the_same_with_many_idle_workers(redis: Redis) -> None:
@@ -39,7 +32,7 @@ async def test_a_job_costs_the_same_with_many_idle_workers(redis: Redis) -> None
             for _ in range(10):
                 await put(redis, at("q"))
                 assert len(await claim_as(redis, await woken(listener, "q"), "q", 2)) == 1
-            costs.append(await _calls(redis))
+            costs.append((await cost_so_far(redis)).commands)
     assert costs[1] <= MOST_MORE * costs[0]
 
 
@@ -56,5 +49,5 @@ async def test_an_admission_costs_the_same_with_many_backends(redis: Redis) -> N
             for _ in range(8):  # frames, acknowledgements and the record of the shortest request
                 pipeline.publish("nobody", b"")
             await pipeline.execute()
-        costs.append(await _calls(redis))
+        costs.append((await cost_so_far(redis)).commands)
     assert costs[1] <= MOST_MORE * costs[0]
