@@ -202,7 +202,7 @@ class Usage(msgspec.Struct):
             reasoning_tokens=min(max(0, self.reasoning_tokens), completion_tokens),
             cache_write_tokens=written,
             cache_write_1h_tokens=min(max(0, self.cache_write_1h_tokens), written),
-            service_tier=self.service_tier,
+            service_tier=self.service_tier[:MOST_NAME_CHARS],
             web_searches=min(max(0, self.web_searches), MOST_SEARCHES),
             requests=max(1, self.requests),
             prompt_audio_tokens=min(max(0, self.prompt_audio_tokens), prompt_tokens),

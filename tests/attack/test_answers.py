@@ -27,6 +27,17 @@ ANSWERS = {
     "an event of many lines": sse(b"data: {" + MILLIONS.replace(b"[],[],[],[],", b"[],[],[],[],\ndata: ") + b"\n\n"),
     "a body": Answer([b"{" + MILLIONS], headers={"content-type": "application/json"}),
 }
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOO_MANY = {
+    "choices": sse(openai.event({"choices": [{"index": n, "delta": {"content": "x"}} for n in range(20_000)]})),
+    "calls": sse(b"".join(openai.chunk({"tool_calls": [{"index": n, **CALL}]}) for n in range(20_000))),
+}
+LONG = "w" * 300_000
+LONG_WORDS = {
+    "a service tier": sse(openai.event({"choices": [], "service_tier": LONG}), openai.text("end")),
+    "an end": sse(openai.chunk({"content": "end"}), openai.event({"choices": [{"index": 0, "finish_reason": LONG}]})),
+}
+"""Words that stand in frames, or are compared with known ones."""
 TOKENS = 20_000
 MANY = openai.chunk({"content": "x"}) * TOKENS + openai.text("end")
 
@@ -89,6 +100,26 @@ async def test_an_answer_of_millions_of_values_is_a_failure_that_holds_nobody(
     reply = await asked(client, fleet)
     assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_garbled")
     assert "JSON values" in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", TOO_MANY)
+async def test_an_answer_of_more_than_anybody_asks_for_is_a_failure_that_holds_nobody(
+    client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream, name: str
+) -> None:
+    """What is made of all of them at the end of an answer is made in one step."""
+    scripted.fallback = TOO_MANY[name]
+    reply = await asked(client, fleet)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (502, "upstream_garbled")
+
+
+@pytest.mark.parametrize("name", LONG_WORDS)
+async def test_a_word_of_300_kb_is_a_word(
+    client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream, name: str
+) -> None:
+    """It was more than a frame may hold: 500 instead of the answer."""
+    scripted.fallback = LONG_WORDS[name]
+    reply = await asked(client, fleet)
+    assert reply.json()["choices"][0]["message"]["content"] == "end", reply.text[:300]
 
 
 async def test_an_answer_of_many_bytes_is_an_answer(

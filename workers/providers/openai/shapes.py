@@ -7,17 +7,23 @@ GitHub Copilot (`reasoning_text`), Moonshot and Groq (their places of usage).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Raw, Struct
 
+from shared.errors import Malformed
 from workers.providers.openai.parts import detailed_text
 from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import End
 from workers.providers.replies.json_reader import Text, Word, json_reader
 from workers.providers.replies.tool_calls import Piece
 
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
 NULL = Raw(b"null")
+MOST_CHOICES: Final = 128
+"""As many as a request can ask for."""
 _NO_ARGUMENTS: Final[tuple[Any, ...]] = (None, {}, [])
 
 
@@ -140,3 +146,18 @@ class Chunk(Struct):
 
 
 read_chunk = json_reader(Chunk, takes_anything=True)
+
+
+def few(choices: Sequence[Choice] | None, ended: Collection[int]) -> Sequence[Choice]:
+    """Return the choices of a chunk.
+
+    Args:
+        choices: none, where the chunk is of something else.
+        ended: those that have ended.
+
+    Raises:
+        Malformed: there are more than anybody asked for.
+    """
+    if choices and max(len(choices), len(ended)) > MOST_CHOICES:
+        raise Malformed(f"The model server's answer has more than {MOST_CHOICES} choices.")
+    return choices or ()

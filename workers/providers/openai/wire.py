@@ -22,7 +22,7 @@ from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
 from workers.providers.openai.legacy import to_tools
 from workers.providers.openai.parts import as_system, drop_empty, split_content, to_citations, to_logprobs, with_data
 from workers.providers.openai.plain import PlainChunks
-from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, read_chunk
+from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, few, read_chunk
 from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
 from workers.providers.openai.usage import to_usage, with_counts_of
 from workers.providers.replies.call_arguments import to_text
@@ -164,7 +164,7 @@ class ChatReader(EventReader):
         if not chunk.choices and report == NULL:
             self._take_unknown(name, data)
             return
-        for choice in chunk.choices or ():
+        for choice in few(chunk.choices, self._finished):
             self._take_choice(choice, events)
         if self._usage is not None and not self._finished and not self._told_usage:
             self._told_usage = True

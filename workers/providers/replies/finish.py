@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
+from shared.types import MOST_NAME_CHARS
+
 if TYPE_CHECKING:
     from shared.types import FinishReason
 
@@ -70,7 +72,7 @@ def finish_reason(word: str, *, has_calls: bool, unknown: FinishReason | None = 
 
 
 def _by_letters(word: str, unknown: FinishReason | None) -> FinishReason | None:
-    letters = _NOT_OF_WORDS.sub("", word.lower())
+    letters = _NOT_OF_WORDS.sub("", word[:MOST_NAME_CHARS].lower())
     if letters.isdecimal():
         letters = _NOT_OF_WORDS.sub("", to_word(int(letters[:9])) or "")
     known = _BY_LETTERS.get(letters)

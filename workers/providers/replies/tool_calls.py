@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from shared.errors import Malformed
 from shared.types import ToolCallDelta
 from workers.providers.replies.call_arguments import NONE, CallArguments
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
+MOST_CALLS: Final = 2048
+"""In one choice. No model writes as many, and what is made of them at an answer's end is made in one step."""
 _PLACE: Final = re.compile(r"^.*[.:/]", re.DOTALL)
 
 
@@ -204,6 +207,8 @@ class ToolCalls:
         return ToolCallDelta(call.number, call_id, self._known(call.name or ""), arguments, call.extra_content)
 
     def _begin(self, index: int | None) -> _Call:
+        if len(self._calls) >= MOST_CALLS:
+            raise Malformed(f"The model server's answer calls tools more than {MOST_CALLS:,} times.")
         call = _Call(len(self._calls), index)
         self._calls.append(call)
         self._by_index[call.index] = call
