@@ -16,7 +16,9 @@ local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 local claimed, left, bytes = {}, {}, 0
 
 -- A backend that the operator paused takes nothing and is woken for nothing; what waits for it others may take over.
-if redis.call('HEXISTS', paused_queues(''), queue) == 1 then
+local are_paused = redis.call('HLEN', paused_queues('')) > 0
+local function is_paused(name) return redis.call('HEXISTS', paused_queues(''), name) == 1 end
+if are_paused and is_paused(queue) then
   redis.call('SREM', idle, worker)
   return claimed
 end
@@ -31,6 +33,28 @@ local function take(id, model)
   for _, part in ipairs({ id, job, model }) do claimed[#claimed + 1] = part end
   free, bytes = free - 1, bytes + #job
 end
+
+-- What waits for a paused backend has its turn here among what waits here: there nobody does it, and here something may
+-- always wait. Of the notes so many are looked at.
+local LOOKED_AT = 64
+local function take_from_paused()
+  local notes = redis.call('ZRANGE', shared, 0, LOOKED_AT - 1, 'WITHSCORES')
+  local own = redis.call('ZRANGE', queue, 0, free - 1, 'WITHSCORES')
+  local at = 1
+  for i = 1, #notes, 2 do
+    local waits_at, model, id = string.match(notes[i], '^(.-)\n(.-)\n(.*)$')
+    while own[2 * at] and tonumber(own[2 * at]) <= tonumber(notes[i + 1]) do at = at + 1 end
+    if at > free or bytes >= enough then return end  -- as many of its own are before it, or it is enough
+    if not redis.call('ZSCORE', waits_at, id) then
+      redis.call('ZREM', shared, notes[i])
+    elseif is_paused(waits_at) and redis.call('EXISTS', arriving_key(id)) == 0 then
+      redis.call('ZREM', waits_at, id)
+      redis.call('ZREM', shared, notes[i])
+      take(id, model)
+    end
+  end
+end
+if are_paused and helps and free > 0 then take_from_paused() end
 
 while free > 0 and bytes < enough do
   local asked = free

@@ -15,9 +15,9 @@ from shared.models.catalogue import NANO_USD
 from shared.queue.arq_queue import forget, withdraw
 from shared.queue.placement import BudgetLimits, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
-from shared.redis.names import in_progress_key, job_key, open_requests, running_key
+from shared.redis.names import PAUSED, in_progress_key, job_key, open_requests, running_key
 from shared.usage import Closes, Closing, UsageRecord, finish_now
-from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, finish, put
+from tests.integration.shared.queue.sample_jobs import API, KEY, WORKER, at, budget, claim, draft, finish, put
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -397,3 +397,28 @@ async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis
     assert (await budget(redis))["held"] == 900
     assert await finish(redis, second, "paid", 50, Closes.HELD)
     assert (await budget(redis))["spent"] == 50
+
+
+async def test_what_waits_for_a_paused_backend_has_its_turn_among_what_waits_for_another(redis: Redis) -> None:
+    """Not after all of that, of which more may come for good; what waits for one that is not paused waits for help."""
+    alike = [at(queue, slots=1, service_ms=1000) for queue in ("a", "b", "c")]
+    asked = [draft() for _ in range(30)]
+    where = [(await put(redis, *alike, request=request))[0] for request in asked]
+    ids = [job_id(each.request_id, 1) for each in asked]
+    of_a, of_b, of_c = ([each for each, place in zip(ids, where, strict=True) if place == queue] for queue in "abc")
+    assert (len(of_a), len(of_b), len(of_c)) == (10, 10, 10)
+    await claim(redis, "a")  # each first one had a free slot there
+    await claim(redis, "c")
+    for each in of_b[3:]:  # these came later than all that waits elsewhere
+        await redis.zincrby("b", 60_000, each)
+
+    async def take(count: int) -> list[str]:
+        claimed = await scripts.run(redis, scripts.CLAIM, ["b"], count, WORKER, 60_000, 5_000, "help")
+        return [each.decode() for each in claimed[::3]]
+
+    assert await take(2) == of_b[:2], "nothing is paused"
+    assert await take(2) == of_b[2:4], "its own first, whenever they came"
+    await redis.hset(PAUSED, "a", "1")  # type: ignore[misc]
+    assert await take(1) + await take(5) == of_a[1:7]
+    assert await take(6) == of_a[7:] + of_b[4:7]
+    assert sorted(await take(30)) == sorted(of_b[7:] + of_c[1:]), "what is left, each once"
