@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from typing import Final
 
 SHORTEST_S: Final = 0.5
 """Between two looks that say something of a rate."""
+LONGEST_S: Final = 60.0
+"""Of how long a time the looks are kept: as long as what goes out is counted. Jobs end in bursts, and of two looks a
+second apart most would say that as much came as went."""
 
 
 class Flow:
     """Works out what comes into queues from what goes out and how they grow between two looks."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[float, int]] = {}
+        self._looks: dict[str, deque[tuple[float, int]]] = {}
 
     def into(self, queue: str, jobs: int, out_per_minute: float) -> float | None:
-        """Return how many jobs a minute come; None at the first look."""
+        """Return how many jobs a minute come; None at the first look, and where the last one is long ago."""
         now = time.monotonic()
-        seen_at, seen = self._last.setdefault(queue, (now, jobs))
+        looks = self._looks.setdefault(queue, deque())
+        while looks and now - looks[0][0] > LONGEST_S:
+            looks.popleft()
+        if not looks or now - looks[-1][0] >= SHORTEST_S:
+            looks.append((now, jobs))
+        seen_at, seen = looks[0]
         if now - seen_at < SHORTEST_S:
             return None
-        self._last[queue] = now, jobs
         return round(max(0.0, out_per_minute + 60 * (jobs - seen) / (now - seen_at)), 1)

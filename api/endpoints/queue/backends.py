@@ -172,7 +172,9 @@ def _state(
         running=counts.running,
         waiting=counts.waiting,
         oldest_wait_s=None if counts.oldest_ms is None else round(max(0.0, now_ms - counts.oldest_ms) / 1000, 1),
-        expected_wait_s=round(max(0, in_line) * load.service_ms / slots / 1000, 1) if load and slots else None,
+        expected_wait_s=(
+            round(max(0, in_line) * load.service_ms / slots / 1000, 1) if load and slots and not is_paused else None
+        ),
         service_s=round(load.service_ms / 1000, 2) if load else 0.0,
         in_per_minute=flow.into(queue, counts.waiting + counts.running, out),
         out_per_minute=out,
