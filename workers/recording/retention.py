@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 log: Final = logging.getLogger(__name__)
 
 LOOK_S: Final = 3600.0
+FIRST_LOOK_S: Final = 60.0
+"""After the start: who runs a gateway for less than an hour at a time keeps nothing for longer either. Not at once: the
+first recorder may still be making the tables."""
 MOST_DAYS: Final = 365_000
 """For good: what is more would lead to a day before the calendar."""
 LEAST_DAYS: Final = 32
@@ -80,9 +83,10 @@ async def erase_late(database: Database) -> None:
 
 
 async def keep_short(database: Database, *, usage_days: int, session_days: int, stop: asyncio.Event) -> None:
-    """Remove what is too old every hour, until `stop`."""
-    # Not at once: the first recorder may still be making the tables.
-    while not await wait_or(stop, LOOK_S):
+    """Remove what is too old, soon and then every hour, until `stop`."""
+    pause_s = FIRST_LOOK_S
+    while not await wait_or(stop, pause_s):
+        pause_s = LOOK_S
         try:
             dropped = await drop_old_days(database, usage_days)
             deleted = await delete_old_sessions(database, session_days)

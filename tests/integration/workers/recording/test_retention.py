@@ -6,12 +6,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from workers.recording.retention import LEAST_DAYS, drop_old_days
+from workers.recording import retention
+from workers.recording.retention import LEAST_DAYS, drop_old_days, keep_short
 
 if TYPE_CHECKING:
     from datetime import date
 
+    import pytest
+
     from shared.postgres.database import Database
+    from tests.conftest import Eventually
 
 COUNT_PARTITIONS = "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'np_claw_api_usage'::regclass"
 ADD = """
@@ -75,3 +79,21 @@ async def test_a_log_may_be_kept_for_good(database: Database) -> None:
     await database.execute(ADD, days_ago(5000))
     assert await drop_old_days(database, 10**9) == 0
     assert await _days(database) == {days_ago(5000)}
+
+
+async def test_a_recorder_looks_soon_after_its_start(
+    database: Database, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is always stopped before an hour is over would keep all for good."""
+    monkeypatch.setattr(retention, "FIRST_LOOK_S", 0.01)
+    await database.execute("SELECT np_claw_ensure_usage_day($1)", days_ago(200))
+    await database.execute(ADD, days_ago(200))
+    stop = asyncio.Event()
+    looks = asyncio.create_task(keep_short(database, usage_days=100, session_days=100, stop=stop))
+
+    async def is_gone() -> bool:
+        return not await _days(database)
+
+    await eventually(is_gone)
+    stop.set()
+    await looks
