@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SHORTEST_S: Final = 0.5
 """Between two looks that say something of a rate."""
@@ -14,14 +17,19 @@ second apart most would say that as much came as went."""
 
 
 class Flow:
-    """Works out what comes into queues from what goes out and how they grow between two looks."""
+    """Works out what comes into queues from what goes out and how they grow between two looks.
 
-    def __init__(self) -> None:
+    Args:
+        clock: says what time it is, in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._looks: dict[str, deque[tuple[float, int]]] = {}
 
     def into(self, queue: str, jobs: int, out_per_minute: float) -> float | None:
         """Return how many jobs a minute come; None at the first look, and where the last one is long ago."""
-        now = time.monotonic()
+        now = self._clock()
         looks = self._looks.setdefault(queue, deque())
         while looks and now - looks[0][0] > LONGEST_S:
             looks.popleft()
