@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import httpx
@@ -59,9 +60,12 @@ async def test_a_key_is_refused_only_so_often_a_minute(
 
     await eventually(all_logged)
     rows = await fleet.usage()
-    many = [row for row in rows if row["count"] > 1]
     assert len(rows) < LEAST + 10
-    assert {row["error_code"] for row in many} == {"too_many_refusals"}
+    # By code, since what comes before Redis has counted the last ones is refused for its own reason, and counted too.
+    logged: Counter[str] = Counter()
+    for row in rows:
+        logged[row["error_code"]] += row["count"]
+    assert logged == Counter([*(code for _, code in codes), "too_many_refusals"])
 
 
 async def test_refusals_cost_nothing_of_the_limit(limited: httpx.AsyncClient) -> None:
