@@ -100,7 +100,10 @@ async def test_a_disk_that_fills_under_valkey_is_named_and_survived(  # noqa: PL
 
             async def is_refused() -> bool:
                 reply = await ask()
-                assert reply.status_code in {200, 503}, reply.text
+                # 502 where a worker had begun it: nobody can say what became of it there.
+                reason = "queue_refused" if reply.status_code == 502 else ""
+                assert reply.status_code in {200, 502, 503}, reply.text
+                assert reason in reply.text
                 return "no space left on its disk" in str(reply.text)
 
             async def is_served() -> bool:
