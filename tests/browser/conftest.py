@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import pytest
 from playwright.async_api import async_playwright, expect
@@ -28,10 +28,14 @@ CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 _OPTIONS = ("--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync")
 
 
+Size: TypeAlias = tuple[int, int]
+"""Of a window, in pixels: its width and height."""
+
+
 class OpenPage(Protocol):
     """Opens pages."""
 
-    async def __call__(self, size: tuple[int, int] = LARGE, **options: Any) -> Watched:
+    async def __call__(self, size: Size = LARGE, **options: Any) -> Watched:
         """An empty page of a size."""
 
 
@@ -74,7 +78,7 @@ async def open_page(browser: Browser, site: Site, shots: Path) -> AsyncIterator[
     """Opens pages; at the end of the test nothing may have gone wrong on any of them."""
     opened: list[Watched] = []
 
-    async def page_at(size: tuple[int, int] = LARGE, **options: Any) -> Watched:
+    async def page_at(size: Size = LARGE, **options: Any) -> Watched:
         watched = await new_watched(browser, site, shots, size, **options)
         opened.append(watched)
         return watched
@@ -87,9 +91,15 @@ async def open_page(browser: Browser, site: Site, shots: Path) -> AsyncIterator[
 
 
 @pytest.fixture(params=SIZES)
-async def watched(open_page: OpenPage, request: pytest.FixtureRequest) -> Watched:
+def size(request: pytest.FixtureRequest) -> Size:
+    """Each of the two sizes, for who opens pages itself."""
+    return SIZES[request.param]
+
+
+@pytest.fixture
+async def watched(open_page: OpenPage, size: Size) -> Watched:
     """An empty page, at each of the two sizes."""
-    return await open_page(SIZES[request.param])
+    return await open_page(size)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.upstreams.scripted import Act, json_answer, sse
 if TYPE_CHECKING:
     from playwright.async_api import Locator, Page
 
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -106,9 +106,9 @@ async def test_a_question_is_answered_as_it_comes_and_set_when_it_is_over(watche
     await expect(page.get_by_role("heading", level=1)).to_contain_text("How does the gateway choose")
 
 
-async def test_code_is_copied(open_page: OpenPage, site: Site) -> None:
+async def test_code_is_copied(open_page: OpenPage, size: Size, site: Site) -> None:
     """Without its colours."""
-    watched = await open_page(permissions=["clipboard-read", "clipboard-write"])
+    watched = await open_page(size, permissions=["clipboard-read", "clipboard-write"])
     page = await new_chat(watched)
     site.upstream.add(sse(text("```python\nx = 1 < 2\n```")))
     await ask(page, "Code, please.")
@@ -118,9 +118,9 @@ async def test_code_is_copied(open_page: OpenPage, site: Site) -> None:
     assert await page.evaluate("navigator.clipboard.readText()") == "x = 1 < 2\n"
 
 
-async def test_escape_stops_an_answer_and_the_model(open_page: OpenPage, site: Site) -> None:
+async def test_escape_stops_an_answer_and_the_model(open_page: OpenPage, size: Size, site: Site) -> None:
     """What came of it stays, and can be asked for again."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     site.upstream.add(sse(chunk({"role": "assistant", "content": "Once upon a time"}), Act.HANG))
     await ask(page, "Tell me a long story.")
@@ -140,9 +140,9 @@ async def test_escape_stops_an_answer_and_the_model(open_page: OpenPage, site: S
     await expect(page.locator(".question")).to_have_count(1)
 
 
-async def test_a_later_answer_is_given_again_in_its_place(open_page: OpenPage, site: Site) -> None:
+async def test_a_later_answer_is_given_again_in_its_place(open_page: OpenPage, size: Size, site: Site) -> None:
     """And the model is told what was said before, once."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     for question, answer in (("First?", "One."), ("Second?", "Two.")):
         site.upstream.add(sse(text(answer)))
@@ -160,9 +160,11 @@ async def test_a_later_answer_is_given_again_in_its_place(open_page: OpenPage, s
 
 
 @pytest.mark.parametrize("at", [0, 1])
-async def test_an_edited_question_begins_another_conversation(open_page: OpenPage, site: Site, at: int) -> None:
+async def test_an_edited_question_begins_another_conversation(
+    open_page: OpenPage, size: Size, site: Site, at: int
+) -> None:
     """With what was said before it; the first one stays as it was."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     for question, answer in (("First?", "One."), ("Second?", "Two.")):
         site.upstream.add(sse(text(answer)))
@@ -202,9 +204,9 @@ async def test_thoughts_are_folded(watched: Watched, site: Site) -> None:
     await expect(page.get_by_text("Let me see")).to_be_visible()
 
 
-async def test_who_waits_sees_the_place_in_the_queue(open_page: OpenPage, site: Site) -> None:
+async def test_who_waits_sees_the_place_in_the_queue(open_page: OpenPage, size: Size, site: Site) -> None:
     """Until its turn comes."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     go_on = asyncio.Event()
     _, secret = await site.key("fills the slots")
@@ -240,9 +242,11 @@ async def test_what_fails_says_so_and_can_be_tried_again(watched: Watched, site:
     await expect(page.locator(".question")).to_have_count(1)
 
 
-async def test_an_answer_that_breaks_off_is_kept_and_can_be_asked_for_again(open_page: OpenPage, site: Site) -> None:
+async def test_an_answer_that_breaks_off_is_kept_and_can_be_asked_for_again(
+    open_page: OpenPage, size: Size, site: Site
+) -> None:
     """Both what came, and what went wrong, are shown."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     site.upstream.add(sse(chunk({"role": "assistant", "content": "Half of"}), Act.ABORT))
     await ask(page, "Say something.")
@@ -255,9 +259,9 @@ async def test_an_answer_that_breaks_off_is_kept_and_can_be_asked_for_again(open
     await expect(answers(page)).to_have_count(1)
 
 
-async def test_choices_are_what_the_model_is_asked_with_and_stay(open_page: OpenPage, site: Site) -> None:
+async def test_choices_are_what_the_model_is_asked_with_and_stay(open_page: OpenPage, size: Size, site: Site) -> None:
     """A tier, the expert: for the next question too, and after the page was loaded anew."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     await page.get_by_label("Model", exact=True).select_option("scripted")
     await page.locator(".options > summary").click()
@@ -297,17 +301,35 @@ async def test_an_image_goes_with_a_question(watched: Watched, site: Site) -> No
     )
 
 
-async def test_conversations_are_found_renamed_archived_exported_and_deleted(open_page: OpenPage, site: Site) -> None:
-    """From the list and the menu, at the large size."""
-    watched = await open_page()
+async def open_list(page: Page) -> None:
+    """Show the list of conversations, where there is no room for it beside them."""
+    link = page.get_by_role("link", name="Conversations", exact=True)
+    if await link.is_visible():
+        await link.click()
+
+
+async def close_list(page: Page) -> None:
+    """Show the conversation again."""
+    link = page.get_by_role("link", name="Close the list of conversations")
+    if await link.is_visible():
+        await link.click()
+
+
+async def test_conversations_are_found_renamed_archived_exported_and_deleted(
+    open_page: OpenPage, size: Size, site: Site
+) -> None:
+    """From the list and the menu."""
+    watched = await open_page(size)
     page = await new_chat(watched)
     site.upstream.add(sse(text("Penguins cannot fly, zanzibar.")))
     await ask(page, "Tell me about penguins.")
     await is_done(page)
+    await open_list(page)
     await page.get_by_label("Search the conversations").fill("zanzibar")
-    await expect(page.locator(".sessions .excerpt")).to_contain_text("zanzibar")
+    await expect(page.locator(".sessions .excerpt").first).to_contain_text("zanzibar")
     await page.get_by_label("Search the conversations").fill("")
     await expect(page.locator(".sessions [aria-current]")).to_contain_text("penguins")
+    await close_list(page)
     await page.get_by_label("This conversation").click()
     await page.get_by_label("Title").fill("All about birds")
     await page.get_by_role("button", name="Rename").click()
@@ -319,7 +341,8 @@ async def test_conversations_are_found_renamed_archived_exported_and_deleted(ope
         await page.get_by_role("link", name="Export as Markdown").click()
     assert "Penguins cannot fly" in (await (await download.value).path()).read_text()
     await page.get_by_role("button", name="Archive").click()
-    await expect(page.locator(".sessions")).not_to_contain_text("All about birds")
+    await expect(page.locator("#chats")).not_to_contain_text("All about birds")
+    await open_list(page)
     await page.get_by_role("link", name="Archive").click()
     await page.locator(".sessions").get_by_text("All about birds").click()
     await page.get_by_label("This conversation").click()
@@ -355,9 +378,9 @@ async def test_the_list_opens_where_there_is_no_room_beside(open_page: OpenPage)
     await expect(page.get_by_role("link", name="New chat")).to_be_hidden()
 
 
-async def test_without_script_all_but_streaming_works(open_page: OpenPage, site: Site) -> None:
+async def test_without_script_all_but_streaming_works(open_page: OpenPage, size: Size, site: Site) -> None:
     """Asking, asking again, editing, failing, renaming."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     watched.expected_statuses.add(400)
     page = await new_chat(watched)
     for question, answer in (("Plain?", "**Plain.**"), ("More?", "More.")):
@@ -383,9 +406,9 @@ async def test_without_script_all_but_streaming_works(open_page: OpenPage, site:
     await expect(answers(page)).to_contain_text("Edited.")
 
 
-async def test_the_chat_runs_under_a_key_of_its_own(open_page: OpenPage, site: Site) -> None:
+async def test_the_chat_runs_under_a_key_of_its_own(open_page: OpenPage, size: Size, site: Site) -> None:
     """It is among the keys, is not revoked or rotated by mistake, and its limits hold; its requests have a purpose."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     await ask(page, "Who pays?")
     await is_done(page)
@@ -405,9 +428,9 @@ async def test_the_chat_runs_under_a_key_of_its_own(open_page: OpenPage, site: S
         await site.manage("PATCH", f"/claw/v1/api-keys/{key['id']}", allowed_tiers=[])
 
 
-async def test_an_erased_chat_begins_anew(open_page: OpenPage, site: Site) -> None:
+async def test_an_erased_chat_begins_anew(open_page: OpenPage, size: Size, site: Site) -> None:
     """Erasing takes the conversations away; the next question makes another key."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     await ask(page, "Forget me.")
     await is_done(page)

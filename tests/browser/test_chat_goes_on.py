@@ -13,17 +13,17 @@ from tests.upstreams.openai.replies import chunk, text
 from tests.upstreams.scripted import Act, sse
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
 
 
 async def test_an_answer_goes_on_while_its_page_is_loaded_anew_and_opened_elsewhere(
-    open_page: OpenPage, site: Site
+    open_page: OpenPage, size: Size, site: Site
 ) -> None:
     """Both pages show what has come, what comes, and in the end what is stored; thoughts too."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     go_on, end = asyncio.Event(), asyncio.Event()
     thought = chunk({"role": "assistant", "reasoning_content": "Let me see."})
@@ -54,9 +54,11 @@ async def test_an_answer_goes_on_while_its_page_is_loaded_anew_and_opened_elsewh
         await expect(each.get_by_text("Let me see.")).to_be_visible()
 
 
-async def test_a_page_loaded_anew_before_the_first_word_waits_on_and_can_stop(open_page: OpenPage, site: Site) -> None:
+async def test_a_page_loaded_anew_before_the_first_word_waits_on_and_can_stop(
+    open_page: OpenPage, size: Size, site: Site
+) -> None:
     """The model is left by Stop alone; what was asked stays on the page, and can be asked again."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     site.upstream.add(sse(chunk({"role": "assistant", "reasoning_content": "Hm."}), Act.HANG))
     asked = len(site.upstream.requests)
@@ -75,9 +77,11 @@ async def test_a_page_loaded_anew_before_the_first_word_waits_on_and_can_stop(op
     await expect(answers(page).last).to_contain_text("Now.")
 
 
-async def test_the_thoughts_of_an_answer_stay_and_no_model_is_told_them(open_page: OpenPage, site: Site) -> None:
+async def test_the_thoughts_of_an_answer_stay_and_no_model_is_told_them(
+    open_page: OpenPage, size: Size, site: Site
+) -> None:
     """Folded, on a page that is loaded anew; the next request has the answer alone."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     site.upstream.add(sse(chunk({"role": "assistant", "reasoning_content": "6 times 7 <b>"}), text("42")))
     await ask(page, "What is 6 times 7?")
@@ -93,9 +97,9 @@ async def test_the_thoughts_of_an_answer_stay_and_no_model_is_told_them(open_pag
     assert sent[1] == {"role": "assistant", "content": "42"}
 
 
-async def test_an_answer_goes_on_where_the_connection_broke_off(open_page: OpenPage, site: Site) -> None:
+async def test_an_answer_goes_on_where_the_connection_broke_off(open_page: OpenPage, size: Size, site: Site) -> None:
     """Without anything being asked twice."""
-    watched = await open_page()
+    watched = await open_page(size)
     page = await new_chat(watched)
     go_on = asyncio.Event()
     site.upstream.add(sse(chunk({"role": "assistant", "content": "Half"}), go_on, text(" and half.")))

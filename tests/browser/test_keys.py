@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import expect
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -60,10 +60,10 @@ async def test_a_key_is_made_and_its_secret_shown_once(signed_in: Watched) -> No
 
 
 async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no_comments(
-    open_page: OpenPage, site: Site
+    open_page: OpenPage, size: Size, site: Site
 ) -> None:
     """Also where the form comes back because something else is wrong, and where it is changed later."""
-    watched = await open_page()
+    watched = await open_page(size)
     watched.expected_statuses.add(400)
     await watched.sign_in(path="/ui/keys/new")
     page = watched.page
@@ -107,9 +107,9 @@ async def test_many_keys_are_on_pages_and_found_by_name(open_page: OpenPage, sit
     await expect(page.get_by_text("No such key")).to_be_visible()
 
 
-async def test_the_button_copies_the_secret(open_page: OpenPage) -> None:
+async def test_the_button_copies_the_secret(open_page: OpenPage, size: Size) -> None:
     """And says so to a screen reader."""
-    watched = await open_page(permissions=["clipboard-read", "clipboard-write"])
+    watched = await open_page(size, permissions=["clipboard-read", "clipboard-write"])
     await watched.sign_in(path="/ui/keys/new")
     await watched.page.get_by_label("Name").fill("copied")
     await watched.page.get_by_role("button", name="Create key").click()
@@ -180,9 +180,9 @@ async def test_a_key_is_changed_rotated_and_revoked(signed_in: Watched) -> None:
     assert done == ["revoke_key", "rotate_key", "change_key"]
 
 
-async def test_keys_are_managed_without_script(open_page: OpenPage, site: Site) -> None:
+async def test_keys_are_managed_without_script(open_page: OpenPage, size: Size, site: Site) -> None:
     """A key is made, and revoked after a question."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/keys/new")
     await watched.page.get_by_label("Name").fill("without script")
     await watched.page.get_by_role("button", name="Create key").click()

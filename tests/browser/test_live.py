@@ -17,7 +17,7 @@ from tests.upstreams.scripted import sse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
     from tests.conftest import Eventually
@@ -129,9 +129,9 @@ async def test_a_backend_is_paused_and_resumed(signed_in: Watched) -> None:
     await expect(backend.locator(".badge")).to_have_text("open")
 
 
-async def test_a_menu_that_is_open_stays_open_while_the_page_moves(open_page: OpenPage, site: Site) -> None:
+async def test_a_menu_that_is_open_stays_open_while_the_page_moves(open_page: OpenPage, size: Size, site: Site) -> None:
     """Or nobody could answer its question."""
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/live")
     backend = watched.page.locator("[data-list=backends] > li").first
     await backend.get_by_text("Pause …").click()
@@ -141,10 +141,10 @@ async def test_a_menu_that_is_open_stays_open_while_the_page_moves(open_page: Op
 
 
 async def test_a_worker_is_drained_and_another_takes_its_place(
-    open_page: OpenPage, site: Site, eventually: Eventually
+    open_page: OpenPage, size: Size, site: Site, eventually: Eventually
 ) -> None:
     """It leaves the list when it has ended."""
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/live")
     old = await watched.page.locator("[data-list=workers] > tr").first.get_attribute("data-key")
     await site.fleet.worker()
@@ -162,9 +162,9 @@ async def test_a_worker_is_drained_and_another_takes_its_place(
     await eventually(serves)
 
 
-async def test_everything_on_the_live_page_is_done_without_script(open_page: OpenPage, site: Site) -> None:
+async def test_everything_on_the_live_page_is_done_without_script(open_page: OpenPage, size: Size, site: Site) -> None:
     """It shows the moment, and loads itself again."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/live")
     page = watched.page
     async with queue_of(site, SLOTS + 1, "no script"):

@@ -15,7 +15,7 @@ from shared.redis.names import GEMINI_SEAL
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -73,11 +73,12 @@ async def order(site: Site) -> list[str]:
     return [rule["source_tier"] for rule in sorted(chat, key=lambda rule: rule["priority"])]
 
 
-async def test_the_order_is_changed_by_dragging(open_page: OpenPage) -> None:
+async def test_the_order_is_changed_by_dragging(open_page: OpenPage, size: Size) -> None:
     """By its handle; it is not saved before one says so."""
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/models")
     items = watched.page.locator(f"{CHAT_ORDER} .order > li")
+    await items.last.scroll_into_view_if_needed()
     first, last = await items.first.locator(".handle").bounding_box(), await items.last.bounding_box()
     assert first is not None
     assert last is not None
@@ -91,9 +92,9 @@ async def test_the_order_is_changed_by_dragging(open_page: OpenPage) -> None:
     await expect(items.first).to_have_attribute("data-tier", "Local")
 
 
-async def test_the_order_is_changed_without_script(open_page: OpenPage, site: Site) -> None:
+async def test_the_order_is_changed_without_script(open_page: OpenPage, size: Size, site: Site) -> None:
     """Each button of a tier saves at once; an order without a tier is refused in words."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     watched.expected_statuses.add(400)
     await watched.sign_in(path="/ui/models")
     chat = watched.page.locator(CHAT_ORDER)

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from tests.browser.sample_usage import with_usage
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -51,9 +51,9 @@ async def test_the_span_can_be_chosen(signed_in: Watched, span: str) -> None:
 
 
 @pytest.mark.usefixtures("used")
-async def test_the_values_of_a_chart_are_read_by_keyboard(open_page: OpenPage) -> None:
+async def test_the_values_of_a_chart_are_read_by_keyboard(open_page: OpenPage, size: Size) -> None:
     """With the arrow keys, in the words of its table; Escape leaves."""
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/overview")
     chart = watched.page.get_by_role("group", name="Requests: the arrow keys go through its values")
     await chart.focus()
@@ -71,9 +71,9 @@ async def test_the_values_of_a_chart_are_read_by_keyboard(open_page: OpenPage) -
 
 
 @pytest.mark.usefixtures("used")
-async def test_the_overview_is_whole_without_script(open_page: OpenPage) -> None:
+async def test_the_overview_is_whole_without_script(open_page: OpenPage, size: Size) -> None:
     """Charts are drawn on the server."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/overview")
     await expect(watched.page.locator("path.chart-bar").first).to_be_attached()
     await watched.page.get_by_text("Show as a table").first.click()

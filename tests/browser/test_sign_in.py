@@ -10,7 +10,7 @@ from playwright.async_api import expect
 from tests.browser.site import PASSWORD
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -42,11 +42,11 @@ async def test_another_password_opens_nothing_and_the_form_says_so(watched: Watc
     await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
 
 
-async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, site: Site) -> None:
+async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, size: Size, site: Site) -> None:
     """A key that is none is refused."""
     key_id, secret = await site.key("admin for the UI", admin_allowed=True)
     _, plain = await site.key("no admin")
-    watched = await open_page()
+    watched = await open_page(size)
     watched.expected_statuses.add(401)
     await watched.sign_in(plain)
     await expect(watched.page.get_by_role("alert")).to_contain_text("no admin key")
@@ -115,9 +115,9 @@ async def test_the_theme_that_is_chosen_stays(signed_in: Watched) -> None:
     await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-async def test_everything_works_without_script(open_page: OpenPage) -> None:
+async def test_everything_works_without_script(open_page: OpenPage, size: Size) -> None:
     """Signing in, the theme, signing out."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in()
     await expect(watched.page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
     await watched.page.get_by_text("Session").click()

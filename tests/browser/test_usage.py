@@ -12,7 +12,7 @@ from playwright.async_api import expect
 from tests.upstreams.scripted import Answer
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -58,11 +58,11 @@ async def test_a_request_that_failed_says_why(signed_in: Watched) -> None:
     await signed_in.check("request-failed")
 
 
-async def test_filters_narrow_the_table_and_the_file_alike(open_page: OpenPage, site: Site) -> None:
+async def test_filters_narrow_the_table_and_the_file_alike(open_page: OpenPage, size: Size, site: Site) -> None:
     """By key and by outcome; the file has what the table has, and no formula."""
     key_id, secret = await site.key("=1+1")
     asked = await site.ask(secret)
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/usage")
     page = watched.page
     await page.get_by_label("Key", exact=True).select_option("=1+1")
@@ -95,11 +95,11 @@ async def test_older_requests_are_on_further_pages(open_page: OpenPage, site: Si
     assert shown == asked[::-1]
 
 
-async def test_a_time_of_its_own_is_in_the_viewers_zone(open_page: OpenPage, site: Site) -> None:
+async def test_a_time_of_its_own_is_in_the_viewers_zone(open_page: OpenPage, size: Size, site: Site) -> None:
     """Its fields are there with the choice of it, and the page of what is found keeps them."""
     _, secret = await site.key("asks now")
     await site.ask(secret)
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/usage")
     page = watched.page
     await expect(page.get_by_label("From", exact=True)).to_be_hidden()

@@ -21,6 +21,13 @@ SMALL = (360, 740)
 LARGE = (1920, 1080)
 SIZES = {"small": SMALL, "large": LARGE}
 AXE = Path(__file__).parents[1] / "e2e" / "node" / "node_modules" / "axe-core" / "axe.min.js"
+_WIDER = """() => {
+    const width = document.scrollingElement.clientWidth;
+    if (document.scrollingElement.scrollWidth <= width) return [];
+    const beyond = (each) => each.getBoundingClientRect().right > width;
+    const found = [...document.querySelectorAll("body *")].filter(beyond).map((each) => each.outerHTML.slice(0, 200));
+    return [`${document.scrollingElement.scrollWidth} > ${width}`, ...found];
+}"""
 _ALL = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 _OF_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 """The rules that look at colours, which are all that the themes differ in."""
@@ -106,9 +113,7 @@ class Watched:
 
     async def check_fits(self) -> None:
         """Fail where the page itself scrolls sideways."""
-        assert await self.page.evaluate(
-            "document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"
-        ), "the page is wider than the window"
+        assert await self.page.evaluate(_WIDER) == []
 
     async def check(self, name: str) -> None:
         """Check all that any page must be, and keep its pictures."""
