@@ -113,7 +113,8 @@ class Watched:
 
     async def check_fits(self) -> None:
         """Fail where the page itself scrolls sideways."""
-        assert await self.page.evaluate(_WIDER) == []
+        if wider := await self.page.evaluate(_WIDER):
+            pytest.fail("\n".join(wider))
 
     async def check(self, name: str) -> None:
         """Check all that any page must be, and keep its pictures."""
