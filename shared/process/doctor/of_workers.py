@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from shared.process.checkup import Answers, WorkerCheck
 
 MOST_SKEW_S: Final = 2.0
+_NO_MODELS: Final = "Install one: nself claw models install --auto"
+_NO_MODELS_OF_A_KEY: Final = "Has its key access to a model? A paid API that lists none: name them in CLAW_PAID_<NAME>_MODELS"
 
 
 async def check_workers(redis: Redis) -> list[Finding]:
@@ -71,7 +73,7 @@ def _accounts(answers: Iterable[WorkerCheck]) -> Iterable[Finding]:
             elif check.error:
                 yield Finding(part, "wrong", said, "Is it running, and does that machine reach it?")
             elif not check.models:
-                yield Finding(part, "note", said, "Install one: nself claw models install --auto")
+                yield Finding(part, "note", said, _NO_MODELS if answer.tier == "local" else _NO_MODELS_OF_A_KEY)
             else:
                 yield Finding(part, "ok", said)
         if not answer.accounts:

@@ -276,6 +276,10 @@ async def test_workers_say_what_their_upstreams_say_to_their_credentials(
         ("credential", "wrong", "Give its worker a crede")
     ]
     assert SECRET not in repr(refused)
+    # One that lists nothing: there is nothing to install.
+    refusing.routes["/v1/models"] = json_answer({"object": "list", "data": []})
+    empty = [finding for finding in await check_workers(redis) if "openai" in finding.said]
+    assert [(finding.state, finding.mend[:24]) for finding in empty] == [("note", "Has its key access to a ")]
 
 
 async def test_a_clock_that_is_off_is_found(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,8 +199,8 @@ async def test_a_wrong_value_is_refused_by_the_headers_name(
     assert upstream.requests == []
 
 
-async def test_what_is_not_built_yet_changes_nothing(client: httpx.AsyncClient, upstream: NumberedUpstream) -> None:
-    """A session, asked for as it should be."""
+async def test_a_new_session_adds_nothing_to_a_prompt(client: httpx.AsyncClient, upstream: NumberedUpstream) -> None:
+    """There is nothing before its first question."""
     headers = {"x-nself-session-id": "0193f6b0-1111-7000-8000-000000000000"}
     assert (await client.post("/v1/chat/completions", json=chat(), headers=headers)).status_code == 200
     assert upstream.requests[0]["messages"] == chat()["messages"]
