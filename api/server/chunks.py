@@ -10,8 +10,6 @@ from api.server.head import FIELDS, HEAD_BYTES, LONE, RequestRefused
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _SIZE_BYTES: Final = 256
 """The longest line of a size, with its extensions."""
-_FEW: Final = 512
-"""So many chunks at a time are no work to speak of."""
 
 
 class ChunkDecoder:
@@ -19,7 +17,6 @@ class ChunkDecoder:
 
     Attributes:
         rest: once the body has ended, what stood behind it; None before.
-        is_laborious: whether the last piece had very many chunks.
     """
 
     def __init__(self) -> None:
@@ -28,7 +25,6 @@ class ChunkDecoder:
         self._is_behind_chunk = False
         self._is_in_trailer = False
         self.rest: bytes | None = None
-        self.is_laborious = False
 
     def decode(self, data: bytes) -> bytes:
         """Return the content in the next piece. Extensions and trailers are dropped.
@@ -58,7 +54,6 @@ class ChunkDecoder:
             else:
                 at = start
         self._held = b"" if self.rest is not None else data[at:]
-        self.is_laborious = len(contents) > _FEW
         return b"".join(contents)
 
     def _end_of_size(self, data: bytes, at: int) -> int:

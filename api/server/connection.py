@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from api.server.config import ServerConfig
 
-READ_BYTES: Final = 16_384
+READ_BYTES: Final = 65_536
 """How much is read at a time: what is done with it must not hold up others."""
 PIPELINED_BYTES: Final = 1024 * 1024
 """How much a client may send behind a request that is being answered."""
@@ -45,7 +45,6 @@ class Http1Connection(asyncio.BufferedProtocol):
     Attributes:
         ended: when it is over; True if another protocol is to go on with `unread`.
         unread: bytes that belong to no request yet.
-        turns: those of all connections.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Http1Connection(asyncio.BufferedProtocol):
         self._idle_since = idle_since
         self._timer = self._loop.call_at(idle_since + config.keep_alive_timeout, self._check_idle)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
-        self.unread, self.turns = bytearray(), config.turns
+        self.unread = bytearray()
         self._is_last = self._is_lingering = False
 
     @property

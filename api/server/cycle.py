@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api.server.head import RequestHead
-    from api.server.turns import Turns
 
 HELD_BYTES: Final = 65_536
 """How much of a body waits for its handler, before no more of it is read."""
@@ -25,8 +24,6 @@ class Connection(Protocol):
 
     @property
     def is_closing(self) -> bool: ...
-    @property
-    def turns(self) -> Turns: ...
     def write(self, data: bytes) -> None: ...
     async def drain(self) -> None: ...
     def stop_reading(self) -> None: ...
@@ -96,7 +93,7 @@ class RequestCycle:
             self.is_received = self.left == 0
         if content and not self.is_over:
             self._pieces.append(content)
-        if (self._held >= HELD_BYTES or self._is_laborious) and not self.is_received and not self.is_over:
+        if self._held >= HELD_BYTES and not self.is_received and not self.is_over:
             self._connection.stop_reading()
         self._wake()
         return rest
@@ -109,8 +106,6 @@ class RequestCycle:
                 self._connection.write(_CONTINUE)
             self._arrived = asyncio.get_running_loop().create_future()
             await self._arrived
-        if self._is_laborious and not self.is_received:
-            await self._connection.turns.take()
         if self.is_gone or (self.is_over and not self._pieces):
             return {"type": "http.disconnect"}
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -120,10 +115,6 @@ class RequestCycle:
         if not self.is_received:
             self._connection.read_on()
         return {"type": "http.request", "body": body, "more_body": not self.is_received}
-
-    @property
-    def _is_laborious(self) -> bool:
-        return self._decoder is not None and self._decoder.is_laborious
 
     def disconnect(self) -> None:
         """Let the request hear that its client has left."""
