@@ -157,6 +157,9 @@ class StoredResponses:
         elif not is_descending and not places:
             stored = await self.conversations.page(name, after, limit + 1, is_descending=False)
             ordered = [*stored, *ordered]
+        if not {each.id for each in stored}.isdisjoint(each.id for each in late):
+            # A recorder stored them between the two looks.
+            return await self.items_page(conversation_id, after, limit, is_descending=is_descending)
         return ordered[:limit], len(ordered) > limit
 
     async def item(self, conversation_id: str, item_id: str) -> ConversationItem | None:

@@ -164,7 +164,8 @@ async def test_a_request_that_is_answered_as_the_disk_fills_is_ended_with_the_re
             assert (" t1" in reply.text) == stream
             small_disk.free()
             [row] = await eventually(fleet.usage)
-            assert row["completion_tokens"] == upstream.tokens
+            # Whoever closes it first says what it knows: its worker all of it, its api what it had heard of.
+            assert 2 <= row["completion_tokens"] <= upstream.tokens
 
 
 async def test_a_disk_that_fills_under_postgresql_is_named_and_survived(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import msgspec
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.postgres.database import Database
+    from shared.postgres.responses.conversations import ConversationItem
 
 
 async def ended(redis: Redis, count: int, conversation: str = "") -> list[str]:
@@ -70,3 +71,26 @@ async def test_a_conversation_has_its_responses_in_the_order_in_which_they_ended
     assert [name for name, _ in await responses.conversation_items(conversation.hex)] == names
     stored = await responses.conversations.items(conversation)
     assert [each.response_id.hex for each in stored if each.response_id] == names
+
+
+@pytest.mark.parametrize("is_descending", [False, True])
+@pytest.mark.parametrize("limit", [2, 3, 9])
+async def test_a_page_has_each_item_once_though_some_are_stored_while_it_is_read(
+    redis: Redis, database: Database, monkeypatch: pytest.MonkeyPatch, limit: int, *, is_descending: bool
+) -> None:
+    """They were looked for in Redis, and then in PostgreSQL, where they had come to in between."""
+    conversation = UUID(new_request_id())
+    responses, log = StoredResponses(redis, database), ResponseLog(redis, database)
+    await responses.conversations.create(conversation, None, "{}", [])
+    names = await ended(redis, 3, conversation.hex)
+    page = responses.conversations.page
+
+    async def stored_meanwhile(*arguments: Any, **options: Any) -> list[ConversationItem]:
+        await log.store(names)
+        return await page(*arguments, **options)
+
+    monkeypatch.setattr(responses.conversations, "page", stored_meanwhile)
+    found = await responses.items_page(conversation.hex, None, limit, is_descending=is_descending)
+    assert found is not None
+    ordered = [f"msg_{name}" for name in (names[::-1] if is_descending else names)]
+    assert ([each.id for each in found[0]], found[1]) == (ordered[:limit], limit < 3)
