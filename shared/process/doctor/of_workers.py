@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 MOST_SKEW_S: Final = 2.0
 _NO_MODELS: Final = "Install one: nself claw models install --auto"
-_NO_MODELS_OF_A_KEY: Final = "Has its key access to a model? A paid API that lists none: name them in CLAW_PAID_<NAME>_MODELS"
+_NO_MODELS_OF_A_KEY: Final = (
+    "Has its key access to a model? A paid API that lists none: name them in CLAW_PAID_<NAME>_MODELS"
+)
 
 
 async def check_workers(redis: Redis) -> list[Finding]:
