@@ -21,10 +21,10 @@ _PIP = """\
 case "$*" in
 *--requirement*)
     echo "Collecting one==1"
-    read -r line <"{gate}"
+    read -r line <"{first}"
     echo "Collecting two==2 (from somewhere)"
     echo "Installing collected packages: one, two"
-    read -r line <"{gate}"
+    read -r line <"{second}"
     ;;
 esac
 """
@@ -35,11 +35,13 @@ async def test_a_terminal_shows_each_package_as_it_comes(tmp_path: Path, eventua
     (tmp_path / "requirements").mkdir()
     shutil.copy(PROJECT_ROOT / "requirements" / "install.sh", tmp_path / "requirements")
     (tmp_path / "requirements" / "run.lock").write_text("one==1\ntwo==2\n")
-    gate = tmp_path / "gate"
-    os.mkfifo(gate)
+    # Two: of one that its writer has not closed yet, the next reader would read the end.
+    first, second = tmp_path / "first", tmp_path / "second"
+    os.mkfifo(first)
+    os.mkfifo(second)
     pip = tmp_path / ".venv" / "bin" / "python"
     pip.parent.mkdir(parents=True)
-    pip.write_text(_PIP.format(gate=gate))
+    pip.write_text(_PIP.format(first=first, second=second))
     pip.chmod(0o700)
     shown = ""
 
@@ -54,9 +56,9 @@ async def test_a_terminal_shows_each_package_as_it_comes(tmp_path: Path, eventua
             tmp_path / "requirements" / "install.sh", "run", stdout=theirs, stderr=theirs
         )
         await eventually(lambda: len(set(re.findall(r"1/2 one \.\.\. \d+ s", shown))) >= 2)
-        await asyncio.to_thread(gate.write_text, "on\n")
+        await asyncio.to_thread(first.write_text, "on\n")
         await eventually(lambda: "unpacking ... " in shown)
-        await asyncio.to_thread(gate.write_text, "on\n")
+        await asyncio.to_thread(second.write_text, "on\n")
         assert await process.wait() == 0
         await eventually(lambda: "Installed." in shown)
     finally:
