@@ -209,7 +209,7 @@ async def test_who_waits_sees_the_place_in_the_queue(open_page: OpenPage, size: 
     watched = await open_page(size)
     page = await new_chat(watched)
     go_on = asyncio.Event()
-    _, secret = await site.key("fills the slots")
+    _, secret = await site.key(f"fills the slots at {size[0]}")
     site.upstream.add(*(sse(chunk({"role": "assistant", "content": "busy"}), go_on, text(".")) for _ in range(4)))
     asked = len(site.upstream.requests)
     others = [asyncio.create_task(site.ask(secret, stream=True)) for _ in range(4)]

@@ -66,8 +66,8 @@ async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no
     watched = await open_page(size)
     watched.expected_statuses.add(400)
     await watched.sign_in(path="/ui/keys/new")
-    page = watched.page
-    await page.get_by_label("Name").fill("on its own day")
+    page, name = watched.page, f"on its own day at {size[0]}"
+    await page.get_by_label("Name").fill(name)
     await page.get_by_label("Requests a minute").fill("none")
     await expect(page.get_by_label("Date and time")).to_be_hidden()
     await page.get_by_label("Expires").select_option("On a date you choose")
@@ -78,9 +78,7 @@ async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no
     await page.get_by_label("Requests a minute").fill("9")
     await page.get_by_role("button", name="Create key").click()
     await _shown_secret(watched)
-    (made,) = [
-        key for key in (await site.manage("GET", "/claw/v1/api-keys"))["keys"] if key["name"] == "on its own day"
-    ]
+    (made,) = [key for key in (await site.manage("GET", "/claw/v1/api-keys"))["keys"] if key["name"] == name]
     assert (made["expires_at"][:16], made["stream_comments"]) == ("2040-01-31T12:00", False)
     await watched.open(f"/ui/keys/{made['id']}/edit")
     await expect(page.get_by_label("Date and time")).to_have_value("2040-01-31T13:00")
@@ -111,7 +109,7 @@ async def test_the_button_copies_the_secret(open_page: OpenPage, size: Size) -> 
     """And says so to a screen reader."""
     watched = await open_page(size, permissions=["clipboard-read", "clipboard-write"])
     await watched.sign_in(path="/ui/keys/new")
-    await watched.page.get_by_label("Name").fill("copied")
+    await watched.page.get_by_label("Name").fill(f"copied at {size[0]}")
     await watched.page.get_by_role("button", name="Create key").click()
     secret = await _shown_secret(watched)
     await watched.page.get_by_role("button", name="Copy: The key's secret").click()
@@ -184,7 +182,7 @@ async def test_keys_are_managed_without_script(open_page: OpenPage, size: Size, 
     """A key is made, and revoked after a question."""
     watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/keys/new")
-    await watched.page.get_by_label("Name").fill("without script")
+    await watched.page.get_by_label("Name").fill(f"without script at {size[0]}")
     await watched.page.get_by_role("button", name="Create key").click()
     secret = await _shown_secret(watched)
     await watched.page.get_by_role("link", name="To the key").click()

@@ -44,8 +44,8 @@ async def test_another_password_opens_nothing_and_the_form_says_so(watched: Watc
 
 async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, size: Size, site: Site) -> None:
     """A key that is none is refused."""
-    key_id, secret = await site.key("admin for the UI", admin_allowed=True)
-    _, plain = await site.key("no admin")
+    key_id, secret = await site.key(f"admin for the UI at {size[0]}", admin_allowed=True)
+    _, plain = await site.key(f"no admin at {size[0]}")
     watched = await open_page(size)
     watched.expected_statuses.add(401)
     await watched.sign_in(plain)
