@@ -31,6 +31,7 @@ from workers.providers.ollama.models import (
 )
 from workers.providers.ollama.reply import ChatReader, from_refusal, refuses_level
 from workers.providers.ollama.request import Prepared, to_body
+from workers.providers.replies.vectors import Vector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -131,7 +132,7 @@ class OllamaProvider:
         """Make vectors by /api/embed; see `workers.providers.base.Provider.embed`."""
         content = await work_beside(len(request.raw), partial(to_embed_body, request, model))
         vectors, reply = await self._upstream.ask_in_pieces(
-            "/api/embed", content, name="embeddings", kind=list[float], whole=_Vectors
+            "/api/embed", content, name="embeddings", kind=Vector, whole=_Vectors
         )
         return Embedded(vectors, reply.prompt_eval_count)
 

@@ -11,7 +11,7 @@ import msgspec
 from shared.errors import GatewayError
 from shared.models.catalogue import ModelEntry
 from shared.models.parameters import NATIVE_ONLY
-from shared.openai.embeddings import Embedded, from_base64
+from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
 from workers.providers.http.error_body import template_refusal
@@ -27,6 +27,7 @@ from workers.providers.openai.shapes import NULL
 from workers.providers.openai.turns import ALTERNATING
 from workers.providers.openai.usage import to_usage
 from workers.providers.openai.wire import ChatReader, to_body
+from workers.providers.replies.vectors import Vector
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -40,13 +41,8 @@ if TYPE_CHECKING:
 
 
 class _Vector(msgspec.Struct):
-    embedding: list[float] | str
+    embedding: Vector
     index: int = 0
-
-    @property
-    def numbers(self) -> list[float]:
-        """Return the vector; some servers send base64 whatever they are asked for."""
-        return from_base64(self.embedding) if isinstance(self.embedding, str) else self.embedding
 
 
 class _Vectors(msgspec.Struct):
@@ -172,7 +168,7 @@ class OpenAIProvider:
         found.sort(key=lambda one: one.index)
         usage = to_usage(reply.usage)
         counted, billed_usd = (None, None) if usage is None else (usage.prompt_tokens, usage.billed_usd)
-        return Embedded([one.numbers for one in found], counted, billed_usd)
+        return Embedded([one.embedding for one in found], counted, billed_usd)
 
     async def models(self) -> Sequence[LocalModel]:
         """Return the server's models, with what llama.cpp and vLLM say of them; of other servers' nothing is known.

@@ -10,7 +10,7 @@ import pytest
 from shared import errors
 from shared.openai.embeddings import Embedded, EmbeddingsRequest, encode_embedding
 from tests.upstreams.outcome import serving
-from tests.upstreams.scripted import json_answer
+from tests.upstreams.scripted import Answer, json_answer
 
 VECTORS = [[0.5, 0.25], [1.0, 2.0]]
 
@@ -63,6 +63,28 @@ async def test_a_vector_in_base64_and_a_bill_are_read() -> None:
         assert (made.vectors, made.prompt_tokens, made.billed_usd) == (VECTORS, 4, 0.25)
         upstream.routes["/v1/embeddings"] = json_answer({"data": [{"embedding": "no vector"}], "usage": 7})
         assert await provider.embed(asking(), "theirs") == Embedded([[]], None)
+
+
+@pytest.mark.parametrize("wire", ["openai", "ollama"])
+async def test_a_vector_in_a_list_of_its_own_is_that_vector(wire: str) -> None:
+    """llama.cpp's server sends one so that does not pool."""
+    nested = [[vector] for vector in VECTORS]
+    async with serving(wire) as (upstream, provider):
+        upstream.routes["/v1/embeddings"] = json_answer({"data": [{"embedding": one} for one in nested]})
+        upstream.routes["/api/embed"] = json_answer({"embeddings": nested})
+        assert (await provider.embed(asking(), "theirs")).vectors == VECTORS
+
+
+@pytest.mark.parametrize("wire", ["openai", "ollama"])
+@pytest.mark.parametrize("number", ["null", "NaN", "1e999", "[1.0]", '"x"', "{}"])
+async def test_a_vector_with_what_is_no_number_is_none(wire: str, number: str) -> None:
+    """Its numbers would be in the places of others: nobody would see that all searches go wrong."""
+    vectors = b"[[0.5, %b, 0.25], [1.0, 2.0, 3.0]]" % number.encode()
+    async with serving(wire) as (upstream, provider):
+        data = b",".join(b'{"embedding": %b}' % one for one in (b"[0.5, %b, 0.25]" % number.encode(), b"[1, 2, 3]"))
+        upstream.routes["/v1/embeddings"] = Answer([b'{"data": [%b]}' % data])
+        upstream.routes["/api/embed"] = Answer([b'{"embeddings": %b}' % vectors])
+        assert (await provider.embed(asking(), "theirs")).vectors == [[], [1.0, 2.0, 3.0]]
 
 
 @pytest.mark.parametrize("wire", ["gemini", "anthropic"])
