@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 MOST_CALLS: Final = 2048
 """In one choice. No model writes as many, and what is made of them at an answer's end is made in one step."""
 _PLACE: Final = re.compile(r"^.*[.:/]", re.DOTALL)
+_NULLS: Final = frozenset({"null", "None", "undefined", "nil"})
+"""What some servers and proxies write for no name and no id, in the pieces behind the first (BerriAI/litellm#12513)."""
 
 
 class Piece(msgspec.Struct):
@@ -131,7 +133,8 @@ class ToolCalls:
     def take(self, pieces: Iterable[Piece]) -> list[ToolCallDelta]:
         """Return what can be handed out of the calls that these are pieces of."""
         deltas: list[ToolCallDelta] = []
-        for piece in pieces:
+        for given in pieces:
+            piece = self._without_nulls(given)
             if piece.is_empty:
                 continue
             call = self._find(piece)
@@ -152,6 +155,14 @@ class ToolCalls:
             if call.name and (call.has_arguments or not self._may_go_on(call.name)):
                 deltas.append(self._hand_out(call))
         return deltas
+
+    def _without_nulls(self, piece: Piece) -> Piece:
+        """Return a piece without a name or an id that is only the word for none, and no tool's name."""
+        if piece.name in _NULLS and piece.name not in self._names:
+            piece.name = None
+        if piece.id in _NULLS:
+            piece.id = None
+        return piece
 
     def _name_after(self, call: _Call, piece: str | None) -> str | None:
         """Return a call's name with a further piece of it: some models send it in pieces, others again and again."""

@@ -329,3 +329,13 @@ def test_a_call_without_a_name_is_of_the_only_tool() -> None:
     for names, name in ((["f"], "f"), (["f", "g"], "")):
         state = ToolCalls(names=names)
         assert told([*state.take([Piece(0, "a", None, '{"a":1}')]), *state.rest()]) == [(name, '{"a":1}')]
+
+
+@pytest.mark.parametrize("word", ["null", "None", "undefined"])
+def test_a_word_for_no_name_is_none(word: str) -> None:
+    """Proxies write it into the pieces behind the first one; a tool may have that name, though."""
+    state = ToolCalls(names=NAMES)
+    deltas = state.take([Piece(0, "a", "edit", '{"path": "')]) + state.take([Piece(0, word, word, '."}')])
+    assert told(deltas + state.rest()) == [("edit", '{"path": "."}')]
+    state = ToolCalls(names=[word])
+    assert told([*state.take([Piece(0, "a", word, "{}")]), *state.rest()]) == [(word, "{}")]
