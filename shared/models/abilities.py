@@ -16,6 +16,7 @@ from typing import Any, Final
 from shared.errors import Unsupported
 from shared.models.parameters import VALUES, WITHOUT_EFFECT
 from shared.models.providers import lacks_of
+from shared.openai.image_types import encoded_image_type
 from shared.openai.messages import AssistantMessage, AudioPart, CustomToolCall, FilePart, ImagePart, Message, TextPart
 from shared.openai.request import ChatBody, CustomTool, FunctionDefinition, FunctionTool, TextFormat
 
@@ -27,6 +28,7 @@ GEMINI_AUDIO: Final = frozenset({"wav", "mp3", "aiff", "aac", "ogg", "flac"})
 GEMINI_CHOICES: Final = 8
 GEMINI_TIERS: Final = frozenset({"auto", "default", "standard", "flex", "priority"})
 _INT32: Final = range(-(2**31), 2**31)
+COMMON_IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _RARE_IMAGE: Final = re.compile(r"data:image/(?!(?:jpeg|png|gif|webp)[;,])", re.IGNORECASE)
 _RARE_FILE: Final = re.compile(r"data:(?!(?:application/pdf|text/plain)[;,])", re.IGNORECASE)
 
@@ -252,10 +254,18 @@ def _add_message(message: Message, number: int, needs: Needs) -> None:
             _add_part(part, f"{place}.content[{index}]", needs)
 
 
+def _is_rare(url: str) -> bool:
+    """Return whether an image is of a type that not every API takes."""
+    if _RARE_IMAGE.match(url) is None:
+        return False
+    head, _, encoded = url.partition(",")
+    return encoded_image_type(head[len("data:") :].partition(";")[0].lower(), encoded) not in COMMON_IMAGES
+
+
 def _add_part(part: ImagePart | AudioPart | FilePart, where: str, needs: Needs) -> None:
     if isinstance(part, ImagePart):
         needs.setdefault("images", where)
-        if _RARE_IMAGE.match(part.image_url.url):
+        if _is_rare(part.image_url.url):
             needs.setdefault("rare_images", f"{where}.image_url.url")
     elif isinstance(part, AudioPart):
         needs.setdefault("audio", where)

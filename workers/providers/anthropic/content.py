@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from shared.errors import InvalidRequest, Unsupported
-from shared.models.abilities import cannot_do
+from shared.models.abilities import COMMON_IMAGES, cannot_do
+from shared.openai.image_types import encoded_image_type
 from shared.openai.messages import AudioPart, Cacheable, FilePart, ImagePart, RefusalPart, TextPart
-
-_IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 
 
 def to_text(content: str | list[TextPart] | list[TextPart | RefusalPart] | None) -> str:
@@ -76,8 +75,9 @@ def _image_source(url: str, where: str) -> dict[str, Any]:
     """Return an image's source; one by address is fetched by Anthropic itself."""
     if url.startswith(("http://", "https://")):
         return {"type": "url", "url": url}
-    media_type, data = _from_data_url(url, where)
-    if media_type not in _IMAGE_TYPES:
+    given, data = _from_data_url(url, where)
+    media_type = encoded_image_type(given, data)
+    if media_type not in COMMON_IMAGES:
         raise Unsupported("This model takes JPEG, PNG, GIF and WebP images.", param=where)
     return {"type": "base64", "media_type": media_type, "data": data}
 

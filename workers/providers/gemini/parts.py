@@ -12,6 +12,7 @@ from typing import Any
 
 from shared.errors import InvalidRequest
 from shared.models.abilities import GEMINI_AUDIO, cannot_do
+from shared.openai.image_types import encoded_image_type
 from shared.openai.messages import AudioPart, FilePart, ImagePart
 from workers.providers.images.remote import Image
 
@@ -34,7 +35,8 @@ def to_part(part: ImagePart | AudioPart | FilePart, where: str, images: Mapping[
 
 def _image(url: str, where: str, images: Mapping[str, Image]) -> dict[str, Any]:
     if url.startswith("data:"):
-        mime_type, encoded = _from_data_url(url, where, "image")
+        given, encoded = _from_data_url(url, where, "image")
+        mime_type = encoded_image_type(given, encoded)
         if not mime_type.startswith("image/"):
             raise InvalidRequest("The image's data URL must be of an image type.", param=where)
         return _inline(mime_type, encoded)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from shared.errors import InvalidRequest
+from shared.openai.image_types import image_type
 from workers.providers.http.client import foreign_client
 from workers.providers.images.addresses import Address, Lookups, end_of, is_foreign
 from workers.providers.images.caller import caller
@@ -176,7 +177,8 @@ class ImageFetcher:
                 together.add(len(data))
             if size > self._max_bytes:
                 raise too_large
-        return mime_type, b"".join(parts)
+        data = b"".join(parts)
+        return image_type(mime_type, data), data
 
 
 def _checked_url(url: str) -> httpx.URL:
