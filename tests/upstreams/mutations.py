@@ -158,6 +158,10 @@ class Reply:
         yield Oddity("in a row", b"".join(values))
         framed = b"".join(b"data: " + value + b"\n\n" for value in values)
         yield Oddity("as events", framed)
+        for outer in ("data", "response", "result"):
+            inside = [json.dumps({"code": 0, outer: event.value, "message": "success"}).encode()
+                      for event in self._events if not isinstance(event.value, bytes)]  # fmt: skip
+            yield Oddity(f"inside of {outer}", b"".join(b"data: " + value + b"\n\n" for value in inside))
         yield Oddity("as events among others", b": x\n\nevent: message\nid: 1\n" + framed + b"retry: 5\n\n")
         yield Oddity("with OpenAI's end mark", framed + b"data: [DONE]\n\n")
         yield Oddity("with OpenAI's end mark, twice", framed + b"data:[DONE]\n\ndata: [DONE]\n\n")

@@ -1,89 +1,28 @@
 """Anthropic's streamed replies turned into events. Pure.
 
-Source of the shapes: Anthropic's Messages API (RawMessageStreamEvent, Usage, StopReason) and its streaming page.
+Source: Anthropic's Messages API (RawMessageStreamEvent, Usage, StopReason) and its streaming page.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from msgspec import Raw, Struct
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.errors import StreamBroken
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.anthropic.citations import to_annotations
 from workers.providers.anthropic.errors import from_event
+from workers.providers.anthropic.shapes import Block, BlockDelta, StreamEvent, read_event
 from workers.providers.anthropic.thinking import Piece, is_thought
 from workers.providers.http.error_body import Report, stream_failure
 from workers.providers.http.lines import EventReader
 from workers.providers.http.usage_report import count_at, later_report
 from workers.providers.replies.call_arguments import CallArguments, to_text
-from workers.providers.replies.finish import End, finish_reason
-from workers.providers.replies.json_reader import Text, Word, json_reader
+from workers.providers.replies.finish import finish_reason
 from workers.providers.replies.tool_calls import ToolCalls
 
-_NULL = Raw(b"null")
+if TYPE_CHECKING:
+    from msgspec import Raw
 
-
-class _StopDetails(Struct):
-    explanation: str | None = None
-
-
-class _Delta(Struct):
-    text: Text | None = None
-    thinking: Text | None = None
-    signature: str | None = None
-    partial_json: Text | None = None
-    citation: Any = None
-    stop_reason: End | None = None
-    stop_sequence: str | None = None
-    stop_details: _StopDetails | None = None
-
-
-class _Block(Struct):
-    type: str | None = None
-    text: Text | None = None
-    thinking: Text | None = None
-    signature: str | None = None
-    data: str | None = None
-    id: Word | None = None
-    name: Word | None = None
-    input: dict[str, Any] | str | None = None
-    citations: list[Any] | None = None
-
-    @property
-    def kind(self) -> str:
-        """Return its type, or that of what it has."""
-        if self.type is not None:
-            return self.type
-        if self.name is not None:
-            return "tool_use"
-        if self.data is not None:
-            return "redacted_thinking"
-        return "text" if self.thinking is None else "thinking"
-
-
-class _Message(Struct):
-    usage: Raw = _NULL
-
-
-class _Event(Struct):
-    """A stream's event, or a message that was not streamed."""
-
-    type: str | None = None
-    index: int | None = None
-    message: _Message | None = None
-    content_block: _Block | None = None
-    delta: _Delta | None = None
-    usage: Raw = _NULL
-    error: Any = None
-    content: list[_Block] | Text | None = None
-    stop_reason: End | None = None
-    stop_sequence: str | None = None
-    stop_details: _StopDetails | None = None
-
-
-_read_event = json_reader(_Event, takes_anything=True)
 _WHOLE: Final = frozenset({"", "message"})
 """What an event that is a message as it would not have been streamed calls itself."""
 _KINDS: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
@@ -92,7 +31,7 @@ _KINDS: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 class _Call:
     """A tool call that is under way: its index among the calls, or None for the one that is the reply's content."""
 
-    def __init__(self, index: int | None, block: _Block) -> None:
+    def __init__(self, index: int | None, block: Block) -> None:
         self.index = index
         self.arguments = CallArguments()
         self.given = block.input
@@ -138,15 +77,15 @@ class ChatReader(EventReader):
 
     def take_event(self, name: str, data: bytes, events: list[Event]) -> None:
         """Append the events of an event. Its name stands in its data too; `ping` has nothing to say."""
-        event = _read_event(data)
+        event = read_event(data)
         kind = event.type or name
         if event.content is not None and kind in _WHOLE:
             self._take_message(event, events)
             return
         if kind == "content_block_delta":
-            self._take_delta(event.index, event.delta or _Delta(), events)
+            self._take_delta(event.index, event.delta or BlockDelta(), events)
         elif kind == "content_block_start":
-            self._start(event.index, event.content_block or _Block(), events)
+            self._start(event.index, event.content_block or Block(), events)
         elif kind == "content_block_stop":
             self._stop(event.index, events)
         elif kind == "message_start" and event.message is not None:
@@ -154,7 +93,7 @@ class ChatReader(EventReader):
             self._append_usage(events)  # should the end never come
         elif kind == "message_delta":
             self._count(event.usage)
-            self._take_end(event.delta or _Delta(), events)
+            self._take_end(event.delta or BlockDelta(), events)
         elif kind == "message_stop":
             self.complete(events)
         elif kind == "error" or event.error:
@@ -162,7 +101,7 @@ class ChatReader(EventReader):
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
         """Append the events of a message that was not streamed."""
-        message = _read_event(body)
+        message = read_event(body)
         if message.content is None:
             self.take_event("", body, events)
             return
@@ -170,17 +109,17 @@ class ChatReader(EventReader):
         if not self.done:
             self.complete(events)
 
-    def _take_message(self, message: _Event, events: list[Event]) -> None:
+    def _take_message(self, message: StreamEvent, events: list[Event]) -> None:
         content = message.content or []
-        for index, block in enumerate([_Block(text=content)] if isinstance(content, str) else content):
+        for index, block in enumerate([Block(text=content)] if isinstance(content, str) else content):
             self._start(index, block, events)
             self._stop(index, events)
         self._count(message.usage)
         sequence, details = message.stop_sequence, message.stop_details
-        end = _Delta(stop_reason=message.stop_reason, stop_sequence=sequence, stop_details=details)
+        end = BlockDelta(stop_reason=message.stop_reason, stop_sequence=sequence, stop_details=details)
         self._take_end(end, events)
 
-    def _start(self, index: int | None, block: _Block, events: list[Event]) -> None:
+    def _start(self, index: int | None, block: Block, events: list[Event]) -> None:
         self._index = self._index + 1 if index is None else index
         kind = block.kind
         # Kinds that come later lose no answer: they are passed over, as is a call of nothing.
@@ -191,7 +130,7 @@ class ChatReader(EventReader):
         self._blocks[self._index] = piece
         if kind != "tool_use":
             self.pieces.append(piece)
-            self._take_delta(self._index, _Delta(block.text, block.thinking, block.signature), events)
+            self._take_delta(self._index, BlockDelta(block.text, block.thinking, block.signature), events)
             if block.citations:
                 self._cited[self._index] = list(block.citations)
         elif block.name == self._json_tool:
@@ -203,7 +142,7 @@ class ChatReader(EventReader):
             self.first_call_id = self.first_call_id or begun.id
             self._emit(Delta(tool_calls=[begun]), events)
 
-    def _take_delta(self, index: int | None, delta: _Delta, events: list[Event]) -> None:
+    def _take_delta(self, index: int | None, delta: BlockDelta, events: list[Event]) -> None:
         index = self._index if index is None else index
         if index in self._foreign:
             return
@@ -240,7 +179,7 @@ class ChatReader(EventReader):
             if text := begun + call.arguments.rest():
                 self._emit(call.to_delta(text), events)
 
-    def _take_end(self, delta: _Delta, events: list[Event]) -> None:
+    def _take_end(self, delta: BlockDelta, events: list[Event]) -> None:
         if delta.stop_reason is None:
             return
         reason = finish_reason(delta.stop_reason, has_calls=bool(self._tool_calls))

@@ -6,7 +6,7 @@ LogprobsResult) and the types of google-genai; how errors stand inside a stream:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -24,6 +24,7 @@ from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import End, finish_reason
 from workers.providers.replies.json_reader import Text, Word, json_reader
 from workers.providers.replies.tool_calls import ToolCalls
+from workers.providers.replies.wrapped import has_any, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -113,6 +114,10 @@ class _Choice:
 
 
 _read_chunk = json_reader(_Chunk, takes_anything=True)
+_NOTHING: Final = _Chunk()
+_is_chunk: Final = has_any(
+    "candidates", "promptFeedback", "prompt_feedback", "usageMetadata", "usage_metadata", "error"
+)
 
 
 class ChatReader(EventReader):
@@ -190,6 +195,8 @@ class ChatReader(EventReader):
 
     def _take_chunk(self, payload: bytes, events: list[Event]) -> None:
         chunk = _read_chunk(payload)
+        if chunk == _NOTHING and (inner := unwrapped(payload, _is_chunk)) is not None:
+            chunk, payload = _read_chunk(inner), inner
         if chunk.error:
             raise to_stream_error(from_body(payload), after_content=self.has_content)
         if chunk.usage_metadata != _NULL:

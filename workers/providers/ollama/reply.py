@@ -29,6 +29,7 @@ from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import End, finish_reason
 from workers.providers.replies.json_reader import Text, Word, json_reader, values_in
 from workers.providers.replies.tool_calls import ToolCalls
+from workers.providers.replies.wrapped import unwrapped
 
 _NULL = Raw(b"null")
 NEARLY_ALL: Final = 0.9
@@ -92,6 +93,11 @@ _FRAME: Final = re.compile(rb"^(?:data:\s*)+")
 _NO_LINE: Final = re.compile(rb":.*|(?:event|id|retry|data):\s*+(?:\[DONE\]|%b)" % WORDS.pattern)
 """What stands beside the lines where a proxy sends them as server-sent events."""
 _read_line = json_reader(_Line, takes_anything=True)
+_NOTHING: Final = _Line()
+
+
+def _is_line(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("message"), dict) or any(map(value.get, ("done", "error")))
 
 
 class ChatReader(LineReader):
@@ -150,6 +156,8 @@ class ChatReader(LineReader):
 
     def _take_reply(self, text: bytes, events: list[Event]) -> None:
         line = _read_line(text)
+        if line == _NOTHING and (inner := unwrapped(text, _is_line)) is not None:
+            line = _read_line(inner)
         if line.error and is_failure(line.error):
             report = from_error(line.error)
             report = msgspec.structs.replace(report, status=line.status or report.status)

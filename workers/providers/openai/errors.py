@@ -2,16 +2,48 @@
 
 Each of these has the status, and often the code, of something else; this is the one place that knows the texts, and a
 new wording makes it what its status says. Sources: OpenAI's and Groq's 429 and 413 for a request that is larger than a
-minute's quota; OpenRouter's 404 where no provider of a model takes a parameter.
+minute's quota; OpenRouter's 404 where no provider of a model takes a parameter; of turns vLLM (#6862), Perplexity and
+DeepSeek (BerriAI/litellm#8018); of contents DeepSeek and Groq (cline/cline#230), Ollama's /v1 (pydantic-ai#5206) and
+older llama.cpp servers (#13471); of fields Groq, Cerebras and Azure (zed-industries/zed#36215, #52000).
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
 
 from shared.errors import ContextTooLong, GatewayError, Unsupported
 from workers.providers.http.error_body import Report, template_refusal
 
 TOO_LARGE = "Request too large for"
 NOBODY = "No endpoints found that support"
+_TURNS: Final = re.compile(
+    r"(?:role|message|user).*\balternat(?:e|ing)\b|successive user|invalid_request_message_order",
+    re.IGNORECASE | re.DOTALL,
+)
+_OF_CONTENT: Final = re.compile(r"content|messages?\b", re.IGNORECASE)
+_OF_FORM: Final = re.compile(r"\bstring\b|\bnull\b|<nil>|\brequired\b|\bmissing\b", re.IGNORECASE)
+_UNKNOWN: Final = re.compile(
+    r"unsupported|not supported|unrecognized|unknown|unexpected|not permitted|not allowed|extra (?:inputs|fields)",
+    re.IGNORECASE,
+)
+
+
+def wants_turns(text: str) -> bool:
+    """Return whether a refusal's text is about roles that do not alternate."""
+    return _TURNS.search(text) is not None
+
+
+def wants_plain_text(text: str) -> bool:
+    """Return whether a refusal's text is about the form of a message's content."""
+    return _OF_CONTENT.search(text) is not None and _OF_FORM.search(text) is not None
+
+
+def is_unknown(name: str, report: Report, text: str) -> bool:
+    """Return whether a refusal is about a field that the server does not know."""
+    is_named = re.search(rf"(?:^|[\s'\"`.]){re.escape(name)}(?:$|[\s'\"`:,.])", text) is not None
+    said = f"{report.code} {text}"
+    return _UNKNOWN.search(said) is not None and (is_named or (report.param or "").rpartition(".")[2] == name)
 
 
 def from_refusal(failure: GatewayError, report: Report) -> GatewayError:

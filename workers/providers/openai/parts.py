@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from workers.providers.images.remote import Image
 
+PLAIN_TEXT: Final = "messages[].content"
+"""What a server refuses that takes a text as content, and neither parts of it nor nothing."""
 _WORDLESS: Final = frozenset({"reference", "tool_reference"})
 """Parts of Mistral's that say only what stands elsewhere in its answer."""
 
@@ -85,6 +87,16 @@ def with_data(message: dict[str, Any], images: Mapping[str, Image]) -> dict[str,
         image = images.get(part["image_url"]["url"]) if part["type"] == "image_url" else None
         parts.append(part if image is None else {**part, "image_url": {**part["image_url"], "url": image.data_url}})
     return {**message, "content": parts}
+
+
+def with_plain_text(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message whose content is one text, where it has no other parts."""
+    content = message.get("content")
+    if content is None:
+        return {**message, "content": ""}
+    if not isinstance(content, list) or not all(isinstance(part.get("text"), str) for part in content):
+        return message
+    return {**message, "content": "\n".join(part["text"] for part in content)}
 
 
 def as_system(message: dict[str, Any]) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from shared.errors import GatewayError
 from shared.models.catalogue import ModelEntry
-from shared.models.parameters import NATIVE_ONLY
+from shared.models.parameters import NATIVE_ONLY, WITHOUT_EFFECT
 from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
@@ -18,15 +18,17 @@ from workers.providers.http.error_body import template_refusal
 from workers.providers.http.upstream import RefusedError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
-from workers.providers.openai.errors import from_refusal
+from workers.providers.openai.errors import from_refusal, is_unknown, wants_plain_text, wants_turns
 from workers.providers.openai.models import ModelList, Props
+from workers.providers.openai.parts import PLAIN_TEXT, with_plain_text
 from workers.providers.openai.place import Place
+from workers.providers.openai.request import MAX_COMPLETION, to_body
 from workers.providers.openai.responses.client import ResponsesApi
 from workers.providers.openai.responses.native import asked_natively
 from workers.providers.openai.shapes import NULL
 from workers.providers.openai.turns import ALTERNATING
 from workers.providers.openai.usage import to_usage
-from workers.providers.openai.wire import ChatReader, to_body
+from workers.providers.openai.wire import ChatReader
 from workers.providers.replies.vectors import Vector
 
 if TYPE_CHECKING:
@@ -49,19 +51,36 @@ class _Vectors(msgspec.Struct):
     usage: msgspec.Raw = NULL
 
 
-def refused_fields(refusal: RefusedError, request: ChatRequest) -> frozenset[str]:
-    """Return what a refusal is about of what a request can go without, `REPLY_FIELDS` being all or none."""
+def refused_fields(refusal: RefusedError, request: ChatRequest, *, is_openai: bool = False) -> frozenset[str]:
+    """Return what a refusal is about of what a request can go without, `REPLY_FIELDS` being all or none.
+
+    Of OpenAI only what its refusals have been seen to be about.
+    """
     if template_refusal(refusal.report) is not None:
         return frozenset({ALTERNATING})
+    found: set[str] = set()
+    if not is_openai and refusal.status in {400, 422, 500}:
+        if wants_turns(refusal.reason):
+            found.add(ALTERNATING)
+        if wants_plain_text(refusal.reason) and request.fields["messages"] != _plain(request):
+            found.add(PLAIN_TEXT)
     if refusal.status not in {400, 422}:
-        return frozenset()
-    found = {"stream_options"} if refusal.report.is_about("stream_options") else set()
+        return frozenset(found)
+    if refusal.report.is_about("stream_options"):
+        found.add("stream_options")
     given = [name for name in REPLY_FIELDS if request.mentions(f'"{name}"'.encode())]
     if any(map(refusal.report.is_about, given)):
         found.update(REPLY_FIELDS)
     if wants_short_ids(refusal.report.message):
         found.add(SHORT_IDS)
+    if not is_openai:
+        known = [name for name in (*WITHOUT_EFFECT, MAX_COMPLETION) if request.fields.get(name) is not None]
+        found.update(name for name in known if is_unknown(name, refusal.report, refusal.reason))
     return frozenset(found)
+
+
+def _plain(request: ChatRequest) -> list[Any]:
+    return [with_plain_text(message) for message in request.fields["messages"]]
 
 
 def to_embed_body(request: EmbeddingsRequest, model: str) -> bytes:
@@ -117,7 +136,8 @@ class OpenAIProvider:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
         A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
-        of earlier calls or turns that do not alternate is asked once more without, and never again with them.
+        of earlier calls, turns that do not alternate, contents in parts or the newer name of the limit is asked once
+        more without, and never again with them; one that does not know a field that changes no answer, without it.
         """
         asked, speaks_responses = request.body, self._place.has_responses
         images = await fetch_images(asked.messages, self._fetch_image)
@@ -142,11 +162,11 @@ class OpenAIProvider:
             try:
                 async with self._attempt(path, body, reader()) as events:
                     # Only after it went through without: the refusal may have been about something else.
-                    self._refused_fields |= left_out
+                    self._refused_fields |= left_out - WITHOUT_EFFECT
                     yield events
                     return
             except RefusedError as refusal:
-                more = refused_fields(refusal, request) - left_out
+                more = refused_fields(refusal, request, is_openai=is_openai) - left_out
                 if not more:
                     raise from_refusal(refusal.failure, refusal.report) from None
                 left_out |= more

@@ -2,21 +2,26 @@
 
 Source: OpenAI's OpenAPI document, schemas CreateChatCompletionStreamResponse and CreateChatCompletionResponse; where
 servers put what it has no place for: DeepSeek, llama.cpp, vLLM and OpenRouter (`reasoning_content`, `reasoning`),
-GitHub Copilot (`reasoning_text`), Moonshot and Groq (their places of usage).
+GitHub Copilot (`reasoning_text`), Moonshot and Groq (their places of usage). A choice without the list of choices is
+Cohere's second chat API's (`message`, `finish_reason`) and Ollama's (`message`, `done`), a bare text llama.cpp's
+`/completion` (`content`), Cloudflare's (`response`) and text generation inference's (`generated_text`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from msgspec import Raw, Struct
 
 from shared.errors import Malformed
+from workers.providers.http.error_body import from_error, is_failure
 from workers.providers.openai.parts import detailed_text
 from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import End
-from workers.providers.replies.json_reader import Text, Word, json_reader
+from workers.providers.replies.json_reader import Text, Word, json_reader, read_any
 from workers.providers.replies.tool_calls import Piece
+from workers.providers.replies.wrapped import unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,6 +29,11 @@ if TYPE_CHECKING:
 NULL = Raw(b"null")
 MOST_CHOICES: Final = 128
 """As many as a request can ask for."""
+_OF_MESSAGES: Final = frozenset({"role", "content", "tool_calls", "function_call", "reasoning_content", "reasoning"})
+_MESSAGES: Final = ("message", "delta")
+_TEXTS: Final = ("content", "response", "output_text", "generated_text", "text")
+_ENDS: Final = ("finish_reason", "done_reason", "stop_reason")
+_OF_FAILURES: Final = ("error", "errors", "detail", "message", "msg")
 _NO_ARGUMENTS: Final[tuple[Any, ...]] = (None, {}, [])
 
 
@@ -146,6 +156,7 @@ class Chunk(Struct):
 
 
 read_chunk = json_reader(Chunk, takes_anything=True)
+_read_choice: Final = json_reader(Choice)
 
 
 def few(choices: Sequence[Choice] | None, ended: Collection[int]) -> Sequence[Choice]:
@@ -161,3 +172,53 @@ def few(choices: Sequence[Choice] | None, ended: Collection[int]) -> Sequence[Ch
     if choices and max(len(choices), len(ended)) > MOST_CHOICES:
         raise Malformed(f"The model server's answer has more than {MOST_CHOICES} choices.")
     return choices or ()
+
+
+def to_chunk(data: bytes, *, is_whole: bool = False) -> Chunk:
+    """Return a chunk, or a whole completion, wherever its choices stand.
+
+    Args:
+        data: JSON.
+        is_whole: whether it is all of a reply, so that a text alone is its answer.
+
+    Raises:
+        Malformed: it is no JSON.
+    """
+    chunk = read_chunk(data)
+    if chunk.choices is not None or chunk.error:
+        return chunk
+    report, inner = chunk.usage, unwrapped(data, _is_chunk)
+    if inner is not None:
+        data, chunk = inner, read_chunk(inner)
+    if chunk.choices is None and not chunk.error and (choice := _to_choice(read_any(data), is_whole=is_whole)):
+        chunk.choices = [choice]
+    chunk.usage = report if chunk.usage == NULL else chunk.usage
+    return chunk
+
+
+def _is_chunk(value: dict[str, Any]) -> bool:
+    return "choices" in value or bool(value.get("error")) or any(_is_message(value.get(name)) for name in _MESSAGES)
+
+
+def _to_choice(value: Any, *, is_whole: bool) -> Choice | None:
+    """Return the choice that an object is; None where it is none, as a report of an error."""
+    if not isinstance(value, dict):
+        return None
+    said = {name: value[name] for name in _MESSAGES if _is_message(value.get(name))}
+    if not said and is_whole and not any(map(value.get, _OF_FAILURES)) and _is_sound(value):
+        text = next((value[name] for name in _TEXTS if isinstance(value.get(name), str)), "")
+        said = {"text": text} if text else {}
+    if not said:
+        return None
+    ended = value.get("done") is True or value.get("stop") is True
+    end = next((value[name] for name in _ENDS if value.get(name)), "stop" if ended else None)
+    return _read_choice(msgspec.json.encode({**said, "finish_reason": end}))
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and not _OF_MESSAGES.isdisjoint(value)
+
+
+def _is_sound(value: dict[str, Any]) -> bool:
+    """Return whether an object says of nothing that it failed."""
+    return value.get("success") is not False and from_error(value).status is None and not is_failure(value.get("error"))

@@ -6,24 +6,18 @@ CreateChatCompletionResponse; `reasoning_content` and `reasoning` as DeepSeek, l
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Raw
 
 from shared.errors import StreamBroken
-from shared.models.abilities import check_supported, omitted
-from shared.openai.extra_fields import REPLY_FIELDS, without_reply_fields
 from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta, Usage
 from workers.providers.http.error_body import from_error, is_failure, stream_failure
 from workers.providers.http.lines import EventReader
-from workers.providers.openai.calls import SHORT_IDS, with_sound_calls
-from workers.providers.openai.legacy import to_tools
-from workers.providers.openai.parts import as_system, drop_empty, split_content, to_citations, to_logprobs, with_data
+from workers.providers.openai.parts import split_content, to_citations, to_logprobs
 from workers.providers.openai.plain import PlainChunks
-from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, few, read_chunk
-from workers.providers.openai.turns import ALTERNATING, with_alternating_roles
+from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, few, to_chunk
 from workers.providers.openai.usage import to_usage, with_counts_of
 from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import finish_reason
@@ -31,66 +25,7 @@ from workers.providers.replies.json_reader import read_any
 from workers.providers.replies.tool_calls import ToolCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from shared.openai.request import ChatRequest
-    from workers.providers.images.remote import Image
-
-# OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
-_REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
-
-
-def to_body(
-    request: ChatRequest,
-    model: str,
-    *,
-    left_out: frozenset[str] = frozenset(),
-    is_openai: bool = False,
-    images: Mapping[str, Image] | None = None,
-    cannot: Collection[str] = (),
-) -> bytes:
-    """Return the body to send: the client's fields, streamed, with the upstream's model name and tools for functions.
-
-    Args:
-        request: the client's request.
-        model: the model's name at the upstream.
-        left_out: what the server refuses of what it can be asked without: `stream_options`, `REPLY_FIELDS`, longer
-            ids than `SHORT_IDS`, and turns that are not `ALTERNATING`.
-        is_openai: whether it is OpenAI, which takes calls with any arguments back, and knows the role `developer`.
-        images: those that go out as data, by the URL that the client named them by.
-        cannot: what the model does not take; hints among it are left out.
-
-    Raises:
-        Unsupported: the answer would hold what events cannot carry: audio, or calls of custom tools.
-        InvalidRequest: a function's result has no call before it.
-    """
-    body = request.body
-    check_supported(body, "openai")
-    fields: dict[str, Any] = {**request.fields, "model": model, "stream": True}
-    for name in omitted(body, "openai", cannot):
-        del fields[name]
-    to_tools(body, fields)
-    drop_empty(fields)
-    if images:
-        fields["messages"] = [with_data(message, images) for message in fields["messages"]]
-    if _REASONS.match(model) and body.max_tokens is not None:
-        fields["max_completion_tokens"] = body.output_limit
-        del fields["max_tokens"]
-    elif body.max_tokens is not None:  # whichever of the two a server knows, it is the limit that was reserved
-        fields["max_tokens"] = body.output_limit
-    if "stream_options" in left_out:
-        fields.pop("stream_options", None)
-    else:
-        fields["stream_options"] = {**(fields.get("stream_options") or {}), "include_usage": True}
-    if not left_out.isdisjoint(REPLY_FIELDS):
-        fields["messages"] = without_reply_fields(fields["messages"])
-    if ALTERNATING in left_out:
-        fields["messages"] = with_alternating_roles(fields["messages"])
-    if not is_openai and any(message["role"] == "developer" for message in fields["messages"]):
-        fields["messages"] = [as_system(message) for message in fields["messages"]]
-    if any("tool_calls" in message for message in fields["messages"]):
-        fields["messages"] = with_sound_calls(fields["messages"], only_ids=is_openai, short_ids=SHORT_IDS in left_out)
-    return msgspec.json.encode(fields)
+    from collections.abc import Collection
 
 
 class ChatReader(EventReader):
@@ -154,7 +89,9 @@ class ChatReader(EventReader):
         if data[1:] == self.end_mark:  # no JSON, which is found out at length otherwise
             self.complete(events)
             return
-        chunk = read_chunk(data)
+        self._take_chunk(to_chunk(data), name, data, events)
+
+    def _take_chunk(self, chunk: Chunk, name: str, data: bytes, events: list[Event]) -> None:
         self._take_beside(chunk)
         report = chunk.report
         if report != NULL:
@@ -189,7 +126,7 @@ class ChatReader(EventReader):
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
         """Append the events of a completion that was not streamed: it is whole, also where it has no reason."""
-        self.take_event("", body, events)
+        self._take_chunk(to_chunk(body, is_whole=True), "", body, events)
         for index in self._begun - self._finished.keys():
             self._finished[index] = Choice(index, finish_reason="stop")
 

@@ -11,7 +11,7 @@ import pytest
 from tests.upstreams.outcome import WIRES, chat, complete, outcome_of, serving
 from tests.upstreams.recordings import PIXEL, RECORDINGS, TOOL
 from tests.upstreams.scripted import json_answer, ndjson, sse
-from workers.providers.openai.wire import to_body
+from workers.providers.openai.request import to_body
 
 PLAIN = RECORDINGS[0]
 USER = {"role": "user", "content": "Hello"}

@@ -36,7 +36,7 @@ from workers.providers.ollama.context import ContextRoom
 from workers.providers.ollama.embeddings import to_embed_body as to_ollama_embed
 from workers.providers.ollama.request import to_body as to_ollama
 from workers.providers.openai.provider import to_embed_body as to_openai_embed
-from workers.providers.openai.wire import to_body as to_openai
+from workers.providers.openai.request import to_body as to_openai
 
 ROOT = Path(__file__).resolve().parents[4]
 ELSEWHERE = {

@@ -26,11 +26,13 @@ from workers.providers.openai.responses.shapes import (
 from workers.providers.openai.responses.turns import Piece
 from workers.providers.openai.usage import to_response_usage
 from workers.providers.replies.finish import finish_reason
+from workers.providers.replies.wrapped import has_any, unwrapped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+_is_event: Final = has_any("type", "output", "status", "error")
 
 
 class ResponseReader(EventReader):
@@ -82,6 +84,8 @@ class ResponseReader(EventReader):
             take(event, events)
         elif event.error and not kind.startswith("response."):
             self._fail(event.error)
+        elif not kind and (inner := unwrapped(data, _is_event)) is not None:
+            self.take_whole(inner, events)
 
     def as_called(self, item: Item) -> Item:
         """Return an item that is whole as the chat has it, where it is a call."""

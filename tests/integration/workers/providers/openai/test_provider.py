@@ -297,6 +297,106 @@ IN_A_ROW: list[dict[str, Any]] = [
 ]
 
 
+TURNS = (
+    "After the optional system message, conversation roles must alternate user/assistant/user/assistant/...",
+    "After the (optional) system message(s), user or tool message(s) should alternate with assistant message(s).",
+    "deepseek-reasoner does not support successive user or assistant messages (messages[1] and messages[2]).",
+)
+
+
+@pytest.mark.parametrize("text", TURNS)
+async def test_a_server_that_wants_turns_gets_turns(text: str) -> None:
+    """vLLM, Perplexity and DeepSeek say so with status 400, each in its own words."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": {"message": text, "code": 400}}, 400), sse(TEXT))
+        await complete(provider, {**HELLO, "messages": IN_A_ROW})
+        roles = [[message["role"] for message in request.body["messages"]] for request in upstream.requests]
+    assert roles[1] == ["system", "user", "assistant", "user"]
+
+
+FORMS: tuple[tuple[int, str], ...] = (
+    (422, "Failed to deserialize the JSON body: messages[1]: invalid type: sequence, expected a string at line 17"),
+    (400, "invalid message content type: <nil>"),
+    (400, "'messages.0' : for 'role:system' the following must be satisfied[('content' : value must be a string)]"),
+    (500, "Expected 'content' to be a string or an array"),
+    (400, "json: cannot unmarshal array into Go struct field ChatRequest.messages.content of type string"),
+    (400, "messages[2]: missing field `content`"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "text"), FORMS)
+async def test_a_server_that_takes_texts_only_gets_texts(status: int, text: str) -> None:
+    """DeepSeek, Groq, Ollama's own /v1 and older llama.cpp servers; from then on at once."""
+    parts = [{"type": "text", "text": "Be"}, {"type": "text", "text": "brief."}]
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    image = [{"type": "text", "text": "What?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]
+    asked = [
+        {"role": "system", "content": parts},
+        {"role": "user", "content": image},
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "r"}]},
+        {"role": "assistant", "content": None, "tool_calls": [{**call, "id": "d"}]},
+        {"role": "tool", "tool_call_id": "d", "content": "r"},
+    ]
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": {"message": text}}, status), sse(TEXT), sse(TEXT))
+        for _ in range(2):
+            await complete(provider, {**HELLO, "messages": asked})
+        sent = [[message["content"] for message in request.body["messages"]] for request in upstream.requests[1:]]
+    assert sent == [["Be\nbrief.", image, "", "r", "", "r"]] * 2
+
+
+async def test_texts_are_not_sent_again_for_a_refusal_of_something_else() -> None:
+    """Nothing would be other than before."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": {"message": "content must be a string"}}, 400))
+        with pytest.raises(errors.InvalidRequest):
+            await complete(provider, HELLO)
+        assert len(upstream.requests) == 1
+
+
+UNKNOWN: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("prompt_cache_key", {"message": "property 'prompt_cache_key' is unsupported", "type": "invalid_request_error"}),
+    ("prompt_cache_key", {"message": "body.prompt_cache_key: property 'body.prompt_cache_key' is unsupported",
+                          "param": "validation_error", "code": "wrong_api_format"}),
+    ("prompt_cache_key", {"message": "Unrecognized request argument supplied: prompt_cache_key"}),
+    ("store", {"detail": [{"type": "extra_forbidden", "loc": ["body", "store"], "msg": "Extra inputs"}]}),
+    ("user", {"message": "Unknown field 'user'."}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "error"), UNKNOWN)
+async def test_a_field_that_changes_no_answer_costs_none(name: str, error: dict[str, Any]) -> None:
+    """Groq, Cerebras, Azure and Mistral refuse what they do not know; another request is asked with it again."""
+    value = False if name == "store" else "mine"
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": error}, 422), sse(TEXT), sse(TEXT))
+        for _ in range(2):
+            await complete(provider, {**HELLO, name: value})
+        assert [request.body.get(name) for request in upstream.requests] == [value, None, value]
+
+
+async def test_a_refused_value_of_such_a_field_is_the_callers() -> None:
+    """Only what the server does not know is left out."""
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": {"message": "'user' is too long", "param": "user"}}, 400))
+        with pytest.raises(errors.InvalidRequest):
+            await complete(provider, {**HELLO, "user": "u"})
+        assert len(upstream.requests) == 1
+
+
+async def test_the_limit_has_the_name_that_the_server_knows() -> None:
+    """Mistral refuses the newer one, which LangChain always sends; the limit holds all the same, and at once later."""
+    loc = ["body", "max_completion_tokens"]
+    error = {"detail": [{"type": "extra_forbidden", "loc": loc, "msg": "Extra inputs are not permitted"}]}
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer(error, 422), sse(TEXT), sse(TEXT))
+        for _ in range(2):
+            await complete(provider, {**HELLO, "max_completion_tokens": 5})
+        limits = [(one.body.get("max_completion_tokens"), one.body.get("max_tokens")) for one in upstream.requests]
+    assert limits == [(5, None), (None, 5), (None, 5)]
+
+
 async def test_a_template_that_wants_turns_gets_turns() -> None:
     """llama.cpp says so with status 500, and is asked once more; from then on at once."""
     async with serving("openai") as (upstream, provider):

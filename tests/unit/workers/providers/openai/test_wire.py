@@ -14,7 +14,8 @@ from shared.types import Delta, Event, Finish, Usage
 from tests.upstreams.openai.replies import DONE, chunk, completion, event, text, usage
 from tests.upstreams.outcome import HELLO, Outcome, chat, outcome_of
 from workers.providers.openai.place import Place
-from workers.providers.openai.wire import ChatReader, to_body
+from workers.providers.openai.request import to_body
+from workers.providers.openai.wire import ChatReader
 
 
 def _read(stream: bytes, size: int | None = None) -> tuple[list[Event], ChatReader]:
