@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from api.server.head import FIELDS, HEAD_BYTES, LONE, RequestRefused
+
+if TYPE_CHECKING:
+    from api.server.turns import Turns
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _SIZE_BYTES: Final = 256
@@ -15,27 +18,33 @@ _SIZE_BYTES: Final = 256
 class ChunkDecoder:
     """One body in chunks, in pieces of any length.
 
+    Args:
+        turns: how many chunks may be read at once.
+
     Attributes:
         rest: once the body has ended, what stood behind it; None before.
+        is_behind: whether it has chunks that are to be read in a later turn, by decoding nothing more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._held = b""
         self._left = 0
         self._is_behind_chunk = False
         self._is_in_trailer = False
         self.rest: bytes | None = None
+        self.is_behind = False
 
     def decode(self, data: bytes) -> bytes:
-        """Return the content in the next piece. Extensions and trailers are dropped.
+        """Return the content in the next piece, as much of it as its turn allows. Extensions and trailers are dropped.
 
         Raises:
             RequestRefused: these are no chunks.
         """
         data = self._held + data
-        contents = []
-        at = 0
-        while at < len(data) and self.rest is None:
+        contents: list[bytes] = []
+        at, most = 0, self._turns.most()
+        while at < len(data) and self.rest is None and len(contents) < most:
             if self._left:
                 content = data[at : at + self._left]
                 contents.append(content)
@@ -53,7 +62,9 @@ class ChunkDecoder:
                 at, self._left, self._is_behind_chunk = stop + 2, 0, False
             else:
                 at = start
+        self._turns.spend(len(contents))
         self._held = b"" if self.rest is not None else data[at:]
+        self.is_behind = bool(self._held) and len(contents) == most
         return b"".join(contents)
 
     def _end_of_size(self, data: bytes, at: int) -> int:

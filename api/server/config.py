@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hypercorn.config import Config, Sockets
 
+from api.server.turns import Turns
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -40,6 +42,7 @@ class ServerConfig(Config):
     Attributes:
         connections: those that are open.
         is_draining: whether each response shall be the last of its connection.
+        turns: those in which bodies in chunks are read.
         processes: how many listen at the same address; the kernel deals new connections out to them.
         is_direct: whether HTTP/1.1 is served by ourselves; else by Hypercorn with h11.
     """
@@ -47,6 +50,7 @@ class ServerConfig(Config):
     def __init__(self) -> None:
         self.connections: dict[asyncio.Task[Any], OpenConnection] = {}
         self.is_draining = False
+        self.turns = Turns()
         self.processes = 1
         self.is_direct = True
         self._sockets: Sockets | None = None

@@ -16,6 +16,7 @@ from api.server.cycle import RequestCycle
 from api.server.head import RequestRefused, head_end, read_head
 from api.server.response import failure, refusal
 from api.server.scope import ABORT, ON_DISCONNECT, scope_of
+from api.server.writing import WritingProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,7 +33,7 @@ DROPPED_BYTES: Final = 65_536
 _buffer: Final = memoryview(bytearray(READ_BYTES))
 
 
-class Http1Connection(asyncio.BufferedProtocol):
+class Http1Connection(WritingProtocol):
     """One connection.
 
     Args:
@@ -65,7 +66,6 @@ class Http1Connection(asyncio.BufferedProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_drop = 0
         self._is_reading = True
-        self._room: asyncio.Future[None] | None = None
         self._idle_since = idle_since
         self._timer = self._loop.call_at(idle_since + config.keep_alive_timeout, self._check_idle)
         self.ended: asyncio.Future[bool] = self._loop.create_future()
@@ -121,26 +121,11 @@ class Http1Connection(asyncio.BufferedProtocol):
         if self._cycle is not None:
             self._cycle.disconnect()
 
-    def pause_writing(self) -> None:
-        """Let writers wait: the client reads more slowly than they write."""
-        self._room = self._loop.create_future()
-
-    def resume_writing(self) -> None:
-        """Let writers go on."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-        self._room = None
-
     # --- what a request needs ---
 
     def write(self, data: bytes) -> None:
         """Write, whatever waits already."""
         self._transport.write(data)
-
-    async def drain(self) -> None:
-        """Wait until the client has read enough of what was written."""
-        if self._room is not None:
-            await self._room
 
     def stop_reading(self) -> None:
         """Read nothing more for the present."""
@@ -149,8 +134,9 @@ class Http1Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def read_on(self) -> None:
-        """Read again."""
-        if not self._is_reading and not self._transport.is_closing():
+        """Read again, unless a request is still to be fed with what was read."""
+        is_fed = self._cycle is None or self._cycle.is_received or not self.unread
+        if is_fed and not self._is_reading and not self._transport.is_closing():
             self._is_reading = True
             self._transport.resume_reading()
 
@@ -178,8 +164,10 @@ class Http1Connection(asyncio.BufferedProtocol):
         if self._to_drop:
             data, self._to_drop = data[self._to_drop :], max(0, self._to_drop - len(data))
         try:
-            if self._cycle is not None and not (self._cycle.is_received or self.unread):
-                data = self._cycle.feed(data)
+            cycle = self._cycle
+            if cycle is not None and not (cycle.is_received or cycle.is_behind or self.unread):
+                data = cycle.feed(data)
+                self._feed_later(cycle)
             if self._cycle is None and data and not self._is_last:
                 self.unread += data
                 self._begin_next()
@@ -210,7 +198,7 @@ class Http1Connection(asyncio.BufferedProtocol):
                 self._hand_over()
                 return
             del self.unread[:end]
-            self._cycle = cycle = RequestCycle(self, head)
+            self._cycle = cycle = RequestCycle(self, head, self._config.turns)
             means = {ABORT: partial(abort, self._transport), ON_DISCONNECT: cycle.call_on_disconnect}
             task = self._loop.create_task(self._serve(cycle, scope_of(head, self._common) | means))
             self._tasks.add(task)
@@ -223,17 +211,26 @@ class Http1Connection(asyncio.BufferedProtocol):
     def _feed_unread(self) -> None:
         """Give a request what came before it began, in pieces between which others go on."""
         cycle = self._cycle
-        if cycle is None or cycle.is_received or not self.unread:
+        if cycle is None or cycle.is_received or cycle.is_gone or not (self.unread or cycle.is_behind):
             return
-        piece = bytes(self.unread[:READ_BYTES])
-        del self.unread[:READ_BYTES]
+        size = 0 if cycle.is_behind else READ_BYTES
+        piece = bytes(self.unread[:size])
+        del self.unread[:size]
         try:
             self.unread[:0] = cycle.feed(piece)
         except RequestRefused as refused:
             self._refuse(refused)
         else:
-            if self.unread and not cycle.is_received:
-                self._loop.call_soon(self._feed_unread)
+            self._feed_later(cycle)
+
+    def _feed_later(self, cycle: RequestCycle) -> None:
+        """Give a request later what it could not be given now."""
+        if cycle.is_behind:
+            self._config.turns.wait(self._feed_unread)
+        elif self.unread and not cycle.is_received:
+            self._loop.call_soon(self._feed_unread)
+        elif cycle.has_room:
+            self.read_on()
 
     async def _serve(self, cycle: RequestCycle, scope: dict[str, Any]) -> None:
         try:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from api.server.head import RequestHead
+    from api.server.turns import Turns
 
 HELD_BYTES: Final = 65_536
 """How much of a body waits for its handler, before no more of it is read."""
@@ -37,6 +38,7 @@ class RequestCycle:
     Args:
         connection: its connection.
         head: its head.
+        turns: those in which bodies in chunks are read.
 
     Attributes:
         is_received: whether all of the request is here.
@@ -53,11 +55,11 @@ class RequestCycle:
         "may_reuse",
     )  # fmt: skip
 
-    def __init__(self, connection: Connection, head: RequestHead) -> None:
+    def __init__(self, connection: Connection, head: RequestHead, turns: Turns) -> None:
         self._connection = connection
         self._has_body = head.method != "HEAD"
         self._expects_continue = head.expects_continue
-        self._decoder = ChunkDecoder() if head.length == CHUNKED else None
+        self._decoder = ChunkDecoder(turns) if head.length == CHUNKED else None
         self._pieces: list[bytes] = []
         self._held = 0
         self._arrived: asyncio.Future[None] | None = None
@@ -74,6 +76,16 @@ class RequestCycle:
         self.is_gone = False
 
     # --- the request ---
+
+    @property
+    def is_behind(self) -> bool:
+        """Return whether chunks are held that are to be read in a later turn: it is fed nothing then, in its turn."""
+        return self._decoder is not None and self._decoder.is_behind
+
+    @property
+    def has_room(self) -> bool:
+        """Return whether more may be read from its client: of its body, or behind it."""
+        return self.is_received or self._held < HELD_BYTES
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the connection; return those behind the body.
@@ -93,7 +105,7 @@ class RequestCycle:
             self.is_received = self.left == 0
         if content and not self.is_over:
             self._pieces.append(content)
-        if self._held >= HELD_BYTES and not self.is_received and not self.is_over:
+        if self.is_behind or not (self.has_room or self.is_over):
             self._connection.stop_reading()
         self._wake()
         return rest
@@ -112,7 +124,7 @@ class RequestCycle:
         self._pieces.clear()
         self._held = 0
         self._is_taken = self.is_received
-        if not self.is_received:
+        if not (self.is_received or self.is_behind):
             self._connection.read_on()
         return {"type": "http.request", "body": body, "more_body": not self.is_received}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.upstreams.numbered import NumberedUpstream
 
 TRIES = 5
+TOGETHER = 20
 CHAT = "/v1/chat/completions"
 SMALL = json.dumps(chat()).encode()
 
@@ -108,6 +109,29 @@ async def test_a_body_of_a_chunk_for_each_byte_holds_nobody(
             answers = await reader.read()
         writer.close()
         assert answers.count(b"HTTP/1.1 200 ") == 2, answers[:500]
+        if not (held := steps.new()):
+            return
+    raise AssertionError(held)
+
+
+async def test_many_bodies_of_a_chunk_for_each_byte_hold_nobody_together(
+    client: httpx.AsyncClient, steps: Steps
+) -> None:
+    """What is read of all of them in a turn is bounded: they held everybody up for a fifth of a second."""
+    address = client.base_url
+    body = json.dumps(chat(messages=[{"role": "user", "content": "x" * 200_000}])).encode()
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: {client.headers['authorization']}\r\n".encode()
+    chunks = head + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    chunks += b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    for _ in range(TRIES):
+        opened = [await asyncio.open_connection(address.host, address.port) for _ in range(TOGETHER)]
+        for _, writer in opened:
+            writer.write(chunks)
+        async with asyncio.timeout(PATIENCE_S):
+            answers = await asyncio.gather(*(reader.read() for reader, _ in opened))
+        for _, writer in opened:
+            writer.close()
+        assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers), answers
         if not (held := steps.new()):
             return
     raise AssertionError(held)

@@ -8,6 +8,7 @@ import pytest
 
 from api.server.cycle import RequestCycle
 from api.server.head import RequestHead
+from api.server.turns import Turns
 
 if TYPE_CHECKING:
     from api.server.cycle import Connection
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 async def test_who_asks_is_told_once_that_the_client_left(is_early: bool) -> None:  # noqa: FBT001
     """Also where it left before anybody asked: the application begins later than its request."""
     told: list[bool] = []
-    cycle = RequestCycle(cast("Connection", None), RequestHead("GET", b"/", [], 0, True, False))
+    cycle = RequestCycle(cast("Connection", None), RequestHead("GET", b"/", [], 0, True, False), Turns())
     if is_early:
         cycle.disconnect()
     cycle.call_on_disconnect(lambda: told.append(True))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.server.chunks import ChunkDecoder
 from api.server.head import CHUNKED, HEAD_BYTES, HTTP2_PREFACE, RequestRefused, head_end, read_head
+from api.server.turns import Turns
 
 ORDINARY = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer x\r\n"
 EXAMPLES = 15 * settings().max_examples
@@ -38,7 +39,7 @@ def ours(data: bytes) -> Seen | str:
             return "another protocol"
         body, rest = data[end:], None
         if head.length == CHUNKED:
-            decoder = ChunkDecoder()
+            decoder = ChunkDecoder(Turns())
             body, rest = decoder.decode(body), decoder.rest
         elif len(body) >= head.length:
             body, rest = body[: head.length], body[head.length :]
@@ -244,7 +245,7 @@ def test_chunks_may_be_cut_anywhere(data: st.DataObject, body: bytes, behind: by
     parts = [part for part in (body[:at], body[at:]) if part]
     sent = b"".join(b"%X;a=b\r\n%b\r\n" % (len(part), part) for part in parts) + b"000\r\nA: b\r\n\r\n" + behind
     cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)))) | {0, len(sent)})
-    decoder, content, rest = ChunkDecoder(), b"", b""
+    decoder, content, rest = ChunkDecoder(Turns()), b"", b""
     for start, end in itertools.pairwise(cuts):
         if decoder.rest is not None:
             rest += sent[start:end]
