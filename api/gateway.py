@@ -73,7 +73,7 @@ class Gateway:
         self.database = Database(settings.database_url or "")
         self.keys = KeyStore(self.database)
         self.key_changes = KeyChanges(self.keys, self.redis)
-        self.authenticator = Authenticator(settings, self.keys)
+        self.authenticator = Authenticator(settings, self.keys, self.key_changes.went_back)
         self.capacity = Capacity(self.redis)
         self.routing_table = RoutingTable(self.database, self.redis)
         self.router = Router(self.capacity, settings, self.routing_table)

@@ -23,6 +23,8 @@ from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits
 from shared.redis.names import revision_key, revoked_key
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from redis.asyncio import Redis
     from werkzeug.datastructures import Headers
 
@@ -98,11 +100,18 @@ class Authenticator:
     Args:
         settings: the internal token and how long a key is cached, in seconds.
         keys: where keys are stored.
+        went_back: told of a key (its id) that PostgreSQL has at an earlier change than Redis, and of both.
     """
 
-    def __init__(self, settings: Settings, keys: KeyStore) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: KeyStore,
+        went_back: Callable[[str, int, int], Awaitable[None]] | None = None,
+    ) -> None:
         self._settings = settings
         self._keys = keys
+        self._went_back = went_back
         self._cache: dict[bytes, tuple[ApiKey, float]] = {}
         self._lookups: dict[tuple[bytes, int], asyncio.Future[ApiKey | None]] = {}
         self._news = 0
@@ -127,9 +136,14 @@ class Authenticator:
             raise Unauthenticated(f"Incorrect API key provided. Keys of this gateway begin with {KEY_START}.")
         return await self.holder_of(hash_secret(token))
 
-    async def holder_of(self, key_hash: bytes) -> Principal:
-        """Return the principal whose secret has this hash; the errors are those of `authenticate`."""
-        key = await self._find(key_hash)
+    async def holder_of(self, key_hash: bytes, *, may_be_old: bool = True) -> Principal:
+        """Return the principal whose secret has this hash; the errors are those of `authenticate`.
+
+        Args:
+            key_hash: of the secret.
+            may_be_old: whether it may be as it was known, where PostgreSQL is down.
+        """
+        key = await self._find(key_hash, may_be_old=may_be_old)
         if key is None:
             raise Unauthenticated("Incorrect API key provided, or it has been revoked.")
         # A cached key ends in time too; of several api processes each by its own clock.
@@ -168,13 +182,9 @@ class Authenticator:
         if known is None or known >= revision or principal.key_id is None:
             return principal
         self.invalidate(principal.key_id)
-        found = await self.holder_of(principal.key_hash)
-        if (found.revision or 0) < revision:
-            raise Overloaded(
-                "This API key was changed, and the gateway cannot look up how: its database does not answer.",
-                code="database_unavailable",
-                retry_after_s=2,
-            )
+        found = await self.holder_of(principal.key_hash, may_be_old=False)
+        if (found.revision or 0) < revision and self._went_back is not None:
+            await self._went_back(principal.key_id, revision, found.revision or 0)
         return msgspec.structs.replace(found, purpose=principal.purpose)
 
     def forget(self, key_id: str) -> None:
@@ -196,7 +206,7 @@ class Authenticator:
         self._news += 1
         self._cache = {key_hash: (key, 0.0) for key_hash, (key, _) in self._cache.items()}
 
-    async def _find(self, key_hash: bytes) -> ApiKey | None:
+    async def _find(self, key_hash: bytes, *, may_be_old: bool) -> ApiKey | None:
         cached = self._cache.get(key_hash)
         now = time.monotonic()
         if cached is not None and now < cached[1]:
@@ -205,7 +215,7 @@ class Authenticator:
         try:
             key = await self._look_up(key_hash)
         except DatabaseUnavailable as error:
-            if cached is not None:
+            if cached is not None and may_be_old:
                 # No risk: admission sees in Redis whether it was revoked.
                 self._remember(key_hash, cached[0], now)
                 return cached[0]

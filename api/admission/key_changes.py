@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from shared.postgres.transaction import after_commit
 from shared.redis import scripts
+from shared.redis.client import UNREACHABLE
 from shared.redis.names import NEWS_CHANNEL, budget_key, rate_key, revision_key, revoked_key, tokens_key
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from shared.postgres.keys import ApiKey, KeyChange, KeyStore
+
+_log = logging.getLogger(__name__)
 
 REVOKED: Final = b"revoked"
 CHANGED: Final = b"changed"
@@ -62,6 +67,21 @@ class KeyChanges:
             await after_commit(lambda: self._announce_changed(changed))
         return rotated
 
+    async def went_back(self, key_id: str, noted: int, revision: int) -> None:
+        """Note the revision that PostgreSQL has of a key in the place of a later one that Redis has noted.
+
+        Changes are committed before they are noted: PostgreSQL was restored to a state of before, and counts.
+        """
+        _log.warning(
+            "PostgreSQL has an older state of key %s than Redis (its change %d, not %d), as after a restore: that of"
+            " PostgreSQL counts.",
+            key_id,
+            revision,
+            noted,
+        )
+        with suppress(*UNREACHABLE):  # whoever asks next finds it again
+            await self._note(key_id, revision, noted)
+
     async def erased(self, key_id: str) -> None:
         """Announce that a key was erased, and delete what Redis counts of it. What runs is nobody's."""
         await after_commit(lambda: self._announce_erased(key_id))
@@ -81,8 +101,12 @@ class KeyChanges:
         await pipeline.execute()
 
     async def _announce_changed(self, key: ApiKey) -> None:
+        await self._note(key.id, key.revision)
+
+    async def _note(self, key_id: str, revision: int, *untrue: int) -> None:
+        """Note a revision, also in the place of a later one that is not true, and tell every process."""
         # For who misses the news, which pub/sub does not keep.
         pipeline = self._redis.pipeline(transaction=False)
-        scripts.add(pipeline, scripts.KEY_CHANGED, [revision_key(key.id)], key.revision, REVOKED_LIFE_S)
-        pipeline.publish(NEWS_CHANNEL, CHANGED + b" " + key.id.encode())
+        scripts.add(pipeline, scripts.KEY_CHANGED, [revision_key(key_id)], revision, REVOKED_LIFE_S, *untrue)
+        pipeline.publish(NEWS_CHANNEL, CHANGED + b" " + key_id.encode())
         await pipeline.execute()

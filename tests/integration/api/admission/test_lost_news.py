@@ -122,6 +122,29 @@ async def test_who_is_no_admin_any_more_manages_nothing(stage: Stage) -> None:
         assert (reply.status_code, reply.json()["error"]["code"]) == (403, "admin_not_allowed")
 
 
+async def test_a_database_that_was_restored_to_before_a_change_counts(
+    stage: Stage, fleet: Fleet, database: Database, eventually: Eventually
+) -> None:
+    """Its keys go on as they were then, though Redis has noted the change for a week; the next one holds as ever."""
+    of_before = (await database.fetch("SELECT rpm_limit, revision FROM np_claw_api_keys"))[0]
+    for limit in (500, 600):
+        await stage.call("PATCH", "", {"rpm_limit": limit})
+        assert await stage.ask() == [(200, "")] * 4
+    await database.execute("UPDATE np_claw_api_keys SET rpm_limit = $1, revision = $2", *of_before.values())
+    later = await fleet.api()
+    await ready(later, eventually)
+    with_it = stage._replace(apis=(later, stage.apis[0]))
+    for _ in range(2):
+        assert await with_it.ask() == [(200, "")] * 4
+    assert later.log.read_text().count("has an older state of key") == 1
+    await stage.call("PATCH", "", {"allowed_tiers": ["paid"]})
+
+    async def holds() -> bool:
+        return [found for _, found in (await with_it.ask())[:2]] == ["tier_not_allowed"] * 2
+
+    await eventually(holds)
+
+
 async def test_a_session_goes_on_over_a_change(stage: Stage) -> None:
     """Its request, which is asked about twice, has it once."""
     session = {"x-nself-session-id": "7d3f9f36-3c1c-4f4e-9d43-7b1f5f8c0a01"}

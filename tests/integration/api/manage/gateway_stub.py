@@ -41,8 +41,8 @@ class State:
         self.database = database
         self.redis = redis
         self.keys = KeyStore(database)
-        self.authenticator = Authenticator(settings, self.keys)
         self.key_changes = KeyChanges(self.keys, redis)
+        self.authenticator = Authenticator(settings, self.keys, self.key_changes.went_back)
         self.routing_table = RoutingTable(database, redis)
         self.system_prompts = SystemPrompts(database)
         self.budget = Budget(settings.monthly_budget_usd, database, redis)
