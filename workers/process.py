@@ -8,6 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from shared.errors import Cancelled
 from shared.ids import job_id
 from shared.process.finished import log_finished
@@ -15,7 +17,7 @@ from shared.process.outage import OutageLog
 from shared.process.tasks import Follower, end_all, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import BACKGROUND_API, api_key, control_channel, open_requests, wake_channel
+from shared.redis.names import BACKGROUND_API, api_key, control_channel, job_key, open_requests, wake_channel
 from shared.redis.subscription import next_message, subscription
 from shared.relay import ID_SIZE, CancelReason, Signal, attempt_key, cancelled_for, decode_signals
 from shared.types import Job, Tier
@@ -140,10 +142,11 @@ class WorkerProcess:
             await asyncio.sleep(0.02)
 
     def _runner(self, backend: Backend) -> Callable[[Job], Awaitable[None]]:
-        async def run(job: Job) -> None:
-            key = attempt_key(job.request_id, job.attempt)
-            if not await self._is_wanted(job):
-                await self._discard(job, backend.queue)
+        async def run(told: Job) -> None:
+            key = attempt_key(told.request_id, told.attempt)
+            job = await self._if_wanted(told)
+            if job is None:
+                await self._discard(told, backend.queue)
                 return
             # Taken only now: a sender without streams is closed at the next heartbeat.
             sender = self._sender(job.api_id)
@@ -169,19 +172,30 @@ class WorkerProcess:
     def _claimable(self, backend: Backend) -> Callable[[], int]:
         return lambda: 0 if self._announcements.refusal else backend.claimable()
 
-    async def _is_wanted(self, job: Job) -> bool:
-        """Return whether the api process of a job that waited for long still lives; its recorder closes the request.
+    async def _if_wanted(self, job: Job) -> Job | None:
+        """Return a job, with its patience by our clock; None if its api process is dead, whose recorder closes it.
 
-        One of the background is wanted while it is open.
+        One of the background is wanted while it is open. Asked only where the job waited for long, or seems to have:
+        the clocks of two machines may differ. How long it has still to live is told by Redis.
         """
-        if time.time() * 1000 - job.admitted_ms < self._settings.heartbeat_bound_s * 1000:
-            return True
+        now_ms = time.time() * 1000
+        if abs(now_ms - job.admitted_ms) < self._settings.heartbeat_bound_s * 1000:
+            return job
+        pipeline = self._redis.pipeline(transaction=False)
+        if job.api_id == BACKGROUND_API:
+            pipeline.hexists(open_requests(job.api_id), job.request_id)
+        else:
+            pipeline.exists(api_key(job.api_id))
+        pipeline.pttl(job_key(job_id(job.request_id, job.attempt)))
         try:
-            if job.api_id == BACKGROUND_API:
-                return bool(await self._redis.hexists(open_requests(job.api_id), job.request_id))  # type: ignore[misc]
-            return bool(await self._redis.exists(api_key(job.api_id)))
+            is_wanted, left_ms = await pipeline.execute()
         except UNREACHABLE:
-            return True
+            return job
+        if not is_wanted or left_ms <= 0:
+            return job if is_wanted else None
+        ahead_ms = int(now_ms - (job.expires_ms - left_ms))
+        until_ms = job.patient_until_ms or job.admitted_ms + int(self._settings.queue_timeout_s * 1000)
+        return msgspec.structs.replace(job, patient_until_ms=until_ms + ahead_ms)
 
     async def _discard(self, job: Job, queue: str) -> None:
         name = job_id(job.request_id, job.attempt)

@@ -1,8 +1,9 @@
-"""Old days of the usage log are dropped."""
+"""Old days of the usage log are dropped: with every day of three years kept, listing it took seconds."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from shared.postgres.database import Database
     from tests.conftest import Eventually
+    from tests.fleet import Fleet
 
 COUNT_PARTITIONS = "SELECT count(*) AS n FROM pg_inherits WHERE inhparent = 'np_claw_api_usage'::regclass"
 ADD = """
@@ -79,6 +81,27 @@ async def test_a_log_may_be_kept_for_good(database: Database) -> None:
     await database.execute(ADD, days_ago(5000))
     assert await drop_old_days(database, 10**9) == 0
     assert await _days(database) == {days_ago(5000)}
+
+
+async def test_a_recorder_leaves_no_more_days_than_are_wanted(
+    fleet: Fleet, database: Database, eventually: Eventually
+) -> None:
+    """The process itself, of days with a partition of their own and of those without."""
+    for days in range(120, 150):
+        await database.execute("SELECT np_claw_ensure_usage_day($1)", days_ago(days))
+    for days in (0, 100, 101, 120, 149, 500):
+        await database.execute(ADD, days_ago(days))
+    before = (await database.fetch(COUNT_PARTITIONS))[0]["n"]
+    sooner = ["tests.attack.installation.elsewhere", json.dumps({"first_look_s": 0.01}), "workers", "recorder"]
+    recorder = fleet.start("recorder", sooner, 0, {"CLAW_USAGE_RETENTION_DAYS": "100"})
+
+    async def are_gone() -> bool:
+        return await _days(database) == {days_ago(0), days_ago(100)}
+
+    await eventually(are_gone)
+    # It makes those of the next days, too.
+    assert (await database.fetch(COUNT_PARTITIONS))[0]["n"] < before - 25
+    await eventually(lambda: "days of the usage log were older than 100 days" in recorder.log.read_text())
 
 
 async def test_a_recorder_looks_soon_after_its_start(

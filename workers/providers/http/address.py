@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import uuid
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from shared.settings import host_name
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id"))
 """What tells machines apart that have one name; the second is there in containers too, until a restart."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+"""By which one server is meant; other addresses of the loopback may have others at the same port."""
 
 
 def backend_name(url: str) -> str:
@@ -24,7 +26,22 @@ def backend_name(url: str) -> str:
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
-    return f"{machine_name() if host in _LOOPBACK else host}:{port}{parts.path.rstrip('/')}"
+    return f"{_host_name_of(host)}:{port}{parts.path.rstrip('/')}"
+
+
+def _host_name_of(host: str) -> str:
+    if host in _LOOPBACK:
+        return machine_name()
+    return f"{machine_name()}.{host}" if _is_of_this_machine(host) else host
+
+
+def _is_of_this_machine(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # RFC 6761, section 6.3.
+        return host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
 
 
 @cache

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         ("https://models.example.com/ollama", "models.example.com:443/ollama"),
         ("https://models.example.com/llm/v1/", "models.example.com:443/llm/v1"),
         ("http://127.0.0.1:8080/v1", f"{machine_name()}:8080/v1"),
+        ("http://127.0.0.2:8080/v1", f"{machine_name()}.127.0.0.2:8080/v1"),
+        ("http://0.0.0.0:8080/v1", f"{machine_name()}.0.0.0.0:8080/v1"),
+        ("http://models.localhost:8080/v1", f"{machine_name()}.models.localhost:8080/v1"),
     ],
 )
 def test_an_upstream_is_named_by_host_port_and_path(url: str, name: str) -> None:
