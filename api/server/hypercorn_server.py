@@ -1,4 +1,4 @@
-"""The one file that knows Hypercorn from inside, for what ASGI and its settings have no way to say.
+"""What knows Hypercorn from inside, for what ASGI and its settings have no way to say; so does `http2.py`.
 
 Aborting a connection: a client that does not read would otherwise keep its connection, and what is
 buffered for it, for as long as it likes, since closing a transport waits until everything is written.
@@ -23,13 +23,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import h11
 import hypercorn.asyncio.run
 from hypercorn.asyncio.tcp_server import MAX_RECV, TCPServer
-from hypercorn.events import Closed
+from hypercorn.events import Closed, RawData
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.typing import ConnectionState
 from hypercorn.utils import parse_socket_addr
 
+from api.server import http2
 from api.server.closing import abort
 from api.server.connection import PIPELINED_BYTES, Http1Connection
+from api.server.http2 import PIECE_BYTES
+from api.server.turns import CHUNKS_A_TURN
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -204,11 +208,28 @@ class PromptTCPServer(TCPServer):
         if isinstance(protocol, H11Protocol):
             # Hypercorn stops reading while a response is under way, and so never sees that its client has left.
             protocol.can_read = _PipelinedReading(self, protocol)
-        await super()._read_data()
+        await self._read_pieces()
         # The client has closed: without this the connection would stay until the keep-alive time is over.
         await self.idle_task.stop()
+
+    async def _read_pieces(self) -> None:
+        """Read on, of HTTP/2 in small pieces, each in a turn of its own: Hypercorn lets nobody between two of them."""
+        is_first = True
+        while not self.reader.at_eof():
+            # What it is, is known once the first is read.
+            is_slow = self.config.is_direct or is_first or isinstance(self.protocol.protocol, H2Protocol)
+            is_first = False
+            try:
+                data = await self.reader.read(PIECE_BYTES if is_slow else MAX_RECV)
+            except OSError:
+                break
+            if is_slow:
+                await self.config.turns.take(len(data) * CHUNKS_A_TURN // PIECE_BYTES)
+            await self.protocol.handle(RawData(data))
+        await self.protocol.handle(Closed())
 
 
 def install() -> None:
     """Let Hypercorn use our connection class; it has no setting for that."""
+    http2.install()
     hypercorn.asyncio.run.TCPServer = PromptTCPServer  # type: ignore[attr-defined]

@@ -45,6 +45,18 @@ class Turns:
         self._waiting.append(read_on)
         self._schedule()
 
+    async def take(self, chunks: int) -> None:
+        """Wait for a turn, and take what is as much work as so many chunks."""
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def begin() -> None:
+            self._left -= chunks
+            if not begun.done():  # else whoever waited has left
+                begun.set_result(None)
+
+        self.wait(begin)
+        await begun
+
     def _schedule(self) -> None:
         if not (self._is_due or self._is_dealing):
             self._is_due = True

@@ -11,7 +11,7 @@ import pytest
 from shared.redis import client as redis_client
 from shared.redis.names import QUEUES
 from tests.fleet import PATIENCE_S, chat
-from tests.upstreams.numbered import words
+from tests.upstreams.numbered import MODEL, words
 from tests.upstreams.ollama import replies as ollama
 from tests.upstreams.openai import replies as openai
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, ndjson, sse
@@ -45,17 +45,17 @@ async def client(fleet: Fleet) -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-async def until_both_are_there(client: httpx.AsyncClient, eventually: Eventually) -> None:
-    """Wait until both models are on offer."""
+async def until_there(client: httpx.AsyncClient, eventually: Eventually, *models: str) -> None:
+    """Wait until these models are on offer."""
 
-    async def both() -> bool:
+    async def are_there() -> bool:
         try:
             reply = await client.get("/v1/models")
         except httpx.TransportError:
             return False
-        return reply.is_success and {FIRST, SECOND} <= {model["id"] for model in reply.json()["data"]}
+        return reply.is_success and {*models} <= {model["id"] for model in reply.json()["data"]}
 
-    await eventually(both)
+    await eventually(are_there)
 
 
 async def said(client: httpx.AsyncClient, model: str) -> list[str]:
@@ -78,7 +78,7 @@ async def test_two_apis_at_one_host_and_port_get_their_own_requests(
         }
         await fleet.worker(CLAW_LOCAL_OPENAI_URL=f"{server.url}/v1")
         await fleet.worker(CLAW_LOCAL_OPENAI_URL="", PLUGIN_OLLAMA_URL=server.url)
-        await until_both_are_there(client, eventually)
+        await until_there(client, eventually, FIRST, SECOND)
         assert await said(client, FIRST) == ["of OpenAI's API"] * REQUESTS
         assert await said(client, SECOND) == ["of Ollama's API"] * REQUESTS
         assert len(await queues(fleet_redis_url)) == 2
@@ -102,5 +102,6 @@ async def test_two_machines_of_one_name_have_queues_of_their_own(  # noqa: PLR09
         return len(await queues(fleet_redis_url)) == 2
 
     await eventually(both)
+    await until_there(client, eventually, MODEL)
     reply = await client.post("/v1/chat/completions", json=chat())
     assert reply.json()["choices"][0]["message"]["content"] == words(upstream.tokens)
