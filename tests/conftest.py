@@ -162,15 +162,20 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 class Eventually(Protocol):
     """Waits for what another process or task brings about."""
 
-    async def __call__(self, condition: Callable[[], object], *, bound_s: float = PATIENCE_S) -> Any:
-        """What `condition` (a function or coroutine function) returns, once that is true; fails after `bound_s`."""
+    async def __call__(
+        self, condition: Callable[[], object], *, bound_s: float = PATIENCE_S, every_s: float = 0.02
+    ) -> Any:
+        """Return what `condition` (a function or coroutine function) returns, once that is true; fail after `bound_s`.
+
+        A look that the gateway itself limits by the minute is taken `every_s` seconds only.
+        """
 
 
 @pytest.fixture(scope="session")
 def eventually() -> Eventually:
     """Polls a condition, with a deadline."""
 
-    async def poll(condition: Callable[[], object], *, bound_s: float = PATIENCE_S) -> Any:
+    async def poll(condition: Callable[[], object], *, bound_s: float = PATIENCE_S, every_s: float = 0.02) -> Any:
         deadline = time.monotonic() + bound_s
         while True:
             outcome = condition()
@@ -179,6 +184,6 @@ def eventually() -> Eventually:
                 return value
             if time.monotonic() > deadline:
                 raise AssertionError(f"still false after {bound_s} s: {condition}")
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(every_s)
 
     return poll

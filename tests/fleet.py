@@ -134,7 +134,7 @@ class Fleet:
 
 async def ready(api: Process, eventually: Eventually) -> None:
     """Wait until an api process can serve requests."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
 
         async def answers() -> bool:
             try:

@@ -49,7 +49,7 @@ async def ollama_api(ollama_fleet: Fleet, eventually: Eventually) -> Process:
 
     async def answers() -> bool:
         try:
-            async with httpx.AsyncClient(base_url=process.url) as asking:
+            async with httpx.AsyncClient(base_url=process.url, timeout=PATIENCE_S) as asking:
                 return (await asking.get("/health")).status_code == 200
         except httpx.TransportError:
             return False

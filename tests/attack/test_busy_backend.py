@@ -71,7 +71,7 @@ async def test_who_is_refused_at_last_is_reported_so_in_its_own_words(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """After its patience, with a Retry-After that is no longer than the next try is away."""
-    bounds = {"CLAW_QUEUE_TIMEOUT_S": "1"}
+    bounds = {"CLAW_QUEUE_TIMEOUT_S": "4"}
     api = await fleet.api(**bounds)
     await fleet.worker(**bounds)
     await fleet.recorder()

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
+from tests.fleet import PATIENCE_S
+
 if TYPE_CHECKING:
     from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
@@ -20,7 +22,7 @@ SECRET = re.compile(r"sk-nself-[0-9a-f]{64}")
 
 
 async def _answers(site: Site, secret: str) -> int:
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}) as client:
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=PATIENCE_S) as client:
         return (await client.get(f"{site.url}/v1/models")).status_code
 
 

@@ -151,8 +151,9 @@ async def test_an_api_and_its_workers_stopped_together_end_each_request_once(
     fleet: Fleet, upstream: NumberedUpstream, redis: Redis, eventually: Eventually
 ) -> None:
     """Both drain times end in the same moment: who comes first closes, and nothing is tried again elsewhere."""
-    api = await fleet.api(CLAW_DRAIN_S="0.3")
-    workers = [await fleet.worker(CLAW_DRAIN_S="0.3") for _ in range(2)]
+    bounds = {"CLAW_DRAIN_S": "0.3", "CLAW_HEARTBEAT_BOUND_S": "60"}
+    api = await fleet.api(**bounds)
+    workers = [await fleet.worker(**bounds) for _ in range(2)]
     await fleet.recorder()
     await ready(api, eventually)
     await eventually(lambda: all("serving" in worker.log.read_text() for worker in workers))

@@ -159,7 +159,7 @@ async def test_many_that_are_cancelled_at_once_all_say_so(
         found: list[dict[str, Any]] = (await client.get("/v1/requests")).json()["data"]
         return found if len(found) == len(readers) else []
 
-    listed = await eventually(all_there)
+    listed = await eventually(all_there, every_s=1.5)
     paths = [f"/v1/requests/{each['id']}" for each in listed]
     answers = await asyncio.gather(*(client.delete(path) for path in 2 * paths))
     assert {answer.json().get("status", "gone") for answer in answers} <= {"cancelled", "gone"}

@@ -181,7 +181,7 @@ class Chaos:
 
     async def budget(self) -> dict[str, Any]:
         """Return the month's budget, as the operator sees it."""
-        async with httpx.AsyncClient(base_url=self._apis[-1].url, headers=TOKEN) as asking:
+        async with httpx.AsyncClient(base_url=self._apis[-1].url, headers=TOKEN, timeout=PATIENCE_S) as asking:
             shown: dict[str, Any] = (await asking.get("/claw/v1/budget")).json()
             return shown
 

@@ -11,7 +11,7 @@ import pytest
 from shared.models.catalogue import default_catalogue, nano_usd
 from shared.models.tokenizers import count_tokens
 from shared.types import Usage
-from tests.fleet import INTERNAL_SECRET, Fleet, Process, ready
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -61,7 +61,7 @@ async def another_paid_worker(fleet: Fleet, upstream: NumberedUpstream, eventual
 
 async def budget(url: str) -> dict[str, Any]:
     """The month's budget, as the operator sees it."""
-    async with httpx.AsyncClient(base_url=url, headers=TOKEN) as asking:
+    async with httpx.AsyncClient(base_url=url, headers=TOKEN, timeout=PATIENCE_S) as asking:
         shown: dict[str, Any] = (await asking.get("/claw/v1/budget")).json()
         return shown
 

@@ -11,7 +11,7 @@ import pytest
 
 from shared.redis import client as redis_client
 from tests.e2e.response_rules import response_faults
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
 from tests.responses import stored_ids, text_of, until_kept, until_stored
 from tests.streams import Reader, events, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
@@ -281,7 +281,7 @@ async def test_an_api_reported_to_stop_ends_its_streams_and_then_itself(
 
     async def refused() -> bool:
         try:
-            async with httpx.AsyncClient() as other:
+            async with httpx.AsyncClient(timeout=PATIENCE_S) as other:
                 return (await other.get(f"{api.url}/ready")).status_code == 503
         except httpx.TransportError:
             return True

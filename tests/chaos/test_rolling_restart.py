@@ -13,7 +13,7 @@ import pytest
 
 from cli.up.ports import free_port
 from tests.balancers import haproxy, nginx, on_the_page
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
 from tests.streams import content, events
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -129,7 +129,7 @@ async def test_no_request_fails_behind_haproxy(
     sections = on_the_page("defaults", ports, port) + _STATISTICS.format(port=statistics)
 
     async def both_are_up() -> bool:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
             listed = (await client.get(f"http://127.0.0.1:{statistics}/;csv")).text.removeprefix("# ")
         rows = csv.DictReader(io.StringIO(listed))
         return [row["status"] for row in rows if row["svname"] in {"one", "two"}] == ["UP", "UP"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOKEN = openai.chunk({"content": "Hel"})
 ERROR = b'data: {"error": {"message": "out of memory", "type": "server_error", "code": null}}\n\n'
 
-SILENT = {"CLAW_FIRST_TOKEN_TIMEOUT_S": "0.5", "CLAW_BETWEEN_TOKENS_TIMEOUT_S": "0.5"}
+SILENT = {"CLAW_FIRST_TOKEN_TIMEOUT_S": "2", "CLAW_BETWEEN_TOKENS_TIMEOUT_S": "0.5"}
 
 BEFORE_CONTENT: dict[str, tuple[Answer, int, str]] = {
     "status 500": (json_answer({"error": {"message": "x"}}, 500), 502, "upstream_unavailable"),
@@ -34,7 +34,6 @@ BEFORE_CONTENT: dict[str, tuple[Answer, int, str]] = {
     "half a line of JSON": (sse(b'data: {"choices": [{"del\n\n'), 502, "upstream_garbled"),
     "nothing at all": (sse(b""), 502, "upstream_stream_broken"),
     "a connection that is cut": (sse(Act.ABORT), 502, "upstream_unavailable"),
-    "silence": (sse(Act.HANG), 504, "upstream_timeout"),
 }
 AFTER_CONTENT: dict[str, Answer] = {
     "an error inside 200": sse(TOKEN, ERROR),
@@ -42,8 +41,9 @@ AFTER_CONTENT: dict[str, Answer] = {
     "an end without a finish": sse(TOKEN, b"data: [DONE]\n\n"),
     "a body that just ends": sse(TOKEN),
     "a connection that is cut": sse(TOKEN, Act.ABORT),
-    "silence": sse(TOKEN, Act.HANG),
 }
+SILENT_BEFORE: dict[str, tuple[Answer, int, str]] = {"silence": (sse(Act.HANG), 504, "upstream_timeout")}
+SILENT_AFTER: dict[str, Answer] = {"silence": sse(TOKEN, Act.HANG)}
 
 
 @pytest.fixture
@@ -62,10 +62,18 @@ async def redis(valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def asked(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a fleet whose only model server is the scripted one, and that waits for it but half a second."""
+def bounds() -> dict[str, str]:
+    """Return how long the worker waits for the model server, where a test asks for other bounds than the usual ones."""
+    return {}
+
+
+@pytest.fixture
+async def asked(
+    fleet: Fleet, scripted: ScriptedUpstream, bounds: dict[str, str], eventually: Eventually
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a fleet whose only model server is the scripted one."""
     process = await fleet.api()
-    await fleet.worker(CLAW_LOCAL_OPENAI_URL=scripted.url + "/v1", **SILENT)
+    await fleet.worker(CLAW_LOCAL_OPENAI_URL=scripted.url + "/v1", **bounds)
     await fleet.recorder()
     await ready(process, eventually)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
@@ -83,26 +91,37 @@ def body(*, stream: bool) -> dict[str, Any]:
     return {**chat(stream=stream), "model": "scripted"}
 
 
-async def test_before_content_every_failure_keeps_a_status_of_its_own(
-    asked: httpx.AsyncClient, scripted: ScriptedUpstream, fleet: Fleet, redis: Redis, eventually: Eventually
+@pytest.mark.parametrize(("bounds", "cases"), [({}, BEFORE_CONTENT), (SILENT, SILENT_BEFORE)], ids=["bad", "silent"])
+async def test_before_content_every_failure_keeps_a_status_of_its_own(  # noqa: PLR0917 -- fixtures
+    cases: dict[str, tuple[Answer, int, str]],
+    asked: httpx.AsyncClient,
+    scripted: ScriptedUpstream,
+    fleet: Fleet,
+    redis: Redis,
+    eventually: Eventually,
 ) -> None:
     """Streamed or not alike, and each is logged once, without a token."""
-    for name, (answer, status, code) in BEFORE_CONTENT.items():
+    for name, (answer, status, code) in cases.items():
         for stream in (True, False):
             await forget_failures(redis)
             scripted.add(answer)
             reply = await asked.post("/v1/chat/completions", json=body(stream=stream))
             assert (name, reply.status_code, reply.json()["error"]["code"]) == (name, status, code)
-    rows = await usage_rows(fleet, eventually, 2 * len(BEFORE_CONTENT))
+    rows = await usage_rows(fleet, eventually, 2 * len(cases))
     assert {(row["completion_tokens"], row["usage_source"]) for row in rows} == {(0, "none")}
     assert not any(row["status"] == 200 for row in rows)
 
 
+@pytest.mark.parametrize(("bounds", "cases"), [({}, AFTER_CONTENT), (SILENT, SILENT_AFTER)], ids=["bad", "silent"])
 async def test_after_content_every_failure_is_an_error_event(
-    asked: httpx.AsyncClient, scripted: ScriptedUpstream, fleet: Fleet, eventually: Eventually
+    cases: dict[str, Answer],
+    asked: httpx.AsyncClient,
+    scripted: ScriptedUpstream,
+    fleet: Fleet,
+    eventually: Eventually,
 ) -> None:
     """What came is delivered and counted; no finish, no [DONE]; not streamed it is an error, never half an answer."""
-    for name, answer in AFTER_CONTENT.items():
+    for name, answer in cases.items():
         scripted.add(answer)
         reply = await asked.post("/v1/chat/completions", json=body(stream=True))
         found = events(reply.text)
@@ -112,7 +131,7 @@ async def test_after_content_every_failure_is_an_error_event(
         scripted.add(answer)
         whole = await asked.post("/v1/chat/completions", json=body(stream=False))
         assert (name, whole.status_code) == (name, 502)
-    rows = await usage_rows(fleet, eventually, 2 * len(AFTER_CONTENT))
+    rows = await usage_rows(fleet, eventually, 2 * len(cases))
     assert {(row["completion_tokens"], row["usage_source"]) for row in rows} == {(1, "estimated")}
 
 

@@ -18,6 +18,7 @@ from tests.conftest import new_database
 from tests.e2e.checked_client import checked_async_client, checked_client
 from tests.e2e.served import CHAT, Served, openais_own
 from tests.e2e.stack import Key, Stack
+from tests.fleet import PATIENCE_S
 from tests.upstreams.openai.replies import text
 from tests.upstreams.scripted import ScriptedUpstream, sse
 
@@ -91,7 +92,7 @@ async def scripted(_scripted: Stack, scripted_key: Key, eventually: Eventually) 
 
     async def offers_model() -> bool:
         headers = {"authorization": f"Bearer {scripted_key.secret}"}
-        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+        async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=PATIENCE_S) as http:
             return (await http.get(f"{_scripted.url}/v1/models/scripted")).status_code == 200
 
     await eventually(offers_model)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from tests.fleet import Fleet, ready
+from tests.fleet import PATIENCE_S, Fleet, ready
 from tests.upstreams.openai import replies as chat_replies
 from tests.upstreams.openai import responses as replies
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, sse
@@ -93,7 +93,9 @@ class Served:
 
     async def until_offered(self, eventually: Eventually) -> None:
         """Wait until the gateway knows its model: between tests nobody runs the server of it."""
-        async with httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {self.secret}"}) as http:
+        async with httpx.AsyncClient(
+            trust_env=False, headers={"authorization": f"Bearer {self.secret}"}, timeout=PATIENCE_S
+        ) as http:
 
             async def is_offered() -> bool:
                 names = [model["id"] for model in (await http.get(f"{self.base_url}/models")).json()["data"]]

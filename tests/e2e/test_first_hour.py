@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.e2e.stack import Stack
+from tests.fleet import PATIENCE_S
 from tests.small_disks import SmallDisk, small_disk_of
 from tests.upstreams.openai import replies
 from tests.upstreams.scripted import Act, Answer, ScriptedUpstream, sse
@@ -180,7 +181,7 @@ async def a_full_disk_is_named_and_survived(stack: Stack, disk: SmallDisk, key: 
 
     disk.fill()
     await eventually(is_refused)
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         assert "No space left on device" in (await client.get(f"{stack.url}/ready")).json()["why"]["redis"]
 
     async def is_said() -> bool:

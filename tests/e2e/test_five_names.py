@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.checked_client import checked_async_client
 from tests.e2e.page import MODELS
 from tests.e2e.stack import Stack
+from tests.fleet import PATIENCE_S
 from tests.upstreams.anthropic import replies as anthropic_replies
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.openai import replies as openai_replies
@@ -89,7 +90,7 @@ async def test_the_five_names_answer_whatever_defaults_are_spelt_out(tmp_path: P
         headers = {"authorization": f"Bearer {key.secret}"}
 
         async def offered() -> bool:
-            async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+            async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=PATIENCE_S) as http:
                 listed = (await http.get(f"{stack.url}/v1/models")).json()
             return {*REPLIES} <= {model["id"] for model in listed["data"]}
 

@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from tests.e2e.openai_rules import schema_faults
+from tests.fleet import PATIENCE_S
 from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
@@ -150,7 +151,9 @@ async def test_refused_bodies_are_in_the_usage_log(scripted: Stack) -> None:
     head = f"POST {CHAT} HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {key.secret}\r\n"
     asked = f"{head}Expect: 100-continue\r\nContent-Length: {MOST_BYTES + 1}\r\n\r\n"
     assert (await _head_of_final_reply(scripted, asked)).startswith(b"HTTP/1.1 413 ")
-    async with httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {key.secret}"}) as http:
+    async with httpx.AsyncClient(
+        trust_env=False, headers={"authorization": f"Bearer {key.secret}"}, timeout=PATIENCE_S
+    ) as http:
         await http.post(f"{scripted.url}{CHAT}", content=b"{")
     usage = await asyncio.to_thread(scripted.usage, key)
     assert [(entry["status"], entry["endpoint"]) for entry in usage] == [(413, "chat"), (400, "chat")]
@@ -248,7 +251,7 @@ async def test_a_preflight_needs_no_key_and_allows_what_it_asks(scripted: Stack,
         "access-control-request-method": "POST",
         "access-control-request-headers": asked,
     }
-    async with httpx.AsyncClient(trust_env=False) as anonymous:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as anonymous:
         response = await anonymous.options(f"{scripted.url}{path}", headers=headers)
     assert response.is_success
     assert response.content == b""
@@ -287,7 +290,7 @@ async def test_browsers_may_read_answers_refusals_and_their_headers(
 
 async def test_liveness_needs_no_key_and_readiness_names_its_parts(scripted: Stack) -> None:
     """For load balancers and monitors."""
-    async with httpx.AsyncClient(trust_env=False, base_url=scripted.url) as anonymous:
+    async with httpx.AsyncClient(trust_env=False, base_url=scripted.url, timeout=PATIENCE_S) as anonymous:
         alive, ready = await anonymous.get("/health"), await anonymous.get("/ready")
     assert alive.json() == {"status": "ok", "base_url": scripted.base_url}
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")

@@ -14,6 +14,7 @@ from openai import AsyncOpenAI
 from cli.up.ports import free_port
 from tests.balancers import nginx
 from tests.e2e import page
+from tests.fleet import PATIENCE_S
 from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import sse
 
@@ -130,7 +131,7 @@ async def test_management_is_not_reachable_through_page_s_server_block(
     secret = (await asyncio.to_thread(scripted.environment))["PLUGIN_INTERNAL_SECRET"]
     async with (
         nginx(tmp_path, server_block(scripted.port, port, None), port, eventually),
-        httpx.AsyncClient(trust_env=False, headers={"x-internal-token": secret}) as http,
+        httpx.AsyncClient(trust_env=False, headers={"x-internal-token": secret}, timeout=PATIENCE_S) as http,
     ):
         reached = await http.get(f"http://127.0.0.1:{port}/v1/models")
         hidden = await http.get(f"http://127.0.0.1:{port}/claw/v1/api-keys")

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.e2e.openai_rules import faults_of
 from tests.e2e.schemas.requests import response_requests
+from tests.fleet import PATIENCE_S
 from tests.upstreams.openai import replies as openai_replies
 from tests.upstreams.scripted import Act, json_answer, sse
 
@@ -159,7 +160,7 @@ async def test_a_stream_that_breaks_off_is_an_error_and_no_end(
     """The error event comes first, since clients raise at it, then `response.failed`, which others wait for."""
     upstream.add(sse(openai_replies.chunk({"role": "assistant", "content": "first"}), Act.ABORT))
     headers = {"authorization": f"Bearer {scripted_key.secret}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=PATIENCE_S) as http:
         reply = await http.post(
             f"{scripted.base_url}/responses", json={"model": "auto", "input": "Hello", "stream": True}
         )
@@ -225,7 +226,7 @@ async def test_what_is_wrong_is_named_as_the_client_knows_it(
 async def test_what_is_not_here_is_not_found(scripted: Stack, scripted_key: Key, path: str) -> None:
     """Not a wrong method of a response that is called so."""
     headers = {"authorization": f"Bearer {scripted_key.secret}"}
-    async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=PATIENCE_S) as http:
         reply = await http.post(f"{scripted.base_url}/responses/{path}", json={"model": "auto", "input": "x"})
         assert (reply.status_code, reply.json()["error"]["code"]) == (404, "not_found")
         assert (await http.put(f"{scripted.base_url}/responses/resp_1")).status_code == 405

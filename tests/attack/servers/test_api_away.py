@@ -84,7 +84,9 @@ async def assert_delivered_logged_and_paid(
     assert spent > 0
 
     async def paid() -> bool:
-        async with httpx.AsyncClient(base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}) as asking:
+        async with httpx.AsyncClient(
+            base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}, timeout=PATIENCE_S
+        ) as asking:
             shown: dict[str, Any] = (await asking.get("/claw/v1/budget")).json()
         return bool(nano_usd(shown["spent_usd"]) == spent and shown["held_usd"] == 0)
 

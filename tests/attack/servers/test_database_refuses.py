@@ -11,7 +11,7 @@ import pytest
 
 from shared.postgres.database import TABLES, Database
 from shared.redis.names import NEWS_CHANNEL
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -25,7 +25,7 @@ FIRST = {"CLAW_KEY_CACHE_S": "0.01"}
 
 async def readiness(process: Process) -> tuple[int, str, str]:
     """Status code, status, and what PostgreSQL lacks."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_S) as client:
         reply = await client.get(f"{process.url}/ready")
     return reply.status_code, reply.json()["status"], reply.json().get("why", {}).get("postgres", "")
 

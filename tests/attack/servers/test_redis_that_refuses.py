@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from cli.up.ports import free_port
 from shared.redis.client import UNREACHABLE
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
 from tests.redis_servers import Server
 from tests.upstreams.numbered import NumberedUpstream
 
@@ -117,14 +117,14 @@ async def refusing(tmp_path: Path, database_url: str, eventually: Eventually) ->
     await eventually(lambda: _answers(server))
     url = f"redis://gateway:pw@127.0.0.1:{server.port}/0"
     async with NumberedUpstream() as upstream, Redis(port=server.port) as admin:
-        environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_BOUND_S": "2"}
+        environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "10"}
         async with Fleet(tmp_path, url, database_url, environment) as fleet:
             api = await fleet.api()
             worker = await fleet.worker(REDIS_URL=url.replace("gateway", "worker"))
             await fleet.recorder()
             await ready(api, eventually)
             headers = {"authorization": f"Bearer {await fleet.key()}"}
-            async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
+            async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
                 yield Refusing(api, worker, client, admin)
     await server.kill()
 
@@ -161,7 +161,7 @@ async def test_a_redis_that_begins_to_refuse_is_named_and_recovers(
     async def is_served() -> bool:
         return not await refusing.code()
 
-    await eventually(is_served, bound_s=20)
+    await eventually(is_served)
     assert (await refusing.why())[0] == 200
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
 
 if TYPE_CHECKING:
     from tests.conftest import Eventually
@@ -37,7 +37,7 @@ async def test_what_has_no_key_is_logged_without_what_it_gave(fleet: Fleet, api:
     """A wrong key, none, a wrong internal token, a wrong URL; not what has a row in the usage log, or is fine."""
     key = await fleet.key()
     wrong = "sk-nself-" + "0123456789abcdef" * 4
-    async with httpx.AsyncClient(base_url=api.url) as client:
+    async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as client:
         for given in (wrong, key):
             headers = {"authorization": f"Bearer {given}"}
             await client.post("/v1/chat/completions", json=chat(), headers=headers)

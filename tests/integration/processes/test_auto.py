@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from shared.models.catalogue import nano_usd
-from tests.fleet import INTERNAL_SECRET, Fleet, Process, chat, ready
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat, ready
 from tests.streams import Reader, content, events, usage_rows
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
@@ -75,7 +75,7 @@ async def api(
     await fleet.recorder()
     await ready(started, eventually)
     async with httpx.AsyncClient(
-        base_url=started.url, headers={"authorization": f"Bearer {await fleet.key()}"}
+        base_url=started.url, headers={"authorization": f"Bearer {await fleet.key()}"}, timeout=PATIENCE_S
     ) as asking:
 
         async def all_tiers() -> bool:

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.up.ports import free_port
-from tests.fleet import Fleet, Process, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, Process, chat, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import MODEL, NumberedUpstream
 
@@ -57,7 +57,7 @@ class Measured:
         return sorted((entry["labels"]["role"], entry["targets"][0]) for entry in listed)
 
     async def _get(self, port: int, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
             return await client.get(f"http://127.0.0.1:{port}{path}")
 
 

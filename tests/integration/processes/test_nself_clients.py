@@ -134,7 +134,7 @@ async def test_it_streams_and_fails_as_openais_do(client: httpx.AsyncClient, api
     assert lines[-1] == "data: [DONE]"
     wrong = await client.post("/claw/v1/chat/completions", json={**ASKED, "metadata": {"resume": 7}})
     assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "metadata.resume")
-    async with httpx.AsyncClient(base_url=api.url) as nobody:
+    async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as nobody:
         refused = await nobody.post("/claw/v1/chat/completions", json=ASKED)
         assert (refused.status_code, refused.json()["error"]["type"]) == (401, "invalid_request_error")
         assert (await nobody.get("/claw/health")).status_code == 401
@@ -189,7 +189,7 @@ async def test_an_admins_key_with_a_budget_makes_no_key_without_one(operator: ht
 )  # fmt: skip
 async def test_what_is_not_ours_is_a_404_that_says_so(api: Process, path: str) -> None:
     """In JSON, since those clients read it as such; with or without a credential."""
-    async with httpx.AsyncClient(base_url=api.url) as nobody:
+    async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as nobody:
         answer = await nobody.get(path)
         bootstrap = await nobody.post("/claw/v1/api-keys/bootstrap", json={"name": "x", "owner_email": "a@b.c"})
     assert answer.status_code == 404

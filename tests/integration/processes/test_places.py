@@ -64,7 +64,9 @@ async def test_a_key_may_have_streams_without_comments(
     client: httpx.AsyncClient, api: Process, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """Neither while it waits nor behind that; it is switched off and on again at once."""
-    async with httpx.AsyncClient(base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}) as operator:
+    async with httpx.AsyncClient(
+        base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}, timeout=PATIENCE_S
+    ) as operator:
         [key] = (await operator.get("/claw/v1/api-keys")).json()["keys"]
         assert key["stream_comments"] is True
         changed = await operator.patch(f"/claw/v1/api-keys/{key['id']}", json={"stream_comments": False})
@@ -78,7 +80,7 @@ async def test_a_key_may_have_streams_without_comments(
             states = [(await client.get(f"/v1/requests/{each['id']}")).json() for each in found]
             return any(state.get("queue_position") for state in states)
 
-        await eventually(places)
+        await eventually(places, every_s=1.5)
         await eventually(lambda: second.status == first.status == 200)
         upstream.resume.set()
         await asyncio.gather(first.task, second.task)
@@ -102,7 +104,7 @@ async def test_a_key_sees_and_cancels_its_own_requests_alone(
         data: list[dict[str, object]] = (await client.get("/v1/requests")).json()["data"]
         return data if len(data) == 2 else []
 
-    _, second = await eventually(both)
+    _, second = await eventually(both, every_s=1.5)
     assert (second["object"], second["requested_model"], second["stream"]) == ("request", MODEL, False)
     for name in (second["id"], _OWN_ID.replace("/", "%2F")):
         assert (await other.get(f"/v1/requests/{name}")).status_code == 404

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import httpx
 import pytest
 
-from tests.fleet import INTERNAL_SECRET, Fleet, chat, ready
+from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, chat, ready
 from tests.upstreams.numbered import MODEL, NumberedUpstream
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ async def stage(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
     await fleet.worker()
     for api in apis:
         await ready(api, eventually)
-    async with httpx.AsyncClient(headers={"x-internal-token": INTERNAL_SECRET}) as client:
+    async with httpx.AsyncClient(headers={"x-internal-token": INTERNAL_SECRET}, timeout=PATIENCE_S) as client:
         yield Stage((apis[0].url, apis[1].url), client)
 
 

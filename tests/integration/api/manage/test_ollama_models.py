@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.fleet import Fleet, Process
+from tests.fleet import PATIENCE_S, Fleet, Process
 from tests.integration.local_models import becomes, overview, status_of
 from tests.ollama_fixtures import MODEL, MODELS, SIZE
 from tests.upstreams.numbered import NumberedUpstream
@@ -175,7 +175,7 @@ async def test_what_cannot_be_removed_is_refused(ollama_client: httpx.AsyncClien
 @pytest.mark.parametrize(("method", "path"), [("GET", MODELS), ("POST", INSTALL), ("DELETE", f"{REMOVE}/{MODEL}")])
 async def test_only_the_internal_token_opens_it(ollama_api: Process, method: str, path: str) -> None:
     """401 with a text."""
-    async with httpx.AsyncClient(base_url=ollama_api.url) as stranger:
+    async with httpx.AsyncClient(base_url=ollama_api.url, timeout=PATIENCE_S) as stranger:
         reply = await stranger.request(method, path)
     assert (reply.status_code, list(reply.json())) == (401, ["error"])
 

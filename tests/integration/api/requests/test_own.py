@@ -90,7 +90,9 @@ async def test_a_chat_is_answered_and_logged_with_its_purpose(
         assert (row["purpose"], str(row["key_id"]), row["status"]) == ("title", key.id, 200)
         assert (row["tier"], row["cost_usd"], row["asked_model"]) == ("local", 0, "local")
         assert row["completion_tokens"] > 0
-    async with httpx.AsyncClient(base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}) as client:
+    async with httpx.AsyncClient(
+        base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}, timeout=PATIENCE_S
+    ) as client:
         listed = (await client.get("/claw/v1/usage")).json()["usage"]
     assert {entry["purpose"] for entry in listed} == {"title"}
 

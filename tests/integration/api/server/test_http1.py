@@ -151,7 +151,7 @@ async def test_http2_is_hypercorns(echoing: Served) -> None:
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost", REQUESTS["a GET"]], ids=repr)
 async def test_who_does_not_go_on_is_disconnected(is_direct: bool, sent: bytes) -> None:  # noqa: FBT001
     """Before a head, in the middle of it, or behind an answer; no byte is said."""
-    async with serving(echo, is_direct=is_direct, keep_alive_s=0.2) as served:
+    async with serving(echo, is_direct=is_direct, keep_alive_s=0.5) as served:
         answer = await served.ask(sent)
     assert answer.startswith(b"HTTP/1.1 200") == (sent == REQUESTS["a GET"])
     assert answer.count(b"HTTP/1.1") <= 1
@@ -163,10 +163,10 @@ async def test_a_request_may_take_longer_than_a_connection_may_idle(is_direct: b
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         del scope
         await read_body(receive)
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(0.8)
         await respond(send, b"late")
 
-    async with serving(slow, is_direct=is_direct, keep_alive_s=0.1) as served:
+    async with serving(slow, is_direct=is_direct, keep_alive_s=0.4) as served:
         assert (await served.ask(REQUESTS["a GET"])).endswith(b"late")
 
 

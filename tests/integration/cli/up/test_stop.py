@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from tests.fleet import PATIENCE_S
 from tests.integration.cli.up.up_stack import (
     DEADLINE_S,
     Up,
@@ -54,7 +55,7 @@ async def test_a_process_that_dies_is_started_again_on_the_same_port(up: Up) -> 
     """And the terminal says which and how."""
     await up.started()
     first = await up.web_pid()
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
         with pytest.raises(httpx.HTTPError):
             await client.get(f"{up.url}/die")
     deadline = time.monotonic() + DEADLINE_S

@@ -17,6 +17,7 @@ from cli.up.child import launch_command
 from cli.up.embedded.postgres_home import SYSTEM_DIR
 from cli.up.ports import free_port
 from shared.settings import PROJECT_ROOT
+from tests.fleet import PATIENCE_S
 
 DEADLINE_S = 150.0
 _SCRIPTS = Path(__file__).with_name("up_scripts")
@@ -91,7 +92,7 @@ class Up:
     async def web_pid(self) -> int:
         """Of the process that answers now; 0 if none does."""
         try:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
                 return int((await client.get(self.url)).json()["pid"])
         except httpx.HTTPError:
             return 0
