@@ -60,7 +60,7 @@ async def fleet(
     fleet_environment: dict[str, str],
 ) -> AsyncIterator[Fleet]:
     """No process yet; bounds short enough for tests."""
-    bounds = {"CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
+    bounds = {"CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "4"}
     environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, **bounds, **fleet_environment}
     async with Fleet(tmp_path, fleet_redis_url, database_url, environment) as empty:
         yield empty

@@ -30,6 +30,8 @@ BYTES_RETRY_S = 5
 MINUTE_US = 60_000_000
 ADMIT_TIMEOUT_S = 1.8
 """For a free connection and the answer together: a frozen Redis means 503 within two seconds."""
+BODY_TIMEOUT_S = 10.0
+"""For a large body, once it has a place, which is kept for so long (place.lua)."""
 
 
 class QueueUnavailable(Overloaded):
@@ -105,8 +107,8 @@ async def admit(
             its large bodies wait.
         BudgetSpent: what has room would cost more than what is left of a budget.
         MoreNeeded: candidates were left out, and those that are here do not do.
-        Overloaded: every queue is full, of jobs or of their bytes, or Redis does not answer within `ADMIT_TIMEOUT_S`
-            (`QueueUnavailable`).
+        Overloaded: every queue is full, of jobs or of their bytes, or Redis does not answer within `ADMIT_TIMEOUT_S`,
+            nor takes a large body within `BODY_TIMEOUT_S` (`QueueUnavailable`).
     """
     owner = owner_of(principal.key_id)
     keys = [rate_key(owner), revoked_key(owner), open_requests(draft.api_id), revision_key(owner)]
@@ -115,8 +117,9 @@ async def admit(
     if draft.tokens_per_minute:
         keys.append(tokens_key(owner))
         arguments += (draft.tokens_per_minute, draft.reserved_tokens)
+    now = asyncio.get_running_loop().time
     try:
-        async with asyncio.timeout(ADMIT_TIMEOUT_S):
+        async with asyncio.timeout(ADMIT_TIMEOUT_S) as bound:
             answer = await place(
                 redis,
                 scripts.ADMIT,
@@ -125,6 +128,7 @@ async def admit(
                 options=options,
                 keys=keys,
                 arguments=arguments,
+                before_body=lambda: bound.reschedule(now() + BODY_TIMEOUT_S),
             )
     except ResponseError as error:
         raise QueueRefused(str(error)) from None

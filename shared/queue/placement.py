@@ -21,7 +21,7 @@ from shared.redis.names import budget_key_at, job_key, owner_of
 from shared.types import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis.asyncio import Redis
 
@@ -119,6 +119,7 @@ async def place(
     keys: Sequence[str],
     arguments: Sequence[str | bytes | int],
     mode: Mode = Mode.ADD,
+    before_body: Callable[[], object] = bool,
 ) -> Any:
     """Run `admit.lua` or `enqueue.lua`, then store a large body; return what the script returns.
 
@@ -131,6 +132,7 @@ async def place(
         keys: the script's own keys.
         arguments: its own arguments.
         mode: a job that is moved could also stay where it is, so none of the candidates is its last resort.
+        before_body: called where a large body follows, which takes the time of its bytes.
 
     Raises:
         MoreNeeded: candidates were left out, and those that are here do not do.
@@ -180,6 +182,7 @@ async def place(
         raise MoreNeeded
     chosen = _chosen(answer)
     if is_large and mode is Mode.ADD and chosen > 0:
+        before_body()
         queue = targets[chosen - 1].queue
         rest = await work_beside(size, partial(encode_rest, draft))
         if not await scripts.run(redis, scripts.STORE_BODY, [queue, job_key(name)], name, rest, life_ms):

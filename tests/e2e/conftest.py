@@ -102,8 +102,7 @@ async def scripted(_scripted: Stack, scripted_key: Key, eventually: Eventually) 
 @pytest.fixture
 def upstream(scripted: Stack, _upstream: ScriptedUpstream) -> ScriptedUpstream:  # noqa: ARG001 - it must be running
     """The upstream of `scripted`: with nothing in its script, and no request seen."""
-    _upstream.fallback = None
-    _upstream.requests.clear()
+    _upstream.forget()
     return _upstream
 
 
@@ -130,8 +129,7 @@ async def _openais_own(
 async def served_by_openai(_openais_own: Served, eventually: Eventually) -> Served:
     """A gateway in front of OpenAI's own API, with nothing in its script."""
     await _openais_own.until_offered(eventually)
-    _openais_own.upstream.fallback = None
-    _openais_own.upstream.requests.clear()
+    _openais_own.upstream.forget()
     return _openais_own
 
 

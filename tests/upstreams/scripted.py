@@ -136,6 +136,12 @@ class ScriptedUpstream:
         """Append to the script."""
         self._script.extend(answers)
 
+    def forget(self) -> None:
+        """Drop what is left of the script, and the requests seen: what one test did not ask for is no other's answer."""
+        self._script.clear()
+        self.requests.clear()
+        self.fallback = None
+
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that this server counts is so; fails after BOUND_S seconds."""
         async with asyncio.timeout(BOUND_S):

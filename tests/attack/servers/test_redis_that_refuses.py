@@ -117,7 +117,7 @@ async def refusing(tmp_path: Path, database_url: str, eventually: Eventually) ->
     await eventually(lambda: _answers(server))
     url = f"redis://gateway:pw@127.0.0.1:{server.port}/0"
     async with NumberedUpstream() as upstream, Redis(port=server.port) as admin:
-        environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "10"}
+        environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "5"}
         async with Fleet(tmp_path, url, database_url, environment) as fleet:
             api = await fleet.api()
             worker = await fleet.worker(REDIS_URL=url.replace("gateway", "worker"))

@@ -41,6 +41,31 @@ async def waiting_bytes(redis: Redis) -> dict[str, int]:
     return {name.decode(): int(size) for name, size in found.items() if name[1:2] == b":"}
 
 
+async def test_a_large_body_has_the_time_that_it_takes_and_not_that_of_a_frozen_redis(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine 20 MiB take longer than the answer that they have a place."""
+    run, bound_s = scripts.run, 0.5
+    monkeypatch.setattr("api.admission.admit.ADMIT_TIMEOUT_S", bound_s)
+
+    async def slow(client: Redis, script: str, *arguments: Any) -> Any:
+        if script == scripts.STORE_BODY:
+            await asyncio.sleep(2 * bound_s)
+        return await run(client, script, *arguments)
+
+    monkeypatch.setattr(scripts, "run", slow)
+    admitted = await admit(
+        redis,
+        Principal(KEY, 5, admin_allowed=False),
+        large(),
+        candidates=[at("q")],
+        options=PlacementOptions(most_waiting=1),
+    )
+    assert admitted.candidate == 0
+    monkeypatch.setattr(scripts, "run", run)
+    assert len(await claim(redis, "q")) == 1
+
+
 @pytest.mark.parametrize("size", [LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 1, MIB])
 async def test_a_body_arrives_whole_whatever_its_size(redis: Redis, size: int) -> None:
     """In one step or two; of a large one nothing stays in Redis once it is claimed, but the key of its job."""
