@@ -137,7 +137,7 @@ class ScriptedUpstream:
         self._script.extend(answers)
 
     def forget(self) -> None:
-        """Drop what is left of the script, and the requests seen: what one test did not ask for is no other's answer."""
+        """Drop what is left of the script, and the requests seen: what one test left is no other one's answer."""
         self._script.clear()
         self.requests.clear()
         self.fallback = None
