@@ -86,7 +86,7 @@ class Gateway:
             self.api_id,
             on_news=self._handle_news,
             load_of=self.capacity.load,
-            refusal_of=lambda: self.capacity.refusal,
+            fault_of=lambda: self.capacity.redis_fault,
         )
         self.system_prompts = SystemPrompts(self.database)
         self.knowledge = Knowledge(

@@ -39,14 +39,14 @@ class Announcements:
         backends: the upstreams it serves.
 
     Attributes:
-        refusal: what Redis refuses of what answers need, as of the last announcement; empty where it refuses nothing.
+        fault: what Redis refuses of what answers need, as of the last announcement; empty where it refuses nothing.
         is_draining: whether it takes nothing more.
     """
 
     def __init__(
         self, settings: Settings, redis: Redis, worker_id: bytes, tier: Tier, backends: Sequence[Backend]
     ) -> None:
-        self.refusal = ""
+        self.fault = ""
         self.is_draining = False
         self._settings = settings
         self._redis = redis
@@ -64,7 +64,7 @@ class Announcements:
             queues: the marks of their running jobs are extended with it.
             running: how many attempts run.
         """
-        self.refusal = await probe.refusal_of(self._redis, self.refusal)
+        self.fault = await probe.fault_of(self._redis, self.fault)
         identity, backends = self._worker_id.hex(), self._offered()
         # How long attempts take is no news: it changes with every few of them, and is read with the next look.
         news = [
@@ -106,7 +106,7 @@ class Announcements:
             _log.warning("Redis does not answer (%s): the announcement will expire", type(error).__name__)
 
     def _offered(self) -> tuple[BackendInfo, ...]:
-        offered = () if self.refusal else self._backends
+        offered = () if self.fault else self._backends
         backends = tuple(backend.info() for backend in offered if backend.is_offered)
         if self.is_draining:
             # What waits is still served, by whoever comes next; what comes now goes elsewhere if it can.
@@ -118,7 +118,7 @@ class Announcements:
             self._worker_id.hex(),
             self._tier,
             backends,
-            self.refusal,
+            self.fault,
             host=socket.gethostname(),
             pid=os.getpid(),
             since_ms=self._since_ms,

@@ -170,7 +170,7 @@ class WorkerProcess:
         return run
 
     def _claimable(self, backend: Backend) -> Callable[[], int]:
-        return lambda: 0 if self._announcements.refusal else backend.claimable()
+        return lambda: 0 if self._announcements.fault else backend.claimable()
 
     async def _if_wanted(self, job: Job) -> Job | None:
         """Return a job, with its patience by our clock; None if its api process is dead, whose recorder closes it.

@@ -45,8 +45,8 @@ def masked(text: str, secrets: Iterable[str] = ()) -> str:
 def reason_of(error: BaseException) -> str:
     """Return what the upstream, or the network on the way to it, said of a failure; empty where nothing is known.
 
-    An error says it itself, or one of those that led to it does: what a provider raises in the place of a refusal need
-    not pass it on.
+    An error says it itself, or one of those that led to it does: what a provider raises in the place of a rejection
+    need not pass it on.
     """
     link: BaseException | None = error
     network = ""

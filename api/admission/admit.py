@@ -47,13 +47,13 @@ NO_SPACE = "No space left on device"
 """How Redis's refusal ends whose disk is full, whichever of its files it wanted to write."""
 
 
-class QueueRefused(QueueUnavailable):
+class QueueFaulty(QueueUnavailable):
     """Redis refuses what it is asked: a fault that the operator must mend."""
 
     code = "queue_refused"
 
-    def __init__(self, refusal: str = "") -> None:
-        if NO_SPACE in refusal:
+    def __init__(self, fault: str = "") -> None:
+        if NO_SPACE in fault:
             super().__init__("The gateway's queue (Redis) has no space left on its disk.")
         else:
             super().__init__("The gateway's queue (Redis) refuses its commands; the operator's log and /ready say why.")
@@ -131,7 +131,7 @@ async def admit(
                 before_body=lambda: bound.reschedule(now() + BODY_TIMEOUT_S),
             )
     except ResponseError as error:
-        raise QueueRefused(str(error)) from None
+        raise QueueFaulty(str(error)) from None
     except UNREACHABLE:
         raise QueueUnavailable from None
     if answer[0] == b"ok":
@@ -139,7 +139,7 @@ async def admit(
         if len(answer) > 4:
             admitted.remaining_tokens, admitted.tokens_reset_s = answer[4], answer[5] / 1e6
         return admitted
-    raise _refused(answer, principal, candidates)
+    raise _denied(answer, principal, candidates)
 
 
 async def check_rate(redis: Redis, principal: Principal) -> None:
@@ -161,7 +161,7 @@ async def check_rate(redis: Redis, principal: Principal) -> None:
         raise _limited([b"limited", left_us], principal)
 
 
-def _refused(answer: Sequence[Any], principal: Principal, candidates: Sequence[Candidate]) -> GatewayError:
+def _denied(answer: Sequence[Any], principal: Principal, candidates: Sequence[Candidate]) -> GatewayError:
     """Return the error for what `admit.lua` says of a request that it did not admit."""
     if answer[0] in {b"limited", b"tokens"}:
         return _limited(answer, principal)

@@ -99,13 +99,13 @@ class Readiness:
         if self._parts.draining:
             return "draining", lacks
         backlog = self._parts.usage_backlog
-        if refusal := state_of(self._parts.redis).refusal:
-            lacks["redis"] = lacks["redis"] or f"Redis has refused a command: {refusal}"
-        if of_worker := self._parts.capacity.refusal:
+        if fault := state_of(self._parts.redis).fault:
+            lacks["redis"] = lacks["redis"] or f"Redis has refused a command: {fault}"
+        if of_worker := self._parts.capacity.redis_fault:
             lacks["redis"] = lacks["redis"] or f"A worker can serve nothing: {of_worker}"
         if backlog.fault:
             lacks["usage"] = backlog.fault
-        if not missing and not refusal and not of_worker and not backlog.fault:
+        if not missing and not fault and not of_worker and not backlog.fault:
             return "ready", lacks
         may_serve = self._was_ready and missing in ([], ["postgres"]) and not backlog.is_full
         return ("degraded" if may_serve else "not ready"), lacks

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from api.admission.admit import QueueRefused
+from api.admission.admit import QueueFaulty
 from shared.errors import Overloaded, StreamBroken, WorkerLost
 from shared.process.outage import OutageLog
 
@@ -32,7 +32,7 @@ class LivenessJudge:
         redis: where the queues are.
         deliveries: what is waited for; those that were cancelled are removed with their worker.
         load_of: gives what the live workers of a queue can do; None where there is none.
-        refusal_of: gives what Redis refuses us or a worker; empty where it refuses nothing.
+        fault_of: gives what Redis refuses us or a worker; empty where it refuses nothing.
     """
 
     def __init__(
@@ -41,13 +41,13 @@ class LivenessJudge:
         redis: Redis,
         deliveries: dict[bytes, Delivery],
         load_of: Callable[[str], Load | None],
-        refusal_of: Callable[[], str],
+        fault_of: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._redis = redis
         self._deliveries = deliveries
         self._load_of = load_of
-        self._refusal_of = refusal_of
+        self._fault_of = fault_of
         self._refused_since: float | None = None
         self._outage = OutageLog(_log, "Redis", "beat")
 
@@ -94,7 +94,7 @@ class LivenessJudge:
         refused_s = 0.0 if self._refused_since is None else now - self._refused_since
         if refused_s <= self._settings.heartbeat_bound_s:
             return
-        refused = QueueRefused(self._refusal_of())
+        refused = QueueFaulty(self._fault_of())
         broken = StreamBroken(refused.message, code=refused.code, retry_after_s=refused.retry_after_s)
         for delivery in list(self._deliveries.values()):
             if delivery.cancelled is not None or delivery.stream.over:
@@ -129,9 +129,9 @@ class LivenessJudge:
     def _lose(self, delivery: Delivery) -> None:
         stream = delivery.stream
         _log.warning("attempt %s: its worker went silent", stream.job_id)
-        if refusal := self._refusal_of():
+        if fault := self._fault_of():
             # It may live, and not be able to say so.
-            refused = QueueRefused(refusal)
+            refused = QueueFaulty(fault)
             stream.fail(WorkerLost(refused.message, code=refused.code, retry_after_s=refused.retry_after_s))
         else:
             stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))

@@ -48,7 +48,7 @@ class RelayReceiver:
         api_id: this process, 16 bytes.
         on_news: called with each message of the news channel, and with b"reconnected" after an outage.
         load_of: gives what the live workers of a queue can do; None where there is none.
-        refusal_of: gives what Redis refuses a worker; empty where it refuses nothing.
+        fault_of: gives what Redis refuses a worker; empty where it refuses nothing.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class RelayReceiver:
         *,
         on_news: Callable[[bytes], None],
         load_of: Callable[[str], Load | None],
-        refusal_of: Callable[[], str] = str,
+        fault_of: Callable[[], str] = str,
     ) -> None:
         self.api_id = api_id
         self.is_aborted = False
@@ -70,7 +70,7 @@ class RelayReceiver:
         self.gaps = 0
         self._signals = SignalSender(redis, api_id)
         self._judge = LivenessJudge(
-            settings, redis, self._deliveries, load_of, lambda: state_of(redis).refusal or refusal_of()
+            settings, redis, self._deliveries, load_of, lambda: state_of(redis).fault or fault_of()
         )
         self._ready = asyncio.Event()
         self._judging_from = 0.0

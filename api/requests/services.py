@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from api.accounting.failure_record import ended
-from api.admission.admit import QueueRefused
+from api.admission.admit import QueueFaulty
 from api.http.span_notes import note_lost
 from api.requests.open_requests import with_take_over
 from api.requests.queued_job import Moves
@@ -73,12 +73,12 @@ class RequestServices:
         """Check that requests can be admitted at all.
 
         Raises:
-            QueueRefused: Redis refuses what it is asked.
+            QueueFaulty: Redis refuses what it is asked.
             Overloaded: the usage log has no room.
         """
-        if not self.relay.connected and (refusal := state_of(self.redis).refusal):
+        if not self.relay.connected and (fault := state_of(self.redis).fault):
             # What was admitted all the same would wait for frames that cannot come.
-            raise QueueRefused(refusal)
+            raise QueueFaulty(fault)
         if self.usage_log.is_full():
             raise Overloaded(
                 "The usage log has no room: nobody records it. The operator's log and /ready say more.",
@@ -116,12 +116,12 @@ class RequestServices:
         """Return where a request may go, by rank.
 
         Raises:
-            QueueRefused: who could serve it may be a worker that Redis does not let answer.
+            QueueFaulty: who could serve it may be a worker that Redis does not let answer.
             GatewayError: nothing may serve it, for another reason.
         """
         try:
             return self.router.route(wanted)
         except (Overloaded, UnknownModel):
-            if self.router.refusal:
-                raise QueueRefused(self.router.refusal) from None
+            if self.router.redis_fault:
+                raise QueueFaulty(self.router.redis_fault) from None
             raise

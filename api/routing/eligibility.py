@@ -14,7 +14,7 @@ from shared.models.abilities import Needs, cannot_do, makes_one_choice, omitted,
 from shared.models.catalogue import ModelEntry, nano_usd
 from shared.models.over_responses import LEAST_OUTPUT_TOKENS
 from shared.models.parameters import HOSTED_TOOLS, NATIVE_ONLY
-from shared.models.refused_parameters import lacking
+from shared.models.rejected_parameters import lacking
 from shared.openai.prompt_size import MOST_CONTEXT, MostPrompt
 from shared.queue.placement import NO_BUDGET_LIMITS, BudgetLimits, Candidate
 from shared.types import Endpoint, Target

@@ -78,7 +78,7 @@ class Capacity(Following):
         return {model.id: model for backend in self.backends(tier) for model in backend.models}
 
     @property
-    def refusal(self) -> str:
+    def redis_fault(self) -> str:
         """Return what Redis refuses a worker, so that it serves nothing; empty where it refuses none."""
         return next((announcement.refusal for announcement in self._announcements if announcement.refusal), "")
 

@@ -87,9 +87,9 @@ class Router:
         return shortlist(candidates, self._capacity.busy)
 
     @property
-    def refusal(self) -> str:
+    def redis_fault(self) -> str:
         """Return what Redis refuses a worker, so that it serves nothing; empty where it refuses none."""
-        return self._capacity.refusal
+        return self._capacity.redis_fault
 
     def note_busy(self, candidates: Iterable[Candidate]) -> None:
         """Note that none of the candidates can begin at once now."""

@@ -24,7 +24,7 @@ from shared.models.catalogue import nano_usd
 from shared.queue.placement import BudgetLimits, PlacementOptions
 from shared.settings import load_settings
 from shared.types import JobDraft, Target
-from workers.accounts.outcome import Refusal, refused
+from workers.accounts.outcome import NoAccount
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -175,9 +175,9 @@ class Simulator:
             if worker.has_news:
                 # A backend that closes says so at once, and routing must know before the next arrival.
                 await self._workforce.look(news=True)
-            if isinstance(held, Refusal):
+            if isinstance(held, NoAccount):
                 await worker.finish(job, None)
-                await self._fail_over(inflight, refused(held))
+                await self._fail_over(inflight, held.error())
                 continue
             began_ms = self.now_ms
             ends_ms = began_ms + worker.upstream.service_ms(inflight.request)

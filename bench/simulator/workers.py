@@ -15,7 +15,7 @@ from shared.redis import scripts
 from shared.redis.names import WORKERS, worker_key
 from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
 from shared.usage import Closes, Closing, finish_now
-from workers.accounts.outcome import Refusal
+from workers.accounts.outcome import NoAccount
 from workers.accounts.slots import AdaptiveSlots
 from workers.accounts.state import AccountStateStore, Candidate, Reservation
 from workers.backends.backend import Backend
@@ -95,7 +95,7 @@ class Worker:
         self._running += len(jobs)
         return jobs
 
-    async def hold(self, job: Job, prompt_tokens: int) -> Hold | Refusal | None:
+    async def hold(self, job: Job, prompt_tokens: int) -> Hold | NoAccount | None:
         """Lease the quota that an attempt needs of a free project, as `Accounts` does; return None at other tiers."""
         if job.tier != "gemini":
             return None
@@ -109,7 +109,7 @@ class Worker:
         if taken.closed_ms:
             self._closed[job.model] = taken.closed_ms
             self.has_news = True
-        return taken if isinstance(taken, Refusal) else Hold(taken, accounts[taken.account])
+        return taken if isinstance(taken, NoAccount) else Hold(taken, accounts[taken.account])
 
     async def settle(self, hold: Hold, model: str, request: Request) -> None:
         """Settle an attempt that went well."""

@@ -2,8 +2,8 @@
 
 Whatever keeps the server from answering (down, frozen, full, starting up) is `DatabaseUnavailable`, for which callers
 answer 503 or try again later. So is what it refuses for its own state, not for the values it was given (a table is away
-during a restore, a right is missing, its disk is full): `DatabaseRefused`, whose text says what. Both are logged here,
-once. Entering the context connects to nothing, so a process starts without PostgreSQL too.
+during a restore, a right is missing, its disk is full): `DatabaseIncomplete`, whose text says what. Both are logged
+here, once. Entering the context connects to nothing, so a process starts without PostgreSQL too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import Pool, PoolConnectionProxy
 
-__all__ = ["UNSTORABLE", "Database", "DatabaseRefused", "DatabaseUnavailable", "SchemaError"]
+__all__ = ["UNSTORABLE", "Database", "DatabaseIncomplete", "DatabaseUnavailable", "SchemaError"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ TABLES: Final = (
 """Those that every api process reads."""
 
 _CLOSE_TIMEOUT_S: Final = 5.0
-_MOST_REFUSALS: Final = 100
+_MOST_REPORTED: Final = 100
 """Refusals of different texts that are logged until all is well again."""
 _UNAVAILABLE: Final = (
     OSError,  # TimeoutError is one
@@ -82,7 +82,7 @@ class DatabaseUnavailable(Exception):
     public = "does not answer"
 
 
-class DatabaseRefused(DatabaseUnavailable):
+class DatabaseIncomplete(DatabaseUnavailable):
     """PostgreSQL refuses statements for the state that it is in; the text says which. The same call may succeed later.
 
     Args:
@@ -155,7 +155,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: none can be had in time, or it broke, or a statement took too long.
-            DatabaseRefused: a statement was refused for the database's state, not for its values.
+            DatabaseIncomplete: a statement was refused for the database's state, not for its values.
         """
         transaction = joined(self)
         if transaction is None:
@@ -195,8 +195,8 @@ class Database:
         except asyncpg.PostgresError as error:
             # A refusal is an answer: the server is there.
             self._outage.answered()
-            self._report_refusal(str(error))
-            raise DatabaseRefused(str(error), is_disk_full=isinstance(error, asyncpg.DiskFullError)) from error
+            self._report_fault(str(error))
+            raise DatabaseIncomplete(str(error), is_disk_full=isinstance(error, asyncpg.DiskFullError)) from error
         else:
             self._outage.answered()
 
@@ -240,7 +240,7 @@ class Database:
 
         Raises:
             DatabaseUnavailable: it does not answer.
-            DatabaseRefused: it answers, and lacks something; the text names it.
+            DatabaseIncomplete: it answers, and lacks something; the text names it.
         """
         lacking = await self.fetch(queries.LACKING_TABLES, TABLES)
         if lacking:
@@ -248,8 +248,8 @@ class Database:
                 f"the table {row['name']} {'is missing' if row['is_missing'] else 'may not be read'}" for row in lacking
             ]
             text = ", ".join(lacks)
-            self._report_refusal(text)
-            raise DatabaseRefused(text)
+            self._report_fault(text)
+            raise DatabaseIncomplete(text)
         # What is refused again after all was well is news again.
         self._refusals.clear()
 
@@ -270,8 +270,8 @@ class Database:
         async with self.connection() as connection, asyncio.timeout(STEP_TIMEOUT_S):
             return await apply_schema(connection, schema)
 
-    def _report_refusal(self, text: str) -> None:
-        if text not in self._refusals and len(self._refusals) < _MOST_REFUSALS:
+    def _report_fault(self, text: str) -> None:
+        if text not in self._refusals and len(self._refusals) < _MOST_REPORTED:
             self._refusals.add(text)
             _log.error("PostgreSQL refuses: %s", text)
 

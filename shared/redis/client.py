@@ -113,7 +113,7 @@ class MasterConnection(AbstractConnection):
                 self.server.end_reign(self.reign)
                 await self.disconnect(nowait=True)
                 raise RedisConnectionError(f"the server cannot serve as the master now: {error}") from error
-            self.server.note_refusal(error)
+            self.server.note_fault(error)
             raise
 
 

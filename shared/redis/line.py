@@ -173,7 +173,7 @@ class Line(asyncio.Protocol):
                 self._connection.server.end_reign(self._connection.reign)
                 answer = RedisConnectionError(f"the server cannot serve as the master now: {answer}")
             else:
-                self._connection.server.note_refusal(answer)
+                self._connection.server.note_fault(answer)
         elif type(answer) is list and any(isinstance(part, RedisError) and is_no_master(part) for part in answer):
             # A script in a transaction is refused once it runs.
             is_over = True

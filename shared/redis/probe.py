@@ -18,7 +18,7 @@ from shared.redis.names import (
     relay_channel,
     wake_channel,
 )
-from shared.redis.server_state import refusal_text
+from shared.redis.server_state import fault_text
 from shared.redis.subscription import subscription
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ async def check(redis: Redis) -> None:
         raise RedisUnusable(explained(error)) from error
 
 
-async def refusal_of(redis: Redis, before: str) -> str:
+async def fault_of(redis: Redis, before: str) -> str:
     """Return what Redis refuses of what answers need; empty where it refuses nothing, `before` while it is away."""
-    if not state_of(redis).refusal:
+    if not state_of(redis).fault:
         return ""
     try:
         await check(redis)
@@ -112,7 +112,7 @@ async def _check_setup(redis: Redis) -> None:
 
 def explained(error: RedisError) -> str:
     """Return what Redis said and what to mend, as far as its code tells."""
-    text = refusal_text(error)
+    text = fault_text(error)
     code = "OutOfMemory" if isinstance(error, OutOfMemoryError) else text.partition(" ")[0].rstrip(":")
     if "ACL failure in script" in text:  # the only form that a script's NOPERM has
         code = "NoPermission"

@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 LOG_AGAIN_S: Final = 60.0
 SHOWN_S: Final = 60.0
-"""For how long the last refusal is shown."""
+"""For how long the last fault is shown."""
 _IN_ORDER: Final = ("BUSYGROUP", "NOGROUP")
 """Codes of answers that their callers wait for."""
 
@@ -31,13 +31,13 @@ class ServerState:
     def __init__(self) -> None:
         self.reign = 0
         self._logged_at: dict[str, float] = {}
-        self._refusal = ""
-        self._refused_at = 0.0
+        self._fault = ""
+        self._fault_at = 0.0
 
     @property
-    def refusal(self) -> str:
-        """Return the last command's refusal, if there was one within a minute; else empty."""
-        return self._refusal if time.monotonic() - self._refused_at < SHOWN_S else ""
+    def fault(self) -> str:
+        """Return the text of the last command that Redis refused, if there was one within a minute; else empty."""
+        return self._fault if time.monotonic() - self._fault_at < SHOWN_S else ""
 
     def end_reign(self, of: int) -> None:
         """Make every connection of this reign connect anew."""
@@ -45,17 +45,17 @@ class ServerState:
         if of == self.reign:
             self.reign += 1
 
-    def note_refusal(self, error: RedisError) -> None:
+    def note_fault(self, error: RedisError) -> None:
         """Log the text of a refused command: each kind once a minute, since every request may meet it."""
         # Part of normal work: the script is sent, the group made or there.
         if isinstance(error, NoScriptError) or str(error).startswith(_IN_ORDER):
             return
         kind = f"{type(error).__name__} {str(error).partition(' ')[0]}"
-        now = self._refused_at = time.monotonic()
-        self._refusal = refusal_text(error)
+        now = self._fault_at = time.monotonic()
+        self._fault = fault_text(error)
         if now - self._logged_at.get(kind, -LOG_AGAIN_S) >= LOG_AGAIN_S:
             self._logged_at[kind] = now
-            _log.error("Redis refuses a command: %s", self._refusal)
+            _log.error("Redis refuses a command: %s", self._fault)
 
 
 def is_no_master(error: RedisError) -> bool:
@@ -63,7 +63,7 @@ def is_no_master(error: RedisError) -> bool:
     return isinstance(error, ReadOnlyError | BusyLoadingError) or str(error).startswith("MASTERDOWN")
 
 
-def refusal_text(error: RedisError) -> str:
+def fault_text(error: RedisError) -> str:
     """Return what Redis said, with what it is about where redis-py has taken the code off, in one bounded line."""
     name = type(error).__name__
     text = str(error) if name == "ResponseError" else f"{name.removesuffix('Error')}: {error}"

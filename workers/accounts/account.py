@@ -22,7 +22,7 @@ class Account:
         account_id: its name in Redis; reveals nothing of the credential.
         name: for people, in logs; without it there is only the id.
         provider: speaks to the upstream with this credential.
-        fingerprint: changes with the credential, so that a new one is not taken for the one that was refused.
+        fingerprint: changes with the credential, so that a new one is not taken for the one that was rejected.
         scope: what its quotas are counted by; itself, if it shares them with no other.
         quota: its own limits; those that are None are the model's.
     """

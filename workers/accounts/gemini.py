@@ -214,7 +214,7 @@ class GeminiAccounts:
         self._is_sealed_for_us = is_ours
 
     async def _probe_rejected(self, on_change: Callable[[], None]) -> None:
-        """Ask for the models with each credential that was refused and may be tried again: that costs no quota."""
+        """Ask for the models with each credential that was rejected and may be tried again: that costs no quota."""
         for account in self._accounts.all:
             known = self._redis.hmget(account_key(account.id), ["rejected", "until"])
             rejected, until = await known  # type: ignore[misc]  # typed for both clients
@@ -227,9 +227,9 @@ class GeminiAccounts:
                 async with asyncio.timeout(PROBE_S):
                     await account.provider.models()
             except Rejected as error:
-                await self._accounts.refused_again(account, error)
+                await self._accounts.rejected_again(account, error)
             except (GatewayError, TimeoutError):
-                # A server that fails, or is slow, refuses nobody.
+                # A server that fails, or is slow, rejects nobody.
                 continue  # says nothing of the credential
             else:
                 _log.warning("account %s: its credential is accepted again", account.label)

@@ -23,7 +23,7 @@ _LEVELS: Final[dict[Kind, int]] = {"rejected": logging.ERROR, "failed": logging.
 
 
 class AccountLog:
-    """What was logged of one backend. A spent quota is daily business; an account that fails or is refused is not.
+    """What was logged of one backend. A spent quota is daily business; an account that fails or is rejected is not.
 
     Args:
         queue: the backend's queue, which names it.
@@ -40,18 +40,18 @@ class AccountLog:
 
         Args:
             account: which.
-            model: for which model; a refused credential is out of use for every one.
+            model: for which model; a rejected credential is out of use for every one.
             kind: why.
             until_ms: until when, in ms since 1970; 0 where it is not.
             error: how the attempt ended.
             is_alone: whether the backend has no other account: then the backend is closed, which is not logged again.
         """
-        is_refused = kind == "rejected"
+        is_rejected = kind == "rejected"
         if is_alone:
-            self._is_news(("", "" if is_refused else model), until_ms)
-        if not self._is_news((account.id, kind, "" if is_refused else model), until_ms):
+            self._is_news(("", "" if is_rejected else model), until_ms)
+        if not self._is_news((account.id, kind, "" if is_rejected else model), until_ms):
             return
-        if is_refused:
+        if is_rejected:
             rest = "it is the only one, and still tried" if is_alone else "it is not used while others can serve"
             said = f" (it said: {error.reason})" if error.reason else ""
             _log.error("account %s: its credential was refused%s; %s", account.label, said, rest)

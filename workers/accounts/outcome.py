@@ -46,7 +46,7 @@ class FailureClass(msgspec.Struct, frozen=True):
     """Why an account is to be used less.
 
     Args:
-        kind: its credential was refused, it is at a limit (or may not use the model), or it does not work.
+        kind: its credential was rejected, it is at a limit (or may not use the model), or it does not work.
         period: of the quota that is spent.
         cool_ms: how long it cools down, in milliseconds; 0 where the upstream gave no hint.
         limits: the quotas that the upstream named, by their fields in Redis.
@@ -58,7 +58,7 @@ class FailureClass(msgspec.Struct, frozen=True):
     limits: tuple[tuple[str, int], ...] = ()
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class NoAccount(msgspec.Struct, frozen=True):
     """No account can be used now.
 
     Args:
@@ -74,6 +74,22 @@ class Refusal(msgspec.Struct, frozen=True):
     wait_ms: int
     closed_ms: int
     quota_wait_ms: int = 0
+
+    def error(self) -> GatewayError:
+        """Return the error of an attempt that no account can serve, by what keeps the account that is back first.
+
+        A credential that was rejected is not back by itself, so there is no time to name.
+        """
+        wait_s = self.wait_ms / 1000
+        if self.why == "rejected":
+            return Rejected("The model server refused the gateway's credential.")
+        if self.why == "failing":
+            return Unavailable(
+                "The model server has failed repeatedly and is left alone for now.", retry_after_s=wait_s
+            )
+        if self.why in {"minute", "day", "day_reported"}:
+            return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
+        return Throttled("The model server is at its rate limit.", retry_after_s=wait_s)
 
 
 def failure_class_of(error: GatewayError, now: datetime) -> FailureClass | None:
@@ -100,23 +116,8 @@ def used_nothing(error: GatewayError) -> bool:
     return isinstance(error, CallerError | ModelMissing)
 
 
-def refused(refusal: Refusal) -> GatewayError:
-    """Return the error of an attempt that no account can serve: its own, by what keeps the account that is back first.
-
-    A credential that was refused is not back by itself, so there is no time to name.
-    """
-    wait_s = refusal.wait_ms / 1000
-    if refusal.why == "rejected":
-        return Rejected("The model server refused the gateway's credential.")
-    if refusal.why == "failing":
-        return Unavailable("The model server has failed repeatedly and is left alone for now.", retry_after_s=wait_s)
-    if refusal.why in {"minute", "day", "day_reported"}:
-        return Throttled("The quota of every account for this model is used up.", retry_after_s=wait_s)
-    return Throttled("The model server is at its rate limit.", retry_after_s=wait_s)
-
-
 def retry_after_s(error: GatewayError, closed_ms: int, now_s: float) -> float | None:
-    """Return in how many seconds to try again: when the first account is back, as `refused` says it.
+    """Return in how many seconds to try again: when the first account is back, as `NoAccount.error` says it.
 
     Args:
         error: how it ended; the upstream's own word counts only as long as the backend is open by this account alone.

@@ -20,7 +20,7 @@ from shared.models.catalogue import Catalogue
 from shared.process.tasks import wait_or
 from workers.accounts.account import Account, Lease
 from workers.accounts.log import AccountLog
-from workers.accounts.outcome import FailureClass, Refusal, failure_class_of, refused, retry_after_s, used_nothing
+from workers.accounts.outcome import FailureClass, NoAccount, failure_class_of, retry_after_s, used_nothing
 from workers.accounts.shared_state import SharedState
 from workers.accounts.slots import AdaptiveSlots
 from workers.accounts.state import AccountStateStore, How, Reservation
@@ -144,23 +144,23 @@ class Accounts:
         finally:
             self.slots.leave()
 
-    def may_ask_again(self, refusal: GatewayError) -> bool:
-        """Return whether an attempt that nothing else can serve should wait its turn and ask again after `refusal`.
+    def may_ask_again(self, rejection: GatewayError) -> bool:
+        """Return whether an attempt that nothing else can serve should wait its turn and ask again after `rejection`.
 
         Only what took the attempt for one too many is asked again: that it failed, or that another account may serve,
         is for the api to follow up.
         """
-        if isinstance(refusal, Throttled):
-            return not refusal.retry_here
-        return isinstance(refusal, UpstreamError) and refusal.is_overload and self.slots.is_in_use
+        if isinstance(rejection, Throttled):
+            return not rejection.retry_here
+        return isinstance(rejection, UpstreamError) and rejection.is_overload and self.slots.is_in_use
 
-    async def refused_again(self, account: Account, error: GatewayError) -> None:
-        """Record that a credential that was refused is refused still.
+    async def rejected_again(self, account: Account, error: GatewayError) -> None:
+        """Record that a credential that was rejected is rejected still.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
-        await self._state.refuse(account, FailureClass("rejected"), error)
+        await self._state.reject(account, FailureClass("rejected"), error)
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Follow what other workers found out, for good.
@@ -201,21 +201,21 @@ class Accounts:
             if chosen is None:
                 # Redis is away: go on uncounted, rather than let nobody be served.
                 return Lease(min(accounts, key=self._unhealthy_until), model, None, self._answered)
-            if isinstance(chosen, Refusal) and chosen.why != "failing" and is_last and self._is_plain:
+            if isinstance(chosen, NoAccount) and chosen.why != "failing" and is_last and self._is_plain:
                 # The slots let one attempt at a time through to it; its answer clears what is known against it.
                 chosen = Reservation(0, "forced")
             if isinstance(chosen, Reservation):
                 return Lease(accounts[chosen.account], model, chosen, self._answered)
             wait_s = _wait_s(chosen, is_last=is_last)
             if wait_s is None:
-                raise refused(chosen)
+                raise chosen.error()
             if due is not None and clock() + wait_s < due:
                 await self._wait(replaced, wait_s)
             # No time is left to wait for the minute's quota. Our count may be wrong; the upstream says so if not.
             elif chosen.quota_wait_ms and how != "force":
                 how = "force"
             else:
-                raise refused(chosen)
+                raise chosen.error()
 
     async def _wait(self, replaced: asyncio.Event, wait_s: float) -> None:
         """Wait for a quota. Meanwhile others may use the slot."""
@@ -276,10 +276,10 @@ class Accounts:
         error.retry_after_s = retry_after_s(error, closed_ms, time.time())
 
     def _is_one_too_many(self, error: GatewayError) -> bool:
-        """Fit the slots to what the upstream takes; return whether that is all that its refusal asks for."""
+        """Fit the slots to what the upstream takes; return whether that is all that its rejection asks for."""
         if not self.may_ask_again(error):
             return False
-        return self.slots.refused(error.retry_after_s)
+        return self.slots.rejected(error.retry_after_s)
 
     def _unhealthy_until(self, account: Account) -> float:
         """Return until when an account that failed here comes last while Redis is away; 0 for one that did not."""
@@ -292,8 +292,8 @@ class Accounts:
         task.add_done_callback(self._tasks.discard)
 
 
-def _wait_s(refusal: Refusal, *, is_last: bool) -> float | None:
+def _wait_s(found: NoAccount, *, is_last: bool) -> float | None:
     """Return for how long it is worth waiting, in seconds; None where that is of no use."""
-    if not is_last or refusal.why == "rejected":
+    if not is_last or found.why == "rejected":
         return None
-    return (refusal.quota_wait_ms or refusal.wait_ms) / 1000
+    return (found.quota_wait_ms or found.wait_ms) / 1000

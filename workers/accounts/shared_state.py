@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from shared.errors import GatewayError
     from workers.accounts.account import Account, Lease
     from workers.accounts.log import AccountLog
-    from workers.accounts.outcome import FailureClass, Refusal
+    from workers.accounts.outcome import FailureClass, NoAccount
     from workers.accounts.state import AccountStateStore, Candidate, How, Outcome, Reservation
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class SharedState:
 
     async def reserve(
         self, how: How, model: str, tokens: int, accounts: Sequence[Account], *, requests: int = 1
-    ) -> Reservation | Refusal | None:
+    ) -> Reservation | NoAccount | None:
         """Choose an account and take what an attempt needs of it; None while Redis is away."""
         if time.monotonic() < self._away_until:
             return None
@@ -148,8 +148,8 @@ class SharedState:
         self.note_closed(closed)
         return closed_ms, open_ones
 
-    async def refuse(self, account: Account, failure: FailureClass, error: GatewayError) -> None:
-        """Record that an account's credential is refused still.
+    async def reject(self, account: Account, failure: FailureClass, error: GatewayError) -> None:
+        """Record that an account's credential is rejected still.
 
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).

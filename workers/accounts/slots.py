@@ -1,7 +1,7 @@
-"""How many attempts an upstream takes at once: found out as it answers and refuses, never more than configured.
+"""How many attempts an upstream takes at once: found out as it answers and rejects, never more than configured.
 
 An upstream that says 429 or 503 while others of its attempts run takes no more than those. So the slots shrink to them,
-and grow again as it answers: fast up to where it last refused, slowly beyond. One that refuses although nothing else
+and grow again as it answers: fast up to where it last rejected, slowly beyond. One that rejects although nothing else
 runs is asked again after a pause, by one attempt; with its answer more are let through. Pure but for the loop's clock.
 """
 
@@ -13,12 +13,12 @@ from typing import Final
 
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 5.0
-"""After the first and after many refusals of an upstream that runs nothing else and does not say when to come back."""
+"""After the first and after many rejections of an upstream that runs nothing else and says no time to come back."""
 BUSY_S: Final = 60.0
 """How long after an answer a 503 is taken for load, and not for a failure."""
 UNBOUNDED: Final = 1_000_000
 GROWTH: Final = 0.1
-"""How much of a slot an answer adds where the upstream has refused before: another try of a slot costs a refusal."""
+"""How much of a slot an answer adds where the upstream has rejected before: another try of a slot costs a rejection."""
 
 
 class AdaptiveSlots:
@@ -27,7 +27,7 @@ class AdaptiveSlots:
     def __init__(self) -> None:
         self.configure(UNBOUNDED)
         self._running = 0
-        self._refusals = 0
+        self._rejections = 0
         self._closed_until = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -96,11 +96,11 @@ class AdaptiveSlots:
 
     def answered(self) -> None:
         """Record that the upstream began to answer an attempt."""
-        self._refusals = 0
+        self._rejections = 0
         self._closed_until = 0.0
         self._answered_at = self._now()
         if self._limit < self._most:
-            # Up to where it last refused it is known to serve; beyond, each try may cost somebody a refusal.
+            # Up to where it last rejected it is known to serve; beyond, each try may cost somebody a rejection.
             self._limit += 1.0 if self._limit < self._known else GROWTH
         self._let_through()
 
@@ -109,7 +109,7 @@ class AdaptiveSlots:
         """Return whether the upstream runs more than one attempt, or has answered lately: it lives, and may be busy."""
         return self._running > 1 or self._now() - self._answered_at < BUSY_S
 
-    def refused(self, retry_after_s: float | None) -> bool:
+    def rejected(self, retry_after_s: float | None) -> bool:
         """Record that the upstream took an attempt for one too many; return whether it said no more than that.
 
         That is so where it runs others and did not say when to come back. The attempt still holds its slot.
@@ -124,8 +124,8 @@ class AdaptiveSlots:
         pause_s = retry_after_s or 0.0
         if not others and not pause_s:
             # Nothing of ours runs there, so only others' load or a limit can be why; it says no time to come back.
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._refusals, 10))
-        self._refusals += 1
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._rejections, 10))
+        self._rejections += 1
         self._closed_until = max(self._closed_until, self._now() + pause_s)
         return not pause_s
 

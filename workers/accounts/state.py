@@ -11,7 +11,7 @@ import msgspec
 from shared.models.quota_day import ms_until_reset, quota_day
 from shared.redis import scripts
 from shared.redis.names import account_key, breaker_key, closed_key, quota_keys, window_key
-from workers.accounts.outcome import FailureClass, Refusal
+from workers.accounts.outcome import FailureClass, NoAccount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -87,7 +87,7 @@ class AccountStateStore:
 
     async def reserve(
         self, how: How, model: str, prompt_tokens: int, candidates: Sequence[Candidate], *, requests: int = 1
-    ) -> Reservation | Refusal:
+    ) -> Reservation | NoAccount:
         """Choose an account and take what an attempt needs of it: so many requests, which share the prompt tokens."""
         now = datetime.now(UTC)
         day = quota_day(now)
@@ -99,7 +99,7 @@ class AccountStateStore:
         _, closed_ms, why, ends_ms, _, now_ms, quota_ms = reply
         wait_ms = max(1, int(ends_ms) - int(now_ms))
         quota_wait_ms = max(1, int(quota_ms) - int(now_ms)) if int(quota_ms) else 0
-        return Refusal(why.decode(), wait_ms, int(closed_ms), quota_wait_ms)
+        return NoAccount(why.decode(), wait_ms, int(closed_ms), quota_wait_ms)
 
     async def peek(self, model: str, candidates: Sequence[Candidate]) -> tuple[int, set[int]]:
         """Return until when the backend is closed for a model (0: it is not), and the positions of open accounts."""

@@ -25,7 +25,7 @@ from shared.errors import (
     Superseded,
     UpstreamError,
 )
-from shared.models.refused_parameters import adapted
+from shared.models.rejected_parameters import adapted
 from shared.process.tasks import work_beside
 from shared.queue.story import is_taken_over
 from shared.relay import Kind
@@ -137,18 +137,18 @@ class Attempt:
             self._has_account, self.count = False, TokenCount(self.job, self.asked, self._calls())
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
-            except ParameterUnsupported as refusal:
-                judged = self._unsupported.judged(refusal, self.asked.chat, self.job.model, self.job.key_id or "")
+            except ParameterUnsupported as rejection:
+                judged = self._unsupported.judged(rejection, self.asked.chat, self.job.model, self.job.key_id or "")
                 raise await judged from None
             except ContextTooLong:
                 if self.first_ms is not None or not await self.asked.shorten():
                     raise
                 self.job = self.asked.job
-            except UpstreamError as refusal:
+            except UpstreamError as rejection:
                 may_wait = self.job.is_last and self._has_account and self.first_ms is None and loop.time() < due
-                if not (may_wait and self._accounts.may_ask_again(refusal)):
+                if not (may_wait and self._accounts.may_ask_again(rejection)):
                     raise
-                self._say_started()  # nothing is billed for what was refused
+                self._say_started()  # nothing is billed for what was rejected
             else:
                 return
 
@@ -166,7 +166,7 @@ class Attempt:
 
     def _cannot(self) -> tuple[str, ...]:
         known = self._settings.catalogue.entry(self.job.model).lacks_for(self.asked.chat.body)
-        return (*known, *self._unsupported.refused(self.job.model))
+        return (*known, *self._unsupported.rejected(self.job.model))
 
     @asynccontextmanager
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
@@ -207,9 +207,9 @@ class Attempt:
             self._say_billed()
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
-                    refused = self._unsupported.refused(self.job.model)
-                    adapt = partial(adapted, self.asked.chat, lease.provider.name, refused)
-                    request = await work_beside(len(self.job.body), adapt) if refused else self.asked.chat
+                    rejected = self._unsupported.rejected(self.job.model)
+                    adapt = partial(adapted, self.asked.chat, lease.provider.name, rejected)
+                    request = await work_beside(len(self.job.body), adapt) if rejected else self.asked.chat
                     async with answer(lease.provider, request, self.job.model, self._cannot()) as batches:
                         async for batch in batches:
                             may_wait = self._take(batch)

@@ -61,7 +61,7 @@ class Backend:
         name: tells the upstream from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
         accounts: what attempts are made with.
-        unsupported: what its models have refused.
+        unsupported: what its models have rejected.
         account_source: changes the accounts while the backend runs.
     """
 

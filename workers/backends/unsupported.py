@@ -1,4 +1,4 @@
-"""What a backend's models have lately refused as unsupported, as all of its workers found out.
+"""What a backend's models have lately rejected as unsupported, as all of its workers found out.
 
 One caller's odd value must not take a parameter away from all: only what two keys or two different values met is
 taken to be the model's. It is in Redis, for an hour; api processes learn it from the workers' announcements.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from shared.errors import InvalidRequest, ParameterUnsupported
-from shared.models.refused_parameters import is_valid, refused_ability
+from shared.models.rejected_parameters import is_valid, rejected_ability
 from shared.process.outage import OutageLog
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import unsupported_key
@@ -40,7 +40,7 @@ Evidence = tuple[str, str, str, str]
 
 
 class UnsupportedParameters:
-    """What the models of one backend have lately refused.
+    """What the models of one backend have lately rejected.
 
     Args:
         redis: connections that every part shares.
@@ -59,8 +59,8 @@ class UnsupportedParameters:
         """Return until when (ms since 1970) which models are taken not to be able to do what."""
         return self._until_ms
 
-    def refused(self, model: str) -> tuple[str, ...]:
-        """Return what a model has lately refused."""
+    def rejected(self, model: str) -> tuple[str, ...]:
+        """Return what a model has lately rejected."""
         known = self._until_ms.get(model)
         if not known:
             return ()
@@ -68,23 +68,23 @@ class UnsupportedParameters:
         return tuple(ability for ability, until in known.items() if until > now_ms)
 
     async def judged(
-        self, refusal: ParameterUnsupported, request: ChatRequest, model: str, caller: str
+        self, rejection: ParameterUnsupported, request: ChatRequest, model: str, caller: str
     ) -> InvalidRequest:
-        """Return the error of a request of which a model refused a parameter, and note what that says of the model.
+        """Return the error of a request of which a model rejected a parameter, and note what that says of the model.
 
         Args:
-            refusal: the upstream's.
+            rejection: the upstream's.
             request: the client's.
-            model: that refused.
+            model: that rejected.
             caller: whose request it is.
         """
-        if not is_valid(refusal, request.fields):
-            return InvalidRequest(refusal.message, param=refusal.param, code=refusal.code)
-        ability = refused_ability(refusal, request.fields)
-        if ability is not None and ability not in self.refused(model):
-            value = msgspec.json.encode(request.fields[refusal.param or ""])
+        if not is_valid(rejection, request.fields):
+            return InvalidRequest(rejection.message, param=rejection.param, code=rejection.code)
+        ability = rejected_ability(rejection, request.fields)
+        if ability is not None and ability not in self.rejected(model):
+            value = msgspec.json.encode(request.fields[rejection.param or ""])
             await self._note((model, ability, _digest(caller.encode()), _digest(value)))
-        return refusal
+        return rejection
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Follow what other workers find out, for good; `on_change` is called when it is news."""
@@ -96,7 +96,7 @@ class UnsupportedParameters:
     async def _note(self, evidence: Evidence) -> None:
         model, ability, *_ = evidence
         await self._step(evidence)
-        if ability in self.refused(model):
+        if ability in self.rejected(model):
             _log.warning("%s: %s refuses '%s': it goes without for an hour", self._queue, model, ability)
 
     async def _step(self, evidence: Evidence | None = None) -> None:

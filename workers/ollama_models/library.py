@@ -19,7 +19,7 @@ from shared.errors import GatewayError, StreamBroken
 from shared.models.ollama_operations import InstalledModel
 from workers.providers.http.error_body import from_error
 from workers.providers.http.lines import LineReader
-from workers.providers.http.upstream import RefusedError, Upstream
+from workers.providers.http.upstream import StatusError, Upstream
 from workers.providers.replies.json_reader import json_reader
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class _Line(Struct):
 _read_line = json_reader(_Line)
 
 
-class OperationRefused(GatewayError):
+class OperationRejected(GatewayError):
     """Ollama says that it cannot be done: asking again is of no use. The text is its own, made fit to show."""
 
     status = 502
@@ -107,7 +107,7 @@ class PullReader(LineReader):
         self._on_line()
         said = _read_line(line)
         if said.error:
-            raise OperationRefused(shown(from_error(said.error).message))
+            raise OperationRejected(shown(from_error(said.error).message))
         if said.digest:
             self._progress.layer(said.digest, said.completed, said.total)
         self._progress.status = shown(str(said.status))
@@ -145,7 +145,7 @@ class OllamaLibrary:
         """Install a model. What an earlier pull had already loaded is used; one that is there is brought up to date.
 
         Raises:
-            OperationRefused: Ollama says that it cannot be had.
+            OperationRejected: Ollama says that it cannot be had.
             UpstreamError: the connection broke or fell silent; another pull goes on from there.
         """
         loop = asyncio.get_running_loop()
@@ -157,8 +157,8 @@ class OllamaLibrary:
                 async with self._upstream.request("POST", "/api/pull", body, reader) as reply:
                     async for _ in reply.batches(reader):
                         pass
-        except RefusedError as refusal:
-            raise _refused(refusal) from None
+        except StatusError as rejection:
+            raise _rejected(rejection) from None
         except TimeoutError:
             raise StreamBroken(f"Ollama has sent nothing for {SILENCE_S:g} seconds.") from None
 
@@ -166,17 +166,17 @@ class OllamaLibrary:
         """Remove a model; return whether there was one.
 
         Raises:
-            OperationRefused: Ollama says that it cannot be done.
+            OperationRejected: Ollama says that it cannot be done.
             UpstreamError: the server did not answer.
         """
         body = msgspec.json.encode({"model": model})
         try:
             async with self._upstream.request("DELETE", "/api/delete", body) as reply:
                 await reply.whole()
-        except RefusedError as refusal:
-            if refusal.status == 404:
+        except StatusError as rejection:
+            if rejection.status == 404:
                 return False
-            raise _refused(refusal) from None
+            raise _rejected(rejection) from None
         return True
 
     async def close(self) -> None:
@@ -189,5 +189,5 @@ def shown(text: str) -> str:
     return _QUERY.sub(r"\1", line)[:MAX_ERROR_CHARS]
 
 
-def _refused(refusal: RefusedError) -> OperationRefused:
-    return OperationRefused(shown(refusal.report.message) or f"Ollama answered with status {refusal.status}.")
+def _rejected(rejection: StatusError) -> OperationRejected:
+    return OperationRejected(shown(rejection.report.message) or f"Ollama answered with status {rejection.status}.")

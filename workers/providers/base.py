@@ -94,7 +94,7 @@ class Connection(NamedTuple):
         provider: speaks to it.
         name: tells it from others of the tier; workers that share it share a queue.
         slots: how many attempts may run at once.
-        credential: what it uses, so that a new one is not taken for one that was refused.
+        credential: what it uses, so that a new one is not taken for one that was rejected.
         tier: whose jobs it takes; that of the process if None.
     """
 

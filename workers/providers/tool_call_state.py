@@ -1,6 +1,6 @@
 """Keeps what a model wants back with a tool call's result and OpenAI's clients know no place for, by tool-call id.
 
-That is Gemini's thought signature (Gemini 3 refuses a function call that comes back without it: ai.google.dev,
+That is Gemini's thought signature (Gemini 3 rejects a function call that comes back without it: ai.google.dev,
 "Thought signatures"), the thinking that Claude did before a call, and that of OpenAI's models where it came over the
 Responses API. All are opaque, and only good for the model that made them.
 """
@@ -61,7 +61,7 @@ class RedisToolCallState:
         except UNREACHABLE as error:
             _log.warning("tool-call state cannot be read: %s", type(error).__name__)
             return {}
-        # A client may go on with another model, which could not read it, or would refuse it.
+        # A client may go on with another model, which could not read it, or would reject it.
         prefix = f"{model}\n".encode()
         return {
             call_id: value[len(prefix) :].decode()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
-from api.admission.admit import ADMIT_TIMEOUT_S, QueueRefused, QueueUnavailable
+from api.admission.admit import ADMIT_TIMEOUT_S, QueueFaulty, QueueUnavailable
 from api.prompt.headers import SESSION_HEADER
 from shared.errors import Conflict, NotFound
 from shared.redis import scripts
@@ -113,7 +113,7 @@ class Leases:
             async with asyncio.timeout(ADMIT_TIMEOUT_S):
                 return await scripts.run(self._redis, scripts.SESSION_TAKE, keys, *arguments)
         except ResponseError:
-            raise QueueRefused from None
+            raise QueueFaulty from None
         except UNREACHABLE:
             raise QueueUnavailable from None
 

@@ -84,6 +84,7 @@ ANY: Final = re.compile("|".join(old.pattern for old in OLD))
 
 OLD_NAMES: Final = frozenset({
     "Asked", "Blame", "Exchange", "Refused", "RelayClient", "RedisSignatures", "StoreRefused",
+    "DatabaseRefused", "OperationRefused", "QueueRefused", "Refusal", "RefusedError", "from_refusal", "note_refusal",
     "doubt", "is_marked", "model_store", "ollama_store", "signature_store", "spawn_vital",
 })  # fmt: skip
 """Old names whose words alone mean something else."""

@@ -24,7 +24,7 @@ def to_text(content: str | list[TextPart] | list[TextPart | RefusalPart] | None)
 
 
 def to_blocks(content: str | list[TextPart | ImagePart | AudioPart | FilePart], place: str) -> list[dict[str, Any]]:
-    """Return a user message's blocks. Text without anything but white space is left out: Anthropic refuses it.
+    """Return a user message's blocks. Text without anything but white space is left out: Anthropic rejects it.
 
     Args:
         content: the message's content.

@@ -33,10 +33,10 @@ def from_event(error: Any, *, after_content: bool) -> GatewayError:
     kind = error.get("type") if isinstance(error, dict) else None
     report = msgspec.structs.replace(report, status=_STATUS_OF.get(kind) if isinstance(kind, str) else None)
     failure = stream_failure(report, after_content=after_content)
-    return failure if after_content else from_refusal(failure, report)
+    return failure if after_content else from_status_error(failure, report)
 
 
-def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
+def from_status_error(failure: GatewayError, report: Report) -> GatewayError:
     """Return the error for a failure status: as classified, but for what Anthropic has no code of its own for.
 
     A prompt that is too long and an account that may not spend are `invalid_request_error` like any mistake of the

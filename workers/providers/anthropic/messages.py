@@ -208,7 +208,7 @@ class _Turns:
             turn["content"].sort(key=_is_no_result)  # stable
         last = turns[-1]["content"]
         if turns[-1]["role"] == "assistant":
-            # A last assistant turn that ends in white space is refused.
+            # A last assistant turn that ends in white space is rejected.
             last[-1] = {**last[-1], "text": last[-1]["text"].rstrip()}
         is_open = not self._thought and last[0]["type"] == "tool_result"
         return Conversation(_joined(system), turns, self._called, self._has_thoughts, is_open)

@@ -16,13 +16,13 @@ from shared.errors import InvalidRequest
 from shared.openai.messages import first_call_ids
 from shared.process.tasks import work_beside
 from shared.types import LocalModel
-from workers.providers.anthropic.errors import from_refusal
+from workers.providers.anthropic.errors import from_status_error
 from workers.providers.anthropic.models import ModelFacts, ModelPage, facts_of
 from workers.providers.anthropic.reply import ChatReader
 from workers.providers.anthropic.request import Prepared, to_body
 from workers.providers.anthropic.thinking import Piece, from_kept, may_think, to_kept
 from workers.providers.http.reply import Reply
-from workers.providers.http.upstream import RefusedError, Upstream
+from workers.providers.http.upstream import StatusError, Upstream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -72,7 +72,7 @@ class AnthropicProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        Claude refuses its earlier thoughts once the client has changed what came before them. They are ours to
+        Claude rejects its earlier thoughts once the client has changed what came before them. They are ours to
         put back or not, so such a request is sent once more without them.
         """
         facts = self._facts.get(model) or facts_of(model)
@@ -83,15 +83,15 @@ class AnthropicProvider:
             async with self._attempt(prepared, model) as events:
                 yield events
                 return
-        except RefusedError as refusal:
-            # Only where leaving the thoughts out may help: any other refusal would come again.
-            if not (prepared.has_thoughts and refusal.status == 400 and refusal.report.is_about("`thinking`")):
-                raise from_refusal(refusal.failure, refusal.report) from None
+        except StatusError as rejection:
+            # Only where leaving the thoughts out may help: any other rejection would come again.
+            if not (prepared.has_thoughts and rejection.status == 400 and rejection.report.is_about("`thinking`")):
+                raise from_status_error(rejection.failure, rejection.report) from None
         try:
             async with self._attempt(await work_beside(request.size_bytes, translate), model) as events:
                 yield events
-        except RefusedError as refusal:
-            raise from_refusal(refusal.failure, refusal.report) from None
+        except StatusError as rejection:
+            raise from_status_error(rejection.failure, rejection.report) from None
 
     @asynccontextmanager
     async def _attempt(self, prepared: Prepared, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:

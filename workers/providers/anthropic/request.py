@@ -93,7 +93,7 @@ def to_body(
 
 
 def _sampling(body: ChatBody, facts: ModelFacts) -> dict[str, float]:
-    """Return temperature or `top_p`; a default value is left out, since some models refuse even that."""
+    """Return temperature or `top_p`; a default value is left out, since some models reject even that."""
     left_out = {"temperature", "top_p"} if not facts.sampling else set(omitted(body, "anthropic"))
     temperature = None if body.temperature in (None, 1) else min(body.temperature or 0.0, 1.0)
     sampling = {"temperature": temperature, "top_p": None if body.top_p == 1 else body.top_p}

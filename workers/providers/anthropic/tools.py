@@ -55,7 +55,7 @@ def to_tooling(body: ChatBody, called: list[str], facts: ModelFacts) -> Tooling:
     names = {tool["name"] for tool in tools}
     tooling = Tooling(tools, _to_choice(body, names))
     if not tools and called:
-        # The API refuses calls of tools that are not declared; none of them may be called now.
+        # The API rejects calls of tools that are not declared; none of them may be called now.
         tooling.tools = [{"name": name, "input_schema": _OPEN_OBJECT} for name in dict.fromkeys(called)]
         tooling.choice = {"type": "none"}
     if tooling.is_forced and not facts.forced_tools:

@@ -123,7 +123,7 @@ def to_error(http_status: int, failure: Failure, retry_after_s: float | None = N
     ):
         return ModelDenied("The model server does not let this account use this model.", param="model")
     waits = [wait_s for wait_s in (retry_after_s, failure.retry_delay_s) if wait_s is not None]
-    # The later of the two: who comes earlier is refused again.
+    # The later of the two: who comes earlier is rejected again.
     wait_s = max(waits, default=None)
     if http_status == 429 and failure.is_quota:
         spent = Throttled("The model server is at its rate limit.", retry_after_s=wait_s)
@@ -158,7 +158,7 @@ def is_context_error(failure: Failure) -> bool:
 
 
 def _is_of_account(failure: Failure) -> bool:
-    """Return whether a refusal without a reason is about the whole account.
+    """Return whether a rejection without a reason is about the whole account.
 
     What closes an account has a reason (CONSUMER_SUSPENDED, SERVICE_DISABLED, ...) but for two that have only words:
     "Your API key was reported as leaked", "Your project has been denied access".

@@ -42,7 +42,7 @@ class Known(msgspec.Struct, frozen=True):
     Args:
         images: the remote images, by URL.
         signatures: thought signatures by tool-call id.
-        needs_signatures: whether the model refuses a turn whose first function call has none.
+        needs_signatures: whether the model rejects a turn whose first function call has none.
         takes_instructions: whether it takes instructions beside the turns; else they begin the user's first one.
     """
 
@@ -56,7 +56,7 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
     """Return the parts of the system instruction, and the contents: alternating turns of `user` and `model`.
 
     A participant's `name`, an image's `detail` and the reasoning of earlier turns have no place there. Empty texts are
-    left out, since Gemini refuses them. A conversation of instructions only becomes the user's.
+    left out, since Gemini rejects them. A conversation of instructions only becomes the user's.
 
     Raises:
         InvalidRequest: a message holds what Gemini cannot take; `param` names the place.
@@ -67,7 +67,7 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
     conversation.close()
     system, contents = conversation.system, conversation.contents
     if not contents or (system and not known.takes_instructions):
-        # Gemini refuses a request without contents.
+        # Gemini rejects a request without contents.
         if not contents or contents[0]["role"] != "user":
             contents.insert(0, {"role": "user", "parts": []})
         contents[0]["parts"][:0], system = system, []

@@ -27,7 +27,7 @@ def generation_of(model: str) -> tuple[int, int]:
 
 
 def needs_signatures(model: str) -> bool:
-    """Return whether a model refuses a turn whose first function call has no thought signature."""
+    """Return whether a model rejects a turn whose first function call has no thought signature."""
     return generation_of(model) >= (3, 0) and not _SWITCHED.match(model)
 
 

@@ -38,7 +38,7 @@ def _to_declaration(function: FunctionDefinition) -> dict[str, Any]:
     if function.description:
         declaration["description"] = function.description
     if function.parameters:
-        # Not `parameters`: that takes a subset of OpenAPI's schemas and refuses `additionalProperties` or `$ref`.
+        # Not `parameters`: that takes a subset of OpenAPI's schemas and rejects `additionalProperties` or `$ref`.
         declaration["parametersJsonSchema"] = {"type": "object", **function.parameters}
     return declaration
 

@@ -137,8 +137,8 @@ def http_failure(status: int, report: Report, retry_after_s: float | None) -> Ga
     return classify(status, report.code, message, param=report.param, retry_after_s=retry_after_s)
 
 
-def template_refusal(report: Report) -> Unsupported | None:
-    """Return the error where the model's chat template refuses a conversation; None for everything else.
+def template_failure(report: Report) -> Unsupported | None:
+    """Return the error where the model's chat template rejects a conversation; None for everything else.
 
     llama.cpp, and Ollama on it, have status 500 and `server_error` for that, as if they had failed.
     """

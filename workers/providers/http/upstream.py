@@ -32,7 +32,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
-# The status of a refusal decides; its body only says more, and one that hangs is not waited for.
+# The status of a rejection decides; its body only says more, and one that hangs is not waited for.
 ERROR_BODY_BOUND_S = 2.0
 # The vectors of 2,048 inputs with 3,072 dimensions each, as numbers of 21 characters, and some room.
 MAX_LARGE_BODY_BYTES = 192 * 1024 * 1024
@@ -43,7 +43,7 @@ SECRET_CHARS = 12
 IDLE_S = 20.0
 
 
-class RefusedError(Exception):
+class StatusError(Exception):
     """The upstream answered with a failure status; `failure` is its class among the gateway's errors.
 
     `reason` is what it said, for the operator.
@@ -96,14 +96,14 @@ class Upstream:
             reader: once it is `done`, the connection is kept for reuse.
 
         Raises:
-            RefusedError: the status is not 2xx.
+            StatusError: the status is not 2xx.
             Unavailable: no reply came.
         """
         response = await self._send(method, path, content)
         try:
             reply = Reply(response)
             if not response.is_success:
-                raise await self._refusal(response, reply)
+                raise await self._status_error(response, reply)
             yield reply
             # Not a reply that was left in the middle: the rest of it would be taken for the next one.
             if reader is None or reader.done:
@@ -124,23 +124,23 @@ class Upstream:
                 return json_reader(kind)(await checked(await reply.whole()))
         except TimeoutError:
             raise Unavailable(f"The model server did not answer {path} in time.") from None
-        except RefusedError as refusal:
-            if isinstance(refusal.failure, UpstreamError):
-                raise refusal.failure from None
-            raise Unavailable(f"The model server answered {path} with status {refusal.status}.") from None
+        except StatusError as rejection:
+            if isinstance(rejection.failure, UpstreamError):
+                raise rejection.failure from None
+            raise Unavailable(f"The model server answered {path} with status {rejection.status}.") from None
 
     async def ask(self, path: str, content: bytes, kind: type[T]) -> T:
         """Return the reply to a client's request that is not streamed, decoded as `kind`.
 
         Raises:
-            CallerError: the upstream refuses the request.
+            CallerError: the upstream rejects the request.
             UpstreamError: no reply came, or one that cannot be read.
         """
         try:
             async with self.request("POST", path, content) as reply:
                 return json_reader(kind)(await checked(await reply.whole()))
-        except RefusedError as refusal:
-            raise refusal.failure from None
+        except StatusError as rejection:
+            raise rejection.failure from None
 
     async def ask_in_pieces(
         self, path: str, content: bytes, name: str, kind: type[T], whole: type[U]
@@ -155,7 +155,7 @@ class Upstream:
             whole: of the reply; its array comes empty.
 
         Raises:
-            CallerError: the upstream refuses the request.
+            CallerError: the upstream rejects the request.
             UpstreamError: no reply came, or one that cannot be read.
         """
         splitter, pause = ElementSplitter(name), Pauses()
@@ -168,8 +168,8 @@ class Upstream:
                         elements.append(read(element))
                         await pause()
                 return elements, json_reader(whole)(splitter.rest())
-        except RefusedError as refusal:
-            raise refusal.failure from None
+        except StatusError as rejection:
+            raise rejection.failure from None
 
     async def close(self) -> None:
         await self._client.close()
@@ -187,12 +187,12 @@ class Upstream:
         except NETWORK_ERRORS as error:
             raise network_failure(error, after_content=False) from error
 
-    async def _refusal(self, response: httpx.Response | DirectReply, reply: Reply) -> RefusedError:
+    async def _status_error(self, response: httpx.Response | DirectReply, reply: Reply) -> StatusError:
         body = await reply.beginning(MAX_ERROR_BODY_BYTES, ERROR_BODY_BOUND_S)
         report, wait_s = from_error_body(body), retry_after_s(response.headers.get("retry-after"))
         failure = http_failure(response.status_code, report, wait_s)
         reason = masked(report.message or body.decode(errors="replace"), filter(None, self._secrets))
-        return RefusedError(response.status_code, report, failure, reason)
+        return StatusError(response.status_code, report, failure, reason)
 
     def _was_stale(self, error: Exception) -> bool:
         """Return whether a request may have met a connection that the upstream had closed while it was idle.

@@ -15,7 +15,7 @@ from shared.errors import GatewayError
 from shared.models.abilities import check_supported
 from shared.openai.embeddings import Embedded
 from shared.process.tasks import work_beside
-from workers.providers.http.upstream import RefusedError, Upstream
+from workers.providers.http.upstream import StatusError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.ollama.context import ContextRoom
 from workers.providers.ollama.embeddings import to_embed_body
@@ -29,7 +29,7 @@ from workers.providers.ollama.models import (
     to_facts,
     to_local_model,
 )
-from workers.providers.ollama.reply import ChatReader, from_refusal, refuses_level
+from workers.providers.ollama.reply import ChatReader, from_status_error, rejects_level
 from workers.providers.ollama.request import Prepared, to_body
 from workers.providers.replies.vectors import Vector
 
@@ -103,15 +103,15 @@ class OllamaProvider:
             async with self._attempt(prepared) as batches:
                 yield batches
                 return
-        except RefusedError as refusal:
-            if not (prepared.has_level and refuses_level(refusal.report)):
-                raise from_refusal(refusal.failure, refusal.report) from None
+        except StatusError as rejection:
+            if not (prepared.has_level and rejects_level(rejection.report)):
+                raise from_status_error(rejection.failure, rejection.report) from None
         self._without_levels.add(model)
         try:
             async with self._attempt(await prepare(takes_levels=False)) as batches:
                 yield batches
-        except RefusedError as refusal:
-            raise from_refusal(refusal.failure, refusal.report) from None
+        except StatusError as rejection:
+            raise from_status_error(rejection.failure, rejection.report) from None
 
     @asynccontextmanager
     async def _attempt(self, prepared: Prepared) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:

@@ -21,7 +21,7 @@ from shared.errors import (
     Unsupported,
 )
 from shared.types import Delta, Event, Finish, ToolCallDelta, Usage
-from workers.providers.http.error_body import Report, from_error, is_failure, stream_failure, template_refusal
+from workers.providers.http.error_body import Report, from_error, is_failure, stream_failure, template_failure
 from workers.providers.http.lines import BOM, WORDS, LineReader
 from workers.providers.http.usage_report import raw_count
 from workers.providers.ollama.forced import ForcedCall
@@ -216,18 +216,18 @@ def _was_cut(*, after_content: bool) -> GatewayError:
     return StreamBroken(text) if after_content else ContextTooLong(text)
 
 
-def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
+def from_status_error(failure: GatewayError, report: Report) -> GatewayError:
     """Return the error for a failure status: as classified, but for prompts too long and what a model cannot do."""
     if isinstance(failure, InvalidRequest | Unavailable) and is_context_error(report):
         return ContextTooLong(report.message)
-    if (refused := template_refusal(report)) is not None:
-        return refused
+    if (rejected := template_failure(report)) is not None:
+        return rejected
     if isinstance(failure, InvalidRequest) and (found := _UNSUPPORTED.search(report.message)):
         return Unsupported(report.message, param=_FIELDS.get(found[0].rpartition(" ")[2]))
     return failure
 
 
-def refuses_level(report: Report) -> bool:
+def rejects_level(report: Report) -> bool:
     """Return whether Ollama says that a model thinks, but not by levels (`think value "high" is not supported`)."""
     return report.message.startswith("think value ")
 

@@ -1,7 +1,7 @@
 """Earlier tool calls as servers of OpenAI's API take them back. Pure.
 
 Models repeat ids (`functions.read_file:0`), other APIs and clients make long ones, and answers are cut off in the
-middle of a call's arguments. OpenAI refuses an id that is given twice or has more than 40 characters; vLLM and
+middle of a call's arguments. OpenAI rejects an id that is given twice or has more than 40 characters; vLLM and
 llama.cpp decode the arguments for the chat template, and fail; Mistral takes ids of nine letters and digits only.
 """
 
@@ -17,7 +17,7 @@ from workers.providers.http.arguments import to_object
 MOST_ID_CHARS: Final = 40
 SHORT_ID_CHARS: Final = 9
 SHORT_IDS: Final = "tool_calls[].id"
-"""What a server refuses that takes short ids only."""
+"""What a server rejects that takes short ids only."""
 
 
 def with_sound_calls(messages: list[Any], *, only_ids: bool = False, short_ids: bool = False) -> list[Any]:
@@ -32,7 +32,7 @@ def with_sound_calls(messages: list[Any], *, only_ids: bool = False, short_ids: 
 
 
 def wants_short_ids(text: str) -> bool:
-    """Return whether a refusal's text is Mistral's about an id: it has no code of its own for that."""
+    """Return whether a rejection's text is Mistral's about an id: it has no code of its own for that."""
     return "Tool call id was" in text or "tool call id must be" in text.lower()
 
 

@@ -13,7 +13,7 @@ import re
 from typing import Final
 
 from shared.errors import ContextTooLong, GatewayError, Unsupported
-from workers.providers.http.error_body import Report, template_refusal
+from workers.providers.http.error_body import Report, template_failure
 
 TOO_LARGE = "Request too large for"
 NOBODY = "No endpoints found that support"
@@ -30,23 +30,23 @@ _UNKNOWN: Final = re.compile(
 
 
 def wants_turns(text: str) -> bool:
-    """Return whether a refusal's text is about roles that do not alternate."""
+    """Return whether a rejection's text is about roles that do not alternate."""
     return _TURNS.search(text) is not None
 
 
 def wants_plain_text(text: str) -> bool:
-    """Return whether a refusal's text is about the form of a message's content."""
+    """Return whether a rejection's text is about the form of a message's content."""
     return _OF_CONTENT.search(text) is not None and _OF_FORM.search(text) is not None
 
 
 def is_unknown(name: str, report: Report, text: str) -> bool:
-    """Return whether a refusal is about a field that the server does not know."""
+    """Return whether a rejection is about a field that the server does not know."""
     is_named = re.search(rf"(?:^|[\s'\"`.]){re.escape(name)}(?:$|[\s'\"`:,.])", text) is not None
     said = f"{report.code} {text}"
     return _UNKNOWN.search(said) is not None and (is_named or (report.param or "").rpartition(".")[2] == name)
 
 
-def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
+def from_status_error(failure: GatewayError, report: Report) -> GatewayError:
     """Return the error for a failure status: as classified, but for what only its text tells apart.
 
     Args:
@@ -59,4 +59,4 @@ def from_refusal(failure: GatewayError, report: Report) -> GatewayError:
     if report.message.startswith(NOBODY):
         param = "tool_choice" if "tool_choice" in report.message else "tools" if "tool" in report.message else None
         return Unsupported(report.message, param=param, code="unsupported_parameter")
-    return template_refusal(report) or failure
+    return template_failure(report) or failure

@@ -14,11 +14,11 @@ from shared.models.parameters import NATIVE_ONLY, WITHOUT_EFFECT
 from shared.openai.embeddings import Embedded
 from shared.openai.extra_fields import REPLY_FIELDS
 from shared.process.tasks import work_beside
-from workers.providers.http.error_body import template_refusal
-from workers.providers.http.upstream import RefusedError, Upstream
+from workers.providers.http.error_body import template_failure
+from workers.providers.http.upstream import StatusError, Upstream
 from workers.providers.images.remote import fetch_images
 from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
-from workers.providers.openai.errors import from_refusal, is_unknown, wants_plain_text, wants_turns
+from workers.providers.openai.errors import from_status_error, is_unknown, wants_plain_text, wants_turns
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.parts import PLAIN_TEXT, with_plain_text
 from workers.providers.openai.place import Place
@@ -51,31 +51,31 @@ class _Vectors(msgspec.Struct):
     usage: msgspec.Raw = NULL
 
 
-def refused_fields(refusal: RefusedError, request: ChatRequest, *, is_openai: bool = False) -> frozenset[str]:
-    """Return what a refusal is about of what a request can go without, `REPLY_FIELDS` being all or none.
+def rejected_fields(rejection: StatusError, request: ChatRequest, *, is_openai: bool = False) -> frozenset[str]:
+    """Return what a rejection is about of what a request can go without, `REPLY_FIELDS` being all or none.
 
-    Of OpenAI only what its refusals have been seen to be about.
+    Of OpenAI only what its rejections have been seen to be about.
     """
-    if template_refusal(refusal.report) is not None:
+    if template_failure(rejection.report) is not None:
         return frozenset({ALTERNATING})
     found: set[str] = set()
-    if not is_openai and refusal.status in {400, 422, 500}:
-        if wants_turns(refusal.reason):
+    if not is_openai and rejection.status in {400, 422, 500}:
+        if wants_turns(rejection.reason):
             found.add(ALTERNATING)
-        if wants_plain_text(refusal.reason) and request.fields["messages"] != _plain(request):
+        if wants_plain_text(rejection.reason) and request.fields["messages"] != _plain(request):
             found.add(PLAIN_TEXT)
-    if refusal.status not in {400, 422}:
+    if rejection.status not in {400, 422}:
         return frozenset(found)
-    if refusal.report.is_about("stream_options"):
+    if rejection.report.is_about("stream_options"):
         found.add("stream_options")
     given = [name for name in REPLY_FIELDS if request.mentions(f'"{name}"'.encode())]
-    if any(map(refusal.report.is_about, given)):
+    if any(map(rejection.report.is_about, given)):
         found.update(REPLY_FIELDS)
-    if wants_short_ids(refusal.report.message):
+    if wants_short_ids(rejection.report.message):
         found.add(SHORT_IDS)
     if not is_openai:
         known = [name for name in (*WITHOUT_EFFECT, MAX_COMPLETION) if request.fields.get(name) is not None]
-        found.update(name for name in known if is_unknown(name, refusal.report, refusal.reason))
+        found.update(name for name in known if is_unknown(name, rejection.report, rejection.reason))
     return frozenset(found)
 
 
@@ -127,7 +127,7 @@ class OpenAIProvider:
         self._fetch_image = fetch_image
         self._catalogue = catalogue
         self.embeds_as_openai = embeds_as_openai
-        self._refused_fields: frozenset[str] = frozenset()
+        self._rejected_fields: frozenset[str] = frozenset()
         self._api_key = api_key
         self._beside: Upstream | None = None
 
@@ -135,7 +135,7 @@ class OpenAIProvider:
     async def stream(self, request: ChatRequest, model: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        A server that refuses `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
+        A server that rejects `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
         of earlier calls, turns that do not alternate, contents in parts or the newer name of the limit is asked once
         more without, and never again with them; one that does not know a field that changes no answer, without it.
         """
@@ -156,19 +156,19 @@ class OpenAIProvider:
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         path = self._path("/chat/completions", model)
         reader = partial(ChatReader, asked.tool_names, is_regional=self._place.is_regional)
-        left_out = self._refused_fields
+        left_out = self._rejected_fields
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))
             try:
                 async with self._attempt(path, body, reader()) as events:
-                    # Only after it went through without: the refusal may have been about something else.
-                    self._refused_fields |= left_out - WITHOUT_EFFECT
+                    # Only after it went through without: the rejection may have been about something else.
+                    self._rejected_fields |= left_out - WITHOUT_EFFECT
                     yield events
                     return
-            except RefusedError as refusal:
-                more = refused_fields(refusal, request, is_openai=is_openai) - left_out
+            except StatusError as rejection:
+                more = rejected_fields(rejection, request, is_openai=is_openai) - left_out
                 if not more:
-                    raise from_refusal(refusal.failure, refusal.report) from None
+                    raise from_status_error(rejection.failure, rejection.report) from None
                 left_out |= more
 
     @asynccontextmanager

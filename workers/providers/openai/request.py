@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from workers.providers.images.remote import Image
 
 MAX_COMPLETION: Final = "max_completion_tokens"
-# OpenAI's models that reason refuse `max_tokens` under its old name; not every other server knows the newer one.
+# OpenAI's models that reason reject `max_tokens` under its old name; not every other server knows the newer one.
 _REASONS = re.compile(r"o[0-9]|gpt-[5-9]")
 
 
@@ -43,7 +43,7 @@ def to_body(
     Args:
         request: the client's request.
         model: the model's name at the upstream.
-        left_out: what the server refuses of what it can be asked without: `stream_options`, `REPLY_FIELDS`, longer
+        left_out: what the server rejects of what it can be asked without: `stream_options`, `REPLY_FIELDS`, longer
             ids than `SHORT_IDS`, turns that are not `ALTERNATING`, contents that are no `PLAIN_TEXT`, the newer name of
             the limit of tokens, and fields that change no answer.
         is_openai: whether it is OpenAI, which takes calls with any arguments back, and knows the role `developer`.

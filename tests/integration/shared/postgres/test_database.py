@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from shared.postgres.database import Database, DatabaseRefused, DatabaseUnavailable
+from shared.postgres.database import Database, DatabaseIncomplete, DatabaseUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -86,11 +86,11 @@ async def test_a_wrong_database_is_unavailable(postgres_url: str) -> None:
 
 async def test_what_postgresql_refuses_is_reported_apart_from_a_server_that_is_down(database: Database) -> None:
     """With its own text; the tables that the api reads are named when they are away."""
-    with pytest.raises(DatabaseRefused, match='relation "nowhere" does not exist'):
+    with pytest.raises(DatabaseIncomplete, match='relation "nowhere" does not exist'):
         await database.execute("SELECT * FROM nowhere")
     await database.check()
     await database.execute("ALTER TABLE np_claw_routing RENAME TO away")
-    with pytest.raises(DatabaseRefused, match="the table np_claw_routing is missing"):
+    with pytest.raises(DatabaseIncomplete, match="the table np_claw_routing is missing"):
         await database.check()
 
 

@@ -12,7 +12,7 @@ from shared import errors
 from shared.models.catalogue import Quota
 from shared.redis.client import close, connect
 from shared.redis.names import account_key, breaker_key, quota_keys
-from workers.accounts.outcome import FailureClass, Refusal
+from workers.accounts.outcome import FailureClass, NoAccount
 from workers.accounts.state import AccountStateStore, Candidate, Reservation, Role
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def store(redis: Redis) -> AccountStateStore:
 
 async def take(
     store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1
-) -> Reservation | Refusal:
+) -> Reservation | NoAccount:
     """Reserve."""
     return await store.reserve(how, MODEL, tokens, accounts)  # type: ignore[arg-type]
 
@@ -49,10 +49,10 @@ async def taken(store: AccountStateStore, *accounts: Candidate, how: str = "take
     return reservation
 
 
-async def refused(store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1) -> Refusal:
+async def refused(store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1) -> NoAccount:
     """Reserve what must not be there."""
     refusal = await take(store, *accounts, how=how, tokens=tokens)
-    assert isinstance(refusal, Refusal), refusal
+    assert isinstance(refusal, NoAccount), refusal
     return refusal
 
 
@@ -89,7 +89,7 @@ async def test_a_quota_is_never_exceeded_by_workers_that_ask_at_once(valkey_url:
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
     assert len(granted) == 14
     assert len([reply for reply in granted if reply.account == 0]) == 7
-    assert {reply.why for reply in replies if isinstance(reply, Refusal)} == {"minute"}
+    assert {reply.why for reply in replies if isinstance(reply, NoAccount)} == {"minute"}
 
 
 async def test_a_refused_attempt_takes_nothing(store: AccountStateStore, redis: Redis) -> None:
@@ -246,7 +246,7 @@ async def test_a_refused_credential_is_cooling_down_until_it_is_probed_or_change
     assert (await taken(store, bad, good)).account == 1, "never at the cost of a client, while another can serve"
     probe = await taken(store, bad)
     assert probe.role == "probe"
-    assert isinstance(await take(store, bad), Refusal)
+    assert isinstance(await take(store, bad), NoAccount)
     await store.settle("good", probe, MODEL, bad)
     assert (await taken(store, bad)).role == ""
 
@@ -320,7 +320,7 @@ async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_i
     replies = await asyncio.gather(*(take(store, *everyone, how="last") for _ in range(10)))
     granted = [reply for reply in replies if isinstance(reply, Reservation)]
     assert [(reply.account, reply.role) for reply in granted] == [(0, "forced"), (2, "forced")]
-    last = [reply for reply in replies if isinstance(reply, Refusal)]
+    last = [reply for reply in replies if isinstance(reply, NoAccount)]
     assert {reply.why for reply in last} == {"failing"}
     assert (await taken(store, rejected, how="last")).role == "forced", "where there is no other"
     for account in everyone:
@@ -350,7 +350,7 @@ async def test_an_account_that_is_out_for_long_speaks_for_nobody_while_others_ar
     replies = await asyncio.gather(*(take(store, out, *others, how=how) for _ in range(10)))
     tried = sorted(reply.account for reply in replies if isinstance(reply, Reservation))
     assert tried == ([] if how == "take" else [1, 2, 3, 4, 5])
-    refusals = [reply for reply in replies if isinstance(reply, Refusal)]
+    refusals = [reply for reply in replies if isinstance(reply, NoAccount)]
     assert {reply.why for reply in refusals} == {"failing"}
     assert max(reply.wait_ms for reply in refusals) <= 5000
     closed_s = max(reply.closed_ms for reply in refusals) / 1000 - time.time()
@@ -428,13 +428,13 @@ async def test_an_attempt_of_several_requests_takes_as_many(store: AccountStateS
     """Of the minute and of the day, in one step or not at all; and gives back as many."""
     account = candidate(requests_per_minute=5, requests_per_day=9)
 
-    async def ask(requests: int, how: str = "take") -> Reservation | Refusal:
+    async def ask(requests: int, how: str = "take") -> Reservation | NoAccount:
         return await store.reserve(how, MODEL, 12, [account], requests=requests)  # type: ignore[arg-type]
 
     first = await ask(3)
     assert isinstance(first, Reservation)
     refusal = await ask(3)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, NoAccount)
     assert (refusal.why, refusal.closed_ms) == ("minute", 0), "a single one has room"
     _, minute, tokens, day = quota_keys(account.scope, MODEL, first.day)
     assert await redis.zcard(minute) == 3
@@ -447,7 +447,7 @@ async def test_an_attempt_of_several_requests_takes_as_many(store: AccountStateS
     assert isinstance(await ask(3), Reservation)
     await age(redis, account, 61)
     refusal = await ask(5)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, NoAccount)
     assert refusal.why == "day"
 
 
@@ -455,6 +455,6 @@ async def test_more_requests_than_a_minute_has_go_where_nothing_else_can_serve(s
     """As a prompt that is larger than the whole quota: elsewhere if that is possible, else Google decides."""
     account = candidate(requests_per_minute=2)
     refusal = await store.reserve("take", MODEL, 1, [account], requests=4)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, NoAccount)
     assert refusal.why == "minute"
     assert isinstance(await store.reserve("last", MODEL, 1, [account], requests=4), Reservation)

@@ -49,8 +49,8 @@ async def test_what_two_keys_or_two_values_met_is_the_models(redis: Redis, secon
     await meet(beside, second[0], temperature=second[1])
     for one in (worker, elsewhere):
         await meet(one, "c", model="else", temperature=0.1)
-    assert beside.refused("m") == worker.refused("m") == ("temperature",)
-    assert elsewhere.refused("m") == worker.refused("else") == ()
+    assert beside.rejected("m") == worker.rejected("m") == ("temperature",)
+    assert elsewhere.rejected("m") == worker.rejected("else") == ()
     assert news == []
 
 
@@ -59,9 +59,9 @@ async def test_of_a_word_only_the_one_that_was_refused_is_known(redis: Redis) ->
     worker = UnsupportedParameters(redis, QUEUE)
     await meet(worker, "a", reasoning_effort="minimal")
     await meet(worker, "a", reasoning_effort="none")
-    assert worker.refused("m") == ()
+    assert worker.rejected("m") == ()
     await meet(worker, "b", reasoning_effort="minimal")
-    assert worker.refused("m") == ("reasoning_effort=minimal",)
+    assert worker.rejected("m") == ("reasoning_effort=minimal",)
 
 
 async def test_what_no_document_names_is_the_callers(redis: Redis) -> None:
@@ -87,7 +87,7 @@ async def test_it_is_kept_for_an_hour_from_when_it_was_found_out(redis: Redis) -
         await redis.zincrby(unsupported_key(QUEUE), -2 * KEPT_MS, member)
     late = UnsupportedParameters(redis, QUEUE)
     await meet(late, "c", temperature=0.7)
-    assert late.refused("m") == ()
+    assert late.rejected("m") == ()
 
 
 async def test_neither_keys_nor_values_stand_in_redis(redis: Redis) -> None:

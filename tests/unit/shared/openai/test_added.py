@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import InvalidRequest
-from shared.models.refused_parameters import adapted
+from shared.models.rejected_parameters import adapted
 from shared.openai.prompt_size import estimate_prompt_tokens, most_prompt
 from shared.openai.request import ChatBody, ChatRequest, decode_chat
 from shared.types import AddedText

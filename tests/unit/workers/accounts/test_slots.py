@@ -59,7 +59,7 @@ async def test_refusals_shrink_the_slots_to_what_runs_and_answers_make_them_grow
     for _ in range(12):
         await slots.enter(None)
     for _ in range(8):
-        assert slots.refused(None), "it serves the others: it is not closed"
+        assert slots.rejected(None), "it serves the others: it is not closed"
         slots.leave()
     assert slots.count == 4
     for _ in range(11):
@@ -74,7 +74,7 @@ async def test_one_refusal_of_an_idle_upstream_is_followed_by_probes_that_grow_w
     """After the pause one attempt; each answer lets one more through."""
     slots = adaptive(64)
     await slots.enter(None)
-    assert not slots.refused(None), "it is closed for a moment"
+    assert not slots.rejected(None), "it is closed for a moment"
     slots.leave()
     assert 0 < slots.wait_s() <= slots_module.FIRST_PAUSE_S
     tasks = [asyncio.create_task(slots.enter(soon())) for _ in range(12)]
@@ -97,13 +97,13 @@ async def test_pauses_grow_with_refusals_and_end_with_an_answer() -> None:
     for _ in range(8):
         slots.take()
         slots._closed_until = 0.0
-        slots.refused(None)
+        slots.rejected(None)
         slots.leave()
         pauses.append(round(slots.wait_s(), 1))
     assert pauses == sorted(pauses)
     assert pauses[-1] == pytest.approx(slots_module.LONGEST_PAUSE_S, abs=0.1)
     slots.take()
-    slots.refused(100.0)
+    slots.rejected(100.0)
     assert slots.wait_s() == pytest.approx(100, abs=1)
     slots.answered()
     assert slots.wait_s() == 0
@@ -113,7 +113,7 @@ async def test_who_has_no_patience_for_the_pause_is_reported_at_once() -> None:
     """The upstream said when: beyond that bound nobody waits in vain, before it one is let through in time."""
     slots = adaptive(4)
     slots.take()
-    slots.refused(60.0)
+    slots.rejected(60.0)
     slots.leave()
     assert not await slots.enter(soon(30))
     assert slots.waiting == 0

@@ -96,7 +96,7 @@ async def last_frame(steps: list[Step]) -> tuple[Kind, bytes]:
         }
     )
     upstream: Any = Upstream(steps)
-    upstream.unsupported = SimpleNamespace(refused=lambda _: ())
+    upstream.unsupported = SimpleNamespace(rejected=lambda _: ())
     await Attempt(job, upstream, upstream, settings).run()
     frame: tuple[Kind, bytes] = upstream.sent[-1]
     return frame

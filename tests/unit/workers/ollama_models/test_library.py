@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.errors import Malformed, StreamBroken
-from workers.ollama_models.library import OperationRefused, PullProgress, PullReader, shown
+from workers.ollama_models.library import OperationRejected, PullProgress, PullReader, shown
 
 PULL = b"""{"status":"pulling manifest"}
 {"status":"pulling aaa","digest":"sha256:aaa","total":1000}
@@ -46,7 +46,7 @@ def test_an_error_line_ends_the_pull_with_ollamas_words(line: bytes) -> None:
     """Though the reply has status 200."""
     reader, _, _ = reading()
     reader.feed(b'{"status":"pulling manifest"}\n' + line)
-    assert isinstance(reader.failure, OperationRefused)
+    assert isinstance(reader.failure, OperationRejected)
     assert reader.failure.message in line.decode()
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 from shared.errors import GatewayError
 from shared.openai.messages import first_call_ids
 from shared.process.tasks import work_beside
-from workers.providers.http.upstream import RefusedError
+from workers.providers.http.upstream import StatusError
 from workers.providers.images.caller import caller
-from workers.providers.openai.errors import from_refusal
+from workers.providers.openai.errors import from_status_error
 from workers.providers.openai.responses.errors import name_chat_places
 from workers.providers.openai.responses.native import NativeReader, name_own_places, needs_thoughts, to_native_body
 from workers.providers.openai.responses.own_items import thoughts_without_content
@@ -59,7 +59,7 @@ class ResponsesApi:
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start a completion; see `workers.providers.base.Provider.stream`.
 
-        A model that does not give its thoughts away, or refuses those of earlier turns, is asked once more without:
+        A model that does not give its thoughts away, or rejects those of earlier turns, is asked once more without:
         both are ours to ask for.
 
         Args:
@@ -79,12 +79,12 @@ class ResponsesApi:
                         self._without_thoughts.add(model)
                     yield events
                     return
-            except RefusedError as refusal:
-                if refusal.status == 400 and not left_out and refusal.report.is_about("ncrypted"):
+            except StatusError as rejection:
+                if rejection.status == 400 and not left_out and rejection.report.is_about("ncrypted"):
                     # Said of the thoughts that came back, or of being asked for new ones.
                     kept, left_out = {}, set() if prepared.has_thoughts else {ENCRYPTED}
                     continue
-                failure = from_refusal(refusal.failure, refusal.report)
+                failure = from_status_error(rejection.failure, rejection.report)
                 self._name_places(failure, request, prepared)
                 raise failure from None
 
@@ -116,12 +116,14 @@ class ResponsesApi:
                         self._without_thoughts.add(model)
                     yield self._own_events(reply, reader, asked, model)
                     return
-            except RefusedError as refusal:
-                more = body.refused_thoughts if refusal.status == 400 and refusal.report.is_about("ncrypted") else ""
+            except StatusError as rejection:
+                more = (
+                    body.rejected_thoughts if rejection.status == 400 and rejection.report.is_about("ncrypted") else ""
+                )
                 if more and more not in without:
                     without |= {more}
                     continue
-                failure = from_refusal(refusal.failure, refusal.report)
+                failure = from_status_error(rejection.failure, rejection.report)
                 name_own_places(failure, asked, body)
                 raise failure from None
 

@@ -81,8 +81,8 @@ class NativeBody(msgspec.Struct, frozen=True):
     asks_for_thoughts: bool = False
 
     @property
-    def refused_thoughts(self) -> str:
-        """Return what can be left out where OpenAI refuses encrypted thoughts; nothing where there is none."""
+    def rejected_thoughts(self) -> str:
+        """Return what can be left out where OpenAI rejects encrypted thoughts; nothing where there is none."""
         return THOUGHTS if self.has_thoughts else ENCRYPTED if self.asks_for_thoughts else ""
 
     def client_place(self, number: int) -> str:
@@ -110,12 +110,12 @@ def to_native_body(
         asked: as the client sent it.
         model: the model's name at the upstream.
         cannot: what the model does not take; hints among it are left out.
-        without: what of encrypted thoughts OpenAI has refused: those of earlier turns (`THOUGHTS`), or to be asked for
+        without: what of encrypted thoughts OpenAI has rejected: those of earlier turns (`THOUGHTS`), or to be asked for
             new ones (`ENCRYPTED`).
         kept: the content of thoughts that come without, by their ids.
     """
     left_out = {*omitted(request.body, "openai", cannot), *HELD_HERE}
-    # What was left out of the chat, since the model has refused it before.
+    # What was left out of the chat, since the model has rejected it before.
     left_out |= {name for name in asked.same_in_chat if name not in request.fields}
     own: dict[str, Any] = {"model": model, "stream": True, "store": False}
     if request.added:

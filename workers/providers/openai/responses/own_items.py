@@ -1,7 +1,7 @@
 """The items of a request of the Responses API as they go to OpenAI: as they came, but for what it does not have. Pure.
 
 Thoughts that OpenAI does not have are left out, and what followed those loses its id: by that OpenAI knows which
-thoughts an item had before it, and refuses it without them. Ids that the gateway made name nothing there.
+thoughts an item had before it, and rejects it without them. Ids that the gateway made name nothing there.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def to_body(
         images: those that go out as data, by the URL that the client named them by.
         cannot: what the model does not take; hints among it are left out.
         kept: what is kept of earlier turns, by the id of the first call of each.
-        left_out: what of `include` the model has refused.
+        left_out: what of `include` the model has rejected.
 
     Raises:
         Unsupported: the request asks for what the API does not have.

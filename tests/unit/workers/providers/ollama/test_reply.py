@@ -13,7 +13,7 @@ from shared.types import Delta, Event, Finish, Usage
 from tests.upstreams.ollama.replies import last, line, text
 from tests.upstreams.outcome import Outcome, outcome_of
 from workers.providers.http.error_body import Report, http_failure
-from workers.providers.ollama.reply import ChatReader, from_refusal
+from workers.providers.ollama.reply import ChatReader, from_status_error
 
 CALL = {"tool_calls": [{"function": {"name": "f", "arguments": {"x": "é"}}}]}
 TEXTS = [
@@ -127,7 +127,7 @@ def test_a_prompt_that_is_too_long_is_known_by_ollamas_texts(words: str) -> None
     """As a status, and as a line of a stream before content; a broken stream stays one."""
     for status in (400, 500):
         report = Report(words)
-        assert type(from_refusal(http_failure(status, report, None), report)) is errors.ContextTooLong
+        assert type(from_status_error(http_failure(status, report, None), report)) is errors.ContextTooLong
     error = b'{"error":"%s"}\n' % words.encode()
     assert type(_read(error)[1].failure) is errors.ContextTooLong
     assert type(_read(line({"content": "Hi"}) + error)[1].failure) is errors.StreamBroken
@@ -137,9 +137,9 @@ def test_other_refusals_stay_what_they_are() -> None:
     """Only requests that failed may be about the prompt's length."""
     for status, kind in ((400, errors.InvalidRequest), (429, errors.Throttled), (404, errors.ModelMissing)):
         report = Report("no")
-        assert type(from_refusal(http_failure(status, report, None), report)) is kind
+        assert type(from_status_error(http_failure(status, report, None), report)) is kind
     report = Report(TEXTS[0])
-    assert type(from_refusal(http_failure(429, report, None), report)) is errors.Throttled
+    assert type(from_status_error(http_failure(429, report, None), report)) is errors.Throttled
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_other_refusals_stay_what_they_are() -> None:
 def test_what_a_model_cannot_do_is_known_by_ollamas_texts(text: str, param: str | None) -> None:
     """Servers before 0.6.4 do not tell beforehand; then another tier may serve."""
     report = Report(text)
-    error = from_refusal(http_failure(400, report, None), report)
+    error = from_status_error(http_failure(400, report, None), report)
     assert (type(error), error.param, error.fails_over) == (errors.Unsupported, param, True)
-    assert type(from_refusal(http_failure(429, report, None), report)) is errors.Throttled
+    assert type(from_status_error(http_failure(429, report, None), report)) is errors.Throttled
 
 
 def test_a_prompt_that_was_cut_is_no_success() -> None:
@@ -206,6 +206,6 @@ def test_a_template_that_refuses_a_conversation_is_no_failure_of_the_server() ->
         }
     )
     report = Report(f"chat template prompt error: {inner}")
-    failure = from_refusal(http_failure(500, report, None), report)
+    failure = from_status_error(http_failure(500, report, None), report)
     assert (type(failure), failure.param) == (errors.Unsupported, "messages")
     assert failure.message.endswith(": Roles must alternate.")

@@ -1,4 +1,4 @@
-"""shared/models/refused_parameters.py."""
+"""shared/models/rejected_parameters.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from shared.errors import ParameterUnsupported
 from shared.models.abilities import omitted, unsupported
-from shared.models.refused_parameters import adapted, is_valid, lacking, refused_ability
+from shared.models.rejected_parameters import adapted, is_valid, lacking, rejected_ability
 from shared.openai.request import ChatRequest
 
 FIELDS: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_only_what_openais_document_names_is_another_models_to_try(
 )
 def test_a_refused_value_says_nothing_of_others(param: str, code: str, ability: str | None) -> None:
     """But of a hint, which an answer may go without; what the client did not send says nothing at all."""
-    assert refused_ability(refusal(param, code), FIELDS) == ability
+    assert rejected_ability(refusal(param, code), FIELDS) == ability
 
 
 def request(**fields: Any) -> ChatRequest:

@@ -41,7 +41,7 @@ def is_valid(refusal: ParameterUnsupported, fields: dict[str, Any]) -> bool:
     return value is None or name not in VALUES or value in VALUES[name]
 
 
-def refused_ability(refusal: ParameterUnsupported, fields: dict[str, Any]) -> str | None:
+def rejected_ability(refusal: ParameterUnsupported, fields: dict[str, Any]) -> str | None:
     """Return the ability that a valid refusal says that the model lacks, in the words of `abilities`; None for none.
 
     A refused value is one among others, and says nothing of them, but where an answer may go without the parameter.
