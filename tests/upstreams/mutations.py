@@ -156,6 +156,9 @@ class Reply:
         yield Oddity("as lines", b"\n".join(values) + b"\n")
         yield Oddity("as lines with spaces", b"\n\n".join(b" " + value + b" " for value in values))
         yield Oddity("in a row", b"".join(values))
+        if not self._is_lines:
+            for between in (b"", b" ", b"data:", b"data: "):
+                yield Oddity(f"in a row behind {between!r}", b"data: " + between.join(values) + b"\n\n")
         framed = b"".join(b"data: " + value + b"\n\n" for value in values)
         yield Oddity("as events", framed)
         for outer in ("data", "response", "result"):

@@ -20,6 +20,7 @@ MAX_TEXT_BYTES: Final = 64 * 1024
 BOM: Final = b"\xef\xbb\xbf"
 WORDS: Final = re.compile(rb"[\w .:;,!/+-]*")
 """What is neither JSON nor a piece of it: `data: ping`, `data: OK`."""
+_UNREADABLE: Final = "The model server's answer cannot be read."
 _DATA_AGAIN: Final = re.compile(rb"(?:data:[ \t]*+){1,8}+(?!data:)")
 
 
@@ -194,13 +195,13 @@ class EventReader(LineReader):
         """
         self._end_bare(events)
         if self._has_text and not self._has_data:
-            raise _unreadable()
+            raise Malformed(_UNREADABLE)
         if not self.done:
             try:
                 self.complete(events)
             except StreamBroken:
                 if self._data:
-                    raise _unreadable() from None
+                    raise Malformed(_UNREADABLE) from None
                 raise
 
     @abstractmethod
@@ -248,7 +249,11 @@ class EventReader(LineReader):
         if self._data:
             data, self._data, self._size = b"\n".join(self._data), [], 0
             self._values = ValueCount()
-            self.take_event(self._name, data, events)
+            try:
+                self.take_event(self._name, data, events)
+            except Malformed:  # several events, whose line ends got lost
+                for value in values_in(data.replace(b"}data:", b"}")):
+                    self.take_event(self._name, value, events)
         self._name = ""
 
     def _take_field(self, line: bytes, events: list[Event]) -> None:
@@ -266,13 +271,13 @@ class EventReader(LineReader):
             if not self._has_data:
                 self._size += len(line)
                 if self._size > MAX_TEXT_BYTES:
-                    raise _unreadable()
+                    raise Malformed(_UNREADABLE)
             self.take_field(name, value)
 
     def _end_bare(self, events: list[Event]) -> None:
         if not self._bare:
             return
-        body, self._bare = b"\n".join(self._bare), []
+        body, self._bare = b"\n".join(self._bare).rstrip().removesuffix(self.end_mark), []
         try:
             values = values_in(body)
             if len(values) == 1:
@@ -293,7 +298,3 @@ class EventReader(LineReader):
         else:
             self._values.add(line)
         lines.append(line)
-
-
-def _unreadable() -> Malformed:
-    return Malformed("The model server's answer cannot be read.")

@@ -71,7 +71,7 @@ def to_logprobs(given: msgspec.Raw) -> msgspec.Raw | None:
     found = read_any(bytes(given))
     if not isinstance(found, dict) or not all(map(_are_tokens, found.values())):
         return None
-    return msgspec.Raw(msgspec.json.encode(found))
+    return msgspec.Raw(msgspec.json.encode({"content": None, "refusal": None} | found))
 
 
 def _are_tokens(value: Any) -> bool:

@@ -155,7 +155,7 @@ class OpenAIProvider:
             return
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         path = self._path("/chat/completions", model)
-        reader = partial(ChatReader, asked.tool_names, is_regional=self._place.is_regional)
+        reader = partial(ChatReader, asked.tool_names, is_regional=self._place.is_regional, is_one=(asked.n or 1) == 1)
         left_out = self._rejected_fields
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))

@@ -36,11 +36,13 @@ class ChatReader(EventReader):
     Args:
         names: of the tools that can be called.
         is_regional: whether the server is bound to a region.
+        is_one: whether one choice was asked for, so that all of an answer is of it, whatever its parts are numbered by:
+            some servers count from 1, or chunks, and some put calls into a choice of their own.
     """
 
-    def __init__(self, names: Collection[str] = (), *, is_regional: bool = False) -> None:
+    def __init__(self, names: Collection[str] = (), *, is_regional: bool = False, is_one: bool = False) -> None:
         super().__init__()
-        self._is_regional = is_regional
+        self._is_regional, self._is_one = is_regional, is_one
         self._names = names
         self._usage: Usage | None = None
         self._service_tier = ""
@@ -48,6 +50,7 @@ class ChatReader(EventReader):
         self._finished: dict[int, Choice] = {}
         self._begun: set[int] = set()
         self._in_pieces: set[int] = set()
+        self._spoken: set[int] = set()
         self._complaint: dict[str, Any] | None = None
         self._sources: list[Any] = []
         self._chars = 0
@@ -74,11 +77,11 @@ class ChatReader(EventReader):
         plain.learn(data)
         # Only where another such chunk would do no more than add to a text that has begun.
         is_apart = not (self._name or self._data or self._bare)
-        plain.is_known = plain.is_known and is_apart and plain.index in self._in_pieces
+        plain.is_known = plain.is_known and is_apart and (0 if self._is_one else plain.index) in self._in_pieces
         return events
 
     def _plain_events(self, texts: list[str]) -> list[Event]:
-        index = self._plain.index
+        index = 0 if self._is_one else self._plain.index
         if self._plain.is_thought:
             return [Delta(None, text, index=index) for text in texts if text]
         self._chars += sum(map(len, texts)) if index == 0 else 0
@@ -115,14 +118,24 @@ class ChatReader(EventReader):
             self._sources = chunk.search_results or chunk.citations or []
 
     def _take_choice(self, choice: Choice, events: list[Event]) -> None:
+        if self._is_one:
+            choice.index = 0
         piece, is_piece = choice.said
-        # A message may tell again what came in pieces, as MiniMax's last chunk does.
-        if piece is not None and (is_piece or choice.message is None or choice.index not in self._in_pieces):
+        if piece is not None and not is_piece and choice.message is not None and choice.index in self._in_pieces:
+            piece = self._untold(choice.index, piece)
+        if piece is not None:
             self._take_piece(choice, piece, events, is_piece=is_piece)
         # Not the end yet: some say a reason with every chunk, and some of them another one at last.
         if choice.end:
             self._reason(choice)
             self._finished[choice.index] = choice
+
+    def _untold(self, index: int, message: Message) -> Message:
+        """Return what a message says that has not come in pieces; MiniMax's last one tells all of it again."""
+        content = None if index in self._spoken else message.content
+        if self._calls.get(index):
+            return Message(content=content)
+        return Message(content=content, tool_calls=message.tool_calls, function_call=message.function_call)
 
     def take_whole(self, body: bytes, events: list[Event]) -> None:
         """Append the events of a completion that was not streamed: it is whole, also where it has no reason."""
@@ -179,6 +192,8 @@ class ChatReader(EventReader):
             self._begun.add(choice.index)
             if is_piece:
                 self._in_pieces.add(choice.index)
+            if delta.content:
+                self._spoken.add(choice.index)
             self.has_content = True
             events.append(delta)
 

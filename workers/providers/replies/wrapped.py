@@ -21,19 +21,19 @@ _MOST_WRAPPERS: Final = 3
 
 
 def unwrapped(data: bytes, is_it: Callable[[dict[str, Any]], Any]) -> bytes | None:
-    """Return what stands inside of an object; None where nothing does, or the object is no wrapper.
+    """Return what stands inside of an object or a text; None where nothing does, or what is given is no wrapper.
 
     Args:
         data: JSON.
         is_it: whether an object is a reply, or an event, of the API.
     """
-    value = read_any(data)
-    for depth in range(_MOST_WRAPPERS + 1):
+    value = given = read_any(data)
+    for _ in range(_MOST_WRAPPERS + 1):
         value = _decoded(value)
         if not isinstance(value, dict):
             return None
         if is_it(value):
-            return msgspec.json.encode(value) if depth else None
+            return None if value is given else msgspec.json.encode(value)
         value = next((value[name] for name in WRAPPERS if value.get(name)), None)
     return None
 

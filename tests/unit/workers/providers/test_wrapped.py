@@ -74,6 +74,19 @@ def test_a_failure_is_none_the_less_a_failure(body: dict[str, Any], kind: type[e
     assert isinstance(raised.value, kind | errors.StreamBroken)
 
 
+def test_chunks_may_be_encoded_twice() -> None:
+    """As texts of JSON, by proxies that encode what is JSON already."""
+    chunks = [{"choices": [{"delta": {"content": "Hello"}}]}, {"choices": [{"delta": {}, "finish_reason": "stop"}]}]
+    stream = b"".join(openai.event(json.dumps(chunk)) for chunk in chunks) + openai.DONE
+    assert outcome_of(read("openai", Oddity("twice", stream))).content == "Hello"
+
+
+def test_an_end_mark_may_stand_behind_a_body() -> None:
+    """Of a server that was asked for a stream and made one body."""
+    body = json.dumps(COMPLETION).encode() + b"\n\n[DONE]\n"
+    assert outcome_of(read("openai", Oddity("end", body))) == HELLO
+
+
 def test_a_text_beside_a_stream_is_no_part_of_it() -> None:
     """Events of a proxy's own have such fields."""
     noise = openai.event({"type": "status", "content": "searching", "text": "searching", "response": "searching"})

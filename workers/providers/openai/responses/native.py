@@ -197,7 +197,7 @@ class NativeReader(ResponseReader):
                 self.has_content = True
                 # Pieces of what a chat has no place for, as a custom tool's input, are output too.
                 made.append(Delta(unread=event.delta or None))
-        if made and isinstance(made[0], Delta | Finish):
+        if self._held and made and isinstance(made[0], Delta | Finish):
             made[0].native, self._held = self._held, []
         events += made
 

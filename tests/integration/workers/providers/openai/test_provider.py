@@ -297,6 +297,17 @@ IN_A_ROW: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.parametrize(("n", "content"), [(None, "ab"), (1, "ab"), (2, "a")])
+async def test_choices_that_nobody_asked_for_are_one(n: int | None, content: str) -> None:
+    """Their numbers say nothing then."""
+    chunks = [openai_replies.chunk({"content": text}, index=index) for index, text in enumerate("ab")]
+    ends = [openai_replies.chunk(finish_reason="stop", index=index) for index in (0, 1)]
+    async with serving("openai") as (upstream, provider):
+        upstream.add(sse(b"".join(chunks + ends)))
+        events = await complete(provider, {**HELLO, **({} if n is None else {"n": n})})
+    assert outcome_of(events).content == content
+
+
 TURNS = (
     "After the optional system message, conversation roles must alternate user/assistant/user/assistant/...",
     "After the (optional) system message(s), user or tool message(s) should alternate with assistant message(s).",

@@ -532,3 +532,56 @@ def test_openais_regions_are_known_by_their_address(url: str, is_regional: bool)
     told = event({"choices": [], "usage": {"prompt_tokens": 7}})
     events = reader.feed(chunk({"content": "a"}) + chunk(finish_reason="stop") + told)
     assert [one.is_regional for one in [*events, *reader.end()] if isinstance(one, Usage)] == [is_regional]
+
+
+def numbered(*indexes: int) -> bytes:
+    """An answer whose pieces are of these choices."""
+    pieces: list[dict[str, Any]] = [{"content": "Hel"}, {"content": "lo"}, {"tool_calls": [CALL]}]
+    ends = [chunk(finish_reason="stop", index=index) for index in dict.fromkeys(indexes)]
+    return b"".join([chunk(p, index=at) for p, at in zip(pieces, indexes, strict=True)] + ends) + DONE
+
+
+CALL = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize("size", [None, 1])
+@pytest.mark.parametrize("indexes", [(0, 0, 0), (1, 1, 1), (0, 1, 2), (0, 0, 1)])
+def test_all_of_an_answer_is_of_the_only_choice(indexes: tuple[int, ...], size: int | None) -> None:
+    """Servers count from 1, or chunks; Copilot's has the calls of Claude in a choice of their own."""
+    reader, stream = ChatReader(is_one=True), numbered(*indexes)
+    events: list[Event] = []
+    for start in range(0, len(stream), size or len(stream)):
+        events += reader.feed(stream[start : start + (size or len(stream))])
+    assert reader.failure is None
+    outcome = outcome_of(events)
+    assert (outcome.content, outcome.calls, outcome.finish) == ("Hello", [("f", "{}")], "tool_calls")
+
+
+def test_long_runs_are_of_the_only_choice_too() -> None:
+    """They are read by another way."""
+    reader = ChatReader(is_one=True)
+    stream = b"".join(chunk({"content": "a"}, index=1) for _ in range(50))
+    events = [*reader.feed(stream), *reader.feed(stream)]
+    assert {one.index for one in events if isinstance(one, Delta)} == {0}
+    assert len(events) == 100
+
+
+@pytest.mark.parametrize(
+    ("pieces", "content", "reasoning"),
+    [([{"content": "Hel"}, {"content": "lo"}], "Hello", ""), ([{"reasoning": "hm"}], "Hello", "hm"), ([], "Hello", "")],
+)
+def test_what_only_the_last_message_says_is_said(pieces: list[dict[str, Any]], content: str, reasoning: str) -> None:
+    """It tells what came in pieces again, and calls that did not come so."""
+    message = {"role": "assistant", "content": "Hello", "reasoning": reasoning or None, "tool_calls": [CALL]}
+    last = {"choices": [{"index": 0, "delta": {}, "message": message, "finish_reason": "stop"}]}
+    stream = b"".join(map(chunk, pieces)) + event(last) + DONE
+    outcome = outcome_of(ChatReader().feed(stream))
+    assert (outcome.content, outcome.reasoning, outcome.calls) == (content, reasoning, [("f", "{}")])
+
+
+def test_log_probabilities_have_both_of_their_lists() -> None:
+    """One is left out by vLLM, and OpenAI's document wants it."""
+    (delta,) = ChatReader().feed(event({"choices": [{"delta": {"content": "a"}, "logprobs": {"content": []}}]}))
+    assert isinstance(delta, Delta)
+    assert delta.logprobs is not None
+    assert json.loads(bytes(delta.logprobs)) == {"content": [], "refusal": None}
