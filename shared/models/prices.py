@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
@@ -94,12 +94,17 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             prompt_usd *= max(1.0, self.long_prompt.prompt)
             completion_usd *= max(1.0, self.long_prompt.completion)
         # A tier of the project's own setting, or one that the maker falls back to, may be another than the one named.
-        factor = max(1.0, self.service_tiers.get(service_tier, 1.0) if service_tier != "auto" else self._dearest_tier())
+        factor = max(1.0, 1.0 if service_tier in _STANDARD else self._most_factor(service_tier))
         factor *= max(1.0, self.regional)  # which the maker's own setting may be, unsaid
         return (prompt_usd + completion_usd) * factor / 1e6 + web_searches * self.web_search_usd
 
-    def _dearest_tier(self) -> float:
-        return max(self.service_tiers.values(), default=1.0)
+    def _most_factor(self, service_tier: str) -> float:
+        """Return what a tier multiplies prices by; one without a price may be served as any: `fast` is `priority`."""
+        own = self.service_tiers.get(service_tier)
+        return max(self.service_tiers.values(), default=1.0) if own is None else own
+
+
+_STANDARD: Final = frozenset({"", "default", "standard", "standard_only"})
 
 
 def _or(usd: float | None, otherwise_usd: float) -> float:

@@ -93,6 +93,18 @@ def test_no_report_within_a_requests_limits_costs_more_than_was_reserved(model: 
 
 
 @pytest.mark.parametrize(
+    ("asked", "served"),
+    [("auto", "priority"), ("fast", "priority"), ("priority", "priority"), ("flex", "default"), ("scale", "priority"),
+     ("default", "default"), ("standard_only", "default"), ("", "default"), ("tier of tomorrow", "priority")],
+)  # fmt: skip
+def test_a_tier_costs_no_more_than_was_reserved_for_its_name(asked: str, served: str) -> None:
+    """OpenAI serves `fast` as `priority`, and what has no price of its own may be served as anything."""
+    entry = default_catalogue().entry("gpt-5.4")
+    cost = entry.cost_usd(Usage(1000, 1000, service_tier=served))
+    assert cost <= entry.most_cost_usd(1000, 1000, asked)
+
+
+@pytest.mark.parametrize(
     ("model", "usage", "usd"),
     [
         ("claude-opus-5", Usage(1_000_000, 0, 0, cache_write_tokens=1_000_000), 6.25),

@@ -144,7 +144,7 @@ def requests(draw: st.DrawFn, wire: str, entry: ModelEntry) -> dict[str, Any]:
         "tools": st.lists(tool, min_size=1, max_size=2),
     }
     if wire == "openai":
-        optional["service_tier"] = st.sampled_from(["auto", "default", "flex", "priority"])
+        optional["service_tier"] = st.sampled_from(["auto", "default", "flex", "priority", "fast"])
         optional["web_search_options"] = st.just({})
     return {
         "messages": [{"role": "system", "content": draw(text)}, {"role": "user", "content": parts}],
