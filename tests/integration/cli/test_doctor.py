@@ -233,7 +233,7 @@ async def test_no_worker_is_wrong_and_its_credentials_are_not_checked(redis: Red
 @pytest.fixture
 async def refusing() -> AsyncIterator[ScriptedUpstream]:
     """An OpenAI API."""
-    async with ScriptedUpstream(models=("gpt-5.4-nano",)) as server:
+    async with ScriptedUpstream(models=("gpt-5.4-mini",)) as server:
         yield server
 
 

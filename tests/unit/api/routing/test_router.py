@@ -165,7 +165,7 @@ def test_auto_prefers_a_paid_model_that_its_api_lists() -> None:
     both = free("gemini-3.5-flash-lite", "gemini-3.8-flash")
     assert order(router(both).route(chat("auto"))) == [("g", "gemini-3.8-flash"), ("g", "gemini-3.5-flash-lite")]
     unlisted = router(paid("openai", "openai")).route(chat("auto"))
-    assert order(unlisted) == [("openai", "gpt-6-luna"), ("openai", "gpt-5.4-nano")]
+    assert order(unlisted) == [("openai", "gpt-6-luna"), ("openai", "gpt-5.4-mini")]
 
 
 def test_auto_skips_what_cannot_do_it_and_a_forced_name_is_refused() -> None:
@@ -193,10 +193,10 @@ def test_a_parameter_that_a_provider_does_not_know_skips_its_tier() -> None:
     """`verbosity` exists at OpenAI's API only."""
     ollama, openai = (
         BackendInfo("local", "ollama", "local", 4, (LocalModel("x"),)),
-        paid("openai", "openai", "gpt-6-luna", "gpt-5.4-nano"),
+        paid("openai", "openai", "gpt-6-luna", "gpt-5.4-mini"),
     )
     found = router(ollama, GEMINI, openai).route(chat("auto", needs={"verbosity": "verbosity"}))
-    assert order(found) == [("openai", "gpt-6-luna"), ("openai", "gpt-5.4-nano")]
+    assert order(found) == [("openai", "gpt-6-luna"), ("openai", "gpt-5.4-mini")]
 
 
 def test_a_prompt_that_is_probably_too_long_goes_elsewhere_first() -> None:
@@ -377,7 +377,7 @@ def test_a_makers_name_stands_before_its_own_models_alone() -> None:
 
 def test_a_model_that_takes_tools_over_responses_only_serves_them() -> None:
     """But not what that API has no place for: asked for besides it is a 400, unless the model does not reason."""
-    openai = paid("openai", "openai", "gpt-6-luna", "gpt-5.4-nano")
+    openai = paid("openai", "openai", "gpt-6-luna", "gpt-5.4-mini")
     tools = {"tools": "tools"}
     assert order(router(openai).route(chat("auto", needs=tools, has_tools=True)))[0] == ("openai", "gpt-6-luna")
     more = {**tools, "audio": "messages[0].content[1]"}
