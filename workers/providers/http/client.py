@@ -18,6 +18,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from workers.providers.http.direct import DirectClient, DirectReply
+from workers.providers.http.paced import paced_connector
 from workers.providers.http.portions import Portions, decoded
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def foreign_client(*, headers: dict[str, str], connections: int) -> httpx.AsyncC
     """
     return httpx.AsyncClient(
         headers=headers,
-        transport=_transport({}, connections),
+        transport=_transport({}, connections, paced_connector),
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
         follow_redirects=False,
@@ -105,11 +106,15 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _transport(headers: dict[str, str], connections: int) -> AiohttpTransport:
+def _transport(
+    headers: dict[str, str],
+    connections: int,
+    connector_of: Callable[..., aiohttp.TCPConnector] = aiohttp.TCPConnector,
+) -> AiohttpTransport:
     tls = trusted()
 
     def session() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
+        connector = connector_of(limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
         return aiohttp.ClientSession(
             connector=connector,
             headers={"user-agent": _USER_AGENT, **headers},
