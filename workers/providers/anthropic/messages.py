@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 # Stands where a conversation begins with the assistant's words, which Anthropic does not allow.
 OPENING = "(The assistant speaks first.)"
+# Stands where it ends with them, which Claude's models since 4.6 do not allow (anomalyco/opencode#45359).
+CLOSING = "(The user waits for more.)"
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 

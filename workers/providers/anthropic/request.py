@@ -18,7 +18,8 @@ from shared.errors import Unsupported
 from shared.models.abilities import check_supported, omitted, unknown_parameter
 from shared.models.parameters import OWN_FIELDS
 from shared.openai.request import ChatBody
-from workers.providers.anthropic.messages import to_conversation
+from workers.providers.anthropic.content import text_blocks
+from workers.providers.anthropic.messages import CLOSING, to_conversation
 from workers.providers.anthropic.thinking import to_thinking
 from workers.providers.anthropic.tools import Tooling, to_tooling
 
@@ -66,8 +67,7 @@ def to_body(
     check_supported(body, "anthropic")
     conversation = to_conversation(body.messages, kept or {})
     if conversation.turns[-1]["role"] == "assistant" and not facts.prefill:
-        where = f"messages[{len(body.messages) - 1}].role"
-        raise Unsupported("This model cannot continue an assistant message: end with the user's.", param=where)
+        conversation.turns.append({"role": "user", "content": text_blocks(CLOSING)})
     tooling = to_tooling(body, conversation.called, facts)
     max_tokens = body.output_limit or facts.max_output
     thinking, effort = to_thinking(

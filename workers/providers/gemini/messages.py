@@ -32,6 +32,8 @@ from workers.providers.images.remote import Image
 NO_SIGNATURE: Final = "skip_thought_signature_validator"
 # Stands where a conversation begins with the assistant's words or call: Gemini takes them after a user's turn only.
 OPENING: Final = "(The assistant speaks first.)"
+# Stands where it ends with its words: newer models take no turn of their own as the last (LibreChat-AI/agents#323).
+CLOSING: Final = "(The user waits for more.)"
 _MINTED = "call_"
 _Part = dict[str, Any]
 
@@ -44,12 +46,14 @@ class Known(msgspec.Struct, frozen=True):
         signatures: thought signatures by tool-call id.
         needs_signatures: whether the model rejects a turn whose first function call has none.
         takes_instructions: whether it takes instructions beside the turns; else they begin the user's first one.
+        goes_on: whether the last turn may be its own, to be continued; else the user's follows.
     """
 
     images: Mapping[str, Image] = msgspec.field(default_factory=dict)
     signatures: Mapping[str, str] = msgspec.field(default_factory=dict)
     needs_signatures: bool = False
     takes_instructions: bool = True
+    goes_on: bool = True
 
 
 def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], list[dict[str, Any]]]:
@@ -75,6 +79,8 @@ def to_contents(messages: list[Message], known: Known) -> tuple[list[_Part], lis
         raise InvalidRequest("The messages are empty.", param="messages")
     if contents[0]["role"] == "model":
         contents.insert(0, {"role": "user", "parts": [{"text": OPENING}]})
+    if contents[-1]["role"] == "model" and not known.goes_on:
+        contents.append({"role": "user", "parts": [{"text": CLOSING}]})
     return system, contents
 
 

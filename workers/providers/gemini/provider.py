@@ -19,7 +19,7 @@ from workers.providers.gemini.models import Model, ModelPage, is_plain
 from workers.providers.gemini.reply import ChatReader
 from workers.providers.gemini.request import to_body
 from workers.providers.gemini.signed import call_ids, signatures_in
-from workers.providers.gemini.thinking import needs_signatures
+from workers.providers.gemini.thinking import goes_on, needs_signatures
 from workers.providers.http.error_body import retry_after_s
 from workers.providers.http.reply import Reply
 from workers.providers.http.upstream import ERROR_BODY_BOUND_S, MAX_ERROR_BODY_BYTES, Upstream
@@ -138,7 +138,11 @@ class GeminiProvider:
             signatures |= await self._signatures.get_many(model, missing)
         images = await fetch_images(request.body.messages, self._fetch_image)
         return Known(
-            images, signatures, needs_signatures=needs_signatures(model), takes_instructions=not is_plain(model)
+            images,
+            signatures,
+            needs_signatures=needs_signatures(model),
+            takes_instructions=not is_plain(model),
+            goes_on=goes_on(model),
         )
 
 

@@ -31,6 +31,11 @@ def needs_signatures(model: str) -> bool:
     return generation_of(model) >= (3, 0) and not _SWITCHED.match(model)
 
 
+def goes_on(model: str) -> bool:
+    """Return whether a model continues a last turn of its own; those since 3.5 answer that with 400."""
+    return generation_of(model) < (3, 5)
+
+
 def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
     """Return the `thinkingConfig` for a `reasoning_effort`; None if the model shall not get one.
 

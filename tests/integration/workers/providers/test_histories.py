@@ -36,6 +36,7 @@ HISTORIES: dict[str, list[dict[str, Any]]] = {
     "one id twice in a turn": [USER, _called(_call(), _call("time")), _result("sun"), _result("noon"), USER],
     "one id in two turns": [USER, _called(_call()), _result("sun"), _called(_call("time")), _result("noon")],
     "the assistant speaks first": [{"role": "assistant", "content": "Welcome."}, USER],
+    "the assistant speaks last": [USER, {"role": "assistant", "content": "Well,"}],
     "a call whose type is null": [USER, _called(_call(type=None)), _result("sun")],
     "a call comes first": [_called(_call()), _result("sun"), USER],
     "arguments were cut off": [USER, _called(_call(arguments='{"city": "Ro')), _result("no JSON"), USER],

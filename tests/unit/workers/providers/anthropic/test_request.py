@@ -12,7 +12,7 @@ from shared.errors import InvalidRequest, Unsupported
 from tests.upstreams.anthropic import strict as anthropic_strict
 from tests.upstreams.anthropic.recordings import PIXEL, said
 from tests.upstreams.outcome import HELLO, chat
-from workers.providers.anthropic.messages import OPENING
+from workers.providers.anthropic.messages import CLOSING, OPENING
 from workers.providers.anthropic.models import facts_of
 from workers.providers.anthropic.request import to_body
 
@@ -80,7 +80,6 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"response_format": OPEN_FORMAT}, "response_format", NEW),
     ({"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "array"}}}},
      "response_format.json_schema.schema", "claude-opus-4-1"),
-    (_reported(USER, {"role": "assistant", "content": "Well,"}), "messages[1].role", NEW),
     (_reported(USER, {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {}}]}),
      "messages[1].tool_calls[0].type", OLD),
     (_reported(USER, {"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio", OLD),
@@ -275,3 +274,11 @@ def test_files_are_documents() -> None:
     encoded = base64.b64encode("Grüße".encode()).decode()
     text = _sent(_file(file_data=f"data:text/plain;charset=utf-8;base64,{encoded}"))["messages"][0]["content"][1]
     assert text["source"] == {"type": "text", "media_type": "text/plain", "data": "Grüße"}
+
+
+def test_the_user_speaks_last_to_a_model_that_goes_on_with_no_turn_of_its_own() -> None:
+    """Agents end with the assistant's words, and so do those who want more; an older model goes on with them."""
+    asks = _reported(USER, {"role": "assistant", "content": "Well,"})
+    assert [turn["role"] for turn in _sent(asks, NEW)["messages"]] == ["user", "assistant", "user"]
+    assert _sent(asks, NEW)["messages"][-1]["content"] == [{"type": "text", "text": CLOSING}]
+    assert [turn["role"] for turn in _sent(asks, OLD)["messages"]] == ["user", "assistant"]

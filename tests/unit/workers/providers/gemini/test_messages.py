@@ -10,6 +10,7 @@ from shared.errors import InvalidRequest
 from tests.upstreams.outcome import chat
 from workers.providers.gemini.messages import NO_SIGNATURE, Known, to_contents
 from workers.providers.gemini.signed import call_ids, signatures_in
+from workers.providers.gemini.thinking import goes_on
 
 USER = {"role": "user", "content": "Hi"}
 _USER = {"role": "user", "parts": [{"text": "Hi"}]}
@@ -229,3 +230,19 @@ def test_what_takes_no_instructions_gets_them_from_the_user(
     known = Known(takes_instructions=False)
     assert _to({"role": "system", "content": "A"}, *messages, known=known) == ([], contents)
     assert _to(USER, known=known) == ([], [_USER])
+
+
+@pytest.mark.parametrize(
+    ("model", "roles"),
+    [
+        ("gemini-2.5-flash", ["user", "model"]),
+        ("gemini-3.1-pro-preview", ["user", "model"]),
+        ("gemini-3.5-flash-lite", ["user", "model", "user"]),
+        ("gemini-3.8-flash", ["user", "model", "user"]),
+        ("gemini-4-argon", ["user", "model", "user"]),
+    ],
+)
+def test_the_user_speaks_last_to_a_model_that_goes_on_with_no_turn_of_its_own(model: str, roles: list[str]) -> None:
+    """Google answers with 400 to a last turn of the model; older ones go on with it."""
+    _, contents = _to(USER, {"role": "assistant", "content": "Well,"}, known=Known(goes_on=goes_on(model)))
+    assert [turn["role"] for turn in contents] == roles
