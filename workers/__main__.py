@@ -69,6 +69,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     try:
         async with database or nullcontext():
             await process.run(stop)
+        stop.set()  # The operator may have drained it.
         await asyncio.gather(*leaders, return_exceptions=True)
     finally:
         if metrics is not None:

@@ -14,7 +14,7 @@ from shared.errors import Cancelled
 from shared.ids import job_id
 from shared.process.finished import log_finished
 from shared.process.outage import OutageLog
-from shared.process.tasks import Follower, end_all, spawn_critical
+from shared.process.tasks import Follower, end_all, first_of, spawn_critical
 from shared.queue.arq_queue import QueueWorker, forget
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import BACKGROUND_API, api_key, control_channel, job_key, open_requests, wake_channel
@@ -94,11 +94,10 @@ class WorkerProcess:
         }
         self._announcer = Follower(self._announce, settings.heartbeat_s)
         self._outage = OutageLog(_log, "Redis")
-        self._stop: asyncio.Event | None = None
+        self._drained = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`, then finish what runs within the drain time; `stop` is set when the operator drains it."""
-        self._stop = stop
+        """Work until `stop`, then finish what runs within the drain time; or until the operator drains it, then all."""
         background = [
             spawn_critical(self._listen(), name="listen"),
             spawn_critical(self._beat(), name="beat"),
@@ -111,8 +110,8 @@ class WorkerProcess:
             ),
         ]
         claiming = [spawn_critical(queue.main(), name=f"claim {name}") for name, queue in self.queues.items()]
-        await stop.wait()
-        await self._drain(claiming)
+        await first_of(stop.wait(), self._drained.wait())
+        await self._drain(claiming, stop)
         await end_all(*background)
         # Last of all: until its attempts are over this worker must not be taken for dead.
         for sender in self._senders.values():
@@ -125,7 +124,7 @@ class WorkerProcess:
         """Publish at once what is served now."""
         self._announcer.wake()
 
-    async def _drain(self, claiming: list[asyncio.Task[None]]) -> None:
+    async def _drain(self, claiming: list[asyncio.Task[None]], stop: asyncio.Event) -> None:
         # Announced before the queues stop, so that the api sends what comes now elsewhere.
         self._announcements.is_draining = True
         self.announce()
@@ -134,6 +133,9 @@ class WorkerProcess:
         await asyncio.gather(*claiming)
         running = [task for queue in self.queues.values() for task in queue.tasks.values()]
         if running:
+            # Whom the operator drains has no haste, until it is stopped too.
+            await first_of(stop.wait(), asyncio.wait(running))
+        if running := [task for task in running if not task.done()]:
             _log.info("draining: %d attempts have %g s to end", len(running), self._settings.drain_s)
             _, late = await asyncio.wait(running, timeout=self._settings.drain_s)
             await end_all(*late)
@@ -244,9 +246,9 @@ class WorkerProcess:
 
     async def _announce(self) -> None:
         is_asked_to_end = await self._announcements.publish(self.queues.values(), running=len(self._attempts))
-        if is_asked_to_end and self._stop is not None and not self._stop.is_set():
+        if is_asked_to_end and not self._drained.is_set():
             _log.info("the operator drains this worker: it ends when what runs here has ended")
-            self._stop.set()
+            self._drained.set()
 
     async def _listen(self) -> None:
         """Handle wake-ups and signals. What a lost connection loses is sent again."""

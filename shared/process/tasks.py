@@ -66,6 +66,15 @@ async def wait_or(event: asyncio.Event, timeout_s: float) -> bool:
     return event.is_set()
 
 
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them has ended, and cancel the others."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end_all(*tasks)
+
+
 class Follower:
     """Calls `refresh` at every `wake` and at regular intervals, one call at a time.
 

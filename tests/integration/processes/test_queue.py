@@ -203,11 +203,12 @@ async def test_cancelling_says_that_it_goes_on_where_the_requests_api_process_is
     assert reader.error
 
 
+@pytest.mark.parametrize("fleet_environment", [{"CLAW_DRAIN_S": "0.1"}])
 async def test_a_drained_worker_ends_what_it_runs_and_then_itself(
     operator: httpx.AsyncClient, client: httpx.AsyncClient, upstream: NumberedUpstream, fleet: Fleet,
     eventually: Eventually,
 ) -> None:  # fmt: skip
-    """A request that comes meanwhile is served by the other worker."""
+    """However long that takes. A request that comes meanwhile is served by the other worker."""
     upstream.hold_at = 1
     reader = Reader(client)
     await eventually(lambda: upstream.held == 1)
