@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -98,7 +99,15 @@ def show_request(*, request_id: str, body: bool, as_json: bool) -> None:
     for event in answer.get("story", ()):
         click.echo(story_line(event))
     if body:
-        click.echo(printable(str(answer.get("job") or "The prompt is not in Redis any more.")))
+        click.echo(_prompt(answer.get("job")))
+
+
+def _prompt(job: dict[str, Any] | None) -> str:
+    """Return what a client asked, as JSON that a terminal may show."""
+    asked = (job or {}).get("k", {}).get("body")
+    if asked is None:
+        return "The prompt is not in Redis any more."
+    return "\n".join(map(printable, json.dumps(asked, indent=2, ensure_ascii=False).split("\n")))
 
 
 @queue_group.command("cancel")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.fleet import INTERNAL_SECRET, Fleet, Process
+from tests.fleet import INTERNAL_SECRET, Fleet, Process, chat
 from tests.integration.cli.managed import claw
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
@@ -49,6 +50,30 @@ async def test_an_operator_sees_a_request_cancels_it_and_reads_its_story(
     assert happened == ["admitted", "started", "answering", "cancelled", "ended"]
     assert "the operator" in told.output
     assert "Nothing waits or runs." in (await claw("queue", "list")).output
+
+
+async def test_the_prompt_of_a_request_is_shown_as_its_client_wrote_it_where_that_is_asked_for(
+    client: httpx.AsyncClient, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """As JSON, and nothing in it moves the cursor."""
+    upstream.hold_at = 2
+    reader = Reader(client)
+    await eventually(lambda: reader.content == words(2))
+    asked = {**chat(), "messages": [{"role": "user", "content": "Grüße \x1b[31m\u202e"}]}
+    waiting = asyncio.create_task(client.post("/v1/chat/completions", json=asked))
+    await eventually(lambda: upstream.held == 2)
+    for request_id in [line.split()[0] for line in (await claw("queue", "list")).output.splitlines()[1:]]:
+        shown = (await claw("queue", "show", request_id, "--body")).output
+        assert '"messages": [' in shown
+        if "Gr" in shown:
+            assert '"content": "Grüße \\u001b[31m\N{REPLACEMENT CHARACTER}"' in shown
+            break
+    else:
+        pytest.fail("no prompt is the one that was sent")
+    assert '"content"' not in (await claw("queue", "show", request_id)).output
+    upstream.resume.set()
+    await reader.task
+    assert (await waiting).status_code == 200
 
 
 async def test_what_is_not_there_is_said() -> None:
