@@ -134,6 +134,7 @@ async def test_a_thousand_waiting_requests_over_three_backends(
             return bool((await _backends(operator))[paused]["waiting"] == 1)
 
         await eventually(waits_there)
+        assert (await _backends(operator))[paused]["expected_wait_s"] is None, "nobody knows when it goes on"
         assert (await operator.post("/claw/queue/resume", json={"backend": paused})).status_code == 200
         await waits.task
         assert waits.content == words(2)
