@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
+import random
 import socket
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
 
 LOOPBACK: Final = "127.0.0.1"
 _POLL_S: Final = 0.05
+_FIXED: Final = range(20_000, 32_000)
+"""Below what Linux, macOS and IANA give to outgoing connections."""
+_TRIES: Final = 100
+_places: Final = itertools.count(random.randrange(len(_FIXED)))
+"""One after the other, so that one who asks twice gets two."""
 
 
 def is_free(host: str, port: int) -> bool:
@@ -50,11 +57,17 @@ async def becomes_free(host: str, port: int, timeout_s: float) -> bool:
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nobody uses now."""
+    """Return a port of the loopback interface that nobody uses now.
+
+    Not one of those that the kernel gives to outgoing connections, any of which could take it before a server does.
+    """
+    for _ in range(_TRIES):
+        port = _FIXED[next(_places) % len(_FIXED)]
+        if is_free(LOOPBACK, port):
+            return port
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.bind((LOOPBACK, 0))
-        port: int = listener.getsockname()[1]
-        return port
+        return int(listener.getsockname()[1])
 
 
 async def remembered_port(file: Path, timeout_s: float = 2.0) -> int:

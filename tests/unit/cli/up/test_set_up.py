@@ -30,6 +30,14 @@ async def test_a_remembered_port_that_is_taken_is_given_up(tmp_path: Path) -> No
     assert (tmp_path / "port").read_text() == f"{second}\n"
 
 
+def test_a_free_port_is_none_that_an_outgoing_connection_may_get() -> None:
+    """Else one could take it before the server that it is for."""
+    first, *_ = (int(port) for port in Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    found = [free_port() for _ in range(20)]
+    assert all(1024 < port < first for port in found)
+    assert len(set(found)) == len(found)
+
+
 @pytest.mark.parametrize("text", ["", "x", "0", "70000", "-1"])
 async def test_a_damaged_port_file_is_replaced(tmp_path: Path, text: str) -> None:
     """It is only a convenience."""
