@@ -11,7 +11,7 @@ from tests.browser.site import PASSWORD
 from tests.fleet import INTERNAL_SECRET
 
 if TYPE_CHECKING:
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
 
@@ -65,21 +65,29 @@ async def test_settings_are_shown_without_their_secrets(signed_in: Watched, site
 
 
 async def test_the_doctor_looks_when_asked(signed_in: Watched) -> None:
-    """And says what is right, too."""
+    """Is seen to look while it does, and says what is right, too."""
     page = signed_in.page
     await signed_in.open("/ui/admin/doctor")
     await signed_in.check("admin-doctor-before")
+    await page.evaluate(_NOTES_WHAT_IS_SHOWN)
     await page.get_by_role("button", name="Look now").click()
     await expect(page.get_by_role("row").filter(has_text="answers").first).to_be_visible()
     await expect(page.get_by_role("row").filter(has_text="PostgreSQL")).to_be_visible()
     for found in ("is ready", "Every variable is a setting", "MiB are free"):
         await expect(page.get_by_role("row").filter(has_text=found)).to_be_visible()
+    assert await page.evaluate("sessionStorage.getItem('shown')") == "true: Looking …"
     await signed_in.check("admin-doctor")
 
 
-async def test_admin_works_without_script(open_page: OpenPage) -> None:
+_NOTES_WHAT_IS_SHOWN = """() => addEventListener("pagehide", () => {
+    const isBusy = document.querySelector("main button").getAttribute("aria-busy");
+    sessionStorage.setItem("shown", `${isBusy}: ${document.getElementById("announcer").textContent}`);
+})"""
+
+
+async def test_admin_works_without_script(open_page: OpenPage, size: Size) -> None:
     """Its forms and links are plain ones."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/admin")
     await watched.page.get_by_role("button", name="Take it anew").click()
     await expect(watched.page.get_by_text("The snapshot was taken anew")).to_be_visible()

@@ -3,6 +3,7 @@ import "./dates.js";
 import "./copy.js";
 import "./theme.js";
 import "./zones.js";
+import { say } from "./say.js";
 
 // Of the links of the navigation, which may scroll at its width, the current one is seen.
 document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
@@ -10,7 +11,12 @@ document.querySelector(".nav [aria-current]")?.scrollIntoView({ block: "nearest"
 // A form is sent once, however often its button is pressed.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (event.defaultPrevented || form.method !== "post") return;
+  if (event.defaultPrevented) return;
+  if (form.dataset.slow) {
+    event.submitter?.setAttribute("aria-busy", "true");
+    say(form.dataset.slow);
+  }
+  if (form.method !== "post") return;
   if (form.dataset.sent) {
     event.preventDefault();
     return;

@@ -21,7 +21,7 @@ MOVES: Final = {"up": -1, "down": 1}
 TITLES: Final = {name: name.replace("_", " ").capitalize() for name in TASK_CLASSES}
 TIER_TITLES: Final = {
     "local": ("local", "Local", "your own hardware"),
-    "free_gemini": ("gemini", "Gemini", "free accounts, while they have quota"),
+    "free_gemini": ("gemini", "Gemini", "free accounts, within their quota"),
     "api_key": ("paid", "Paid", "APIs, within the budget"),
 }
 
