@@ -10,6 +10,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.watched import HEAVIEST_BYTES, weight_of
 from tests.fleet import PATIENCE_S
 from tests.upstreams.openai.replies import text
 from tests.upstreams.scripted import sse
@@ -80,7 +81,7 @@ async def test_a_queue_builds_up_and_goes_down_before_ones_eyes(signed_in: Watch
     page = signed_in.page
     await signed_in.open("/ui/live")
     await expect(page.locator("#stream")).to_have_text("live")
-    name = f"queue {(page.viewport_size or {'width': 0})['width']}"
+    name = f"queue {signed_in.width}"
     async with queue_of(site, SLOTS + 6, name):
         rows = page.locator("[data-list=requests] > tr")
         await expect(rows).to_have_count(SLOTS + 6)
@@ -130,12 +131,14 @@ async def test_a_backend_is_paused_and_resumed(signed_in: Watched) -> None:
 
 
 async def test_a_menu_that_is_open_stays_open_while_the_page_moves(open_page: OpenPage, size: Size, site: Site) -> None:
-    """Or nobody could answer its question."""
+    """Or nobody could answer its question. What comes is text, whatever its key is called."""
     watched = await open_page(size)
     await watched.sign_in(path="/ui/live")
     backend = watched.page.locator("[data-list=backends] > li").first
     await backend.get_by_text("Pause …").click()
-    async with queue_of(site, SLOTS + 1, "menu"):
+    name = f"<img src=x onerror=alert(1)> {size[0]}"
+    async with queue_of(site, SLOTS + 1, name):
+        await expect(watched.page.locator("[data-list=requests] > tr").last).to_contain_text(name)
         await expect(backend.locator("[data-text=waiting]")).to_have_text("1")
         await expect(backend.get_by_role("button", name="Pause it")).to_be_visible()
 
@@ -167,7 +170,7 @@ async def test_everything_on_the_live_page_is_done_without_script(open_page: Ope
     watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/live")
     page = watched.page
-    async with queue_of(site, SLOTS + 1, "no script"):
+    async with queue_of(site, SLOTS + 1, f"no script at {size[0]}"):
         rows = page.locator("[data-list=requests] > tr")
         await expect(rows.filter(has_text="waiting")).to_have_count(1)
         await rows.last.get_by_text("Cancel …").click()
@@ -175,9 +178,9 @@ async def test_everything_on_the_live_page_is_done_without_script(open_page: Ope
         await expect(page.get_by_role("status").first).to_contain_text("was cancelled")
 
 
-async def test_the_stream_ends_when_its_session_does(open_page: OpenPage) -> None:
+async def test_the_stream_ends_when_its_session_does(open_page: OpenPage, size: Size) -> None:
     """A page that is still open somewhere shows nothing more: it asks to sign in."""
-    here, there = await open_page(), await open_page()
+    here, there = await open_page(size), await open_page(size)
     await here.sign_in(path="/ui/live")
     await there.sign_in(path="/ui/live")
     await expect(there.page.locator("#stream")).to_have_text("live")
@@ -186,25 +189,35 @@ async def test_the_stream_ends_when_its_session_does(open_page: OpenPage) -> Non
     await expect(there.page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-async def test_a_thousand_waiting_requests_leave_the_page_usable(open_page: OpenPage, site: Site) -> None:
-    """It shows the front of the queue, says how many more there are, and answers."""
-    watched = await open_page()
+async def test_a_thousand_waiting_requests_leave_the_page_usable(open_page: OpenPage, size: Size, site: Site) -> None:
+    """It shows the front of the queue, says how many more there are, is as light as ever, and answers."""
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/live")
     page = watched.page
-    async with queue_of(site, 1000 + SLOTS, "a thousand"):
+    async with queue_of(site, 1000 + SLOTS, f"a thousand at {size[0]}"):
         await expect(page.locator("#summary [data-text=waiting]")).to_have_text("1000")
         await expect(page.locator("[data-list=requests] > tr")).to_have_count(100 + SLOTS)
         await expect(page.locator("#not-shown [data-text=not_shown]")).to_have_text("900")
         await watched.check("live-thousand")
+        await page.reload()
+        await expect(page.locator("[data-list=requests] > tr")).to_have_count(100 + SLOTS)
+        assert await weight_of(page) < HEAVIEST_BYTES
+        plain = await open_page(size, java_script_enabled=False)
+        await plain.sign_in(path="/ui/live")
+        await expect(plain.page.locator("[data-list=requests] > tr")).to_have_count(25)
+        await expect(plain.page.locator("#not-shown [data-text=not_shown]")).to_have_text(str(1000 + SLOTS - 25))
         backend = page.locator("[data-list=backends] > li").first
         await backend.get_by_text("Pause …").click()
         await expect(backend.get_by_role("button", name="Pause it")).to_be_visible()
+        # It lies over what is below it.
+        await page.keyboard.press("Escape")
         await page.get_by_role("link", name="all of them").click()
         rows = page.locator("tbody tr")
-        await expect(rows).to_have_count(100)
+        await expect(rows).to_have_count(50)
+        assert await weight_of(page) < HEAVIEST_BYTES
         await watched.shot("live-requests")
         await page.get_by_role("link", name="Next").click()
-        await expect(rows).to_have_count(100)
+        await expect(rows).to_have_count(50)
         await page.get_by_label("State").select_option("Running")
         await page.get_by_role("button", name="Filter").click()
         await expect(rows).to_have_count(SLOTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -19,8 +20,9 @@ from api.ui.blueprint import POLICY
 from api.ui.sign_in.tries import MOST_TRIES
 from api.ui.urls import FOR_ADMIN_KEYS, OPEN_URLS, UI_URLS
 from tests.browser.site import PASSWORD, running
-from tests.browser.watched import LARGE, new_watched
+from tests.browser.watched import HEAVIEST_BYTES, LARGE, new_watched, weight_of
 from tests.fleet import PATIENCE_S
+from tests.upstreams.scripted import json_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,16 +30,17 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser
 
+    from tests.browser.conftest import Size
     from tests.browser.site import Site
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
 
 TOKEN = re.compile(r'name="csrf" value="([^"]+)"')
+STYLE = re.compile(r'rel="stylesheet" href="([^"]+)"')
 CHANGES = sorted({rule for method, rule, _ in UI_URLS if method == "POST"})
 READS = [rule for method, rule, _ in UI_URLS if method == "GET"]
 PAGES = [rule for rule in READS if "<" not in rule]
-HEAVIEST_BYTES = 150 * 1024
 
 ENDS = ("", '"', "'", "-->", "</title>", "</textarea>", "</script>", "{{1}}")
 BODIES = ("<script>xss()</script>", "<xss-tag onclick=xss()>", " onfocus=xss() autofocus ")
@@ -108,7 +111,9 @@ async def test_no_page_can_be_framed_or_run_what_is_not_ours(site: Site, rule: s
     async with _client(site) as client:
         await _sign_in(client)
         headers = {"origin": "https://elsewhere.example"}
-        async with client.stream("GET", _filled(rule), headers=headers) as answer:
+        # Of the files a real one, too.
+        path = STYLE.findall((await client.get("/ui/keys")).text)[0] if rule.endswith("<path:name>") else _filled(rule)
+        async with client.stream("GET", path, headers=headers) as answer:
             assert answer.headers["content-security-policy"] == POLICY
             assert answer.headers["x-frame-options"] == "DENY"
             assert answer.headers["x-content-type-options"] == "nosniff"
@@ -125,8 +130,9 @@ async def test_who_has_not_signed_in_sees_nothing(site: Site, rule: str) -> None
 
 
 async def test_names_are_text_wherever_they_are_shown(site: Site) -> None:
-    """Of keys, models, chunks, notes, documents and sessions, whatever they would break out of."""
+    """Of keys, models, chunks, notes, documents, sessions, clients and errors, whatever they would break out of."""
     paths = [path for path in PAGES if path not in {"/ui", "/ui/"}] + ["/ui/knowledge/chunks?category=xss"]
+    digest = hashlib.sha256(b"xss").hexdigest()
     for number, breaker in enumerate(BREAKERS):
         name = f"{breaker} {number}"
         key_id, secret = await site.key(name, allowed_models=[name, "scripted", "auto"])
@@ -134,13 +140,24 @@ async def test_names_are_text_wherever_they_are_shown(site: Site) -> None:
         async with httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=PATIENCE_S) as client:
             body = {"model": "auto", "messages": [{"role": "user", "content": name}]}
             url = f"{site.url}/v1/chat/completions"
-            answered = await client.post(url, json=body, headers={"x-nself-session-id": session})
+            named = {"x-nself-session-id": session, "user-agent": name.strip(), "x-client-request-id": name.strip()}
+            answered = await client.post(url, json=body, headers=named)
             assert answered.status_code == 200
+            site.upstream.add(json_answer({"error": {"message": name, "type": name, "code": name}}, status=400))
+            failed = await client.post(url, json=body, headers={"x-nself-tier": "local"})
+            assert failed.status_code == 400
             await client.post(url, json={**body, "model": name})
         await site.manage("PATCH", f"/claw/sessions/{session}", title=name)
         paths += [f"/ui/keys/{key_id}", f"/ui/keys/{key_id}/edit", f"/ui/usage/{answered.headers['x-request-id']}"]
+        paths.append(f"/ui/usage/{failed.headers['x-request-id']}")
+        document = {
+            "name": f"{name}.md",
+            "hash": digest,
+            "category": "xss-named",
+            "chunks": [{"title": name, "content": name}],
+        }
+        await site.manage("POST", "/claw/knowledge/documents", **document)
     chunks = [{"title": breaker, "content": f"{breaker} findable"} for breaker in BREAKERS]
-    digest = hashlib.sha256(b"xss").hexdigest()
     await site.manage("POST", "/claw/knowledge/documents", name=BREAKERS[4], hash=digest, category="xss", chunks=chunks)
     stored = (await site.manage("GET", "/claw/knowledge/search?category=xss"))["chunks"]
     assert len(stored) == len(BREAKERS)
@@ -176,6 +193,57 @@ def _session_id(cookie: str) -> str:
     payload = cookie.partition(".")[0]
     (found,) = re.findall(r"[0-9a-f]{32}", base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode())
     return str(found)
+
+
+async def test_the_cookie_is_the_servers_alone(site: Site) -> None:
+    """No script reads it, no form of another site brings it along, no path but the UI's gets it, nobody changes it."""
+    async with _client(site) as client:
+        kept = (await _sign_in(client)).headers["set-cookie"]
+        name, _, rest = kept.partition("=")
+        value, *attributes = rest.split("; ")
+        assert {"HttpOnly", "SameSite=Lax", "Path=/ui"} <= {*attributes}
+        assert "Secure" not in attributes  # it came by http
+        assert not any(attribute.startswith("Domain") for attribute in attributes)
+        assert (await client.get("/ui/keys")).status_code == 200
+        assert client.cookies[name] == value
+        payload, _, signature = value.partition(".")
+        another = f"{payload[:-1]}{'A' if payload[-1] != 'A' else 'B'}.{signature}"
+        for changed in (another, payload, f"{payload}.", value[:-1]):
+            async with _client(site) as forger:
+                forger.headers["cookie"] = f"{name}={changed}"
+                assert (await forger.get("/ui/keys")).status_code == 303
+
+
+@asynccontextmanager
+async def _another_site(page: str) -> AsyncIterator[str]:
+    """A server of somebody else, with a page; its URL."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {len(page)}\r\nconnection: close\r\n\r\n"
+        writer.write((head + page).encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"http://{host}:{port}/"
+
+
+async def test_a_page_of_another_site_shows_nothing_in_a_frame(browser: Browser, site: Site, size: Size) -> None:
+    """Not even to who has signed in: the browser refuses it."""
+    context = await browser.new_context(viewport={"width": size[0], "height": size[1]})
+    page = await context.new_page()
+    await page.goto(f"{site.url}/ui/sign-in")
+    await page.get_by_label("Password, or an admin key").fill(PASSWORD)
+    async with page.expect_navigation():
+        await page.get_by_role("button", name="Sign in").click()
+    framed = "".join(f'<iframe src="{site.url}{path}"></iframe>' for path in ("/ui/keys", "/health"))
+    async with _another_site(f"<!doctype html><title>You have won</title>{framed}") as elsewhere:
+        await page.goto(elsewhere)  # until its frames have loaded, too
+    # What has no policy, as it has no button, is shown: frames as such work here.
+    assert [frame.url for frame in page.frames[1:]] == ["chrome-error://chromewebdata/", f"{site.url}/health"]
+    await context.close()
 
 
 async def test_passwords_cannot_be_guessed_at_will(site: Site) -> None:
@@ -248,13 +316,10 @@ async def test_pages_are_light(
         await watched.sign_in(path="/ui/keys")
         for rule in pages:
             await watched.open(rule)
-            sizes = await watched.page.evaluate(_SIZES)
-            assert sum(size for _, size in sizes) < HEAVIEST_BYTES, (rule, sizes)
+            weight = await weight_of(watched.page)
+            assert weight < HEAVIEST_BYTES, (rule, weight)
         assert watched.problems == []
         await watched.page.context.close()
-
-
-_SIZES = "performance.getEntries().filter(one => 'decodedBodySize' in one).map(one => [one.name, one.decodedBodySize])"
 
 
 async def _html(client: httpx.AsyncClient, path: str) -> str:

@@ -32,6 +32,8 @@ _ALL = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "w
 _OF_COLOURS = {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}
 """The rules that look at colours, which are all that the themes differ in."""
 _RUN_AXE = "runOnly => axe.run(document, {runOnly, resultTypes: ['violations']})"
+HEAVIEST_BYTES = 150 * 1024
+_SIZES = "performance.getEntries().filter(one => 'decodedBodySize' in one).map(one => one.decodedBodySize)"
 _STATUS = re.compile(r"the server responded with a status of (\d+)")
 _REPORT_VIOLATIONS = (
     "document.addEventListener('securitypolicyviolation', "
@@ -121,6 +123,12 @@ class Watched:
         await self.shot(name)
         await self.check_fits()
         await self.check_accessible()
+
+
+async def weight_of(page: Page) -> int:
+    """How many bytes a page has with all its files, before any compression."""
+    sizes: list[int] = await page.evaluate(_SIZES)
+    return sum(sizes)
 
 
 async def new_watched(browser: Browser, site: Site, shots: Path, size: tuple[int, int], **options: Any) -> Watched:

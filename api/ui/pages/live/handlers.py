@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 EXTENSION: Final = "claw.ui.live"
-PAGE_ROWS: Final = 100
+PAGE_ROWS: Final = 50
+MOST_PAINTED: Final = 25
+"""Requests that are in the page itself, which is light so; the stream brings the others."""
 _HEADERS: Final = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 
@@ -39,7 +41,9 @@ async def show_live() -> Response:
         snapshot = await _reader().now()
     except UNREACHABLE:
         snapshot = None
-    return await render("live/live.html", LIVE, snapshot=snapshot, blank=BLANK, now_ms=time.time() * 1000)
+    return await render(
+        "live/live.html", LIVE, snapshot=snapshot, blank=BLANK, now_ms=time.time() * 1000, most=MOST_PAINTED
+    )
 
 
 async def show_requests() -> Response:
