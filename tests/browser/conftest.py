@@ -39,6 +39,13 @@ class OpenPage(Protocol):
         """An empty page of a size."""
 
 
+class OpenSite(Protocol):
+    """Opens pages of a gateway."""
+
+    async def __call__(self, site: Site, **options: Any) -> Watched:
+        """An empty page."""
+
+
 @pytest.fixture(scope="session")
 async def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, _template: str, eventually: Eventually
@@ -94,6 +101,16 @@ async def open_page(browser: Browser, site: Site, shots: Path) -> AsyncIterator[
 def size(request: pytest.FixtureRequest) -> Size:
     """Each of the two sizes, for who opens pages itself."""
     return SIZES[request.param]
+
+
+@pytest.fixture
+def open_site(browser: Browser, shots: Path, size: Size) -> OpenSite:
+    """Opens pages of other gateways, at each of the two sizes. Who opens one closes it, and looks at its problems."""
+
+    async def page_of(site: Site, **options: Any) -> Watched:
+        return await new_watched(browser, site, shots, size, **options)
+
+    return page_of
 
 
 @pytest.fixture

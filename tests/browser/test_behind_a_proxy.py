@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.async_api import expect
 
 from cli.up.ports import free_port
 from tests.balancers import nginx
-from tests.browser.site import Site, running
-from tests.browser.watched import LARGE, new_watched
+from tests.browser.site import PASSWORD, Site, running
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
-
+    from tests.browser.conftest import OpenSite
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
@@ -32,7 +33,7 @@ def documented_block(gateway: str, port: int) -> str:
 
 
 async def test_the_documented_path_of_a_proxy_works(
-    browser: Browser, tmp_path: Path, database_url: str, eventually: Eventually, shots: Path
+    open_site: OpenSite, tmp_path: Path, database_url: str, eventually: Eventually
 ) -> None:
     """Redirects, links, files, forms and cookies stay under it; sign-ins are counted by the client's address."""
     port = free_port()
@@ -41,7 +42,7 @@ async def test_the_documented_path_of_a_proxy_works(
         nginx(tmp_path, documented_block(urlsplit(inner.url).netloc, port), port, eventually),
     ):
         site = Site(inner.fleet, f"http://127.0.0.1:{port}", inner.upstream)
-        watched = await new_watched(browser, site, shots, LARGE)
+        watched = await open_site(site)
         page = watched.page
         asked: list[str] = []
         page.on("request", lambda request: asked.append(urlsplit(request.url).path))
@@ -63,11 +64,29 @@ async def test_the_documented_path_of_a_proxy_works(
         await page.context.close()
 
 
-async def test_a_stranger_gives_itself_no_path_and_no_address(site: Site, browser: Browser, shots: Path) -> None:
+async def test_cookies_of_a_site_with_https_are_for_https_alone(
+    tmp_path: Path, database_url: str, eventually: Eventually
+) -> None:
+    """As the proxy says that it is one; under the path that it has the gateway by."""
+    said = {"x-forwarded-proto": "https", "x-forwarded-prefix": "/gateway"}
+    async with (
+        running(tmp_path, database_url, eventually, CLAW_TRUSTED_PROXIES="127.0.0.1") as site,
+        httpx.AsyncClient(base_url=site.url, headers=said, timeout=PATIENCE_S) as client,
+    ):
+        shown = await client.get("/ui/sign-in")
+        (token,) = re.findall(r'name="csrf" value="([^"]+)"', shown.text)
+        client.headers["cookie"] = shown.headers["set-cookie"].partition(";")[0]
+        opened = await client.post("/ui/sign-in", data={"csrf": token, "password": PASSWORD, "next": ""})
+        assert (opened.status_code, opened.headers["location"]) == (303, "/gateway/ui")
+        for answer in (shown, opened):
+            attributes = {*answer.headers["set-cookie"].split("; ")[1:]}
+            assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/gateway/ui"} <= attributes
+            assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+
+
+async def test_a_stranger_gives_itself_no_path_and_no_address(site: Site, open_site: OpenSite) -> None:
     """Without `CLAW_TRUSTED_PROXIES` the headers of a proxy mean nothing."""
-    watched = await new_watched(
-        browser, site, shots, LARGE, extra_http_headers={"x-forwarded-prefix": "/evil", "x-forwarded-proto": "https"}
-    )
+    watched = await open_site(site, extra_http_headers={"x-forwarded-prefix": "/evil", "x-forwarded-proto": "https"})
     await watched.sign_in()
     assert urlsplit(watched.page.url).path.startswith("/ui")
     assert not any(each.get("secure") for each in await watched.page.context.cookies())

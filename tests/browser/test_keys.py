@@ -87,19 +87,19 @@ async def test_a_keys_own_day_is_in_the_viewers_zone_and_its_streams_may_have_no
     await expect(page.get_by_label("Comments in streams")).not_to_be_checked()
 
 
-async def test_many_keys_are_on_pages_and_found_by_name(open_page: OpenPage, site: Site) -> None:
+async def test_many_keys_are_on_pages_and_found_by_name(open_page: OpenPage, size: Size, site: Site) -> None:
     """The newest first."""
     for number in range(51):
-        await site.key(f"one of many {number}")
-    watched = await open_page()
+        await site.key(f"one of many at {size[0]}: {number}")
+    watched = await open_page(size)
     await watched.sign_in(path="/ui/keys")
     page, rows = watched.page, watched.page.locator("tbody tr")
     await expect(rows).to_have_count(50)
-    await expect(rows.first).to_contain_text("one of many 50")
+    await expect(rows.first).to_contain_text(f"one of many at {size[0]}: 50")
     await watched.shot("keys-many")
     await page.get_by_role("link", name="Next").click()
-    await expect(rows.first).to_contain_text("one of many 0")
-    await page.get_by_role("searchbox", name="Find").fill("of MANY 17")
+    await expect(rows.first).to_contain_text(f"one of many at {size[0]}: 0")
+    await page.get_by_role("searchbox", name="Find").fill(f"of MANY at {size[0]}: 17")
     await page.get_by_role("button", name="Find").click()
     await expect(rows).to_have_count(1)
     await page.get_by_role("searchbox", name="Find").fill("nothing is called this")
@@ -135,9 +135,9 @@ async def test_wrong_fields_are_named_and_what_was_typed_stays(signed_in: Watche
     await signed_in.check("key-wrong")
 
 
-async def test_a_form_that_is_sent_again_makes_no_second_key(open_page: OpenPage, site: Site) -> None:
+async def test_a_form_that_is_sent_again_makes_no_second_key(open_page: OpenPage, size: Size, site: Site) -> None:
     """Twice at once it shows the same secret, so that whichever answer the browser shows is of use."""
-    watched = await open_page()
+    watched, name = await open_page(size), f"sent twice at {size[0]}"
     await watched.sign_in(path="/ui/keys/new")
     fields = await watched.page.evaluate(
         "Object.fromEntries(new FormData(document.querySelector('main form')).entries())"
@@ -145,12 +145,12 @@ async def test_a_form_that_is_sent_again_makes_no_second_key(open_page: OpenPage
     request = watched.page.context.request
     secrets = set()
     for _ in range(2):
-        answer = await request.post(f"{site.url}/ui/keys/new", form={**fields, "name": "sent twice"})
+        answer = await request.post(f"{site.url}/ui/keys/new", form={**fields, "name": name})
         assert answer.status == 200
         secrets.add(SECRET.findall(await answer.text())[0])
     assert len(secrets) == 1
     names = [key["name"] for key in (await site.manage("GET", "/claw/v1/api-keys"))["keys"]]
-    assert names.count("sent twice") == 1
+    assert names.count(name) == 1
 
 
 async def test_a_key_is_changed_rotated_and_revoked(signed_in: Watched) -> None:

@@ -10,7 +10,7 @@ from playwright.async_api import expect
 if TYPE_CHECKING:
     from playwright.async_api import FilePayload
 
-    from tests.browser.conftest import OpenPage
+    from tests.browser.conftest import OpenPage, Size
     from tests.browser.watched import Watched
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
@@ -75,9 +75,9 @@ async def test_the_page_says_what_there_is_and_how_it_is_searched(signed_in: Wat
     await signed_in.check("knowledge-nothing")
 
 
-async def test_a_file_that_is_no_text_is_refused_beside_its_field(open_page: OpenPage) -> None:
+async def test_a_file_that_is_no_text_is_refused_beside_its_field(open_page: OpenPage, size: Size) -> None:
     """Without script too; nothing of what was sent with it is added."""
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     watched.expected_statuses.add(400)
     await watched.sign_in(path="/ui/knowledge/documents")
     page = watched.page

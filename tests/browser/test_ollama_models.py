@@ -8,21 +8,19 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.site import running
-from tests.browser.watched import LARGE, new_watched
 from tests.upstreams.ollama.server import OllamaServer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from playwright.async_api import Browser
-
+    from tests.browser.conftest import OpenSite
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
 
 
 async def test_a_model_is_installed_before_ones_eyes_and_removed(
-    browser: Browser, tmp_path: Path, database_url: str, eventually: Eventually, shots: Path
+    open_site: OpenSite, tmp_path: Path, database_url: str, eventually: Eventually
 ) -> None:
     """How far its download is stands there by itself, also when it has ended."""
     async with (
@@ -30,7 +28,7 @@ async def test_a_model_is_installed_before_ones_eyes_and_removed(
         running(tmp_path, database_url, eventually, PLUGIN_OLLAMA_URL=ollama.url) as site,
     ):
         ollama.is_held = True
-        watched = await new_watched(browser, site, shots, LARGE)
+        watched = await open_site(site)
         await watched.sign_in(path="/ui/models")
         page = watched.page
         await page.get_by_label("Install a model").fill("qwen3:4b")

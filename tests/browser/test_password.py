@@ -14,12 +14,11 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.site import Site, running
-from tests.browser.watched import LARGE, Watched, new_watched
 from tests.fleet import INTERNAL_SECRET, ready
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser
-
+    from tests.browser.conftest import OpenSite
+    from tests.browser.watched import Watched
     from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
@@ -45,12 +44,12 @@ def _made(site: Site, folder: Path) -> str:
 
 
 async def test_a_new_password_holds_in_every_process_and_signs_everybody_out(
-    browser: Browser, tmp_path: Path, database_url: str, eventually: Eventually, shots: Path
+    open_site: OpenSite, tmp_path: Path, database_url: str, eventually: Eventually
 ) -> None:
     """Before the first one the form says how to make one; the second ends what the first one opened."""
 
     async def opened(site: Site) -> Watched:
-        watched = await new_watched(browser, site, shots, LARGE)
+        watched = await open_site(site)
         watched.expected_statuses.add(401)
         return watched
 

@@ -57,14 +57,16 @@ async def test_an_admin_key_signs_in_until_it_is_revoked(open_page: OpenPage, si
     await expect(watched.page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-async def test_an_admin_key_is_offered_nothing_that_it_would_be_refused(open_page: OpenPage, site: Site) -> None:
+async def test_an_admin_key_is_offered_nothing_that_it_would_be_refused(
+    open_page: OpenPage, size: Size, site: Site
+) -> None:
     """It sees those pages; with the password the same buttons are there."""
-    _, secret = await site.key("looks", admin_allowed=True)
+    _, secret = await site.key(f"looks at {size[0]}", admin_allowed=True)
     buttons = "main form[method=post] button:visible, main .confirm:visible, main a[href$='/gemini/new']:visible"
     pages = ("models", "live", "knowledge/documents", "admin")
     offered = {}
     for credential in (secret, PASSWORD):
-        watched = await open_page()
+        watched = await open_page(size)
         await watched.sign_in(credential)
         for name in pages:
             await watched.open(f"/ui/{name}")
@@ -78,9 +80,9 @@ async def test_an_admin_key_is_offered_nothing_that_it_would_be_refused(open_pag
     assert all(offered[PASSWORD, name] for name in pages)
 
 
-async def test_signing_out_ends_the_session_and_not_only_its_cookie(open_page: OpenPage) -> None:
+async def test_signing_out_ends_the_session_and_not_only_its_cookie(open_page: OpenPage, size: Size) -> None:
     """Who copied the cookie before has nothing of it."""
-    watched = await open_page()
+    watched = await open_page(size)
     await watched.sign_in()
     copied = await watched.page.context.cookies()
     await watched.page.get_by_text("Session").click()
@@ -92,9 +94,9 @@ async def test_signing_out_ends_the_session_and_not_only_its_cookie(open_page: O
     await expect(watched.page.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
-async def test_signing_everybody_out_ends_the_sessions_of_others(open_page: OpenPage) -> None:
+async def test_signing_everybody_out_ends_the_sessions_of_others(open_page: OpenPage, size: Size) -> None:
     """On another device, too."""
-    here, there = await open_page(), await open_page()
+    here, there = await open_page(size), await open_page(size)
     await here.sign_in()
     await there.sign_in()
     await here.page.get_by_text("Session").click()

@@ -81,13 +81,14 @@ async def test_filters_narrow_the_table_and_the_file_alike(open_page: OpenPage, 
     await watched.check("usage-nothing")
 
 
-async def test_older_requests_are_on_further_pages(open_page: OpenPage, site: Site) -> None:
+async def test_older_requests_are_on_further_pages(open_page: OpenPage, size: Size, site: Site) -> None:
     """Each once, the newest first."""
-    _, secret = await site.key("asks often", rpm_limit=1000)
+    name = f"asks often at {size[0]}"
+    _, secret = await site.key(name, rpm_limit=1000)
     asked = [await site.ask(secret) for _ in range(55)]
-    watched = await open_page(java_script_enabled=False)
+    watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/usage")
-    await watched.page.get_by_label("Key", exact=True).select_option("asks often")
+    await watched.page.get_by_label("Key", exact=True).select_option(name)
     await watched.page.get_by_role("button", name="Filter").click()
     links = watched.page.locator("main tbody th a")
     shown = [(await link.get_attribute("href") or "").rpartition("/")[2] for link in await links.all()]
@@ -134,9 +135,9 @@ async def test_a_time_of_its_own_is_in_the_viewers_zone(open_page: OpenPage, siz
         "by=hand",
     ],
 )
-async def test_a_filter_that_means_nothing_is_refused_by_name(open_page: OpenPage, query: str) -> None:
+async def test_a_filter_that_means_nothing_is_refused_by_name(open_page: OpenPage, size: Size, query: str) -> None:
     """Rather than ignored: the page would show too much."""
-    watched = await open_page()
+    watched = await open_page(size)
     watched.expected_statuses.add(400)
     await watched.sign_in(path=f"/ui/usage?{query}")
     await expect(watched.page.get_by_role("alert")).to_contain_text(
