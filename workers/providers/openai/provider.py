@@ -127,7 +127,7 @@ class OpenAIProvider:
         self._fetch_image = fetch_image
         self._catalogue = catalogue
         self.embeds_as_openai = embeds_as_openai
-        self._rejected_fields: frozenset[str] = frozenset()
+        self._rejected_fields: dict[str, frozenset[str]] = {}
         self._api_key = api_key
         self._beside: Upstream | None = None
 
@@ -137,7 +137,7 @@ class OpenAIProvider:
 
         A server that rejects `stream_options`, what stands in earlier answers alone (`reasoning_details`, ...), the ids
         of earlier calls, turns that do not alternate, contents in parts or the newer name of the limit is asked once
-        more without, and never again with them; one that does not know a field that changes no answer, without it.
+        more without, and that model never again with them; nor once more with a field that changes no answer.
         """
         asked, speaks_responses = request.body, self._place.has_responses
         images = await fetch_images(asked.messages, self._fetch_image)
@@ -156,13 +156,13 @@ class OpenAIProvider:
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         path = self._path("/chat/completions", model)
         reader = partial(ChatReader, asked.tool_names, is_regional=self._place.is_regional, is_one=(asked.n or 1) == 1)
-        left_out = self._rejected_fields
+        left_out = self._rejected_by(theirs)
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))
             try:
                 async with self._attempt(path, body, reader()) as events:
                     # Only after it went through without: the rejection may have been about something else.
-                    self._rejected_fields |= left_out - WITHOUT_EFFECT
+                    self._rejected_fields[theirs] = self._rejected_by(theirs) | (left_out - WITHOUT_EFFECT)
                     yield events
                     return
             except StatusError as rejection:
@@ -170,6 +170,9 @@ class OpenAIProvider:
                 if not more:
                     raise from_status_error(rejection.failure, rejection.report) from None
                 left_out |= more
+
+    def _rejected_by(self, model: str) -> frozenset[str]:
+        return self._rejected_fields.get(model, frozenset())
 
     @asynccontextmanager
     async def _attempt(

@@ -357,6 +357,19 @@ async def test_a_server_that_takes_texts_only_gets_texts(status: int, text: str)
     assert sent == [["Be\nbrief.", image, "", "r", "", "r"]] * 2
 
 
+async def test_what_one_model_does_not_take_goes_to_the_others() -> None:
+    """Of a router each model may be another maker's, and parts carry the marks of what Claude shall cache."""
+    parts = [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}]
+    asked = {**HELLO, "messages": [{"role": "user", "content": parts}]}
+    async with serving("openai") as (upstream, provider):
+        upstream.add(json_answer({"error": {"message": FORMS[0][1]}}, 422), *[sse(TEXT)] * 3)
+        for model in ("one", "other", "one"):
+            async with provider.stream(chat(asked), model) as batches:
+                assert [event async for batch in batches for event in batch]
+        sent = [(one.body["model"], one.body["messages"][0]["content"]) for one in upstream.requests]
+    assert sent == [("one", parts), ("one", "a"), ("other", parts), ("one", "a")]
+
+
 async def test_texts_are_not_sent_again_for_a_refusal_of_something_else() -> None:
     """Nothing would be other than before."""
     async with serving("openai") as (upstream, provider):
