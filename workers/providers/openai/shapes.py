@@ -16,6 +16,7 @@ from msgspec import Raw, Struct
 
 from shared.errors import Malformed
 from workers.providers.http.error_body import from_error, is_failure
+from workers.providers.http.values import COUNTED_BYTES
 from workers.providers.openai.parts import detailed_text
 from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import End
@@ -170,8 +171,12 @@ def few(choices: Sequence[Choice] | None, ended: Collection[int]) -> Sequence[Ch
         Malformed: there are more than anybody asked for.
     """
     if choices and max(len(choices), len(ended)) > MOST_CHOICES:
-        raise Malformed(f"The model server's answer has more than {MOST_CHOICES} choices.")
+        raise _too_many()
     return choices or ()
+
+
+def _too_many() -> Malformed:
+    return Malformed(f"The model server's answer has more than {MOST_CHOICES} choices.")
 
 
 def to_chunk(data: bytes, *, is_whole: bool = False) -> Chunk:
@@ -182,8 +187,11 @@ def to_chunk(data: bytes, *, is_whole: bool = False) -> Chunk:
         is_whole: whether it is all of a reply, so that a text alone is its answer.
 
     Raises:
-        Malformed: it is no JSON.
+        Malformed: it is no JSON, or has more choices than anybody asked for.
     """
+    # Counted before they are made, which takes too long for one step. In a text the name has a backslash in it.
+    if len(data) > COUNTED_BYTES and data.count(b'"delta"') > MOST_CHOICES:
+        raise _too_many()
     chunk = read_chunk(data)
     if chunk.choices is not None or chunk.error:
         return chunk
