@@ -130,6 +130,7 @@ class ScriptedUpstream:
         self.url = ""
         self._script: deque[Answer] = deque()
         self._connections: set[_Connection] = set()
+        self._is_over = False
         self._changed = asyncio.Event()
 
     def add(self, *answers: Answer) -> None:
@@ -156,12 +157,14 @@ class ScriptedUpstream:
                 connection.transport.close()
 
     async def __aenter__(self) -> Self:
+        self._is_over = False
         self._server = await asyncio.get_running_loop().create_server(lambda: _Connection(self), "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
         self._server.close()
+        self._is_over = True
         for connection in list(self._connections):
             connection.transport.abort()
         await self.until(lambda: not self._connections)
@@ -191,6 +194,8 @@ class ScriptedUpstream:
     def joined(self, connection: _Connection) -> None:
         """A connection was opened."""
         self._connections.add(connection)
+        if self._is_over:  # it was on its way when all others were closed
+            connection.transport.abort()
         self.opened += 1
         self.open += 1
         self.notify()

@@ -25,7 +25,9 @@ CTRL_D: Final = "\x04"
 _ROWS: Final = 24
 _COLUMNS: Final = 100
 _ON_TERMINAL: Final = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
+# Where the tests run in the background of a shell, it is ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.argv[1], sys.argv[1:])
