@@ -52,8 +52,9 @@ EVIL: Final = "<script>alert(1)</script><img src=x onerror=alert(1)>[x](javascri
 
 
 async def ask(page: Page, question: str) -> None:
-    """Type a question and press Enter."""
+    """Type a question and press Enter, once the page's script, which sends it, is there."""
     await page.get_by_label("Your question").fill(question)
+    await page.wait_for_load_state()
     await page.keyboard.press("Enter")
 
 

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.site import running
+from tests.browser.test_chat import ask
 from tests.upstreams.gemini import replies
 from tests.upstreams.scripted import ScriptedUpstream, sse
 
@@ -45,8 +46,7 @@ async def test_quotas_are_bars_that_grow_with_each_request(
         await watched.sign_in(path="/ui/models")
         await eventually(is_offered)
         await page.get_by_label("Model", exact=True).select_option(MODEL)
-        await page.get_by_label("Your question").fill("Who are you?")
-        await page.keyboard.press("Enter")
+        await ask(page, "Who are you?")
         await expect(page.locator(".answer .about")).to_contain_text("gemini")
         await expect(page.locator(".answer")).to_contain_text("From Gemini")
         for used in (1, 2):

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.test_chat import ask
 from tests.browser.test_keys import SECRET
 from tests.e2e.stack import Stack
 
@@ -71,8 +72,7 @@ async def _crowd(url: str, secret: str) -> AsyncIterator[None]:
 async def _chats(watched: Watched) -> None:
     page = watched.page
     await page.get_by_role("link", name="Chat", exact=True).click()
-    await page.get_by_label("Your question").fill("Name three colours.")
-    await page.keyboard.press("Enter")
+    await ask(page, "Name three colours.")
     answer = page.locator(".answer")
     await expect(answer.get_by_role("button", name="Answer again")).to_be_visible(timeout=ANSWER_MS)
     assert (await answer.locator(".prose").inner_text()).strip()
