@@ -55,12 +55,13 @@ AT_ONCE = {
     "compressed events": Answer([gzip.compress(MANY)], headers={"content-encoding": "gzip"}),
 }
 """Answers of megabytes that a server sends as fast as it can."""
+UPSTREAM_HTTP = [{}, {"CLAW_UPSTREAM_HTTP": "aiohttp"}]
 
 
 @pytest.fixture
-def fleet_environment() -> dict[str, str]:
-    """Return what has every process watch its event loop."""
-    return {"CLAW_LOOP_WATCH_S": str(loop_bound_s())}
+def fleet_environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return what has every process watch its event loop, and for some tests who talks to model servers."""
+    return {"CLAW_LOOP_WATCH_S": str(loop_bound_s()), **getattr(request, "param", {})}
 
 
 @pytest.fixture
@@ -133,6 +134,7 @@ async def test_an_answer_of_many_bytes_is_an_answer(
     assert (message["content"], message["images"]) == ("See", [image])
 
 
+@pytest.mark.parametrize("fleet_environment", UPSTREAM_HTTP, indirect=True, ids=["direct", "as over TLS"])
 @pytest.mark.parametrize("name", AT_ONCE)
 async def test_an_answer_that_comes_at_once_holds_nobody(
     client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream, name: str

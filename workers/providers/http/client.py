@@ -93,7 +93,7 @@ def foreign_client(*, headers: dict[str, str], connections: int) -> httpx.AsyncC
     """
     return httpx.AsyncClient(
         headers=headers,
-        transport=_transport({}, connections, paced_connector),
+        transport=_transport({}, connections),
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
         follow_redirects=False,
@@ -106,15 +106,11 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _transport(
-    headers: dict[str, str],
-    connections: int,
-    connector_of: Callable[..., aiohttp.TCPConnector] = aiohttp.TCPConnector,
-) -> AiohttpTransport:
+def _transport(headers: dict[str, str], connections: int) -> AiohttpTransport:
     tls = trusted()
 
     def session() -> aiohttp.ClientSession:
-        connector = connector_of(limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
+        connector = paced_connector(limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
         return aiohttp.ClientSession(
             connector=connector,
             headers={"user-agent": _USER_AGENT, **headers},

@@ -1,4 +1,4 @@
-"""Replies of servers that anybody may name: what they send is parsed in pieces, between which the event loop goes on.
+"""Replies by way of aiohttp: what servers send is parsed in pieces, between which the event loop goes on.
 
 uvloop hands a protocol a quarter of a megabyte, and what has come meanwhile at once after it, dozens of times. That may
 be heads of replies that say "go on", or chunks of a byte: seconds of work.
