@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING
 
 import h2.connection
 import h2.events
 import pytest
 
-from tests.attack.meters import held_loops, loop_bound_s
-from tests.fleet import PATIENCE_S
+from tests.attack.meters import alive, held_loops, loop_bound_s, resident_bytes
+from tests.fleet import PATIENCE_S, chat, ready
+from tests.upstreams.numbered import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
 
+    from tests.conftest import Eventually
     from tests.fleet import Fleet, Process
+    from tests.upstreams.numbered import NumberedUpstream
 
 TRIES = 5
 HEAD = [(":method", "POST"), (":path", "/v1/chat/completions"), (":scheme", "http"), (":authority", "a")]
@@ -29,6 +33,9 @@ FLOODS = {
     "updates of the window": b"\0\0\4\x08\0\0\0\0\0\0\0\0\1",
 }
 SIZE = 256 * 1024
+MIB = 1024 * 1024
+RESETS = 4000
+MORE_BYTES = 64 * MIB
 
 
 @pytest.fixture
@@ -71,6 +78,26 @@ class Client:
                 assert data, self.seen
                 self.seen += self.connection.receive_data(data)
                 await self.send()
+
+    async def send_body(self, stream: int, body: bytes) -> None:
+        """Send a body to its end, as much at a time as there is room for."""
+        while body:
+            window = self.connection.local_flow_control_window(stream)
+            if not window:
+                self.seen.clear()
+                await self.until(lambda event: isinstance(event, h2.events.WindowUpdated))
+                continue
+            size = min(window, self.connection.max_outbound_frame_size)
+            self.connection.send_data(stream, body[:size], end_stream=len(body) <= size)
+            body = body[size:]
+            await self.send()
+
+    async def get(self, stream: int, path: str = "/health", *more: tuple[str, str]) -> str:
+        """Ask for something; return the status."""
+        self.connection.send_headers(stream, [(":method", "GET"), (":path", path), *HEAD[2:], *more], end_stream=True)
+        await self.send()
+        await self.until_ended(stream)
+        return self.status(stream)
 
     async def until_ended(self, stream: int) -> None:
         """Read until a stream has its answer."""
@@ -141,3 +168,154 @@ async def test_frames_without_end_hold_nobody(client: httpx.AsyncClient, fleet: 
         if not (held := held_loops(fleet)[known:]):
             return
     raise AssertionError(held)
+
+
+@pytest.mark.parametrize("has_key", [False, True], ids=["without a key", "with a key"])
+async def test_streams_that_are_reset_at_once_hold_nobody(
+    client: httpx.AsyncClient, fleet: Fleet, api: Process, *, has_key: bool
+) -> None:
+    """CVE-2023-44487: a client opens streams and resets them, as fast as it can write; others are served meanwhile."""
+    processes, before = alive(fleet), resident_bytes(api.process.pid)
+    asked = [*HEAD, ("authorization", client.headers["authorization"] if has_key else "Bearer sk-nself-wrong")]
+    for _ in range(TRIES):
+        known = len(held_loops(fleet))
+        hostile = await Client.of(api)
+        for stream in range(1, 2 * RESETS, 2):
+            hostile.connection.send_headers(stream, asked, end_stream=True)
+            hostile.connection.reset_stream(stream)
+        sent = asyncio.create_task(hostile.send())
+        for _ in range(50):
+            assert (await client.get("/health")).status_code == 200
+        sent.cancel()
+        await asyncio.gather(sent, return_exceptions=True)
+        hostile.close()
+        assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+        if not (held := held_loops(fleet)[known:]):
+            break
+    else:
+        raise AssertionError(held)
+    assert alive(fleet) == processes
+    assert resident_bytes(api.process.pid) - before < MORE_BYTES
+    assert "Traceback" not in api.log.read_text()
+
+
+def _frame(kind: int, flags: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + (1).to_bytes(4, "big") + payload
+
+
+def _headers_of_a_megabyte() -> bytes:
+    """Return headers whose only value is a text in Huffman's code: in frames that continue each other."""
+    text = b"\x18\xc6\x31\x8c\x63" * 200_000  # eight letters
+    value = b"\x40\x01a\xff" + _varint(len(text) - 127) + text
+    pieces = [value[start : start + 16384] for start in range(0, len(value), 16384)]
+    frames = [_frame(9, 0, piece) for piece in pieces[1:-1]]
+    return b"".join([_frame(1, 1, pieces[0]), *frames, _frame(9, 4, pieces[-1])])
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number >= 128:
+        found.append(number % 128 + 128)
+        number //= 128
+    return bytes((*found, number))
+
+
+BOMBS = {
+    "continued headers": _headers_of_a_megabyte(),
+    # An entry of four thousand bytes, and then its number, a byte each time.
+    "a repeated header": _frame(1, 5, b"\x40\x01a\x7f" + _varint(4000 - 127) + b"a" * 4000 + b"\xbe" * 10_000),
+    "many headers": _frame(1, 5, b"\x40\x01a\x01b" + b"\xbe" * 1900),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+async def test_headers_that_grow_hold_nobody(client: httpx.AsyncClient, fleet: Fleet, api: Process, name: str) -> None:
+    """They are refused before they are decoded, or in the middle; the connection ends, and no other one."""
+    before = resident_bytes(api.process.pid)
+    for _ in range(TRIES):
+        known = len(held_loops(fleet))
+        for _ in range(10):
+            hostile = await Client.of(api)
+            sent = asyncio.create_task(hostile.send(BOMBS[name]))
+            for _ in range(5):
+                assert (await client.get("/health")).status_code == 200
+            sent.cancel()
+            hostile.close()
+            await asyncio.gather(sent, return_exceptions=True)
+        if not (held := held_loops(fleet)[known:]):
+            break
+    else:
+        raise AssertionError(held)
+    assert resident_bytes(api.process.pid) - before < MORE_BYTES
+    assert "Traceback" not in api.log.read_text()
+
+
+async def test_a_frame_that_is_too_long_is_not_kept(client: httpx.AsyncClient, api: Process) -> None:
+    """It was looked at once all of its 16 MiB were there: without a key, on each of twenty connections."""
+    before = resident_bytes(api.process.pid)
+    hostile = [await Client.of(api) for _ in range(20)]
+
+    async def send_much(each: Client) -> None:
+        try:
+            await each.send(b"\xff\xff\xff\0\0\0\0\0\1")
+            for _ in range(15):
+                await each.send(bytes(MIB))
+        except OSError:
+            return
+
+    sent = [asyncio.create_task(send_much(each)) for each in hostile]
+    await asyncio.wait(sent)
+    assert (await client.get("/health")).status_code == 200
+    assert resident_bytes(api.process.pid) - before < MORE_BYTES
+    for each in hostile:
+        each.close()
+
+
+async def test_a_body_that_nobody_takes_stops_no_other_stream(
+    client: httpx.AsyncClient, api: Process, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """It comes with a request that follows a response; the connection stood still until that ended."""
+    upstream.hold_at = 3
+    asked = {"model": chat()["model"], "input": "Count.", "background": True, "stream": False}
+    begun = (await client.post("/v1/responses", json=asked)).json()
+    await eventually(lambda: upstream.held == 1)
+    over_h2 = await Client.of(api)
+    follow = [(":method", "GET"), (":path", f"/v1/responses/{begun['id']}?stream=true"), *HEAD[2:]]
+    follow += [("authorization", client.headers["authorization"]), ("content-length", "50000")]
+    over_h2.connection.send_headers(1, follow)
+    await over_h2.send()
+    await over_h2.until(lambda event: isinstance(event, h2.events.ResponseReceived))
+    assert over_h2.status(1) == "200"
+    for _ in range(400):
+        over_h2.connection.send_data(1, b"x" * 100)
+    await over_h2.send()
+    assert await over_h2.get(3) == "200"
+    upstream.hold_at = None
+    upstream.resume.set()
+    await over_h2.until_ended(1)
+    over_h2.close()
+
+
+async def test_a_body_of_no_length_counts_as_all_do(
+    fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """HTTP/2 needs no word for a body whose length is not said: it was taken for none, and took room of nobody's."""
+    api = await fleet.api(CLAW_MAX_BODY_MIB="1", CLAW_MAX_BODIES_MIB="1")
+    await fleet.worker()
+    await ready(api, eventually)
+    upstream.hold_at = 0
+    over_h2 = await Client.of(api)
+    head = [*HEAD, ("authorization", f"Bearer {await fleet.key()}")]
+    body = json.dumps(chat(messages=[{"role": "user", "content": "x" * (700 * 1024)}])).encode()
+    over_h2.connection.send_headers(1, head)
+    await over_h2.send_body(1, body)
+    await eventually(lambda: upstream.held == 1)
+    over_h2.connection.send_headers(3, head)
+    await over_h2.send()
+    await over_h2.until_ended(3)
+    assert over_h2.status(3) == "503"
+    upstream.resume.set()
+    await over_h2.until_ended(1)
+    content = b"".join(event.data for event in over_h2.seen if isinstance(event, h2.events.DataReceived))
+    assert words(upstream.tokens).encode() in content
+    over_h2.close()
