@@ -64,6 +64,7 @@ RESPONSE_STORED: Final = _script("response_stored")
 SESSION_RELEASE: Final = _script("session_free", "session_release")
 SESSION_RENEW: Final = _script("session_renew")
 SESSION_TAKE: Final = _script("session_take")
+SESSION_TURNS: Final = _script("session_turns")
 STORE_BODY: Final = _script("wake", "store_body")
 SEED_BUDGET: Final = _script("seed_budget")
 WITHDRAW: Final = _script("bytes", "withdraw")
@@ -80,8 +81,8 @@ def digest_of(script: str) -> str:
     return digest
 
 
-_LARGE: Final = frozenset((CLAIM, STORE_BODY))
-_LONG: Final = frozenset(name for script in (*_LARGE, SESSION_TAKE) for name in (script, digest_of(script)))
+_LARGE: Final = frozenset((CLAIM, SESSION_TURNS, STORE_BODY))
+_LONG: Final = frozenset(name for script in _LARGE for name in (script, digest_of(script)))
 
 
 def may_be_long(script: str) -> bool:

@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 
 from api.admission.admit import ADMIT_TIMEOUT_S, QueueFaulty, QueueUnavailable
 from api.prompt.headers import SESSION_HEADER
-from shared.errors import Conflict, NotFound
+from shared.errors import Conflict, NotFound, Overloaded
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import awaited_key, lease_key, turn_key, turns_key
@@ -35,6 +35,13 @@ AFTER_END_S: Final = 60.0
 MOST_WAITING: Final = 16
 """Requests of one key that wait in one process for sessions: they hold their bodies meanwhile."""
 BUSY_RETRY_S: Final = 2.0
+BRIEF_BYTES: Final = 64 * 1024
+"""Of turns that come along with a session: more have a connection of their own, and more time."""
+TURNS_TIMEOUT_S: Final = 8.0
+"""For them, once the session is taken: less than that lasts."""
+MOST_WAITING_BYTES: Final = 16 * 1024 * 1024
+"""Of a session's turns that PostgreSQL does not have. A recorder stores them at once: with more, none is there."""
+BEHIND_RETRY_S: Final = 5.0
 
 
 class Leases:
@@ -66,6 +73,7 @@ class Leases:
             NotFound: another owner's request has it.
             Conflict: it is busy all the time, or too many requests of this owner wait already.
             QueueUnavailable: Redis does not answer.
+            Overloaded: too much of it is not in PostgreSQL.
         """
         answer = await self._ask(owner, session_id, request_id, wait_s)
         if answer[0] == b"busy":
@@ -81,7 +89,7 @@ class Leases:
                     await _wait(news, min(left_s, max(0.05, int(answer[1]) / 1000), LOOK_AGAIN_S))
         if answer[0] == b"other":
             raise not_found(session_id)
-        waiting: list[bytes] = answer[1:]
+        waiting: list[bytes] = await self._turns(session_id) if answer[0] == b"large" else answer[1:]
         return waiting
 
     def keep(self, owner: str, session_id: str, request_id: str, ends_ms: int) -> None:
@@ -108,10 +116,25 @@ class Leases:
 
     async def _ask(self, owner: str, session_id: str, request_id: str, wait_s: float) -> Any:
         keys = [lease_key(session_id), turns_key(session_id), awaited_key(session_id)]
-        arguments = (owner, request_id, int(LEASE_S * 1000), max(1000, int(wait_s * 1000)))
+        arguments = (owner, request_id, int(LEASE_S * 1000), max(1000, int(wait_s * 1000)), BRIEF_BYTES)
+        return await self._run(scripts.SESSION_TAKE, keys, arguments, ADMIT_TIMEOUT_S)
+
+    async def _turns(self, session_id: str) -> list[bytes]:
+        """Return the turns of a session that is taken, however long they take to come."""
+        keys, arguments = [turns_key(session_id)], (MOST_WAITING_BYTES,)
+        found: list[bytes] | None = await self._run(scripts.SESSION_TURNS, keys, arguments, TURNS_TIMEOUT_S)
+        if found is None:
+            raise Overloaded(
+                "Too much of this session waits to be stored: no recorder stores it.",
+                code="session_not_stored",
+                retry_after_s=BEHIND_RETRY_S,
+            )
+        return found
+
+    async def _run(self, script: str, keys: list[str], arguments: tuple[str | int, ...], timeout_s: float) -> Any:
         try:
-            async with asyncio.timeout(ADMIT_TIMEOUT_S):
-                return await scripts.run(self._redis, scripts.SESSION_TAKE, keys, *arguments)
+            async with asyncio.timeout(timeout_s):
+                return await scripts.run(self._redis, script, keys, *arguments)
         except ResponseError:
             raise QueueFaulty from None
         except UNREACHABLE:

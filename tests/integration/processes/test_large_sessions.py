@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from shared.redis.names import REJECTED_USAGE_STREAM
+import httpx
+
+from shared.redis.names import REJECTED_USAGE_STREAM, turns_key
+from tests.fleet import PATIENCE_S, ready
 from tests.sessions import HEADER, PATH, ask, until_stored, user
 
 if TYPE_CHECKING:
-    import httpx
     from redis.asyncio import Redis
 
     from tests.conftest import Eventually
@@ -53,3 +55,24 @@ async def test_a_turn_of_thousands_of_messages_is_refused(client: httpx.AsyncCli
     reply = await ask(client, str(uuid4()), *(user("a") for _ in range(5_001)))
     error = reply.json()["error"]
     assert (reply.status_code, error["code"], error["param"]) == (400, "session_turn_too_large", "messages")
+
+
+async def test_a_session_that_nobody_stores_is_bounded(fleet: Fleet, redis: Redis, eventually: Eventually) -> None:
+    """Its turns would fill Redis, and each of its requests would bring all of them; others go on."""
+    api = await fleet.api()
+    await fleet.worker()
+    await ready(api, eventually)
+    session, another = str(uuid4()), str(uuid4())
+    headers = {"authorization": f"Bearer {await fleet.key()}"}
+    async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
+        assert (await ask(client, session, user("one"))).status_code == 200
+        for _ in range(17):
+            await redis.rpush(turns_key(session), b"x" * 1024 * 1024)  # type: ignore[misc]
+        refused = await ask(client, session, user("two"))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "session_not_stored")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert (await ask(client, another, user("one"))).status_code == 200
+        await redis.ltrim(turns_key(session), 0, 0)  # type: ignore[misc]
+        await fleet.recorder()
+        assert (await ask(client, session, user("two"))).status_code == 200
+    await until_stored(fleet, session, 4, eventually)

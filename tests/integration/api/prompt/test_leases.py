@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 
 from api.prompt.sessions import leases as module
-from api.prompt.sessions.leases import MOST_WAITING, Leases
-from shared.errors import Conflict, NotFound
-from shared.redis.names import NEWS_CHANNEL, lease_key
+from api.prompt.sessions.leases import BRIEF_BYTES, MOST_WAITING, MOST_WAITING_BYTES, Leases
+from shared.errors import Conflict, NotFound, Overloaded
+from shared.redis import scripts
+from shared.redis.names import NEWS_CHANNEL, lease_key, turns_key
 from shared.redis.subscription import next_message, subscription
 
 if TYPE_CHECKING:
@@ -147,3 +148,47 @@ async def test_few_of_a_key_may_wait(processes: list[ApiProcess], eventually: Ev
     await asyncio.gather(*waiting, return_exceptions=True)
     assert not process._waiting["key"]
     assert set(process._events) == set()
+
+
+@pytest.mark.parametrize("sizes", [(), (BRIEF_BYTES,), (10, BRIEF_BYTES), (1000,) * 500, (2_000_000,) * 8], ids=str)
+async def test_turns_that_wait_come_whole_whatever_their_size(
+    processes: list[ApiProcess], redis: Redis, sizes: tuple[int, ...]
+) -> None:
+    """In their order, with the session or right after it."""
+    session = str(uuid4())
+    turns = [b"%07d" % number + b"x" * (size - 7) for number, size in enumerate(sizes)]
+    for turn in turns:
+        await redis.rpush(turns_key(session), turn)  # type: ignore[misc]
+    assert await processes[0].take("key", session, "request", 1) == turns
+
+
+async def test_large_turns_have_the_time_that_they_take(
+    processes: list[ApiProcess], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not that of a frozen Redis: on a busy machine they are longer on their way."""
+    bound_s, session = 0.5, str(uuid4())
+    await redis.rpush(turns_key(session), *[b"x" * 1_000_000] * 3)  # type: ignore[misc]
+    monkeypatch.setattr(module, "ADMIT_TIMEOUT_S", bound_s)
+    run = scripts.run
+
+    async def slow(client: Redis, script: str, *arguments: Any) -> Any:
+        found = await run(client, script, *arguments)
+        if sum(len(part) for part in found if isinstance(part, bytes)) > BRIEF_BYTES:
+            await asyncio.sleep(2 * bound_s)
+        return found
+
+    monkeypatch.setattr(scripts, "run", slow)
+    assert len(await processes[0].take("key", session, "request", 1)) == 3
+
+
+async def test_a_session_of_which_too_much_waits_is_refused(processes: list[ApiProcess], redis: Redis) -> None:
+    """Nobody reads it into a process; once it is stored, it is served."""
+    session = str(uuid4())
+    for _ in range(MOST_WAITING_BYTES // 1_000_000 + 1):
+        await redis.rpush(turns_key(session), b"x" * 1_000_000)  # type: ignore[misc]
+    with pytest.raises(Overloaded) as refusal:
+        await processes[0].take("key", session, "request", 1)
+    assert refusal.value.code == "session_not_stored"
+    processes[0].give_back(session, "request")
+    await redis.delete(turns_key(session))
+    assert await processes[1].take("key", session, "another", 5) == []
