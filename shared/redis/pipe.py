@@ -147,7 +147,7 @@ class PipedPipeline(Pipeline):
         if not stack or self.watching or not all(is_short(arguments) for arguments, _ in stack):
             return await super().execute(raise_on_error)
         line = await self._pipe.line()
-        commands = [_named(arguments, line) for arguments, _ in stack]
+        commands = self._commands(line)
         packed = _packed(commands, is_transaction=self.is_transaction)
         if len(packed) > LONGEST_BYTES:
             return await super().execute(raise_on_error)
@@ -166,6 +166,16 @@ class PipedPipeline(Pipeline):
             read_answer(self.response_callbacks, arguments[0], answer, options)
             for answer, (arguments, options) in zip(answers, stack, strict=True)
         ]
+
+    def _commands(self, line: Line) -> list[Sequence[Any]]:
+        """Return what is to be sent: scripts by their names, but of a transaction with several all of them whole.
+
+        Of those the server may have forgotten one alone, which would then run after those that stand behind it.
+        """
+        scripts = {arguments[1] for arguments, _ in self.command_stack if arguments[0] == "EVAL"}
+        if self.is_transaction and len(scripts) > 1:
+            return [arguments for arguments, _ in self.command_stack]
+        return [_named(arguments, line) for arguments, _ in self.command_stack]
 
     async def _send_unknown(self, answers: list[Any], stack: Sequence[Any], commands: Sequence[Any]) -> None:
         """Send those scripts whole that the server has forgotten (SCRIPT FLUSH), and take note of the others."""

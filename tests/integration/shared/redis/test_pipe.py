@@ -92,6 +92,22 @@ async def test_a_script_that_the_server_forgot_is_sent_again(redis: Redis, *, is
     await redis.delete("claw:budget:all:x")
 
 
+async def test_scripts_of_a_transaction_run_in_their_order(redis: Redis, other: Redis) -> None:
+    """Also where the server has forgotten the first of them alone: it ran after the second."""
+    first, second = (f"return redis.call('RPUSH', KEYS[1], '{each}')" for each in ("first", "second"))
+    for turn in range(3):
+        if turn == 2:
+            await redis.script_flush()
+            await other.script_load(second)
+            await redis.delete("claw:janitor")
+        pipeline = redis.pipeline(transaction=True)
+        for script in (first, second):
+            scripts.add(pipeline, script, ["claw:janitor"])
+        await pipeline.execute()
+    assert await other.lrange("claw:janitor", 0, -1) == [b"first", b"second"]  # type: ignore[misc]
+    await redis.delete("claw:janitor")
+
+
 @pytest.mark.parametrize("is_transaction", [True, False])
 async def test_a_command_that_is_refused_fails_its_pipeline_and_nobody_else(
     redis: Redis, *, is_transaction: bool
