@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
 
 ADDRESS = "127.83.12.91"
-CALLERS, LOOKUPS = 3, 12
-"""Of a caller four at a time; of a worker sixteen."""
+CALLERS, REQUESTS, LOOKUPS = 3, 3, 12
+"""Of a caller four at a time, however many requests it has; of a worker sixteen."""
 PATH = "/v1/chat/completions"
 
 
@@ -49,14 +49,18 @@ async def test_images_of_slow_names_stop_no_lookup_of_others(
     await ready(api, eventually)
     async with httpx.AsyncClient(base_url=api.url, timeout=PATIENCE_S) as client:
 
-        async def asked(body: dict[str, object]) -> httpx.Response:
-            headers = {"authorization": f"Bearer {await fleet.key(rpm_limit=1)}"}
-            return await client.post(PATH, json=body, headers=headers)
+        async def asked(body: dict[str, object], key: str) -> httpx.Response:
+            return await client.post(PATH, json=body, headers={"authorization": f"Bearer {key}"})
 
-        hosts = [[f"slow-{caller}-{number}.example" for number in range(16)] for caller in range(CALLERS)]
-        slow = [asyncio.create_task(asked(asking(*each))) for each in hosts]
+        slow = []
+        for caller in range(CALLERS):
+            key = await fleet.key(rpm_limit=REQUESTS)
+            for request in range(REQUESTS):
+                hosts = [f"slow-{caller}-{request}-{number}.example" for number in range(16)]
+                slow.append(asyncio.create_task(asked(asking(*hosts), key)))
         await eventually(lambda: len({name for name in names.asked if name.startswith("slow")}) == LOOKUPS)
-        other, plain = await asyncio.gather(asked(asking("quick.example")), asked(chat()))
+        keys = [await fleet.key(rpm_limit=1) for _ in range(2)]
+        other, plain = await asyncio.gather(asked(asking("quick.example"), keys[0]), asked(chat(), keys[1]))
         assert (other.status_code, plain.status_code) == (400, 200), other.text
         assert "quick.example" in names.asked
         assert not any(task.done() for task in slow)
@@ -67,4 +71,4 @@ async def test_images_of_slow_names_stop_no_lookup_of_others(
 
         await eventually(ended)
     refusals = [task.result().json()["error"]["code"] for task in slow]
-    assert refusals == ["invalid_image_url"] * CALLERS
+    assert refusals == ["invalid_image_url"] * CALLERS * REQUESTS
