@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import httpx
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
     from tests.fleet import Fleet
 
-ADDRESS = "127.83.12.91"
+ADDRESS = f"127.83.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
+"""Of this process: another one may run the same test."""
 CALLERS, REQUESTS, LOOKUPS = 3, 3, 12
 """Of a caller four at a time, however many requests it has; of a worker sixteen."""
 PATH = "/v1/chat/completions"
