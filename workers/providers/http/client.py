@@ -18,7 +18,7 @@ import httpx
 from httpx_aiohttp import AiohttpTransport
 
 from workers.providers.http.direct import DirectClient, DirectReply
-from workers.providers.http.paced import paced_connector
+from workers.providers.http.paced import PIECE_BYTES, UPSTREAM_PIECE_BYTES, paced_connector
 from workers.providers.http.portions import Portions, decoded
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def foreign_client(*, headers: dict[str, str], connections: int) -> httpx.AsyncC
     """
     return httpx.AsyncClient(
         headers=headers,
-        transport=_transport({}, connections),
+        transport=_transport({}, connections, PIECE_BYTES),
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT_S),
         trust_env=False,
         follow_redirects=False,
@@ -106,11 +106,11 @@ def trusted() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _transport(headers: dict[str, str], connections: int) -> AiohttpTransport:
+def _transport(headers: dict[str, str], connections: int, piece_bytes: int = UPSTREAM_PIECE_BYTES) -> AiohttpTransport:
     tls = trusted()
 
     def session() -> aiohttp.ClientSession:
-        connector = paced_connector(limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
+        connector = paced_connector(piece_bytes, limit=connections, keepalive_timeout=KEEP_ALIVE_S, ssl=tls)
         return aiohttp.ClientSession(
             connector=connector,
             headers={"user-agent": _USER_AGENT, **headers},

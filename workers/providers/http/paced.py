@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 4096
 """Some milliseconds of the worst there is. One piece is parsed in a turn of the event loop, of all connections."""
+UPSTREAM_PIECE_BYTES: Final = 32 * 1024
+"""The same of model servers, which the operator has chosen, and whose replies may have a hundred megabytes: 20 ms."""
 
 
 class _Pieces:
@@ -55,20 +57,22 @@ class PacedHandler(ResponseHandler):
     Args:
         loop: the event loop.
         pieces: those of all connections.
+        piece_bytes: how much a piece has.
     """
 
-    __slots__ = ("_backlog", "_lost", "_pieces")
+    __slots__ = ("_backlog", "_lost", "_piece_bytes", "_pieces")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pieces: _Pieces) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pieces: _Pieces, piece_bytes: int) -> None:
         super().__init__(loop)
         self._pieces = pieces
+        self._piece_bytes = piece_bytes
         self._backlog = b""
         self._lost: tuple[BaseException | None] | None = None
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
         # Nothing at all is how aiohttp has its parser go on.
-        if not data or not (self._backlog or len(data) > PIECE_BYTES or self._pieces.is_waiting):
+        if not data or not (self._backlog or len(data) > self._piece_bytes or self._pieces.is_waiting):
             super().data_received(data)
             return
         if not self._backlog:
@@ -84,7 +88,8 @@ class PacedHandler(ResponseHandler):
             super().connection_lost(exc)
 
     def _feed(self) -> None:
-        piece, self._backlog = self._backlog[:PIECE_BYTES], self._backlog[PIECE_BYTES:]
+        size = self._piece_bytes
+        piece, self._backlog = self._backlog[:size], self._backlog[size:]
         super().data_received(piece)
         if self._lost is None and (self.transport is None or self.transport.is_closing()):
             self._backlog = b""  # closed by us
@@ -96,9 +101,11 @@ class PacedHandler(ResponseHandler):
             self._resume_reading_for_buffer()
 
 
-def paced_connector(*, limit: int, keepalive_timeout: float, ssl: ssl.SSLContext) -> aiohttp.TCPConnector:
+def paced_connector(
+    piece_bytes: int, *, limit: int, keepalive_timeout: float, ssl: ssl.SSLContext
+) -> aiohttp.TCPConnector:
     """Return a connector whose connections parse in pieces; aiohttp has no setting for that."""
     connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=keepalive_timeout, ssl=ssl)
-    handler = partial(PacedHandler, asyncio.get_running_loop(), _Pieces())
+    handler = partial(PacedHandler, asyncio.get_running_loop(), _Pieces(), piece_bytes=piece_bytes)
     connector._factory = handler  # type: ignore[assignment]  # noqa: SLF001 -- see above
     return connector
