@@ -21,8 +21,8 @@ NUMBER = 0.0123456789
 """Long enough for a reply over 64 MiB, which is the bound of every other one."""
 
 MANY_STEPS = 5
-"""As how many of the longest steps what holds a loop is found here: all at once it would be dozens of them, and a machine
-that is busy with 100 MB has some that are a little too long."""
+"""As how many of the longest steps what holds a loop is found here: all at once would be dozens of them, and on a busy
+machine some of 100 MB take a little too long."""
 
 
 @pytest.fixture
