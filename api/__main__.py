@@ -16,11 +16,11 @@ from api.app import create_app
 from api.http.drain import CLOSING_S, LAST_READ_S, Drain
 from api.server.config import ServerConfig
 from api.server.hypercorn_server import install
-from shared.process.limits import allow_many_files, spare_collections
+from shared.process.limits import allow_many_files, freeze_heap
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
 from shared.process.tasks import end_all
-from shared.process.threads import look_up_types
+from shared.process.threads import prepare_structs
 from shared.redis.probe import RedisUnusable, check_at_start
 from shared.setting_values import SettingsError
 from shared.settings import load_settings, require, unknown_variables
@@ -93,13 +93,13 @@ def main() -> int:
         _log.warning("%s", unknown)
     faulthandler.enable()  # where a C library ends it, its log says where that was
     allow_many_files()
-    spare_collections()
+    freeze_heap()
     install()
     config = hypercorn_config(settings)
     try:
         config.bind_sockets()
         app = create_app(settings)
-        look_up_types()
+        prepare_structs()
         uvloop.run(_serve(app, config, settings))
     except RedisUnusable as error:
         return _fail(str(error))
@@ -113,7 +113,7 @@ def _cannot_listen(settings: Settings, error: OSError) -> int:
 
 
 def _fail(reason: str) -> int:
-    print(f"python -m api: {reason}", file=sys.stderr)  # noqa: T201
+    print(f"python -m api: {reason}", file=sys.stderr)  # noqa: T201 -- for a terminal
     return EX_CONFIG
 
 

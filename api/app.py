@@ -196,9 +196,9 @@ def create_app(settings: Settings) -> Quart:
     """Return the api as an ASGI application; its gateway is made and started with it."""
     app = Quart("api", static_folder=None)
     intakes = Intakes(app.asgi_app, BodyBudget(settings.max_bodies_bytes), settings.max_body_bytes)
-    app.asgi_app = Connections(intakes, abort_behind)  # type: ignore[method-assign]
+    app.asgi_app = Connections(intakes, abort_behind)  # type: ignore[method-assign]  # Quart's way to add middleware
     if settings.trusted_proxies:
-        app.asgi_app = TrustedProxies(app.asgi_app, settings.trusted_proxies)  # type: ignore[method-assign]
+        app.asgi_app = TrustedProxies(app.asgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # Quart's way to add middleware
     app.asgi_http_class = TaskConnection
     app.request_class = RequestInTask
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import asyncpg
 from quart import current_app
 
+from api.accounting.arrivals import ArrivalRates
 from api.accounting.budget import Budget
-from api.accounting.flow import Flow
 from api.accounting.usage_backlog import UsageBacklog
 from api.accounting.usage_log import UsageLogWriter
 from api.admission.auth import Authenticator
@@ -127,7 +127,7 @@ class Gateway:
             self.spawn,
         )
         self.background = Supervisor(self.requests, self.capacity.is_served, finished)
-        self.flow = Flow()
+        self.arrivals = ArrivalRates()
         self.titles = Titles(
             self.database, self.redis, self.capacity, self.api_id.hex(), partial(own.chat, self.requests)
         )

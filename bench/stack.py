@@ -150,7 +150,7 @@ class Stack:
     async def _serves(self) -> bool:
         redis = redis_client.connect(self.redis_url)
         try:
-            announced = await redis.scard(WORKERS)  # type: ignore[misc]
+            announced = await redis.scard(WORKERS)  # type: ignore[misc]  # redis-py: or awaitable
         finally:
             await redis_client.close(redis)
         # Ready alone is not enough: one worker of several would do for that.

@@ -19,7 +19,7 @@ from shared.redis.subscription import next_message, subscription
 from shared.relay import ID_SIZE, Kind, attempt_key, encode_frame
 from shared.settings import MAX_RPM_LIMIT
 from shared.types import JobDraft, Target
-from shared.usage import Closes, Closing, UsageRecord, finish
+from shared.usage import Closing, ClosingMode, UsageRecord, finish
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -85,7 +85,7 @@ class Traffic:
         pipeline.publish(self._channel, self._worker_id + body + encode_frame(key, Kind.END, 2, 0, bytes(80)))
         name = job_id(request_id, 1)
         record = msgspec.structs.replace(record, tier="local")
-        finish(pipeline, Closing.of(record, Closes.HELD, api_id=job["api_id"], job_id=name, queue=self._queue))
+        finish(pipeline, Closing.of(record, ClosingMode.HELD, api_id=job["api_id"], job_id=name, queue=self._queue))
         await pipeline.execute()
 
     def message_of(self, frames: int) -> Callable[[], Awaitable[None]]:

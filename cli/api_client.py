@@ -227,8 +227,8 @@ def reason_of(answer: Any) -> str:
 
 def _for_people(text: str) -> str:
     """Return a message about a body that nobody has written: without the path in it, and by the option of the field."""
-    said, _, path = text.partition(" - at `")
+    problem, _, path = text.partition(" - at `")
     field = path.removesuffix("`").rpartition(".")[2]
-    told = f"{field}: {said}" if field.isidentifier() and field not in said else said
-    first = told.partition(" ")[0].rstrip(":")
-    return _TYPED.get(first, first) + told.removeprefix(first)
+    sentence = f"{field}: {problem}" if field.isidentifier() and field not in problem else problem
+    first = sentence.partition(" ")[0].rstrip(":")
+    return _TYPED.get(first, first) + sentence.removeprefix(first)

@@ -18,7 +18,7 @@ import msgspec
 from shared.models.catalogue import Catalogue, default_catalogue
 from shared.models.paid_apis import PaidApi, WrongPaidApi, is_paid_api_variable, paid_apis
 from shared.models.providers import PROVIDERS, ProviderInfo
-from shared.process.tracing.wanted import OTLP_PREFIX, TraceSettings, traces_wanted
+from shared.process.tracing.trace_settings import OTLP_PREFIX, TraceSettings, read_trace_settings
 from shared.setting_values import (
     Networks,
     SettingsError,
@@ -354,14 +354,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             if environ.get(name, "").strip():
                 found[field] = _parsed(field, name, environ[name].strip())
                 break
-    settings = Settings(**found)  # type: ignore[arg-type]
+    settings = Settings(**found)  # type: ignore[arg-type]  # each was read by the type of its field
     _check_together(settings)
     if settings.strict_settings and (unknown := unknown_variables(environ)):
         raise SettingsError("; ".join(unknown))
     return msgspec.structs.replace(
         settings,
         internal_secret=settings.internal_secret or _read_secret(settings.data_dir, "internal_secret"),
-        tracing=traces_wanted(environ),
+        tracing=read_trace_settings(environ),
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from shared.dialects.stored.pending import StoredHead
 from shared.openai.sessions.history import History
 from shared.process.tracing.context import TraceContext
-from shared.queue.story import Happening, StoryEvent, told
+from shared.queue.story import Happening, StoryEvent, with_event
 
 Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
@@ -91,7 +91,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     def noted(self, what: Happening, detail: str, at_ms: int | None = None) -> Self:
         """Return it with one event more in its story, of now or of `at_ms`, if there is room."""
-        return msgspec.structs.replace(self, story=told(self.story, what, detail, at_ms))
+        return msgspec.structs.replace(self, story=with_event(self.story, what, detail, at_ms))
 
     def after(self, cost_usd: float) -> Self:
         """Return it as it is after an attempt was given up for which its upstream bills `cost_usd`."""

@@ -170,7 +170,7 @@ def completed(
     )
 
 
-class Closes(StrEnum):
+class ClosingMode(StrEnum):
     """Which requests a closing may close."""
 
     OPEN = "open"
@@ -211,7 +211,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     cost_nano_usd: int = 0
     owner: str = ""
     budget: str = ""
-    closes: Closes = Closes.OPEN
+    closes: ClosingMode = ClosingMode.OPEN
     attempt: int = 0
     admitted_ms: int = 0
     tokens: tuple[int, ...] = ()
@@ -222,7 +222,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     def of(
         cls,
         record: UsageRecord,
-        closes: Closes,
+        closes: ClosingMode,
         *,
         api_id: str,
         job_id: str,
@@ -231,7 +231,7 @@ class Closing(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Self:
         """Make the closing of a request with its usage record."""
         # A worker knows that what it served itself reserved nothing; the others may not know where the job stood.
-        settles = closes is not Closes.HELD or record.tier == "paid" or record.cost_usd > 0
+        settles = closes is not ClosingMode.HELD or record.tier == "paid" or record.cost_usd > 0
         return cls(
             api_id=api_id,
             request_id=record.request_id,

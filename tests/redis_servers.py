@@ -135,8 +135,8 @@ class Sentinels:
         for server in self.sentinels:
             async with Redis(port=server.port, password=SENTINEL_PASSWORD) as client:
                 try:
-                    master = (await client.sentinel_masters())["main"]  # type: ignore[no-untyped-call]
-                    replicas = await client.sentinel_slaves("main")  # type: ignore[no-untyped-call]
+                    master = (await client.sentinel_masters())["main"]  # type: ignore[no-untyped-call]  # redis-py has no types here
+                    replicas = await client.sentinel_slaves("main")  # type: ignore[no-untyped-call]  # redis-py has no types here
                 except (*UNREACHABLE, KeyError):
                     return False
             good = [one for one in replicas if one["flags"] == "slave" and one["master-link-status"] == "ok"]

@@ -78,7 +78,7 @@ async def until_kept(redis: Redis, text: str, eventually: Eventually) -> None:
 
     async def is_kept() -> bool:
         kept = [key async for key in redis.scan_iter(kept_response_key("*"))]
-        bodies = [await redis.hget(key, "b") for key in kept]  # type: ignore[misc]
+        bodies = [await redis.hget(key, "b") for key in kept]  # type: ignore[misc]  # redis-py: or awaitable
         return any(text_of(json.loads(body)) == text for body in bodies if body)
 
     await eventually(is_kept)

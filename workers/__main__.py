@@ -15,11 +15,11 @@ import uvloop
 from shared.models.tokenizers import read_vocabulary
 from shared.postgres.database import Database
 from shared.process.finished import log_finished
-from shared.process.limits import allow_many_files, spare_collections
+from shared.process.limits import allow_many_files, freeze_heap
 from shared.process.log import configure_logging
 from shared.process.loop_watch import spawn_watch
 from shared.process.tasks import end_all, spawn_critical
-from shared.process.threads import look_up_types
+from shared.process.threads import prepare_structs
 from shared.process.tracing.start import start_tracing
 from shared.redis import client as redis_client
 from shared.redis.probe import RedisUnusable, check_at_start
@@ -51,7 +51,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     # The other tiers keep nothing there, and need not know where it is.
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)
-    look_up_types()
+    prepare_structs()
     if not backends:
         _log.info("the %s tier has no account configured: idle", tier)
     if any(backend.tier == "paid" for backend in backends):
@@ -140,7 +140,7 @@ def main() -> int:
     """Run the process that the command line names; return the exit code."""
     kinds = (*TIERS, "recorder")
     if len(sys.argv) != 2 or sys.argv[1] not in kinds:
-        print(f"usage: python -m workers {'|'.join(kinds)}", file=sys.stderr)  # noqa: T201
+        print(f"usage: python -m workers {'|'.join(kinds)}", file=sys.stderr)  # noqa: T201 -- for a terminal
         return 64
     kind = sys.argv[1]
     try:
@@ -150,15 +150,15 @@ def main() -> int:
         require(settings, *required)
         load_credentials(kind)
     except SettingsError as error:
-        print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201 -- for a terminal
         return EX_CONFIG
     faulthandler.enable()  # where a C library ends it, its log says where that was
     allow_many_files()
-    spare_collections()
+    freeze_heap()
     try:
         uvloop.run(_until_signalled(settings, kind))
     except RedisUnusable as error:
-        print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201
+        print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201 -- for a terminal
         return EX_CONFIG
     return 0
 

@@ -84,14 +84,14 @@ class Announcements:
         if backends:
             pipeline.sadd(QUEUES, *(backend.queue for backend in backends))
         try:
-            is_asked_to_end, *_ = await pipeline.execute()
+            shall_end, *_ = await pipeline.execute()
         except UNREACHABLE as error:
             self._outage.failed(error)
             return False
         # Only now: news that did not get through must be published again.
         self._announced = news
         self._outage.answered()
-        return bool(is_asked_to_end)
+        return bool(shall_end)
 
     async def retire(self) -> None:
         """Take the announcement back: the process ends."""

@@ -69,10 +69,10 @@ async def _checked(backend: Backend, account: Account) -> AccountCheck:
         async with asyncio.timeout(UPSTREAM_S):
             return AccountCheck(name, account.label, models=len(await account.provider.models()))
     except TimeoutError:
-        said = f"It does not answer within {UPSTREAM_S:g} s."
+        text = f"It does not answer within {UPSTREAM_S:g} s."
     except GatewayError as error:
         reason, refused = reason_of(error), isinstance(error, Rejected)
-        said = f"{error.message} It said: {reason}" if reason else error.message
+        text = f"{error.message} It said: {reason}" if reason else error.message
     except Exception as error:  # noqa: BLE001 -- a defect of ours is an answer too
-        said = f"The question failed: {type(error).__name__}"
-    return AccountCheck(name, account.label, error=said, is_refused=refused)
+        text = f"The question failed: {type(error).__name__}"
+    return AccountCheck(name, account.label, error=text, is_refused=refused)

@@ -144,11 +144,11 @@ class WorkerProcess:
             await asyncio.sleep(0.02)
 
     def _runner(self, backend: Backend) -> Callable[[Job], Awaitable[None]]:
-        async def run(told: Job) -> None:
-            key = attempt_key(told.request_id, told.attempt)
-            job = await self._if_wanted(told)
+        async def run(claimed: Job) -> None:
+            key = attempt_key(claimed.request_id, claimed.attempt)
+            job = await self._if_wanted(claimed)
             if job is None:
-                await self._discard(told, backend.queue)
+                await self._discard(claimed, backend.queue)
                 return
             # Taken only now: a sender without streams is closed at the next heartbeat.
             sender = self._sender(job.api_id)
@@ -245,8 +245,8 @@ class WorkerProcess:
                     await sender.close()
 
     async def _announce(self) -> None:
-        is_asked_to_end = await self._announcements.publish(self.queues.values(), running=len(self._attempts))
-        if is_asked_to_end and not self._drained.is_set():
+        shall_end = await self._announcements.publish(self.queues.values(), running=len(self._attempts))
+        if shall_end and not self._drained.is_set():
             _log.info("the operator drains this worker: it ends when what runs here has ended")
             self._drained.set()
 

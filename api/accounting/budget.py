@@ -125,7 +125,7 @@ class Budget(Following):
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         budget = budget_key(month.name)
-        if await self._redis.hexists(budget, "seeded"):  # type: ignore[misc]
+        if await self._redis.hexists(budget, "seeded"):  # type: ignore[misc]  # redis-py: or awaitable
             return False
         on_their_way = await self._unrecorded(month)
         async with (
@@ -133,7 +133,7 @@ class Budget(Following):
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute(queries.PING)  # what is recorded from now on is not seen below
-            fields = await self._redis.hkeys(budget)  # type: ignore[misc]
+            fields = await self._redis.hkeys(budget)  # type: ignore[misc]  # redis-py: or awaitable
             settled = {field.decode().removeprefix(_SETTLED) for field in fields if field.startswith(_SETTLED.encode())}
             without = [UUID(request_id) for request_id in settled | on_their_way.keys()]
             rows = await connection.fetch(queries.PAID_USAGE, month.start, month.end, without, timeout=SUM_TIMEOUT_S)
@@ -158,7 +158,7 @@ class Budget(Following):
         """
         month = month_at(datetime.now(UTC))
         await self.seed(month)
-        fields = await self._redis.hgetall(budget_key(month.name))  # type: ignore[misc]
+        fields = await self._redis.hgetall(budget_key(month.name))  # type: ignore[misc]  # redis-py: or awaitable
         sums = {
             field.decode(): int(nano)
             for field, nano in fields.items()
@@ -211,7 +211,7 @@ class Budget(Following):
         """Warn the operator once when most of the month's budget is spent, and once when all of it is."""
         if not self._limit_usd:
             return
-        spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]
+        spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]  # redis-py: or awaitable
         share = max((share for share in WARNED_SHARES if spent >= share * self._limit_usd), default=0.0)
         # A later month is greater whatever its share, so each month warns anew.
         if share and (month.name, share) > self._warned:

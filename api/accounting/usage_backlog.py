@@ -47,7 +47,7 @@ class UsageBacklog(Following):
         pipeline.time()
         pipeline.get(USAGE_FAULT)
         try:
-            waiting, oldest, (now_s, _), said = await pipeline.execute()
+            waiting, oldest, (now_s, _), fault = await pipeline.execute()
         except UNREACHABLE:
             return
         # The id of an entry is when it was added, by the clock of Redis.
@@ -55,7 +55,7 @@ class UsageBacklog(Following):
         was_fault, was_full = bool(self.fault), self.is_full
         self.is_full = waiting >= self._most
         is_late = self.is_full or now_s - since_s > LATE_S
-        why = said.decode(errors="replace") if said is not None and waiting else ""
+        why = fault.decode(errors="replace") if fault is not None and waiting else ""
         self.fault = self._fault(since_s, why) if is_late or why else ""
         if self.fault and (not was_fault or self.is_full > was_full):
             _log.error("%d records of usage wait. %s", waiting, self.fault)

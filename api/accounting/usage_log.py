@@ -24,7 +24,7 @@ from shared.process.tasks import end_all, spawn_critical
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import USAGE_STREAM, arriving_key, in_progress_key, job_key, owner_of, rate_key, rows_key
-from shared.usage import Closes, Closing, encode_record, finish
+from shared.usage import Closing, ClosingMode, encode_record, finish
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -134,9 +134,9 @@ class UsageLogWriter:
             turn = TurnEnd("cancelled" if record.status == CANCELLED else "broken")
         elif stored is not None:
             turn = ResponseEnd(conversation_id=stored.conversation_id)
-        self._finish(record, job_id, Closes.OPEN, turn)
+        self._finish(record, job_id, ClosingMode.OPEN, turn)
 
-    def refuse_in_doubt(self, record: UsageRecord, job_id: str, *, api_id: str = "") -> None:
+    def refuse_unconfirmed(self, record: UsageRecord, job_id: str, *, api_id: str = "") -> None:
         """Record a request that Redis may have opened or not: it is refused either way, and gives back what it took.
 
         Args:
@@ -144,7 +144,7 @@ class UsageLogWriter:
             job_id: its first attempt's.
             api_id: under which it would be open, where that is not this process.
         """
-        self._finish(record, job_id, Closes.NEW, api_id=api_id)
+        self._finish(record, job_id, ClosingMode.NEW, api_id=api_id)
         rate = rate_key(owner_of(record.key_id))
 
         def give_back(pipeline: Pipeline) -> None:
@@ -157,7 +157,7 @@ class UsageLogWriter:
         self,
         record: UsageRecord,
         job_id: str,
-        closes: Closes,
+        closes: ClosingMode,
         turn: TurnEnd | ResponseEnd | None = None,
         *,
         api_id: str = "",

@@ -17,13 +17,13 @@ from api.http.intake import SMALL_BYTES
 from api.http.refusal_log import known
 from api.http.span_notes import note_failure
 from api.http.sse import stream_response
-from api.requests.asked_headers import client_request_id_of
 from api.requests.background.request import Unattended
 from api.requests.context import RequestContext
+from api.requests.queue_headers import client_request_id_of
 from shared.dialects.base import ReplyHead
 from shared.dialects.table import DIALECTS
 from shared.errors import Draining, GatewayError, InvalidRequest, RateLimited
-from shared.process.json_values import MOST_VALUES, has_more_values, with_room
+from shared.process.json_values import MOST_VALUES, has_more_values, with_spare_calls
 from shared.process.tasks import work_beside
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import client_request_key, owner_of
@@ -162,6 +162,6 @@ async def _checked(context: RequestContext, check: _Check, most_values: int, ada
     context.body = body
     if adapt is not None:
         context.body = body = await adapt(context, body)
-    checked = await work_beside(len(body), lambda: with_room(lambda: check(body)))
+    checked = await work_beside(len(body), lambda: with_spare_calls(lambda: check(body)))
     stored = None if context.prepared is None else context.prepared.stored
     return checked if stored is None else msgspec.structs.replace(checked, stored=stored)

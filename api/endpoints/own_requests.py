@@ -6,11 +6,11 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from api.admission.looks import LIST_COSTS, take_look
+from api.admission.lookup_limits import LIST_COSTS, count_lookup
 from api.endpoints.answer import authenticated_context
 from api.endpoints.manage.guard import integer_argument
 from api.endpoints.queue.cancelling import cancel
-from api.endpoints.queue.requests import asked_state, open_decoder, open_record, request_hex
+from api.endpoints.queue.requests import current_state, open_decoder, open_record, request_hex
 from api.gateway import gateway
 from api.http.body import json_response
 from api.http.errors import from_exception
@@ -86,7 +86,7 @@ def logged(context: RequestContext) -> Iterator[None]:
 
 async def _count_look(context: RequestContext, cost: int = 1) -> None:
     if context.key_id is not None:  # the operator's own token has no limits
-        await take_look(gateway().redis, context.key_id, cost)
+        await count_lookup(gateway().redis, context.key_id, cost)
 
 
 async def _own(context: RequestContext, request_id: str) -> UsageRecord:
@@ -107,7 +107,7 @@ async def _own(context: RequestContext, request_id: str) -> UsageRecord:
 
 async def _whereabouts(redis: Redis, request_id: str) -> dict[str, Any]:
     """Return what its api process says of a request, and its place in the queue; nothing where that is silent."""
-    state = await asked_state(redis, request_id)
+    state = await current_state(redis, request_id)
     if state is None:
         return {}
     job = await present_job(redis, request_id) if state.state == "waiting" else None
@@ -126,7 +126,7 @@ async def _open_of(redis: Redis, key_id: str | None) -> tuple[list[UsageRecord],
     """Return the open requests of a key, and whether there were too many of all keys to look at."""
     found: list[UsageRecord] = []
     looked_at = 0
-    for api in (*await redis.smembers(API_SET), BACKGROUND_API.encode()):  # type: ignore[misc]
+    for api in (*await redis.smembers(API_SET), BACKGROUND_API.encode()):  # type: ignore[misc]  # redis-py: or awaitable
         cursor, is_first = 0, True
         while is_first or cursor:
             is_first = False

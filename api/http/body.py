@@ -28,7 +28,7 @@ async def read_body(request: Request) -> bytes:
         Overloaded: the process holds as many bytes of bodies as it may.
         InvalidRequest: it did not arrive in time.
     """
-    intake: Intake | None = request.scope.get(INTAKE)  # type: ignore[assignment]
+    intake: Intake | None = request.scope.get(INTAKE)  # type: ignore[assignment]  # a key of ours
     try:
         if intake is None:
             return await _received(request)

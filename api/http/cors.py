@@ -37,11 +37,11 @@ def allowed_origin(origin: str | None, allowed: str) -> str | None:
     return origin if origin in {one.strip() for one in allowed.split(",")} else None
 
 
-def preflight(asked: Headers) -> Response:
+def preflight(headers: Headers) -> Response:
     """Return the answer to a preflight request; the headers it asks for are all fine."""
     response = Response(b"", status=204)
     response.headers["access-control-allow-methods"] = _METHODS
-    response.headers["access-control-allow-headers"] = asked.get("access-control-request-headers") or "*"
+    response.headers["access-control-allow-headers"] = headers.get("access-control-request-headers") or "*"
     response.headers["access-control-max-age"] = str(_PREFLIGHT_LIFE_S)
     return response
 

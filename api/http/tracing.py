@@ -67,7 +67,7 @@ class TracedRequests:
             notes.error = notes.error or Cancelled("The client has left.")
             raise
         finally:
-            self._tell_lost(span, notes)
+            self._record_lost(span, notes)
             _end(span, scope["method"], notes, status)
             NOTES.set(None)
             TRACE.set(None)
@@ -82,7 +82,7 @@ class TracedRequests:
         parent = _carried_by(scope["headers"])
         return self._tracing.begin(scope["method"], SpanKind.SERVER, parent, attributes)
 
-    def _tell_lost(self, request_span: Span, notes: SpanNotes) -> None:
+    def _record_lost(self, request_span: Span, notes: SpanNotes) -> None:
         """Make the spans of attempts whose workers took theirs along when they died."""
         if notes.context is None:
             return
@@ -105,7 +105,7 @@ class TracedRequests:
 
 def add_tracing(app: Quart, tracing: Tracing) -> None:
     """Let an app make a span of each of its requests."""
-    app.asgi_app = TracedRequests(app.asgi_app, tracing)  # type: ignore[method-assign]
+    app.asgi_app = TracedRequests(app.asgi_app, tracing)  # type: ignore[method-assign]  # Quart's way to add middleware
 
     @app.before_request
     async def note_route() -> None:
@@ -136,7 +136,7 @@ def _end(span: Span, method: str, notes: SpanNotes, status: int) -> None:
         if status:
             span.set_attribute("http.response.status_code", status)
         if notes.context is not None:
-            _tell(span, notes.context)
+            _set_attributes(span, notes.context)
         if (kind := _error_type(notes.error, status)) is not None:
             span.set_attribute("error.type", kind)
             if not isinstance(notes.error, Cancelled) and (notes.error is None or notes.error.status >= 500):
@@ -154,26 +154,26 @@ def _operation(endpoint: str) -> str:
     return "embeddings" if endpoint == "embeddings" else "chat"
 
 
-def _tell(span: Span, context: ModelRequest) -> None:
+def _set_attributes(span: Span, context: ModelRequest) -> None:
     """Add what a request asked a model, and what happened to it."""
     record, inflight = context.record, context.inflight
-    told: dict[str, AttributeValue] = {
+    attributes: dict[str, AttributeValue] = {
         "gen_ai.operation.name": _operation(record.endpoint),
         "nself.endpoint": record.endpoint,
         "nself.request_id": f"req_{record.request_id}",
         "nself.key_id": record.key_id or "internal",
     }
     if record.requested_model:
-        told["gen_ai.request.model"] = record.requested_model
+        attributes["gen_ai.request.model"] = record.requested_model
     if record.stream:
-        told["gen_ai.request.stream"] = True
+        attributes["gen_ai.request.stream"] = True
     if context.session_id:
-        told["gen_ai.conversation.id"] = context.session_id
+        attributes["gen_ai.conversation.id"] = context.session_id
     if inflight is not None:
         state = inflight.described()
-        told |= {"nself.attempts": state.attempt, "nself.backend": state.backend, "nself.tier": state.tier}
+        attributes |= {"nself.attempts": state.attempt, "nself.backend": state.backend, "nself.tier": state.tier}
         if inflight.served_by is not None:
-            told["gen_ai.response.model"] = state.model
+            attributes["gen_ai.response.model"] = state.model
         for event in state.story:
             span.add_event(f"nself.{event.what}", {"detail": event.detail}, event.at_ms * 1_000_000)
-    span.set_attributes(told)
+    span.set_attributes(attributes)

@@ -56,11 +56,11 @@ class Additions:
         self._knowledge = knowledge
         self._knowledge_tokens = knowledge_tokens
 
-    async def of(self, asked: PromptHeaders, principal: Principal, record: UsageRecord) -> tuple[AddedText, ...]:
+    async def of(self, headers: PromptHeaders, principal: Principal, record: UsageRecord) -> tuple[AddedText, ...]:
         """Return what is put before the messages of a request, in its order, all but knowledge.
 
         Args:
-            asked: what the request's headers ask for.
+            headers: what the request's headers ask for.
             principal: who asks.
             record: names the request and its model, for the audit log.
 
@@ -68,9 +68,9 @@ class Additions:
             ModelNotAllowed: admin mode is asked for with a key that is no admin's.
             Overloaded: it is, and the audit log cannot be written.
         """
-        first = expert() if asked.app else await self._system_prompts.of_key(principal.system_prompt_id)
+        first = expert() if headers.app else await self._system_prompts.of_key(principal.system_prompt_id)
         texts = () if first is None else (first,)
-        return (*texts, await self.snapshot(principal, record)) if asked.admin else texts
+        return (*texts, await self.snapshot(principal, record)) if headers.admin else texts
 
     async def known(
         self, body: bytes, key_id: str | None, most_tokens: int | None

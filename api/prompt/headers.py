@@ -30,7 +30,7 @@ class PromptHeaders(msgspec.Struct, frozen=True):
     knowledge: bool = False
 
 
-NOTHING_ASKED: Final = PromptHeaders()
+NO_PROMPT_HEADERS: Final = PromptHeaders()
 
 
 def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
@@ -44,7 +44,7 @@ def read_headers(headers: Iterable[tuple[bytes, bytes]]) -> PromptHeaders:
     """
     given = [header for header in headers if header[0] in _NAMES]
     if not given:
-        return NOTHING_ASKED
+        return NO_PROMPT_HEADERS
     found: dict[str, bytes] = {}
     for raw_name, value in given:
         name = _NAMES[raw_name]

@@ -93,10 +93,10 @@ class Survey:
         """Take a snapshot now. Raises nothing for what does not answer."""
         unknown: list[str] = []
 
-        async def part(name: str, asked: Awaitable[_Part]) -> _Part | None:
+        async def part(name: str, awaited: Awaitable[_Part]) -> _Part | None:
             try:
                 async with asyncio.timeout(PART_S):
-                    return await asked
+                    return await awaited
             except (DatabaseUnavailable, msgspec.MsgspecError, *UNREACHABLE):
                 unknown.append(name)
                 return None

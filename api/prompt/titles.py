@@ -40,7 +40,7 @@ MOST_AT_A_LOOK: Final = 20
 MOST_TRIES: Final = 3
 MOST_TITLE_CHARS: Final = 80
 MOST_TITLE_WORDS: Final = 12
-NOTHING_SAID: Final = "Chat"
+UNTITLED: Final = "Chat"
 _MODEL: Final = "local"
 _MAX_TOKENS: Final = 32
 _INSTRUCTIONS: Final = (
@@ -135,16 +135,16 @@ class Titles:
             purpose="title", timeout_s=TIMEOUT_S, key_id=None if session.key_id is None else str(session.key_id)
         )
         try:
-            said = await self._ask(own, _messages(session), model=_MODEL, max_tokens=_MAX_TOKENS, temperature=0.0)
+            answer = await self._ask(own, _messages(session), model=_MODEL, max_tokens=_MAX_TOKENS, temperature=0.0)
         except (GatewayError, TimeoutError) as error:
             _log.info("a session has no title of a model yet: %s", error or type(error).__name__)
             self._tries[session.id] += 1
             if self._tries[session.id] < MOST_TRIES:
                 return False
-            said = ""
+            answer = ""
         self._tries.pop(session.id, None)
         # Asked again, the model would say the same.
-        title = to_title(said, session) or first_words(session.question) or first_words(session.answer) or NOTHING_SAID
+        title = to_title(answer, session) or first_words(session.question) or first_words(session.answer) or UNTITLED
         await self._directory.set_auto_title(session.id, title)
         return True
 
@@ -154,13 +154,13 @@ def _messages(session: Untitled) -> list[dict[str, str]]:
     return [{"role": "system", "content": _INSTRUCTIONS}, {"role": "user", "content": turn}]
 
 
-def to_title(said: str, session: Untitled) -> str | None:
+def to_title(answer: str, session: Untitled) -> str | None:
     """Return the title that a model gave, None where what it said is none.
 
     That is what is empty, whole sentences, the same words again and again, the beginning of the answer, or in no script
     of the conversation: small models say such things.
     """
-    line = next((line for line in said.splitlines() if line.strip(_AROUND)), "")
+    line = next((line for line in answer.splitlines() if line.strip(_AROUND)), "")
     title = "".join(character if character.isprintable() else " " for character in line)
     title = _stripped(title)
     words = title.casefold().split()

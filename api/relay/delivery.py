@@ -29,18 +29,18 @@ class Delivery:
         unacknowledged: bytes that arrived since the last acknowledgement.
         patient_until: until when it may wait for a worker.
         seen_at: when there was the last sign of life.
-        asked_at: when missing frames were last asked for.
+        resend_requested_at: when missing frames were last asked for.
         doubted_at: since when it neither waits nor has a worker.
         cancelled: why it was, and what is called once its worker has said that it ended, or is found dead.
     """
 
     __slots__ = (
-        "asked_at",
         "cancelled",
         "doubted_at",
         "expected",
         "on_overrun",
         "patient_until",
+        "resend_requested_at",
         "seen_at",
         "stream",
         "unacknowledged",
@@ -55,7 +55,7 @@ class Delivery:
         self.unacknowledged = 0
         self.patient_until = math.inf
         self.seen_at = time.monotonic()
-        self.asked_at = 0.0
+        self.resend_requested_at = 0.0
         self.doubted_at: float | None = None
         self.cancelled: tuple[CancelReason, Callable[[], None]] | None = None
 
@@ -77,11 +77,11 @@ class Delivery:
         """Record that an acknowledgement is on its way to the worker."""
         self.unacknowledged = 0
 
-    def may_ask(self, now: float) -> bool:
+    def may_request_resend(self, now: float) -> bool:
         """Return True when missing frames are to be asked for, which is not repeated at once."""
-        if self.worker is None or now - self.asked_at <= RESEND_S:
+        if self.worker is None or now - self.resend_requested_at <= RESEND_S:
             return False
-        self.asked_at = now
+        self.resend_requested_at = now
         return True
 
     def moved(self, patience_s: float) -> None:

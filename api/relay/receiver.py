@@ -98,9 +98,9 @@ class RelayReceiver:
         await end_all(*self._tasks)
         try:
             await self._redis.delete(api_key(self.api_id.hex()))
-            if not await self._redis.hlen(open_requests(self.api_id.hex())):  # type: ignore[misc]
+            if not await self._redis.hlen(open_requests(self.api_id.hex())):  # type: ignore[misc]  # redis-py: or awaitable
                 # What is still open stays known to the recorders, should its worker never close it.
-                await self._redis.srem(API_SET, self.api_id.hex())  # type: ignore[misc]
+                await self._redis.srem(API_SET, self.api_id.hex())  # type: ignore[misc]  # redis-py: or awaitable
         except UNREACHABLE:
             _log.warning("Redis does not answer: this process's key will expire")
 
@@ -174,7 +174,7 @@ class RelayReceiver:
         self._ready.set()
         self._on_news(b"reconnected")
         for delivery in self._deliveries.values():
-            self._ask_again(delivery, time.monotonic())
+            self._request_resend(delivery, time.monotonic())
 
     def _handle(self, message: bytes, *, is_own: bool) -> None:
         """Handle a message such that one which cannot be handled harms nothing but what it is about."""
@@ -206,12 +206,12 @@ class RelayReceiver:
             # A gap. What follows it is dropped: the worker sends all of it again. A beat carries the number of the next
             # frame, so that a last one that was lost is missed too.
             if sequence > delivery.expected:
-                self._ask_again(delivery, now)
+                self._request_resend(delivery, now)
             elif kind != Kind.BEAT:
                 self._accept(delivery, kind, sequence, tokens, payload)
 
-    def _ask_again(self, delivery: Delivery, now: float) -> None:
-        if delivery.may_ask(now) and delivery.worker is not None:
+    def _request_resend(self, delivery: Delivery, now: float) -> None:
+        if delivery.may_request_resend(now) and delivery.worker is not None:
             self.gaps += 1
             self._signals.add(delivery.worker, delivery.stream.key, Signal.RESEND, delivery.expected)
 

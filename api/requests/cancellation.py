@@ -34,19 +34,19 @@ class Cancellation:
         """Return whether it is known what became of the request."""
         return self._outcome is not None
 
-    def tell(self, told: Callable[[Outcome], None]) -> None:
-        """Call `told` once it is known what became of the request."""
+    def report_to(self, report: Callable[[Outcome], None]) -> None:
+        """Call `report` once it is known what became of the request."""
         if self._outcome is None:
-            self._waiting.append(told)
+            self._waiting.append(report)
         else:
-            told(self._outcome)
+            report(self._outcome)
 
     def ended(self, outcome: Outcome) -> None:
         """Record what became of it."""
         if self._outcome is None:
             self._outcome = outcome
-            for told in self._waiting:
-                told(outcome)
+            for report in self._waiting:
+                report(outcome)
 
 
 def outcome_of(stream: IncomingStream) -> Outcome:

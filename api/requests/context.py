@@ -13,17 +13,17 @@ from quart import request
 
 from api.accounting.refusals import too_many_refusals
 from api.admission.admit import KeyChanged, QueueUnavailable
-from api.admission.reads import HeldTurn
+from api.admission.read_limiter import ReadTurn
 from api.admission.token_limit import tokens_to_reserve
 from api.http.errors import from_exception
 from api.http.headers import TIER_HEADER, route_headers
 from api.http.intake import INTAKE, Intake
 from api.http.span_notes import note_context, note_failure
-from api.prompt.headers import NOTHING_ASKED, SESSION_HEADER, read_headers
-from api.requests.asked_headers import max_wait_s_of, patient_until_ms, priority_of
+from api.prompt.headers import NO_PROMPT_HEADERS, SESSION_HEADER, read_headers
 from api.requests.background.request import Unattended
 from api.requests.lifecycle import InflightRequest
 from api.requests.limit_headers import admitted_headers, refused_headers
+from api.requests.queue_headers import max_wait_s_of, patient_until_ms, priority_of
 from api.requests.session_route import most_prompt_of, routed, session_request, with_knowledge
 from api.routing.eligibility import RoutingRequest
 from api.routing.task_classes import task_class_of
@@ -81,7 +81,7 @@ class RequestContext:
         self.is_anew = False
         self.prepared: PreparedBody | None = None
         self.undo: Callable[[], object] = bool
-        self.turn = HeldTurn()
+        self.turn = ReadTurn()
         self.record = UsageRecord(
             request_id=request_id,
             key_id=principal.key_id,
@@ -140,12 +140,12 @@ class RequestContext:
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
-        asked = read_headers(request.scope["headers"]) if parameters is not None else NOTHING_ASKED
+        headers = read_headers(request.scope["headers"]) if parameters is not None else NO_PROMPT_HEADERS
         # What reads it beside the model reads a chat.
-        chat = await checked.as_chat(self.body) if asked.session_id or asked.knowledge else b""
-        added = await services.additions.of(asked, self.principal, self.record) if parameters is not None else ()
-        session = await self._open_session(services, asked, chat, max_wait_s) if asked.session_id else None
-        added += await self._told_in(session, services) if session is not None and not asked.admin else ()
+        chat = await checked.as_chat(self.body) if headers.session_id or headers.knowledge else b""
+        added = await services.additions.of(headers, self.principal, self.record) if parameters is not None else ()
+        session = await self._open_session(services, headers, chat, max_wait_s) if headers.session_id else None
+        added += await self._snapshot_for(session, services) if session is not None and not headers.admin else ()
         wanted = RoutingRequest(
             model=checked.model,
             endpoint=endpoint,
@@ -161,7 +161,7 @@ class RequestContext:
             bounds=self.principal.bounds.within(request.headers.get(TIER_HEADER)),
             task_class=task_class_of(request.headers, endpoint),
         )
-        if asked.knowledge:
+        if headers.knowledge:
             known, wanted, self._added_headers = await with_knowledge(services, wanted, session, chat, self.key_id)
             added += known
         candidates, wanted, history = routed(services, wanted, session)
@@ -196,7 +196,7 @@ class RequestContext:
             body=msgspec.Raw(self.body),
         )
         # From now on the draft alone has the body, until the request lets go of it.
-        self._intake, self.body = request.scope.get(INTAKE), b""  # type: ignore[assignment]
+        self._intake, self.body = request.scope.get(INTAKE), b""  # type: ignore[assignment]  # a key of ours
         if checked.stored is not None and checked.stored.is_background:
             return await self._left(Unattended(services, draft, wanted, candidates=candidates, options=options))
         self.inflight = inflight = InflightRequest(
@@ -205,7 +205,7 @@ class RequestContext:
             prompt_tokens=wanted.prompt_tokens if history is None else wanted.prompt_tokens + history.tokens,
             candidates=candidates,
             options=options,
-            abort=request.scope[ABORT],  # type: ignore[typeddict-item]
+            abort=request.scope[ABORT],  # type: ignore[typeddict-item]  # a key of ours
             release=self._release_body,
         )
         self._rate_limit = admitted_headers(self.principal, await inflight.begin(self.principal))
@@ -220,19 +220,19 @@ class RequestContext:
         return unattended
 
     async def _open_session(
-        self, services: RequestServices, asked: PromptHeaders, chat: bytes, max_wait_s: float | None
+        self, services: RequestServices, headers: PromptHeaders, chat: bytes, max_wait_s: float | None
     ) -> OpenSession:
-        wanted = session_request(self.record, asked, chat, is_anew=self.is_anew)
+        wanted = session_request(self.record, headers, chat, is_anew=self.is_anew)
         longest_s = services.settings.queue_timeout_s
         wait_s = longest_s if max_wait_s is None else min(max_wait_s, longest_s)
         session = await services.sessions.open(msgspec.structs.replace(wanted, wait_s=wait_s))
         self._leases, self.session_id = services.sessions.leases, session.session_id
         return session
 
-    async def _told_in(self, session: OpenSession, services: RequestServices) -> tuple[AddedText, ...]:
+    async def _snapshot_for(self, session: OpenSession, services: RequestServices) -> tuple[AddedText, ...]:
         """Return the snapshot, for a request that does not ask for it itself, where its session is in admin mode."""
-        told = services.additions.snapshot
-        return (await told(self.principal, self.record, session.session_id),) if session.is_admin_mode else ()
+        snapshot = services.additions.snapshot
+        return (await snapshot(self.principal, self.record, session.session_id),) if session.is_admin_mode else ()
 
     def _keep_session(self, services: RequestServices, draft: JobDraft) -> None:
         services.sessions.leases.keep(owner_of(draft.key_id), draft.session_id, draft.request_id, draft.expires_ms)
@@ -269,7 +269,7 @@ class RequestContext:
         if isinstance(error, QueueUnavailable):
             # Whether it was admitted is not known: where it was, its job must not run for nobody.
             name = job_id(record.request_id, 1)
-            self._usage_log.refuse_in_doubt(self._timed(record), name, api_id=self._open_under)
+            self._usage_log.refuse_unconfirmed(self._timed(record), name, api_id=self._open_under)
         else:
             self._usage_log.add(self._timed(record), self.principal.rpm_limit)
 

@@ -149,15 +149,15 @@ class InflightRequest:
 
     # --- what others ask of it ---
 
-    def cancel(self, by: CancelReason, told: Callable[[Outcome], None]) -> None:
-        """End it wherever it is, and tell its client so; `told` is called once it is known what became of it."""
+    def cancel(self, by: CancelReason, report: Callable[[Outcome], None]) -> None:
+        """End it wherever it is, and tell its client so; `report` is called once it is known what became of it."""
         if self._current().ended:  # its client has yet to read the end
-            told("completed")
+            report("completed")
             return
         if self._cancellation is None:
             self._cancellation = Cancellation(by)
             self._draft = self._draft.noted("cancelled", self._cancellation.error.by)
-        self._cancellation.tell(told)
+        self._cancellation.report_to(report)
         self.abort(self._cancellation.error, by)
 
     def abort(self, error: GatewayError, reason: CancelReason) -> asyncio.Task[None] | None:

@@ -70,8 +70,8 @@ class QueuePlace(NamedTuple):
 class OpenRequest(Protocol):
     """A request of this process that has not ended."""
 
-    def cancel(self, by: CancelReason, told: Callable[[Outcome], None]) -> None:
-        """End it, and tell its client so; `told` is called once it is known what became of it."""
+    def cancel(self, by: CancelReason, report: Callable[[Outcome], None]) -> None:
+        """End it, and tell its client so; `report` is called once it is known what became of it."""
         ...
 
     def abort(self, error: GatewayError, reason: CancelReason) -> asyncio.Task[None] | None:
@@ -158,11 +158,11 @@ class OpenRequests(dict[str, OpenRequest]):
         """Cancel a request: `subject` is its id, who wants that (a `CancelReason`), and the name of the answer."""
         request_id, by, answer = subject.split(" ")
 
-        def told(outcome: Outcome) -> None:
+        def report(outcome: Outcome) -> None:
             self._spawn(self._answer(answer, outcome), f"cancelled {request_id}")
 
         if (found := self.get(request_id)) is not None:
-            found.cancel(CancelReason(int(by)), told)
+            found.cancel(CancelReason(int(by)), report)
 
     async def abort_all(self) -> None:
         """End every request: this process drains, and its time is up."""
@@ -192,11 +192,11 @@ class OpenRequests(dict[str, OpenRequest]):
         while True:
             await asyncio.sleep(PLACES_S)
             try:
-                await self._tell_places()
+                await self._update_places()
             except UNREACHABLE:
                 continue  # the relay says so
 
-    async def _tell_places(self) -> None:
+    async def _update_places(self) -> None:
         latest_ms = time.time() * 1000 - PLACES_S * 1000
         states = [(found, found.described()) for found in list(self.values())]
         waiting = [
@@ -208,10 +208,10 @@ class OpenRequests(dict[str, OpenRequest]):
             if state.state != "waiting":
                 found.take_place(None)
         for begin in range(0, len(waiting), _STEP):
-            await self._tell(waiting[begin : begin + _STEP])
+            await self._update(waiting[begin : begin + _STEP])
             await asyncio.sleep(0)
 
-    async def _tell(self, waiting: Sequence[tuple[OpenRequest, str, str]]) -> None:
+    async def _update(self, waiting: Sequence[tuple[OpenRequest, str, str]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
         for _, backend, job in waiting:
             pipeline.zrank(queue_of_place(backend), job)

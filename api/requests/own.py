@@ -195,7 +195,7 @@ def _refuse(services: RequestServices, draft: JobDraft, error: BaseException) ->
     opened = UsageRecord.opened(draft)
     record = msgspec.structs.replace(opened, status=known.status, error_code=known.code, duration_ms=duration_ms)
     if isinstance(error, QueueUnavailable):
-        services.usage_log.refuse_in_doubt(record, job_id(draft.request_id, 1))
+        services.usage_log.refuse_unconfirmed(record, job_id(draft.request_id, 1))
     else:
         services.usage_log.add(record, 0)
 

@@ -73,9 +73,9 @@ class QueuedJob:
             GatewayError: it was refused; nothing was consumed.
         """
 
-        async def ask(asked: Sequence[Candidate], options: PlacementOptions) -> tuple[Admitted, Target]:
-            admitted = await admit(self._redis, principal, draft, candidates=asked, options=options)
-            return admitted, asked[admitted.candidate].target
+        async def ask(offered: Sequence[Candidate], options: PlacementOptions) -> tuple[Admitted, Target]:
+            admitted = await admit(self._redis, principal, draft, candidates=offered, options=options)
+            return admitted, offered[admitted.candidate].target
 
         return await self._with_few(candidates, ask)
 
@@ -124,9 +124,9 @@ class QueuedJob:
         # Before the await: a call that is cancelled or times out may have been carried out, at any of these.
         self._maybe_at = tuple(candidate.target.queue for candidate in live)
 
-        async def ask(asked: Sequence[Candidate], options: PlacementOptions) -> Target | Literal[False] | None:
-            chosen = await enqueue(self._redis, draft, asked, options=options, waits_at=waits_at, mode=mode)
-            return None if chosen is None else chosen >= 0 and asked[chosen].target
+        async def ask(offered: Sequence[Candidate], options: PlacementOptions) -> Target | Literal[False] | None:
+            chosen = await enqueue(self._redis, draft, offered, options=options, waits_at=waits_at, mode=mode)
+            return None if chosen is None else chosen >= 0 and offered[chosen].target
 
         try:
             return await self._with_few(live, ask)

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from shared.usage import UsageRecord
 
 
-def session_request(record: UsageRecord, asked: PromptHeaders, chat: bytes, *, is_anew: bool) -> SessionRequest:
+def session_request(record: UsageRecord, headers: PromptHeaders, chat: bytes, *, is_anew: bool) -> SessionRequest:
     """Return what a request asks of its session; it does not wait for it."""
     return SessionRequest(
-        session_id=asked.session_id or "",
+        session_id=headers.session_id or "",
         request_id=record.request_id,
         key_id=record.key_id,
-        is_admin_mode=asked.admin,
+        is_admin_mode=headers.admin,
         body=chat,
         wait_s=0.0,
         is_anew=is_anew,

@@ -170,10 +170,10 @@ class Eligibility:
             # A request that names no limit gets the model's own, which its API may state otherwise than the catalogue.
             known = max(model.max_output_tokens or 0, entry.max_output_tokens or 0)
             longest = known or min(context, MOST_OUTPUT_TOKENS)
-            asked = request.output_tokens
-            if asked is not None and entry.is_over_responses(request.effort, has_tools=request.has_tools):
-                asked = max(asked, LEAST_OUTPUT_TOKENS)
-            output = min(asked or longest, known or asked or longest)
+            requested = request.output_tokens
+            if requested is not None and entry.is_over_responses(request.effort, has_tools=request.has_tools):
+                requested = max(requested, LEAST_OUTPUT_TOKENS)
+            output = min(requested or longest, known or requested or longest)
             if "prediction" in request.needs:  # what of it is not taken is billed as output
                 output += request.most_prompt.tokens
             output *= request.choices // calls

@@ -18,7 +18,7 @@ _TIERS: Final[dict[str, Tier]] = {
 
 
 class KeyBounds(msgspec.Struct, frozen=True):
-    """The models and tiers that a key may use; an empty tuple stands for all. `asked_tier`: a request wants no other.
+    """The models and tiers that a key may use; an empty tuple stands for all. A request may want no tier but one.
 
     A model's pattern (`*`, `?` and `[...]` as in file names, of the same case) allows a name to be asked for, whoever
     serves it then (`auto`, `gpt-4o`), and a model to serve a request for another name.
@@ -26,7 +26,7 @@ class KeyBounds(msgspec.Struct, frozen=True):
 
     models: tuple[str, ...] = ()
     tiers: tuple[Tier, ...] = ()
-    asked_tier: Tier | None = None
+    requested_tier: Tier | None = None
 
     def within(self, tier: str | None) -> KeyBounds:
         """Return the bounds of a request that asks for one tier; these where it asks for none.
@@ -40,30 +40,30 @@ class KeyBounds(msgspec.Struct, frozen=True):
             raise InvalidRequest(
                 f"{TIER_HEADER} must be one of {', '.join(_TIERS)}.", param=TIER_HEADER, code="invalid_value"
             )
-        return msgspec.structs.replace(self, asked_tier=_TIERS[tier.strip().lower()])
+        return msgspec.structs.replace(self, requested_tier=_TIERS[tier.strip().lower()])
 
-    def asked_of(self, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
+    def allowed_of(self, tiers: tuple[Tier, ...]) -> tuple[Tier, ...]:
         """Return those of the tiers of `auto` that a request asks for.
 
         Raises:
             InvalidRequest: it is none of them.
         """
-        if self.asked_tier is None:
+        if self.requested_tier is None:
             return tiers
-        if self.asked_tier not in tiers:
+        if self.requested_tier not in tiers:
             raise InvalidRequest(
-                f"Here `auto` may not use the {self.asked_tier} tier, which {TIER_HEADER} asks for.",
+                f"Here `auto` may not use the {self.requested_tier} tier, which {TIER_HEADER} asks for.",
                 param=TIER_HEADER,
                 code="tier_not_available",
             )
-        return (self.asked_tier,)
+        return (self.requested_tier,)
 
     @property
     def nobody(self) -> str:
         """Return what is said where none of the tiers of `auto` has a model now."""
-        if self.asked_tier is None:
+        if self.requested_tier is None:
             return "No model can be reached now: neither a local one nor one of the other tiers."
-        return f"No model of the {self.asked_tier} tier can be reached now, and {TIER_HEADER} asks for it."
+        return f"No model of the {self.requested_tier} tier can be reached now, and {TIER_HEADER} asks for it."
 
     def refusal(self, name: str, tier: Tier, model: str) -> CallerError | None:
         """Return the error where a model of a tier may not serve a request for `name`; None where it may."""
@@ -73,9 +73,9 @@ class KeyBounds(msgspec.Struct, frozen=True):
                 param="model",
                 code="tier_not_allowed",
             )
-        if self.asked_tier not in {None, tier}:
+        if self.requested_tier not in {None, tier}:
             return InvalidRequest(
-                f"The model '{name}' is of the {tier} tier, and {TIER_HEADER} asks for the {self.asked_tier} tier.",
+                f"The model '{name}' is of the {tier} tier, and {TIER_HEADER} asks for the {self.requested_tier} tier.",
                 param=TIER_HEADER,
                 code="tier_not_available",
             )

@@ -152,7 +152,7 @@ class Capacity(Following):
         # Their announcements expired in Redis, so no clock of ours decides who is dead.
         silent = [worker for worker, payload in zip(workers, announced, strict=True) if payload is None]
         if silent:
-            await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]
+            await self._redis.srem(WORKERS, *silent)  # type: ignore[misc]  # redis-py: or awaitable
 
     async def _busy(self, announcements: Iterable[Announcement]) -> dict[str, int]:
         """Return how many jobs run or wait in each queue, where there are too many to ask all at each admission."""

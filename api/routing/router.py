@@ -137,7 +137,7 @@ class Router:
         return self._forced(request, name)
 
     def _auto(self, request: RoutingRequest) -> list[Candidate]:
-        tiers = request.bounds.asked_of(self._table.tiers(request.task_class or request.endpoint))
+        tiers = request.bounds.allowed_of(self._table.tiers(request.task_class or request.endpoint))
         found: list[Candidate] = []
         refusal: CallerError | None = None
         for place, tier in enumerate(tiers):

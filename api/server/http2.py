@@ -210,4 +210,4 @@ class SteadyH2Protocol(H2Protocol):
 
 def install() -> None:
     """Let Hypercorn use it; it has no setting for that."""
-    hypercorn.protocol.H2Protocol = SteadyH2Protocol  # type: ignore[assignment, attr-defined]
+    hypercorn.protocol.H2Protocol = SteadyH2Protocol  # type: ignore[assignment, attr-defined]  # a subclass; imported there, not exported

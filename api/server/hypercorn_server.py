@@ -232,4 +232,4 @@ class PromptTCPServer(TCPServer):
 def install() -> None:
     """Let Hypercorn use our connection class; it has no setting for that."""
     http2.install()
-    hypercorn.asyncio.run.TCPServer = PromptTCPServer  # type: ignore[attr-defined]
+    hypercorn.asyncio.run.TCPServer = PromptTCPServer  # type: ignore[attr-defined]  # imported there, not exported

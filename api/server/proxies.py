@@ -47,19 +47,19 @@ class TrustedProxies:
         return any(address in network for network in self._networks)
 
     def _believe(self, scope: Any) -> None:
-        said: dict[bytes, str] = {}
+        forwarded: dict[bytes, str] = {}
         for name, value in scope["headers"]:
             if name in _OF_INTEREST:
-                before = said[name] + "," if name in said else ""
-                said[name] = before + value.decode("latin-1")
-        client = self._client(said.get(b"x-forwarded-for") or said.get(b"x-real-ip", ""))
+                before = forwarded[name] + "," if name in forwarded else ""
+                forwarded[name] = before + value.decode("latin-1")
+        client = self._client(forwarded.get(b"x-forwarded-for") or forwarded.get(b"x-real-ip", ""))
         if client is not None:
             scope["client"] = (client, 0)
         # Of several the first is what the client itself used.
-        scheme = said.get(b"x-forwarded-proto", "").partition(",")[0].strip().lower()
+        scheme = forwarded.get(b"x-forwarded-proto", "").partition(",")[0].strip().lower()
         if scheme in {"http", "https"}:
             scope["scheme"] = scheme
-        prefix = said.get(b"x-forwarded-prefix", "").partition(",")[0].strip().rstrip("/")
+        prefix = forwarded.get(b"x-forwarded-prefix", "").partition(",")[0].strip().rstrip("/")
         if len(prefix) <= MOST_PREFIX_CHARS and _PREFIX.fullmatch(prefix) and not _climbs(prefix):
             scope[PREFIX] = prefix
 

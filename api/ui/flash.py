@@ -27,7 +27,7 @@ class Flash(NamedTuple):
     text: str
 
 
-def say(text: str, kind: Kind = "done") -> None:
+def add(text: str, kind: Kind = "done") -> None:
     """Let the next page say something. It is the client's to keep: no secrets."""
     g.flash = Flash(kind, text[:MOST_CHARS])
 

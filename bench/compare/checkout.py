@@ -109,11 +109,11 @@ async def _announced(tree: Tree, output: asyncio.StreamReader) -> Target:
     where = ""
     async with asyncio.timeout(READY_S):
         async for line in output:
-            words = line.decode().strip()
-            if words.startswith("url="):
-                where = words
-            elif words.startswith("key="):
-                target = parse_announcement(tree.name, where, words)
+            text = line.decode().strip()
+            if text.startswith("url="):
+                where = text
+            elif text.startswith("key="):
+                target = parse_announcement(tree.name, where, text)
                 _check_folders(tree, target)
                 return target
     raise StackFailed("python -m bench --serve ended.")

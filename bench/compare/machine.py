@@ -94,11 +94,11 @@ def process_ticks(proc: Path) -> dict[int, tuple[int, int]]:
     found = {}
     for stat in proc.glob("[0-9]*/stat"):
         try:
-            words = stat.read_text()
+            text = stat.read_text()
         except OSError:  # it ended meanwhile
             continue
         # From the last bracket: a process's name, in brackets, may hold spaces and brackets (proc(5)).
-        fields = words[words.rindex(")") + 2 :].split()
+        fields = text[text.rindex(")") + 2 :].split()
         found[int(stat.parent.name)] = int(fields[1]), sum(int(field) for field in fields[11:15])
     return found
 

@@ -97,22 +97,24 @@ async def _keep_busy(stack: Stack, load: Load, is_over: asyncio.Event, report: R
 
 async def _parts(py_spy: str, pid: int, file: Path) -> dict[str, float]:
     of = ("--pid", str(pid), "--output", str(file))
-    await _said("perf", "record", "--quiet", "--event", "task-clock", *of, "sleep", str(SAMPLED_S))
-    libraries = by_library((await _said("perf", "script", "--input", str(file), "--fields", "ip,dso")).splitlines())
+    await _output_of("perf", "record", "--quiet", "--event", "task-clock", *of, "sleep", str(SAMPLED_S))
+    libraries = by_library(
+        (await _output_of("perf", "script", "--input", str(file), "--fields", "ip,dso")).splitlines()
+    )
     how = ("--nonblocking", "--format", "raw", "--duration", str(SAMPLED_S), "--rate", str(RATE))
-    await _said(py_spy, "record", *how, *of)
+    await _output_of(py_spy, "record", *how, *of)
     stacks = await asyncio.to_thread(file.read_text)
     return divided(libraries, by_function(stacks.splitlines()))
 
 
-async def _said(*command: str) -> str:
+async def _output_of(*command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    said, complaint = await process.communicate()
+    output, complaint = await process.communicate()
     if process.returncode:
         raise StackFailed(f"{command[0]}: {complaint.decode(errors='replace')[-500:]}")
-    return said.decode(errors="replace")
+    return output.decode(errors="replace")
 
 
 def _by_process(split: dict[str, tuple[float, float]]) -> list[str]:

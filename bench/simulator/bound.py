@@ -74,7 +74,7 @@ class LowerBound:
         # Whoever comes in the last seconds may begin tomorrow, with tomorrow's quota: as if it were free.
         today = [request for request in requests if request.arrived_ms / 1000 + site.wait_s < _DAY_S]
         self._always_saved = self._all_nano_usd - sum(map(site.cost_nano_usd, today))
-        self._asking = [self._asked(request) for request in today]
+        self._asking = [self._routing_request(request) for request in today]
         self._buckets = 1 + max((place.last for asking in self._asking for place in asking.places), default=0)
         self._minutes = 1 + max((asking.minutes[-1] for asking in self._asking), default=0)
         quotas = [site.catalogue.quota(model) for model in site.catalogue.auto.gemini]
@@ -157,7 +157,7 @@ class LowerBound:
         for bucket in range(first, last):
             overuse[bucket] += rate * self._bucket_s
 
-    def _asked(self, request: Request) -> _Asking:
+    def _routing_request(self, request: Request) -> _Asking:
         arrived_s = request.arrived_ms / 1000
         latest_s = arrived_s + self._site.wait_s
         places = []

@@ -93,8 +93,8 @@ class ClockedRedis:
         if self._sent_ms != self._clock.now_ms:
             self._sent_ms = self._clock.now_ms
             seconds, ms = divmod(self._sent_ms, 1000)
-            await self._redis.hset(_CLOCK_KEY, mapping={"s": seconds, "us": ms * 1000})  # type: ignore[misc]
-        return await self._redis.execute_command(command, *arguments)  # type: ignore[no-untyped-call]
+            await self._redis.hset(_CLOCK_KEY, mapping={"s": seconds, "us": ms * 1000})  # type: ignore[misc]  # redis-py: or awaitable
+        return await self._redis.execute_command(command, *arguments)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         """Return a pipeline, for commands that do not ask for the time."""

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from bench.simulator.clock import Clock
     from bench.simulator.load import Request
     from bench.simulator.site import Site
-    from bench.simulator.workers import Hold, Worker
+    from bench.simulator.workers import Lease, Worker
     from shared.types import Job
 
 _API: Final = "cd" * 16
@@ -171,17 +171,17 @@ class Simulator:
         for job in await worker.claim():
             inflight = self._open[job.request_id]
             inflight.started(Target(job.tier, worker.upstream.queue, job.model))
-            held = await worker.hold(job, inflight.request.prompt_tokens)
+            lease = await worker.lease(job, inflight.request.prompt_tokens)
             if worker.has_news:
                 # A backend that closes says so at once, and routing must know before the next arrival.
                 await self._workforce.look(news=True)
-            if isinstance(held, NoAccount):
+            if isinstance(lease, NoAccount):
                 await worker.finish(job, None)
-                await self._fail_over(inflight, held.error())
+                await self._fail_over(inflight, lease.error())
                 continue
             began_ms = self.now_ms
             ends_ms = began_ms + worker.upstream.service_ms(inflight.request)
-            self.at(ends_ms, self._end(worker, job, held, began_ms))
+            self.at(ends_ms, self._end(worker, job, lease, began_ms))
 
     async def _fail_over(self, inflight: SimulatedRequest, error: GatewayError) -> None:
         self.day.failed_over += 1
@@ -193,7 +193,7 @@ class Simulator:
         else:
             await self.placed(inflight.target)
 
-    def _end(self, worker: Worker, job: Job, held: Hold | None, began_ms: int) -> Callable[[], Awaitable[None]]:
+    def _end(self, worker: Worker, job: Job, lease: Lease | None, began_ms: int) -> Callable[[], Awaitable[None]]:
         async def ends() -> None:
             inflight = self._open.pop(job.request_id)
             request = inflight.request
@@ -203,9 +203,9 @@ class Simulator:
             served_ms = self.now_ms - began_ms
             if not await worker.finish(job, record, served_ms=served_ms, tokens=request.output_tokens):
                 raise RuntimeError(f"request {request.number} was closed before")
-            if held is not None:
-                await worker.settle(held, job.model, request)
-            scope = held.account.scope if held is not None else ""
+            if lease is not None:
+                await worker.settle(lease, job.model, request)
+            scope = lease.account.scope if lease is not None else ""
             queue = worker.upstream.queue
             self.day.served.append(Served(request, job.tier, queue, job.model, scope, began_ms, self.now_ms, cost))
             await self._work(worker)

@@ -16,7 +16,7 @@ _LONGEST_OUTPUT: Final = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Load:
+class Workload:
     """What a day brings.
 
     Args:
@@ -70,7 +70,7 @@ class _Program:
     output_median: float
 
 
-def requests_of(load: Load) -> list[Request]:
+def requests_of(load: Workload) -> list[Request]:
     """Return the requests of a day, in the order in which they come."""
     chance = random.Random(load.seed)
     programs = [_program(load, place, chance) for place in range(load.programs)]
@@ -88,7 +88,7 @@ def requests_of(load: Load) -> list[Request]:
     ]
 
 
-def _program(load: Load, place: int, chance: random.Random) -> _Program:
+def _program(load: Workload, place: int, chance: random.Random) -> _Program:
     """Return the program at a place of the ranking; the busiest sends most: weights as 1, 1/2, 1/3, ..."""
     return _Program(
         1 / (place + 1),
@@ -97,7 +97,7 @@ def _program(load: Load, place: int, chance: random.Random) -> _Program:
     )
 
 
-def _moments(load: Load, weights: list[float], chance: random.Random) -> list[tuple[float, int]]:
+def _moments(load: Workload, weights: list[float], chance: random.Random) -> list[tuple[float, int]]:
     """Return the moments at which the requests come, in seconds, and from which program."""
     curve = list(accumulate(_busyness(minute / 60) for minute in range(_MINUTES)))
 

@@ -34,7 +34,7 @@ from bench.simulator.bound import LowerBound
 from bench.simulator.check import faults_of
 from bench.simulator.clock import Clock, ClockedRedis
 from bench.simulator.day import Day, Simulator
-from bench.simulator.load import Load, requests_of
+from bench.simulator.load import Workload, requests_of
 from bench.simulator.plan import best_plan
 from bench.simulator.site import Site, host
 from cli.up.embedded.valkey import EmbeddedValkey
@@ -84,7 +84,7 @@ class Outcome:
         return not self.faults and self.paid_usd <= (1 + MOST_EXTRA) * self.planned_usd
 
 
-async def simulate(redis: Redis, load: Load, site: Site) -> Outcome:
+async def simulate(redis: Redis, load: Workload, site: Site) -> Outcome:
     """Serve a day by `auto`, plan it with all knowledge, and bound it.
 
     Args:
@@ -114,7 +114,7 @@ async def simulate(redis: Redis, load: Load, site: Site) -> Outcome:
 
 async def _budget_faults(redis: Redis, clock: Clock, day: Day) -> list[str]:
     """Yield the faults of the month's budget: it must match what was paid, with nothing reserved any more."""
-    raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(clock.began_ms))  # type: ignore[misc]
+    raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(clock.began_ms))  # type: ignore[misc]  # redis-py: or awaitable
     spent, held = int(raw.get(b"spent", 0)), int(raw.get(b"held", 0))
     paid = sum(one.cost_nano_usd for one in day.served)
     return [] if (spent, held) == (paid, 0) else [f"budget: {spent} spent and {held} held, {paid} paid"]
@@ -186,7 +186,7 @@ def _row(name: str, outcome: Outcome, served: Sequence[Served]) -> tuple[str, ..
     return (name, *shares, f"{figures['paid_usd']:.4f}", *waits, str(figures["waited_too_long"]))
 
 
-async def simulate_alone(load: Load, site: Site) -> Outcome:
+async def simulate_alone(load: Workload, site: Site) -> Outcome:
     """Run `simulate` in a Valkey of its own."""
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as folder:
         async with EmbeddedValkey(Path(folder)) as url:
@@ -201,15 +201,15 @@ async def simulate_alone(load: Load, site: Site) -> Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Simulate the day that is asked for; return the exit code."""
-    asked = _parser().parse_args(arguments)
-    given = {name: value for name, value in vars(asked).items() if name in Load.__dataclass_fields__}
-    load = Load(**given)
-    hosts = tuple(host(number + 1, asked.slots, speed) for number, speed in enumerate(asked.host_speeds))
-    site = Site(hosts=hosts, projects=asked.projects, wait_s=asked.wait_s)
+    options = _parser().parse_args(arguments)
+    given = {name: value for name, value in vars(options).items() if name in Workload.__dataclass_fields__}
+    load = Workload(**given)
+    hosts = tuple(host(number + 1, options.slots, speed) for number, speed in enumerate(options.host_speeds))
+    site = Site(hosts=hosts, projects=options.projects, wait_s=options.wait_s)
     print(_PROGRESS.format(**asdict(load)), file=sys.stderr, flush=True)
     outcome = asyncio.run(simulate_alone(load, site))
     report = report_of(outcome)
-    if asked.json:
+    if options.json:
         print(json.dumps({"load": asdict(load), "site": _described(site), **report.raw}, indent=1))
     else:
         print(report.text())
@@ -225,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench.simulator", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    usual, site = Load(), Site()
+    usual, site = Workload(), Site()
     for name, value in asdict(usual).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value, help=f"default {value}")
     speeds = [upstream.output_per_s for upstream in site.hosts]

@@ -14,10 +14,10 @@ from shared.queue.arq_queue import decode_job
 from shared.redis import scripts
 from shared.redis.names import WORKERS, worker_key
 from shared.types import TIERS, Announcement, BackendInfo, Job, LocalModel
-from shared.usage import Closes, Closing, finish_now
+from shared.usage import Closing, ClosingMode, finish_now
 from workers.accounts.outcome import NoAccount
 from workers.accounts.slots import AdaptiveSlots
-from workers.accounts.state import AccountStateStore, Candidate, Reservation
+from workers.accounts.state import AccountCandidate, AccountStateStore, Reservation
 from workers.backends.backend import Backend
 from workers.backends.unsupported import UnsupportedParameters
 
@@ -39,11 +39,11 @@ _LIFE_MS: Final = 7 * 86_400_000
 """Of what workers say again and again in real life."""
 
 
-class Hold(NamedTuple):
+class Lease(NamedTuple):
     """What an attempt has of a free project's quotas."""
 
     reservation: Reservation
-    account: Candidate
+    account: AccountCandidate
 
 
 class Worker:
@@ -95,13 +95,13 @@ class Worker:
         self._running += len(jobs)
         return jobs
 
-    async def hold(self, job: Job, prompt_tokens: int) -> Hold | NoAccount | None:
+    async def lease(self, job: Job, prompt_tokens: int) -> Lease | NoAccount | None:
         """Lease the quota that an attempt needs of a free project, as `Accounts` does; return None at other tiers."""
         if job.tier != "gemini":
             return None
         quota = self._site.catalogue.quota(job.model)
         numbers = range(self._site.projects)
-        accounts = [Candidate(f"account-{number}", f"project-{number}", "", quota) for number in numbers]
+        accounts = [AccountCandidate(f"account-{number}", f"project-{number}", "", quota) for number in numbers]
         # As `Accounts` does, so that equals are used alike.
         random.shuffle(accounts)
         how: How = "last" if job.is_last else "take"
@@ -109,16 +109,16 @@ class Worker:
         if taken.closed_ms:
             self._closed[job.model] = taken.closed_ms
             self.has_news = True
-        return taken if isinstance(taken, NoAccount) else Hold(taken, accounts[taken.account])
+        return taken if isinstance(taken, NoAccount) else Lease(taken, accounts[taken.account])
 
-    async def settle(self, hold: Hold, model: str, request: Request) -> None:
+    async def settle(self, lease: Lease, model: str, request: Request) -> None:
         """Settle an attempt that went well."""
         all_tokens = request.prompt_tokens + request.output_tokens
         await self._store.settle(
             "good",
-            hold.reservation,
+            lease.reservation,
             model,
-            hold.account,
+            lease.account,
             prompt_tokens=request.prompt_tokens,
             all_tokens=all_tokens,
         )
@@ -134,7 +134,7 @@ class Worker:
         closing = Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=queue)
         if record is not None:
             record = msgspec.structs.replace(record, tier=job.tier)
-            closing = Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=queue)
+            closing = Closing.of(record, ClosingMode.HELD, api_id=job.api_id, job_id=name, queue=queue)
         return await finish_now(self._redis, closing)
 
 
@@ -180,7 +180,7 @@ class Workforce:
             backends = tuple(worker.info() for worker in self if worker.upstream.tier == tier)
             identity = f"{number:032x}"
             await self._redis.set(worker_key(identity), msgspec.json.encode(Announcement(identity, tier, backends)))
-            await self._redis.sadd(WORKERS, identity)  # type: ignore[misc]
+            await self._redis.sadd(WORKERS, identity)  # type: ignore[misc]  # redis-py: or awaitable
 
 
 def _models(site: Site, upstream: Upstream) -> tuple[LocalModel, ...]:

@@ -11,7 +11,7 @@ import msgspec
 
 from cli.chat.events import Counted, Ended, Failed, Piece, Served, Waiting
 from cli.chat.screen import REFRESH_S
-from cli.chat.stream import AskFailed, asked
+from cli.chat.stream import AskFailed, answer_stream
 from cli.tables import printable
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def _shown(connection: Connection, question: Question, screen: Screen, ans
         drawing = asyncio.create_task(_draw(screen))
         try:
             screen.waits("Waiting for an answer")
-            async with asked(connection, question) as stream, aclosing(stream) as events:
+            async with answer_stream(connection, question) as stream, aclosing(stream) as events:
                 async for event in events:
                     answer.take(event)
                     _show(screen, event)

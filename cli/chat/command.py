@@ -69,15 +69,15 @@ def chat(
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A model may say what the terminal's encoding has not.
         sys.stdout.reconfigure(errors="replace")
-    asked = Question(question or "", model, _TIERS[tier] if tier else None, session_id)
+    typed = Question(question or "", model, _TIERS[tier] if tier else None, session_id)
     console = Console(highlight=False)
     if question is not None or not sys.stdin.isatty():
         text = question if question not in {None, ASK} else _piped()
-        _ask_once(connection, msgspec.structs.replace(asked, text=text), console, is_plain=plain, as_json=as_json)
+        _ask_once(connection, msgspec.structs.replace(typed, text=text), console, is_plain=plain, as_json=as_json)
         return
     if as_json:
         raise click.UsageError("--json needs a QUESTION.")
-    conversation = msgspec.structs.replace(asked, session_id=session_id or new_session_id())
+    conversation = msgspec.structs.replace(typed, session_id=session_id or new_session_id())
     Chat(connection, conversation, console, memory, is_plain=plain).run()
 
 

@@ -20,7 +20,7 @@ from shared.ids import new_request_id
 try:
     import readline
 except ImportError:  # a Python without it: lines cannot be edited then
-    readline = None  # type: ignore[assignment]
+    readline = None  # type: ignore[assignment]  # Pythons without it
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ class Chat:
         self._console = console
         self._memory = memory
         self._is_plain = is_plain
-        self._has_asked = False
+        self._has_begun = False
         self._commands: dict[str, tuple[str, Callable[[str], None]]] = {
             "new": ("begin another session", self._begin),
             "session": ("ID: continue that session", self._continue),
@@ -77,7 +77,7 @@ class Chat:
                 self._turn()
         if readline is not None:
             self._memory.keep_lines(readline)
-        if self._has_asked:
+        if self._has_begun:
             self._note(f"nself claw chat --session {self._question.session_id} continues this session.")
 
     def _turn(self) -> None:
@@ -111,9 +111,9 @@ class Chat:
 
     def _ask(self, message: str) -> None:
         session_id = self._question.session_id
-        if not self._has_asked and session_id is not None:
+        if not self._has_begun and session_id is not None:
             self._memory.note_session(self._connection.url, session_id)
-        self._has_asked = True
+        self._has_begun = True
         question = msgspec.structs.replace(self._question, text=message)
         answer = answered(self._connection, question, new_screen(self._console, is_plain=self._is_plain))
         if answer.error:
@@ -131,7 +131,7 @@ class Chat:
 
     def _switch(self, session_id: str) -> None:
         self._question = msgspec.structs.replace(self._question, session_id=session_id)
-        self._has_asked = False
+        self._has_begun = False
         self._note(f"Session {session_id}.")
 
     def _list(self, _argument: str) -> None:

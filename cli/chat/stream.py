@@ -58,7 +58,7 @@ def to_request(question: Question) -> tuple[dict[str, Any], dict[str, str]]:
 
 
 @asynccontextmanager
-async def asked(connection: Connection, question: Question) -> AsyncIterator[AsyncGenerator[Event, None]]:
+async def answer_stream(connection: Connection, question: Question) -> AsyncIterator[AsyncGenerator[Event, None]]:
     """Ask a question; give the events of the answer as they come. Leaving it ends the answer at the gateway too.
 
     Raises:

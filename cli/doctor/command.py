@@ -82,7 +82,7 @@ def _nowhere(part: str, variable: str) -> Finding:
 def _show(findings: list[Finding]) -> None:
     for finding in findings:
         click.secho(f"{finding.state:<10}", fg=_COLORS[finding.state], nl=False)
-        click.echo(f"{finding.part:<13} {printable(finding.said)}")
+        click.echo(f"{finding.part:<13} {printable(finding.text)}")
         if finding.mend:
             click.echo(f"{'':<24}{printable(finding.mend)}")
     wrong = sum(finding.state == "wrong" for finding in findings)

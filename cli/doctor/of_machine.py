@@ -48,10 +48,10 @@ def _port(settings: Settings) -> Finding:
         mend = "Correct CLAW_HOST and CLAW_PORT."
         return Finding("api", "wrong", f"Nobody can listen at {settings.host}:{settings.port}: {error}", mend)
     if free:
-        said = f"No gateway runs here; port {settings.port} is free for one"
-        return Finding("api", "note", said, "Start it: nself claw up")
-    said = f"Port {settings.port} on {settings.host} is taken by another program"
-    return Finding("api", "wrong", said, "Stop that, or choose another: CLAW_PORT.")
+        text = f"No gateway runs here; port {settings.port} is free for one"
+        return Finding("api", "note", text, "Start it: nself claw up")
+    text = f"Port {settings.port} on {settings.host} is taken by another program"
+    return Finding("api", "wrong", text, "Stop that, or choose another: CLAW_PORT.")
 
 
 async def check_open_knowledge(settings: Settings) -> list[Finding]:
@@ -71,9 +71,9 @@ def open_knowledge(url: str, status: int, address: str) -> list[Finding]:
     """Return what it means that a server at an address answers so who asks for knowledge without the token."""
     if status != httpx.codes.OK or ip_address(address.partition("%")[0]).is_loopback:
         return []
-    said = f"{url} answers anybody: a proxy on the gateway's machine passes requests on without saying so"
+    text = f"{url} answers anybody: a proxy on the gateway's machine passes requests on without saying so"
     mend = "Let it send X-Forwarded-For, or set CLAW_KNOWLEDGE_WITHOUT_TOKEN=false."
-    return [Finding("knowledge", "wrong", said, mend)]
+    return [Finding("knowledge", "wrong", text, mend)]
 
 
 async def check_model_servers(settings: Settings) -> list[Finding]:

@@ -68,7 +68,7 @@ def _of_text(raw: bytes) -> str:
 
 def _of_html(raw: bytes | str) -> str:
     from bs4 import BeautifulSoup  # noqa: PLC0415 -- only where it is needed
-    from markdownify import MarkdownConverter  # noqa: PLC0415
+    from markdownify import MarkdownConverter  # noqa: PLC0415 -- takes long to import
 
     page = BeautifulSoup(raw, "html.parser")
     for hidden in page(["script", "style", "noscript", "template", "svg", "head", "iframe", "object"]):

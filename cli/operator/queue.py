@@ -104,10 +104,10 @@ def show_request(*, request_id: str, body: bool, as_json: bool) -> None:
 
 def _prompt(job: dict[str, Any] | None) -> str:
     """Return what a client asked, as JSON that a terminal may show."""
-    asked = (job or {}).get("k", {}).get("body")
-    if asked is None:
+    body = (job or {}).get("k", {}).get("body")
+    if body is None:
         return "The prompt is not in Redis any more."
-    return "\n".join(map(printable, json.dumps(asked, indent=2, ensure_ascii=False).split("\n")))
+    return "\n".join(map(printable, json.dumps(body, indent=2, ensure_ascii=False).split("\n")))
 
 
 @queue_group.command("cancel")

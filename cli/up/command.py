@@ -63,8 +63,8 @@ def up(*, verbose: bool, procfile: Path, here: bool) -> None:
         # Before the settings are read: those are found among them.
         ensure_secrets(data_dir)
         terminal = Terminal(verbose=verbose)
-        for said in (*make_private(data_dir), *filter(None, [warning])):
-            terminal.warn(said)
+        for text in (*make_private(data_dir), *filter(None, [warning])):
+            terminal.warn(text)
         settings = load_settings()
         commands = read_procfile(procfile)
         with exclusive(data_dir):

@@ -21,7 +21,7 @@ class GatewayCallFailed(Exception):
     """The gateway did not do what was asked; the text says what it answered."""
 
 
-class Gateway:
+class GatewayClient:
     """Calls the gateway with the internal token.
 
     Args:

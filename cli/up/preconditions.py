@@ -89,10 +89,10 @@ def check_owner(data_dir: Path) -> str | None:
     owner = foreign_owner(data_dir)
     if owner is None:
         return None
-    said = f"{data_dir} belongs to the user {owner}"
+    warnings = f"{data_dir} belongs to the user {owner}"
     if os.geteuid() == 0:
-        return f"{said}, who cannot run this there once it has been run as root: what is made now is root's."
-    raise StartFailed(f"{said}. Run this as that user, or name another data folder: CLAW_DATA_DIR.")
+        return f"{warnings}, who cannot run this there once it has been run as root: what is made now is root's."
+    raise StartFailed(f"{warnings}. Run this as that user, or name another data folder: CLAW_DATA_DIR.")
 
 
 def make_private(data_dir: Path) -> list[str]:
@@ -101,16 +101,16 @@ def make_private(data_dir: Path) -> list[str]:
     Raises:
         OSError: one is open, and is another user's.
     """
-    said = []
+    warnings = []
     secrets = data_dir / "secrets"
     for path in (data_dir, secrets, *secrets.glob("[!.]*"), data_dir / "run.json"):
         mode = path.stat().st_mode & 0o777 if path.exists() else 0
         if mode & 0o077:
             path.chmod(mode & 0o700)
-            said.append(
+            warnings.append(
                 f"{path} was open to other users (mode {mode:o}) and is closed now: what it holds may be known."
             )
-    return said
+    return warnings
 
 
 async def check_database(url: str) -> str:

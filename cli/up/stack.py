@@ -14,7 +14,7 @@ from cli.up.child_log import ChildLog
 from cli.up.embedded.server import ServerFailed
 from cli.up.embedded.servers import Servers
 from cli.up.forks import ForkServer
-from cli.up.gateway import Gateway
+from cli.up.gateway import GatewayClient
 from cli.up.preconditions import DiskWatch, StartFailed, check_database, check_redis, check_space
 from cli.up.running import RunNote, remove_note, write_note
 from cli.up.welcome import FirstQuestion, welcome
@@ -59,7 +59,7 @@ class Stack:
         self._terminal = terminal
         self._servers = Servers(settings, terminal)
         self._fork_server = ForkServer(directory, ChildLog(settings.data_dir / "log", "fork-server", terminal))
-        self._gateway = Gateway(reachable_url(settings), settings.internal_secret or "")
+        self._gateway = GatewayClient(reachable_url(settings), settings.internal_secret or "")
         self._children: list[Child] = []
         self._is_up = False
         self._misconfigured: Child | None = None
@@ -130,9 +130,9 @@ class Stack:
         # Before it is ready: `nself claw env` is of use while the gateway waits for something.
         write_note(self._settings.data_dir, note)
         with self._terminal.step("Starting the gateway"):
-            asked = await self._wait_until_ready()
+            first_question = await self._wait_until_ready()
         self._is_up = True
-        await welcome(self._gateway, self._settings, self._terminal, asked)
+        await welcome(self._gateway, self._settings, self._terminal, first_question)
 
     def _start_processes(self) -> None:
         counts = {
@@ -196,11 +196,11 @@ class Stack:
         why = await self._wait_for_local(_HEALTHY_TIMEOUT_S if embedded else _CONFIGURED_MODEL_TIMEOUT_S)
         if not why:
             return FirstQuestion(LOCAL)
-        asked = await self._auto_instead(f"the local model server does not answer yet ({why})")
+        first_question = await self._auto_instead(f"the local model server does not answer yet ({why})")
         # An embedded model that does not come is a defect of ours; one that is configured may come yet.
-        if embedded and not asked.model:
+        if embedded and not first_question.model:
             raise StartFailed(self._with_log(f"The gateway is not ready: {why}", "worker-local"))
-        return asked
+        return first_question
 
     async def _wait_for_local(self, timeout_s: float) -> str:
         """Wait for a local model; return what is still missing. Being ready is not enough: any tier does for that."""

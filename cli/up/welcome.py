@@ -12,7 +12,7 @@ from cli.web_ui.password import new_password
 from cli.word_wrap import WordWrap
 
 if TYPE_CHECKING:
-    from cli.up.gateway import Gateway
+    from cli.up.gateway import GatewayClient
     from cli.up.terminal import Terminal
     from shared.settings import Settings
 
@@ -26,21 +26,23 @@ class FirstQuestion(NamedTuple):
     why_not_local: str = ""
 
 
-async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, asked: FirstQuestion) -> None:
+async def welcome(
+    gateway: GatewayClient, settings: Settings, terminal: Terminal, first_question: FirstQuestion
+) -> None:
     """Show the first answer, the first key and how to use them.
 
     Args:
         gateway: healthy.
         settings: for the base URL.
         terminal: where to.
-        asked: who gives the first answer.
+        first_question: who gives the first answer.
     """
-    if not asked.model:
-        terminal.warn(f"First answer skipped: {asked.why_not_local}")
+    if not first_question.model:
+        terminal.warn(f"First answer skipped: {first_question.why_not_local}")
     else:
-        if asked.why_not_local:
-            terminal.warn(f"Asking {asked.model}: {asked.why_not_local}")
-        await _show_first_answer(gateway, terminal, asked.model)
+        if first_question.why_not_local:
+            terminal.warn(f"Asking {first_question.model}: {first_question.why_not_local}")
+        await _show_first_answer(gateway, terminal, first_question.model)
     key = await _show_first_key(gateway, terminal)
     terminal.notice(f"\nBase URL: {settings.public_url}", "bold")
     terminal.notice("Try it:\n")
@@ -50,7 +52,7 @@ async def welcome(gateway: Gateway, settings: Settings, terminal: Terminal, aske
     terminal.notice("\nCtrl-C stops everything.")
 
 
-async def _show_first_answer(gateway: Gateway, terminal: Terminal, model: str) -> None:
+async def _show_first_answer(gateway: GatewayClient, terminal: Terminal, model: str) -> None:
     terminal.notice(f"\n> {gateway.question}", "bold")
     started = time.monotonic()
     first_at: float | None = None
@@ -79,7 +81,7 @@ def _speed(started: float, first_at: float | None, ended: float, pieces: int) ->
     return f"; first token after {first_at - started:.2f} s{rate}"
 
 
-async def _show_first_key(gateway: Gateway, terminal: Terminal) -> str | None:
+async def _show_first_key(gateway: GatewayClient, terminal: Terminal) -> str | None:
     try:
         key = await gateway.create_first_key()
     except GatewayCallFailed as error:
@@ -93,7 +95,7 @@ async def _show_first_key(gateway: Gateway, terminal: Terminal) -> str | None:
     return key
 
 
-async def _show_web_ui(gateway: Gateway, settings: Settings, terminal: Terminal) -> None:
+async def _show_web_ui(gateway: GatewayClient, settings: Settings, terminal: Terminal) -> None:
     password = new_password()
     try:
         is_new = await gateway.set_first_password(password)

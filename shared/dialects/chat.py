@@ -36,13 +36,13 @@ class ChatDialect:
 
     def encoder(self, head: ReplyHead, request: ChatRequest) -> ChunkEncoder:
         """Return what makes chunks of events."""
-        asked = request.body
+        requested = request.body
         return ChunkEncoder(
             completion_id(head.request_id),
             head.created_s,
             head.model,
-            include_usage=asked.wants_usage,
-            legacy_calls=asked.has_legacy_calls,
+            include_usage=requested.wants_usage,
+            legacy_calls=requested.has_legacy_calls,
         )
 
     def fold(self, head: ReplyHead, request: ChatRequest) -> ChatFold:

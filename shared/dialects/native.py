@@ -48,14 +48,14 @@ class NativeReply:
 
     Args:
         head: what is the same in all of its parts.
-        asked: the request.
+        requested: the request.
     """
 
-    def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
+    def __init__(self, head: ReplyHead, requested: ResponsesRequest) -> None:
         self._head = head
-        self._ours = {name: asked.fields.get(name, default) for name, default in OURS.items()}
+        self._ours = {name: requested.fields.get(name, default) for name, default in OURS.items()}
         # Asked for by the gateway, which stores it.
-        self._hides_thoughts = bool(asked.body.store) and not asked.includes(ENCRYPTED)
+        self._hides_thoughts = bool(requested.body.store) and not requested.includes(ENCRYPTED)
         self._is_numbered = bool(head.events_before)
         self._number = head.events_before
         self._last = b""
@@ -71,7 +71,7 @@ class NativeReply:
 
     def take(self, events: Sequence[tuple[str, bytes]]) -> bytes:
         """Return events as they go on to the client, but for the last of all."""
-        told: list[bytes] = []
+        sent: list[bytes] = []
         for kind, given in events:
             if self._is_numbered and kind in _BEGINNINGS:
                 self._begun = self._with_ours(msgspec.json.decode(given).get("response"))
@@ -83,7 +83,7 @@ class NativeReply:
             elif self._ours["store"]:
                 self._begun_items.take(kind, data)
             if kind not in WHOLE:
-                told.append(_event(kind, self._shown(data) if kind in _WITH_ITEM else data))
+                sent.append(_event(kind, self._shown(data) if kind in _WITH_ITEM else data))
                 continue
             event = msgspec.json.decode(data)
             self._begun = self._with_ours(event.get("response"))
@@ -92,8 +92,8 @@ class NativeReply:
             if kind in _ENDS:
                 self._last, self._response = made, self._begun
             else:
-                told.append(made)
-        return b"".join(told)
+                sent.append(made)
+        return b"".join(sent)
 
     def last(self) -> bytes:
         """Return the last event."""

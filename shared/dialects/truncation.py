@@ -61,15 +61,17 @@ class Truncation:
         return [at for at in range(len(self._messages)) if at not in out]
 
     def _blocks(self) -> Iterator[list[int]]:
-        said = [at for at, message in enumerate(self._messages) if message["role"] not in _INSTRUCTIONS]
+        spoken = [at for at, message in enumerate(self._messages) if message["role"] not in _INSTRUCTIONS]
         starts = [
-            place for place, at in enumerate(said) if self._asks(at) and (not place or not self._asks(said[place - 1]))
+            place
+            for place, at in enumerate(spoken)
+            if self._asks(at) and (not place or not self._asks(spoken[place - 1]))
         ]
         last = starts[-1] if starts else 0
-        bounds = [0, *(start for start in starts if start), len(said)]
-        yield from (said[begin:end] for begin, end in pairwise(bounds[:-1]))
-        steps = [place for place in range(last, len(said)) if self._messages[said[place]]["role"] == "assistant"]
-        yield from (said[begin:end] for begin, end in pairwise(steps))
+        bounds = [0, *(start for start in starts if start), len(spoken)]
+        yield from (spoken[begin:end] for begin, end in pairwise(bounds[:-1]))
+        steps = [place for place in range(last, len(spoken)) if self._messages[spoken[place]]["role"] == "assistant"]
+        yield from (spoken[begin:end] for begin, end in pairwise(steps))
 
     def _asks(self, at: int) -> bool:
         """Return whether a message is a question, and no image that a tool returned."""

@@ -134,7 +134,7 @@ async def ask(redis: Redis, queue: str, operation: ModelOperation) -> ModelOpera
 
 async def operation_for(redis: Redis, queue: str, model: str) -> ModelOperation | None:
     """Return the last operation for a model, by its canonical name."""
-    found = await redis.hget(library_operations(queue), model.casefold())  # type: ignore[misc]
+    found = await redis.hget(library_operations(queue), model.casefold())  # type: ignore[misc]  # redis-py: or awaitable
     return next(iter(_decoded_operations([found] if found else [])), None)
 
 

@@ -59,7 +59,7 @@ def prompt_texts(body: ChatBody) -> Iterator[str]:
                 elif isinstance(part, RefusalPart):
                     yield part.refusal
         if isinstance(message, AssistantMessage):
-            yield from _said(message)
+            yield from _assistant_texts(message)
     for tool in body.tools or ():
         yield _encode(tool.custom if isinstance(tool, CustomTool) else tool.function).decode()
     for function in body.functions or ():
@@ -68,7 +68,7 @@ def prompt_texts(body: ChatBody) -> Iterator[str]:
         yield _encode(body.response_format.json_schema).decode()
 
 
-def _said(message: AssistantMessage) -> Iterator[str]:
+def _assistant_texts(message: AssistantMessage) -> Iterator[str]:
     yield from (text for text in (message.thoughts, message.refusal) if text)
     for call in message.tool_calls or ():
         if isinstance(call, CustomToolCall):

@@ -144,7 +144,7 @@ class ChunkEncoder:
         return self._head + _encode(choice) + self._tail
 
 
-def finish_reason(reason: FinishReason, legacy_calls: bool) -> FinishReason:  # noqa: FBT001 - its only switch
+def finish_reason(reason: FinishReason, legacy_calls: bool) -> FinishReason:  # noqa: FBT001 -- its only switch
     """Return the reason as the client knows it: a call has one name among tools and another among functions."""
     if reason in {"tool_calls", "function_call"}:
         return "function_call" if legacy_calls else "tool_calls"

@@ -163,7 +163,7 @@ class Database:
                 yield connection
         else:
             connection = await transaction.connection()
-            with self._told(connection):
+            with self._reported(connection):
                 yield connection
 
     @asynccontextmanager
@@ -171,13 +171,13 @@ class Database:
         """Return a connection of the pool, in no transaction; the errors are those of `connection`."""
         if self._pool is None:
             raise DatabaseUnavailable("The database is closed.")
-        with self._told():
+        with self._reported():
             async with self._pool.acquire(timeout=self._acquire_timeout_s) as connection:
-                with self._told(connection):
+                with self._reported(connection):
                     yield connection
 
     @contextmanager
-    def _told(self, connection: PoolConnectionProxy[Any] | None = None) -> Iterator[None]:
+    def _reported(self, connection: PoolConnectionProxy[Any] | None = None) -> Iterator[None]:
         """Raise what callers have to know of a failure; log it."""
         try:
             yield

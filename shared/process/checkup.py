@@ -62,7 +62,7 @@ class Answers(msgspec.Struct, frozen=True):
 
     announced: tuple[Announcement, ...]
     answers: tuple[WorkerCheck, ...]
-    asked_ms: int
+    sent_ms: int
 
 
 async def ask_workers(redis: Redis, timeout_s: float = ANSWER_S) -> Answers:
@@ -71,7 +71,7 @@ async def ask_workers(redis: Redis, timeout_s: float = ANSWER_S) -> Answers:
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    names = [member.decode() for member in await redis.smembers(WORKERS)]  # type: ignore[misc]
+    names = [member.decode() for member in await redis.smembers(WORKERS)]  # type: ignore[misc]  # redis-py: or awaitable
     payloads = await redis.mget([worker_key(name) for name in names]) if names else []
     announced = tuple(found for payload in payloads if (found := _announcement(payload)) is not None)
     asker = os.urandom(ID_SIZE)
@@ -85,7 +85,7 @@ async def ask_workers(redis: Redis, timeout_s: float = ANSWER_S) -> Answers:
     raw: list[bytes] = []
     while len(raw) < len(announced) and clock() < deadline:
         await asyncio.sleep(POLL_S)
-        raw = await redis.lrange(key, 0, -1)  # type: ignore[misc]
+        raw = await redis.lrange(key, 0, -1)  # type: ignore[misc]  # redis-py: or awaitable
     await redis.delete(key)
     answers = tuple(msgspec.json.decode(each, type=WorkerCheck) for each in raw)
     return Answers(announced, answers, seconds * 1000 + microseconds // 1000)

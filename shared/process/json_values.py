@@ -20,20 +20,20 @@ MOST_VALUES: Final = 100_000
 """Of a chat request, of what else clients send, and of a reply. Conversations of a thousand turns have ten thousand;
 what is at the bound is decoded within about 10 ms, and three times that on a slow machine."""
 STEP_BYTES: Final = 256 * 1024
-ROOM: Final = 64
+SPARE_CALLS: Final = 64
 """More calls and levels of JSON than any later reader of a body is in, beyond those of its first one."""
 _STRUCTURE: Final = (b",", b"[", b"{")
 # Possessive, so that no match remembers where it could have ended.
 _IN_TEXT: Final = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 
 
-def with_room(work: Callable[[], T], calls: int = ROOM) -> T:
+def with_spare_calls(work: Callable[[], T], calls: int = SPARE_CALLS) -> T:
     """Return what `work` returns, called from within so many calls.
 
     Python bounds calls and levels of JSON together. So what the first reader of a body takes here, all later ones do,
     which may be in more calls: in another process, in the middle of a session's history.
     """
-    return with_room(work, calls - 1) if calls else work()
+    return with_spare_calls(work, calls - 1) if calls else work()
 
 
 async def has_more_values(body: bytes, most: int = MOST_VALUES) -> bool:

@@ -13,7 +13,7 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def spare_collections() -> None:
+def freeze_heap() -> None:
     """Make garbage collections pass over what is there now: modules and what they made, which stay to the end.
 
     A full collection looks at every object that it does not pass over, and holds the event loop meanwhile: 50 ms in a

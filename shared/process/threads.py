@@ -31,7 +31,7 @@ class _LookedUp:
     modules = 0
 
 
-def look_up_types() -> None:
+def prepare_structs() -> None:
     """Let msgspec look up every Struct there is, if modules were imported since the last time. Takes 20 ms at first."""
     if len(sys.modules) == _LookedUp.modules:
         return
@@ -47,7 +47,7 @@ def look_up_types() -> None:
 
 async def in_thread(work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Return what `work` returns, called in a thread."""
-    look_up_types()
+    prepare_structs()
     return await asyncio.to_thread(work, *args, **kwargs)
 
 
@@ -56,5 +56,5 @@ async def in_one_thread(work: Callable[[], T]) -> T:
 
     For what makes long calls of a C library: several threads of them would keep the event loop waiting for each other.
     """
-    look_up_types()
+    prepare_structs()
     return await asyncio.get_running_loop().run_in_executor(_one, partial(copy_context().run, work))

@@ -70,14 +70,14 @@ def encode_heads(
         story: stands here, since of a job that moves the rest stays as it is in Redis.
         trace: the same, with when it was put there.
     """
-    told: dict[str, object] = {"story": story} if story else {}
+    noted: dict[str, object] = {"story": story} if story else {}
     now_ms = int(time.time() * 1000)
     if trace is not None:
-        told["trace"] = msgspec.structs.replace(trace, queued_ms=now_ms)
+        noted["trace"] = msgspec.structs.replace(trace, queued_ms=now_ms)
     start = b'{"t":null,"f":"%s","a":[],"et":%d,"k":' % (_FUNCTION.encode(), now_ms)
     # Cut as text: a head ends before its closing brace, and the rest begins after its opening one.
     return [
-        start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last, **told})[:-1]
+        start + _encode({"tier": target.tier, "model": target.model, "is_last": is_last, **noted})[:-1]
         for target, is_last in zip(targets, last, strict=True)
     ]
 

@@ -32,7 +32,7 @@ TAKEN_OVER: Final = "taken_over"
 """Another backend has taken a job over while it waited."""
 
 
-def told(
+def with_event(
     story: tuple[StoryEvent, ...], what: Happening, detail: str, at_ms: int | None = None
 ) -> tuple[StoryEvent, ...]:
     """Return a story with what happens now, or has happened at `at_ms`, in its place, if there is room."""
@@ -44,7 +44,7 @@ def told(
 
 def with_trace(story: tuple[StoryEvent, ...], trace: TraceContext | None, at_ms: int) -> tuple[StoryEvent, ...]:
     """Return the story of a request that began at `at_ms`, with the trace that it is part of, if it is of one."""
-    return story if trace is None else told(story, TRACED, trace.trace_id, at_ms)
+    return story if trace is None else with_event(story, TRACED, trace.trace_id, at_ms)
 
 
 def trace_id_in(story: Sequence[StoryEvent]) -> str:

@@ -67,7 +67,7 @@ class MasterConnection(AbstractConnection):
 
     def to_error(self, text: str) -> Exception:
         """Return the exception for an answer that is an error."""
-        error: Exception = self._parser.parse_error(text)  # type: ignore[no-untyped-call]
+        error: Exception = self._parser.parse_error(text)  # type: ignore[no-untyped-call]  # redis-py has no types here
         return error
 
     @property
@@ -90,9 +90,9 @@ class MasterConnection(AbstractConnection):
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"the server is not the master but a {role.decode(errors='replace')}")
 
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 -- redis-py's signature
         if not self.is_connected:
-            await self.connect()  # type: ignore[no-untyped-call]
+            await self.connect()  # type: ignore[no-untyped-call]  # redis-py has no types here
         # redis-py's own bound is asyncio.wait_for: before Python 3.12 that returns, where it is cancelled in the moment
         # in which the writing has ended, and who was cancelled goes on as if nothing had been.
         timeout_s, self.socket_timeout = self.socket_timeout, None
@@ -163,7 +163,7 @@ class _Sentinels:
         """
         for client in list(self._clients):
             try:
-                state = (await client.sentinel_masters()).get(name)  # type: ignore[no-untyped-call]
+                state = (await client.sentinel_masters()).get(name)  # type: ignore[no-untyped-call]  # redis-py has no types here
             except UNREACHABLE:
                 continue
             if state and state["is_master"] and not state["is_sdown"] and not state["is_odown"]:
@@ -262,4 +262,4 @@ def _sentinel_pool(address: RedisUrl) -> _SentinelPool:
         for host, port in address.sentinels
     ]
     connection = _SentinelConnection if address.tls is None else _TLSSentinelConnection
-    return _SentinelPool(address.master, _Sentinels(clients), **_pool_arguments(address, connection))  # type: ignore[no-untyped-call]
+    return _SentinelPool(address.master, _Sentinels(clients), **_pool_arguments(address, connection))  # type: ignore[no-untyped-call]  # redis-py has no types here

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 
 if TYPE_CHECKING:
-    from shared.redis.line import Lent
+    from shared.redis.pipelined_connection import PooledConnection
 
 MOST_HELD_BYTES: Final = 1024 * 1024
 """Of messages that nobody has taken yet; the connection is read no further then."""
@@ -26,7 +26,7 @@ class Listener(asyncio.Protocol):
         connection: subscribed; it is this listener's from now on.
     """
 
-    def __init__(self, connection: Lent) -> None:
+    def __init__(self, connection: PooledConnection) -> None:
         self._connection = connection
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader(

@@ -15,7 +15,7 @@ from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
-from shared.redis.line import Line, LineFull
+from shared.redis.pipelined_connection import ConnectionFull, PipelinedConnection
 from shared.redis.scripts import digest_of, may_be_long
 
 if TYPE_CHECKING:
@@ -47,11 +47,11 @@ class Pipe:
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
-        self._line: Line | None = None
-        self._connecting: asyncio.Task[Line] | None = None
+        self._line: PipelinedConnection | None = None
+        self._connecting: asyncio.Task[PipelinedConnection] | None = None
         self._returning: set[asyncio.Task[None]] = set()
 
-    async def line(self) -> Line:
+    async def line(self) -> PipelinedConnection:
         """Return a line that can be used.
 
         Raises:
@@ -75,7 +75,7 @@ class Pipe:
         if self._returning:
             await asyncio.wait(self._returning)
 
-    async def _connect(self) -> Line:
+    async def _connect(self) -> PipelinedConnection:
         connection: Any = await self._pool.get_connection()
 
         def give_back() -> None:
@@ -83,10 +83,10 @@ class Pipe:
             self._returning.add(task)
             task.add_done_callback(self._returning.discard)
 
-        line = self._line = Line(connection, give_back)
+        line = self._line = PipelinedConnection(connection, give_back)
         return line
 
-    def _connected(self, task: asyncio.Task[Line]) -> None:
+    def _connected(self, task: asyncio.Task[PipelinedConnection]) -> None:
         self._connecting = None
         if not task.cancelled():
             task.exception()  # seen: those who waited may all be gone
@@ -113,18 +113,18 @@ class PipedRedis(Redis):
             line = await self._pipe.line()
             try:
                 (answer,) = await line.send(packed, 1)
-            except LineFull:
-                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+            except ConnectionFull:
+                return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
             if isinstance(answer, Exception):
                 raise answer
             return read_answer(self.response_callbacks, args[0], answer, options)
-        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]
+        return await super().execute_command(*args, **options)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: FBT001, FBT002
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:  # noqa: FBT001, FBT002 -- redis-py's signature
         """Return a pipeline; it goes through the pipe where all of its commands are short."""
         return PipedPipeline(self._pipe, self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
-    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001 -- redis-py's signature
         """Close the pipe, and what redis-py closes."""
         await self._pipe.close()
         await super().aclose(close_connection_pool)
@@ -137,7 +137,7 @@ class PipedPipeline(Pipeline):
         super().__init__(*arguments)
         self._pipe = pipe
 
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 -- redis-py's signature
         """Execute what was added; return the answers.
 
         Raises:
@@ -153,7 +153,7 @@ class PipedPipeline(Pipeline):
             return await super().execute(raise_on_error)
         try:
             sent = line.send(packed, len(commands) + (2 if self.is_transaction else 0))
-        except LineFull:
+        except ConnectionFull:
             return await super().execute(raise_on_error)
         self.command_stack = []
         answers = await sent
@@ -187,9 +187,9 @@ class PipedPipeline(Pipeline):
                 line.known_scripts.clear()
                 try:
                     (answers[at],) = await line.send(hiredis.pack_command(stack[at][0]), 1)
-                except LineFull:
+                except ConnectionFull:
                     whole = Redis(connection_pool=self.connection_pool)
-                    answers[at] = await whole.execute_command(*stack[at][0])  # type: ignore[no-untyped-call]
+                    answers[at] = await whole.execute_command(*stack[at][0])  # type: ignore[no-untyped-call]  # redis-py has no types here
             elif commands[at][0] == "EVAL":
                 line.known_scripts.add(digest_of(commands[at][1]))
 
@@ -208,7 +208,7 @@ def is_short(arguments: Sequence[Any]) -> bool:
     return name in SHORT and not (name in {"EVAL", "EVALSHA"} and may_be_long(arguments[1]))
 
 
-def _named(arguments: Sequence[Any], line: Line) -> Sequence[Any]:
+def _named(arguments: Sequence[Any], line: PipelinedConnection) -> Sequence[Any]:
     if arguments[0] == "EVAL" and (digest := digest_of(arguments[1])) in line.known_scripts:
         return ("EVALSHA", digest, *arguments[2:])
     return arguments

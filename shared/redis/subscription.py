@@ -36,7 +36,7 @@ async def confirmed_pubsub(redis: Redis, *channels: str) -> AsyncIterator[PubSub
                 raise RedisConnectionError("the subscription is not confirmed")
         yield pubsub
     finally:
-        await pubsub.aclose()  # type: ignore[no-untyped-call]
+        await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py has no types here
 
 
 @asynccontextmanager

@@ -65,8 +65,8 @@ class Crowd:
         await self._eventually(self._all_idle)
 
     async def _all_idle(self) -> bool:
-        queues: set[bytes] = await self._redis.smembers(QUEUES)  # type: ignore[misc]
-        idle: list[int] = [await self._redis.scard(idle_key(queue.decode())) for queue in queues]  # type: ignore[misc]
+        queues: set[bytes] = await self._redis.smembers(QUEUES)  # type: ignore[misc]  # redis-py: or awaitable
+        idle: list[int] = [await self._redis.scard(idle_key(queue.decode())) for queue in queues]  # type: ignore[misc]  # redis-py: or awaitable
         return sum(idle) == self._workers
 
     async def cost(self, client: httpx.AsyncClient) -> Cost:

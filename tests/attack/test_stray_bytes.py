@@ -57,7 +57,7 @@ async def test_a_client_that_sent_stray_bytes_and_leaves_stops_its_model(  # noq
     upstream: NumberedUpstream,
     eventually: Eventually,
     stray: bytes,
-    stream: bool,  # noqa: FBT001
+    stream: bool,  # noqa: FBT001 -- a case
 ) -> None:
     """Before the end of its answer, streaming or not; the log says that it left."""
     upstream.hold_at = 3

@@ -38,7 +38,7 @@ async def test_one_key_does_not_fill_redis_with_what_waits_nor_with_what_is_refu
             return await client.post("/v1/chat/completions", json=body, headers=keys[key])
 
         async def waiting() -> int:
-            return sum(name[:2] == b"k:" for name in await redis.hkeys(WAITING_BYTES))  # type: ignore[misc]
+            return sum(name[:2] == b"k:" for name in await redis.hkeys(WAITING_BYTES))  # type: ignore[misc]  # redis-py: or awaitable
 
         async def memory() -> int:
             return int((await redis.info("memory"))["used_memory"])

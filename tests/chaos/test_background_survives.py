@@ -29,7 +29,7 @@ def of_kind(fleet: Fleet, kind: str) -> list[Process]:
 async def written(valkey: EmbeddedValkey) -> None:
     """What Redis has is on its disk: that is written once a second."""
     redis = redis_client.connect(valkey.url())
-    await redis.execute_command("WAITAOF", 1, 0, 0)  # type: ignore[no-untyped-call]
+    await redis.execute_command("WAITAOF", 1, 0, 0)  # type: ignore[no-untyped-call]  # redis-py has no types here
     await redis_client.close(redis)
 
 

@@ -158,7 +158,7 @@ class Chaos:
             async with asyncio.timeout(PATIENCE_S):
                 while True:
                     with suppress(*UNREACHABLE):  # of a busy machine, or during the fail-over before this
-                        return await redis.execute_command(*words_)  # type: ignore[no-untyped-call]
+                        return await redis.execute_command(*words_)  # type: ignore[no-untyped-call]  # redis-py has no types here
         finally:
             await redis_client.close(redis)
 

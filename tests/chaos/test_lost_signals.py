@@ -36,7 +36,7 @@ async def test_a_cancellation_that_was_lost_is_reported_again(
         (channel,) = await redis.pubsub_channels("claw:control:*")
         (relay,) = await redis.pubsub_channels("claw:relay:*")
         worker.process.send_signal(signal.SIGSTOP)
-        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]  # redis-py has no types here
 
         async def api_is_back() -> bool:
             return bool(dict(await redis.pubsub_numsub(relay))[relay])

@@ -136,7 +136,7 @@ async def test_cut_subscriptions_lose_nothing(
     redis = redis_client.connect(valkey.url())
     try:
         upstream.resume.set()
-        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]  # redis-py has no types here
     finally:
         await redis_client.close(redis)
     await asyncio.gather(*(reader.task for reader in readers))

@@ -96,7 +96,7 @@ async def _roll(
         if are_up is not None:
             await eventually(are_up)
         before = load.ends.total()
-        await eventually(lambda before=before: load.ends.total() > before + 2 * CLIENTS)  # type: ignore[misc]
+        await eventually(lambda before=before: load.ends.total() > before + 2 * CLIENTS)  # type: ignore[misc]  # bound in the loop
     await load.stop()
     return load.ends
 

@@ -107,7 +107,7 @@ async def farm(
             backend = {"CLAW_LOCAL_OPENAI_URL": server.url, "CLAW_LOCAL_OPENAI_SLOTS": str(SLOTS)}
             farm.workers[model] = {}
             for _ in range(WORKERS_PER_BACKEND):
-                known: set[bytes] = await redis.smembers("claw:workers")  # type: ignore[misc]
+                known: set[bytes] = await redis.smembers("claw:workers")  # type: ignore[misc]  # redis-py: or awaitable
                 process = await fleet.worker(**backend)
                 (identity,) = await eventually(partial(_newcomers, redis, known))
                 farm.workers[model][identity] = process
@@ -131,7 +131,7 @@ async def _connected(url: str) -> AsyncIterator[Redis]:
 
 
 async def _newcomers(redis: Redis, known: set[bytes]) -> set[bytes]:
-    members: set[bytes] = await redis.smembers("claw:workers")  # type: ignore[misc]
+    members: set[bytes] = await redis.smembers("claw:workers")  # type: ignore[misc]  # redis-py: or awaitable
     return members - known
 
 
@@ -253,9 +253,9 @@ async def _nothing_is_left(farm: Farm, apis: int = APIS, workers: int = 2 * WORK
     queues = [name async for name in farm.redis.scan_iter("arq:queue:*", _type="zset")]
     counts = (
         sum(name.startswith("claw:api:") for name in names),
-        await farm.redis.scard("claw:apis"),  # type: ignore[misc]
+        await farm.redis.scard("claw:apis"),  # type: ignore[misc]  # redis-py: or awaitable
         sum(name.startswith("claw:worker:") for name in names),
-        await farm.redis.scard("claw:workers"),  # type: ignore[misc]
+        await farm.redis.scard("claw:workers"),  # type: ignore[misc]  # redis-py: or awaitable
         await farm.redis.xlen("claw:usage"),
     )
     return not left and not queues and counts == (apis, apis, workers, workers, 0)

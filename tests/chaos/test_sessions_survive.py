@@ -138,7 +138,7 @@ async def test_a_restart_of_redis_in_the_middle_loses_no_turn(
     reader = await streaming(client, session, upstream, valkey, eventually)
     # The file that it is restored from is written once a second.
     redis = redis_client.connect(valkey.url())
-    await redis.execute_command("WAITAOF", 1, 0, 0)  # type: ignore[no-untyped-call]
+    await redis.execute_command("WAITAOF", 1, 0, 0)  # type: ignore[no-untyped-call]  # redis-py has no types here
     await redis_client.close(redis)
     assert valkey.child is not None
     assert valkey.child.pid is not None

@@ -118,7 +118,7 @@ class Soak:
 
     async def _cut(self) -> None:
         await self._eventually(lambda: self.upstream.arrived)
-        await self.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]
+        await self.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def _is_quiet(self) -> bool:
         names = [name async for name in self.redis.scan_iter("*", count=1000)]

@@ -100,7 +100,7 @@ async def scripted(_scripted: Stack, scripted_key: Key, eventually: Eventually) 
 
 
 @pytest.fixture
-def upstream(scripted: Stack, _upstream: ScriptedUpstream) -> ScriptedUpstream:  # noqa: ARG001 - it must be running
+def upstream(scripted: Stack, _upstream: ScriptedUpstream) -> ScriptedUpstream:  # noqa: ARG001 -- it must be running
     """The upstream of `scripted`: with nothing in its script, and no request seen."""
     _upstream.forget()
     return _upstream
@@ -142,7 +142,7 @@ def served_locally(scripted: Stack, scripted_key: Key, upstream: ScriptedUpstrea
 @pytest.fixture(params=["served_locally", "served_by_openai"])
 def served(request: pytest.FixtureRequest) -> Served:
     """A gateway whose only model is a local server that speaks chat, or OpenAI's own API that speaks Responses."""
-    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]  # pytest says Any
 
 
 @pytest.fixture

@@ -71,12 +71,12 @@ class Stack:
     @property
     def base_url(self) -> str:
         """The base URL that it tells its user."""
-        return re.findall(r"^Base URL: (\S+)$", self.shown, re.MULTILINE)[0]  # type: ignore[no-any-return]
+        return re.findall(r"^Base URL: (\S+)$", self.shown, re.MULTILINE)[0]  # type: ignore[no-any-return]  # re says Any
 
     @property
     def first_key(self) -> str:
         """The API key that it shows."""
-        return re.findall(r"^API key: (\S+)$", self.shown, re.MULTILINE)[0]  # type: ignore[no-any-return]
+        return re.findall(r"^API key: (\S+)$", self.shown, re.MULTILINE)[0]  # type: ignore[no-any-return]  # re says Any
 
     def __enter__(self) -> Self:
         with (self._folder / "shown").open("wb") as output:

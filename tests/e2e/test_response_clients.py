@@ -34,8 +34,8 @@ pytestmark = pytest.mark.xdist_group("scripted")
 @pytest.fixture(scope="module", autouse=True)
 def _imported() -> None:
     """Import what takes seconds before the first test: in one, the upstream on its event loop would answer nobody."""
-    import agents  # noqa: F401
-    import langchain_openai  # noqa: F401
+    import agents  # noqa: F401 -- whether they are installed
+    import langchain_openai  # noqa: F401 -- whether they are installed
 
 
 THOUGHTFUL = sse(

@@ -124,7 +124,7 @@ async def test_a_stream_that_breaks_off_is_an_error_and_no_end(
 
     async def read() -> None:
         async for chunk in stream:
-            said.append(chunk.choices[0].delta.content or "")  # noqa: PERF401 - what comes before the error counts
+            said.append(chunk.choices[0].delta.content or "")  # noqa: PERF401 -- what comes before the error counts
 
     with pytest.raises(openai.APIError) as caught:
         await read()

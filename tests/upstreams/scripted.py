@@ -229,7 +229,7 @@ class _Connection(asyncio.Protocol):
         if self.task is None:
             self._take_request()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - how it ended does not matter
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 -- how it ended does not matter
         self._server.left(self, aborted=self.task is not None and not self._ended_by_us)
         if self.task is not None:
             self.task.cancel()

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from shared.models.catalogue import Quota
-from workers.accounts.state import Candidate, Reservation
+from workers.accounts.state import AccountCandidate, Reservation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,11 +43,11 @@ class Account:
         self.fingerprint = fingerprint
         self.scope = scope or account_id
         self.quota = quota or Quota()
-        self._holds = 0
+        self._leases = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
-    def as_candidate(self, of_model: Quota) -> Candidate:
+    def as_candidate(self, of_model: Quota) -> AccountCandidate:
         """Return the account as the scripts see it, with its limits for a model.
 
         Args:
@@ -59,17 +59,17 @@ class Account:
             prompt_tokens_per_minute=own.prompt_tokens_per_minute or of_model.prompt_tokens_per_minute,
             requests_per_day=own.requests_per_day or of_model.requests_per_day,
         )
-        return Candidate(self.id, self.scope, self.fingerprint, quota)
+        return AccountCandidate(self.id, self.scope, self.fingerprint, quota)
 
-    def hold(self) -> None:
+    def take(self) -> None:
         """Count an attempt that uses the account."""
-        self._holds += 1
+        self._leases += 1
         self._idle.clear()
 
     def release(self) -> None:
         """Count an attempt that has ended."""
-        self._holds -= 1
-        if not self._holds:
+        self._leases -= 1
+        if not self._leases:
             self._idle.set()
 
     async def close(self) -> None:

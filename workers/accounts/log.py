@@ -53,8 +53,8 @@ class AccountLog:
             return
         if is_rejected:
             rest = "it is the only one, and still tried" if is_alone else "it is not used while others can serve"
-            said = f" (it said: {error.reason})" if error.reason else ""
-            _log.error("account %s: its credential was refused%s; %s", account.label, said, rest)
+            reason = f" (it said: {error.reason})" if error.reason else ""
+            _log.error("account %s: its credential was refused%s; %s", account.label, reason, rest)
             return
         _log.log(
             _LEVELS[kind],

@@ -135,8 +135,8 @@ def _cool_ms(period: QuotaPeriod, retry_after_s: float | None, now: datetime) ->
     if period == "day":
         # Not the Retry-After: Google names seconds there even where the day is used up.
         return ms_until_reset(now) + LATE_MS
-    asked_ms = int((retry_after_s or 0) * 1000)
+    given_ms = int((retry_after_s or 0) * 1000)
     if period == "minute":
         rest_of_minute_ms = MINUTE_MS - int(now.timestamp() * 1000) % MINUTE_MS
-        return min(asked_ms or rest_of_minute_ms, LONGEST_MINUTE_MS)
-    return min(asked_ms, LONGEST_MS)
+        return min(given_ms or rest_of_minute_ms, LONGEST_MINUTE_MS)
+    return min(given_ms, LONGEST_MS)

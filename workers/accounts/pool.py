@@ -97,7 +97,7 @@ class Accounts:
         await self._state.reopen()
 
     @asynccontextmanager
-    async def hold(
+    async def lease(
         self,
         model: str,
         prompt_tokens: Callable[[], int],
@@ -123,8 +123,8 @@ class Accounts:
             wait_s = max(self.slots.wait_s() or FULL_RETRY_S, 0.0 if is_last else self._state.closed_s(model))
             raise Throttled("The model server takes no more requests now.", retry_after_s=wait_s)
         try:
-            lease = await self._lease(model, prompt_tokens, requests, is_last=is_last, due=due)
-            lease.account.hold()
+            lease = await self._acquire(model, prompt_tokens, requests, is_last=is_last, due=due)
+            lease.account.take()
             try:
                 yield lease
             except GatewayError as error:
@@ -183,7 +183,7 @@ class Accounts:
         for task in list(self._tasks):
             task.cancel()
 
-    async def _lease(
+    async def _acquire(
         self, model: str, prompt_tokens: Callable[[], int], requests: int, *, is_last: bool, due: float | None
     ) -> Lease:
         how: How = "last" if is_last else "take"

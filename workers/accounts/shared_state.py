@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.accounts.account import Account, Lease
     from workers.accounts.log import AccountLog
     from workers.accounts.outcome import FailureClass, NoAccount
-    from workers.accounts.state import AccountStateStore, Candidate, How, Outcome, Reservation
+    from workers.accounts.state import AccountCandidate, AccountStateStore, How, Outcome, Reservation
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class SharedState:
         counts = {"prompt_tokens": lease.prompt_tokens, "all_tokens": lease.all_tokens}
         try:
             async with asyncio.timeout(REDIS_S):
-                await self._store.settle(outcome, reservation, lease.model, candidate, **counts)  # type: ignore[arg-type]
+                await self._store.settle(outcome, reservation, lease.model, candidate, **counts)  # type: ignore[arg-type]  # as names and numbers
                 if reservation.role:
                     self.note_closed(await self._store.look({}))
         except UNREACHABLE as error:
@@ -157,7 +157,7 @@ class SharedState:
         (candidate,) = self.candidates("", [account])
         await self._store.fail(failure, "probe", "", candidate, error)
 
-    def candidates(self, model: str, accounts: Sequence[Account]) -> list[Candidate]:
+    def candidates(self, model: str, accounts: Sequence[Account]) -> list[AccountCandidate]:
         """Return the accounts as the scripts see them."""
         quota = _UNLIMITED if self._catalogue is None else self._catalogue.quota(model)
         return [account.as_candidate(quota) for account in accounts]

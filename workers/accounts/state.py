@@ -31,7 +31,7 @@ WINDOW_MS: Final = 35_000
 """Both as in account_fail.lua."""
 
 
-class Candidate(msgspec.Struct, frozen=True):
+class AccountCandidate(msgspec.Struct, frozen=True):
     """An account as the scripts see it.
 
     Args:
@@ -86,7 +86,7 @@ class AccountStateStore:
         self._is_counted = is_counted
 
     async def reserve(
-        self, how: How, model: str, prompt_tokens: int, candidates: Sequence[Candidate], *, requests: int = 1
+        self, how: How, model: str, prompt_tokens: int, candidates: Sequence[AccountCandidate], *, requests: int = 1
     ) -> Reservation | NoAccount:
         """Choose an account and take what an attempt needs of it: so many requests, which share the prompt tokens."""
         now = datetime.now(UTC)
@@ -101,7 +101,7 @@ class AccountStateStore:
         quota_wait_ms = max(1, int(quota_ms) - int(now_ms)) if int(quota_ms) else 0
         return NoAccount(why.decode(), wait_ms, int(closed_ms), quota_wait_ms)
 
-    async def peek(self, model: str, candidates: Sequence[Candidate]) -> tuple[int, set[int]]:
+    async def peek(self, model: str, candidates: Sequence[AccountCandidate]) -> tuple[int, set[int]]:
         """Return until when the backend is closed for a model (0: it is not), and the positions of open accounts."""
         reply = await self._ask("peek", model, 1, candidates, use="", requests=1, now=datetime.now(UTC))
         return int(reply[1]), {int(number) - 1 for number in reply[2:]}
@@ -111,7 +111,7 @@ class AccountStateStore:
         outcome: Outcome,
         reservation: Reservation,
         model: str,
-        candidate: Candidate,
+        candidate: AccountCandidate,
         *,
         prompt_tokens: int | None = None,
         all_tokens: int = 0,
@@ -125,7 +125,14 @@ class AccountStateStore:
         await scripts.run(self._redis, scripts.ACCOUNT_SETTLE, keys, *head, counted, all_tokens)
 
     async def fail(
-        self, failure: FailureClass, role: Role, model: str, candidate: Candidate, error: GatewayError, *, good: int = 0
+        self,
+        failure: FailureClass,
+        role: Role,
+        model: str,
+        candidate: AccountCandidate,
+        error: GatewayError,
+        *,
+        good: int = 0,
     ) -> int:
         """Record that an account failed; return until when it is out of use for the model (ms since 1970), or 0.
 
@@ -173,7 +180,7 @@ class AccountStateStore:
         how: How,
         model: str,
         prompt_tokens: int,
-        candidates: Sequence[Candidate],
+        candidates: Sequence[AccountCandidate],
         *,
         use: str,
         requests: int,
@@ -194,5 +201,5 @@ class AccountStateStore:
         return reply
 
 
-def _health_keys(candidate: Candidate, model: str) -> tuple[str, str, str]:
+def _health_keys(candidate: AccountCandidate, model: str) -> tuple[str, str, str]:
     return account_key(candidate.id), breaker_key(candidate.id, model), window_key(candidate.id, model)

@@ -30,12 +30,12 @@ from shared.process.tasks import work_beside
 from shared.queue.story import is_taken_over
 from shared.relay import Kind
 from shared.types import Delta, Event, Job, Started, Usage
-from workers.attempts.asked import AskedRequest, context_of, within_context
 from workers.attempts.bounds import SLACK, Bounds, extend
 from workers.attempts.choices import answer, calls_for
 from workers.attempts.embedding import embed
 from workers.attempts.failure_log import log_failure
 from workers.attempts.form import form_of
+from workers.attempts.job_request import JobRequest, context_of, within_context
 from workers.attempts.record import closing_of, now_ms, record_of, times_of
 from workers.attempts.session_answer import KeptAnswer, turn_of
 from workers.attempts.token_count import TokenCount
@@ -65,7 +65,7 @@ class Attempt:
         kept: the answer as it is kept, where the request has a session, or is stored, or is traced.
 
     Attributes:
-        asked: what the job asks; `count` is what has been used so far.
+        request: what the job asks; `count` is what has been used so far.
         started_ms: when its upstream was asked, its claim until then; `first_ms`, when the first content came.
     """
 
@@ -78,14 +78,14 @@ class Attempt:
         self._accounts, self._unsupported = backend.accounts, backend.unsupported
         self._stream = stream
         self._settings = settings
-        self.asked = AskedRequest(job, partial(context_of, job, backend, settings.catalogue))
-        self._bounds = Bounds(job, self.asked.chat, settings)
+        self.request = JobRequest(job, partial(context_of, job, backend, settings.catalogue))
+        self._bounds = Bounds(job, self.request.chat, settings)
         self._task: asyncio.Task[None] | None = None
         self._has_account = self.has_failed = False
         self._cancelled: Cancelled | None = None
         self.started_ms = now_ms()
         self.first_ms: int | None = None
-        self.count = TokenCount(job, self.asked)
+        self.count = TokenCount(job, self.request)
         self._fold: Fold | None = None
         self._encoder: Encoder | None = None
 
@@ -107,10 +107,10 @@ class Attempt:
         self._task = asyncio.current_task()
         caller.set(self.job.key_id or "")
         try:
-            self._say_started()
+            self._send_start()
             if self._cancelled is not None:
                 raise self._cancelled
-            await self.asked.read()
+            await self.request.read()
             await self._serve()
         except asyncio.CancelledError:
             if self._cancelled is not None:
@@ -134,46 +134,46 @@ class Attempt:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._bounds.patience_s()
         while True:
-            self._has_account, self.count = False, TokenCount(self.job, self.asked, self._calls())
+            self._has_account, self.count = False, TokenCount(self.job, self.request, self._calls())
             try:
                 await (self._embed(due) if self.job.endpoint == "embeddings" else self._relay(due))
             except ParameterUnsupported as rejection:
-                judged = self._unsupported.judged(rejection, self.asked.chat, self.job.model, self.job.key_id or "")
+                judged = self._unsupported.judged(rejection, self.request.chat, self.job.model, self.job.key_id or "")
                 raise await judged from None
             except ContextTooLong:
-                if self.first_ms is not None or not await self.asked.shorten():
+                if self.first_ms is not None or not await self.request.shorten():
                     raise
-                self.job = self.asked.job
+                self.job = self.request.job
             except UpstreamError as rejection:
                 may_wait = self.job.is_last and self._has_account and self.first_ms is None and loop.time() < due
                 if not (may_wait and self._accounts.may_ask_again(rejection)):
                     raise
-                self._say_started()  # nothing is billed for what was rejected
+                self._send_start()  # nothing is billed for what was rejected
             else:
                 return
 
-    def _say_started(self, billed: Usage | None = None) -> None:
+    def _send_start(self, billed: Usage | None = None) -> None:
         started = Started(self.job.tier, self._queue, self.job.model, billed, is_taken_over(self.job.story))
         self._stream.push(Kind.START, _encode(started), urgent=True)
 
-    def _say_billed(self) -> None:
+    def _send_billed(self) -> None:
         if (billed := self.count.news()) is not None:
-            self._say_started(billed)
+            self._send_start(billed)
 
     def _calls(self) -> int:
         is_chat = self.job.endpoint != "embeddings"
-        return calls_for(self._provider, self.asked.chat.body, self._cannot()) if is_chat else 1
+        return calls_for(self._provider, self.request.chat.body, self._cannot()) if is_chat else 1
 
     def _cannot(self) -> tuple[str, ...]:
-        known = self._settings.catalogue.entry(self.job.model).lacks_for(self.asked.chat.body)
+        known = self._settings.catalogue.entry(self.job.model).lacks_for(self.request.chat.body)
         return (*known, *self._unsupported.rejected(self.job.model))
 
     @asynccontextmanager
     async def _lease(self, due: float) -> AsyncIterator[Lease]:
         """Yield a lease of an account; a slot and a spent quota may be waited for until `due`, by the loop's clock."""
         job, count = self.job, self.count
-        async with self._accounts.hold(
-            job.model, count.asked_tokens, requests=count.calls, is_last=job.is_last, due=due
+        async with self._accounts.lease(
+            job.model, count.expected_tokens, requests=count.calls, is_last=job.is_last, due=due
         ) as lease:
             self._has_account = True
             self.started_ms = now_ms()
@@ -181,13 +181,13 @@ class Attempt:
             lease.used(self.count.report)
 
     async def _embed(self, due: float) -> None:
-        asked, model, catalogue = self.asked.embeddings, self.job.model, self._settings.catalogue
+        request, model, catalogue = self.request.embeddings, self.job.model, self._settings.catalogue
         async with self._lease(due) as lease:
             self.count.is_sent = True
-            self._say_billed()
+            self._send_billed()
             try:
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
-                    body, reported = await embed(lease.provider, asked, model, catalogue.embedding(model))
+                    body, reported = await embed(lease.provider, request, model, catalogue.embedding(model))
             except TimeoutError:
                 raise self._bounds.exceeded(has_begun=self.first_ms is not None) from None
             self.first_ms = now_ms()
@@ -198,22 +198,22 @@ class Attempt:
         await self._stream.push_body(body, 0, self._settings.total_timeout_s)
 
     async def _relay(self, due: float) -> None:
-        self._encoder, self._fold = form_of(self.job, self.asked.chat, self._kept)
+        self._encoder, self._fold = form_of(self.job, self.request.chat, self._kept)
         loop = asyncio.get_running_loop()
         end = loop.time() + self._settings.total_timeout_s
         silence_s = self._settings.between_tokens_timeout_s
         async with self._lease(min(end, due)) as lease:
             self.count.is_sent = True
-            self._say_billed()
+            self._send_billed()
             try:
                 async with asyncio.timeout_at(min(end, loop.time() + self._bounds.first_token_s())) as bound:
                     rejected = self._unsupported.rejected(self.job.model)
-                    adapt = partial(adapted, self.asked.chat, lease.provider.name, rejected)
-                    request = await work_beside(len(self.job.body), adapt) if rejected else self.asked.chat
+                    adapt = partial(adapted, self.request.chat, lease.provider.name, rejected)
+                    request = await work_beside(len(self.job.body), adapt) if rejected else self.request.chat
                     async with answer(lease.provider, request, self.job.model, self._cannot()) as batches:
                         async for batch in batches:
                             may_wait = self._take(batch)
-                            self._say_billed()
+                            self._send_billed()
                             if self.first_ms is not None:
                                 lease.began()
                                 extend(bound, min(end, loop.time() + silence_s), silence_s * SLACK)
@@ -230,12 +230,12 @@ class Attempt:
         """Relay a batch; return whether the next may be read a moment later: not after the first or near the end."""
         out: list[bytes] = []
         tokens = 0
-        said = ends = False
+        has_content = ends = False
         for event in batch:
             if isinstance(event, Usage):
                 self.count.take(event)
                 continue
-            said = True
+            has_content = True
             if isinstance(event, Delta):
                 tokens += 1
             else:
@@ -247,12 +247,12 @@ class Attempt:
             if self._kept is not None:
                 self._kept.add(event)
         tokens = self.count.add(batch, tokens)
-        is_first = said and self.first_ms is None
+        is_first = has_content and self.first_ms is None
         if is_first:
             self.first_ms = now_ms()
         if out or is_first:
             self._stream.push(Kind.CONTENT, b"".join(out), tokens, urgent=is_first)
-        return said and not is_first and not ends
+        return has_content and not is_first and not ends
 
     async def _finish(self) -> None:
         await self.count.settle()
@@ -282,7 +282,7 @@ class Attempt:
             self._stream.push(Kind.END, _encode(self.count.counted().usage), urgent=True)
         else:
             log_failure(self.job, self._queue, error, has_account=self._has_account)
-            self.asked.name_params(error)
+            self.request.name_params(error)
             error.cost_usd = 0.0 if self._closes(error) else self.count.lost_usd(error, self._settings.catalogue)
             self._stream.push(Kind.ERROR, _encode(error.to_info()), urgent=True)
         if isinstance(error, Superseded):

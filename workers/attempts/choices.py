@@ -79,11 +79,11 @@ async def _several(
         else:
             await found.put((number, None))
 
-    asked = [asyncio.create_task(ask(number)) for number in range(count)]
+    tasks = [asyncio.create_task(ask(number)) for number in range(count)]
     try:
         yield _merged(found, count)
     finally:
-        await end_all(*asked)
+        await end_all(*tasks)
 
 
 async def _merged(

@@ -37,17 +37,17 @@ async def embed(
         CallerError: the request cannot be served by this upstream; `param` says why.
         UpstreamError: the upstream failed.
     """
-    asked = request.body
+    requested = request.body
     made = await provider.embed(await _translated(request, provider, known), model)
-    if len(made.vectors) != len(asked.inputs) or not all(made.vectors):
+    if len(made.vectors) != len(requested.inputs) or not all(made.vectors):
         raise Malformed("The model server did not send a vector for each input.")
-    cut_to = _cut_to(asked.dimensions, len(made.vectors[0]), model, known)
-    tokens = estimate_embedding_tokens(asked) if made.prompt_tokens is None else made.prompt_tokens
+    cut_to = _cut_to(requested.dimensions, len(made.vectors[0]), model, known)
+    tokens = estimate_embedding_tokens(requested) if made.prompt_tokens is None else made.prompt_tokens
     pause = Pauses()
     encoded = []
     for index, vector in enumerate(made.vectors):
         wanted = vector if cut_to is None else _cut(vector, cut_to)
-        encoded.append(encode_embedding(index, wanted, as_base64=asked.encoding_format == "base64"))
+        encoded.append(encode_embedding(index, wanted, as_base64=requested.encoding_format == "base64"))
         # Thousands of vectors take long to encode: the streams of this process go on meanwhile.
         await pause()
     is_reported = made.prompt_tokens is not None or made.billed_usd is not None
@@ -57,13 +57,13 @@ async def embed(
 
 async def _translated(request: EmbeddingsRequest, provider: Provider, known: EmbeddingEntry) -> EmbeddingsRequest:
     """Return the request as a server takes it that knows neither OpenAI's token ids nor `dimensions`."""
-    asked = request.body
-    has_ids = not all(isinstance(one, str) for one in asked.inputs)
-    if provider.embeds_as_openai or not (has_ids or asked.dimensions is not None):
+    requested = request.body
+    has_ids = not all(isinstance(one, str) for one in requested.inputs)
+    if provider.embeds_as_openai or not (has_ids or requested.dimensions is not None):
         return request
     if known.vocabulary == "own":
-        return request.for_inputs(asked.inputs)
-    return request.for_inputs(await to_texts(asked.inputs, known.vocabulary, is_nested=asked.is_nested))
+        return request.for_inputs(requested.inputs)
+    return request.for_inputs(await to_texts(requested.inputs, known.vocabulary, is_nested=requested.is_nested))
 
 
 def _cut_to(wanted: int | None, size: int, model: str, known: EmbeddingEntry) -> int | None:

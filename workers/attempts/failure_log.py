@@ -29,10 +29,10 @@ def log_failure(job: Job, queue: str, error: GatewayError, *, has_account: bool)
         return
     # That an account or a backend is closed is said once, where that is found out.
     is_reported = not has_account or isinstance(error, Throttled | Rejected)
-    said = f" It said: {error.reason}" if error.reason else ""
+    reason = f" It said: {error.reason}" if error.reason else ""
     _log.log(
         logging.DEBUG if is_reported else logging.WARNING,
         "request %s, attempt %d at %s with model %s for key %s: %s: %s%s",
         *(job.request_id, job.attempt, backend_of(queue), job.model, job.key_id or "internal"),
-        *(type(error).__name__, error.message, said),
+        *(type(error).__name__, error.message, reason),
     )

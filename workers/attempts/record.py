@@ -9,7 +9,7 @@ import msgspec
 
 from shared.errors import CancelledOnRequest
 from shared.ids import job_id
-from shared.usage import ORPHANED, Closes, Closing, Counted, Times, UsageRecord, completed
+from shared.usage import ORPHANED, Closing, ClosingMode, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
     from shared.dialects.stored.pending import ResponseEnd
@@ -63,4 +63,4 @@ def closing_of(job: Job, queue: str, record: UsageRecord | None, turn: TurnEnd |
     name = job_id(job.request_id, job.attempt)
     if record is None:
         return Closing(api_id=job.api_id, request_id=job.request_id, job_id=name, queue=queue)
-    return Closing.of(record, Closes.HELD, api_id=job.api_id, job_id=name, queue=queue, turn=turn)
+    return Closing.of(record, ClosingMode.HELD, api_id=job.api_id, job_id=name, queue=queue, turn=turn)

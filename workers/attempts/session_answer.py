@@ -15,7 +15,7 @@ from shared.openai.sessions.messages import MOST_MESSAGE_BYTES
 from shared.openai.sessions.turn_end import MOST_THOUGHTS_CHARS, THOUGHTS, TurnEnd
 from shared.process.tasks import work_beside
 from shared.redis.names import answer_key, thoughts_key
-from workers.attempts.keeping import LIFE_S, Keeping
+from workers.attempts.periodic_writer import LIFE_S, PeriodicWriter
 from workers.attempts.stored_answer import StoredAnswer
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_ANSWER_CHARS: Final = 4 * MOST_MESSAGE_BYTES
 """What is longer is stored without its end, and so as cut: no model answers as much."""
-_SAID: Final = ("content", "refusal", "tool_calls", "function_call")
+_CONTENT: Final = ("content", "refusal", "tool_calls", "function_call")
 _LEFT_OUT: Final = frozenset({THOUGHTS, "annotations"})
 """Nobody sends it back to a model. Thoughts go with the message as far as the recorder, which parts the two."""
 
@@ -44,7 +44,7 @@ class SessionAnswer:
         self._redis = redis
         self._key, self._thoughts_key = answer_key(job.request_id), thoughts_key(job.request_id)
         self._fold = CompletionFold()
-        self._keeping = Keeping(self._keep)
+        self._keeping = PeriodicWriter(self._keep)
 
     def follow(self, reply: object) -> None:
         """Do nothing: what makes the client's bytes knows less than this."""
@@ -79,7 +79,7 @@ class SessionAnswer:
         if not is_whole or choice["finish_reason"] == "length":
             # A call that may have been broken off is none.
             _drop_unsound_calls(message, are_all=not is_whole)
-        if not any(message.get(name) for name in _SAID):
+        if not any(message.get(name) for name in _CONTENT):
             return None, None, False
         content = message.get("content") or ""
         message["content"] = content[:MOST_ANSWER_CHARS] if content else None

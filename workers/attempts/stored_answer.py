@@ -9,7 +9,7 @@ from shared.dialects.stored.unanswered import failed, kept_head, response_end
 from shared.errors import StreamBroken
 from shared.process.tasks import work_beside
 from shared.redis.names import kept_response_key
-from workers.attempts.keeping import LIFE_S, Keeping
+from workers.attempts.periodic_writer import LIFE_S, PeriodicWriter
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -41,7 +41,7 @@ class StoredAnswer:
         self._job = job
         self._head = head
         self._key = kept_response_key(job.request_id)
-        self._keeping = Keeping(self._keep) if job.stream else None
+        self._keeping = PeriodicWriter(self._keep) if job.stream else None
         self._has_kept_head = False
         self._reply: object = None
 
@@ -71,7 +71,7 @@ class StoredAnswer:
             if error is None or not head.is_background:
                 return None
             body = failed(job, job.model, error)
-        return response_end(job, head, body, has_said_so=error is None)
+        return response_end(job, head, body, has_end_event=error is None)
 
     def _body(self, error: GatewayError | None) -> bytes | None:
         return self._reply.result(error) if isinstance(self._reply, Storable) else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shared.models.catalogue import Catalogue
     from shared.types import Event, Job
-    from workers.attempts.asked import AskedRequest
+    from workers.attempts.job_request import JobRequest
 
 NEWS_TOKENS: Final = 256
 """After how many tokens of an answer its api process is told anew what is billed so far."""
@@ -42,7 +42,7 @@ class TokenCount:
 
     Args:
         job: what is done.
-        asked: what it says.
+        request: what it says.
         calls: how many requests to the upstream it is, each with the whole prompt.
 
     Attributes:
@@ -51,18 +51,18 @@ class TokenCount:
         has_ended: whether the answer's end came: what is reported from then on is all of it.
     """
 
-    def __init__(self, job: Job, asked: AskedRequest, calls: int = 1) -> None:
+    def __init__(self, job: Job, request: JobRequest, calls: int = 1) -> None:
         self.pieces = 0
         self.calls = calls
         self.is_sent = False
         self.has_ended = False
         self._job = job
-        self._asked = asked
+        self._request = request
         self._report: Usage | None = None
         self._is_complete = False
         self._received = StringIO() if job.tier == "paid" else None
         self._exact: tuple[int, int] | None = None
-        self._told: tuple[Usage | None, int] | None = None
+        self._sent: tuple[Usage | None, int] | None = None
 
     @property
     def report(self) -> Usage | None:
@@ -74,9 +74,9 @@ class TokenCount:
         """Return how many tokens were answered, about."""
         return max(self.pieces, self._report.completion_tokens if self._report is not None else 0)
 
-    def asked_tokens(self) -> int:
+    def expected_tokens(self) -> int:
         """Return about how long the prompts of all calls are together."""
-        return self._asked.tokens() * self.calls
+        return self._request.tokens() * self.calls
 
     def add(self, batch: Sequence[Event], pieces: int) -> int:
         """Add a batch of `pieces` pieces of output; return for how many tokens they count."""
@@ -111,12 +111,12 @@ class TokenCount:
         report = self._report or Usage(0, 0)
         if self._is_reported:
             return Counted(self._with_searches(report), "reported")
-        asked, answered = self._exact or (self.asked_tokens(), self.pieces)
+        expected, answered = self._exact or (self.expected_tokens(), self.pieces)
         completion_tokens = report.completion_tokens
         if not self._is_complete or not completion_tokens:
             completion_tokens = max(completion_tokens, self._bounded(answered))
         # Calls that have not reported had the same prompt as those that have.
-        prompt_tokens = math.ceil(report.prompt_tokens * max(1.0, self.calls / report.requests)) or asked
+        prompt_tokens = math.ceil(report.prompt_tokens * max(1.0, self.calls / report.requests)) or expected
         usage = msgspec.structs.replace(
             report,
             prompt_tokens=prompt_tokens,
@@ -133,10 +133,10 @@ class TokenCount:
         """
         if self._received is None or not self.is_sent or self.has_ended:
             return None
-        told_report, told_pieces = self._told or (None, 0)
-        if self._told is not None and told_report is self._report and self.pieces < told_pieces + NEWS_TOKENS:
+        sent_report, sent_pieces = self._sent or (None, 0)
+        if self._sent is not None and sent_report is self._report and self.pieces < sent_pieces + NEWS_TOKENS:
             return None
-        self._told = (self._report, self.pieces)
+        self._sent = (self._report, self.pieces)
         return self.counted().usage
 
     def billed(self, *, has_content: bool) -> Counted:
@@ -174,7 +174,7 @@ class TokenCount:
 
     def _count(self) -> tuple[int, int]:
         """Count what was sent and what was received; in a thread."""
-        body, received = self._asked.chat.body, self._received
+        body, received = self._request.chat.body, self._received
         sent = count_tokens(list(prompt_texts(body)), self._job.model)
         sent += MESSAGE_TOKENS * len(body.messages) + MEDIA_TOKENS * count_media(body)
         return sent * self.calls, count_tokens([received.getvalue() if received is not None else ""], self._job.model)
@@ -183,11 +183,15 @@ class TokenCount:
         """Return an estimate of the answer's tokens that is within what the request allowed."""
         if self._job.endpoint == "embeddings":
             return answered
-        limit = self._asked.chat.body.output_limit
-        return answered if limit is None else min(answered, limit * (self._asked.chat.body.n or 1))
+        limit = self._request.chat.body.output_limit
+        return answered if limit is None else min(answered, limit * (self._request.chat.body.n or 1))
 
     def _with_searches(self, usage: Usage) -> Usage:
         """Count the search of OpenAI's models that search the web, which they do not report."""
-        if self._job.endpoint == "embeddings" or usage.web_searches or self._asked.chat.body.web_search_options is None:
+        if (
+            self._job.endpoint == "embeddings"
+            or usage.web_searches
+            or self._request.chat.body.web_search_options is None
+        ):
             return usage
         return msgspec.structs.replace(usage, web_searches=1)

@@ -82,8 +82,13 @@ def _parts(message: Message) -> Iterator[dict[str, Any]]:
     if isinstance(message, AssistantMessage):
         for call in message.tool_calls or ():
             named = call.function if isinstance(call, FunctionToolCall) else None
-            said = _cut(named.arguments) if named is not None else call.custom  # type: ignore[union-attr]
-            yield {"type": "tool_call", "id": call.id, "name": "" if named is None else named.name, "arguments": said}
+            arguments = _cut(named.arguments) if named is not None else call.custom  # type: ignore[union-attr]  # the other kind of call
+            yield {
+                "type": "tool_call",
+                "id": call.id,
+                "name": "" if named is None else named.name,
+                "arguments": arguments,
+            }
 
 
 def _answered(message: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -137,7 +137,7 @@ class AttemptSpan:
     def finish(self, attempt: Attempt) -> None:
         """End the span: the attempt is over."""
         if self._span.is_recording():
-            self._span.set_attributes(self._used(attempt) | self._asked(attempt))
+            self._span.set_attributes(self._used(attempt) | self._request_attributes(attempt))
             self._span.add_event("nself.upstream_asked", timestamp=attempt.started_ms * 1_000_000)
             if attempt.first_ms is not None:
                 self._span.add_event("nself.first_token", timestamp=attempt.first_ms * 1_000_000)
@@ -172,13 +172,13 @@ class AttemptSpan:
             found["nself.cost_usd"] = self._catalogue.cost_usd(self._job.model, usage)
         return found
 
-    def _asked(self, attempt: Attempt) -> dict[str, AttributeValue]:
+    def _request_attributes(self, attempt: Attempt) -> dict[str, AttributeValue]:
         """Return what the request asks for; nothing where it cannot be read."""
         found: dict[str, AttributeValue] = {}
         if self._job.endpoint != "chat":
             return found
         with suppress(GatewayError):
-            body = attempt.asked.chat.body
+            body = attempt.request.chat.body
             found = _parameters_of(body)
             if self._content is not None:
                 found["gen_ai.input.messages"] = input_messages(body.messages)

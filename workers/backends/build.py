@@ -20,7 +20,7 @@ from workers.accounts.pool import Accounts
 from workers.accounts.state import AccountStateStore
 from workers.backends.backend import Backend
 from workers.backends.unsupported import UnsupportedParameters
-from workers.providers.base import Connect, Connection, ForAccount, Site
+from workers.providers.base import ConfiguredProvider, Connect, ForAccount, ProviderContext
 from workers.providers.images.fetch import ImageFetcher
 from workers.providers.tool_call_state import RedisToolCallState
 
@@ -45,41 +45,41 @@ def backends_of(
         database: where accounts are that were added at run time.
     """
     own_host = urlsplit(settings.base_url or "").hostname or ""
-    site = Site(tier, settings, credentials, ImageFetcher(own_host=own_host), RedisToolCallState(redis))
+    context = ProviderContext(tier, settings, credentials, ImageFetcher(own_host=own_host), RedisToolCallState(redis))
     backends = []
     for row in providers_of(tier):
         module = import_module(f"{row.package or f'workers.providers.{row.name}'}.connect")
         if row.has_accounts:
-            backends.append(_with_accounts(row, module.for_account, site, redis, database))
+            backends.append(_with_accounts(row, module.for_account, context, redis, database))
         else:
             connect: Connect = module.connect
-            backends += [_with_one_account(connection, site, redis) for connection in connect(site)]
+            backends += [_with_one_account(configured, context, redis) for configured in connect(context)]
     return backends
 
 
-def _with_one_account(connection: Connection, site: Site, redis: Redis) -> Backend:
+def _with_one_account(configured: ConfiguredProvider, context: ProviderContext, redis: Redis) -> Backend:
     """Build a backend with one account without quotas."""
-    provider, name, slots, credential, own_tier = connection
-    tier = own_tier or site.tier
+    provider, name, slots, credential, own_tier = configured
+    tier = own_tier or context.tier
     account = Account(f"{tier}:{name}", provider, fingerprint=fingerprint(credential or ""))
     queue = queue_name(tier, name)
-    accounts = Accounts(_state(site, queue, redis), [account])
+    accounts = Accounts(_state(context, queue, redis), [account])
     return Backend(tier, provider, name, slots, accounts=accounts, unsupported=UnsupportedParameters(redis, queue))
 
 
 def _with_accounts(
-    row: ProviderInfo, for_account: ForAccount, site: Site, redis: Redis, database: Database | None
+    row: ProviderInfo, for_account: ForAccount, context: ProviderContext, redis: Redis, database: Database | None
 ) -> Backend:
     """Build a backend that is always there, since accounts may be added later; not offered while there is none."""
-    slots = site.settings.gemini_slots
-    queue = queue_name(site.tier, row.name)
-    state = _state(site, queue, redis, is_counted=True)
+    slots = context.settings.gemini_slots
+    queue = queue_name(context.tier, row.name)
+    state = _state(context, queue, redis, is_counted=True)
     # Half as many as the slots may wait beside those that run: a minute's quota is back soon.
-    accounts = Accounts(state, catalogue=site.settings.catalogue, most_waiting=slots // 2)
+    accounts = Accounts(state, catalogue=context.settings.catalogue, most_waiting=slots // 2)
     stored = None if database is None else GeminiAccountStore(database)
-    source = GeminiAccounts(accounts, site.credentials, stored, redis, provider_for=partial(for_account, site))
+    source = GeminiAccounts(accounts, context.credentials, stored, redis, provider_for=partial(for_account, context))
     return Backend(
-        site.tier,
+        context.tier,
         source,
         source.name,
         slots,
@@ -89,7 +89,7 @@ def _with_accounts(
     )
 
 
-def _state(site: Site, queue: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
+def _state(context: ProviderContext, queue: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
     """Return the state of a backend's accounts."""
-    probe_s = site.settings.first_token_timeout_s
+    probe_s = context.settings.first_token_timeout_s
     return AccountStateStore(redis, queue, probe_s=probe_s, is_counted=is_counted)

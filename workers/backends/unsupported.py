@@ -133,7 +133,7 @@ def _learned(found: Iterable[tuple[bytes, float]], now_ms: int) -> dict[str, dic
     by_ability: dict[tuple[str, str], list[tuple[str, str, int]]] = {}
     for member, score in found:
         parts = member.decode().rsplit("\n", 3)
-        if len(parts) == len(Evidence.__args__) and score > now_ms:  # type: ignore[attr-defined]
+        if len(parts) == len(Evidence.__args__) and score > now_ms:  # type: ignore[attr-defined]  # Literal has it at run time
             model, ability, key, value = parts
             by_ability.setdefault((model, ability), []).append((key, value, int(score)))
     until_ms: dict[str, dict[str, int]] = {}

@@ -105,13 +105,13 @@ class PullReader(LineReader):
         if not line.strip():
             return
         self._on_line()
-        said = _read_line(line)
-        if said.error:
-            raise OperationRejected(shown(from_error(said.error).message))
-        if said.digest:
-            self._progress.layer(said.digest, said.completed, said.total)
-        self._progress.status = shown(str(said.status))
-        self.done = said.status == "success"
+        report = _read_line(line)
+        if report.error:
+            raise OperationRejected(shown(from_error(report.error).message))
+        if report.digest:
+            self._progress.layer(report.digest, report.completed, report.total)
+        self._progress.status = shown(str(report.status))
+        self.done = report.status == "success"
 
     def complete(self, events: list[Event]) -> None:  # noqa: ARG002 -- nothing can be made of such a reply
         """Raise StreamBroken: `success` is the only end mark."""

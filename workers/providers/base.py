@@ -69,7 +69,7 @@ class Provider(Protocol):
     async def close(self) -> None: ...
 
 
-class Site(NamedTuple):
+class ProviderContext(NamedTuple):
     """What providers are built from.
 
     Attributes:
@@ -87,7 +87,7 @@ class Site(NamedTuple):
     tool_calls: ToolCallState
 
 
-class Connection(NamedTuple):
+class ConfiguredProvider(NamedTuple):
     """A provider that is built: one upstream.
 
     Attributes:
@@ -108,7 +108,7 @@ class Connection(NamedTuple):
 class Connect(Protocol):
     """Builds what is configured of a provider in a tier; nothing where nothing is."""
 
-    def __call__(self, site: Site) -> Sequence[Connection]:
+    def __call__(self, context: ProviderContext) -> Sequence[ConfiguredProvider]:
         """Return one connection for each upstream."""
         ...
 
@@ -116,6 +116,6 @@ class Connect(Protocol):
 class ForAccount(Protocol):
     """Builds a provider for one account."""
 
-    def __call__(self, site: Site, api_key: str) -> Provider:
+    def __call__(self, context: ProviderContext, api_key: str) -> Provider:
         """Return a provider that uses `api_key`."""
         ...

@@ -22,7 +22,7 @@ from shared.openai.sessions.turn_end import TurnEnd
 from shared.process.finished import log_finished
 from shared.process.tasks import wait_or
 from shared.queue.placement import MOST_ATTEMPTS
-from shared.queue.story import told
+from shared.queue.story import with_event
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import (
     API_SET,
@@ -35,7 +35,7 @@ from shared.redis.names import (
     open_requests,
     reservation_field,
 )
-from shared.usage import ORPHANED, Closes, Closing, UsageRecord, finish_now
+from shared.usage import ORPHANED, Closing, ClosingMode, UsageRecord, finish_now
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -144,13 +144,13 @@ class Janitor:
         # Of a request without a session the script finds no turn.
         has_response = await self._redis.exists(kept_response_key(request))
         turn = ResponseEnd() if has_response else TurnEnd("broken")
-        closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw, closes=Closes.JUDGED)
+        closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw, closes=ClosingMode.JUDGED)
         if record is not None:
             # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.
             has_begun = await self._redis.exists(*map(in_progress_key, names))
             held = await self._held(record) if has_begun else 0
             orphaned = _orphaned(record, held, now)
-            closing = Closing.of(orphaned, Closes.JUDGED, api_id=api_id, job_id=names[0], turn=turn)
+            closing = Closing.of(orphaned, ClosingMode.JUDGED, api_id=api_id, job_id=names[0], turn=turn)
         closed = await finish_now(self._redis, closing, self._finished)
         await self._redis.delete(*map(job_key, names), *map(in_progress_key, names))
         return int(closed)
@@ -158,7 +158,7 @@ class Janitor:
     async def _held(self, record: UsageRecord) -> int:
         """Return what a request has reserved of the budget, in billionths of a US dollar."""
         field = reservation_field(record.request_id)
-        return int(await self._redis.hget(budget_key_at(record.admitted_ms), field) or 0)  # type: ignore[misc]
+        return int(await self._redis.hget(budget_key_at(record.admitted_ms), field) or 0)  # type: ignore[misc]  # redis-py: or awaitable
 
 
 def _decoded(raw: bytes) -> UsageRecord | None:
@@ -170,7 +170,7 @@ def _decoded(raw: bytes) -> UsageRecord | None:
 
 def _orphaned(record: UsageRecord, held: int, now: float) -> UsageRecord:
     """Return the record of an open request as it is closed, at a time in seconds; only paid attempts reserve."""
-    story = told(record.story, "orphaned", "closed by a recorder: its api process was gone")
+    story = with_event(record.story, "orphaned", "closed by a recorder: its api process was gone")
     closed = msgspec.structs.replace(
         record,
         story=story,

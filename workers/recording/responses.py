@@ -92,6 +92,6 @@ class ResponseLog:
 
     async def _store_before(self, conversation: str, request_id: str) -> None:
         """Store what of a conversation ended before a response: a recorder that died may have left it to others."""
-        names: list[bytes] = await self._redis.lrange(done_in_conversation_key(conversation), 0, -1)  # type: ignore[misc]
+        names: list[bytes] = await self._redis.lrange(done_in_conversation_key(conversation), 0, -1)  # type: ignore[misc]  # redis-py: or awaitable
         for name in takewhile(lambda each: each != request_id, (each.decode() for each in names)):
             await self._store_one(name, is_next=True)

@@ -72,7 +72,7 @@ class TurnLog:
             async with self._sessions.writing(UUID(session_id)) as writer:
                 try:
                     # As the only one who writes to the session: an older state of a turn cannot come after a newer one.
-                    waiting = await self._redis.lrange(turns_key(session_id), 0, -1)  # type: ignore[misc]
+                    waiting = await self._redis.lrange(turns_key(session_id), 0, -1)  # type: ignore[misc]  # redis-py: or awaitable
                     removed = await self._redis.get(removed_session_key(UUID(session_id).hex))
                 except UNREACHABLE as error:
                     failure = error  # raised below, where it is not taken for PostgreSQL's
@@ -129,9 +129,9 @@ def to_rows(turn: PendingTurn) -> TurnRows:
         MsgspecError: a message is no JSON.
     """
     head, record = turn.head, turn.record
-    asked = [_row(raw, bytes.fromhex(digest)) for raw, digest in zip(head.messages, head.digests, strict=True)]
-    said, thoughts = parted(turn.answer)
-    answer = msgspec.structs.replace(_row(said), state=turn.state)
+    brought = [_row(raw, bytes.fromhex(digest)) for raw, digest in zip(head.messages, head.digests, strict=True)]
+    content, thoughts = parted(turn.answer)
+    answer = msgspec.structs.replace(_row(content), state=turn.state)
     return TurnRows(
         key_id=UUID(head.key_id) if head.key_id else None,
         request_id=UUID(record.request_id),
@@ -139,7 +139,7 @@ def to_rows(turn: PendingTurn) -> TurnRows:
         is_admin_mode=head.is_admin_mode,
         created_at=_EPOCH + timedelta(milliseconds=record.admitted_ms),
         after=None if head.after is None else (UUID(head.after[0]), head.after[1]),
-        messages=(*asked, answer),
+        messages=(*brought, answer),
         tier_source=_SOURCES.get(record.tier),
         model_used=record.model.replace("\x00", "\ufffd") or None,
         latency_ms=record.duration_ms,

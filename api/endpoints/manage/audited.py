@@ -125,7 +125,7 @@ async def _entry(handler: Handler, arguments: dict[str, Any], response: Response
         "request_id": g.get("request_id", ""),
         "status": response.status_code,
         **{name: _bounded(value) for name, value in arguments.items()},
-        "asked": _kept(g.get("asked")),
+        "asked": _kept(g.get("change")),
         "made": _made(await response.get_data()),
     }
     return handler.__name__, details
@@ -146,15 +146,15 @@ async def _without_log(way: AuditedAs, text: str) -> Response:
     return await way.answer(Overloaded(text, code="database_unavailable", retry_after_s=2))
 
 
-def _kept(asked: Any) -> Any:
+def _kept(body: Any) -> Any:
     """Return what is kept of a request's body."""
-    if isinstance(asked, list):
-        return [_kept(each) for each in asked]
-    if not isinstance(asked, dict):
+    if isinstance(body, list):
+        return [_kept(each) for each in body]
+    if not isinstance(body, dict):
         return None
     return {
         name: _bounded(value) if name in _KEPT or not isinstance(value, str | dict | list) else "(not kept)"
-        for name, value in asked.items()
+        for name, value in body.items()
     }
 
 

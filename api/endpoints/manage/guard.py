@@ -98,7 +98,7 @@ async def body_as(kind: type[_Body]) -> _Body:
     try:
         raw = await read_body(request) or b"{}"
         found = msgspec.json.decode(raw, type=kind)
-        g.asked = msgspec.json.decode(raw)  # for the audit log
+        g.change = msgspec.json.decode(raw)  # for the audit log
         return found
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None

@@ -62,8 +62,8 @@ async def revoke_key(key_id: str) -> Response:
 
 def _call() -> bytes:
     """Return what makes two calls the same one."""
-    asked = msgspec.json.encode(g.get("asked"), order="sorted")
-    return f"{actor()} {request.method} {request.path} ".encode() + asked
+    change = msgspec.json.encode(g.get("change"), order="sorted")
+    return f"{actor()} {request.method} {request.path} ".encode() + change
 
 
 def _shown(key: ApiKey) -> dict[str, Any]:

@@ -97,10 +97,10 @@ async def remove(name: str, host: str | None) -> dict[str, Any]:
     """
     model = _checked(name)
     libraries = _reachable(await known_libraries(), host)
-    asked = await asyncio.gather(*(_ask_to_remove(library, model) for library in libraries))
+    removals = await asyncio.gather(*(_ask_to_remove(library, model) for library in libraries))
     deadline = time.monotonic() + REMOVE_WAIT_S
     ended = await asyncio.gather(
-        *(_settled(library.queue, operation, deadline) for library, operation in zip(libraries, asked, strict=True))
+        *(_settled(library.queue, operation, deadline) for library, operation in zip(libraries, removals, strict=True))
     )
     removed = [library.host for library, operation in zip(libraries, ended, strict=True) if operation.state == "done"]
     # One host's failure is an error though others removed it: the answer must not read as if it were gone.

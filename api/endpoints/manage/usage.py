@@ -97,7 +97,7 @@ async def wait_until_recorded(redis: Redis) -> None:
                 await asyncio.sleep(_DRAIN_POLL_S)
 
 
-def told(story: str | None) -> list[dict[str, Any]]:
+def story_events(story: str | None) -> list[dict[str, Any]]:
     """Return a request's story as it is shown: what happened when, beside what every request goes through."""
     events = [] if story is None else msgspec.json.decode(story, type=list[StoryEvent])
     return [{"at_ms": event.at_ms, "what": event.what, "detail": event.detail} for event in events]
@@ -110,7 +110,7 @@ def shown_entry(row: asyncpg.Record) -> dict[str, Any]:
     shown["key_id"] = {None: INTERNAL_KEY_ID, NOBODY: ERASED_KEY_ID}.get(row["key_id"]) or str(row["key_id"])
     shown["key_name"] = row["key_name"] or ("" if shown["key_id"] == str(row["key_id"]) else shown["key_id"])
     shown["model"] = row["model"] or row["asked_model"]
-    shown["story"] = told(row["story"])
+    shown["story"] = story_events(row["story"])
     shown["cost_usd"] = float(row["cost_usd"])
     shown["created_at"] = shown.pop("admitted_at").isoformat(timespec="milliseconds").replace("+00:00", "Z")
     return shown

@@ -39,14 +39,14 @@ class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 async def ask_ai() -> Response:
     """Ask one question, as the internal token, and return the answer whole."""
-    asked = await body_as(Question)
-    tier = None if asked.preferred_tier is None else _TIER_OF[asked.preferred_tier]
+    question = await body_as(Question)
+    tier = None if question.preferred_tier is None else _TIER_OF[question.preferred_tier]
     principal = msgspec.structs.replace(INTERNAL, bounds=KeyBounds().within(tier))
     parts = gateway()
     context = RequestContext(parts.usage_log, principal, "chat", g.request_id)
     begun_at = time.monotonic()
     with context.refusals():
-        body = {"model": asked.model or "auto", "messages": [{"role": "user", "content": asked.message}]}
+        body = {"model": question.model or "auto", "messages": [{"role": "user", "content": question.message}]}
         context.body = msgspec.json.encode(body)
         inflight = await context.begin(parts.requests, "chat", CheckedBody.of_chat(context.body))
     completion = msgspec.json.decode(await whole(inflight))
@@ -75,16 +75,16 @@ async def _adapted(context: RequestContext, raw: bytes) -> bytes:
         InvalidRequest: it is wrong; `param` names the field.
         DatabaseUnavailable: the key's last session cannot be found out.
     """
-    asked = from_claw_chat(raw)
+    question = from_claw_chat(raw)
     session_id = None
-    if asked.session is not None:
-        session_id = session_id_of(asked.session, owner_of(context.key_id))
-    elif asked.resumes:
+    if question.session is not None:
+        session_id = session_id_of(question.session, owner_of(context.key_id))
+    elif question.resumes:
         session_id = await _last_session(context.key_id)
     if session_id is not None and SESSION_HEADER not in request.headers:
-        scope: dict[str, Any] = request.scope  # type: ignore[assignment]
+        scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # a plain dict, with our own keys
         scope["headers"] = [*scope["headers"], (SESSION_HEADER.encode(), session_id.encode())]
-    return asked.body
+    return question.body
 
 
 async def _last_session(key_id: str | None) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from api.accounting.flow import Flow
+    from api.accounting.arrivals import ArrivalRates
     from api.routing.live_backends import Capacity
     from api.routing.load import Load
     from shared.types import BackendInfo
@@ -56,10 +56,10 @@ class _Backend(msgspec.Struct, forbid_unknown_fields=True):
 async def list_backends() -> Response:
     """List the backends, those with the most waiting jobs first."""
     state = gateway()
-    return json_response({"backends": await backend_states(state.redis, state.capacity, state.flow)})
+    return json_response({"backends": await backend_states(state.redis, state.capacity, state.arrivals)})
 
 
-async def backend_states(redis: Redis, capacity: Capacity, flow: Flow) -> list[BackendState]:
+async def backend_states(redis: Redis, capacity: Capacity, flow: ArrivalRates) -> list[BackendState]:
     """Return every backend that lives, and those that have none to serve what waits for them.
 
     Raises:
@@ -105,7 +105,7 @@ async def pause(redis: Redis, place: str) -> None:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     queue = await _known_queue(redis, place)
-    await redis.hset(PAUSED, queue, str(int(time.time() * 1000)))  # type: ignore[misc]
+    await redis.hset(PAUSED, queue, str(int(time.time() * 1000)))  # type: ignore[misc]  # redis-py: or awaitable
     await redis.publish(NEWS_CHANNEL, b"%s %s" % (PAUSED_NEWS, queue.encode()))
 
 
@@ -117,7 +117,7 @@ async def resume(redis: Redis, capacity: Capacity, place: str) -> None:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
     queue = await _known_queue(redis, place)
-    await redis.hdel(PAUSED, queue)  # type: ignore[misc]
+    await redis.hdel(PAUSED, queue)  # type: ignore[misc]  # redis-py: or awaitable
     pipeline = redis.pipeline(transaction=False)
     pipeline.publish(NEWS_CHANNEL, b"%s %s" % (PAUSED_NEWS, queue.encode()))
     for worker, backend in capacity.by_worker():
@@ -133,7 +133,7 @@ async def _known_queue(redis: Redis, place: str) -> str:
         NotFound: no worker has announced such a backend.
     """
     queue = queue_of_place(place)
-    is_known = await redis.sismember(QUEUES, queue) or await redis.hexists(PAUSED, queue)  # type: ignore[misc]
+    is_known = await redis.sismember(QUEUES, queue) or await redis.hexists(PAUSED, queue)  # type: ignore[misc]  # redis-py: or awaitable
     if not is_known:
         raise NotFound(f"There is no backend {place_of_queue(queue)}: `nself claw queue` names them.")
     return queue
@@ -142,7 +142,7 @@ async def _known_queue(redis: Redis, place: str) -> str:
 async def _forget(redis: Redis, queues: Iterable[str]) -> None:
     """Forget queues that no worker serves and that are empty."""
     if gone := list(queues):
-        await redis.srem(QUEUES, *gone)  # type: ignore[misc]
+        await redis.srem(QUEUES, *gone)  # type: ignore[misc]  # redis-py: or awaitable
 
 
 def _state(
@@ -150,7 +150,7 @@ def _state(
     counts: QueueCounts,
     served: Iterable[tuple[str, BackendInfo]],
     load: Load | None,
-    flow: Flow,
+    flow: ArrivalRates,
     *,
     is_paused: bool,
 ) -> BackendState:
@@ -176,7 +176,7 @@ def _state(
             round(max(0, in_line) * load.service_ms / slots / 1000, 1) if load and slots and not is_paused else None
         ),
         service_s=round(load.service_ms / 1000, 2) if load else 0.0,
-        in_per_minute=flow.into(queue, counts.waiting + counts.running, out),
+        in_per_minute=flow.per_minute(queue, counts.waiting + counts.running, out),
         out_per_minute=out,
         closed_s={model: round((until - now_ms) / 1000, 1) for model, until in closed.items() if until > now_ms},
     )

@@ -38,7 +38,7 @@ async def cancel_all_of(redis: Redis, key_id: str) -> None:
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    apis = [api.decode() for api in await redis.smembers(API_SET)]  # type: ignore[misc]
+    apis = [api.decode() for api in await redis.smembers(API_SET)]  # type: ignore[misc]  # redis-py: or awaitable
     for api in (*apis, BACKGROUND_API):
         async for request_id, record in redis.hscan_iter(open_requests(api), count=500):
             if open_decoder.decode(record).key_id == key_id:
@@ -57,7 +57,7 @@ async def cancel(redis: Redis, request_id: str, by: CancelReason) -> dict[str, A
     await redis.publish(NEWS_CHANNEL, b"%s %s %d %s" % (CANCEL_NEWS, request_id.encode(), by, name.encode()))
     answer = None
     for _ in range(CANCEL_S):  # a command of ours may not take longer than one of them
-        answer = answer or await redis.blpop([reply_key(name)], timeout=1)  # type: ignore[misc]
+        answer = answer or await redis.blpop([reply_key(name)], timeout=1)  # type: ignore[misc]  # redis-py: or awaitable
     if answer is not None and (outcome := msgspec.json.decode(answer[1])) == "cancelled":
         return {"status": outcome, "cancelled": True}
     if answer is not None or await open_record(redis, request_id) is None:

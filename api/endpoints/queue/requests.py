@@ -79,11 +79,11 @@ class Cursor(NamedTuple):
 async def list_requests() -> Response:
     """List the requests that wait and run, by queue. `next_cursor` begins the next page, null on the last."""
     limit = integer_argument("limit", DEFAULT_LIMIT, low=1, high=HIGHEST_LIMIT)
-    found, next_cursor = await asked_page(limit)
+    found, next_cursor = await requested_page(limit)
     return json_response({"requests": found, "next_cursor": next_cursor})
 
 
-async def asked_page(limit: int) -> tuple[list[dict[str, Any]], str | None]:
+async def requested_page(limit: int) -> tuple[list[dict[str, Any]], str | None]:
     """Return the requests that the query string asks for, and the cursor of the next page; None on the last.
 
     A queue moves while it is read: a request may be on two pages, or on none.
@@ -132,7 +132,7 @@ async def show_request(request_id: str) -> Response:
     if with_body:
         whose = {"request_id": "req_" + identity, "key_id": record.key_id or "internal"}
         await AuditLog(gateway().database).add("show_request_body", INTERNAL_ACTOR, whose)
-    state = await asked_state(redis, identity)
+    state = await current_state(redis, identity)
     shown: dict[str, Any] = {
         "request_id": "req_" + identity,
         "key_id": record.key_id or "internal",
@@ -170,7 +170,7 @@ async def open_record(redis: Redis, request_id: str) -> UsageRecord | None:
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    apis = [api.decode() for api in await redis.smembers(API_SET)]  # type: ignore[misc]
+    apis = [api.decode() for api in await redis.smembers(API_SET)]  # type: ignore[misc]  # redis-py: or awaitable
     pipeline = redis.pipeline(transaction=False)
     for api in (*apis, BACKGROUND_API):
         pipeline.hget(open_requests(api), request_id)
@@ -178,7 +178,7 @@ async def open_record(redis: Redis, request_id: str) -> UsageRecord | None:
     return None if found is None else open_decoder.decode(found)
 
 
-async def asked_state(redis: Redis, request_id: str) -> RequestState | None:
+async def current_state(redis: Redis, request_id: str) -> RequestState | None:
     """Ask the api process of a request where it is; None where that does not answer in time.
 
     Raises:
@@ -186,7 +186,7 @@ async def asked_state(redis: Redis, request_id: str) -> RequestState | None:
     """
     name = uuid4().hex
     await redis.publish(NEWS_CHANNEL, b"%s %s %s" % (DESCRIBE_NEWS, request_id.encode(), name.encode()))
-    answer = await redis.blpop([reply_key(name)], timeout=ANSWER_S)  # type: ignore[misc]
+    answer = await redis.blpop([reply_key(name)], timeout=ANSWER_S)  # type: ignore[misc]  # redis-py: or awaitable
     return None if answer is None else _state_decoder.decode(answer[1])
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.types import Announcement
 
 _WORKER_ID: Final = re.compile(r"[0-9a-f]{32}")
-ASKED_LIFE_S: Final = 3600
+DRAINING_LIFE_S: Final = 3600
 """A worker reads at its next heartbeat that it is asked to end; one that has died never does."""
 
 
@@ -67,4 +67,4 @@ async def drain(redis: Redis, worker_id: str) -> None:
     """
     if not _WORKER_ID.fullmatch(worker_id) or not await redis.exists(worker_key(worker_id)):
         raise NotFound("There is no such worker: `nself claw queue workers` names them.")
-    await redis.set(draining_key(worker_id), b"1", ex=ASKED_LIFE_S)
+    await redis.set(draining_key(worker_id), b"1", ex=DRAINING_LIFE_S)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quart import request
 
-from api.admission.looks import charge_bytes, take_look
+from api.admission.lookup_limits import charge_bytes, count_lookup
 from api.endpoints.manage.guard import integer_argument
 from api.gateway import gateway
 from api.http.errors import from_exception
@@ -45,7 +45,7 @@ class Page(NamedTuple):
     has_thoughts: bool = False
 
 
-def page_asked() -> Page:
+def requested_page() -> Page:
     """Read which page of a list is asked for; the newest items come first.
 
     Raises:
@@ -55,10 +55,10 @@ def page_asked() -> Page:
     if order not in {"asc", "desc"}:
         raise InvalidRequest("order must be asc or desc.", param="order", code="invalid_value")
     limit = integer_argument("limit", DEFAULT_ITEMS, low=1, high=MOST_ITEMS)
-    return Page(request.args.get("after") or None, limit, order == "desc", has_thoughts_asked())
+    return Page(request.args.get("after") or None, limit, order == "desc", includes_thoughts())
 
 
-def has_thoughts_asked() -> bool:
+def includes_thoughts() -> bool:
     """Read whether encrypted thoughts are asked for, also those that the response's own client has not asked for.
 
     Raises:
@@ -147,7 +147,7 @@ async def looked_up(context: RequestContext) -> AsyncIterator[None]:
             raise NotFound("Responses are not stored here (CLAW_STORE_RESPONSES).", code="responses_not_stored")
         try:
             if context.key_id is not None:  # the operator's own token has no limits
-                await take_look(gateway().redis, context.key_id)
+                await count_lookup(gateway().redis, context.key_id)
             yield
         except BrokenChain as error:
             text = f"A response before this one was deleted: resp_{error.args[0].hex}."

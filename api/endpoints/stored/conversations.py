@@ -10,17 +10,17 @@ import msgspec
 from msgspec import Meta
 from quart import Response, request
 
-from api.admission.looks import charge_bytes, take_written
+from api.admission.lookup_limits import charge_bytes, count_written_bytes
 from api.endpoints.answer import authenticated_context
 from api.endpoints.stored.arguments import (
     CONVERSATIONS,
     digits_of,
-    has_thoughts_asked,
+    includes_thoughts,
     looked_up,
     no_such_item,
     not_found,
-    page_asked,
     reading,
+    requested_page,
 )
 from api.gateway import gateway
 from api.http.body import json_response, read_body
@@ -65,10 +65,10 @@ async def create_conversation() -> Response:
     """Serve OpenAI's createConversation."""
     context = await authenticated_context(CONVERSATIONS)
     async with looked_up(context):
-        asked = await _body(_Create, context)
+        requested = await _body(_Create, context)
         name = new_request_id()
-        metadata = msgspec.json.encode(asked.metadata or {}).decode()
-        items = _to_items(_checked(asked.items or []), name)
+        metadata = msgspec.json.encode(requested.metadata or {}).decode()
+        items = _to_items(_checked(requested.items or []), name)
         try:
             await _store().create(UUID(name), _key(context.key_id), metadata, items)
         except FullConversation:
@@ -110,7 +110,7 @@ async def list_conversation_items(conversation_id: str) -> Response:
     """Serve OpenAI's listConversationItems."""
     context = await authenticated_context(CONVERSATIONS)
     async with looked_up(context):
-        page, digits = page_asked(), digits_of(conversation_id, "conv")
+        page, digits = requested_page(), digits_of(conversation_id, "conv")
         await _found(digits, context.key_id)
         async with reading(context) as read:
             found = await gateway().responses.stored.items_page(
@@ -150,7 +150,7 @@ async def retrieve_conversation_item(conversation_id: str, item_id: str) -> Resp
         found = await _item_of(conversation_id, context.key_id, item_id)
         if found is None:
             raise _no_item(item_id)
-        shown = item_as_shown(found.item.encode(), has_thoughts=has_thoughts_asked())
+        shown = item_as_shown(found.item.encode(), has_thoughts=includes_thoughts())
     return Response(shown, content_type="application/json")
 
 
@@ -204,7 +204,7 @@ def _shown(found: Conversation) -> dict[str, Any]:
 async def _body(kind: type[_Kind], context: RequestContext) -> _Kind:
     raw = await read_body(request) or b"{}"
     if context.key_id is not None:  # the operator's own token has no limits
-        await take_written(gateway().redis, context.key_id, len(raw), gateway().settings.max_conversations_mib)
+        await count_written_bytes(gateway().redis, context.key_id, len(raw), gateway().settings.max_conversations_mib)
         await charge_bytes(gateway().redis, context.key_id, len(raw))
     return await work_beside(len(raw), lambda: converted(json_of(raw), kind, ""))
 

@@ -13,12 +13,12 @@ from api.endpoints.manage.guard import flag_argument, integer_argument
 from api.endpoints.stored.arguments import (
     RESPONSES,
     digits_of,
-    has_thoughts_asked,
+    includes_thoughts,
     looked_up,
     not_found,
-    page_asked,
     page_of,
     reading,
+    requested_page,
 )
 from api.endpoints.stored.streams import events_response
 from api.gateway import gateway
@@ -39,7 +39,7 @@ ITEM_BYTES: Final = 1024
 """What an item counts for of which the size is not known."""
 
 
-class _Asked(msgspec.Struct):
+class _Request(msgspec.Struct):
     background: bool | None = None
     input: str | list[dict[str, Any]] = []
 
@@ -86,8 +86,8 @@ async def cancel_response(response_id: str) -> Response:
         body = await _body_of(digits, context)
         if body is None:
             raise not_found(response_id, "resp")
-        asked = await work_beside(len(body), partial(msgspec.json.decode, body, type=_Asked))
-        if not asked.background:
+        requested = await work_beside(len(body), partial(msgspec.json.decode, body, type=_Request))
+        if not requested.background:
             raise InvalidRequest("Only a response of the background can be cancelled.", param="id")
     return Response(body, content_type="application/json")
 
@@ -96,7 +96,7 @@ async def list_input_items(response_id: str) -> Response:
     """Serve OpenAI's listInputItems: all that the model was given, what came before the request's own items first."""
     context = await authenticated_context(RESPONSES)
     async with looked_up(context):
-        page = page_asked()
+        page = requested_page()
         async with reading(context) as read:
             items, size = await _input_of(digits_of(response_id, "resp"), context.key_id)
             await read(size)
@@ -113,8 +113,8 @@ async def _input_of(digits: str, key_id: str | None) -> tuple[list[dict[str, Any
     open_one = await parts.background.records.request(digits) if await stored.is_open(digits, key_id) else None
     if open_one is not None:
         body = open_one.draft.body
-        asked = await work_beside(len(body), lambda: msgspec.json.decode(body, type=_Asked))
-        return listed(asked.input, digits), len(body)
+        requested = await work_beside(len(body), lambda: msgspec.json.decode(body, type=_Request))
+        return listed(requested.input, digits), len(body)
     chain = await stored.chain(digits, key_id)
     if not chain:
         return None, 0
@@ -138,7 +138,7 @@ async def _body_of(digits: str, context: RequestContext) -> bytes | None:
             found = await stored.find(digits, context.key_id)
             if found is None:
                 return None
-            has_thoughts = has_thoughts_asked()
+            has_thoughts = includes_thoughts()
             raw = found.body.encode()
             body = await work_beside(len(raw), lambda: as_shown(raw, has_thoughts=has_thoughts))
         await read(len(body))

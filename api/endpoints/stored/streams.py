@@ -38,7 +38,7 @@ def events_response(request_id: str, after: int, *, has_comments: bool) -> Respo
     parts = gateway()
     sign = KEEP_ALIVE if has_comments else BLANK
     chunks = parts.background.followers.follow(request_id, after, parts.settings.keep_alive_s)
-    events = unless_stalled(_events(sign, chunks), request.scope[ABORT])  # type: ignore[typeddict-item]
+    events = unless_stalled(_events(sign, chunks), request.scope[ABORT])  # type: ignore[typeddict-item]  # a key of ours
     response = Response(events, content_type="text/event-stream; charset=utf-8", headers=_HEADERS)
     # Quart would cut the stream after RESPONSE_TIMEOUT, without an error.
     response.timeout = None

@@ -21,13 +21,13 @@ def question_of(messages: Sequence[Message]) -> str:
 
     Of a long text its beginning and its end: instructions stand before what is pasted, or behind it.
     """
-    asked = [text for message in messages if isinstance(message, UserMessage) and (text := _text(message))]
-    if not asked:
+    texts = [text for message in messages if isinstance(message, UserMessage) and (text := _text(message))]
+    if not texts:
         return ""
-    question = asked[-1]
+    question = texts[-1]
     # No further than that: to find all words of megabytes is one step, during which nothing else goes on.
-    if len(question.split(None, FEW_WORDS - 1)) < FEW_WORDS and len(asked) > 1:
-        question = f"{_bounded(asked[-2])}\n{question}"
+    if len(question.split(None, FEW_WORDS - 1)) < FEW_WORDS and len(texts) > 1:
+        question = f"{_bounded(texts[-2])}\n{question}"
     return _bounded(question)
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from api.admission.admit import QueueUnavailable
 from api.prompt.headers import SESSION_HEADER
-from api.prompt.responses.asked import asked_of
+from api.prompt.responses.state_fields import state_fields_of
 from api.prompt.responses.stored import BrokenChain
 from shared.dialects.stored.items import response_of_item
 from shared.dialects.stored.pending import CONTINUED, StoredHead, status_of
@@ -28,8 +28,8 @@ from shared.redis.client import UNREACHABLE
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from api.prompt.responses.asked import AskedState
     from api.prompt.responses.locks import ConversationLocks
+    from api.prompt.responses.state_fields import StateFields
     from api.prompt.responses.stored import StoredResponses
     from shared.errors import GatewayError
     from shared.settings import Settings
@@ -124,17 +124,17 @@ class Preparation:
             Conflict: another request has the conversation.
             Overloaded: PostgreSQL or Redis does not answer.
         """
-        asked = await work_beside(len(raw), lambda: asked_of(raw))
-        if asked is None:
+        fields = await work_beside(len(raw), lambda: state_fields_of(raw))
+        if fields is None:
             return PreparedBody(body=raw)
-        self._check(asked, request)
-        is_stored = self._is_storing and asked.store is not False and not request.has_session
-        if is_stored and asked.input_bytes > MOST_INPUT_BYTES:
-            is_stored = _may_be_left_out(asked)
+        self._check(fields, request)
+        is_stored = self._is_storing and fields.store is not False and not request.has_session
+        if is_stored and fields.input_bytes > MOST_INPUT_BYTES:
+            is_stored = _may_be_left_out(fields)
         try:
-            if asked.about_stored or asked.references:
+            if fields.about_stored or fields.references:
                 await request.before_reading()
-            return await self._prepared(asked, request, is_stored=is_stored)
+            return await self._prepared(fields, request, is_stored=is_stored)
         except DatabaseUnavailable as error:
             text = f"Stored responses cannot be read: the gateway's database {error.public}. Try again."
             raise Overloaded(text, code="database_unavailable", retry_after_s=2) from None
@@ -146,50 +146,50 @@ class Preparation:
         if prepared.conversation_id:
             self._locks.give_back(prepared.conversation_id, request_id)
 
-    def _check(self, asked: AskedState, request: StateRequest) -> None:
+    def _check(self, fields: StateFields, request: StateRequest) -> None:
         """Refuse what cannot be.
 
         Raises:
             InvalidRequest: `param` names the field.
         """
-        for name in asked.about_stored:
+        for name in fields.about_stored:
             if not self._is_storing:
                 text = f"'{name}' is not supported: responses are not stored here (CLAW_STORE_RESPONSES)."
                 raise InvalidRequest(text, param=name, code="unsupported_parameter")
             if request.has_session:
                 text = f"'{name}' and {SESSION_HEADER} exclude each other: a session keeps what is said in it itself."
                 raise InvalidRequest(text, param=name, code="unsupported_parameter")
-        if asked.previous is not None and asked.conversation is not None:
+        if fields.previous is not None and fields.conversation is not None:
             text = "'previous_response_id' and 'conversation' exclude each other."
             raise InvalidRequest(text, param="conversation", code="mutually_exclusive_parameters")
         for name in ("background", "conversation"):
-            if name in asked.about_stored and asked.store is False:
+            if name in fields.about_stored and fields.store is False:
                 raise InvalidRequest(f"'{name}' needs a response that is stored.", param="store", code="invalid_value")
 
-    async def _prepared(self, asked: AskedState, request: StateRequest, *, is_stored: bool) -> PreparedBody:
-        before = await self._before(asked, request)
+    async def _prepared(self, fields: StateFields, request: StateRequest, *, is_stored: bool) -> PreparedBody:
+        before = await self._before(fields, request)
         try:
             earlier = list(map(given, before.items))
             referred = {item["id"]: item for item in earlier if isinstance(item.get("id"), str)}
             # PostgreSQL has no text with a NUL character.
-            wanted = [name for name in asked.references.values() if name not in referred and "\x00" not in name]
+            wanted = [name for name in fields.references.values() if name not in referred and "\x00" not in name]
             if wanted and self._is_storing:
                 found = await self._found(wanted, request.key_id)
                 referred |= {name: given(item) for name, item in found.items()}
             # What is stored may be large, however few its items are.
-            size = LARGE_BYTES + 1 if earlier or referred else asked.input_bytes
-            body = await work_beside(size, lambda: asked.body(store=is_stored, earlier=earlier, referred=referred))
+            size = LARGE_BYTES + 1 if earlier or referred else fields.input_bytes
+            body = await work_beside(size, lambda: fields.body(store=is_stored, earlier=earlier, referred=referred))
         except BaseException:
             if before.conversation_id:
                 self._locks.give_back(before.conversation_id, request.request_id)
             raise
         head = StoredHead(
-            previous_id=_digits(asked.previous),
+            previous_id=_digits(fields.previous),
             root_id=before.root_id,
             conversation_id=before.conversation_id,
             earlier_items=len(before.items),
-            is_background=asked.is_background,
-            events_before=EVENTS_BEFORE if asked.is_background else 0,
+            is_background=fields.is_background,
+            events_before=EVENTS_BEFORE if fields.is_background else 0,
         )
         return PreparedBody(
             body=body,
@@ -197,7 +197,7 @@ class Preparation:
             earlier_items=len(before.items),
             source="conversation" if before.conversation_id else "previous_response_id",
             conversation_id=before.conversation_id,
-            is_left_out=not is_stored and self._is_storing and asked.store is None and not request.has_session,
+            is_left_out=not is_stored and self._is_storing and fields.store is None and not request.has_session,
         )
 
     async def _found(self, wanted: list[str], key_id: str | None) -> dict[str, dict[str, Any]]:
@@ -210,11 +210,11 @@ class Preparation:
             found = await self._responses.items(wanted, key_id)
         return found
 
-    async def _before(self, asked: AskedState, request: StateRequest) -> _Before:
-        if asked.previous is not None:
-            return await self._continued(asked.previous, request.key_id)
-        if asked.conversation is not None:
-            return await self._conversed(asked.conversation, request)
+    async def _before(self, fields: StateFields, request: StateRequest) -> _Before:
+        if fields.previous is not None:
+            return await self._continued(fields.previous, request.key_id)
+        if fields.conversation is not None:
+            return await self._conversed(fields.conversation, request)
         return _Before([], request.request_id)
 
     async def _continued(self, previous: str, key_id: str | None) -> _Before:
@@ -262,13 +262,13 @@ class Preparation:
         return _Before(items, request.request_id, digits)
 
 
-def _may_be_left_out(asked: AskedState) -> bool:
+def _may_be_left_out(fields: StateFields) -> bool:
     """Return False: a request that is too large is not stored.
 
     Raises:
         InvalidRequest: its client wants it to be.
     """
-    if asked.store or asked.about_stored:
+    if fields.store or fields.about_stored:
         most = MOST_INPUT_BYTES // 2**20
         text = f"A response is stored whose own items have at most {most} MiB. Send it with store false."
         raise InvalidRequest(text, param="store", code="input_too_large_to_store")

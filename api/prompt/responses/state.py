@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from api.admission.reads import Reads
+from api.admission.read_limiter import ReadLimiter
 from api.prompt.responses.locks import ConversationLocks
 from api.prompt.responses.preparation import Preparation
 from api.prompt.responses.stored import StoredResponses
@@ -36,6 +36,6 @@ class ResponseState:
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
     ) -> None:
         self.stored = StoredResponses(redis, database)
-        self.reads = Reads()
+        self.reads = ReadLimiter()
         locks = ConversationLocks(redis, settings.queue_timeout_s + settings.total_timeout_s, spawn)
         self.preparation = Preparation(settings, self.stored, locks)

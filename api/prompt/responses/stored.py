@@ -99,7 +99,7 @@ class StoredResponses:
 
     async def is_open(self, response_id: str, key_id: str | None) -> bool:
         """Return whether a key has a response of the background of this id that has not ended, nor was deleted."""
-        owner = await self._redis.hget(open_response_key(response_id), "owner")  # type: ignore[misc]
+        owner = await self._redis.hget(open_response_key(response_id), "owner")  # type: ignore[misc]  # redis-py: or awaitable
         if owner is None or owner.decode() != owner_of(key_id):
             return False
         return not await self._redis.exists(removed_response_key(response_id))
@@ -113,8 +113,8 @@ class StoredResponses:
                 _add(found, context_of([pending]))
         missing = [name for name in names if name not in found]
         rows = await self._store.having(missing, _uuid(key_id)) if missing else []
-        for asked, body in rows:
-            _add(found, [*items_of(asked), *output_of(body)])
+        for request, body in rows:
+            _add(found, [*items_of(request), *output_of(body)])
         return {name: found[name] for name in names if name in found}
 
     async def conversation_items(self, conversation_id: str) -> list[tuple[str | None, dict[str, Any]]]:

@@ -197,8 +197,8 @@ def readable(rows: list[StoredMessage]) -> list[StoredMessage]:
         values += sum(map(rows[number].message.count, ",[{"))
         if values > MOST_VALUES:
             older = [row for row in rows[: number + 1] if row.role in INSTRUCTIONS]
-            told = next((row.request_id for row in reversed(older) if row.place == 0), None)
-            return [row for row in older if row.request_id == told] + rows[number + 1 :]
+            newest = next((row.request_id for row in reversed(older) if row.place == 0), None)
+            return [row for row in older if row.request_id == newest] + rows[number + 1 :]
     return rows
 
 
@@ -206,7 +206,7 @@ def with_pending(stored: list[Known], pending: list[PendingTurn]) -> list[Known]
     """Return what is stored with what will be: a turn in place of what its request has, and of what it supersedes."""
     for turn in pending:
         request_id, head = turn.record.request_id, turn.head
-        raws = [*head.messages, turn.said]
+        raws = [*head.messages, turn.message]
         digests = [*map(bytes.fromhex, head.digests), None]
         brought = [
             Known.of(bytes(raw), digest, (request_id, number))

@@ -11,7 +11,7 @@ from shared.dialects.stored.unanswered import failed, response_end
 from shared.models.catalogue import Catalogue
 from shared.redis.names import BACKGROUND_API
 from shared.types import Usage
-from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
+from shared.usage import NOTHING_SERVED, Closing, ClosingMode, Counted, Times, UsageRecord, completed
 
 if TYPE_CHECKING:
     from api.requests.background.records import BackgroundRequest, Progress
@@ -50,6 +50,6 @@ def closing_of(
     record = completed(opened, counted, error, times, catalogue)
     turn = None
     if draft.stored is not None:
-        turn = response_end(draft, draft.stored, failed(draft, served.model, error, kept), has_said_so=False)
+        turn = response_end(draft, draft.stored, failed(draft, served.model, error, kept), has_end_event=False)
     job = progress.job_of(draft.request_id)
-    return Closing.of(record, Closes.OPEN, api_id=BACKGROUND_API, job_id=job, turn=turn)
+    return Closing.of(record, ClosingMode.OPEN, api_id=BACKGROUND_API, job_id=job, turn=turn)

@@ -73,7 +73,7 @@ class Followers:
         last = "-"
         renewed_at = float("-inf")
         with self._news_of(request_id) as news:
-            told_at = time.monotonic()
+            sent_at = time.monotonic()
             while True:
                 if time.monotonic() - renewed_at > RENEW_S:
                     await self._redis.set(followed_key(request_id), b"1", ex=FOLLOWED_S)
@@ -85,12 +85,12 @@ class Followers:
                     if b"e" in fields:
                         return
                     if chunk := _after(fields, after):
-                        told_at = time.monotonic()
+                        sent_at = time.monotonic()
                         yield chunk
                 if not entries:
                     await _wait(news, min(LOOK_S, keep_alive_s))
-                if time.monotonic() - told_at > keep_alive_s:
-                    told_at = time.monotonic()
+                if time.monotonic() - sent_at > keep_alive_s:
+                    sent_at = time.monotonic()
                     yield b""
 
     @contextmanager

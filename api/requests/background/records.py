@@ -195,11 +195,11 @@ class BackgroundRecords:
 
     async def all_open(self) -> list[str]:
         """Return the ids of all that are open."""
-        return [name.decode() for name in await self._redis.hkeys(open_requests(BACKGROUND_API))]  # type: ignore[misc]
+        return [name.decode() for name in await self._redis.hkeys(open_requests(BACKGROUND_API))]  # type: ignore[misc]  # redis-py: or awaitable
 
     async def progress(self, request_id: str) -> Progress | None:
         """Return how far one is; None where it is not open."""
-        return Progress.of(await self._redis.hmget(open_response_key(request_id), list(_FIELDS)))  # type: ignore[misc]
+        return Progress.of(await self._redis.hmget(open_response_key(request_id), list(_FIELDS)))  # type: ignore[misc]  # redis-py: or awaitable
 
     async def all_progress(self, names: list[str]) -> list[Progress | None]:
         """Return how far these are."""
@@ -210,13 +210,13 @@ class BackgroundRecords:
 
     async def shown(self, request_id: str) -> tuple[JobDraft, bytes] | None:
         """Return one without its body, and what is shown of that; None where it is not open, or not kept yet."""
-        draft, shown = await self._redis.hmget(open_response_key(request_id), ["draft", "shown"])  # type: ignore[misc]
+        draft, shown = await self._redis.hmget(open_response_key(request_id), ["draft", "shown"])  # type: ignore[misc]  # redis-py: or awaitable
         return None if draft is None or shown is None else (_draft.decode(draft), shown)
 
     async def request(self, request_id: str) -> BackgroundRequest | None:
         """Return what the next attempt of one needs; None where it is not open."""
         fields = ["draft", "body", "plan", "options"]
-        values = await self._redis.hmget(open_response_key(request_id), fields)  # type: ignore[misc]
+        values = await self._redis.hmget(open_response_key(request_id), fields)  # type: ignore[misc]  # redis-py: or awaitable
         draft, body, plan, options = values
         if draft is None or body is None:
             return None
@@ -256,7 +256,7 @@ class BackgroundRecords:
             await self._change(request_id, {"cancelled": int(by)})
 
     async def _change(self, request_id: str, fields: dict[str, Any]) -> None:
-        await self._redis.hset(open_response_key(request_id), mapping=fields)  # type: ignore[misc]
+        await self._redis.hset(open_response_key(request_id), mapping=fields)  # type: ignore[misc]  # redis-py: or awaitable
 
 
 def _flat(fields: Mapping[str, Any]) -> list[Any]:

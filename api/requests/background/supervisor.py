@@ -37,7 +37,7 @@ from shared.redis.names import (
     since_key,
 )
 from shared.relay import CancelReason, Signal, attempt_key, cancelled_for, encode_signal
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,7 +102,7 @@ class Supervisor:
         """Cancel a response: `subject` is its id, who wants that (a `CancelReason`), and the name of the answer."""
         request_id, by, answer = subject.split(" ")
         if self._steady_since is not None:  # one process is enough
-            self._services.spawn(self._cancel_and_tell(request_id, CancelReason(int(by)), answer), "cancel")
+            self._services.spawn(self._cancel_and_report(request_id, CancelReason(int(by)), answer), "cancel")
 
     async def cancel(self, request_id: str, by: CancelReason) -> bool:
         """End a response wherever it is, and wait until it has ended; return whether it has.
@@ -117,7 +117,7 @@ class Supervisor:
             await asyncio.sleep(LOOK_AGAIN_S)
         return progress is None
 
-    async def _cancel_and_tell(self, request_id: str, by: CancelReason, answer: str) -> None:
+    async def _cancel_and_report(self, request_id: str, by: CancelReason, answer: str) -> None:
         try:
             if await self.records.progress(request_id) is not None and await self.cancel(request_id, by):
                 pipeline = self._redis.pipeline(transaction=False)
@@ -236,7 +236,7 @@ class Supervisor:
 
     async def _close(self, request: BackgroundRequest, progress: Progress, error: GatewayError) -> None:
         catalogue = self._services.settings.catalogue
-        kept: bytes | None = await self._redis.hget(kept_response_key(request.draft.request_id), "b")  # type: ignore[misc]
+        kept: bytes | None = await self._redis.hget(kept_response_key(request.draft.request_id), "b")  # type: ignore[misc]  # redis-py: or awaitable
         closing = await work_beside(
             len(request.draft.body), lambda: closing_of(request, progress, error, catalogue, kept)
         )
@@ -246,9 +246,9 @@ class Supervisor:
         """Close a request of which Redis has lost all but that it is open."""
         if not may_judge or not self._is_doubted_long(name, 0):
             return
-        raw = await self._redis.hget(open_requests(BACKGROUND_API), name)  # type: ignore[misc]
+        raw = await self._redis.hget(open_requests(BACKGROUND_API), name)  # type: ignore[misc]  # redis-py: or awaitable
         if raw is not None:
             record = msgspec.structs.replace(_record.decode(raw), status=CANCELLED, error_code="orphaned")
             job = job_id(name, 1)
-            closing = Closing.of(record, Closes.OPEN, api_id=BACKGROUND_API, job_id=job)
+            closing = Closing.of(record, ClosingMode.OPEN, api_id=BACKGROUND_API, job_id=job)
             await finish_now(self._redis, closing, self._finished)

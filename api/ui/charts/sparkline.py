@@ -17,12 +17,12 @@ HEIGHT: Final = 24
 _INSET: Final = 2
 
 
-def sparkline(values: Sequence[float | None], said: str, style: str = "one") -> Markup:
+def sparkline(values: Sequence[float | None], label: str, style: str = "one") -> Markup:
     """Draw values as a small line from 0 to the highest.
 
     Args:
         values: the oldest first; None is taken for 0.
-        said: what it shows, in words, for those who do not see it.
+        label: what it shows, in words, for those who do not see it.
         style: how it looks, as that of a series.
     """
     drawn = [drawable(value) or 0.0 for value in values]
@@ -36,6 +36,6 @@ def sparkline(values: Sequence[float | None], said: str, style: str = "one") -> 
     path = f"M{'L'.join(points)}{'h0' if len(points) == 1 else ''}"
     return element(
         "svg",
-        {"class": "sparkline", **size, "role": "img", "aria-label": said},
+        {"class": "sparkline", **size, "role": "img", "aria-label": label},
         element("path", {"class": f"chart-line series-{style}", "d": path, "fill": "none"}) if points else "",
     )

@@ -148,7 +148,7 @@ def _chart(timeline: Timeline, draw: _Draw, *, is_stacked: bool) -> Markup:
             "aria-labelledby": f"{timeline.name}-title {timeline.name}-said",
         },
         element("title", {"id": f"{timeline.name}-title"}, timeline.title),
-        element("desc", {"id": f"{timeline.name}-said"}, _said(timeline, plane)),
+        element("desc", {"id": f"{timeline.name}-said"}, _description(timeline, plane)),
         *_grid(plane),
         drawing,
         *_times(timeline),
@@ -256,7 +256,7 @@ def _times(timeline: Timeline) -> Iterator[Markup]:
         yield element("text", attributes, clock_text(mark, every))
 
 
-def _said(timeline: Timeline, plane: _Plane) -> str:
+def _description(timeline: Timeline, plane: _Plane) -> str:
     """Return what the picture shows in a sentence or two."""
     if plane.highest <= 0:
         return timeline.nothing

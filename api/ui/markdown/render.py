@@ -155,7 +155,7 @@ def _parser() -> MarkdownIt:
         state.env["steps"].step()
         skip(state)
 
-    parser.inline.skipToken = skip_token  # type: ignore[method-assign]
+    parser.inline.skipToken = skip_token  # type: ignore[method-assign]  # its only hook
     return parser
 
 

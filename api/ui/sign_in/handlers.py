@@ -106,7 +106,7 @@ async def _sign_in_page(back: str, error: GatewayError | None = None) -> Respons
 async def _signed_out(text: str) -> Response:
     found = ui()
     g.visit = Visit(sessions.new_session(), found.signer(await found.access()))
-    flash.say(text)
+    flash.add(text)
     response = see_other(url("sign-in"))
     keep_session(response, visit())
     return response

@@ -143,7 +143,7 @@ class Conversation:
             self._append({"role": item.role, "content": content or ""}, MessagePlace(place, where))
             return
         message = self._open(place, thought_only=True)
-        content = item.content if isinstance(item.content, str) else _said(item.content, where)
+        content = item.content if isinstance(item.content, str) else _assistant_content(item.content, where)
         message["content"] = _joined(message["content"], content)
         message |= {name: value for name in _OWN if (value := getattr(item, name)) is not None}
         self.places[-1] = msgspec.structs.replace(self.places[-1], item=place, content=where)
@@ -259,7 +259,7 @@ def _marks(part: TextInput | ImageInput | FileInput | AudioInput) -> dict[str, A
     return {name: value for name, value in marks.items() if value is not None}
 
 
-def _said(parts: Sequence[Part], where: str) -> Any:
+def _assistant_content(parts: Sequence[Part], where: str) -> Any:
     """Return the content of an assistant's message: a text where it is one."""
     found: list[dict[str, Any]] = []
     for number, part in enumerate(parts):

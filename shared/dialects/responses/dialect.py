@@ -30,11 +30,11 @@ class ResponsesDialect:
 
     def encoder(self, head: ReplyHead, request: ChatRequest) -> ResponseEncoder:
         """Return what makes a stream's events of the model's."""
-        return ResponseEncoder(head, _asked(request))
+        return ResponseEncoder(head, _requested(request))
 
     def fold(self, head: ReplyHead, request: ChatRequest) -> ResponseFold:
         """Return what makes one body of events."""
-        return ResponseFold(head, _asked(request))
+        return ResponseFold(head, _requested(request))
 
     def failure(self, head: ReplyHead) -> ResponseFailure:
         """Return what ends a stream that failed."""
@@ -45,7 +45,7 @@ class ResponsesDialect:
         name_fields(error)
 
 
-def _asked(request: ChatRequest) -> ResponsesRequest:
+def _requested(request: ChatRequest) -> ResponsesRequest:
     if not isinstance(request.client, ResponsesRequest):
         raise TypeError("the request is of another dialect")
     return request.client

@@ -193,7 +193,7 @@ def in_chat_order(items: Sequence[Any]) -> list[int]:
         called = _call_id(item, _CALLS)
         is_result = _call_id(item, _RESULTS) is not None
         follows_result = bool(order) and _call_id(items[next(reversed(order))], _RESULTS) is not None
-        if waiting and not is_result and (follows_result or _is_said_to_the_model(item)):
+        if waiting and not is_result and (follows_result or _is_read_by_model(item)):
             late = [at for call_id in waiting for at in results.pop(call_id, ()) if at > number]
             order.update(dict.fromkeys(sorted(late)))
             waiting.clear()
@@ -208,5 +208,5 @@ def _call_id(item: Any, kinds: frozenset[str]) -> str | None:
     return call_id if isinstance(kind, str) and kind in kinds and isinstance(call_id, str) else None
 
 
-def _is_said_to_the_model(item: Any) -> bool:
+def _is_read_by_model(item: Any) -> bool:
     return isinstance(item, dict) and item.get("role") in ("user", "system", "developer")

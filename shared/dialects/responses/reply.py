@@ -26,7 +26,7 @@ from shared.dialects.responses.output import (
     to_logprobs,
 )
 from shared.dialects.responses.request import ENCRYPTED
-from shared.dialects.responses.response import asked_fields, error_object, response_object
+from shared.dialects.responses.response import error_object, requested_fields, response_object
 from shared.dialects.responses.stream import EventWriter
 from shared.dialects.responses.tools import CalledTool
 from shared.errors import Cancelled
@@ -47,14 +47,14 @@ class Reply:
 
     Args:
         head: what is the same in all of its parts.
-        asked: the request.
+        requested: the request.
         writer: takes the events of a stream; None for one body.
     """
 
-    def __init__(self, head: ReplyHead, asked: ResponsesRequest, writer: EventWriter | None = None) -> None:
+    def __init__(self, head: ReplyHead, request: ResponsesRequest, writer: EventWriter | None = None) -> None:
         self._head = head
-        self._asked = asked
-        self._fields = asked_fields(asked.fields)
+        self._request = request
+        self._fields = requested_fields(request.fields)
         self._writer = writer
         self._items: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
@@ -80,7 +80,7 @@ class Reply:
         if event.reasoning:
             self._reason(event.reasoning)
         if event.content or event.annotations or event.extra is not None:
-            self._say(event)
+            self._add_content(event)
         if event.refusal:
             self._refuse(event.refusal)
         for call in event.tool_calls or ():
@@ -138,9 +138,9 @@ class Reply:
         item = self._open
         if not isinstance(item, ReasoningItem):
             self._close()
-            asked = self._asked
+            request = self._request
             item = ReasoningItem(
-                *self._next_id("reasoning"), is_summary=asked.wants_summary, is_carried=asked.includes(ENCRYPTED)
+                *self._next_id("reasoning"), is_summary=request.wants_summary, is_carried=request.includes(ENCRYPTED)
             )
             self._open = item
             self._add(item)
@@ -150,7 +150,7 @@ class Reply:
         if self._writer is not None:
             self._writer.thought(item, text)
 
-    def _say(self, event: Delta) -> None:
+    def _add_content(self, event: Delta) -> None:
         message = self._message()
         if event.extra is not None:
             message.add_extra(event.extra)
@@ -194,7 +194,7 @@ class Reply:
         if item is None:
             self._close()
             name = call.name or ""
-            tool = self._asked.tools.called.get(name) or CalledTool(name)
+            tool = self._request.tools.called.get(name) or CalledTool(name)
             kind = "custom_tool_call" if tool.is_custom else "function_call"
             self._calls[call.index] = item = CallItem(*self._next_id(kind), call, tool)
             self._add(item)
@@ -239,13 +239,13 @@ class ResponseEncoder:
 
     Args:
         head: what is the same in all of its parts.
-        asked: the request.
+        requested: the request.
     """
 
-    def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
+    def __init__(self, head: ReplyHead, request: ResponsesRequest) -> None:
         self._writer = EventWriter(head.events_before)
-        self._reply = Reply(head, asked, self._writer)
-        self._native = NativeReply(head, asked)
+        self._reply = Reply(head, request, self._writer)
+        self._native = NativeReply(head, request)
         self._has_begun = self._is_native = False
 
     def encode(self, event: Delta | Finish) -> bytes:
@@ -276,12 +276,12 @@ class ResponseFold:
 
     Args:
         head: what is the same in all of its parts.
-        asked: the request.
+        requested: the request.
     """
 
-    def __init__(self, head: ReplyHead, asked: ResponsesRequest) -> None:
-        self._reply = Reply(head, asked)
-        self._native = NativeReply(head, asked)
+    def __init__(self, head: ReplyHead, request: ResponsesRequest) -> None:
+        self._reply = Reply(head, request)
+        self._native = NativeReply(head, request)
 
     def add(self, event: Event) -> None:
         """Add one event; `Usage` is the caller's to keep."""

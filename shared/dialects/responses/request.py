@@ -177,7 +177,7 @@ def _chat_fields(body: ResponsesBody) -> dict[str, Any]:
 
 def _needs(body: ResponsesBody) -> dict[str, str]:
     """Return what a chat has no fields for, and changes an answer."""
-    asked = {
+    requested = {
         "prompt": body.prompt is not None,
         "moderation": body.moderation is not None,
         "context_management": body.context_management is not None,
@@ -185,5 +185,5 @@ def _needs(body: ResponsesBody) -> dict[str, str]:
         "reasoning.mode": body.reasoning.mode not in {None, "standard"},
         "service_tier": body.service_tier == _FASTEST,
     }
-    first = next((name for name, is_asked in asked.items() if is_asked), None)
+    first = next((name for name, is_requested in requested.items() if is_requested), None)
     return {} if first is None else {NATIVE_ONLY: first}

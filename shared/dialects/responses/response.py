@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.dialects.base import ReplyHead
     from shared.types import Usage
 
-_ASKED: Final[dict[str, Any]] = {
+_REQUESTED: Final[dict[str, Any]] = {
     "background": False,
     "conversation": None,
     "instructions": None,
@@ -40,26 +40,28 @@ _ALSO: Final = ("prompt", "prompt_cache_retention", "user")
 _CODES: Final = frozenset({"rate_limit_exceeded", "context_length_exceeded", "insufficient_quota"})
 """Of the errors of failed responses. OpenAI's document has the first alone, its API sends them all: Codex gives up on
 the others (codex-rs/codex-api/src/sse/responses.rs), and tries again on what it does not know."""
-NOTHING_ASKED: Final[Mapping[str, Any]] = {
-    **_ASKED,
+NOTHING_REQUESTED: Final[Mapping[str, Any]] = {
+    **_REQUESTED,
     "reasoning": {"effort": None, "summary": None},
     "text": {"format": {"type": "text"}, "verbosity": "medium"},
 }
 
 
-def asked_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+def requested_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a response says of its request's own fields."""
-    asked = {name: default if (value := fields.get(name)) is None else value for name, default in _ASKED.items()}
-    asked |= {name: value for name in _ALSO if (value := fields.get(name)) is not None}
-    asked["reasoning"] = {"effort": None, "summary": None, **asked["reasoning"]}
-    asked["text"] = {"format": {"type": "text"}, "verbosity": "medium", **_given(asked["text"])}
-    asked["tools"] = [_tool(tool) for tool in asked["tools"]]
-    return asked
+    requested = {
+        name: default if (value := fields.get(name)) is None else value for name, default in _REQUESTED.items()
+    }
+    requested |= {name: value for name in _ALSO if (value := fields.get(name)) is not None}
+    requested["reasoning"] = {"effort": None, "summary": None, **requested["reasoning"]}
+    requested["text"] = {"format": {"type": "text"}, "verbosity": "medium", **_given(requested["text"])}
+    requested["tools"] = [_tool(tool) for tool in requested["tools"]]
+    return requested
 
 
 def response_object(
     head: ReplyHead,
-    asked: Mapping[str, Any],
+    requested: Mapping[str, Any],
     *,
     status: str,
     output: Sequence[Mapping[str, Any]] = (),
@@ -70,7 +72,7 @@ def response_object(
 
     Args:
         head: what is the same in all of its forms.
-        asked: as `asked_fields` returns it.
+        requested: as `requested_fields` returns it.
         status: how far it is.
         output: its items.
         usage: its token counts, where they are known.
@@ -85,7 +87,7 @@ def response_object(
         "completed_at": None,
         "error": None,
         "incomplete_details": None,
-        **asked,
+        **requested,
         "model": head.model,
         "output": output,
         **counted,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.dialects.responses.output import RefusalPart, TextPart
-from shared.dialects.responses.response import NOTHING_ASKED, error_object, response_object
+from shared.dialects.responses.response import NOTHING_REQUESTED, error_object, response_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -155,7 +155,7 @@ class ResponseFailure:
         shown = {name: error[name] for name in ("code", "message", "param")}
         response = response_object(
             self._head._replace(model=model or self._head.model),
-            NOTHING_ASKED,
+            NOTHING_REQUESTED,
             status="failed",
             error=error_object(error),
         )

@@ -60,7 +60,7 @@ _IN_PARTS: Final[dict[str, dict[str, Any]]] = {
 }
 """What parts have in lists, with what it means where it was not said."""
 _MADE_HERE: Final = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}i[0-9a-f]{4,8}")
-_SAID: Final = {"assistant": "output_text"}
+_TEXT_TYPES: Final = {"assistant": "output_text"}
 
 
 def listed(given: str | Sequence[dict[str, Any]], owner: str, first: int = 0) -> list[dict[str, Any]]:
@@ -87,7 +87,7 @@ def _listed(item: dict[str, Any], owner: str, number: int) -> dict[str, Any]:
     found.setdefault("status", "completed")
     content = item.get("content")
     if isinstance(content, str):
-        part: dict[str, Any] = {"type": _SAID.get(str(item.get("role")), "input_text"), "text": content}
+        part: dict[str, Any] = {"type": _TEXT_TYPES.get(str(item.get("role")), "input_text"), "text": content}
         found["content"] = [part | {"annotations": []} if part["type"] == "output_text" else part]
     return found
 
@@ -98,18 +98,18 @@ def as_listed(item: dict[str, Any]) -> dict[str, Any]:
     found = {name: value for name, value in item.items() if value is not None}
     if kind in _WITH_STATUS:
         found.setdefault("status", "completed")
-    said = _SAID.get(str(item.get("role")))
+    text_type = _TEXT_TYPES.get(str(item.get("role")))
     for name in ("content", "output"):
         parts = found.get(name)
         if isinstance(parts, list):
-            found[name] = [_part_as_listed(part, said) if isinstance(part, dict) else part for part in parts]
+            found[name] = [_part_as_listed(part, text_type) if isinstance(part, dict) else part for part in parts]
     return found
 
 
-def _part_as_listed(part: dict[str, Any], said: str | None) -> dict[str, Any]:
+def _part_as_listed(part: dict[str, Any], text_type: str | None) -> dict[str, Any]:
     found = {name: value for name, value in part.items() if value is not None}
-    if said is not None and found.get("type") == "input_text":
-        found["type"] = said  # of an assistant: OpenAI's lists have no other text of one
+    if text_type is not None and found.get("type") == "input_text":
+        found["type"] = text_type  # of an assistant: OpenAI's lists have no other text of one
     return {**_IN_PARTS.get(str(found.get("type")), {}), **found}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from shared.dialects.base import ReplyHead
-from shared.dialects.responses.response import NOTHING_ASKED, asked_fields, error_object, response_object
+from shared.dialects.responses.response import NOTHING_REQUESTED, error_object, requested_fields, response_object
 from shared.dialects.responses.stream import event_bytes
 from shared.dialects.stored.items import listed, output_of
 from shared.dialects.stored.pending import PendingResponse, ResponseEnd
@@ -29,7 +29,7 @@ class _Body(msgspec.Struct):
 
 def shown_of(job: JobDraft) -> bytes:
     """Return what a response says of its request's own fields, as a JSON object: all but its items."""
-    return _encode(asked_fields(msgspec.json.decode(job.body)))
+    return _encode(requested_fields(msgspec.json.decode(job.body)))
 
 
 def unanswered(
@@ -72,7 +72,7 @@ def begun_events(job: JobDraft, shown: bytes) -> bytes:
         job: its request, which need not have its body.
         shown: what is shown of that; what is long is left out there.
     """
-    shown = shown if len(shown) <= MOST_SHOWN_BYTES else _encode({**NOTHING_ASKED, "background": True})
+    shown = shown if len(shown) <= MOST_SHOWN_BYTES else _encode({**NOTHING_REQUESTED, "background": True})
     response = msgspec.Raw(unanswered(job, job.requested_model, "queued", shown=shown))
     names = ("response.created", "response.queued")
     return b"".join(event_bytes(name, number, {"response": response}) for number, name in enumerate(names))
@@ -90,17 +90,17 @@ def kept_head(job: JobDraft, head: StoredHead) -> bytes:
     return _encode(_pending(job, head, b"0")).removesuffix(b"0}")
 
 
-def response_end(job: JobDraft, head: StoredHead, body: bytes, *, has_said_so: bool) -> ResponseEnd:
+def response_end(job: JobDraft, head: StoredHead, body: bytes, *, has_end_event: bool) -> ResponseEnd:
     """Return what a closing leaves of a response.
 
     Args:
         job: its request.
         head: how it is stored.
         body: the response object, as JSON.
-        has_said_so: whether its stream has its end.
+        has_end_event: whether its stream has its end.
     """
     # No event is named after a cancellation: whoever follows is told by the response that it has.
-    last_event = b"" if has_said_so else event_bytes("response.failed", -1, {"response": msgspec.Raw(body)})
+    last_event = b"" if has_end_event else event_bytes("response.failed", -1, {"response": msgspec.Raw(body)})
     return ResponseEnd(_encode(_pending(job, head, body)), head.conversation_id, last_event)
 
 

@@ -102,21 +102,21 @@ def merge(stored: Sequence[Known], sent: Sequence[Known], *, is_whole: bool = Tr
         is_whole: whether `stored` is all of the session; else it may begin in the middle of a turn.
     """
     own = tuple(takewhile(_instructs, sent))
-    said = sent[len(own) :]
+    dialogue = sent[len(own) :]
     instructions, kept = _parted(stored)
     if not is_whole:
         kept = _from_a_turns_beginning(kept)
-    older, known, after = _matched(kept, said)
-    is_told_anew = own and [each.digest for each in own] != [each.digest for each in instructions]
-    turns = _turns(_with_results(older, said))
+    older, known, after = _matched(kept, dialogue)
+    has_new_instructions = own and [each.digest for each in own] != [each.digest for each in instructions]
+    turns = _turns(_with_results(older, dialogue))
     begun: tuple[Known, ...] = ()
-    if turns and said and said[0].role != "user":
+    if turns and dialogue and dialogue[0].role != "user":
         *turns, begun = turns
     return Merged(
         instructions=() if own else instructions,
         turns=tuple(turns),
         begun=begun,
-        new=(*(own if is_told_anew else ()), *said[known:]),
+        new=(*(own if has_new_instructions else ()), *dialogue[known:]),
         after=after,
     )
 
@@ -157,13 +157,13 @@ def _from_a_turns_beginning(kept: list[Known]) -> list[Known]:
     return next((kept[number:] for number, each in enumerate(kept) if each.role == "user"), [])
 
 
-def _matched(stored: list[Known], said: Sequence[Known]) -> tuple[Sequence[Known], int, tuple[str, int] | None]:
+def _matched(stored: list[Known], dialogue: Sequence[Known]) -> tuple[Sequence[Known], int, tuple[str, int] | None]:
     """Return what goes before the client's messages, how many of those are stored, and after what the others follow."""
-    first_answer = next((number for number, each in enumerate(said) if each.role == "assistant"), None)
+    first_answer = next((number for number, each in enumerate(dialogue) if each.role == "assistant"), None)
     if first_answer is None:
         # Nobody who keeps the conversation sends only his own side of it.
         return stored, 0, None
-    theirs, ours = [each.digest for each in said], [each.digest for each in stored]
+    theirs, ours = [each.digest for each in dialogue], [each.digest for each in stored]
     to_end = _common_prefixes(ours[::-1], theirs[::-1])[::-1]
     longest = max(to_end)
     # The last of the longest: what follows it is new.
@@ -177,7 +177,7 @@ def _matched(stored: list[Known], said: Sequence[Known]) -> tuple[Sequence[Known
         return stored[: len(stored) - longest] if longest == last + 1 else [], last + 1, None
     if run:
         return stored[:begin], run, stored[begin + run - 1].place
-    newest = max(number for number, each in enumerate(said) if each.role == "assistant")
+    newest = max(number for number, each in enumerate(dialogue) if each.role == "assistant")
     return [], newest + 1, None
 
 
@@ -196,9 +196,9 @@ def _common_prefixes(pattern: list[bytes], text: list[bytes]) -> list[int]:
     return lengths[len(pattern) + 1 :]
 
 
-def _with_results(older: Sequence[Known], said: Sequence[Known]) -> list[Known]:
+def _with_results(older: Sequence[Known], dialogue: Sequence[Known]) -> list[Known]:
     """Return the messages without calls that have no result, and without results that have no call."""
-    whole = [*older, *said]
+    whole = [*older, *dialogue]
     found: list[Known] = []
     waiting: Counter[str] = Counter()
     for number, each in enumerate(older):

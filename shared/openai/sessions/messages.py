@@ -34,11 +34,11 @@ def digest_of(message: dict[str, Any]) -> bytes:
     difference; nor do fields that only answers have.
     """
     role = message.get("role")
-    said: list[Any] = ["system" if role in INSTRUCTIONS else role, _text(message).strip()]
-    said += [_encode(part) for part in _parts(message) if part.get("type") in _MEDIA]
-    said += [_call(call) for call in calls_of(message)]
-    said += [message.get("tool_call_id") or message.get("name") if role in RESULTS else None]
-    return hashlib.blake2b(_encode(said), digest_size=16).digest()
+    identity: list[Any] = ["system" if role in INSTRUCTIONS else role, _text(message).strip()]
+    identity += [_encode(part) for part in _parts(message) if part.get("type") in _MEDIA]
+    identity += [_call(call) for call in calls_of(message)]
+    identity += [message.get("tool_call_id") or message.get("name") if role in RESULTS else None]
+    return hashlib.blake2b(_encode(identity), digest_size=16).digest()
 
 
 def text_of(message: dict[str, Any]) -> str:

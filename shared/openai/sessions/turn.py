@@ -42,7 +42,7 @@ class PendingTurn(msgspec.Struct, frozen=True, kw_only=True):
     record: UsageRecord
 
     @property
-    def said(self) -> msgspec.Raw:
+    def message(self) -> msgspec.Raw:
         """Return the answer without what its model thought, as later requests have it."""
         return parted(self.answer)[0]
 

@@ -58,7 +58,7 @@ GROUP BY category ORDER BY category
 MOST_RANKED: Final = 1_000
 _LEXEMES: Final = "unnest(tsvector_to_array(to_tsvector('english', $1))) AS lexeme"
 _WORD: Final = "($$'$$ || regexp_replace(lexeme, $$(['\\\\])$$, $$\\1\\1$$, 'g') || $$'$$)::tsquery AS word"
-_ASKED: Final = """
+_QUESTION: Final = """
 asked AS (
     SELECT CASE
         WHEN strict::text LIKE '%!%' THEN strict
@@ -85,7 +85,7 @@ counted AS (
     FROM base, {_LEXEMES} LEFT JOIN frequent USING (lexeme)
 ),
 words AS MATERIALIZED (SELECT word, weight, place = 1 OR together <= {MOST_RANKED} AS is_used FROM counted),
-{_ASKED}
+{_QUESTION}
 SELECT id, {_RANK} FROM np_claw_knowledge_chunks, asked WHERE search @@ query AND ($2::text IS NULL OR category = $2)
 ORDER BY rank DESC NULLS LAST, id LIMIT $3
 """
@@ -100,7 +100,7 @@ words AS MATERIALIZED (
         ln(1 + (SELECT count(*) FROM own) / ((SELECT count(*) FROM own WHERE search @@ word) + 1.0)) AS weight
     FROM (SELECT {_WORD} FROM {_LEXEMES}) AS asked_for
 ),
-{_ASKED}
+{_QUESTION}
 SELECT id, {_RANK} FROM own, asked WHERE search @@ query AND ($2::text IS NULL OR category = $2)
 ORDER BY rank DESC NULLS LAST, id LIMIT $3
 """

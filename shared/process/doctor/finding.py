@@ -10,17 +10,17 @@ State = Literal["ok", "note", "unchecked", "wrong"]
 """`note`: works, but not as it should be relied on. `unchecked`: could not be found out, and says why."""
 
 
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True, rename={"text": "said"}):
     """One thing that was looked at.
 
     Attributes:
         part: what it belongs to, in a word.
         state: how it is.
-        said: what was found; no credential.
+        text: what was found; no credential.
         mend: what to do about it, where something is to be done.
     """
 
     part: str
     state: State
-    said: str
+    text: str
     mend: str = ""

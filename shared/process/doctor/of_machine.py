@@ -34,8 +34,8 @@ def check_settings(settings: Settings) -> list[Finding]:
         except SettingsError as error:
             found.append(Finding("settings", "wrong", str(error), "Correct it: no worker of its tier can start."))
     if settings.internal_secret is None:
-        said = f"There is no internal secret, neither in PLUGIN_INTERNAL_SECRET nor in {settings.data_dir}"
-        found.append(Finding("settings", "note", said, "nself claw up makes one; an api by itself needs it set."))
+        text = f"There is no internal secret, neither in PLUGIN_INTERNAL_SECRET nor in {settings.data_dir}"
+        found.append(Finding("settings", "note", text, "nself claw up makes one; an api by itself needs it set."))
     return found or [Finding("settings", "ok", "Every variable is a setting with a value that can be used")]
 
 
@@ -59,8 +59,8 @@ def readiness(who: str, status: str, lacks: Mapping[str, str | None]) -> Finding
         lacks: what it has not, and why where that is known.
     """
     missing = "; ".join(f"{part}: {why}" if why else part for part, why in lacks.items())
-    said = f"{who} is {status}" + (f": {missing}" if missing else "")
+    text = f"{who} is {status}" + (f": {missing}" if missing else "")
     if status == "ready":
-        return Finding("api", "ok", said)
+        return Finding("api", "ok", text)
     state: State = "note" if status in {"degraded", "draining"} else "wrong"
-    return Finding("api", state, said, "What is missing is said below, or in its log.")
+    return Finding("api", state, text, "What is missing is said below, or in its log.")

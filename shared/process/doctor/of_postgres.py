@@ -25,9 +25,9 @@ async def check_postgres(url: str) -> list[Finding]:
     try:
         connection = await asyncpg.connect(url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
-        said = f"It does not answer: {error or type(error).__name__}"
+        text = f"It does not answer: {error or type(error).__name__}"
         mend = "Is it running, and are address, user and password of DATABASE_URL right? (nself claw up has its own.)"
-        return [Finding("postgres", "wrong", said, mend)]
+        return [Finding("postgres", "wrong", text, mend)]
     try:
         found = [_version(connection), await _vector(connection), await _schema(connection)]
         return [*found, *(await _knowledge(connection) if found[-1].state == "ok" else ())]
@@ -56,9 +56,9 @@ async def _knowledge(connection: Any) -> list[Finding]:
     row = await connection.fetchrow(FAILURES)
     if not row["count"]:
         return []
-    said = f"{row['model']} makes no vectors of {row['count']} chunks ({row['reason']}): words alone find them"
+    text = f"{row['model']} makes no vectors of {row['count']} chunks ({row['reason']}): words alone find them"
     mend = "Its server's log says why, about the requests of purpose `knowledge`; they are tried again by themselves."
-    return [Finding("knowledge", "note", said, mend)]
+    return [Finding("knowledge", "note", text, mend)]
 
 
 async def _schema(connection: Any) -> Finding:

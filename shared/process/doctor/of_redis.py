@@ -31,9 +31,9 @@ async def check_redis(redis: Redis) -> tuple[bool, list[Finding]]:
     except probe.RedisUnusable as error:
         return False, [Finding("redis", "wrong", str(error), "Then start the gateway's processes again.")]
     except UNREACHABLE as error:
-        said = f"It does not answer: {error or type(error).__name__}"
+        text = f"It does not answer: {error or type(error).__name__}"
         return False, [
-            Finding("redis", "wrong", said, "Is it running, and is REDIS_URL right? (nself claw up has its own.)")
+            Finding("redis", "wrong", text, "Is it running, and is REDIS_URL right? (nself claw up has its own.)")
         ]
 
 
@@ -60,8 +60,8 @@ def _memory(info: dict[str, Any]) -> Finding:
     if not most:
         return Finding("redis", "ok", f"maxmemory is not set, so nothing is evicted (maxmemory-policy {policy})")
     if policy != "noeviction":
-        said = f"It may evict waiting jobs, limits and budgets: maxmemory-policy {policy}"
-        return Finding("redis", "wrong", said, "CONFIG SET maxmemory-policy noeviction, and in its configuration file.")
+        text = f"It may evict waiting jobs, limits and budgets: maxmemory-policy {policy}"
+        return Finding("redis", "wrong", text, "CONFIG SET maxmemory-policy noeviction, and in its configuration file.")
     share = used / most
     if share > NEARLY:
         return Finding(
@@ -75,12 +75,12 @@ def _persistence(info: dict[str, Any]) -> list[Finding]:
     if info.get("aof_enabled"):
         found.append(Finding("redis", "ok", "It keeps an append-only file"))
     else:
-        said = "It keeps no append-only file: a restart loses waiting requests, and usage that is not recorded yet"
-        found.append(Finding("redis", "note", said, "CONFIG SET appendonly yes, and in its configuration file."))
+        text = "It keeps no append-only file: a restart loses waiting requests, and usage that is not recorded yet"
+        found.append(Finding("redis", "note", text, "CONFIG SET appendonly yes, and in its configuration file."))
     failed = [name for name in ("aof_last_write_status", "rdb_last_bgsave_status") if info.get(name, "ok") != "ok"]
     if failed:
-        said = f"It cannot write to its disk: {', '.join(failed)}"
-        found.append(Finding("redis", "wrong", said, "Free some space on its disk; its log says more."))
+        text = f"It cannot write to its disk: {', '.join(failed)}"
+        found.append(Finding("redis", "wrong", text, "Free some space on its disk; its log says more."))
     return found
 
 
@@ -92,9 +92,9 @@ async def _buffer(redis: Redis) -> Finding:
     except (ResponseError, KeyError, ValueError) as error:
         return Finding("redis", "unchecked", f"CONFIG GET is not allowed: client-output-buffer-limit ({error})")
     if (hard and hard < RELAY_BYTES) or (soft and soft < RELAY_BYTES // 4):
-        said = f"It cuts a subscriber that is {min(filter(None, (hard, soft)))} bytes behind: answers would falter"
+        text = f"It cuts a subscriber that is {min(filter(None, (hard, soft)))} bytes behind: answers would falter"
         mend = 'CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60", and in its configuration file.'
-        return Finding("redis", "wrong", said, mend)
+        return Finding("redis", "wrong", text, mend)
     return Finding("redis", "ok", "client-output-buffer-limit pubsub is large enough")
 
 
@@ -103,8 +103,8 @@ async def _usage(redis: Redis) -> Finding:
     oldest = await redis.xrange(USAGE_STREAM, count=1)
     since_s = int(oldest[0][0].partition(b"-")[0]) // 1000 if oldest else now_s
     if now_s - since_s > LATE_S:
-        said = f"{waiting} records of usage wait to be recorded, the oldest for {now_s - since_s} s"
+        text = f"{waiting} records of usage wait to be recorded, the oldest for {now_s - since_s} s"
         return Finding(
-            "recorder", "wrong", said, "Start one: python -m workers recorder. If one runs, its log says why."
+            "recorder", "wrong", text, "Start one: python -m workers recorder. If one runs, its log says why."
         )
     return Finding("recorder", "ok", "No usage waits for long to be recorded")

@@ -48,7 +48,7 @@ class ProcessMetrics:
     def __init__(self, settings: Settings, is_served: Callable[[str], bool]) -> None:
         self._settings = settings
         # A series more for each counter, which no query of ours reads.
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # prometheus_client has no types here
         self._registry = CollectorRegistry()
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self._registry)

@@ -52,8 +52,8 @@ class CollectorExporter(SpanExporter):
             self._lost = 0
             return result
         if not self._lost:
-            said = "it does not answer" if self._status is None else f"it says {self._status}"
-            _log.warning("traces do not reach %s: %s. They are dropped; requests go on", self._collector, said)
+            state = "it does not answer" if self._status is None else f"it says {self._status}"
+            _log.warning("traces do not reach %s: %s. They are dropped; requests go on", self._collector, state)
         self._lost += len(spans)
         return result
 

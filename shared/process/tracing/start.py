@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from shared.process.tracing.trace_settings import TraceSettings
     from shared.process.tracing.tracer import Tracing
-    from shared.process.tracing.wanted import TraceSettings
 
 _log = logging.getLogger(__name__)
 

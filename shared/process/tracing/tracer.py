@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, SpanKind
     from opentelemetry.util.types import AttributeValue
 
-    from shared.process.tracing.wanted import TraceSettings
+    from shared.process.tracing.trace_settings import TraceSettings
 
 CLOSE_S: Final = 3.0
 """At the end, how long the last spans may take to be sent."""

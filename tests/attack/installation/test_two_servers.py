@@ -31,7 +31,7 @@ FIRST, SECOND = "model-of-the-first", "model-of-the-second"
 async def queues(url: str) -> set[str]:
     """Return the names of the queues of local backends."""
     redis = redis_client.connect(url)
-    found: set[bytes] = await redis.smembers(QUEUES)  # type: ignore[misc]
+    found: set[bytes] = await redis.smembers(QUEUES)  # type: ignore[misc]  # redis-py: or awaitable
     await redis_client.close(redis)
     return {name.decode() for name in found if b":local:" in name}
 

@@ -145,7 +145,7 @@ async def test_an_api_that_is_cut_off_for_less_than_it_can_bear_loses_no_stream(
         api = await start(fleet, upstream, eventually, REDIS_URL=through)
         async with await client_of(fleet, api) as client:
             readers = await held_streams(client, upstream, eventually)
-            (api_id,) = await redis.smembers(API_SET)  # type: ignore[misc]
+            (api_id,) = await redis.smembers(API_SET)  # type: ignore[misc]  # redis-py: or awaitable
             proxy.behind = free_port()
             proxy.cut()
             await redis.set("later", b"1", px=5000)

@@ -143,7 +143,7 @@ async def test_a_redis_that_begins_to_refuse_is_named_and_recovers(
 ) -> None:
     """Requests say that it refuses, /ready says what, the log says it once; when it is mended all is served again."""
     assert not await refusing.code()
-    await refusing.admin.execute_command(*spoil.split())  # type: ignore[no-untyped-call]
+    await refusing.admin.execute_command(*spoil.split())  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def is_refused() -> bool:
         return await refusing.code() == "queue_refused"
@@ -156,7 +156,7 @@ async def test_a_redis_that_begins_to_refuse_is_named_and_recovers(
     lines = [line for line in refusing.api.log.read_text().splitlines() if "Redis refuses a command" in line]
     assert lines
     assert len(lines) == len(set(lines)) <= 3, lines
-    await refusing.admin.execute_command(*mend.split())  # type: ignore[no-untyped-call]
+    await refusing.admin.execute_command(*mend.split())  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def is_served() -> bool:
         return not await refusing.code()
@@ -171,7 +171,7 @@ async def test_a_worker_that_may_not_answer_says_so_and_takes_nothing(
     """Its requests fail for that reason, /ready names it, its log says it once; mended, it serves again."""
     assert not await refusing.code()
     spoil = "ACL SETUSER worker resetchannels &claw:control:* &claw:wake:* &claw:news"
-    await refusing.admin.execute_command(*spoil.split())  # type: ignore[no-untyped-call]
+    await refusing.admin.execute_command(*spoil.split())  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def is_refused() -> bool:
         return await refusing.code() == "queue_refused"
@@ -181,7 +181,7 @@ async def test_a_worker_that_may_not_answer_says_so_and_takes_nothing(
     assert (status, "A worker can serve nothing" in why, "the channels claw:*" in why) == (503, True, True), why
     lines = [line for line in refusing.worker.log.read_text().splitlines() if "Redis" in line]
     assert 1 <= len(lines) == len(set(lines)) <= 3, lines
-    await refusing.admin.execute_command("ACL", "SETUSER", "worker", "allchannels")  # type: ignore[no-untyped-call]
+    await refusing.admin.execute_command("ACL", "SETUSER", "worker", "allchannels")  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     async def is_served() -> bool:
         return not await refusing.code()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from bench.simulator.clock import Clock, ClockedRedis
-from bench.simulator.load import Load
+from bench.simulator.load import Workload
 from bench.simulator.simulate import MOST_EXTRA, Outcome, report_of, simulate, simulate_alone
 from bench.simulator.site import Site, host
 from shared.redis import scripts
@@ -15,7 +15,7 @@ from shared.redis import scripts
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-LOAD = Load(seed=2, requests=800, programs=5, bursts=2, burst_share=0.95, burst_s=300)
+LOAD = Workload(seed=2, requests=800, programs=5, bursts=2, burst_share=0.95, burst_s=300)
 SITE = Site(hosts=(host(1, 2, 15), host(2, 2, 30)), projects=1)
 
 

@@ -45,7 +45,7 @@ def wrong(findings: Iterable[Finding]) -> list[str]:
     """What is wrong; each with something to do."""
     found = [finding for finding in findings if finding.state == "wrong"]
     assert all(finding.mend for finding in found)
-    return [finding.said for finding in found]
+    return [finding.text for finding in found]
 
 
 async def doctor(*arguments: str) -> Result:
@@ -164,7 +164,7 @@ async def test_a_redis_without_a_file_is_worth_a_note(redis: Redis) -> None:
         _, findings = await check_redis(redis)
     finally:
         await redis.config_set("appendonly", "yes")
-    assert [finding.said.partition(":")[0] for finding in findings if finding.state == "note"] == [
+    assert [finding.text.partition(":")[0] for finding in findings if finding.state == "note"] == [
         "It keeps no append-only file"
     ]
 
@@ -217,7 +217,7 @@ async def test_chunks_that_the_model_fails_on_are_said(database_url: str) -> Non
     finally:
         await connection.close()
     (found,) = [finding for finding in await check_postgres(database_url) if finding.part == "knowledge"]
-    assert (found.state, "e5 makes no vectors of 1 chunks (upstream_error)" in found.said) == ("note", True)
+    assert (found.state, "e5 makes no vectors of 1 chunks (upstream_error)" in found.text) == ("note", True)
 
 
 # --- workers ---
@@ -248,20 +248,20 @@ async def test_workers_say_what_their_upstreams_say_to_their_credentials(
     await ready(api, eventually)
 
     async def both_live() -> bool:
-        return await redis.scard(WORKERS) == 2  # type: ignore[misc,no-any-return]
+        return await redis.scard(WORKERS) == 2  # type: ignore[misc,no-any-return]  # redis-py: or awaitable
 
     await eventually(both_live)
     findings = await check_workers(redis)
     assert wrong(findings) == []
     lists = [finding.part for finding in findings if finding.state == "ok"]
     assert lists.count("credential") == lists.count("model server") == 1
-    assert [finding.said for finding in findings if finding.state == "unchecked"] == [
+    assert [finding.text for finding in findings if finding.state == "unchecked"] == [
         "No worker of the gemini tier is alive: its model servers and credentials are not checked"
     ]
     await fleet.worker("paid", CLAW_PAID_X_URL=f"http://127.0.0.1:{free_port()}/v1", CLAW_PAID_X_API_KEY=SECRET)
 
     async def all_live() -> bool:
-        return await redis.scard(WORKERS) == 3  # type: ignore[misc,no-any-return]
+        return await redis.scard(WORKERS) == 3  # type: ignore[misc,no-any-return]  # redis-py: or awaitable
 
     await eventually(all_live)
     findings = await check_workers(redis)
@@ -271,14 +271,14 @@ async def test_workers_say_what_their_upstreams_say_to_their_credentials(
     assert SECRET not in repr(findings)
     # One that is refused: it is the credential that is to be mended.
     refusing.routes["/v1/models"] = json_answer({"error": {"message": f"Incorrect API key: {SECRET}"}}, status=401)
-    refused = [finding for finding in await check_workers(redis) if "openai" in finding.said]
+    refused = [finding for finding in await check_workers(redis) if "openai" in finding.text]
     assert [(finding.part, finding.state, finding.mend[:23]) for finding in refused] == [
         ("credential", "wrong", "Give its worker a crede")
     ]
     assert SECRET not in repr(refused)
     # One that lists nothing: there is nothing to install.
     refusing.routes["/v1/models"] = json_answer({"object": "list", "data": []})
-    empty = [finding for finding in await check_workers(redis) if "openai" in finding.said]
+    empty = [finding for finding in await check_workers(redis) if "openai" in finding.text]
     assert [(finding.state, finding.mend[:24]) for finding in empty] == [("note", "Has its key access to a ")]
 
 
@@ -294,7 +294,7 @@ async def test_a_clock_that_is_off_is_found(redis: Redis, monkeypatch: pytest.Mo
     monkeypatch.setattr("workers.checkup.time", SimpleNamespace(time=lambda: 1.0))
     monkeypatch.setattr(redis, "publish", publish)
     await redis.set(worker_key(worker), msgspec.json.encode(Announcement(worker, "local", ())), px=60_000)
-    await redis.sadd(WORKERS, worker)  # type: ignore[misc]
+    await redis.sadd(WORKERS, worker)  # type: ignore[misc]  # redis-py: or awaitable
     (said,) = wrong(await check_workers(redis))
     assert said.startswith("The clock of far is ")
     assert said.endswith(" s behind that of Redis")

@@ -18,7 +18,7 @@ from shared.sealing import Opener, fingerprint
 from shared.settings import Settings
 from tests.integration.api.manage.gateway_stub import management_app, served
 from workers.accounts.outcome import FailureClass
-from workers.accounts.state import AccountStateStore, Candidate
+from workers.accounts.state import AccountCandidate, AccountStateStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,7 +90,7 @@ async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     known = KnownAccount(id=one, account_email="one@example.com", source="stored", scope="key:s", fingerprint="s")
     await publish_known(redis, [known])
     store = AccountStateStore(redis, "q", probe_s=60, is_counted=True)
-    candidate = Candidate(one, "key:s", "s", Quota(requests_per_minute=3))
+    candidate = AccountCandidate(one, "key:s", "s", Quota(requests_per_minute=3))
     await store.reserve("take", "gemini-x", 7, [candidate])
     await store.fail(FailureClass("throttled", "minute", 30_000), "", "gemini-x", candidate, Throttled("At its limit."))
     shown = await gemini("status")

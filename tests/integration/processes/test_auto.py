@@ -99,7 +99,7 @@ async def world(
 def route_of(reply: httpx.Response) -> tuple[str, str, str]:
     """Who answered, as the headers say."""
     names = ("x-nself-tier", "x-nself-model", "x-nself-attempts")
-    return tuple(reply.headers[name] for name in names)  # type: ignore[return-value]
+    return tuple(reply.headers[name] for name in names)  # type: ignore[return-value]  # as many as names
 
 
 async def busy_local_tier(world: World, eventually: Eventually) -> Reader:

@@ -129,7 +129,7 @@ async def everything_in(redis: Redis) -> str:
     found: list[object] = []
     for key in await redis.keys("*"):
         command, *rest = reads[await redis.type(key)]
-        found += [key, await redis.execute_command(command, key, *rest)]  # type: ignore[no-untyped-call]
+        found += [key, await redis.execute_command(command, key, *rest)]  # type: ignore[no-untyped-call]  # redis-py has no types here
     return repr(found)
 
 
@@ -216,7 +216,7 @@ async def test_a_refused_credential_is_cooling_down_and_shown_while_the_other_se
     assert stage.gemini.keys.count("AIza-bad") == 1
     assert "env-GEMINI_API_KEY" in worker.log.read_text()
     del stage.gemini.by_key["AIza-bad"]
-    await redis.hset(account_key("env-GEMINI_API_KEY"), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
+    await redis.hset(account_key("env-GEMINI_API_KEY"), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]  # redis-py: or awaitable
     await redis.publish("claw:news", b"accounts")
 
     async def well() -> bool:

@@ -137,5 +137,5 @@ async def test_looks_at_requests_have_a_limit_of_their_own(client: httpx.AsyncCl
 async def test_an_id_of_the_clients_that_cannot_be_one_is_refused(client: httpx.AsyncClient, name: str | bytes) -> None:
     """Before anything is consumed; the error names the header."""
     headers = {"x-client-request-id": name if isinstance(name, bytes) else name.encode()}
-    answer = await client.post("/v1/chat/completions", json=chat(), headers=headers)  # type: ignore[arg-type]
+    answer = await client.post("/v1/chat/completions", json=chat(), headers=headers)  # type: ignore[arg-type]  # httpx's own types of headers
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-client-request-id")

@@ -25,7 +25,7 @@ from shared.redis.names import (
     response_events_key,
 )
 from shared.relay import Kind, attempt_key
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from workers.relay.background import BackgroundSender
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def opened(redis: Redis, attempt: int = 1) -> str:
     assert await scripts.run(redis, scripts.BACKGROUND_OPEN, keys, name, 100, 60_000, 10, 100, b"", *fields)
     await redis.delete(response_events_key(name))
     await redis.set(job_key(job_id(name, attempt)), b"job", ex=60)
-    await redis.hset(open_requests(BACKGROUND_API), name, "record")  # type: ignore[misc]
+    await redis.hset(open_requests(BACKGROUND_API), name, "record")  # type: ignore[misc]  # redis-py: or awaitable
     return name
 
 
@@ -121,7 +121,7 @@ async def test_a_sender_appends_again_what_redis_has_lost(redis: Redis, eventual
     newest = (await redis.xrevrange(response_events_key(name), count=2))[-1]
     for entry_id, _ in await redis.xrange(response_events_key(name), min=newest[0]):
         await redis.xdel(response_events_key(name), entry_id)
-    await redis.hset(open_response_key(name), "events", newest[1][b"n"].decode())  # type: ignore[misc]
+    await redis.hset(open_response_key(name), "events", newest[1][b"n"].decode())  # type: ignore[misc]  # redis-py: or awaitable
     sender.tick()
     await eventually(partial(has, 9))
     await sender.close()
@@ -131,7 +131,7 @@ def _unwanted(_: object) -> None:
     raise AssertionError("nothing is superseded or closed here")
 
 
-def closing(name: str, body: str, closes: Closes = Closes.OPEN) -> Closing:
+def closing(name: str, body: str, closes: ClosingMode = ClosingMode.OPEN) -> Closing:
     """The closing of a response."""
     record = UsageRecord(
         request_id=name, key_id=None, endpoint="responses", requested_model="m", admitted_ms=1, attempts=1
@@ -157,7 +157,7 @@ async def test_a_response_is_closed_once(redis: Redis) -> None:
     name = await opened(redis)
     await append(redis, name, 0, "a", "b")
     assert await finish_now(redis, closing(name, '"first"'))
-    assert not await finish_now(redis, closing(name, '"second"', Closes.HELD))
+    assert not await finish_now(redis, closing(name, '"second"', ClosingMode.HELD))
     assert not await finish_now(redis, closing(name, '"third"'))
     stored: Any = msgspec.json.decode(await redis.get(done_response_key(name)) or b"")
     assert stored["body"] == "first"

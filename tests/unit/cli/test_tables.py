@@ -72,7 +72,7 @@ def test_a_text_has_what_room_the_others_leave(
 def test_no_row_is_wider_than_the_terminal(rows: list[tuple[str, str, int]], width: int) -> None:
     """As long as the first column, which is never cut, leaves room."""
     out = io.StringIO()
-    out.isatty = lambda: True  # type: ignore[method-assign]
+    out.isatty = lambda: True  # type: ignore[method-assign]  # a double
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out):
         patch.setenv("COLUMNS", str(width))
         print_table(("Name", "Text", "Number"), rows)

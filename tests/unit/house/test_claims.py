@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.house.tree import ROOT, relative
+from tests.unit.house.tree import PRODUCT, ROOT, files, relative
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,8 @@ _CODE = re.compile(r"`([^`\n]+)`")
 _PATH = re.compile(r"(?:api|workers|shared|cli|tests|bench|migrations|requirements|deploy|docs)/[\w./-]*")
 _NAME = re.compile(r"([A-Z]\w+)\.(_?[a-z]\w+)")
 _TARGET = re.compile(r"\bmake ([a-z][a-z-]*)")
+_EXCEPTION = re.compile(r"# (?:ruff: )?(?:noqa\b|type: ignore\b)")
+_WITH_REASON = re.compile(r"# (?:ruff: )?(?:noqa: [A-Z0-9, ]+ -- |type: ignore\[[a-z, -]+\]  # )\S.{3}")
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
@@ -84,3 +88,15 @@ def test_every_setting_is_documented() -> None:
     documented = (ROOT / "docs" / "configuration.md").read_text()
     assert read
     assert sorted(name for name in read if name not in documented) == []
+
+
+@pytest.mark.parametrize("top", [*PRODUCT, "bench", "tests"])
+def test_each_exception_has_its_reason_on_the_line(top: str) -> None:
+    """Where a rule of ruff or a type of mypy does not hold, somebody must be able to see why."""
+    wrong = [
+        f"{relative(path)}:{token.start[0]}: {token.string}"
+        for path in files(top)
+        for token in tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+        if token.type == tokenize.COMMENT and _EXCEPTION.match(token.string) and not _WITH_REASON.match(token.string)
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -80,6 +80,17 @@ OLD: Final = (
     Old("vital", "critical task"),
     Old("garbled", "malformed"),
 )
+OF_PRODUCT: Final = (
+    Old("asked", "requested, request", elsewhere=(
+        "shared/models/ollama_operations.py", "workers/ollama_models/leader.py", "workers/recording/rows.py",
+        "api/endpoints/manage/ollama_overview.py",
+    )),
+    Old("sa(?:id|y|ys|ying)", "report, publish, warn"),
+    Old("t(?:ells?|elling|old)", "report, publish, warn", elsewhere=("workers/attempts/token_count.py",)),
+    Old("doubt", "invalidate"),
+)  # fmt: skip
+"""Those that are plain English too, so that the claims of tests may have them. Elsewhere: `asked_ms` and `asked_model`
+of wires and tables, and `BytesIO.tell`."""
 ANY: Final = re.compile("|".join(old.pattern for old in OLD))
 
 OLD_NAMES: Final = frozenset({
@@ -134,9 +145,25 @@ def test_no_name_in_python_is_an_old_one(top: str) -> None:
     assert not wrong, "\n".join(sorted(wrong))
 
 
+@pytest.mark.parametrize("top", [*PRODUCT, "bench"])
+def test_no_name_of_the_product_is_a_word_of_talk(top: str) -> None:
+    """What is asked is requested, and what is told is reported, published or warned of."""
+    wrong = []
+    for path in files(top):
+        where = relative(path)
+        words = {word for name in (*identifiers(path), *Path(where).with_suffix("").parts) for word in words_of(name)}
+        wrong += [
+            f"{where}: {word} -> {old.now}"
+            for word in words
+            for old in OF_PRODUCT
+            if re.fullmatch(old.pattern, word) and where not in old.elsewhere
+        ]
+    assert not wrong, "\n".join(sorted(wrong))
+
+
 def test_the_files_of_an_exception_are_there() -> None:
     """So that none outlives what it was for."""
-    assert [name for old in OLD for name in old.elsewhere if not (ROOT / name).exists()] == []
+    assert [name for old in (*OLD, *OF_PRODUCT) for name in old.elsewhere if not (ROOT / name).exists()] == []
 
 
 def test_no_page_and_no_script_has_an_old_word() -> None:

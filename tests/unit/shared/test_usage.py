@@ -9,7 +9,7 @@ from shared.errors import StreamBroken
 from shared.models.catalogue import default_catalogue, nano_usd
 from shared.redis.names import in_progress_key, job_key
 from shared.types import Usage
-from shared.usage import NOTHING_SERVED, Closes, Closing, Counted, Times, UsageRecord, completed
+from shared.usage import NOTHING_SERVED, Closing, ClosingMode, Counted, Times, UsageRecord, completed
 
 TIMES = Times(wait_ms=1, first_token_ms=2, duration_ms=3)
 
@@ -42,12 +42,12 @@ def test_what_served_nothing_costs_nothing() -> None:
 def test_a_closing_says_what_is_charged_to_whom() -> None:
     """A worker's of a tier that costs nothing leaves the budget alone."""
     record = msgspec.structs.replace(opened("paid", "gpt-4o"), cost_usd=0.5)
-    closing = Closing.of(record, Closes.HELD, api_id="ab", job_id="j", queue="q")
+    closing = Closing.of(record, ClosingMode.HELD, api_id="ab", job_id="j", queue="q")
     assert (closing.cost_nano_usd, closing.owner, closing.budget) == (
         nano_usd(0.5), "internal", "claw:budget:1970-01"
     )  # fmt: skip
-    assert not Closing.of(opened("local", "m"), Closes.HELD, api_id="ab", job_id="j").budget
-    assert Closing.of(opened("local", "m"), Closes.OPEN, api_id="ab", job_id="j").budget
+    assert not Closing.of(opened("local", "m"), ClosingMode.HELD, api_id="ab", job_id="j").budget
+    assert Closing.of(opened("local", "m"), ClosingMode.OPEN, api_id="ab", job_id="j").budget
 
 
 def test_arqs_keys_are_named_as_arq_does() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from workers.providers.base import Connection
+from workers.providers.base import ConfiguredProvider
 from workers.providers.openai.provider import OpenAIProvider
 
 if TYPE_CHECKING:
-    from workers.providers.base import Site
+    from workers.providers.base import ProviderContext
 
 
 class MadeUpProvider(OpenAIProvider):
@@ -17,10 +17,10 @@ class MadeUpProvider(OpenAIProvider):
     name = "made-up"
 
 
-def connect(site: Site) -> list[Connection]:
+def connect(context: ProviderContext) -> list[ConfiguredProvider]:
     """Return the API, if there is a key for it."""
-    api_key = site.credentials.api_keys.get(MadeUpProvider.name)
+    api_key = context.credentials.api_keys.get(MadeUpProvider.name)
     if not api_key:
         return []
-    provider = MadeUpProvider(site.credentials.base_urls[MadeUpProvider.name], api_key)
-    return [Connection(provider, MadeUpProvider.name, site.settings.paid_slots, api_key)]
+    provider = MadeUpProvider(context.credentials.base_urls[MadeUpProvider.name], api_key)
+    return [ConfiguredProvider(provider, MadeUpProvider.name, context.settings.paid_slots, api_key)]

@@ -45,8 +45,8 @@ def from_status_error(failure: GatewayError, report: Report) -> GatewayError:
     """
     if not isinstance(failure, InvalidRequest):
         return failure
-    if any(words in report.message for words in ("prompt is too long", "exceed context limit")):
+    if any(phrase in report.message for phrase in ("prompt is too long", "exceed context limit")):
         return ContextTooLong(report.message)
-    if any(words in report.message for words in ("credit balance is too low", "specified API usage limits")):
+    if any(phrase in report.message for phrase in ("credit balance is too low", "specified API usage limits")):
         return Rejected("The model server refused the gateway's credential: its account may not spend more.")
     return failure

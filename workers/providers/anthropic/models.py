@@ -14,7 +14,7 @@ import msgspec
 
 from shared.types import LocalModel
 
-_SAID: Final = {"images": "image_input", "files": "pdf_input", "reasoning_effort": "thinking"}
+_CAPABILITIES: Final = {"images": "image_input", "files": "pdf_input", "reasoning_effort": "thinking"}
 """Abilities by the names of Anthropic's capabilities."""
 _ALL_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
@@ -88,14 +88,14 @@ class ModelInfo(msgspec.Struct):
 
     def to_facts(self) -> ModelFacts:
         """Return the table's facts, corrected by what the API says of the model."""
-        facts, said = facts_of(self.id), self.capabilities
-        structured = _says(said, "structured_outputs")
+        facts, capabilities = facts_of(self.id), self.capabilities
+        structured = _supports(capabilities, "structured_outputs")
         return _replace(
             facts,
             max_output=self.max_tokens or facts.max_output,
             structured=facts.structured if structured is None else structured,
-            thinking=_thinking(said) or facts.thinking,
-            efforts=_efforts(said) or facts.efforts,
+            thinking=_thinking(capabilities) or facts.thinking,
+            efforts=_efforts(capabilities) or facts.efforts,
         )
 
     def to_model(self, created: int) -> LocalModel:
@@ -104,7 +104,7 @@ class ModelInfo(msgspec.Struct):
         Args:
             created: seconds since 1970.
         """
-        known = {word: _says(self.capabilities, name) for word, name in _SAID.items()}
+        known = {word: _supports(self.capabilities, name) for word, name in _CAPABILITIES.items()}
         return LocalModel(
             self.id,
             created,
@@ -116,7 +116,7 @@ class ModelInfo(msgspec.Struct):
         )
 
 
-def _says(capabilities: Any, *path: str) -> bool | None:
+def _supports(capabilities: Any, *path: str) -> bool | None:
     """Return whether something is supported, of whatever shape the answer is; None where that is not said."""
     found = capabilities
     for name in (*path, "supported"):
@@ -124,18 +124,18 @@ def _says(capabilities: Any, *path: str) -> bool | None:
     return found if isinstance(found, bool) else None
 
 
-def _thinking(said: Any) -> Literal["none", "manual", "adaptive"] | None:
+def _thinking(capabilities: Any) -> Literal["none", "manual", "adaptive"] | None:
     """Return how a model thinks, where the API says it: by an effort if it can, since budgets are the older way."""
-    if _says(said, "thinking") is False:
+    if _supports(capabilities, "thinking") is False:
         return "none"
-    if _says(said, "thinking", "types", "adaptive"):
+    if _supports(capabilities, "thinking", "types", "adaptive"):
         return "adaptive"
-    return "manual" if _says(said, "thinking", "types", "enabled") else None
+    return "manual" if _supports(capabilities, "thinking", "types", "enabled") else None
 
 
-def _efforts(said: Any) -> tuple[str, ...]:
+def _efforts(capabilities: Any) -> tuple[str, ...]:
     """Return the efforts that the API says a model takes."""
-    return tuple(level for level in _ALL_EFFORTS if _says(said, "effort", level))
+    return tuple(level for level in _ALL_EFFORTS if _supports(capabilities, "effort", level))
 
 
 class ModelPage(msgspec.Struct):

@@ -112,7 +112,7 @@ class AnthropicProvider:
         try:
             async with asyncio.timeout(STORE_BOUND_S):
                 await self._thinking.put_many(model, {reader.first_call_id or "": to_kept(reader.pieces)})
-        except Exception:  # noqa: BLE001 - whatever the store is: an answer is worth more than its thinking
+        except Exception:  # noqa: BLE001 -- whatever the store is: an answer is worth more than its thinking
             _log.warning("Claude's thinking could not be kept for the next turn.", exc_info=True)
 
     async def _recall(self, request: ChatRequest, model: str, facts: ModelFacts) -> dict[str, list[Piece]]:
@@ -124,12 +124,12 @@ class AnthropicProvider:
         try:
             async with asyncio.timeout(STORE_BOUND_S):
                 kept = await self._thinking.get_many(model, ids)
-        except Exception:  # noqa: BLE001 - whatever the store is: Claude can do without
+        except Exception:  # noqa: BLE001 -- whatever the store is: Claude can do without
             _log.warning("Claude's thinking of earlier turns could not be fetched.", exc_info=True)
             return {}
         return {call_id: from_kept(text) for call_id, text in kept.items()}
 
-    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:  # noqa: ARG002 - the Protocol's
+    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:  # noqa: ARG002 -- the Protocol's
         """Refuse: Anthropic makes no embeddings.
 
         Raises:

@@ -109,12 +109,12 @@ def _make_strict(tool: dict[str, Any]) -> bool:
 
 
 def _to_choice(body: ChatBody, names: set[str]) -> dict[str, Any] | None:
-    param, asked = ("tool_choice", body.tool_choice) if body.tools else ("function_call", body.function_call)
-    if not names or asked is None:
+    param, choice = ("tool_choice", body.tool_choice) if body.tools else ("function_call", body.function_call)
+    if not names or choice is None:
         return None
-    if isinstance(asked, str):
-        return {"type": {"none": "none", "auto": "auto", "required": "any"}[asked]}
-    function = asked.get("function") if param == "tool_choice" else asked
+    if isinstance(choice, str):
+        return {"type": {"none": "none", "auto": "auto", "required": "any"}[choice]}
+    function = choice.get("function") if param == "tool_choice" else choice
     name = function.get("name") if isinstance(function, dict) else None
     if name not in names:
         raise InvalidRequest("The choice must be none, auto, required or the name of a given tool.", param=param)

@@ -163,7 +163,7 @@ def _is_of_account(failure: Failure) -> bool:
     What closes an account has a reason (CONSUMER_SUSPENDED, SERVICE_DISABLED, ...) but for two that have only words:
     "Your API key was reported as leaked", "Your project has been denied access".
     """
-    return any(words in failure.message.lower() for words in ("api key", "project has been denied"))
+    return any(phrase in failure.message.lower() for phrase in ("api key", "project has been denied"))
 
 
 def _by_kind(details: Any) -> dict[str, dict[str, Any]]:

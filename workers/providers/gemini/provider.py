@@ -90,7 +90,7 @@ class GeminiProvider:
         async with self._upstream.request("POST", path, body, reader) as reply:
             yield self._batches(model, reply, reader)
 
-    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:  # noqa: ARG002 - the Protocol's
+    async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:  # noqa: ARG002 -- the Protocol's
         """Refuse: the gateway's embeddings come from elsewhere.
 
         Raises:

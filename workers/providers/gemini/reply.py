@@ -49,14 +49,14 @@ class _Part(Struct, rename="camel"):
     code_execution_result: Raw = _NULL
 
     @property
-    def said(self) -> str:
+    def shown_text(self) -> str:
         """Return its text, and code that was run for the answer as text."""
-        said = self.text or ""
+        text = self.text or ""
         if self.executable_code != _NULL:
-            said += code_text(self.executable_code)
+            text += code_text(self.executable_code)
         if self.code_execution_result != _NULL:
-            said += result_text(self.code_execution_result)
-        return said
+            text += result_text(self.code_execution_result)
+        return text
 
 
 class _Content(Struct):
@@ -106,7 +106,7 @@ class _Choice:
 
     def __init__(self, ids: set[str], names: Collection[str]) -> None:
         self.calls = ToolCalls(ids, names)
-        self.said = False
+        self.has_content = False
         self.reason: FinishReason | None = None
         self.text: list[str] = []
         self.grounding: Any = None
@@ -137,7 +137,7 @@ class ChatReader(EventReader):
     def __init__(self, choices: int = 1, names: Collection[str] = ()) -> None:
         super().__init__()
         self.signatures: dict[str, str] = {}
-        self._asked, self._names = choices, names
+        self._requested, self._names = choices, names
         self._choices: dict[int, _Choice] = {}
         self._call_ids: set[str] = set()
         self._report: dict[str, Any] = {}
@@ -159,7 +159,7 @@ class ChatReader(EventReader):
             Unavailable: nothing at all was said.
         """
         if self._is_blocked and not self._choices:
-            events.extend(Finish("content_filter", index) for index in range(self._asked))
+            events.extend(Finish("content_filter", index) for index in range(self._requested))
         else:
             finishes = self._finishes()
             events.extend(self._citations())
@@ -179,7 +179,7 @@ class ChatReader(EventReader):
             finishes.append(Finish("tool_calls" if is_call else choice.reason, index))
         if not finishes or len(finishes) < len(choices):
             raise StreamBroken("The model server's answer ended without a finish reason.")
-        if all(choice.reason == "stop" and not choice.said for _, choice in choices):
+        if all(choice.reason == "stop" and not choice.has_content for _, choice in choices):
             raise Unavailable("The model server sent an empty answer.")
         return finishes
 
@@ -219,18 +219,18 @@ class ChatReader(EventReader):
             if (called := part.function_call) is not None and (called.name or called.args):
                 calls.append(self._to_call(called, part.thought_signature, choice))
             elif part.thought:
-                reasoning += part.said  # and no drafts of images
+                reasoning += part.shown_text  # and no drafts of images
             elif part.inline_data != _NULL or part.file_data != _NULL:
                 images.append(self._to_image(part))
             else:
-                content += part.said
+                content += part.shown_text
         if content:
             choice.text.append(content)
         choice.grounding = candidate.grounding_metadata or choice.grounding
         choice.citation = candidate.citation_metadata or choice.citation
         logprobs = _to_logprobs(candidate.logprobs_result) if candidate.logprobs_result else None
         if content or reasoning or calls or images or logprobs is not None:
-            self.has_content = choice.said = True
+            self.has_content = choice.has_content = True
             delta = Delta(content or None, reasoning or None, None, calls or None, logprobs, candidate.index)
             if images:
                 delta.extra = {"images": images}

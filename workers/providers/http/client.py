@@ -48,7 +48,7 @@ def content_of(response: httpx.Response | DirectReply) -> Callable[[], Awaitable
         read = response.read
     else:
         # The stream itself: that spares each piece httpx's decoder and chunker.
-        chunks = aiter(response.stream)  # type: ignore[arg-type]
+        chunks = aiter(response.stream)  # type: ignore[arg-type]  # asynchronous in a response of AsyncClient
         read = Portions(partial(anext, chunks, None)).read
     coding = response.headers.get("content-encoding", "identity")
     return read if coding.lower() == "identity" else decoded(coding, read)

@@ -66,7 +66,7 @@ def _embedded(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
-def end_of(address: Address) -> Address:
+def destination_of(address: Address) -> Address:
     """Return the address that packets end at: the IPv4 one where an IPv6 address holds such."""
     embedded = _embedded(address) if isinstance(address, ipaddress.IPv6Address) else None
     return embedded or address
@@ -74,7 +74,7 @@ def end_of(address: Address) -> Address:
 
 def is_foreign(address: Address) -> bool:
     """Return whether an address belongs to the public internet, and not to this machine."""
-    return is_public(address) and not _is_own(end_of(address))
+    return is_public(address) and not _is_own(destination_of(address))
 
 
 def _is_own(address: Address) -> bool:

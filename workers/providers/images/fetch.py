@@ -17,7 +17,7 @@ import httpx
 from shared.errors import InvalidRequest
 from shared.openai.image_types import image_type
 from workers.providers.http.client import foreign_client
-from workers.providers.images.addresses import Address, Lookups, end_of, is_foreign
+from workers.providers.images.addresses import Address, Lookups, destination_of, is_foreign
 from workers.providers.images.caller import caller
 from workers.providers.images.remote import CODE, bytes_together
 from workers.reasons import NETWORK_ERRORS
@@ -136,7 +136,7 @@ class ImageFetcher:
             if self._own_host and asyncio.get_running_loop().time() >= self._look_at:
                 with suppress(OSError, ValueError):
                     found = map(ipaddress.ip_address, await self._resolve(self._own_host, 443))
-                    self._own = frozenset(map(end_of, found))
+                    self._own = frozenset(map(destination_of, found))
                 self._look_at = asyncio.get_running_loop().time() + OWN_S
             return self._own
 
@@ -152,7 +152,7 @@ class ImageFetcher:
             # The same words as for a private address: whether a name exists inside is nobody's business.
             raise _refused(_NOT_ALLOWED) from None
         own = await self._own_addresses()
-        if not found or not all(self._is_allowed(address) and end_of(address) not in own for address in found):
+        if not found or not all(self._is_allowed(address) and destination_of(address) not in own for address in found):
             raise _refused(_NOT_ALLOWED)
         return found
 

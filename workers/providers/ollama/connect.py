@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from workers.providers.base import Connection
+from workers.providers.base import ConfiguredProvider
 from workers.providers.http.address import backend_name
 from workers.providers.ollama.provider import OllamaProvider
 
 if TYPE_CHECKING:
     from shared.settings import Settings
-    from workers.providers.base import Site
+    from workers.providers.base import ProviderContext
 
 DEFAULT_URL: Final = "http://127.0.0.1:11434"
 
@@ -22,9 +22,9 @@ def url_of(settings: Settings) -> str | None:
     return settings.ollama_url or DEFAULT_URL
 
 
-def connect(site: Site) -> list[Connection]:
+def connect(context: ProviderContext) -> list[ConfiguredProvider]:
     """Return the Ollama of the local tier."""
-    settings, url = site.settings, url_of(site.settings)
+    settings, url = context.settings, url_of(context.settings)
     if url is None:
         return []
     slots = settings.ollama_slots
@@ -33,6 +33,6 @@ def connect(site: Site) -> list[Connection]:
         num_ctx=settings.ollama_num_ctx,
         connections=slots + 1,
         max_num_ctx=settings.ollama_max_num_ctx,
-        fetch_image=site.fetch_image,
+        fetch_image=context.fetch_image,
     )
-    return [Connection(provider, backend_name(url), slots)]
+    return [ConfiguredProvider(provider, backend_name(url), slots)]

@@ -31,17 +31,17 @@ class ContextRoom(msgspec.Struct, frozen=True, kw_only=True):
     of_model: int | None = None
     cuts: bool = False
 
-    def num_ctx(self, asked: Any) -> int:
-        """Return the context to load the model with; `asked` is the client's own `num_ctx`, or None.
+    def num_ctx(self, requested: Any) -> int:
+        """Return the context to load the model with; `requested` is the client's own `num_ctx`, or None.
 
         Raises:
-            InvalidRequest: `asked` is no length.
+            InvalidRequest: `requested` is no length.
         """
-        if asked is None:
+        if requested is None:
             wanted = self.usual
-        elif isinstance(asked, int) and not isinstance(asked, bool) and asked > 0:
+        elif isinstance(requested, int) and not isinstance(requested, bool) and requested > 0:
             # A longer context takes memory from every other model on the machine.
-            wanted = min(asked, max(self.most, self.usual))
+            wanted = min(requested, max(self.most, self.usual))
         else:
             raise InvalidRequest("num_ctx must be a whole number of at least 1.", param="num_ctx")
         return wanted if self.of_model is None else min(wanted, self.of_model)

@@ -152,8 +152,8 @@ class OllamaProvider:
         for model in found:
             if model.digest not in known:
                 with suppress(GatewayError):  # it may be gone since it was listed
-                    asked = msgspec.json.encode({"model": model.name})
-                    known[model.digest] = to_facts(await self._upstream.fetch("POST", "/api/show", asked, Show))
+                    question = msgspec.json.encode({"model": model.name})
+                    known[model.digest] = to_facts(await self._upstream.fetch("POST", "/api/show", question, Show))
         self._facts_by_name = {model.name: known.get(model.digest, ModelFacts()) for model in found}
         return [to_local_model(model, self._facts_by_name[model.name], self._num_ctx, running) for model in found]
 

@@ -51,7 +51,7 @@ class _ToolCall(Struct):
     arguments: Any = None
 
     @property
-    def said(self) -> _Function:
+    def called(self) -> _Function:
         """Return what is called; nothing where some servers put an empty call into an answer."""
         return self.function or _Function(self.name, self.arguments)
 
@@ -136,7 +136,7 @@ class ChatReader(LineReader):
         if not self.done:
             self.complete(events)
 
-    def complete(self, events: list[Event]) -> None:  # noqa: ARG002 - nothing can be made of such a reply
+    def complete(self, events: list[Event]) -> None:  # noqa: ARG002 -- nothing can be made of such a reply
         """Raise StreamBroken: the last line is the only end mark."""
         raise StreamBroken("The model server's answer ended before its last line.")
 
@@ -164,7 +164,9 @@ class ChatReader(LineReader):
             raise from_line_error(report, after_content=self.has_content)
         message = line.message
         if message is not None:
-            calls = [self._to_call(call) for call in message.tool_calls or () if call.said.name or call.said.arguments]
+            calls = [
+                self._to_call(call) for call in message.tool_calls or () if call.called.name or call.called.arguments
+            ]
             if self._forced is not None and message.content:
                 calls += self._forced.take(message.content, self._calls)
                 message.content = None
@@ -176,7 +178,7 @@ class ChatReader(LineReader):
             self._finish(line, events)
 
     def _to_call(self, call: _ToolCall) -> ToolCallDelta:
-        return self._calls.add(call.said.name, call.id, to_text(call.said.arguments))
+        return self._calls.add(call.called.name, call.id, to_text(call.called.arguments))
 
     def _finish(self, line: _Line, events: list[Event]) -> None:
         if self._forced is not None and (calls := self._forced.end(self._calls, after_content=self.has_content)):
@@ -239,8 +241,8 @@ def is_context_error(report: Report) -> bool:
     errorInputTooLong). This is the one place that knows those texts; a new wording makes it a plain InvalidRequest.
     """
     return report.code == "exceed_context_size_error" or any(
-        words in report.message
-        for words in (
+        phrase in report.message
+        for phrase in (
             "exceeds the context length",
             "longer than the context length",
             "exceeds the available context size",

@@ -42,8 +42,8 @@ def wants_plain_text(text: str) -> bool:
 def is_unknown(name: str, report: Report, text: str) -> bool:
     """Return whether a rejection is about a field that the server does not know."""
     is_named = re.search(rf"(?:^|[\s'\"`.]){re.escape(name)}(?:$|[\s'\"`:,.])", text) is not None
-    said = f"{report.code} {text}"
-    return _UNKNOWN.search(said) is not None and (is_named or (report.param or "").rpartition(".")[2] == name)
+    searched = f"{report.code} {text}"
+    return _UNKNOWN.search(searched) is not None and (is_named or (report.param or "").rpartition(".")[2] == name)
 
 
 def from_status_error(failure: GatewayError, report: Report) -> GatewayError:

@@ -17,14 +17,14 @@ from shared.process.tasks import work_beside
 from workers.providers.http.error_body import template_failure
 from workers.providers.http.upstream import StatusError, Upstream
 from workers.providers.images.remote import fetch_images
+from workers.providers.openai.base_url import BaseUrl
 from workers.providers.openai.calls import SHORT_IDS, wants_short_ids
 from workers.providers.openai.errors import from_status_error, is_unknown, wants_plain_text, wants_turns
 from workers.providers.openai.models import ModelList, Props
 from workers.providers.openai.parts import PLAIN_TEXT, with_plain_text
-from workers.providers.openai.place import Place
 from workers.providers.openai.request import MAX_COMPLETION, to_body
 from workers.providers.openai.responses.client import ResponsesApi
-from workers.providers.openai.responses.native import asked_natively
+from workers.providers.openai.responses.native import native_request
 from workers.providers.openai.shapes import NULL
 from workers.providers.openai.turns import ALTERNATING
 from workers.providers.openai.usage import to_usage
@@ -95,7 +95,7 @@ class OpenAIProvider:
     The client's other fields are passed on unchanged, also those that OpenAI does not name.
 
     Args:
-        base_url: the server's URL with its version, as in `https://api.openai.com/v1`; see `Place` for Azure's.
+        base_url: the server's URL with its version, as in `https://api.openai.com/v1`; see `BaseUrl` for Azure's.
         api_key: sent as a bearer token.
         connections: how many connections may be open at once.
         fetch_image: fetches remote images, which then go out as data; without it the server gets the address, and
@@ -121,7 +121,7 @@ class OpenAIProvider:
         embeds_as_openai: bool = False,
         tool_calls: ToolCallState | None = None,
     ) -> None:
-        self._place = Place(base_url)
+        self._place = BaseUrl(base_url)
         self._upstream = self._place.upstream(api_key, connections)
         self._responses = ResponsesApi(self._upstream, self._place, tool_calls)
         self._fetch_image = fetch_image
@@ -139,23 +139,25 @@ class OpenAIProvider:
         of earlier calls, turns that do not alternate, contents in parts or the newer name of the limit is asked once
         more without, and that model never again with them; nor once more with a field that changes no answer.
         """
-        asked, speaks_responses = request.body, self._place.has_responses
-        images = await fetch_images(asked.messages, self._fetch_image)
+        requested, speaks_responses = request.body, self._place.has_responses
+        images = await fetch_images(requested.messages, self._fetch_image)
         entry = ModelEntry() if self._catalogue is None else self._catalogue.entry(model)
-        cannot = entry.lacks_for(asked)
+        cannot = entry.lacks_for(requested)
         theirs, is_openai = model.removeprefix(self.prefix), self.embeds_as_openai
-        native = asked_natively(request) if is_openai and speaks_responses else None
+        native = native_request(request) if is_openai and speaks_responses else None
         if native is not None:
             async with self._responses.pass_on(request, native, theirs, cannot) as events:
                 yield events
             return
-        if speaks_responses and entry.is_over_responses(asked.reasoning_effort, has_tools=asked.has_tools):
+        if speaks_responses and entry.is_over_responses(requested.reasoning_effort, has_tools=requested.has_tools):
             async with self._responses.stream(request, theirs, images=images, cannot=cannot) as events:
                 yield events
             return
         prepare = partial(to_body, request, theirs, images=images, cannot=cannot, is_openai=is_openai)
         path = self._path("/chat/completions", model)
-        reader = partial(ChatReader, asked.tool_names, is_regional=self._place.is_regional, is_one=(asked.n or 1) == 1)
+        reader = partial(
+            ChatReader, requested.tool_names, is_regional=self._place.is_regional, is_one=(requested.n or 1) == 1
+        )
         left_out = self._rejected_by(theirs)
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))

@@ -122,7 +122,7 @@ class Choice(Struct):
         return "" if not word or word.lower() in _NO_REASONS else word
 
     @property
-    def said(self) -> tuple[Message | None, bool]:
+    def content(self) -> tuple[Message | None, bool]:
         """Return the first of its places that says anything, and whether that is a piece of a message."""
         if self.delta is not None and ((self.message is None and not self.text) or self.delta != _NOTHING):
             return self.delta, True
@@ -160,7 +160,7 @@ read_chunk = json_reader(Chunk, takes_anything=True)
 _read_choice: Final = json_reader(Choice)
 
 
-def few(choices: Sequence[Choice] | None, ended: Collection[int]) -> Sequence[Choice]:
+def checked_choices(choices: Sequence[Choice] | None, ended: Collection[int]) -> Sequence[Choice]:
     """Return the choices of a chunk.
 
     Args:
@@ -212,15 +212,15 @@ def _to_choice(value: Any, *, is_whole: bool) -> Choice | None:
     """Return the choice that an object is; None where it is none, as a report of an error."""
     if not isinstance(value, dict):
         return None
-    said = {name: value[name] for name in _MESSAGES if _is_message(value.get(name))}
-    if not said and is_whole and not any(map(value.get, _OF_FAILURES)) and _is_sound(value):
+    content = {name: value[name] for name in _MESSAGES if _is_message(value.get(name))}
+    if not content and is_whole and not any(map(value.get, _OF_FAILURES)) and _is_sound(value):
         text = next((value[name] for name in _TEXTS if isinstance(value.get(name), str)), "")
-        said = {"text": text} if text else {}
-    if not said:
+        content = {"text": text} if text else {}
+    if not content:
         return None
     ended = value.get("done") is True or value.get("stop") is True
     end = next((value[name] for name in _ENDS if value.get(name)), "stop" if ended else None)
-    return _read_choice(msgspec.json.encode({**said, "finish_reason": end}))
+    return _read_choice(msgspec.json.encode({**content, "finish_reason": end}))
 
 
 def _is_message(value: Any) -> bool:

@@ -17,7 +17,7 @@ from workers.providers.http.error_body import from_error, is_failure, stream_fai
 from workers.providers.http.lines import EventReader
 from workers.providers.openai.parts import split_content, to_citations, to_logprobs
 from workers.providers.openai.plain import PlainChunks
-from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, few, to_chunk
+from workers.providers.openai.shapes import NULL, Choice, Chunk, Message, ToolCall, checked_choices, to_chunk
 from workers.providers.openai.usage import to_usage, with_counts_of
 from workers.providers.replies.call_arguments import to_text
 from workers.providers.replies.finish import finish_reason
@@ -46,7 +46,7 @@ class ChatReader(EventReader):
         self._names = names
         self._usage: Usage | None = None
         self._service_tier = ""
-        self._usage_was_alone = self._told_usage = False
+        self._usage_was_alone = self._sent_usage = False
         self._finished: dict[int, Choice] = {}
         self._begun: set[int] = set()
         self._in_pieces: set[int] = set()
@@ -104,10 +104,10 @@ class ChatReader(EventReader):
         if not chunk.choices and report == NULL:
             self._take_unknown(name, data)
             return
-        for choice in few(chunk.choices, self._finished):
+        for choice in checked_choices(chunk.choices, self._finished):
             self._take_choice(choice, events)
-        if self._usage is not None and not self._finished and not self._told_usage:
-            self._told_usage = True
+        if self._usage is not None and not self._finished and not self._sent_usage:
+            self._sent_usage = True
             events.append(self._usage)  # should the end never come
 
     def _take_beside(self, chunk: Chunk) -> None:
@@ -120,7 +120,7 @@ class ChatReader(EventReader):
     def _take_choice(self, choice: Choice, events: list[Event]) -> None:
         if self._is_one:
             choice.index = 0
-        piece, is_piece = choice.said
+        piece, is_piece = choice.content
         if piece is not None and not is_piece and choice.message is not None and choice.index in self._in_pieces:
             piece = self._untold(choice.index, piece)
         if piece is not None:

@@ -68,7 +68,7 @@ def json_reader(kind: type[T], *, takes_anything: bool = False) -> Callable[[byt
             coerced = _MISSING
         if coerced is _MISSING:
             raise Malformed("The model server's answer cannot be read.")
-        return coerced  # type: ignore[no-any-return]
+        return coerced  # type: ignore[no-any-return]  # of the given type
 
     _readers[kind, takes_anything] = read
     return read

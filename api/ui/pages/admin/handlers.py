@@ -55,7 +55,7 @@ async def show_admin() -> Response:
 async def refresh_snapshot() -> Response:
     """Take the snapshot anew."""
     await gateway().admin_context.refresh()
-    flash.say("The snapshot was taken anew.")
+    flash.add("The snapshot was taken anew.")
     return see_other(url("admin"))
 
 
@@ -82,11 +82,11 @@ async def show_settings() -> Response:
 
 async def show_doctor() -> Response:
     """Show what is wrong with the servers and the workers; asked for, since it takes a while."""
-    is_asked = flag_argument("look")
-    findings = await examine() if is_asked else []
+    has_looked = flag_argument("look")
+    findings = await examine() if has_looked else []
     counts = {state: sum(finding.state == state for finding in findings) for state in ORDER}
     findings.sort(key=lambda finding: ORDER.index(finding.state))
-    return await render("admin/doctor.html", ADMIN, is_asked=is_asked, findings=findings, counts=counts)
+    return await render("admin/doctor.html", ADMIN, has_looked=has_looked, findings=findings, counts=counts)
 
 
 async def examine() -> list[Finding]:
@@ -116,9 +116,9 @@ def details_text(entry: AuditEntry) -> str:
     """Return what an entry says of what was changed, in a line."""
     details = entry.details
     found = {name: value for name, value in details.items() if name not in _AT_HAND}
-    asked = details.get("asked")
-    if isinstance(asked, dict):
-        found |= asked
+    change = details.get("asked")
+    if isinstance(change, dict):
+        found |= change
     if details.get("made"):
         found["id"] = details["made"]
     return ", ".join(f"{name}: {_plain(value)}" for name, value in found.items())

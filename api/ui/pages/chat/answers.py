@@ -22,18 +22,18 @@ from api.requests.context import RequestContext
 from api.server.scope import ABORT
 from api.ui.forms import form, unaudited
 from api.ui.links import url
-from api.ui.pages.chat.asked import (
+from api.ui.pages.chat.conversation import own_session, preceding
+from api.ui.pages.chat.detached import detached_response
+from api.ui.pages.chat.key import chat_principal
+from api.ui.pages.chat.question import (
     IMAGE_TYPES,
     MOST_IMAGE_BYTES,
-    ask_of_form,
-    ask_of_json,
+    question_of_form,
+    question_of_json,
     to_body,
     to_headers,
     to_message,
 )
-from api.ui.pages.chat.conversation import own_session, preceding
-from api.ui.pages.chat.detached import detached_response
-from api.ui.pages.chat.key import chat_principal
 from api.ui.pages.chat.show import chat_page
 from api.ui.pages.chat.underway import request_under_way
 from api.ui.render import see_other
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from api.requests.lifecycle import InflightRequest
-    from api.ui.pages.chat.asked import Ask
+    from api.ui.pages.chat.question import Question
 
 _LOOKED_AT: Final = 50
 """Among how many of the last messages a question is looked for."""
@@ -60,8 +60,8 @@ _LOOKED_AT: Final = 50
 async def stream_answer() -> Response:
     """Answer as events: the same bytes, and the same headers, as /v1/chat/completions."""
     raw = await read_body(request)
-    ask = await work_beside(len(raw), lambda: ask_of_json(raw))
-    return await detached_response(lambda: _begun(ask, stream=True))
+    question = await work_beside(len(raw), lambda: question_of_json(raw))
+    return await detached_response(lambda: _begun(question, stream=True))
 
 
 @unaudited
@@ -79,15 +79,15 @@ async def send_question() -> Response:
     """Answer a form, for who has no script: the page comes back with the whole answer."""
     images, fields = await _images(), form()
     # Of large images that is tens of milliseconds.
-    ask = await work_beside(sum(map(len, images)), lambda: ask_of_form(fields, images))
-    return await _answered(ask)
+    question = await work_beside(sum(map(len, images)), lambda: question_of_form(fields, images))
+    return await _answered(question)
 
 
 @unaudited
 async def answer_again(session_id: str) -> Response:
     """Answer the last question of a session again."""
-    ask = ask_of_form(form(), session_id=str(session_uuid(session_id)), again=True)
-    return await _answered(ask)
+    question = question_of_form(form(), session_id=str(session_uuid(session_id)), again=True)
+    return await _answered(question)
 
 
 @unaudited
@@ -96,7 +96,7 @@ async def edit_question(session_id: str) -> Response:
     new = await branch_before(session_uuid(session_id), form().get("message_id", ""))
     details = {"request_id": g.request_id, "session_id": session_id, "made": str(new)}
     await AuditLog(gateway().database).add("branch_chat", visit().actor, details)
-    return await _answered(ask_of_form(form(), session_id=str(new)))
+    return await _answered(question_of_form(form(), session_id=str(new)))
 
 
 async def branch_before(session_id: UUID, message_id: str) -> UUID:
@@ -110,35 +110,35 @@ async def branch_before(session_id: UUID, message_id: str) -> UUID:
     return session_uuid(new_request_id()) if before is None else (await branch_session(session_id, before)).id
 
 
-async def _answered(ask: Ask) -> Response:
+async def _answered(question: Question) -> Response:
     try:
-        _, inflight = await _begun(ask, stream=False)
+        _, inflight = await _begun(question, stream=False)
         while await inflight.read() is not None:
             pass
     except GatewayError as error:
         g.failure = f"{error.status} {error.code or error.type}"  # a line in the log
-        return await chat_page(ask.session_id, ask, error=error)
+        return await chat_page(question.session_id, question, error=error)
     await wait_until_recorded(gateway().redis)
-    return see_other(url("chat", str(ask.session_id), query=ask.query) + "#end")
+    return see_other(url("chat", str(question.session_id), query=question.query) + "#end")
 
 
-async def _begun(ask: Ask, *, stream: bool) -> tuple[RequestContext, InflightRequest]:
+async def _begun(question: Question, *, stream: bool) -> tuple[RequestContext, InflightRequest]:
     """Admit a question as a request of the key `web-ui`.
 
     Raises:
         GatewayError: it was refused, and is in the usage log.
     """
     parts = gateway()
-    context = RequestContext(parts.usage_log, await chat_principal(), "chat", g.request_id, ask.model)
+    context = RequestContext(parts.usage_log, await chat_principal(), "chat", g.request_id, question.model)
     context.check_refusals()
-    context.is_anew = ask.again
+    context.is_anew = question.again
     with context.refusals():
         if parts.drained:
             raise Draining("This gateway process is shutting down.", retry_after_s=1)
-        message = await _last_question(ask.session_id) if ask.again else to_message(ask)
-        size = sum(map(len, (ask.text, *ask.images)))
-        context.body, checked = await work_beside(size, lambda: _checked(to_body(ask, message, stream=stream)))
-        with _as_client(to_headers(ask)):
+        message = await _last_question(question.session_id) if question.again else to_message(question)
+        size = sum(map(len, (question.text, *question.images)))
+        context.body, checked = await work_beside(size, lambda: _checked(to_body(question, message, stream=stream)))
+        with _as_client(to_headers(question)):
             return context, attended(await context.begin(parts.requests, "chat", checked))
 
 

@@ -30,7 +30,7 @@ async def rename_chat(session_id: str) -> Response:
     if len(title) > MAX_TITLE_CHARS:
         raise InvalidRequest(f"A title has at most {MAX_TITLE_CHARS} characters.", param="title")
     await operations.change_session(session.id, SessionChange(title=title or None))
-    flash.say("Renamed.")
+    flash.add("Renamed.")
     return see_other(url("chat", str(session.id)))
 
 
@@ -39,7 +39,7 @@ async def archive_chat(session_id: str) -> Response:
     session = await own_session(session_uuid(session_id))
     is_archived = form().get("archived") == "true"
     await operations.change_session(session.id, SessionChange(archived=is_archived))
-    flash.say("Archived." if is_archived else "Back in the list.")
+    flash.add("Archived." if is_archived else "Back in the list.")
     return see_other(url("chat") if is_archived else url("chat", str(session.id)))
 
 
@@ -47,7 +47,7 @@ async def delete_chat(session_id: str) -> Response:
     """Delete a conversation for good."""
     session = await own_session(session_uuid(session_id))
     await operations.delete_session(session.id)
-    flash.say("Deleted.")
+    flash.add("Deleted.")
     return see_other(url("chat"))
 
 
@@ -62,7 +62,7 @@ async def branch_chat(session_id: str) -> Response:
         return json_response({"id": str(new), "is_begun": is_begun}, 201)
     new = (await operations.branch_session(session.id, session_uuid(message_id))).id
     g.made = str(new)
-    flash.say("This is a new conversation that goes on from there. The one before is still in the list.")
+    flash.add("This is a new conversation that goes on from there. The one before is still in the list.")
     return see_other(url("chat", str(new)))
 
 

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from api.endpoints.manage.sessions.arguments import UNKNOWN
 from api.gateway import gateway
 from api.ui.markdown.render import rendered
-from api.ui.pages.chat.asked import IMAGE
 from api.ui.pages.chat.key import chat_key_id
+from api.ui.pages.chat.question import IMAGE
 from shared.errors import NotFound
 from shared.postgres.session_directory import SessionDirectory, UnknownMessage, first_words
 from shared.postgres.ui.chat import ChatStore
@@ -39,7 +39,7 @@ class Call(msgspec.Struct, frozen=True):
     arguments: str
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class ShownMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message; of an answer `html` is its text, and who gave it is known. One without an `id` is not stored yet."""
 
     id: str = ""
@@ -67,7 +67,7 @@ class Underway(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     request_id: str
-    questions: tuple[Said, ...]
+    questions: tuple[ShownMessage, ...]
     after: tuple[str, int] | None = None
     thoughts: str = ""
     text: str = ""
@@ -108,9 +108,9 @@ async def own_session(session_id: UUID) -> Session:
     return session
 
 
-async def said(
+async def shown_messages(
     session_id: UUID, before: UUID | None = None, underway: Underway | None = None
-) -> tuple[list[Said], bool]:
+) -> tuple[list[ShownMessage], bool]:
     """Return the last messages of a session in their order, and whether there are earlier ones.
 
     Args:
@@ -129,14 +129,14 @@ async def said(
         raise NotFound("There is no such message.") from None
     shown = newest[:MOST_SHOWN][::-1]
     if underway is not None and before is None:
-        return [*await to_said(before_it(shown, underway.after), is_end=False), *underway.questions], more
-    return await to_said(shown, is_end=before is None), more
+        return [*await to_shown_messages(before_it(shown, underway.after), is_end=False), *underway.questions], more
+    return await to_shown_messages(shown, is_end=before is None), more
 
 
-async def said_in(session_id: UUID, request_id: UUID) -> list[Said]:
+async def messages_of_request(session_id: UUID, request_id: UUID) -> list[ShownMessage]:
     """Return what one request brought, and its answer."""
     messages = await SessionDirectory(gateway().database).messages(session_id, MOST_SHOWN)
-    return await to_said([each for each in messages[::-1] if each.request_id == request_id], is_end=True)
+    return await to_shown_messages([each for each in messages[::-1] if each.request_id == request_id], is_end=True)
 
 
 async def preceding(session_id: UUID, message_id: UUID) -> UUID | None:
@@ -152,7 +152,7 @@ async def preceding(session_id: UUID, message_id: UUID) -> UUID | None:
     return found[0].id if found else None
 
 
-async def to_said(messages: Sequence[Message], *, is_end: bool) -> list[Said]:
+async def to_shown_messages(messages: Sequence[Message], *, is_end: bool) -> list[ShownMessage]:
     """Return stored messages as they are shown.
 
     Args:
@@ -182,14 +182,14 @@ def before_it(messages: Sequence[Message], after: tuple[str, int] | None) -> Seq
     return messages[: own[0] + place + 1] if own else messages
 
 
-def to_shown(message: Message, html: Markup | None, cost_usd: float | None, *, is_last: bool = False) -> Said:
+def to_shown(message: Message, html: Markup | None, cost_usd: float | None, *, is_last: bool = False) -> ShownMessage:
     """Return a stored message as it is shown. Pure."""
     try:
         stored = msgspec.json.decode(message.message, type=_Stored)
     except (msgspec.MsgspecError, RecursionError):
         stored = _Stored()
     is_answer = message.role == "assistant"
-    return Said(
+    return ShownMessage(
         id=str(message.id),
         request_id=message.request_id.hex,
         role=message.role,

@@ -19,9 +19,9 @@ from api.ui.forms import unaudited
 from api.ui.links import url
 from api.ui.markdown.render import MOST_CHARS, rendered
 from api.ui.navigation import CHAT
-from api.ui.pages.chat.asked import Ask, Choices, choices_of
-from api.ui.pages.chat.conversation import Said, Underway, own_session, said, said_in
+from api.ui.pages.chat.conversation import ShownMessage, Underway, messages_of_request, own_session, shown_messages
 from api.ui.pages.chat.key import chat_key_id
+from api.ui.pages.chat.question import Choices, Question, choices_of
 from api.ui.pages.chat.underway import under_way
 from api.ui.render import fragment, render, see_other
 from shared.errors import InvalidRequest, NotFound
@@ -112,7 +112,7 @@ async def show_turn(session_id: str, request_id: str) -> Response:
         session = await own_session(wanted)
     except NotFound:
         return not_yet()
-    found = await said_in(wanted, session_uuid(request_id.removeprefix("req_")))
+    found = await messages_of_request(wanted, session_uuid(request_id.removeprefix("req_")))
     if not found:
         return not_yet()
     return await fragment(
@@ -148,18 +148,18 @@ async def chat_page(
 
     Args:
         session_id: of a session, or of one that is to begin.
-        choices: what its form begins with; of an `Ask` that failed also its text.
+        choices: what its form begins with; of a `Question` that failed also its text.
         is_new: whether it is to begin.
         error: why nothing came of what was asked.
     """
-    session, messages, more = None, list[Said](), False
+    session, messages, more = None, list[ShownMessage](), False
     underway = None if is_new else await under_way(session_id)
     if underway is not None:
         messages = list(underway.questions)
     if not is_new:
         try:
             session = await own_session(session_id)
-            messages, more = await said(session_id, _before(), underway)
+            messages, more = await shown_messages(session_id, _before(), underway)
         except NotFound:
             if error is None and underway is None:
                 raise
@@ -174,7 +174,7 @@ async def chat_page(
         underway=None if _before() else underway,
         earlier=messages[0].id if more and messages else "",
         choices=choices,
-        draft=choices.text if isinstance(choices, Ask) and not choices.again else "",
+        draft=choices.text if isinstance(choices, Question) and not choices.again else "",
         error=error,
         models=models(choices.model),
         tiers=TIERS,

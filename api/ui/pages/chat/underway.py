@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from api.endpoints.manage.usage import wait_until_recorded
-from api.endpoints.queue.requests import asked_state
+from api.endpoints.queue.requests import current_state
 from api.gateway import gateway
 from api.ui.markdown.render import rendered
-from api.ui.pages.chat.conversation import Said, Underway, images_of
+from api.ui.pages.chat.conversation import ShownMessage, Underway, images_of
 from api.ui.pages.chat.key import chat_key_id
 from shared.openai.sessions.messages import text_of
 from shared.openai.sessions.turn import TurnHead
@@ -59,7 +59,7 @@ async def under_way(session_id: UUID) -> Underway | None:
     answer: dict[str, Any] = msgspec.json.decode(raw_answer) if raw_answer else {}
     text = text_of(answer)
     thoughts = answer.get(THOUGHTS) or (msgspec.json.decode(raw_thoughts) if raw_thoughts else "")
-    state = await asked_state(redis, request_id)
+    state = await current_state(redis, request_id)
     return Underway(
         request_id=request_id,
         questions=tuple(map(_question, head.messages)),
@@ -67,11 +67,11 @@ async def under_way(session_id: UUID) -> Underway | None:
         thoughts=thoughts,
         text=text,
         html=await rendered(text) if text else None,
-        state=await _told(state, is_thinking=bool(thoughts and not text)),
+        state=await _state_text(state, is_thinking=bool(thoughts and not text)),
     )
 
 
-async def _told(state: RequestState | None, *, is_thinking: bool) -> str:
+async def _state_text(state: RequestState | None, *, is_thinking: bool) -> str:
     if state is None:
         return "Still answering"
     if state.state != "waiting":
@@ -84,6 +84,6 @@ async def _told(state: RequestState | None, *, is_thinking: bool) -> str:
     return f"Waiting: place {rank + 1}" if rank else "Next in the queue"
 
 
-def _question(raw: msgspec.Raw) -> Said:
+def _question(raw: msgspec.Raw) -> ShownMessage:
     message = msgspec.json.decode(raw)
-    return Said(role=message.get("role", ""), text=text_of(message), images=images_of(message.get("content")))
+    return ShownMessage(role=message.get("role", ""), text=text_of(message), images=images_of(message.get("content")))

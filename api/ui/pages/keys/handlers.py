@@ -79,7 +79,7 @@ async def create_key() -> Response:
     if await is_repeated(once):
         return _sent_before()
     try:
-        found = g.asked = fields.limits(shown)
+        found = g.change = fields.limits(shown)
         await check_may_manage(admin_allowed=found["admin_allowed"])
         key, secret = await operations.create_key(fields.new_key(found), _call(once, found))
     except InvalidRequest as error:
@@ -123,14 +123,14 @@ async def change_key(key_id: str) -> Response:
     """Change a key."""
     key, shown = await _active_key(key_id), fields.typed(form())
     try:
-        found = g.asked = fields.limits(shown)
+        found = g.change = fields.limits(shown)
         await check_may_manage(admin_allowed=found["admin_allowed"] and not key.admin_allowed)
         await operations.change_key(key.id, fields.converted(found, KeyChange))
     except InvalidRequest as error:
         return await _form_page(shown, fields.refused(error), key)
     except fields.WrongFields as wrong:
         return await _form_page(shown, wrong, key)
-    flash.say(f"The key {found['name']} was changed. It has effect at once.")
+    flash.add(f"The key {found['name']} was changed. It has effect at once.")
     return see_other(url("keys", key.id))
 
 
@@ -142,9 +142,9 @@ async def rotate_key(key_id: str) -> Response:
     grace = form().get("grace_s", "")
     if grace not in {str(seconds) for seconds, _ in GRACES}:
         raise InvalidRequest("grace_s must be one of the list.", param="grace_s")
-    g.asked = {"grace_s": int(grace)}
+    g.change = {"grace_s": int(grace)}
     await check_may_manage(admin_allowed=(await _key(key_id)).admin_allowed)
-    key, secret, until = await operations.rotate_key(key_id, int(grace), _call(once, g.asked))
+    key, secret, until = await operations.rotate_key(key_id, int(grace), _call(once, g.change))
     await keep_sent(once)
     return await _secret_page(key, secret, "New secret", until, is_rotated=True)
 
@@ -153,7 +153,7 @@ async def revoke_key(key_id: str) -> Response:
     """Revoke a key."""
     key = await _key(key_id)
     await operations.revoke_key(key.id)
-    flash.say(f"The key {key.name} is revoked: requests with it are refused from now on.")
+    flash.add(f"The key {key.name} is revoked: requests with it are refused from now on.")
     return see_other(url("keys"))
 
 
@@ -170,14 +170,14 @@ async def check_may_manage(*, admin_allowed: bool) -> None:
         check_may_create(admin_allowed=admin_allowed)
 
 
-def _call(once: str, asked: dict[str, Any]) -> bytes:
+def _call(once: str, change: dict[str, Any]) -> bytes:
     """Return what makes two forms the same one, sent twice."""
     whose = f"{visit().actor} {request.method} {request.path} {once} "
-    return whose.encode() + msgspec.json.encode(asked, order="sorted")
+    return whose.encode() + msgspec.json.encode(change, order="sorted")
 
 
 def _sent_before() -> Response:
-    flash.say("This form was sent before, so nothing was done again. A secret is shown only once.", "failed")
+    flash.add("This form was sent before, so nothing was done again. A secret is shown only once.", "failed")
     return see_other(url("keys"))
 
 

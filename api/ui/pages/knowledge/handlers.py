@@ -93,19 +93,19 @@ async def show_notes() -> Response:
 async def add_note() -> Response:
     """Add a note to a chunk."""
     chunk_id, text = form().get("chunk_id", ""), form().get("note", "")
-    g.asked = {"chunk_id": chunk_id, "note": text}
+    g.change = {"chunk_id": chunk_id, "note": text}
     try:
         g.made = await store_note(NewNote(chunk_id=chunk_id, note=text.replace("\r\n", "\n")))
     except InvalidRequest as error:
         return await _chunk_page(chunk_id, text, str(error))
-    flash.say("The note was added. It is searched, and told to models, with this chunk from now on.")
+    flash.add("The note was added. It is searched, and told to models, with this chunk from now on.")
     return see_other(url("knowledge", "chunks", chunk_id))
 
 
 async def remove_note(note_id: str) -> Response:
     """Remove a note."""
     await delete_note(note_id)
-    flash.say("The note was removed.")
+    flash.add("The note was removed.")
     chunk_id = form().get("chunk_id", "")
     return see_other(url("knowledge", "chunks", chunk_id) if chunk_id else url("knowledge", "notes"))
 
@@ -120,31 +120,31 @@ async def put_document() -> Response:
     category = form().get("category", "").strip() or OPERATOR
     try:
         wanted = await files.documents_of((await request.files).getlist("files"), category)
-        g.asked = {"category": category, "name": [each.name for each in wanted]}
+        g.change = {"category": category, "name": [each.name for each in wanted]}
         for each in wanted:
             await store_document(each)
     except InvalidRequest as error:
         return await _documents_page(category, str(error), error.param or "")
     count = sum(len(each.chunks) for each in wanted)
     what = f"{wanted[0].name} was" if len(wanted) == 1 else f"{len(wanted)} files were"
-    flash.say(f"{what} added: {count} {'chunk' if count == 1 else 'chunks'}.")
+    flash.add(f"{what} added: {count} {'chunk' if count == 1 else 'chunks'}.")
     return see_other(url("knowledge", "documents"))
 
 
 async def remove_document(document_id: str) -> Response:
     """Remove a document, with the notes of its chunks."""
     name = await delete_document(document_id)
-    flash.say(f"{name} was removed, with its chunks and their notes.")
+    flash.add(f"{name} was removed, with its chunks and their notes.")
     return see_other(url("knowledge", "documents"))
 
 
 def why(searched: HowSearched) -> str:
     """Return how questions are searched, and why not by vectors where they are not."""
     if searched.model:
-        said = f"By words, and by meaning with the {searched.vectors:,} vectors of {searched.model}."
+        text = f"By words, and by meaning with the {searched.vectors:,} vectors of {searched.model}."
         if searched.failed:
-            said += f" It fails on {searched.failed:,} more: words alone find these, and it is asked again later."
-        return said
+            text += f" It fails on {searched.failed:,} more: words alone find these, and it is asked again later."
+        return text
     if searched.pgvector is False:
         return "By words alone: PostgreSQL has no pgvector."
     if searched.making:

@@ -9,7 +9,7 @@ from quart import Response, current_app, g, request
 
 from api.endpoints.queue import backends, workers
 from api.endpoints.queue.cancelling import cancel
-from api.endpoints.queue.requests import asked_page, request_hex
+from api.endpoints.queue.requests import request_hex, requested_page
 from api.gateway import gateway
 from api.ui import flash
 from api.ui.forms import form
@@ -48,10 +48,10 @@ async def show_live() -> Response:
 
 async def show_requests() -> Response:
     """Show the requests that wait and run, page by page, as they are now."""
-    found, next_cursor = await asked_page(PAGE_ROWS)
+    found, next_cursor = await requested_page(PAGE_ROWS)
     state = gateway()
     names = {key.id: key.name for key in await state.keys.list(include_revoked=True)}
-    known = [place_of_queue(each.decode()) for each in await state.redis.smembers(QUEUES)]  # type: ignore[misc]
+    known = [place_of_queue(each.decode()) for each in await state.redis.smembers(QUEUES)]  # type: ignore[misc]  # redis-py: or awaitable
     given = {name: request.args.get(name, "") for name in ("backend", "state")}
     return await render(
         "live/requests.html",
@@ -77,14 +77,14 @@ async def stream_live() -> Response:
 
 async def pause_backend() -> Response:
     """Pause a backend."""
-    place = _asked("backend")
+    place = _form_text("backend")
     await backends.pause(gateway().redis, place)
     return _back(f"{place} is paused: what runs goes on, what waits moves on where another can serve it.")
 
 
 async def resume_backend() -> Response:
     """Resume a backend."""
-    place = _asked("backend")
+    place = _form_text("backend")
     await backends.resume(gateway().redis, gateway().capacity, place)
     return _back(f"{place} takes requests again.")
 
@@ -103,17 +103,17 @@ async def drain_worker(worker_id: str) -> Response:
     return _back(f"The worker {worker_id[:8]} drains: it ends when what it runs has ended.")
 
 
-def _asked(name: str) -> str:
+def _form_text(name: str) -> str:
     text = form().get(name, "")
-    g.asked = {name: text}
+    g.change = {name: text}
     return text
 
 
-def _back(said: str) -> Response:
+def _back(text: str) -> Response:
     """Return to the page, which says what was done; a script of ours stays there and says it itself."""
     if "text/html" not in request.headers.get("accept", ""):
-        return Response(said, content_type="text/plain; charset=utf-8")
-    flash.say(said)
+        return Response(text, content_type="text/plain; charset=utf-8")
+    flash.add(text)
     return see_other(url("live"))
 
 

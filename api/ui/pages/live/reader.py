@@ -35,7 +35,7 @@ class Watch:
     def __init__(self) -> None:
         self._news = asyncio.Event()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Let it look."""
         self._news.set()
 
@@ -117,7 +117,7 @@ class LiveReader:
             else:
                 self._outage.answered()
             for watch in self._watches:
-                watch.tell()
+                watch.notify()
             await asyncio.sleep(EVERY_S)
 
     async def _key_names(self) -> dict[str, str]:

@@ -80,7 +80,7 @@ async def read_snapshot(state: Gateway, heads: Heads, names: Mapping[str, str]) 
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    backends = await backend_states(state.redis, state.capacity, state.flow)
+    backends = await backend_states(state.redis, state.capacity, state.arrivals)
     places = await _places(state.redis, backends)
     known = await heads.of(state.redis, [place.job for _, _, place in places])
     requests = [_request(word, each, place, known[place.job], names) for word, each, place in places]

@@ -58,7 +58,7 @@ async def live_events(reader: LiveReader, is_signed_in: Callable[[], Awaitable[b
     sent = Sent()
     async with reader.watching() as watch:
         yield RETRY
-        checked_at = said_at = time.monotonic()
+        checked_at = sent_at = time.monotonic()
         while not reader.is_ending:
             await watch.wait(CHECK_S)
             now = time.monotonic()
@@ -70,11 +70,11 @@ async def live_events(reader: LiveReader, is_signed_in: Callable[[], Awaitable[b
             changes = sent.changes(reader.snapshot) if reader.snapshot is not None else {}
             if changes:
                 yield b"data: " + msgspec.json.encode(changes) + b"\n\n"
-            elif now - said_at >= KEEP_ALIVE_S:
+            elif now - sent_at >= KEEP_ALIVE_S:
                 yield KEEP_ALIVE
             else:
                 continue
-            said_at = now
+            sent_at = now
 
 
 async def _holds(is_signed_in: Callable[[], Awaitable[bool]]) -> bool:

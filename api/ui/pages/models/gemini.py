@@ -43,14 +43,14 @@ async def show_new_account() -> Response:
 async def add_account() -> Response:
     """Add an account. Its key is sealed for the workers before it is stored, and shown to nobody."""
     shown = _typed()
-    g.asked = {"account_email": shown["account_email"], "project": shown["project"]}
+    g.change = {"account_email": shown["account_email"], "project": shown["project"]}
     try:
         fields = _fields(shown) | {"account_email": shown["account_email"], "api_key": _secret()}
         made = await _tried(gemini_accounts.add, _converted(fields, NewAccount))
     except _Wrong as wrong:
         return await _form_page(shown, wrong)
     g.made = made["id"]
-    flash.say(f"{made['account_email']} was added: workers use it within a second." + _same_key(made))
+    flash.add(f"{made['account_email']} was added: workers use it within a second." + _same_key(made))
     return see_other(url("models") + SECTION)
 
 
@@ -65,29 +65,29 @@ async def change_account(name: str) -> Response:
     """Change an account; a key that is left empty stays."""
     account, shown = await _account(name), _typed()
     shown["account_email"] = account["account_email"]
-    g.asked = {"account_email": account["account_email"], "project": shown["project"]}
+    g.change = {"account_email": account["account_email"], "project": shown["project"]}
     try:
         fields = _fields(shown) | ({"api_key": _secret()} if _secret() else {})
         changed = await _tried(lambda wanted: gemini_accounts.change(name, wanted), _converted(fields, Change))
     except _Wrong as wrong:
         return await _form_page(shown, wrong, account)
-    flash.say(f"{changed['account_email']} was changed." + _same_key(changed))
+    flash.add(f"{changed['account_email']} was changed." + _same_key(changed))
     return see_other(url("models") + SECTION)
 
 
 async def switch_account(name: str) -> Response:
     """Switch an account on or off."""
     is_on = form().get("enabled") == "true"
-    g.asked = {"enabled": is_on}
+    g.change = {"enabled": is_on}
     changed = await gemini_accounts.change(name, Change(enabled=is_on))
-    flash.say(f"{changed['account_email']} is {'used again' if is_on else 'not used any more'}.")
+    flash.add(f"{changed['account_email']} is {'used again' if is_on else 'not used any more'}.")
     return see_other(url("models") + SECTION)
 
 
 async def remove_account(name: str) -> Response:
     """Remove an account."""
     removed = await gemini_accounts.remove(name)
-    flash.say(f"{removed.get('account_email', 'The account')} was removed; what runs with it goes on.")
+    flash.add(f"{removed.get('account_email', 'The account')} was removed; what runs with it goes on.")
     return see_other(url("models") + SECTION)
 
 

@@ -42,38 +42,38 @@ async def show_library() -> Response:
 async def change_order() -> Response:
     """Change the order of tiers for a class of tasks."""
     changes = changes_of(form())
-    g.asked = [{"task_class": each.task_class, "source_tier": each.source_tier} for each in changes]
+    g.change = [{"task_class": each.task_class, "source_tier": each.source_tier} for each in changes]
     try:
         await gateway().routing_table.change(changes)
     except WrongRules as error:
         return await _refused(str(error).partition(" - at ")[0] + ".", 400)
-    flash.say("The order is changed: the next request follows it.")
+    flash.add("The order is changed: the next request follows it.")
     return see_other(url("models") + "#order")
 
 
 async def install_model() -> Response:
     """Let an Ollama server pull a model."""
     name, host = form().get("model", "").strip(), form().get("host") or None
-    g.asked = {"model": name, "host": host}
+    g.change = {"model": name, "host": host}
     try:
         made = await ollama_models.install(_wanted(name, host))
     except GatewayError as error:
         return await _refused(error.message, error.status)
     minutes = made["estimated_minutes"]
     about = f", which takes about {minutes} minutes on a usual line" if minutes else ""
-    flash.say(f"{made['model']} is being pulled on {made['host']}{about}.")
+    flash.add(f"{made['model']} is being pulled on {made['host']}{about}.")
     return see_other(url("models") + "#ollama")
 
 
 async def remove_model() -> Response:
     """Remove a model from an Ollama server, or stop its download."""
     name, host = form().get("model", ""), form().get("host") or None
-    g.asked = {"model": name, "host": host}
+    g.change = {"model": name, "host": host}
     try:
         removed = await ollama_models.remove(name, host)
     except GatewayError as error:
         return await _refused(error.message, error.status)
-    flash.say(f"{removed['removed']} was removed from {', '.join(removed['hosts'])}.")
+    flash.add(f"{removed['removed']} was removed from {', '.join(removed['hosts'])}.")
     return see_other(url("models") + "#ollama")
 
 
@@ -91,7 +91,7 @@ def _wanted(name: str, host: str | None) -> Installation:
 
 async def _refused(text: str, status: int) -> Response:
     """Show the page, with what was wrong at its head."""
-    flash.say(text, "failed")
+    flash.add(text, "failed")
     return await _page(status)
 
 

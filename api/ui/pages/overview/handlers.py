@@ -64,7 +64,7 @@ async def _figures(span: Span) -> Figures | None:
 async def _backends() -> list[BackendState] | None:
     state = gateway()
     try:
-        return await backend_states(state.redis, state.capacity, state.flow)
+        return await backend_states(state.redis, state.capacity, state.arrivals)
     except UNREACHABLE:
         return None
 

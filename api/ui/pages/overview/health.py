@@ -39,7 +39,7 @@ class Finding(msgspec.Struct, frozen=True):
     """Something that the operator wants to know of, and what to do about it. `page` is where more is to be seen."""
 
     state: State
-    said: str
+    text: str
     mend: str = ""
     page: str = ""
 
@@ -48,7 +48,7 @@ class Health(msgspec.Struct, frozen=True):
     """How the gateway is: in a word for machines and one for people, and why."""
 
     status: str
-    said: str
+    text: str
     findings: tuple[Finding, ...]
 
     @property
@@ -62,10 +62,10 @@ class Health(msgspec.Struct, frozen=True):
 def judged(status: str, findings: Iterable[Finding]) -> Health:
     """Return how the gateway is: what is wrong comes first."""
     found = tuple(sorted(findings, key=lambda finding: finding.state != "wrong"))
-    said = _WORDS.get(status, status)
+    text = _WORDS.get(status, status)
     if status == "ready" and found:
-        said = "It is ready, and there is something to look at"
-    return Health(status, said, found)
+        text = "It is ready, and there is something to look at"
+    return Health(status, text, found)
 
 
 def of_readiness(status: str, lacks: Mapping[str, str | None]) -> Iterator[Finding]:
@@ -82,37 +82,37 @@ def of_workers(workers: Sequence[Announcement]) -> Iterator[Finding]:
         yield Finding("wrong", "No worker is alive: every request is refused", "nself claw up starts them.", "live")
     for worker in workers:
         if worker.refusal:
-            said = f"A worker of the {worker.tier} tier on {worker.host or 'an unknown machine'} serves nothing"
-            yield Finding("wrong", f"{said}: {worker.refusal}", page="live")
+            text = f"A worker of the {worker.tier} tier on {worker.host or 'an unknown machine'} serves nothing"
+            yield Finding("wrong", f"{text}: {worker.refusal}", page="live")
 
 
 def of_backends(backends: Iterable[BackendState]) -> Iterator[Finding]:
     """Find backends that take no requests, and queues that are long."""
     for each in backends:
         if each.state == "no worker":
-            said = f"{each.waiting} requests wait for {each.backend}, which no worker serves"
-            yield Finding("wrong", said, "Start a worker for it, or resume it.", "live")
+            text = f"{each.waiting} requests wait for {each.backend}, which no worker serves"
+            yield Finding("wrong", text, "Start a worker for it, or resume it.", "live")
         elif each.state == "paused":
             yield Finding("note", f"{each.backend} is paused", "Resume it when it shall serve again.", "live")
         elif each.state == "closed":
             yield Finding("note", f"{each.backend} is closed for now: no account can serve it", page="models")
         if each.oldest_wait_s is not None and each.oldest_wait_s > LONG_WAIT_S:
-            said = f"Someone has waited {each.oldest_wait_s:.0f} s for {each.backend}, with {each.waiting} in line"
-            yield Finding("note", said, "More slots or workers would shorten it.", "live")
+            text = f"Someone has waited {each.oldest_wait_s:.0f} s for {each.backend}, with {each.waiting} in line"
+            yield Finding("note", text, "More slots or workers would shorten it.", "live")
 
 
 def of_figures(figures: Figures) -> Iterator[Finding]:
     """Find that many requests failed."""
     if figures.total() >= FEW_REQUESTS and figures.failed_share >= MANY_FAILED:
-        said = f"{figures.failed_share:.0%} of the requests of the last {figures.span.title} failed or were refused"
-        yield Finding("note", said, "The list of failures below says why.")
+        text = f"{figures.failed_share:.0%} of the requests of the last {figures.span.title} failed or were refused"
+        yield Finding("note", text, "The list of failures below says why.")
 
 
 def of_budget(budget: BudgetState | None) -> Iterator[Finding]:
     """Find that the month's budget is nearly spent."""
     if budget is None or not budget.limit_usd or budget.spent_usd < NEARLY_SPENT * budget.limit_usd:
         return
-    said = f"${budget.spent_usd:.2f} of this month's ${budget.limit_usd:.2f} for paid models are spent"
+    text = f"${budget.spent_usd:.2f} of this month's ${budget.limit_usd:.2f} for paid models are spent"
     is_spent = budget.spent_usd >= budget.limit_usd
     mend = "Paid models are refused until it begins anew." if is_spent else "Then paid models are refused."
-    yield Finding("note", said, mend, "models")
+    yield Finding("note", text, mend, "models")

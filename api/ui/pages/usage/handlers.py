@@ -10,7 +10,7 @@ from uuid import UUID
 from quart import Response, request
 
 from api.endpoints.manage.usage import ERASED_KEY_ID, INTERNAL_KEY_ID, shown_entry, wait_until_recorded
-from api.endpoints.queue.requests import asked_state, open_record, request_hex
+from api.endpoints.queue.requests import current_state, open_record, request_hex
 from api.gateway import gateway
 from api.ui.links import url
 from api.ui.navigation import USAGE
@@ -101,7 +101,7 @@ async def _open_request(identity: str) -> Response:
     record = await open_record(gateway().redis, identity)
     if record is None:
         raise NotFound("The usage log does not know this request, and it is not open.")
-    state = await asked_state(gateway().redis, identity)
+    state = await current_state(gateway().redis, identity)
     events = () if state is None else state.story
     return await render(
         "usage/open.html",

@@ -18,7 +18,7 @@ from shared.postgres.database import Database
 from shared.postgres.keys import KeyChange, KeyStore
 from shared.redis.names import USAGE_STREAM, budget_key
 from shared.settings import Settings
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.recording.recorder import record
 from workers.recording.rows import from_record
@@ -50,12 +50,12 @@ async def log(database: Database, *records: UsageRecord) -> None:
 
 async def settle(redis: Redis, ended: UsageRecord) -> None:
     """Let a request end."""
-    await finish_now(redis, Closing.of(ended, Closes.NEW, api_id="11" * 16, job_id="job"))
+    await finish_now(redis, Closing.of(ended, ClosingMode.NEW, api_id="11" * 16, job_id="job"))
 
 
 async def sums(redis: Redis) -> dict[str, int]:
     """The fields of the budget."""
-    return {field.decode(): int(nano or 0) for field, nano in (await redis.hgetall(BUDGET)).items()}  # type: ignore[misc]
+    return {field.decode(): int(nano or 0) for field, nano in (await redis.hgetall(BUDGET)).items()}  # type: ignore[misc]  # redis-py: or awaitable
 
 
 async def test_a_new_redis_learns_what_was_spent(database: Database, redis: Redis) -> None:
@@ -112,7 +112,7 @@ async def test_what_was_settled_before_is_neither_lost_nor_counted_twice(databas
     await log(database, recorded)
     await redis.delete(USAGE_STREAM)
     await settle(redis, waiting)
-    await redis.hset(BUDGET, mapping={"held": 9, "held:internal": 9, "r:00": 9})  # type: ignore[misc]
+    await redis.hset(BUDGET, mapping={"held": 9, "held:internal": 9, "r:00": 9})  # type: ignore[misc]  # redis-py: or awaitable
     assert await Budget(None, database, redis).seed(MONTH)
     spent = nano_usd(7)
     assert await sums(redis) == {
@@ -129,7 +129,7 @@ async def test_what_ends_and_is_recorded_in_the_middle_counts_once(
     read = redis.hkeys
 
     async def read_and_go_on(name: str) -> list[bytes]:
-        fields = await read(name)  # type: ignore[misc]
+        fields = await read(name)  # type: ignore[misc]  # redis-py: or awaitable
         await settle(redis, late)
         await log(database, late)
         return list(fields)
@@ -211,7 +211,7 @@ async def test_the_api_shows_the_month(database: Database, redis: Redis) -> None
     await keys.create("without")
     await keys.revoke(gone.id)
     await log(database, paid(1.5, spender.id), paid(0.25, gone.id), paid(0.1))
-    await redis.hset(BUDGET, mapping={"held": 500_000_000, f"held:{spender.id}": 500_000_000})  # type: ignore[misc]
+    await redis.hset(BUDGET, mapping={"held": 500_000_000, f"held:{spender.id}": 500_000_000})  # type: ignore[misc]  # redis-py: or awaitable
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim", monthly_budget_usd=10)
     client = management_app(settings, database, redis).test_client()
     response = await client.get("/claw/v1/budget", headers=TOKEN)
@@ -234,7 +234,7 @@ async def test_the_api_shows_the_month(database: Database, redis: Redis) -> None
         ],
     }
     await keys.update(idle.id, KeyChange(monthly_budget_usd=None))
-    await redis.hset(BUDGET, mapping={"spent": nano_usd(11)})  # type: ignore[misc]
+    await redis.hset(BUDGET, mapping={"spent": nano_usd(11)})  # type: ignore[misc]  # redis-py: or awaitable
     shown = await (await client.get("/claw/v1/budget", headers=TOKEN)).get_json()
     assert (shown["remaining_usd"], len(shown["keys"])) == (0.0, 3)
 
@@ -273,7 +273,7 @@ async def test_the_operator_is_reported_when_the_budget_goes_to_its_end(
     budget = Budget(10.0, database, redis)
     await budget.start()
     for spent_usd in (7.9, 8.0, 9.0, 10.5, 11.0):
-        await redis.hset(BUDGET, "spent", str(nano_usd(spent_usd)))  # type: ignore[misc]
+        await redis.hset(BUDGET, "spent", str(nano_usd(spent_usd)))  # type: ignore[misc]  # redis-py: or awaitable
         await budget.look()
     await budget.stop()
     told = [record.getMessage() for record in caplog.records if "is spent" in record.getMessage()]

@@ -213,7 +213,7 @@ async def test_a_change_stands_with_its_entry_or_not_at_all(
     heard = await news.get_message(timeout=5)
     assert heard is not None
     assert heard["data"] == b"nothing else"
-    await news.aclose()  # type: ignore[no-untyped-call]
+    await news.aclose()  # type: ignore[no-untyped-call]  # redis-py has no types here
 
     await database.execute("DROP TRIGGER fail ON np_claw_audit_log")
     assert (await ask(client, method, path, body))[0] in {200, 201}

@@ -19,7 +19,7 @@ from shared.sealing import Opener
 from shared.settings import Settings
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.accounts.outcome import FailureClass
-from workers.accounts.state import AccountStateStore, Candidate, Reservation
+from workers.accounts.state import AccountCandidate, AccountStateStore, Reservation
 
 if TYPE_CHECKING:
     from quart.typing import TestClientProtocol
@@ -186,7 +186,7 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
                      fingerprint="s"),
     ]  # fmt: skip
     await publish_known(redis, known)
-    environment, stored = (Candidate(one.id, one.scope, one.fingerprint, Quota()) for one in known)
+    environment, stored = (AccountCandidate(one.id, one.scope, one.fingerprint, Quota()) for one in known)
     for account in (environment, stored, stored):
         taken = await store.reserve("take", MODEL, 10, [account])
         assert isinstance(taken, Reservation)
@@ -212,7 +212,7 @@ async def test_use_limits_and_state_are_shown(client: TestClientProtocol, redis:
         await store.fail(FailureClass("failed"), "", MODEL, environment, Unavailable("Down."))
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["last_error"]) == ("failing", "Down.")
-    await redis.hset(breaker_key(environment.id, MODEL), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
+    await redis.hset(breaker_key(environment.id, MODEL), "until", str(int(time.time() * 1000) - 1))  # type: ignore[misc]  # redis-py: or awaitable
     _, (first, _) = await call(client, "GET")
     assert (first["state"], first["state_until"], first["last_error"]) == ("recovering", None, "Down.")
     await store.fail(FailureClass("rejected"), "", MODEL, environment, Rejected("Refused."))
@@ -232,7 +232,7 @@ async def test_a_day_that_is_used_up_is_shown_as_cooling(client: TestClientProto
     one = KnownAccount(id=made["id"], account_email="x", source="stored", scope="key:s", fingerprint="s")
     await publish_known(redis, [one])
     store = AccountStateStore(redis, "q", probe_s=60, is_counted=True)
-    await store.reserve("take", MODEL, 1, [Candidate(one.id, one.scope, "s", Quota())])
+    await store.reserve("take", MODEL, 1, [AccountCandidate(one.id, one.scope, "s", Quota())])
     _, (shown,) = await call(client, "GET")
     assert (shown["state"], datetime.fromisoformat(shown["state_until"])) == ("cooling", next_reset(datetime.now(UTC)))
 
@@ -247,5 +247,5 @@ async def test_an_account_that_nobody_can_open_is_shown_as_sealed(client: TestCl
     await publish_known(redis, [KnownAccount(**one)])
     assert (await call(client, "GET"))[1][0]["state"] == "untried"
     gone = b'{"id":"env-GEMINI_API_KEY","account_email":"GEMINI_API_KEY","source":"environment","seen_ms":1}'
-    await redis.hset("claw:gemini:accounts", "env-GEMINI_API_KEY", gone)  # type: ignore[misc, arg-type]
+    await redis.hset("claw:gemini:accounts", "env-GEMINI_API_KEY", gone)  # type: ignore[misc, arg-type]  # redis-py: or awaitable, and any mapping
     assert [account["id"] for account in (await call(client, "GET"))[1]] == [made["id"]]

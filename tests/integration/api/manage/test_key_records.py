@@ -121,7 +121,7 @@ async def filled(client: TestClientProtocol, database: Database) -> dict[str, An
 async def everything(database: Database) -> str:
     """All that the tables of a key have, as text."""
     tables = ("api_keys", "retired_secrets", "sessions", "messages", "responses", "api_usage", "audit_log")
-    rows = [await database.fetch(f"SELECT t::text AS text FROM np_claw_{table} AS t") for table in tables]  # noqa: S608
+    rows = [await database.fetch(f"SELECT t::text AS text FROM np_claw_{table} AS t") for table in tables]  # noqa: S608 -- names of our own
     return "\n".join(row["text"] for each in rows for row in each)
 
 
@@ -156,7 +156,7 @@ async def test_an_erased_key_has_left_nothing_but_sums(
     _, rotated = await ask(client, "POST", f"{KEYS}/{key['id']}/rotate", {})
     for name in (rate_key(key["id"]), tokens_key(key["id"])):
         await redis.set(name, b"1")
-    await redis.hset(budget_key("2026-11"), mapping={"spent": 5, f"spent:{key['id']}": 5})  # type: ignore[misc]
+    await redis.hset(budget_key("2026-11"), mapping={"spent": 5, f"spent:{key['id']}": 5})  # type: ignore[misc]  # redis-py: or awaitable
     sums = "SELECT count(*), sum(cost_usd), sum(prompt_tokens) FROM np_claw_api_usage"
     before = await database.fetchrow(sums)
 
@@ -174,12 +174,12 @@ async def test_an_erased_key_has_left_nothing_but_sums(
     assert rotated["key_prefix"] not in text
     assert await database.fetch("SELECT 1 FROM np_claw_sessions WHERE key_id = $1", UUID(key["id"])) == []
     assert await database.fetch("SELECT 1 FROM np_claw_api_usage WHERE key_id = $1", UUID(key["id"])) == []
-    assert (await database.fetchrow("SELECT count(*) AS n FROM np_claw_messages"))["n"] == 4  # type: ignore[index]
+    assert (await database.fetchrow("SELECT count(*) AS n FROM np_claw_messages"))["n"] == 4  # type: ignore[index]  # a count has a row
     for table, left in (("responses", 4), ("conversations", 2), ("conversation_items", 4)):
         rows = await database.fetch(f"SELECT 1 FROM np_claw_{table}")  # noqa: S608 -- a name of this test
         assert len(rows) == left, table
     assert await redis.exists(rate_key(key["id"]), tokens_key(key["id"])) == 0
-    assert await redis.hgetall(budget_key("2026-11")) == {b"spent": b"5"}  # type: ignore[misc]
+    assert await redis.hgetall(budget_key("2026-11")) == {b"spent": b"5"}  # type: ignore[misc]  # redis-py: or awaitable
     assert await redis.exists(revoked_key(key["id"])) == 1
     for secret in (key["key"], rotated["key"]):
         with pytest.raises(Unauthenticated):

@@ -29,7 +29,7 @@ async def ended(redis: Redis, count: int, conversation: str = "") -> list[str]:
         head = StoredHead(root_id=names[0], previous_id=previous or "")
         if conversation:
             head = StoredHead(root_id=name, conversation_id=conversation)
-            await redis.rpush(done_in_conversation_key(conversation), name)  # type: ignore[misc]
+            await redis.rpush(done_in_conversation_key(conversation), name)  # type: ignore[misc]  # redis-py: or awaitable
         items = [{"type": "message", "id": f"msg_{name}", "role": "user", "content": []}]
         pending = PendingResponse(
             id=name,

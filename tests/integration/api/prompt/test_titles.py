@@ -63,7 +63,7 @@ class Stage:
         backend = BackendInfo(tier="local", provider="openai", queue=QUEUE, slots=1, models=models)
         announced = Announcement(worker_id="bb", tier="local", backends=(backend,))
         await self.redis.set(worker_key("bb"), msgspec.json.encode(announced), ex=600)
-        await self.redis.sadd(WORKERS, "bb")  # type: ignore[misc]
+        await self.redis.sadd(WORKERS, "bb")  # type: ignore[misc]  # redis-py: or awaitable
         await self.capacity.refresh()
 
     async def titles(self) -> list[str | None]:

@@ -170,7 +170,7 @@ async def test_the_api_shows_every_rule_as_a_bare_array(client: TestClientProtoc
 
 async def test_the_api_takes_back_what_it_gave(client: TestClientProtocol) -> None:
     """A whole array, with something changed in it; the reply is what the next reading says."""
-    wanted = [{**rule, "priority": 100 - rule["priority"]} for rule in DEFAULTS]  # type: ignore[operator]
+    wanted = [{**rule, "priority": 100 - rule["priority"]} for rule in DEFAULTS]  # type: ignore[operator]  # an int in each
     response = await client.put(CONFIG, json=wanted, headers=TOKEN)
     assert (response.status_code, await response.get_json()) == (200, wanted)
     assert await (await client.get(CONFIG, headers=TOKEN)).get_json() == wanted

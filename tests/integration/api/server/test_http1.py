@@ -58,7 +58,7 @@ def is_direct(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-async def echoing(is_direct: bool) -> AsyncIterator[Served]:  # noqa: FBT001
+async def echoing(is_direct: bool) -> AsyncIterator[Served]:  # noqa: FBT001 -- a case
     """The echoing server, both ways."""
     async with serving(echo, is_direct=is_direct) as served:
         yield served
@@ -149,7 +149,7 @@ async def test_http2_is_hypercorns(echoing: Served) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost", REQUESTS["a GET"]], ids=repr)
-async def test_who_does_not_go_on_is_disconnected(is_direct: bool, sent: bytes) -> None:  # noqa: FBT001
+async def test_who_does_not_go_on_is_disconnected(is_direct: bool, sent: bytes) -> None:  # noqa: FBT001 -- a case
     """Before a head, in the middle of it, or behind an answer; no byte is said."""
     async with serving(echo, is_direct=is_direct, keep_alive_s=0.5) as served:
         answer = await served.ask(sent)
@@ -157,7 +157,7 @@ async def test_who_does_not_go_on_is_disconnected(is_direct: bool, sent: bytes) 
     assert answer.count(b"HTTP/1.1") <= 1
 
 
-async def test_a_request_may_take_longer_than_a_connection_may_idle(is_direct: bool) -> None:  # noqa: FBT001
+async def test_a_request_may_take_longer_than_a_connection_may_idle(is_direct: bool) -> None:  # noqa: FBT001 -- a case
     """The time begins at its end."""
 
     async def slow(scope: Any, receive: Any, send: Any) -> None:
@@ -171,7 +171,7 @@ async def test_a_request_may_take_longer_than_a_connection_may_idle(is_direct: b
 
 
 @pytest.mark.parametrize("is_begun", [True, False], ids=["streaming", "waiting"])
-async def test_a_request_hears_that_its_client_left(is_direct: bool, is_begun: bool) -> None:  # noqa: FBT001
+async def test_a_request_hears_that_its_client_left(is_direct: bool, is_begun: bool) -> None:  # noqa: FBT001 -- a case
     """Before its response and in the middle of it."""
     began, heard = asyncio.Event(), asyncio.Event()
 
@@ -195,7 +195,7 @@ async def test_a_request_hears_that_its_client_left(is_direct: bool, is_begun: b
         await heard.wait()
 
 
-async def test_a_client_that_does_not_read_holds_its_application_back(is_direct: bool) -> None:  # noqa: FBT001
+async def test_a_client_that_does_not_read_holds_its_application_back(is_direct: bool) -> None:  # noqa: FBT001 -- a case
     """What waits for it is bounded, and it gets all of it in the end."""
     waiting: list[int] = []
 
@@ -219,7 +219,7 @@ async def test_a_client_that_does_not_read_holds_its_application_back(is_direct:
     assert max(waiting) <= 65_536
 
 
-async def test_a_body_that_nobody_reads_is_not_kept(is_direct: bool, eventually: Eventually) -> None:  # noqa: FBT001
+async def test_a_body_that_nobody_reads_is_not_kept(is_direct: bool, eventually: Eventually) -> None:  # noqa: FBT001 -- a case
     """Its client has to wait with it; then all of it arrives."""
     wanted = asyncio.Event()
 

@@ -27,7 +27,7 @@ async def up(tmp_path: Path) -> AsyncIterator[Up]:
 
 
 @pytest.mark.parametrize("exists", [True, False] if AS_ROOT else [])
-async def test_a_folder_that_cannot_be_written_to_is_named(up: Up, exists: bool) -> None:  # noqa: FBT001
+async def test_a_folder_that_cannot_be_written_to_is_named(up: Up, exists: bool) -> None:  # noqa: FBT001 -- a case
     """With its file system's reason, and the variable that names another one."""
     with small_disk_of(128) as disk:
         folder = disk.path / "data"

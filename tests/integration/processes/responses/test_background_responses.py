@@ -46,7 +46,7 @@ async def test_a_response_is_made_while_nobody_waits(
     assert await got(client, f"{PATH}/{name}") == done
     rows = await usage_rows(fleet, eventually, 1, "responses")
     assert [(row["status"], row["completion_tokens"], row["stream"]) for row in rows] == [(200, 20, True)]
-    assert await redis.hlen(open_requests(BACKGROUND_API)) == 0  # type: ignore[misc]
+    assert await redis.hlen(open_requests(BACKGROUND_API)) == 0  # type: ignore[misc]  # redis-py: or awaitable
     assert await immortal(redis) == []
     second = await respond(client, "two", previous_response_id=name)
     assert second["previous_response_id"] == name

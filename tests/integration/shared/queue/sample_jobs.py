@@ -14,7 +14,7 @@ from shared.queue.placement import Candidate, PlacementOptions
 from shared.redis import scripts
 from shared.redis.names import budget_key_at
 from shared.types import JobDraft, Target, Tier
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -69,7 +69,9 @@ async def claim_as(redis: Redis, worker: str, queue: str, count: int = 1) -> lis
     return [msgspec.json.decode(raw)["k"] for raw in claimed[1::3]]
 
 
-async def finish(redis: Redis, request: JobDraft, queue: str, cost: int, closes: Closes = Closes.OPEN) -> bool:
+async def finish(
+    redis: Redis, request: JobDraft, queue: str, cost: int, closes: ClosingMode = ClosingMode.OPEN
+) -> bool:
     """Close a request of a paid API, as its worker does."""
     name = job_id(request.request_id, request.attempt)
     record = msgspec.structs.replace(record_of(request), tier="paid")
@@ -79,5 +81,5 @@ async def finish(redis: Redis, request: JobDraft, queue: str, cost: int, closes:
 
 async def budget(redis: Redis) -> dict[str, int]:
     """This month's budget in Redis, without zeros."""
-    raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(int(time.time() * 1000)))  # type: ignore[misc]
+    raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(int(time.time() * 1000)))  # type: ignore[misc]  # redis-py: or awaitable
     return {name.decode(): int(value) for name, value in raw.items() if int(value or 0)}

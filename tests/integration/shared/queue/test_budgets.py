@@ -16,7 +16,7 @@ from shared.models.catalogue import NANO_USD, nano_usd
 from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
 from shared.redis.client import close, connect
 from shared.redis.names import budget_key_at
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, draft, put
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Budget:
 
     async def sums(self) -> dict[str, int]:
         """Its fields."""
-        raw: dict[bytes, bytes] = await self._redis.hgetall(budget_key_at(self.admitted_ms))  # type: ignore[misc]
+        raw: dict[bytes, bytes] = await self._redis.hgetall(budget_key_at(self.admitted_ms))  # type: ignore[misc]  # redis-py: or awaitable
         return {name.decode(): int(value or 0) for name, value in raw.items()}
 
     async def check(self, request: JobDraft, reserved: int | None) -> None:
@@ -98,7 +98,7 @@ class Budget:
             UsageRecord.opened(request), tier="paid", cost_usd=request.earlier_cost_usd + used / NANO_USD
         )
         name = job_id(request.request_id, request.attempt)
-        closing = Closing.of(record, Closes.OPEN, api_id=API, job_id=name, queue="paid")
+        closing = Closing.of(record, ClosingMode.OPEN, api_id=API, job_id=name, queue="paid")
         counted = [await finish_now(self._redis, closing) for _ in range(endings)]
         assert counted == [True] + [False] * (endings - 1)
         self.spent += closing.cost_nano_usd

@@ -37,7 +37,7 @@ def large(key_id: str = KEY, *, size: int = MIB, **fields: Any) -> JobDraft:
 
 async def waiting_bytes(redis: Redis) -> dict[str, int]:
     """Return the sums of queues and owners."""
-    found: dict[bytes, bytes] = await redis.hgetall(WAITING_BYTES)  # type: ignore[misc]
+    found: dict[bytes, bytes] = await redis.hgetall(WAITING_BYTES)  # type: ignore[misc]  # redis-py: or awaitable
     return {name.decode(): int(size) for name, size in found.items() if name[1:2] == b":"}
 
 
@@ -238,7 +238,7 @@ async def test_a_failed_second_step_gives_everything_back(redis: Redis, monkeypa
         await admit(redis, Principal(KEY, 5, admin_allowed=False), request, candidates=[paid], options=options)
     monkeypatch.setattr(scripts, "run", run)
     writer = UsageLogWriter(redis, API)
-    writer.refuse_in_doubt(record_of(request), job_id(request.request_id, 1))
+    writer.refuse_unconfirmed(record_of(request), job_id(request.request_id, 1))
     await writer.stop()
     assert await budget(redis) == {}
     assert await redis.exists(rate_key(KEY), open_requests(API), arriving_key(job_id(request.request_id, 1))) == 0

@@ -16,7 +16,7 @@ from shared.queue.arq_queue import forget, withdraw
 from shared.queue.placement import BudgetLimits, Mode, PlacementOptions, enqueue
 from shared.redis import scripts
 from shared.redis.names import PAUSED, in_progress_key, job_key, open_requests, running_key
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, WORKER, at, budget, claim, draft, finish, put
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ async def test_a_budget_is_exact_however_many_ask_at_once(redis: Redis) -> None:
     refused = [answer for answer in answers if isinstance(answer, BudgetSpent)]
     assert {(error.status, error.code, error.type) for error in refused} == {(429,) + ("insufficient_quota",) * 2}
     assert len(answers) - len(refused) == 10
-    assert await redis.zcard("paid") == await redis.hlen(open_requests(API)) == 10  # type: ignore[misc]
+    assert await redis.zcard("paid") == await redis.hlen(open_requests(API)) == 10  # type: ignore[misc]  # redis-py: or awaitable
     held = {name: value for name, value in (await budget(redis)).items() if not name.startswith("r:")}
     assert held == {"held": 1000, f"held:{KEY}": 1000}
 
@@ -222,7 +222,7 @@ async def test_what_a_lost_attempt_cost_stays_reserved_until_its_request_ends(re
     assert await enqueue(redis, third, [at("local")], options=options) == 0
     assert (await budget(redis))["held"] == 300
     ended = msgspec.structs.replace(UsageRecord.opened(third), tier="local")
-    closing = Closing.of(ended, Closes.HELD, api_id=API, job_id=job_id(third.request_id, 3), queue="local")
+    closing = Closing.of(ended, ClosingMode.HELD, api_id=API, job_id=job_id(third.request_id, 3), queue="local")
     assert await finish_now(redis, closing)
     assert await budget(redis) == {"spent": 300, f"spent:{KEY}": 300}
 
@@ -280,13 +280,13 @@ async def test_looking_changes_nothing(redis: Redis) -> None:
     waits_at, options = ("local", job_id(request.request_id, 1)), PlacementOptions(most_waiting=1)
     before = await redis.dbsize()
     look = {"options": options, "waits_at": waits_at, "mode": Mode.LOOK}
-    assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) == 0  # type: ignore[arg-type]  # of several types
     assert await redis.dbsize() == before
     assert await redis.zcard("local") == 1
     await put(redis, at("g", "gemini"))
-    assert await enqueue(redis, request, [at("g", "gemini")], **look) == -1  # type: ignore[arg-type]
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) == -1  # type: ignore[arg-type]  # of several types
     await claim(redis, "local")
-    assert await enqueue(redis, request, [at("g", "gemini")], **look) is None  # type: ignore[arg-type]
+    assert await enqueue(redis, request, [at("g", "gemini")], **look) is None  # type: ignore[arg-type]  # of several types
 
 
 async def test_the_bound_on_the_wait_holds_for_a_lone_candidate(redis: Redis) -> None:
@@ -393,9 +393,9 @@ async def test_an_attempt_whose_job_was_dropped_does_not_close_its_request(redis
     second = msgspec.structs.replace(request, attempt=2)
     options = PlacementOptions(limits=BudgetLimits(all_nano_usd=1000), most_waiting=10)
     await enqueue(redis, second, [at("paid", "paid", cost_nano_usd=900)], options=options)
-    assert not await finish(redis, request, "paid", 0, Closes.HELD)
+    assert not await finish(redis, request, "paid", 0, ClosingMode.HELD)
     assert (await budget(redis))["held"] == 900
-    assert await finish(redis, second, "paid", 50, Closes.HELD)
+    assert await finish(redis, second, "paid", 50, ClosingMode.HELD)
     assert (await budget(redis))["spent"] == 50
 
 
@@ -418,7 +418,7 @@ async def test_what_waits_for_a_paused_backend_has_its_turn_among_what_waits_for
 
     assert await take(2) == of_b[:2], "nothing is paused"
     assert await take(2) == of_b[2:4], "its own first, whenever they came"
-    await redis.hset(PAUSED, "a", "1")  # type: ignore[misc]
+    await redis.hset(PAUSED, "a", "1")  # type: ignore[misc]  # redis-py: or awaitable
     assert await take(1) + await take(5) == of_a[1:7]
     assert await take(6) == of_a[7:] + of_b[4:7]
     assert sorted(await take(30)) == sorted(of_b[7:] + of_c[1:]), "what is left, each once"

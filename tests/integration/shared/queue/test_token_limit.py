@@ -20,7 +20,7 @@ from shared.queue.placement import PlacementOptions
 from shared.redis import scripts
 from shared.redis.client import close, connect
 from shared.redis.names import rate_key, since_key, tokens_key
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, draft
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ async def admitted(redis: Redis, tokens: int, *, rpm: int = 100, limit: int = LI
     return await admit(redis, principal, request, candidates=[at("local")], options=options), request
 
 
-async def ended(redis: Redis, request: JobDraft, used: int, closes: Closes = Closes.OPEN, attempt: int = 1) -> bool:
+async def ended(
+    redis: Redis, request: JobDraft, used: int, closes: ClosingMode = ClosingMode.OPEN, attempt: int = 1
+) -> bool:
     """Close a request that used so many tokens."""
     record = msgspec.structs.replace(UsageRecord.opened(request), completion_tokens=used, attempts=attempt)
     name = job_id(request.request_id, 1)
@@ -154,7 +156,7 @@ async def test_a_verdict_settles_nothing_and_the_truth_after_it_does(redis: Redi
     """Nor is what a later attempt used added to what an earlier one did."""
     await redis.set(since_key(API), 0)
     _, request = await admitted(redis, 300)
-    await ended(redis, request, 0, Closes.JUDGED, attempt=0)
+    await ended(redis, request, 0, ClosingMode.JUDGED, attempt=0)
     await check_used(redis, 300)
     await ended(redis, request, 50, attempt=1)
     await check_used(redis, 50)
@@ -165,9 +167,9 @@ async def test_a_verdict_settles_nothing_and_the_truth_after_it_does(redis: Redi
 async def test_what_was_in_doubt_gives_back_only_what_it_took(redis: Redis) -> None:
     """A request that Redis never opened reserved nothing."""
     _, request = await admitted(redis, 300)
-    await ended(redis, draft(tokens_per_minute=LIMIT, reserved_tokens=300), 0, Closes.NEW)
+    await ended(redis, draft(tokens_per_minute=LIMIT, reserved_tokens=300), 0, ClosingMode.NEW)
     await check_used(redis, 300)
-    await ended(redis, request, 0, Closes.NEW)
+    await ended(redis, request, 0, ClosingMode.NEW)
     assert await redis.exists(BUCKET) == 0
 
 

@@ -74,7 +74,7 @@ async def test_who_is_woken_and_takes_nothing_wakes_another(redis: Redis) -> Non
         await put(redis, at("q"))
         assert await woken(listener, "q") == ending
         await claim_as(redis, other, "elsewhere")
-        await redis.sadd(idle_key("q"), other)  # type: ignore[misc]
+        await redis.sadd(idle_key("q"), other)  # type: ignore[misc]  # redis-py: or awaitable
         await scripts.run(redis, scripts.PASS_ON, ["q"], ending)
         assert await woken(listener, "q") == other
 
@@ -96,7 +96,7 @@ class Look:
 
 async def admitted(redis: Redis, router: Look, candidates: list[Candidate]) -> str:
     """Admit a request; return its queue."""
-    job = QueuedJob(redis, router, PlacementOptions(most_waiting=1000), Moves())  # type: ignore[arg-type]
+    job = QueuedJob(redis, router, PlacementOptions(most_waiting=1000), Moves())  # type: ignore[arg-type]  # a double
     _, target = await job.admit(Principal(KEY, 0, admin_allowed=False), draft(), candidates)
     return target.queue
 
@@ -126,6 +126,6 @@ async def test_no_backend_with_room_is_overlooked(redis: Redis) -> None:
     for candidate in candidates[:-2]:
         for _ in range(2):
             await put(redis, candidate, most_waiting=2)
-    job = QueuedJob(redis, Look(), PlacementOptions(most_waiting=2), Moves())  # type: ignore[arg-type]
+    job = QueuedJob(redis, Look(), PlacementOptions(most_waiting=2), Moves())  # type: ignore[arg-type]  # a double
     _, target = await job.admit(Principal(KEY, 0, admin_allowed=False), draft(), candidates)
     assert target == candidates[-2].target

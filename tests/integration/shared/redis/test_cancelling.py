@@ -21,7 +21,7 @@ async def test_a_cancellation_is_never_lost(redis: Redis, *, is_first: bool) -> 
     for turns in range(STEPS):
         if is_first:
             await redis.connection_pool.disconnect()
-        task = asyncio.create_task(redis.get("nothing"))  # type: ignore[arg-type]
+        task = asyncio.create_task(redis.get("nothing"))  # type: ignore[arg-type]  # redis-py: or awaitable
         for _ in range(turns):
             await asyncio.sleep(0)
         if task.cancel():

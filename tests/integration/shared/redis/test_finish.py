@@ -12,7 +12,7 @@ from shared.ids import job_id
 from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
 from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key, tokens_key
 from shared.types import JobDraft
-from shared.usage import ORPHANED, Closes, Closing, UsageRecord, finish_now
+from shared.usage import ORPHANED, Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, put, record_of
 from workers.recording.rows import UsageRow, from_json, unique
 
@@ -30,18 +30,18 @@ PAID = at("paid", "paid", cost_nano_usd=HELD)
 class Party(NamedTuple):
     """Who closes the request: the attempt it tells of (0: none), and what that cost by its word."""
 
-    closes: Closes
+    closes: ClosingMode
     attempt: int
     cost: int
 
 
-JUDGE = Party(Closes.JUDGED, 0, HELD)
+JUDGE = Party(ClosingMode.JUDGED, 0, HELD)
 
 
 async def speak(redis: Redis, request: JobDraft, party: Party) -> list[UsageRecord]:
     """Close the request as a party does; return what it is told that it closed."""
     told: list[UsageRecord] = []
-    is_judge = party.closes is Closes.JUDGED
+    is_judge = party.closes is ClosingMode.JUDGED
     record = msgspec.structs.replace(
         record_of(request),
         tier="paid",
@@ -112,8 +112,8 @@ async def test_one_row_with_what_the_most_knowing_said_and_the_budget_with_it(re
     request = await open_request(redis, attempts)
     if is_lost:
         await lose_everything(redis, request)
-    workers = [Party(Closes.HELD, attempt, 100 * attempt + 7) for attempt in range(1, attempts + 1)]
-    parties = [JUDGE, Party(Closes.OPEN, attempts, 50), *workers]
+    workers = [Party(ClosingMode.HELD, attempt, 100 * attempt + 7) for attempt in range(1, attempts + 1)]
+    parties = [JUDGE, Party(ClosingMode.OPEN, attempts, 50), *workers]
     words = random.choices(parties, k=random.randint(1, 8))
     told = [record for party in words for record in await speak(redis, request, party)]
     last = expected(words, attempts, is_lost=is_lost)
@@ -136,8 +136,8 @@ async def test_one_row_with_what_the_most_knowing_said_and_the_budget_with_it(re
 async def test_what_was_closed_is_not_closed_again(redis: Redis) -> None:
     """Redis has known the request ever since it was admitted: a second word about it is an echo."""
     request = await open_request(redis, 1)
-    worker = Party(Closes.HELD, 1, 107)
-    for party in (worker, worker, Party(Closes.OPEN, 1, 50), JUDGE):
+    worker = Party(ClosingMode.HELD, 1, 107)
+    for party in (worker, worker, Party(ClosingMode.OPEN, 1, 50), JUDGE):
         await speak(redis, request, party)
     assert await redis.xlen(USAGE_STREAM) == 1
     assert (await budget(redis))["spent"] == 107

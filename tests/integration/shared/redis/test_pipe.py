@@ -13,8 +13,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from shared.redis import client as redis_client
 from shared.redis import scripts
-from shared.redis.line import MOST_UNANSWERED_BYTES, Line, LineFull
 from shared.redis.pipe import LONGEST_BYTES, SHORT, PipedRedis
+from shared.redis.pipelined_connection import MOST_UNANSWERED_BYTES, ConnectionFull, PipelinedConnection
 from shared.redis.subscription import next_message, subscription
 from shared.redis.transfer import transfer
 
@@ -29,7 +29,7 @@ HASTY_S = 0.5
 
 async def echo(redis: Redis, text: str) -> str:
     """What the server says to this."""
-    answer: bytes = await redis.execute_command("EVAL", ECHO, 0, text)  # type: ignore[no-untyped-call]
+    answer: bytes = await redis.execute_command("EVAL", ECHO, 0, text)  # type: ignore[no-untyped-call]  # redis-py has no types here
     return answer.decode()
 
 
@@ -173,7 +173,7 @@ async def test_bytes_on_the_way_are_bounded(redis: Redis, other: Redis) -> None:
 async def test_what_blocks_or_is_long_has_a_connection_of_its_own(redis: Redis) -> None:
     """A list that stays empty holds up nobody."""
     assert not SHORT & {"BLPOP", "BRPOP", "BLMOVE", "BZPOPMIN", "BZPOPMAX", "XREAD", "XREADGROUP", "WAIT", "SUBSCRIBE"}
-    blocked: asyncio.Task[object] = asyncio.create_task(redis.blpop(["claw:reply:none"], timeout=30))  # type: ignore[arg-type]
+    blocked: asyncio.Task[object] = asyncio.create_task(redis.blpop(["claw:reply:none"], timeout=30))  # type: ignore[arg-type]  # redis-py: or awaitable
     try:
         assert await asyncio.gather(*(echo(redis, str(number)) for number in range(20))) == list(map(str, range(20)))
         assert await echo(redis, "x" * 2 * LONGEST_BYTES) == "x" * 2 * LONGEST_BYTES
@@ -208,7 +208,7 @@ async def test_what_brings_bodies_has_the_time_that_they_take(hasty: Redis) -> N
     wait = ("BLPOP", "claw:reply:none", 2 * HASTY_S)
     assert await transfer(hasty, *wait) is None
     with pytest.raises(RedisTimeoutError):
-        await hasty.execute_command(*wait)  # type: ignore[no-untyped-call]
+        await hasty.execute_command(*wait)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
 
 async def test_messages_that_came_with_the_confirmation_are_read(redis: Redis) -> None:
@@ -252,11 +252,11 @@ async def test_a_forgotten_script_that_finds_no_room_has_another_connection(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No caller hears of the room in the line."""
-    send = Line.send
+    send = PipelinedConnection.send
 
-    def full(self: Line, packed: bytes, count: int) -> asyncio.Future[list[object]]:
+    def full(self: PipelinedConnection, packed: bytes, count: int) -> asyncio.Future[list[object]]:
         if count == 1:
-            raise LineFull
+            raise ConnectionFull
         return send(self, packed, count)
 
     for _ in range(2):
@@ -265,7 +265,7 @@ async def test_a_forgotten_script_that_finds_no_room_has_another_connection(
         scripts.add(pipeline, ECHO, [], "said")
         assert await pipeline.execute() == [0, b"said"]
         await redis.script_flush()
-        monkeypatch.setattr(Line, "send", full)
+        monkeypatch.setattr(PipelinedConnection, "send", full)
 
 
 async def test_a_transaction_whose_script_finds_no_master_ends_the_reign(redis: Redis, other: Redis) -> None:

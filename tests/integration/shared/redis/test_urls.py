@@ -174,7 +174,7 @@ async def test_a_master_that_has_become_a_replica_is_left(sentinels: Sentinels, 
     redis = redis_client.connect(sentinels.url)
     watcher = redis_client.connect(f"redis://:another@127.0.0.1:{sentinels.sentinels[0].port}")
     async with subscription(redis, "news") as pubsub:
-        await watcher.execute_command("SENTINEL", "FAILOVER", "main")  # type: ignore[no-untyped-call]
+        await watcher.execute_command("SENTINEL", "FAILOVER", "main")  # type: ignore[no-untyped-call]  # redis-py has no types here
         with pytest.raises(redis_client.UNREACHABLE):
             await next_message(pubsub, 20)
     await redis_client.close(watcher)

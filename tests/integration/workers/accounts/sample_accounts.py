@@ -51,7 +51,7 @@ def lone(redis: Redis) -> Accounts:
 
 async def use(accounts: Accounts, error: BaseException | None = None, **options: Any) -> str:
     """An attempt that ends as told; the id of the account that it used."""
-    async with accounts.hold(MODEL, lambda: 10, **options) as lease:
+    async with accounts.lease(MODEL, lambda: 10, **options) as lease:
         if error is not None:
             raise error
         return lease.account.id

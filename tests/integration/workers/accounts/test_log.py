@@ -56,6 +56,6 @@ async def test_a_refused_credential_is_reported_in_the_log_without_it(
     accounts = counted(redis, account("env-GEMINI_API_KEY"))
     await fail(accounts, errors.Rejected("The model server refused the gateway's credential."))
     assert "env-GEMINI_API_KEY" in caplog.text
-    known = await redis.hgetall(account_key("env-GEMINI_API_KEY"))  # type: ignore[misc]
+    known = await redis.hgetall(account_key("env-GEMINI_API_KEY"))  # type: ignore[misc]  # redis-py: or awaitable
     assert int(known[b"since"]) <= time.time() * 1000 < int(known[b"until"])
     assert b"" in {name.encode() for name in accounts.closed_ms()}

@@ -67,7 +67,7 @@ async def test_a_breaker_closes_a_backend_and_an_answer_opens_it_again(redis: Re
     assert refused.message != DOWN.message, "its own error, not that of another request"
     assert refused.fails_over
     assert refused.retry_after_s
-    async with accounts.hold(MODEL, lambda: 10, is_last=True) as lease:
+    async with accounts.lease(MODEL, lambda: 10, is_last=True) as lease:
         lease.began()
 
         async def is_open() -> bool:
@@ -127,7 +127,7 @@ async def test_an_answer_that_breaks_off_blames_nobody(redis: Redis) -> None:
     accounts = lone(redis)
 
     async def break_off() -> None:
-        async with accounts.hold(MODEL, lambda: 10) as lease:
+        async with accounts.lease(MODEL, lambda: 10) as lease:
             lease.began()
             raise errors.Malformed("broken off")
 
@@ -140,14 +140,14 @@ async def test_an_answer_that_breaks_off_blames_nobody(redis: Redis) -> None:
 async def test_the_upstreams_count_replaces_the_estimate(redis: Redis, eventually: Eventually) -> None:
     """Prompt tokens for the quota, all of them for the account."""
     accounts = counted(redis, account("a"))
-    async with accounts.hold(MODEL, lambda: 10) as lease:
+    async with accounts.lease(MODEL, lambda: 10) as lease:
         lease.used(Usage(prompt_tokens=70, completion_tokens=5))
     reservation = lease.reservation
     assert reservation is not None
     _, _, tokens, day = quota_keys("a", MODEL, reservation.day)
 
     async def corrected() -> bool:
-        return bool(await redis.hget(tokens, "total") == b"70" and await redis.hget(day, "tokens:a") == b"75")  # type: ignore[misc]
+        return bool(await redis.hget(tokens, "total") == b"70" and await redis.hget(day, "tokens:a") == b"75")  # type: ignore[misc]  # redis-py: or awaitable
 
     await eventually(corrected)
 
@@ -157,7 +157,7 @@ async def test_a_failure_says_whether_another_account_may_serve(redis: Redis) ->
     accounts = counted(redis, account("a"), account("b"))
     spent = errors.Throttled("spent", retry_after_s=30)
     spent.period = "minute"
-    async with accounts.hold(MODEL, lambda: 10) as lease:
+    async with accounts.lease(MODEL, lambda: 10) as lease:
         first = lease.account.id
     while await use(accounts) == first:
         pass
@@ -222,7 +222,7 @@ async def test_an_account_that_is_removed_ends_its_attempts_first(redis: Redis, 
     gone = account("gone")
     accounts = counted(redis, gone)
     connections = cast("Connections", gone.provider)
-    async with accounts.hold(MODEL, lambda: 10):
+    async with accounts.lease(MODEL, lambda: 10):
         await accounts.replace([account("stays")])
         assert await use(accounts) == "stays"
         assert not connections.closed

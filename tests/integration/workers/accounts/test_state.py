@@ -13,7 +13,7 @@ from shared.models.catalogue import Quota
 from shared.redis.client import close, connect
 from shared.redis.names import account_key, breaker_key, quota_keys
 from workers.accounts.outcome import FailureClass, NoAccount
-from workers.accounts.state import AccountStateStore, Candidate, Reservation, Role
+from workers.accounts.state import AccountCandidate, AccountStateStore, Reservation, Role
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -24,9 +24,9 @@ DOWN = errors.Unavailable("The model server cannot be reached.")
 FAILED = FailureClass("failed")
 
 
-def candidate(name: str = "a", scope: str | None = None, **quota: int) -> Candidate:
+def candidate(name: str = "a", scope: str | None = None, **quota: int) -> AccountCandidate:
     """An account; its quota by the fields of `Quota`."""
-    return Candidate(name, scope or f"key:{name}", "print-" + name, Quota(**quota))
+    return AccountCandidate(name, scope or f"key:{name}", "print-" + name, Quota(**quota))
 
 
 @pytest.fixture
@@ -36,27 +36,31 @@ def store(redis: Redis) -> AccountStateStore:
 
 
 async def take(
-    store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1
+    store: AccountStateStore, *accounts: AccountCandidate, how: str = "take", tokens: int = 1
 ) -> Reservation | NoAccount:
     """Reserve."""
-    return await store.reserve(how, MODEL, tokens, accounts)  # type: ignore[arg-type]
+    return await store.reserve(how, MODEL, tokens, accounts)  # type: ignore[arg-type]  # any text, of cases
 
 
-async def taken(store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1) -> Reservation:
+async def taken(
+    store: AccountStateStore, *accounts: AccountCandidate, how: str = "take", tokens: int = 1
+) -> Reservation:
     """Reserve what must be there."""
     reservation = await take(store, *accounts, how=how, tokens=tokens)
     assert isinstance(reservation, Reservation), reservation
     return reservation
 
 
-async def refused(store: AccountStateStore, *accounts: Candidate, how: str = "take", tokens: int = 1) -> NoAccount:
+async def refused(
+    store: AccountStateStore, *accounts: AccountCandidate, how: str = "take", tokens: int = 1
+) -> NoAccount:
     """Reserve what must not be there."""
     refusal = await take(store, *accounts, how=how, tokens=tokens)
     assert isinstance(refusal, NoAccount), refusal
     return refusal
 
 
-async def age(redis: Redis, account: Candidate, by_s: float) -> None:
+async def age(redis: Redis, account: AccountCandidate, by_s: float) -> None:
     """Let the uses of the last minute be older."""
     _, minute, _, _ = quota_keys(account.scope, MODEL, "")
     for use, at_ms in await redis.zrange(minute, 0, -1, withscores=True):
@@ -66,11 +70,11 @@ async def age(redis: Redis, account: Candidate, by_s: float) -> None:
 async def pass_time(redis: Redis, key: str) -> None:
     """Let a bench, a cool-down, a probe or a breaker's wait be over."""
     for field in ("until", "cool", "probe", "forced"):
-        if await redis.hexists(key, field):  # type: ignore[misc]
-            await redis.hset(key, field, "1")  # type: ignore[misc]
+        if await redis.hexists(key, field):  # type: ignore[misc]  # redis-py: or awaitable
+            await redis.hset(key, field, "1")  # type: ignore[misc]  # redis-py: or awaitable
 
 
-async def trip(store: AccountStateStore, account: Candidate) -> None:
+async def trip(store: AccountStateStore, account: AccountCandidate) -> None:
     """Open an account's breaker."""
     for _ in range(5):
         await store.fail(FAILED, "", MODEL, account, DOWN)
@@ -100,8 +104,8 @@ async def test_a_refused_attempt_takes_nothing(store: AccountStateStore, redis: 
         await refused(store, account)
     _, minute, tokens, day = quota_keys(account.scope, MODEL, first.day)
     assert await redis.zcard(minute) == 1
-    assert await redis.hget(tokens, "total") == b"1"  # type: ignore[misc]
-    assert await redis.hgetall(day) == {b"model:gemini-x": b"1", b"requests:a": b"1"}  # type: ignore[misc]
+    assert await redis.hget(tokens, "total") == b"1"  # type: ignore[misc]  # redis-py: or awaitable
+    assert await redis.hgetall(day) == {b"model:gemini-x": b"1", b"requests:a": b"1"}  # type: ignore[misc]  # redis-py: or awaitable
 
 
 async def test_the_minute_slides(store: AccountStateStore, redis: Redis) -> None:
@@ -148,8 +152,8 @@ async def test_prompt_tokens_are_reserved_and_corrected(store: AccountStateStore
     await age(redis, account, 61)
     await taken(store, account, tokens=100)
     _, _, tokens, day = quota_keys(account.scope, MODEL, first.day)
-    assert sorted((await redis.hgetall(tokens)).values()) == [b"100", b"100"], "the total and the one use"  # type: ignore[misc]
-    assert await redis.hget(day, "tokens:a") == b"114"  # type: ignore[misc]
+    assert sorted((await redis.hgetall(tokens)).values()) == [b"100", b"100"], "the total and the one use"  # type: ignore[misc]  # redis-py: or awaitable
+    assert await redis.hget(day, "tokens:a") == b"114"  # type: ignore[misc]  # redis-py: or awaitable
 
 
 async def test_a_prompt_over_the_whole_quota_is_tried_only_where_nothing_else_can_serve(
@@ -186,7 +190,7 @@ async def test_a_429_cools_the_project_for_this_model(store: AccountStateStore, 
     """For as long as it said, whichever of its keys is asked; the others go on, and so do other models."""
     told, same, other = candidate("a", "project:p"), candidate("b", "project:p"), candidate("c")
     error = errors.Throttled("At its limit.", retry_after_s=30)
-    await store.fail(FailureClass("throttled", period, 30_000), "", MODEL, told, error)  # type: ignore[arg-type]
+    await store.fail(FailureClass("throttled", period, 30_000), "", MODEL, told, error)  # type: ignore[arg-type]  # any text, of cases
     assert (await taken(store, told, same, other)).account == 2
     refusal = await refused(store, told, same)
     assert refusal.why == why
@@ -203,7 +207,7 @@ async def test_cooling_without_a_hint_doubles_with_each_429(store: AccountStateS
         for _ in range(3):
             await store.fail(FailureClass("throttled"), "", MODEL, account, errors.Throttled("no"))
         waits.append(round((await refused(store, account)).wait_ms / 1000))
-        await redis.hset(quota, "cool", str(int(time.time() * 1000) - 1))  # type: ignore[misc]
+        await redis.hset(quota, "cool", str(int(time.time() * 1000) - 1))  # type: ignore[misc]  # redis-py: or awaitable
     assert waits == [5, 10, 20, 40, 80, 160, 300, 300, 300]
     reservation = await taken(store, account)
     await store.settle("good", reservation, MODEL, account)
@@ -225,7 +229,7 @@ async def test_a_limit_that_the_upstream_names_is_learned_if_it_is_lower(
         for _ in range(most):
             await taken(store, account)
         await refused(store, account)
-        await redis.hset(quota, "learned", "1")  # type: ignore[misc]
+        await redis.hset(quota, "learned", "1")  # type: ignore[misc]  # redis-py: or awaitable
         if name != "higher":
             await taken(store, account)
 
@@ -241,7 +245,7 @@ async def test_a_refused_credential_is_cooling_down_until_it_is_probed_or_change
     assert refusal.why == "rejected"
     assert 590_000 < refusal.wait_ms <= 600_000
     assert (await store.look({}))[""] > time.time() * 1000, "closed for every model"
-    assert (await taken(store, Candidate("bad", "key:new", "print-new", Quota()))).role == ""
+    assert (await taken(store, AccountCandidate("bad", "key:new", "print-new", Quota()))).role == ""
     await pass_time(redis, account_key("bad"))
     assert (await taken(store, bad, good)).account == 1, "never at the cost of a client, while another can serve"
     probe = await taken(store, bad)
@@ -267,10 +271,10 @@ async def test_failures_of_long_ago_do_not_count(store: AccountStateStore, redis
     account = candidate()
     window = "claw:account:a:window:gemini-x"
     old = int(time.time()) // 5 - 7
-    await redis.hset(window, mapping={f"bad:{old}": 40})  # type: ignore[misc]
+    await redis.hset(window, mapping={f"bad:{old}": 40})  # type: ignore[misc]  # redis-py: or awaitable
     for _ in range(4):
         assert not await store.fail(FAILED, "", MODEL, account, DOWN)
-    assert await redis.hexists(window, f"bad:{old}") is False  # type: ignore[misc]
+    assert await redis.hexists(window, f"bad:{old}") is False  # type: ignore[misc]  # redis-py: or awaitable
 
 
 async def test_half_open_lets_one_attempt_through_for_all_workers(
@@ -324,7 +328,7 @@ async def test_a_lone_backend_is_tried_once_a_second_whatever_is_known_against_i
     assert {reply.why for reply in last} == {"failing"}
     assert (await taken(store, rejected, how="last")).role == "forced", "where there is no other"
     for account in everyone:
-        await redis.hset(account_key(account.id), "forced", "1")  # type: ignore[misc]
+        await redis.hset(account_key(account.id), "forced", "1")  # type: ignore[misc]  # redis-py: or awaitable
     forced = await taken(store, rejected, cooling, how="last")
     assert forced.account == 1
     await store.settle("good", forced, MODEL, cooling)
@@ -361,7 +365,7 @@ async def test_the_end_of_a_bench_is_no_return(store: AccountStateStore, redis: 
     """A refused credential that is soon to be probed does not speak for the one that fails, nor open the backend."""
     rejected, failing = candidate("rejected"), candidate("failing")
     until = await store.fail(FailureClass("rejected"), "", MODEL, rejected, errors.Rejected("Refused."))
-    await redis.hset(account_key("rejected"), "until", str(until - 598_000))  # type: ignore[misc]
+    await redis.hset(account_key("rejected"), "until", str(until - 598_000))  # type: ignore[misc]  # redis-py: or awaitable
     await trip(store, failing)
     refusal = await refused(store, rejected, failing)
     assert refusal.why == "failing"
@@ -376,7 +380,7 @@ async def test_a_credential_that_is_refused_again_stays_cooling_down_until_the_s
     account = candidate()
     refuse = (MODEL, account, errors.Rejected("Refused."))
     until = await store.fail(FailureClass("rejected"), "", *refuse)
-    await redis.hset(account_key("a"), "until", str(until - 5000))  # type: ignore[misc]
+    await redis.hset(account_key("a"), "until", str(until - 5000))  # type: ignore[misc]  # redis-py: or awaitable
     for role in ("", "forced"):
         assert await store.fail(FailureClass("rejected"), role, *refuse) == until - 5000
     await pass_time(redis, account_key("a"))
@@ -429,7 +433,7 @@ async def test_an_attempt_of_several_requests_takes_as_many(store: AccountStateS
     account = candidate(requests_per_minute=5, requests_per_day=9)
 
     async def ask(requests: int, how: str = "take") -> Reservation | NoAccount:
-        return await store.reserve(how, MODEL, 12, [account], requests=requests)  # type: ignore[arg-type]
+        return await store.reserve(how, MODEL, 12, [account], requests=requests)  # type: ignore[arg-type]  # any text, of cases
 
     first = await ask(3)
     assert isinstance(first, Reservation)
@@ -438,12 +442,12 @@ async def test_an_attempt_of_several_requests_takes_as_many(store: AccountStateS
     assert (refusal.why, refusal.closed_ms) == ("minute", 0), "a single one has room"
     _, minute, tokens, day = quota_keys(account.scope, MODEL, first.day)
     assert await redis.zcard(minute) == 3
-    assert await redis.hget(tokens, "total") == b"12"  # type: ignore[misc]
-    assert await redis.hgetall(day) == {b"model:gemini-x": b"3", b"requests:a": b"3"}  # type: ignore[misc]
+    assert await redis.hget(tokens, "total") == b"12"  # type: ignore[misc]  # redis-py: or awaitable
+    assert await redis.hgetall(day) == {b"model:gemini-x": b"3", b"requests:a": b"3"}  # type: ignore[misc]  # redis-py: or awaitable
     assert isinstance(await ask(2), Reservation)
     await store.settle("unused", first, MODEL, account)
     assert await redis.zcard(minute) == 2
-    assert await redis.hget(day, "model:gemini-x") == b"2"  # type: ignore[misc]
+    assert await redis.hget(day, "model:gemini-x") == b"2"  # type: ignore[misc]  # redis-py: or awaitable
     assert isinstance(await ask(3), Reservation)
     await age(redis, account, 61)
     refusal = await ask(5)

@@ -246,7 +246,7 @@ async def test_words_of_another_version_are_passed_over(
     redis: Redis, ollama: OllamaServer, eventually: Eventually
 ) -> None:
     """Neither the api nor a leader stumbles on them; a new operation takes their place."""
-    await redis.hset(library_operations(QUEUE), mapping={MODEL: b"not json", "x": b"7", "y": b'{"id": "1"}'})  # type: ignore[misc]
+    await redis.hset(library_operations(QUEUE), mapping={MODEL: b"not json", "x": b"7", "y": b'{"id": "1"}'})  # type: ignore[misc]  # redis-py: or awaitable
     assert (await the_library(redis)).operations == ()
     async with keeping(redis, ollama, "aa"):
         assert (await settled(redis, await operation(redis, "install"), eventually)).state == "done"

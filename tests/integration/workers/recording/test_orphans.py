@@ -48,8 +48,8 @@ async def open_request(redis: Redis, api_id: str = API) -> UsageRecord:
         requested_model="auto",
         admitted_ms=int(time.time() * 1000) - 3000,
     )
-    await redis.sadd(API_SET, api_id)  # type: ignore[misc]
-    await redis.hset(open_requests(api_id), record.request_id, msgspec.json.encode(record).decode())  # type: ignore[misc]
+    await redis.sadd(API_SET, api_id)  # type: ignore[misc]  # redis-py: or awaitable
+    await redis.hset(open_requests(api_id), record.request_id, msgspec.json.encode(record).decode())  # type: ignore[misc]  # redis-py: or awaitable
     return record
 
 
@@ -71,7 +71,7 @@ async def test_a_dead_apis_requests_are_closed_on_the_second_look(redis: Redis, 
     assert (closed.request_id, closed.status, closed.error_code) == (opened.request_id, 499, "orphaned")
     assert [(event.what, "a recorder" in event.detail) for event in closed.story] == [("orphaned", True)]
     assert 10_000 <= closed.duration_ms < 60_000
-    assert await redis.scard(API_SET) == 0  # type: ignore[misc]
+    assert await redis.scard(API_SET) == 0  # type: ignore[misc]  # redis-py: or awaitable
     clock[0] += 10
     assert await janitor.look() == 0
     assert await redis.xlen(USAGE_STREAM) == 1
@@ -82,7 +82,7 @@ async def test_an_api_that_left_nothing_open_is_no_warning(
 ) -> None:
     """Every restart leaves one behind; one that left requests is a warning."""
     caplog.set_level(logging.INFO)
-    await redis.sadd(API_SET, "cd" * 16)  # type: ignore[misc]
+    await redis.sadd(API_SET, "cd" * 16)  # type: ignore[misc]  # redis-py: or awaitable
     await open_request(redis)
     janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
@@ -100,7 +100,7 @@ async def test_a_live_api_keeps_its_requests(redis: Redis, clock: list[float]) -
     for _ in range(5):
         assert await janitor.look() == 0
         clock[0] += 10
-    assert await redis.hlen(open_requests(API)) == 1  # type: ignore[misc]
+    assert await redis.hlen(open_requests(API)) == 1  # type: ignore[misc]  # redis-py: or awaitable
 
 
 async def test_an_api_that_comes_back_starts_from_nothing(redis: Redis, clock: list[float]) -> None:
@@ -158,7 +158,7 @@ async def test_many_and_malformed_open_records_are_all_closed(redis: Redis, cloc
     """One that cannot be read goes to the stream as it is, where the recorder rejects it."""
     for _ in range(500):
         await open_request(redis)
-    await redis.hset(open_requests(API), "odd", "no json")  # type: ignore[misc]
+    await redis.hset(open_requests(API), "odd", "no json")  # type: ignore[misc]  # redis-py: or awaitable
     janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
     clock[0] += 10
@@ -172,7 +172,7 @@ async def test_in_doubt_what_was_reserved_counts_as_spent(redis: Redis, clock: l
     paid = at("paid", "paid", cost_nano_usd=900)
     requests = [(await put(redis, paid, limits=limits))[1] for _ in range(2)]
     (begun,) = await claim(redis, "paid")
-    await redis.sadd(API_SET, sample_jobs.API)  # type: ignore[misc]
+    await redis.sadd(API_SET, sample_jobs.API)  # type: ignore[misc]  # redis-py: or awaitable
     janitor = Janitor(redis, gone_s=GONE_S)
     await janitor.look()
     clock[0] += GONE_S

@@ -179,7 +179,7 @@ async def test_malformed_entries_step_aside(redis: Redis, database: Database, ev
     async with recording(redis, database):
         await send(redis, good[0])
         for fields in bad:
-            await redis.xadd(USAGE_STREAM, fields)  # type: ignore[arg-type]
+            await redis.xadd(USAGE_STREAM, fields)  # type: ignore[arg-type]  # redis-py: invariant dict
         await send(redis, good[1])
         await eventually(drained(redis))
     assert {row["request_id"].hex for row in await database.fetch(ALL)} == {entry.request_id for entry in good}

@@ -27,7 +27,7 @@ from shared.redis.names import (
     turn_key,
     turns_key,
 )
-from shared.usage import Closes, Closing, UsageRecord, finish_now
+from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from workers.recording.turns import TurnLog
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 API = "ab" * 16
 PARTIES = {
-    "its worker": (Closes.HELD, 1, TurnEnd("complete", b'{"role":"assistant","content":"whole"}')),
-    "its api": (Closes.OPEN, 1, TurnEnd("cancelled")),
-    "a recorder": (Closes.JUDGED, 0, TurnEnd("broken")),
+    "its worker": (ClosingMode.HELD, 1, TurnEnd("complete", b'{"role":"assistant","content":"whole"}')),
+    "its api": (ClosingMode.OPEN, 1, TurnEnd("cancelled")),
+    "a recorder": (ClosingMode.JUDGED, 0, TurnEnd("broken")),
 }
 
 

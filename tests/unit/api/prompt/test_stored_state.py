@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.endpoints.stored.arguments import Page, page_of
-from api.prompt.responses.asked import AskedState, asked_of
 from api.prompt.responses.preparation import PreparedBody
+from api.prompt.responses.state_fields import StateFields, state_fields_of
 from api.requests.background.following import _after
 from shared.dialects.stored.items import as_listed, ids_of, listed, response_of_item
 from shared.errors import InvalidRequest
@@ -31,7 +31,7 @@ def test_a_body_goes_on_with_the_items_before_its_own(
 ) -> None:
     """Every other field is as it was, in its place, but for `store`."""
     fields = {**fields, "store": None, "input": own}
-    asked = asked_of(json.dumps(fields).encode())
+    asked = state_fields_of(json.dumps(fields).encode())
     assert asked is not None
     body = json.loads(asked.body(store=True, earlier=earlier, referred={}))
     assert list(body) == list(fields)
@@ -44,13 +44,13 @@ def test_a_body_goes_on_with_the_items_before_its_own(
 @given(raw=st.binary(max_size=64) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_a_body_that_is_wrong_is_left_to_its_check(raw: bytes) -> None:
     """Whatever it is, nothing fails here."""
-    asked_of(raw)
+    state_fields_of(raw)
 
 
 def test_references_are_replaced_in_their_places() -> None:
     """With or without a type; one that is not there is named."""
     raw = json.dumps({"input": [{"type": "item_reference", "id": "a"}, {"role": "user", "content": "x"}, {"id": "b"}]})
-    asked = AskedState(raw.encode())
+    asked = StateFields(raw.encode())
     assert asked.references == {0: "a", 2: "b"}
     body = asked.body(store=False, earlier=[], referred={"a": {"id": "a", "n": 1}, "b": {"id": "b", "n": 2}})
     assert json.loads(body)["input"] == [{"id": "a", "n": 1}, {"role": "user", "content": "x"}, {"id": "b", "n": 2}]

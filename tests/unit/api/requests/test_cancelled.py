@@ -84,7 +84,7 @@ async def job(monkeypatch: pytest.MonkeyPatch, closed: list[Any]) -> _Job:
         cast("RequestServices", services), draft, prompt_tokens=1, candidates=CANDIDATES,
         options=PlacementOptions(most_waiting=1), abort=lambda: None, release=lambda: None,
     )  # fmt: skip
-    await job.inflight.begin(SimpleNamespace(admin_allowed=False))  # type: ignore[arg-type]
+    await job.inflight.begin(SimpleNamespace(admin_allowed=False))  # type: ignore[arg-type]  # a double
     return job
 
 
@@ -93,7 +93,7 @@ async def test_a_request_that_is_cancelled_while_it_fails_over_is_not_tried_agai
     assert job.inflight is not None
     failure = Unavailable("away")
     failure.cost_usd = 0.5
-    job.inflight._stream.fail(failure)  # type: ignore[union-attr]
+    job.inflight._stream.fail(failure)  # type: ignore[union-attr]  # it is there, else the test fails
     with pytest.raises(CancelledOnRequest):
         await job.inflight.read()
     [(draft, error)] = closed
@@ -104,8 +104,8 @@ async def test_a_request_that_is_cancelled_while_it_fails_over_is_not_tried_agai
 async def test_a_request_that_is_cancelled_while_it_moves_says_so_in_its_story(job: _Job, closed: list[Any]) -> None:
     """Whoever looks for it later sees who ended it."""
     assert job.inflight is not None
-    job.inflight._stream.exceed_wait_limit()  # type: ignore[union-attr]
-    job.inflight._failover.overflow = lambda: CANDIDATES  # type: ignore[method-assign]
+    job.inflight._stream.exceed_wait_limit()  # type: ignore[union-attr]  # it is there, else the test fails
+    job.inflight._failover.overflow = lambda: CANDIDATES  # type: ignore[method-assign]  # a double
     with pytest.raises(CancelledOnRequest):
         await job.inflight.read()
     [(draft, error)] = closed
@@ -132,7 +132,7 @@ async def test_what_a_worker_says_at_last_is_what_became_of_it(job: _Job, closed
 async def test_one_that_has_ended_is_not_cancelled(job: _Job) -> None:
     """Its client has yet to read the end of it."""
     assert job.inflight is not None
-    job.inflight._stream.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 1)))  # type: ignore[union-attr]
+    job.inflight._stream.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 1)))  # type: ignore[union-attr]  # it is there, else the test fails
     job.inflight.cancel(CancelReason.BY_OWNER, job.outcomes.append)
     assert job.outcomes == ["completed"]
     assert await job.inflight.read() is None

@@ -58,7 +58,7 @@ async def test_places_of_thousands_are_asked_for_a_few_at_a_time() -> None:
     opened = OpenRequests(cast("Redis", redis), lambda *_: None, lambda _: None)
     waiting = [_Waits(number) for number in range(WAITING)]
     opened.update({str(each.number): cast("OpenRequest", each) for each in waiting})
-    await opened._tell_places()
+    await opened._update_places()
     assert [each.place for each in waiting] == [QueuePlace(each.number + 1, None) for each in waiting]
     assert (max(sizes), sum(sizes)) == (open_requests._STEP, WAITING)
 

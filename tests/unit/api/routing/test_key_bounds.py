@@ -54,9 +54,9 @@ def test_a_request_asks_for_one_tier(word: str, tier: Tier) -> None:
         **{each: "tier_not_available" for each in ("local", "gemini") if each != tier},
         "paid": "tier_not_allowed",
     }
-    assert bounds.asked_of(("gemini", "local", "paid")) == (tier,)
+    assert bounds.allowed_of(("gemini", "local", "paid")) == (tier,)
     with pytest.raises(InvalidRequest, match=tier) as refused:
-        bounds.asked_of(tuple(each for each in get_args(Tier) if each != tier))
+        bounds.allowed_of(tuple(each for each in get_args(Tier) if each != tier))
     assert refused.value.param == "x-nself-tier"
 
 

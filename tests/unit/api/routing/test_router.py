@@ -83,7 +83,7 @@ class FixedTable:
 def router(*backends: BackendInfo, tiers: tuple[Tier, ...] = ("local", "gemini", "paid"), **environment: str) -> Router:
     """A router over fixed backends."""
     settings = load_settings({"CLAW_DATA_DIR": "/nowhere"} | environment)
-    return Router(FixedCapacity(*backends), settings, FixedTable(*tiers))  # type: ignore[arg-type]
+    return Router(FixedCapacity(*backends), settings, FixedTable(*tiers))  # type: ignore[arg-type]  # a double
 
 
 def chat(model: str, **request: Any) -> RoutingRequest:
@@ -568,7 +568,7 @@ def test_a_provider_whose_worker_is_away_is_configured_all_the_same() -> None:
     capacity = FixedCapacity(gone=("paid", "openai"))
     settings = load_settings({"CLAW_DATA_DIR": "/nowhere"})
     with pytest.raises(Overloaded) as raised:
-        Router(capacity, settings, FixedTable()).route(chat("gpt-4.1"))  # type: ignore[arg-type]
+        Router(capacity, settings, FixedTable()).route(chat("gpt-4.1"))  # type: ignore[arg-type]  # a double
     assert raised.value.code == "no_worker"
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-async def test_who_asks_is_told_once_that_the_client_left(is_early: bool) -> None:  # noqa: FBT001
+async def test_who_asks_is_told_once_that_the_client_left(is_early: bool) -> None:  # noqa: FBT001 -- a case
     """Also where it left before anybody asked: the application begins later than its request."""
     told: list[bool] = []
     cycle = RequestCycle(cast("Connection", None), RequestHead("GET", b"/", [], 0, True, False), Turns())

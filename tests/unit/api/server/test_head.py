@@ -150,7 +150,7 @@ _TEXT = st.text('abc :,;=\t/"\xe9', max_size=12).map(lambda text: text.encode("l
 def test_every_well_formed_request_is_taken(
     fields: list[tuple[bytes, bytes]],
     body: bytes,
-    is_chunked: bool,  # noqa: FBT001
+    is_chunked: bool,  # noqa: FBT001 -- a case
     behind: bytes,
 ) -> None:
     """With any fields and any body, whatever comes behind it."""

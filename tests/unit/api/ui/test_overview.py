@@ -139,7 +139,7 @@ def test_every_request_of_the_span_is_counted_once(rows: list[dict[str, Any]]) -
 def test_a_gateway_that_is_ready_and_has_nothing_to_look_at_is_well() -> None:
     """In one sentence."""
     well = health.judged("ready", [])
-    assert (well.kind, well.said, well.findings) == ("good", "Everything works", ())
+    assert (well.kind, well.text, well.findings) == ("good", "Everything works", ())
 
 
 def test_what_readiness_lacks_is_named_with_what_to_do() -> None:
@@ -148,7 +148,7 @@ def test_what_readiness_lacks_is_named_with_what_to_do() -> None:
         "not ready", [health.Finding("note", "later"), *health.of_readiness("not ready", {"redis": "", "models": None})]
     )
     assert found.kind == "bad"
-    assert [finding.said for finding in found.findings] == ["Redis: missing", "later"]
+    assert [finding.text for finding in found.findings] == ["Redis: missing", "later"]
     assert "REDIS_URL" in found.findings[0].mend
 
 
@@ -158,7 +158,7 @@ def test_no_worker_is_wrong_and_one_that_is_refused_says_why() -> None:
     assert nobody.state == "wrong"
     refused: Any = SimpleNamespace(tier="local", host="machine", refusal="no permission for SET")
     (found,) = health.of_workers([refused])
-    assert "no permission for SET" in found.said
+    assert "no permission for SET" in found.text
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ def test_a_long_wait_is_found() -> None:
     """With how many are in line."""
     each: Any = SimpleNamespace(backend="local:own", state="open", waiting=7, oldest_wait_s=99.0)
     (found,) = health.of_backends([each])
-    assert "99 s" in found.said
-    assert "7 in line" in found.said
+    assert "99 s" in found.text
+    assert "7 in line" in found.text
 
 
 def test_a_budget_is_found_when_it_is_nearly_spent() -> None:

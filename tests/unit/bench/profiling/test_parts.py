@@ -17,8 +17,11 @@ OUTER = ["<module> (api/__main__.py:1)", "Runner.run (asyncio/runners.py:86)"]
         (["RelayReceiver._feed (api/relay/receiver.py:189)", "decode_frames (shared/relay.py:102)"], "shared"),
         (["OpenAIProvider.stream (workers/providers/openai/provider.py:119)"], "workers/providers"),
         (["Attempt.run (workers/attempts/attempt.py:105)", "enter (contextlib.py:5)"], "workers/attempts"),
-        (["Line._write (shared/redis/line.py:132)"], None),
-        (["Line._write (shared/redis/line.py:132)", "join (shared/redis/line.py:2)"], "shared/redis"),
+        (["Line._write (shared/redis/pipelined_connection.py:132)"], None),
+        (
+            ["Line._write (shared/redis/pipelined_connection.py:132)", "join (shared/redis/pipelined_connection.py:2)"],
+            "shared/redis",
+        ),
     ],
 )
 def test_a_sample_belongs_to_the_innermost_part_that_is_known(frames: list[str], part: str | None) -> None:

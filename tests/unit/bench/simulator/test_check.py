@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.simulator.check import faults_of
-from bench.simulator.load import Load, Request, requests_of
+from bench.simulator.load import Request, Workload, requests_of
 from bench.simulator.plan import MINUTE_MS, best_plan
 from bench.simulator.served import Served
 from bench.simulator.site import GEMINI, LOCAL_MODEL, Site, host
@@ -63,7 +63,7 @@ def test_what_cannot_be_is_found(served: list[Served], fault: str) -> None:
 
 def test_a_plan_uses_no_more_than_there_is() -> None:
     """The all-knowing router has the same slots and quotas."""
-    requests = requests_of(Load(requests=3000))
+    requests = requests_of(Workload(requests=3000))
     site = Site()
     planned = best_plan(requests, site)
     assert faults_of(requests, planned, site) == []
@@ -72,5 +72,9 @@ def test_a_plan_uses_no_more_than_there_is() -> None:
 
 def test_a_day_is_the_same_for_the_same_seed() -> None:
     """And another one for another."""
-    assert requests_of(Load(requests=200)) == requests_of(Load(requests=200)) != requests_of(Load(requests=200, seed=2))
-    assert len(requests_of(Load(requests=1001, bursts=7))) == 1001
+    assert (
+        requests_of(Workload(requests=200))
+        == requests_of(Workload(requests=200))
+        != requests_of(Workload(requests=200, seed=2))
+    )
+    assert len(requests_of(Workload(requests=1001, bursts=7))) == 1001

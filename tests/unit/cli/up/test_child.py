@@ -22,7 +22,7 @@ def _child(folder: Path, code: str, on_exit: Callable[[Child], None] | None = No
         command=(sys.executable, "-u", "-c", code),
         directory=folder,
         environment={"PATH": os.defpath},
-        **options,  # type: ignore[arg-type]
+        **options,  # type: ignore[arg-type]  # of several types
     )
     return Child(program, ChildLog(folder, "script", None), on_exit)
 

@@ -3,10 +3,10 @@
 import httpx
 import pytest
 
-from cli.up.gateway import Gateway, GatewayCallFailed
+from cli.up.gateway import GatewayCallFailed, GatewayClient
 
 
-def _gateway(*responses: httpx.Response | Exception) -> Gateway:
+def _gateway(*responses: httpx.Response | Exception) -> GatewayClient:
     waiting = list(responses)
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -15,10 +15,10 @@ def _gateway(*responses: httpx.Response | Exception) -> Gateway:
             raise response
         return response
 
-    return Gateway("http://gateway", "secret", httpx.MockTransport(answer))
+    return GatewayClient("http://gateway", "secret", httpx.MockTransport(answer))
 
 
-async def _answer(gateway: Gateway) -> str:
+async def _answer(gateway: GatewayClient) -> str:
     return "".join([piece async for piece in gateway.first_answer("local")])
 
 

@@ -54,7 +54,7 @@ def test_a_port_of_a_foreign_address_is_an_error_not_a_taken_port() -> None:
 
 def test_the_data_dir_is_held_by_one_and_names_it(tmp_path: Path) -> None:
     """And is free again afterwards."""
-    with exclusive(tmp_path), pytest.raises(AlreadyRuns, match=r"already runs on .* \(process \d+\)"):  # noqa: SIM117
+    with exclusive(tmp_path), pytest.raises(AlreadyRuns, match=r"already runs on .* \(process \d+\)"):  # noqa: SIM117 -- the order is what is tested
         with exclusive(tmp_path):
             pass
     with exclusive(tmp_path):

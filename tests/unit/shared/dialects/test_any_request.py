@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from openai.types.responses.response_item import ResponseItem
 from pydantic import BaseModel, ValidationError
 
-from api.prompt.responses.asked import asked_of
+from api.prompt.responses.state_fields import state_fields_of
 from api.requests.checked_body import CheckedBody
 from shared.dialects.responses.items import NATIVE, kind_of
 from shared.dialects.responses.request import ResponsesRequest
@@ -87,7 +87,7 @@ def test_it_is_read_or_refused_by_name_and_every_field_is_in_the_table(body: dic
     """By the api, and again by each provider that would get it."""
     raw = json.dumps(body).encode()
     refusal = refusal_of(lambda: CheckedBody.of_responses(raw))
-    assert refusal is not None or asked_of(raw) is not None, "what it says of stored responses would be lost"
+    assert refusal is not None or state_fields_of(raw) is not None, "what it says of stored responses would be lost"
     if refusal is not None:
         assert refusal.status == 400
         assert refusal.param, refusal.message

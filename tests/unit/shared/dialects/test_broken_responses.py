@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shared.dialects.base import ReplyHead
 from shared.dialects.native import NativeReply
 from shared.dialects.responses.request import ResponsesRequest
-from shared.dialects.responses.response import NOTHING_ASKED, response_object
+from shared.dialects.responses.response import NOTHING_REQUESTED, response_object
 from shared.errors import Cancelled, GatewayError, StreamBroken
 from shared.openai.request import ChatRequest
 from tests.e2e.response_rules import response_faults
@@ -38,7 +38,7 @@ def split(stream: bytes) -> list[bytes]:
 
 def faults_of(output: list[dict[str, Any]]) -> list[str]:
     """What is wrong with items, by OpenAI's document."""
-    return response_faults(response_object(HEAD, NOTHING_ASKED, status="failed", output=output))
+    return response_faults(response_object(HEAD, NOTHING_REQUESTED, status="failed", output=output))
 
 
 def stored(events: list[bytes], error: GatewayError | None = None) -> dict[str, Any] | None:

@@ -155,7 +155,7 @@ async def embedded(provider: str, **fields: Any) -> tuple[Any, bytes]:
     """The body that goes out for an embeddings request, and the reply."""
     upstream, known = EmbeddingUpstream(provider), EmbeddingEntry(min_dimensions=1)
     raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
-    body, *_ = await embed(upstream, EmbeddingsRequest(raw), "theirs", known)  # type: ignore[arg-type]
+    body, *_ = await embed(upstream, EmbeddingsRequest(raw), "theirs", known)  # type: ignore[arg-type]  # a double
     return upstream.sent, body
 
 

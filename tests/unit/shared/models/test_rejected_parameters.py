@@ -42,7 +42,7 @@ def refusal(param: str, code: str = "unsupported_parameter") -> ParameterUnsuppo
 def test_only_what_openais_document_names_is_another_models_to_try(
     param: str,
     fields: dict[str, Any],
-    valid: bool,  # noqa: FBT001
+    valid: bool,  # noqa: FBT001 -- a case
 ) -> None:
     """Everything else is the caller's, and goes nowhere else."""
     assert is_valid(refusal(param, "unsupported_value"), fields) is valid

@@ -118,7 +118,7 @@ def test_a_call_ends_under_the_name_that_the_client_knows() -> None:
         (True, "length", "length"),
         (False, "stop", "stop"),
     ):
-        finish = Finish(reason)  # type: ignore[arg-type]
+        finish = Finish(reason)  # type: ignore[arg-type]  # any text, of cases
         assert stream(call, finish, legacy_calls=legacy)[-2]["choices"][0]["finish_reason"] == told
         assert body(call, finish, legacy_calls=legacy)["finish_reason"] == told
 

@@ -66,7 +66,7 @@ def _written(record: UsageRecord, form: str, level: str = "INFO") -> str:
 
 def _fields(line: str) -> dict[str, str]:
     """Return the fields of a line of text."""
-    rest = line[HEAD.match(line).end() :]  # type: ignore[union-attr]
+    rest = line[HEAD.match(line).end() :]  # type: ignore[union-attr]  # it is there, else the test fails
     assert "".join(match[0] for match in PAIR.finditer(rest)) == rest
     return {name: json.loads(value) if value[0] == '"' else value for name, value in PAIR.findall(rest)}
 
@@ -130,7 +130,7 @@ def test_every_line_of_a_requests_task_names_the_request(form: str, message: str
         REQUEST_ID.set(REQUEST)
         log.configure_logging("INFO", form)
         output = io.StringIO()
-        logging.getLogger().handlers[0].setStream(output)  # type: ignore[attr-defined]
+        logging.getLogger().handlers[0].setStream(output)  # type: ignore[attr-defined]  # a StreamHandler
         try:
             raise ValueError("a\nb")
         except ValueError:

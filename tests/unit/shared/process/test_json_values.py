@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.process import json_values
-from shared.process.json_values import ROOM, has_more_values, with_room
+from shared.process.json_values import SPARE_CALLS, has_more_values, with_spare_calls
 
 TEXTS = st.text(alphabet='a",[{\\\u00e9', max_size=30)
 VALUES = st.recursive(
@@ -47,13 +47,13 @@ def test_what_is_read_with_room_can_be_read_from_within_more_calls() -> None:
 
     def is_read(depth: int) -> bool:
         try:
-            with_room(lambda: msgspec.json.decode(b"[" * depth + b"]" * depth))
+            with_spare_calls(lambda: msgspec.json.decode(b"[" * depth + b"]" * depth))
         except RecursionError:
             return False
         return True
 
     deepest = max(depth for depth in range(1, 1_000) if is_read(depth))
     raw = b"[" * deepest + b"]" * deepest
-    assert with_room(lambda: msgspec.json.decode(raw), ROOM - 10)
+    assert with_spare_calls(lambda: msgspec.json.decode(raw), SPARE_CALLS - 10)
     with pytest.raises(RecursionError):
-        with_room(lambda: msgspec.json.decode(b"[" * 10 + raw + b"]" * 10))
+        with_spare_calls(lambda: msgspec.json.decode(b"[" * 10 + raw + b"]" * 10))

@@ -15,8 +15,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from shared.process.tracing.start import start_tracing
+from shared.process.tracing.trace_settings import TraceSettings, read_trace_settings
 from shared.process.tracing.tracer import Tracing, carried, headers_of
-from shared.process.tracing.wanted import TraceSettings, traces_wanted
 from shared.settings import environment_for, load_settings
 
 if TYPE_CHECKING:
@@ -42,17 +42,17 @@ CLIENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0
 )
 def test_traces_are_off_unless_they_are_asked_for(environ: dict[str, str]) -> None:
     """By an endpoint, and not where they are switched off."""
-    assert traces_wanted(environ) is None
+    assert read_trace_settings(environ) is None
 
 
 def test_an_endpoint_asks_for_traces_without_what_they_say() -> None:
     """Prompts are another setting; a credential in the URL is not kept."""
-    wanted = traces_wanted({ENDPOINT: f"https://me:{SECRET}@collector:4318/otlp"})
+    wanted = read_trace_settings({ENDPOINT: f"https://me:{SECRET}@collector:4318/otlp"})
     assert wanted == TraceSettings(collector="collector:4318")
     named = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://one/v1/traces", ENDPOINT: "http://two"}
     content = {"OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_ONLY"}
-    assert traces_wanted({**named, **content}) == TraceSettings(collector="one", captures_content=True)
-    assert traces_wanted({"OTEL_TRACES_EXPORTER": "otlp"}) == TraceSettings(collector="localhost:4318")
+    assert read_trace_settings({**named, **content}) == TraceSettings(collector="one", captures_content=True)
+    assert read_trace_settings({"OTEL_TRACES_EXPORTER": "otlp"}) == TraceSettings(collector="localhost:4318")
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_cannot_be_done_is_said_and_keeps_nothing_from_starting(
     environ: dict[str, str], named: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A platform that sets these variables for all must not stop a gateway."""
-    assert start_tracing(traces_wanted(environ), "api") is None
+    assert start_tracing(read_trace_settings(environ), "api") is None
     (line,) = caplog.messages
     assert line.startswith("there are no traces: ")
     assert named in line
@@ -106,7 +106,7 @@ def test_without_the_extra_a_process_says_so_and_serves() -> None:
     code = (
         "import sys, logging; logging.basicConfig(); sys.modules['opentelemetry.sdk'] = None; "
         "from shared.process.tracing.start import start_tracing; "
-        "from shared.process.tracing.wanted import TraceSettings; "
+        "from shared.process.tracing.trace_settings import TraceSettings; "
         "assert start_tracing(TraceSettings(collector='c'), 'api') is None"
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
@@ -221,7 +221,7 @@ async def test_a_collector_that_refuses_is_said_once_and_no_credential_is_in_the
     monkeypatch.setenv(ENDPOINT, endpoint)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", f"x-collector-key={SECRET},no header {SECRET}")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "1")
-    wanted = traces_wanted({ENDPOINT: endpoint})
+    wanted = read_trace_settings({ENDPOINT: endpoint})
     tracing = start_tracing(wanted, "api")
     assert tracing is not None
     for _ in range(3):
@@ -256,8 +256,8 @@ def test_a_collector_that_hangs_keeps_no_process_from_ending(silent: int) -> Non
     code = (
         "import asyncio, os; from opentelemetry.trace import SpanKind; "
         "import shared.process.tracing.tracer as tracer; from shared.process.tracing.start import start_tracing; "
-        "from shared.process.tracing.wanted import traces_wanted; tracer.CLOSE_S = 0.1; "
-        "tracing = start_tracing(traces_wanted(os.environ), 'api'); "
+        "from shared.process.tracing.trace_settings import read_trace_settings; tracer.CLOSE_S = 0.1; "
+        "tracing = start_tracing(read_trace_settings(os.environ), 'api'); "
         "[tracing.begin('GET', SpanKind.SERVER, {}, {}).end() for _ in range(5000)]; "
         "asyncio.run(tracing.close())"
     )

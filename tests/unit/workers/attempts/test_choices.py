@@ -62,7 +62,7 @@ def asking(**fields: Any) -> ChatRequest:
 
 async def events_of(upstream: Upstream, request: ChatRequest, cannot: tuple[str, ...] = ()) -> list[Event]:
     """All events of an answer."""
-    async with answer(upstream, request, "m", cannot) as batches:  # type: ignore[arg-type]
+    async with answer(upstream, request, "m", cannot) as batches:  # type: ignore[arg-type]  # a double
         return [event async for batch in batches for event in batch]
 
 
@@ -113,7 +113,7 @@ async def test_a_failure_of_one_ends_all() -> None:
 async def test_leaving_closes_all() -> None:
     """Also in the middle of a silence."""
     upstream = Upstream([[Delta("a")], None])
-    async with answer(upstream, asking(n=4), "m", ()) as batches:  # type: ignore[arg-type]
+    async with answer(upstream, asking(n=4), "m", ()) as batches:  # type: ignore[arg-type]  # a double
         await anext(batches)
     assert (len(upstream.asked), upstream.open) == (4, 0)
 

@@ -22,8 +22,8 @@ from shared.settings import load_settings
 from shared.types import BackendInfo, Delta, Finish, Job, LocalModel, Usage
 from shared.usage import Times, UsageRecord, completed
 from tests.unit.workers.providers.http.test_usage_report import COUNTS, reports, stream
-from workers.attempts.asked import AskedRequest
 from workers.attempts.choices import answer, calls_for
+from workers.attempts.job_request import JobRequest
 from workers.attempts.token_count import TokenCount
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ async def bill(upstream: Upstream, request: ChatRequest, model: str, catalogue: 
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model=model, stream=False,
         admitted_ms=0, expires_ms=0, tier="paid", model=model, body=msgspec.Raw(request.raw),
     )  # fmt: skip
-    count = TokenCount(job, AskedRequest(job), calls_for(upstream.name, request.body, cannot))
+    count = TokenCount(job, JobRequest(job), calls_for(upstream.name, request.body, cannot))
     count.is_sent = True
-    async with answer(upstream, request, model, cannot) as batches:  # type: ignore[arg-type]
+    async with answer(upstream, request, model, cannot) as batches:  # type: ignore[arg-type]  # a double
         async for batch in batches:
             for event in batch:
                 if isinstance(event, Usage):

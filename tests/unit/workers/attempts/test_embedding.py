@@ -40,7 +40,7 @@ class Upstream:
 async def embedded(upstream: Upstream, known: EmbeddingEntry = UNKNOWN, **fields: Any) -> list[list[float]]:
     """The vectors of a request with these fields."""
     raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
-    body, _ = await embed(upstream, EmbeddingsRequest(raw), "m", known)  # type: ignore[arg-type]
+    body, _ = await embed(upstream, EmbeddingsRequest(raw), "m", known)  # type: ignore[arg-type]  # a double
     return [one["embedding"] for one in json.loads(body)["data"]]
 
 

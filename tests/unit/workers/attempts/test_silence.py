@@ -45,8 +45,8 @@ class Upstream:
         self.sent: list[tuple[Kind, bytes]] = []
 
     @asynccontextmanager
-    async def hold(self, *_: Any, **__: Any) -> AsyncIterator[Upstream]:
-        """A lease, which is all the same thing here."""
+    async def lease(self, *_: Any, **__: Any) -> AsyncIterator[Upstream]:
+        """Yield a lease, which is all the same thing here."""
         yield self
 
     @asynccontextmanager
@@ -117,7 +117,7 @@ END: list[Event] = [Finish("stop"), Usage(1, 2)]
     ],
     ids=["tokens", "pings for long", "silence", "silence after a ping", "pings before the first token"],
 )
-def test_any_bytes_extend_the_bound_between_tokens(steps: list[Step], ends: bool) -> None:  # noqa: FBT001
+def test_any_bytes_extend_the_bound_between_tokens(steps: list[Step], ends: bool) -> None:  # noqa: FBT001 -- a case
     """Silence is not death as long as an upstream says that it lives; its first token has a bound of its own."""
     with asyncio.Runner(loop_factory=LeapingLoop) as runner:
         kind, payload = runner.run(last_frame(steps))

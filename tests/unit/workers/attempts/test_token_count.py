@@ -11,7 +11,7 @@ import pytest
 from shared.models.tokenizers import read_vocabulary
 from shared.types import Delta, Job, ToolCallDelta, Usage
 from shared.usage import NOTHING_SERVED, Counted
-from workers.attempts.asked import AskedRequest
+from workers.attempts.job_request import JobRequest
 from workers.attempts.token_count import MEDIA_TOKENS, MESSAGE_TOKENS, NEWS_TOKENS, TokenCount
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def count_of(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,
         admitted_ms=0, expires_ms=0, tier=tier, model=model, body=msgspec.Raw(body),
     )  # fmt: skip
-    return TokenCount(job, AskedRequest(job), calls)
+    return TokenCount(job, JobRequest(job), calls)
 
 
 def test_the_counts_of_a_whole_answer_are_reported() -> None:
@@ -78,8 +78,8 @@ def test_what_was_said_at_the_start_counts_for_an_answer_that_breaks_off() -> No
 )
 def test_before_the_first_content_only_a_paid_upstream_that_has_begun_bills(
     tier: Tier,
-    is_sent: bool,  # noqa: FBT001
-    billed: bool,  # noqa: FBT001
+    is_sent: bool,  # noqa: FBT001 -- a case
+    billed: bool,  # noqa: FBT001 -- a case
 ) -> None:
     """Its prompt at least."""
     count = count_of(tier)

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from shared.errors import Cancelled, GatewayError, Unavailable
 from shared.models.catalogue import default_catalogue
 from shared.process.tracing.context import TRACE, TraceContext
+from shared.process.tracing.trace_settings import TraceSettings
 from shared.process.tracing.tracer import Tracing
-from shared.process.tracing.wanted import TraceSettings
 from shared.types import Delta, Finish, Job, ToolCallDelta, Usage
-from workers.attempts.asked import AskedRequest
+from workers.attempts.job_request import JobRequest
 from workers.attempts.record import now_ms
 from workers.attempts.token_count import TokenCount
 from workers.attempts.traced_content import MOST_CONTENT_CHARS, MOST_TEXT_CHARS
@@ -67,7 +67,7 @@ async def spans_of(job: Job, error: GatewayError | None = None, *, with_content:
     tracer = AttemptTracer(tracing, default_catalogue())
     provider = cast("ModelSource", SimpleNamespace(name="anthropic"))
     span = tracer.begin(job, "arq:queue:paid:anthropic", provider, None)
-    asked = AskedRequest(job)
+    asked = JobRequest(job)
     count = TokenCount(job, asked)
     count.is_sent = True
     for event in EVENTS:
@@ -75,7 +75,7 @@ async def spans_of(job: Job, error: GatewayError | None = None, *, with_content:
     count.has_ended = True
     count.take(Usage(1000, 200, cached_tokens=400, reasoning_tokens=50))
     assert span.end(error) is None
-    attempt = SimpleNamespace(asked=asked, count=count, started_ms=now_ms() - 500, first_ms=now_ms() - 100)
+    attempt = SimpleNamespace(request=asked, count=count, started_ms=now_ms() - 500, first_ms=now_ms() - 100)
     span.finish(cast("Attempt", attempt))
     await tracing.close()
     return list(exporter.get_finished_spans())

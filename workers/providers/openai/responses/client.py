@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from workers.providers.http.reply import Reply
     from workers.providers.http.upstream import Upstream
     from workers.providers.images.remote import Image
-    from workers.providers.openai.place import Place
+    from workers.providers.openai.base_url import BaseUrl
     from workers.providers.tool_call_state import ToolCallState
 
 STORE_BOUND_S: Final = 1.0
@@ -47,7 +47,7 @@ class ResponsesApi:
             on without.
     """
 
-    def __init__(self, upstream: Upstream, place: Place, thoughts: ToolCallState | None = None) -> None:
+    def __init__(self, upstream: Upstream, place: BaseUrl, thoughts: ToolCallState | None = None) -> None:
         self._upstream = upstream
         self._place = place
         self._thoughts = thoughts
@@ -90,7 +90,7 @@ class ResponsesApi:
 
     @asynccontextmanager
     async def pass_on(
-        self, request: ChatRequest, asked: ResponsesRequest, model: str, cannot: Collection[str]
+        self, request: ChatRequest, requested: ResponsesRequest, model: str, cannot: Collection[str]
     ) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
         """Start an answer to a request of this very API, which goes out as its client sent it.
 
@@ -99,22 +99,22 @@ class ResponsesApi:
 
         Args:
             request: as a chat, with what the gateway adds.
-            asked: as the client sent it.
+            requested: as the client sent it.
             model: by the API's own name.
             cannot: what the model does not take.
         """
-        prepare = partial(to_native_body, request, asked, model, cannot)
-        kept = await self._recall_own(asked, model)
+        prepare = partial(to_native_body, request, requested, model, cannot)
+        kept = await self._recall_own(requested, model)
         without = frozenset({ENCRYPTED}) if model in self._without_thoughts else frozenset[str]()
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, kept=kept, without=without))
-            reader = NativeReader(request.body.tool_names, asked.tools, is_regional=self._place.is_regional)
+            reader = NativeReader(request.body.tool_names, requested.tools, is_regional=self._place.is_regional)
             path = self._place.path("/responses", model)
             try:
                 async with self._upstream.request("POST", path, body.content, reader) as reply:
                     if ENCRYPTED in without:
                         self._without_thoughts.add(model)
-                    yield self._own_events(reply, reader, asked, model)
+                    yield self._own_events(reply, reader, requested, model)
                     return
             except StatusError as rejection:
                 more = (
@@ -124,7 +124,7 @@ class ResponsesApi:
                     without |= {more}
                     continue
                 failure = from_status_error(rejection.failure, rejection.report)
-                name_own_places(failure, asked, body)
+                name_own_places(failure, requested, body)
                 raise failure from None
 
     @asynccontextmanager
@@ -161,24 +161,24 @@ class ResponsesApi:
         try:
             async with asyncio.timeout(STORE_BOUND_S):
                 await self._thoughts.put_many(model, texts)
-        except Exception:  # noqa: BLE001 - whatever the store is: an answer is worth more than its thoughts
+        except Exception:  # noqa: BLE001 -- whatever the store is: an answer is worth more than its thoughts
             _log.warning("A model's thoughts could not be kept for its next turn.", exc_info=True)
 
     async def _own_events(
-        self, reply: Reply, reader: NativeReader, asked: ResponsesRequest, model: str
+        self, reply: Reply, reader: NativeReader, requested: ResponsesRequest, model: str
     ) -> AsyncIterator[Sequence[Event]]:
         """Yield the reply's batches. Thoughts that its client does not get are kept for when it names them."""
         async for batch in reply.batches(reader):
-            if reader.done and needs_thoughts(asked):
+            if reader.done and needs_thoughts(requested):
                 thoughts = {
                     own_thought(piece.id): piece.encrypted_content for piece in reader.pieces if piece.encrypted_content
                 }
                 await self._put(model, thoughts)
             yield batch
 
-    async def _recall_own(self, asked: ResponsesRequest, model: str) -> dict[str, str]:
+    async def _recall_own(self, requested: ResponsesRequest, model: str) -> dict[str, str]:
         """Return the content of thoughts that come without, by their ids."""
-        names = {own_thought(name): name for name in thoughts_without_content(asked.fields.get("input"))}
+        names = {own_thought(name): name for name in thoughts_without_content(requested.fields.get("input"))}
         return {names[key]: text for key, text in (await self._get(model, list(names))).items()}
 
     async def _recall(self, request: ChatRequest, model: str) -> dict[str, list[Piece]]:
@@ -192,7 +192,7 @@ class ResponsesApi:
         try:
             async with asyncio.timeout(STORE_BOUND_S):
                 return await self._thoughts.get_many(model, names)
-        except Exception:  # noqa: BLE001 - whatever the store is: a model can do without
+        except Exception:  # noqa: BLE001 -- whatever the store is: a model can do without
             _log.warning("A model's thoughts of earlier turns could not be fetched.", exc_info=True)
             return {}
 

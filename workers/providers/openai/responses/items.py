@@ -62,7 +62,7 @@ def to_items(messages: list[dict[str, Any]], thoughts: Mapping[int, list[Piece]]
 
 
 def _add_turn(message: dict[str, Any], place: str, kept: list[Piece], made: Items) -> None:
-    text = said(message)
+    text = message_text(message)
     turn = [({"role": "assistant", "content": text}, place)] if text else []
     calls = [
         (_to_call(call), f"{place}.tool_calls[{index}]") for index, call in enumerate(message.get("tool_calls") or ())
@@ -72,7 +72,7 @@ def _add_turn(message: dict[str, Any], place: str, kept: list[Piece], made: Item
         made.add(item, where)
 
 
-def said(message: dict[str, Any]) -> str:
+def message_text(message: dict[str, Any]) -> str:
     """Return what the assistant said, or refused to say: as one text, whatever parts it has."""
     content = message.get("content") or ""
     if not isinstance(content, str):

@@ -58,7 +58,7 @@ _BEGINNINGS: Final = frozenset({
 """Events before the first content: an answer that fails after them was not begun."""
 
 
-def asked_natively(request: ChatRequest) -> ResponsesRequest | None:
+def native_request(request: ChatRequest) -> ResponsesRequest | None:
     """Return a request as its client sent it, where that is one of the Responses API."""
     return request.client if isinstance(request.client, ResponsesRequest) else None
 
@@ -96,7 +96,7 @@ class NativeBody(msgspec.Struct, frozen=True):
 
 def to_native_body(
     request: ChatRequest,
-    asked: ResponsesRequest,
+    requested: ResponsesRequest,
     model: str,
     cannot: Collection[str],
     *,
@@ -107,7 +107,7 @@ def to_native_body(
 
     Args:
         request: as a chat, with what the gateway adds.
-        asked: as the client sent it.
+        requested: as the client sent it.
         model: the model's name at the upstream.
         cannot: what the model does not take; hints among it are left out.
         without: what of encrypted thoughts OpenAI has rejected: those of earlier turns (`THOUGHTS`), or to be asked for
@@ -116,46 +116,46 @@ def to_native_body(
     """
     left_out = {*omitted(request.body, "openai", cannot), *HELD_HERE}
     # What was left out of the chat, since the model has rejected it before.
-    left_out |= {name for name in asked.same_in_chat if name not in request.fields}
+    left_out |= {name for name in requested.same_in_chat if name not in request.fields}
     own: dict[str, Any] = {"model": model, "stream": True, "store": False}
     if request.added:
-        given = asked.fields.get("instructions")
+        given = requested.fields.get("instructions")
         own["instructions"] = request.added + BETWEEN + given if given else request.added
-    items = OwnItems(asked.fields.get("input"), kept, may_have_thoughts=THOUGHTS not in without)
+    items = OwnItems(requested.fields.get("input"), kept, may_have_thoughts=THOUGHTS not in without)
     earlier = to_items(request.earlier_messages, {}).items if request.earlier_messages else []
-    earlier = in_own_form(earlier, asked.tools, asked.fields.get("input"))
+    earlier = in_own_form(earlier, requested.tools, requested.fields.get("input"))
     own["input"] = items.after(earlier)
-    asks = needs_thoughts(asked) and ENCRYPTED not in without and "reasoning_effort" not in cannot
+    asks = needs_thoughts(requested) and ENCRYPTED not in without and "reasoning_effort" not in cannot
     if asks:
-        own["include"] = [*asked.body.include, ENCRYPTED]
+        own["include"] = [*requested.body.include, ENCRYPTED]
     fields = {
         name: own.get(name, value) if name in own else value
-        for name, value in asked.fields.items()
+        for name, value in requested.fields.items()
         if name not in left_out
     }
     content = msgspec.json.encode({**fields, **{name: value for name, value in own.items() if value is not None}})
     return NativeBody(content, len(earlier), items.places, items.has_thoughts, asks)
 
 
-def needs_thoughts(asked: ResponsesRequest) -> bool:
+def needs_thoughts(requested: ResponsesRequest) -> bool:
     """Return whether the gateway itself wants the encrypted thoughts: it stores them, and its client need not know."""
-    return bool(asked.body.store) and not asked.includes(ENCRYPTED)
+    return bool(requested.body.store) and not requested.includes(ENCRYPTED)
 
 
-def name_own_places(error: GatewayError, asked: ResponsesRequest, sent: NativeBody) -> None:
+def name_own_places(error: GatewayError, requested: ResponsesRequest, sent: NativeBody) -> None:
     """Let an error about what was sent name it as a chat would, which the dialect turns back; items by their places."""
     error.message = _ITEM.sub(lambda found: sent.client_place(int(found[1])), error.message)
-    error.message = _TOOL.sub(lambda found: _chat_tool(int(found[1]), asked), error.message)
+    error.message = _TOOL.sub(lambda found: _chat_tool(int(found[1]), requested), error.message)
     if error.param and error.param.startswith("input"):
         error.param = _ITEM.sub(lambda found: sent.client_place(int(found[1])), error.param)
     elif error.param:
         error.param = to_chat_param(error.param, (), "max_completion_tokens")
-        error.param = _TOOL.sub(lambda found: _chat_tool(int(found[1]), asked), error.param)
+        error.param = _TOOL.sub(lambda found: _chat_tool(int(found[1]), requested), error.param)
 
 
-def _chat_tool(number: int, asked: ResponsesRequest) -> str:
+def _chat_tool(number: int, requested: ResponsesRequest) -> str:
     """Return the place of a tool in the chat; of one that no chat has, the list's name."""
-    at = asked.chat_tool(number)
+    at = requested.chat_tool(number)
     return "tools" if at is None else f"tools[{at}]"
 
 

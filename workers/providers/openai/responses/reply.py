@@ -12,7 +12,7 @@ from shared.types import Delta, Event, Finish, FinishReason, ToolCallDelta
 from workers.providers.http.lines import EventReader
 from workers.providers.openai.responses.called import Calls
 from workers.providers.openai.responses.errors import failure_of
-from workers.providers.openai.responses.said import Said, to_chat_logprobs
+from workers.providers.openai.responses.joined_answer import JoinedAnswer, to_chat_logprobs
 from workers.providers.openai.responses.shapes import (
     NULL,
     REASONING,
@@ -51,7 +51,7 @@ class ResponseReader(EventReader):
         super().__init__()
         self._is_regional = is_regional
         self._calls = Calls(names)
-        self._said = Said()
+        self._joined = JoinedAnswer()
         self._takers: dict[str, Callable[[StreamEvent, list[Event]], None]] = {
             "response.output_text.delta": self._take_text,
             "response.refusal.delta": self._take_refusal,
@@ -106,7 +106,7 @@ class ResponseReader(EventReader):
 
     def _take_text(self, event: StreamEvent, events: list[Event]) -> None:
         self._has_answer = True  # if only that it is empty
-        text = self._said.text(event.delta or "", event.output_index, event.content_index)
+        text = self._joined.text(event.delta or "", event.output_index, event.content_index)
         logprobs = to_chat_logprobs(event.logprobs) if event.logprobs != NULL else None
         self._add(Delta(content=text or None, logprobs=logprobs), events)
 
@@ -115,11 +115,11 @@ class ResponseReader(EventReader):
 
     def _take_thought(self, event: StreamEvent, events: list[Event]) -> None:
         index = event.content_index if event.summary_index is None else event.summary_index
-        self._add(Delta(reasoning=self._said.thought(event.delta or "", event.output_index, index) or None), events)
+        self._add(Delta(reasoning=self._joined.thought(event.delta or "", event.output_index, index) or None), events)
 
     def _take_annotation(self, event: StreamEvent, events: list[Event]) -> None:
         if isinstance(event.annotation, dict):
-            annotation = self._said.annotation(event.annotation, event.output_index, event.content_index)
+            annotation = self._joined.annotation(event.annotation, event.output_index, event.content_index)
             self._add(Delta(annotations=[annotation]), events)
 
     def _take_added(self, event: StreamEvent, events: list[Event]) -> None:
@@ -182,9 +182,9 @@ class ResponseReader(EventReader):
             if (called := self.as_called(item)).is_call:
                 self._add_calls(self._calls.begin(called, number), events)
             for index, text in enumerate(item.thoughts if item.type == REASONING and not has_thought else ()):
-                self._add(Delta(reasoning=self._said.thought(text, number, index) or None), events)
+                self._add(Delta(reasoning=self._joined.thought(text, number, index) or None), events)
             for index, part in enumerate(item.content or () if item.type != REASONING else ()):
-                text = self._said.text(part.text or "", number, index)
+                text = self._joined.text(part.text or "", number, index)
                 self._add(Delta(content=text or None, refusal=part.refusal or None), events)
 
     def _add_calls(self, calls: list[ToolCallDelta], events: list[Event]) -> None:

@@ -76,8 +76,8 @@ class Response(Struct):
     @property
     def web_searches(self) -> int:
         """Return how often OpenAI searched the web: as it says, else as often as it did so among the items."""
-        told = self.tool_usage if isinstance(self.tool_usage, dict) else {}
-        counted = count_at(told, "web_search", "num_requests")
+        used = self.tool_usage if isinstance(self.tool_usage, dict) else {}
+        counted = count_at(used, "web_search", "num_requests")
         return sum(item.is_search for item in self.output or ()) if counted is None else counted
 
     @property

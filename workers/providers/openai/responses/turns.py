@@ -68,11 +68,11 @@ def arranged(kept: list[Piece], text: list[Placed], calls: list[Placed], place: 
     if bool(texts) != bool(text) or places != len(calls):
         return [*text, *calls]
     items: list[Placed] = []
-    said, called = iter(text), iter(calls)
+    messages, called = iter(text), iter(calls)
     for piece in kept:
         if piece.type == "reasoning":
             items.append((piece.to_item(), place))
         else:
             # What several items said is one text by now: it stands where the first of them did.
-            items += [found] if (found := next(said if piece.type == "message" else called, None)) else []
+            items += [found] if (found := next(messages if piece.type == "message" else called, None)) else []
     return items

@@ -42,7 +42,7 @@ async def _until_not_raising(action: Callable[[], object]) -> None:
     deadline = time.monotonic() + _DEADLINE_S
     while True:
         try:
-            await action()  # type: ignore[misc]
+            await action()  # type: ignore[misc]  # redis-py: or awaitable
         except (OSError, RedisConnectionError, asyncpg.PostgresError):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)

@@ -26,8 +26,8 @@ def end(*_: object) -> None:
 
 
 signal.signal(signal.SIGTERM, end)
-print("2026-11-23T03:12:00.123Z INFO script not shown", flush=True)  # noqa: T201
-print("2026-11-23T03:12:00.123Z INFO metrics at", os.environ.get("CLAW_METRICS_PORT"), flush=True)  # noqa: T201
-print("2026-11-23T03:12:00.123Z WARNING script shown", flush=True)  # noqa: T201
+print("2026-11-23T03:12:00.123Z INFO script not shown", flush=True)  # noqa: T201 -- a script
+print("2026-11-23T03:12:00.123Z INFO metrics at", os.environ.get("CLAW_METRICS_PORT"), flush=True)  # noqa: T201 -- a script
+print("2026-11-23T03:12:00.123Z WARNING script shown", flush=True)  # noqa: T201 -- a script
 while True:
     signal.pause()

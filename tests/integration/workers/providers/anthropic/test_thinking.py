@@ -209,7 +209,7 @@ async def test_a_refusal_about_thinking_without_thoughts_is_the_callers() -> Non
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_a_store_that_fails_costs_the_thinking_only(
     monkeypatch: pytest.MonkeyPatch,
-    hangs: bool,  # noqa: FBT001
+    hangs: bool,  # noqa: FBT001 -- a case
 ) -> None:
     """Neither an error of the store nor its silence reaches the client."""
     monkeypatch.setattr(module, "STORE_BOUND_S", 0.05)

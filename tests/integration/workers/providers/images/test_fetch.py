@@ -185,7 +185,7 @@ async def test_what_is_no_image_is_refused() -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-async def test_an_image_is_read_up_to_a_limit(announced: bool) -> None:  # noqa: FBT001
+async def test_an_image_is_read_up_to_a_limit(announced: bool) -> None:  # noqa: FBT001 -- a case
     """Whether its length is announced or not."""
     names = Names(images=[["127.0.0.1"]] * 2)
     async with _serving() as server, _fetching(names, max_bytes=len(IMAGE)) as fetcher:

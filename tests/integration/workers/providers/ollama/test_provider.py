@@ -93,7 +93,7 @@ async def test_a_server_that_never_answers_is_unavailable(monkeypatch: pytest.Mo
         (json_answer({}, 404), True),
     ],
 )
-async def test_a_server_that_would_cut_the_prompt_does_not_get_it(version: Answer, cuts: bool) -> None:  # noqa: FBT001
+async def test_a_server_that_would_cut_the_prompt_does_not_get_it(version: Answer, cuts: bool) -> None:  # noqa: FBT001 -- a case
     """Before 0.12.6 `truncate` is unknown there; a server that does not say its version is taken to be older."""
     long = {**HELLO, "messages": [{"role": "user", "content": "x" * NUM_CTX}]}
     async with serving("ollama") as (upstream, provider):

@@ -245,7 +245,7 @@ async def test_a_base_url_may_end_with_a_slash() -> None:
     """Both spellings of a base URL are the same server."""
     async with ScriptedUpstream() as upstream:
         provider = provider_for("openai", upstream.url)
-        slashed = type(provider)(f"{upstream.url}/v1/")  # type: ignore[call-arg]
+        slashed = type(provider)(f"{upstream.url}/v1/")  # type: ignore[call-arg]  # of two classes, with one signature
         assert list(await slashed.models()) == list(await provider.models())
         await provider.close()
         await slashed.close()

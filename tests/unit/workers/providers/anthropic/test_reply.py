@@ -89,7 +89,7 @@ def test_without_counts_there_is_no_usage() -> None:
         ("refusal", True, "content_filter"),
     ],
 )
-def test_a_finish_reason_fits_what_came(stop_reason: str, calls: bool, finish: str) -> None:  # noqa: FBT001
+def test_a_finish_reason_fits_what_came(stop_reason: str, calls: bool, finish: str) -> None:  # noqa: FBT001 -- a case
     """Calls are latched; a limit or a refusal says more than they do."""
     stream = anthropic.start() + (anthropic.call_block(0) if calls else b"") + anthropic.end(stop_reason)
     assert outcome_of(_read(stream)[0]).finish == finish

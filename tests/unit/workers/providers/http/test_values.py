@@ -89,7 +89,7 @@ def test_bytes_alone_are_no_values() -> None:
         for at in range(0, len(line), 65_536):
             events += reader.feed(line[at : at + 65_536])
         assert reader.failure is None
-        assert [event.content for event in events] == [content]  # type: ignore[union-attr]
+        assert [event.content for event in events] == [content]  # type: ignore[union-attr]  # it is there, else the test fails
     splitter = LineSplitter()
     for _ in range(20):
         assert splitter.feed(b"[1,2],\n" * 9000)

@@ -190,7 +190,7 @@ def test_ollamas_own_fields_are_passed_on() -> None:
     ("effort", "think"),
     [("none", False), ("minimal", "low"), ("low", "low"), ("xhigh", "high"), ("max", "high")],
 )
-def test_reasoning_effort_becomes_think(effort: str, think: bool | str) -> None:  # noqa: FBT001
+def test_reasoning_effort_becomes_think(effort: str, think: bool | str) -> None:  # noqa: FBT001 -- a case
     """Levels that Ollama lacks become its nearest; a model without levels thinks or does not."""
     assert _sent({"reasoning_effort": effort})["think"] == think
     assert _sent({"reasoning_effort": effort}, takes_levels=False)["think"] is bool(think)

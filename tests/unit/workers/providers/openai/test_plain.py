@@ -148,7 +148,7 @@ pieces_of_streams = st.lists(
 
 
 @given(pieces_of_streams, st.integers(0, 400), st.booleans())
-def test_any_stream_is_the_same_both_ways(parts: list[list[bytes]], cut: int, is_cut: bool) -> None:  # noqa: FBT001
+def test_any_stream_is_the_same_both_ways(parts: list[list[bytes]], cut: int, is_cut: bool) -> None:  # noqa: FBT001 -- a case
     """However its events come together, and cut anywhere."""
     pieces = [PLAIN[0], *map(b"".join, parts), chunk(finish_reason="stop") + DONE]
     if is_cut:

@@ -13,7 +13,7 @@ from shared.openai.request import ChatRequest
 from shared.types import Delta, Event, Finish, Usage
 from tests.upstreams.openai.replies import DONE, chunk, completion, event, text, usage
 from tests.upstreams.outcome import HELLO, Outcome, chat, outcome_of
-from workers.providers.openai.place import Place
+from workers.providers.openai.base_url import BaseUrl
 from workers.providers.openai.request import to_body
 from workers.providers.openai.wire import ChatReader
 
@@ -527,7 +527,7 @@ def test_only_openai_knows_developers() -> None:
 )
 def test_openais_regions_are_known_by_their_address(url: str, is_regional: bool) -> None:  # noqa: FBT001 -- of the table
     """What is counted there says so, for it is billed higher."""
-    assert Place(url).is_regional is is_regional
+    assert BaseUrl(url).is_regional is is_regional
     reader = ChatReader(is_regional=is_regional)
     told = event({"choices": [], "usage": {"prompt_tokens": 7}})
     events = reader.feed(chunk({"content": "a"}) + chunk(finish_reason="stop") + told)

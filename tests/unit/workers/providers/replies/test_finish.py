@@ -32,7 +32,7 @@ def test_words_are_known_by_their_letters(words: str, reason: str) -> None:
 
 @pytest.mark.parametrize("has_calls", [True, False])
 @pytest.mark.parametrize("word", ["tool_calls", "toolCalls", "tool_use", "FUNCTION_CALL", "TOOL_CALL"])
-def test_calls_are_awaited_where_there_are_any(word: str, has_calls: bool) -> None:  # noqa: FBT001
+def test_calls_are_awaited_where_there_are_any(word: str, has_calls: bool) -> None:  # noqa: FBT001 -- a case
     """By no word does an agent wait for a call that never came."""
     assert (finish_reason(word, has_calls=has_calls) == "stop") is not has_calls
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ui.pages.admin.settings import ADDRESSES, PLAIN_TEXTS, rows, shown_value
-from shared.process.tracing.wanted import TraceSettings
+from shared.process.tracing.trace_settings import TraceSettings
 from shared.settings import Settings
 
 SECRET = "s3cret-of-somebody"

@@ -31,8 +31,8 @@ from workers.providers.openai.responses.native import (
     HELD_HERE,
     NativeBody,
     NativeReader,
-    asked_natively,
     name_own_places,
+    native_request,
     to_native_body,
 )
 from workers.providers.openai.responses.own_items import OwnItems
@@ -100,7 +100,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
 
 def _asked(body: dict[str, Any], **more: Any) -> tuple[ChatRequest, ResponsesRequest]:
     request = ChatRequest(json.dumps(body).encode(), read=DIALECT.read, **more)
-    asked = asked_natively(request)
+    asked = native_request(request)
     assert asked is not None
     return request, asked
 
@@ -153,7 +153,7 @@ def test_hints_that_a_model_does_not_take_are_left_out() -> None:
     assert set(_sent(body, ("temperature", "user"))) == {"model", "input", "top_p", "stream", "store"}
     request, _ = _asked(body)
     without = request.without("top_p")
-    asked = asked_natively(without)
+    asked = native_request(without)
     assert asked is not None
     assert "top_p" not in json.loads(to_native_body(without, asked, "m", ()).content)
 

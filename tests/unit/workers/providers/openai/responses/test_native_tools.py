@@ -14,7 +14,7 @@ from shared.openai.request import ChatRequest
 from shared.openai.sessions.history import History, HistoryTurn
 from tests.upstreams.openai import responses as replies
 from tests.upstreams.openai.strict_responses import check
-from workers.providers.openai.responses.native import NativeReader, asked_natively, to_native_body
+from workers.providers.openai.responses.native import NativeReader, native_request, to_native_body
 
 FUNCTION: Final = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}, "strict": True}
 TOOLS: Final = [{"type": "custom", "name": "shell"}, {"type": "namespace", "name": "ns", "tools": [FUNCTION]}, FUNCTION]
@@ -31,7 +31,7 @@ def asked(fields: dict[str, Any], **more: Any) -> ChatRequest:
 
 def kept(stream: bytes, **fields: Any) -> dict[str, Any]:
     """The message that a session keeps of an answer."""
-    client = asked_natively(asked({"input": "x", **fields}))
+    client = native_request(asked({"input": "x", **fields}))
     assert client is not None
     reader, fold = NativeReader(("shell", "ns__f", "f"), client.tools), CompletionFold()
     for event in (*reader.feed(stream), *reader.end()):
@@ -57,11 +57,11 @@ def continued(own: list[dict[str, Any]], results: list[dict[str, Any]], **fields
     turn = [{"role": "user", "content": "x"}, {"role": "assistant", **kept(replies.stream(*ANSWER), tools=TOOLS)}]
     raw = msgspec.Raw(json.dumps([*turn, *results]).encode())
     request = asked({"input": own, **fields}, history=History(turns=(HistoryTurn(2, raw),)))
-    client = asked_natively(request)
+    client = native_request(request)
     assert client is not None
     sent: dict[str, Any] = json.loads(to_native_body(request, client, "m", ()).content)
     check(sent | {"tools": []})
-    return sent["input"][1:]  # type: ignore[no-any-return]
+    return sent["input"][1:]  # type: ignore[no-any-return]  # JSON is Any
 
 
 OTHERS: Final = [{"type": "function_call_output", "call_id": f"call_{number}", "output": "y"} for number in (1, 2)]

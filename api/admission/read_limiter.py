@@ -21,7 +21,7 @@ WAIT_S: Final = 5.0
 RETRY_S: Final = 2.0
 
 
-class Reads:
+class ReadLimiter:
     """The reads of this process. Those of a key beyond `READS_OF_KEY` wait for their turn; other keys do not notice."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Reads:
                 del self._users[owner], self._rooms[owner]
 
 
-class HeldTurn:
+class ReadTurn:
     """The turn that a request has until it is admitted or refused; none to begin with."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ import pytest
 from shared.errors import Draining, WorkerOutdated
 from shared.queue.arq_queue import decode_job, encode_heads, encode_rest
 from shared.types import Job, Target
-from workers.attempts.asked import AskedRequest
+from workers.attempts.job_request import JobRequest
 
 
 def job(dialect: str, body: dict[str, Any]) -> Job:
@@ -27,7 +27,7 @@ def job(dialect: str, body: dict[str, Any]) -> Job:
 
 async def test_a_dialect_of_a_newer_version_is_refused_and_never_read_as_a_chat() -> None:
     """Another worker may know it: such an attempt is tried again, also in the same queue."""
-    asked = AskedRequest(job("messages_of_2031", {"model": "m", "messages": [{"role": "user", "content": "x"}]}))
+    asked = JobRequest(job("messages_of_2031", {"model": "m", "messages": [{"role": "user", "content": "x"}]}))
     with pytest.raises(WorkerOutdated) as refused:
         await asked.read()
     assert isinstance(refused.value, Draining)
@@ -38,13 +38,13 @@ async def test_what_a_models_context_does_not_hold_is_left_out_where_that_is_all
     """As an estimate says; more of it where the model refuses the rest; and never of what says nothing of it."""
     items = [{"role": role, "content": 400 * "word "} for role in ("user", "assistant") * 4]
     body = {"model": "m", "input": [*items, {"role": "user", "content": "And?"}]}
-    asked = AskedRequest(job("responses", {**body, "truncation": "auto"}), lambda: 6000)
+    asked = JobRequest(job("responses", {**body, "truncation": "auto"}), lambda: 6000)
     await asked.read()
     left = [len(asked.chat.body.messages)]
     while await asked.shorten():
         left.append(len(asked.chat.body.messages))
     assert left == [7, 3, 1]
-    whole = AskedRequest(job("responses", body), lambda: 6000)
+    whole = JobRequest(job("responses", body), lambda: 6000)
     await whole.read()
     assert len(whole.chat.body.messages) == 9
     assert not await whole.shorten()

@@ -16,7 +16,7 @@ LONGEST_S: Final = 60.0
 second apart most would say that as much came as went."""
 
 
-class Flow:
+class ArrivalRates:
     """Works out what comes into queues from what goes out and how they grow between two looks.
 
     Args:
@@ -27,7 +27,7 @@ class Flow:
         self._clock = clock
         self._looks: dict[str, deque[tuple[float, int]]] = {}
 
-    def into(self, queue: str, jobs: int, out_per_minute: float) -> float | None:
+    def per_minute(self, queue: str, jobs: int, out_per_minute: float) -> float | None:
         """Return how many jobs a minute come; None at the first look, and where the last one is long ago."""
         now = self._clock()
         looks = self._looks.setdefault(queue, deque())

@@ -23,7 +23,7 @@ MODEL: Final = "{model}"
 _REGIONAL: Final = re.compile(r"https?://[a-z]{2}\.api\.openai\.com(?=[:/]|$)", re.IGNORECASE)
 
 
-class Place:
+class BaseUrl:
     """A base URL taken apart.
 
     Args:

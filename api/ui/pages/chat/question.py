@@ -46,7 +46,7 @@ class Choices(msgspec.Struct, frozen=True, kw_only=True):
         return {"model": "" if self.model == AUTO else self.model, "tier": self.tier, **flags}
 
 
-class Ask(Choices, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Question(Choices, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A question in a session; `again`: its last one again, in place of the answer it had. Images are data URLs."""
 
     session_id: UUID
@@ -55,20 +55,20 @@ class Ask(Choices, frozen=True, kw_only=True, forbid_unknown_fields=True):
     again: bool = False
 
 
-def ask_of_json(raw: bytes) -> Ask:
+def question_of_json(raw: bytes) -> Question:
     """Read what a script of ours sends.
 
     Raises:
         InvalidRequest: it is something else; the text names the field.
     """
     try:
-        return _checked(msgspec.json.decode(raw, type=Ask))
+        return _checked(msgspec.json.decode(raw, type=Question))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(str(error)) from None
 
 
-def ask_of_form(form: MultiDict[str, str], images: tuple[str, ...] = (), **given: Any) -> Ask:
-    """Read what a form sends; the errors are those of `ask_of_json`.
+def question_of_form(form: MultiDict[str, str], images: tuple[str, ...] = (), **given: Any) -> Question:
+    """Read what a form sends; the errors are those of `question_of_json`.
 
     Args:
         form: its fields.
@@ -78,7 +78,7 @@ def ask_of_form(form: MultiDict[str, str], images: tuple[str, ...] = (), **given
     fields = {name: form[name] for name in ("session_id", "text", "model", "tier") if name in form}
     flags = {name: name in form for name in ("app", "admin", "knowledge")}
     try:
-        return _checked(msgspec.convert({**fields, **flags, "images": images, **given}, Ask))
+        return _checked(msgspec.convert({**fields, **flags, "images": images, **given}, Question))
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
 
@@ -93,39 +93,39 @@ def choices_of(arguments: MultiDict[str, str]) -> Choices:
         return Choices()
 
 
-def to_message(ask: Ask) -> dict[str, Any]:
+def to_message(question: Question) -> dict[str, Any]:
     """Return a question as a message of OpenAI's."""
-    if not ask.images:
-        return {"role": "user", "content": ask.text}
-    text = [{"type": "text", "text": ask.text}] if ask.text.strip() else []
+    if not question.images:
+        return {"role": "user", "content": question.text}
+    text = [{"type": "text", "text": question.text}] if question.text.strip() else []
     return {
         "role": "user",
-        "content": [*text, *({"type": "image_url", "image_url": {"url": each}} for each in ask.images)],
+        "content": [*text, *({"type": "image_url", "image_url": {"url": each}} for each in question.images)],
     }
 
 
-def to_body(ask: Ask, message: Any, *, stream: bool) -> bytes:
+def to_body(question: Question, message: Any, *, stream: bool) -> bytes:
     """Return the body of a chat completion.
 
     Args:
-        ask: what is asked.
+        question: what is asked.
         message: the question, as a message of OpenAI's.
         stream: whether the answer comes as events.
     """
     streamed = {"stream": True, "stream_options": {"include_usage": True}} if stream else {"stream": False}
-    return msgspec.json.encode({"model": ask.model, "messages": [message], **streamed})
+    return msgspec.json.encode({"model": question.model, "messages": [message], **streamed})
 
 
-def to_headers(ask: Ask) -> dict[str, str]:
+def to_headers(question: Question) -> dict[str, str]:
     """Return the headers by which a client of the API would ask the same."""
-    flags = {APP_HEADER: ask.app, ADMIN_HEADER: ask.admin, KNOWLEDGE_HEADER: ask.knowledge}
-    headers = {SESSION_HEADER: str(ask.session_id), **{name: "true" for name, is_set in flags.items() if is_set}}
-    return headers | ({TIER_HEADER: ask.tier} if ask.tier else {})
+    flags = {APP_HEADER: question.app, ADMIN_HEADER: question.admin, KNOWLEDGE_HEADER: question.knowledge}
+    headers = {SESSION_HEADER: str(question.session_id), **{name: "true" for name, is_set in flags.items() if is_set}}
+    return headers | ({TIER_HEADER: question.tier} if question.tier else {})
 
 
-def _checked(ask: Ask) -> Ask:
-    if not ask.again and not ask.text.strip() and not ask.images:
+def _checked(question: Question) -> Question:
+    if not question.again and not question.text.strip() and not question.images:
         raise InvalidRequest("There is nothing asked yet.", param="text")
-    if not all(IMAGE.fullmatch(image) for image in ask.images):
+    if not all(IMAGE.fullmatch(image) for image in question.images):
         raise InvalidRequest("Images are PNG, JPEG, WebP or GIF.", param="images")
-    return ask
+    return question

@@ -16,7 +16,7 @@ LIFE_S: Final = 900
 """For how long it is kept where nobody closes the request: longer than an api process can be away."""
 
 
-class Keeping:
+class PeriodicWriter:
     """Writes at most once a second, and only where something is new.
 
     Args:

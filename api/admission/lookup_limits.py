@@ -19,7 +19,7 @@ _MINUTE_S: Final = 60
 _DAY_S: Final = 86_400
 
 
-async def take_look(redis: Redis, owner: str, cost: int = 1) -> None:
+async def count_lookup(redis: Redis, owner: str, cost: int = 1) -> None:
     """Count a look of a key, in every api process together.
 
     Raises:
@@ -54,7 +54,7 @@ async def charge_bytes(redis: Redis, owner: str, size_bytes: int) -> None:
         await pipeline.execute()
 
 
-async def take_written(redis: Redis, owner: str, size_bytes: int, most_mib: int) -> None:
+async def count_written_bytes(redis: Redis, owner: str, size_bytes: int, most_mib: int) -> None:
     """Count bytes that a key wants to have stored beside its requests to models, which its limits do not count.
 
     Raises:

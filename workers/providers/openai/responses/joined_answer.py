@@ -16,7 +16,7 @@ BETWEEN: Final = "\n\n"
 _Place = tuple[int, int]
 
 
-class Said:
+class JoinedAnswer:
     """What an answer has said so far."""
 
     def __init__(self) -> None:

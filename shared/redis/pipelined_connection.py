@@ -25,11 +25,11 @@ MOST_UNANSWERED_BYTES: Final = 4 * 1024 * 1024
 _INCOMPLETE: Final = object()
 
 
-class LineFull(Exception):
+class ConnectionFull(Exception):
     """So many bytes are on the way that no more are taken; nothing was sent."""
 
 
-class Lent(Protocol):
+class PooledConnection(Protocol):
     """A connection that a pool has lent, logged in, with nothing under way."""
 
     server: ServerState
@@ -68,7 +68,7 @@ class _Call:
         self.sent_at = sent_at
 
 
-class Line(asyncio.Protocol):
+class PipelinedConnection(asyncio.Protocol):
     """One connection, until it breaks.
 
     Args:
@@ -80,7 +80,7 @@ class Line(asyncio.Protocol):
         known_scripts: the digests of those that the server has by it.
     """
 
-    def __init__(self, connection: Lent, on_lost: Callable[[], None]) -> None:
+    def __init__(self, connection: PooledConnection, on_lost: Callable[[], None]) -> None:
         self._connection = connection
         self._answer_s = connection.answer_s
         self._on_lost = on_lost
@@ -121,7 +121,7 @@ class Line(asyncio.Protocol):
         if self.is_lost:
             raise RedisConnectionError("the connection was lost")
         if self._unanswered > MOST_UNANSWERED_BYTES or self._is_paused:
-            raise LineFull
+            raise ConnectionFull
         done, now = self._loop.create_future(), self._loop.time()
         self._calls.append(_Call(done, count, len(packed), now))
         self._unanswered += len(packed)

@@ -32,7 +32,7 @@ class TraceSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.unusable or self.collector + (", with prompts and answers" if self.captures_content else "")
 
 
-def traces_wanted(environ: Mapping[str, str]) -> TraceSettings | None:
+def read_trace_settings(environ: Mapping[str, str]) -> TraceSettings | None:
     """Return what the environment says of traces; None where nobody asks for them.
 
     They are asked for by an endpoint, or by `OTEL_TRACES_EXPORTER=otlp` for a collector on this machine.

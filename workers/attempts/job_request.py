@@ -40,7 +40,7 @@ def within_context(job: Job, backend: Backend, catalogue: Catalogue) -> Job:
     return msgspec.structs.replace(job, history=job.history.within(context_of(job, backend, catalogue)))
 
 
-class AskedRequest:
+class JobRequest:
     """The body of a job, as the one or the other.
 
     Args:

@@ -10,23 +10,32 @@ from werkzeug.datastructures import MultiDict
 
 from api.prompt.headers import PromptHeaders, read_headers
 from api.requests.checked_body import CheckedBody
-from api.ui.pages.chat.asked import Ask, Choices, ask_of_form, ask_of_json, choices_of, to_body, to_headers, to_message
+from api.ui.pages.chat.question import (
+    Choices,
+    Question,
+    choices_of,
+    question_of_form,
+    question_of_json,
+    to_body,
+    to_headers,
+    to_message,
+)
 from shared.errors import InvalidRequest
 
 SESSION: Final = "01a21b3d-6be3-7293-99b5-35eb928002c5"
 IMAGE: Final = "data:image/png;base64,iVBORw0KGgo="
 
 
-def ask(**fields: Any) -> Ask:
+def ask(**fields: Any) -> Question:
     """A question."""
-    return ask_of_json(msgspec.json.encode({"session_id": SESSION, "text": "Why?", **fields}))
+    return question_of_json(msgspec.json.encode({"session_id": SESSION, "text": "Why?", **fields}))
 
 
 @pytest.mark.parametrize("form", ["stream", "whole"])
 def test_a_question_is_a_chat_completion_that_the_api_takes(form: str) -> None:
     """With its usage, where it is streamed."""
-    asked = ask(model="scripted", images=[IMAGE])
-    checked = CheckedBody.of_chat(to_body(asked, to_message(asked), stream=form == "stream"))
+    question = ask(model="scripted", images=[IMAGE])
+    checked = CheckedBody.of_chat(to_body(question, to_message(question), stream=form == "stream"))
     assert (checked.model, checked.stream) == ("scripted", form == "stream")
     assert set(checked.needs) == {"images"}
 
@@ -44,8 +53,8 @@ def test_its_choices_are_the_headers_of_the_api() -> None:
 def test_a_form_asks_what_a_script_asks() -> None:
     """Boxes that are not ticked are not sent."""
     form = MultiDict({"csrf": "x", "session_id": SESSION, "text": "Why?", "model": "m", "tier": "local", "app": "on"})
-    assert ask_of_form(form, (IMAGE,)) == ask(model="m", tier="local", app=True, images=[IMAGE])
-    assert ask_of_form(MultiDict(), session_id=SESSION, again=True) == ask(text="", again=True)
+    assert question_of_form(form, (IMAGE,)) == ask(model="m", tier="local", app=True, images=[IMAGE])
+    assert question_of_form(MultiDict(), session_id=SESSION, again=True) == ask(text="", again=True)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class _Item(msgspec.Struct):
         return self.id if is_reference and isinstance(self.id, str) else None
 
 
-class AskedState:
+class StateFields:
     """What a request says of stored responses.
 
     Args:
@@ -116,9 +116,9 @@ class AskedState:
         return own
 
 
-def asked_of(raw: bytes) -> AskedState | None:
+def state_fields_of(raw: bytes) -> StateFields | None:
     """Return what a request says of stored responses; None where it is wrong, which its check will say."""
     try:
-        return AskedState(raw)
+        return StateFields(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeError):
         return None
