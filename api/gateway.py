@@ -1,4 +1,4 @@
-"""The parts of one api process: how they are wired, started and stopped."""
+"""The parts of one api process: their wiring, start and stop."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the gateway costs, measured: `python -m bench`."""
+"""Measured costs of the gateway: `python -m bench`."""

@@ -1,4 +1,4 @@
-"""What one Valkey carries: its CPU time for a job and for a message of the relay, with a driver on it directly."""
+"""The capacity of one Valkey: its CPU time for a job and for a message of the relay, with a driver on it directly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finished request costs beside its way: its line in the log, and its counts for Prometheus.
+"""The cost of a finished request beside its way: its line in the log, and its counts for Prometheus.
 
 python -m bench.finished 2>/dev/null
 """

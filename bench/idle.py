@@ -1,4 +1,4 @@
-"""What a stack costs that nobody uses."""
+"""The cost of a stack that nobody uses."""
 
 from __future__ import annotations
 

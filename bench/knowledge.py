@@ -1,4 +1,4 @@
-"""How long a search of the knowledge base takes among 100,000 synthetic chunks, without the model of the question."""
+"""Durations of searches of the knowledge base among 100,000 synthetic chunks, without the model of the question."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What the load generator is asked to do; its model's name says how many tokens come, and how fast."""
+    """A load of the load generator; its model's name says how many tokens come, and how fast."""
 
     model: str
     at_once: int

@@ -1,4 +1,4 @@
-"""What an open stream holds in memory, and how late event loops wake while many streams get tokens."""
+"""Memory of an open stream, and the lateness of event loops while many streams get tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a measure found: lines to read, numbers to keep, and replies that were not whole."""
+"""The report of a measure: lines to read, numbers to keep, and replies that were not whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for.
+    """The options of the command line.
 
     Args:
         rounds: how often each load is run.

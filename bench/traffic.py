@@ -1,4 +1,4 @@
-"""What api processes and workers send to Valkey for one job and for one message, without the processes."""
+"""The commands of api processes and workers to Valkey for one job and for one message, without the processes."""
 
 from __future__ import annotations
 

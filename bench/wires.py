@@ -1,4 +1,4 @@
-"""What Ollama's wire format costs more than OpenAI's: the same token loads over both."""
+"""The extra cost of Ollama's wire format over OpenAI's: the same token loads over both."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 START_IT: Final = "Start it with: nself claw up"
 _OURS: Final = "req_"
-"""How the gateway's request ids begin; other servers have others, or none."""
+"""Beginning of the gateway's request ids; other servers have others, or none."""
 INTERNAL_HEADER: Final = "x-internal-token"
 _TYPED: Final = {
     "account_email": "EMAIL",
@@ -43,7 +43,7 @@ _TYPED: Final = {
     "system_prompt_id": "--prompt",
     "tokens_per_minute": "--tpm",
 }
-"""What people typed for a field of a body that they have not seen."""
+"""Options that people typed, by the field of a body that they have not seen."""
 TIMEOUT_S: Final = 15.0
 CONNECT_TIMEOUT_S: Final = 5.0
 _Answer = TypeVar("_Answer", dict[str, Any], list[Any])

@@ -24,7 +24,7 @@ ERASED: Final = "erased"
 """Keys that were erased, together."""
 MODELS_ENDPOINT: Final = "models"
 _SMALLEST_PAGE: Final = 1000
-"""How many entries are asked for at once where some will be left out."""
+"""Number of entries that are asked for at once where some will be left out."""
 
 
 @click.group("api")

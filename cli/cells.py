@@ -1,4 +1,4 @@
-"""How values stand in tables and lines for people."""
+"""Values as text in tables and lines for people."""
 
 from __future__ import annotations
 

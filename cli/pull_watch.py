@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 POLL_S: Final = 0.5
 AWAY_S: Final = 60.0
-"""How long the gateway, or the model's worker, may be away before nobody waits any more."""
+"""Time that the gateway, or the model's worker, may be away before nobody waits any more."""
 STEP_PERCENT: Final = 10
 _UNKNOWN_MODEL: Final = "pull model manifest: file does not exist"
 

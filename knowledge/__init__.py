@@ -1,1 +1,1 @@
-"""What the gateway knows of nSelf: chunks of text in TOML, without code."""
+"""The gateway's knowledge of nSelf: chunks of text in TOML, without code."""

@@ -1,1 +1,1 @@
-"""What the api and the workers both speak: types, wire formats, queue, relay, settings, errors."""
+"""The common language of api and workers: types, wire formats, queue, relay, settings, errors."""

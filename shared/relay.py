@@ -35,7 +35,7 @@ _signal = Struct(">17sBI")
 
 
 class Kind(IntEnum):
-    """What a frame says."""
+    """The kind of a frame."""
 
     START = 1  # a worker holds the attempt now: its Target as JSON
     CONTENT = 2  # finished bytes for the client's stream; empty: the model began, nothing to send yet
@@ -46,7 +46,7 @@ class Kind(IntEnum):
 
 
 class Signal(IntEnum):
-    """What an api process answers."""
+    """The kind of an api process's answer."""
 
     ACK = 1  # every frame before this number has arrived
     RESEND = 2  # send again from this number on
@@ -55,7 +55,7 @@ class Signal(IntEnum):
 
 
 class CancelReason(IntEnum):
-    """Why an attempt is cancelled: the sequence number of a CANCEL."""
+    """The reason of a cancellation: the sequence number of a CANCEL."""
 
     CLIENT_LEFT = 0
     CLIENT_TOO_SLOW = 1
@@ -67,7 +67,7 @@ class CancelReason(IntEnum):
 
 
 CANCELLED_BY: Final = {CancelReason.BY_OPERATOR: "the operator", CancelReason.BY_OWNER: "its owner"}
-"""Who may ask that a request ends, for people."""
+"""Those who may ask that a request ends, for people."""
 
 
 def cancelled_for(reason: int) -> Cancelled:

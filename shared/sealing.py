@@ -20,7 +20,7 @@ _SCRYPT_COST: Final = 2**14
 
 
 class CannotOpen(Exception):
-    """What was sealed was sealed for another key, or is damaged."""
+    """The sealed text was sealed for another key, or is damaged."""
 
 
 class Opener:

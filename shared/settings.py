@@ -175,7 +175,7 @@ class GeminiKey(msgspec.Struct, frozen=True):
 
 
 class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What upstreams that want credentials need. Only the workers of their tier read them; never logged or sent.
+    """The credentials of upstreams. Only the workers of their tier read them; never logged or sent.
 
     `api_keys` and `base_urls` are by provider: those that have a key, and all those of the tier. `paid_apis` are
     further ones. `encryption_key` opens the credentials of Gemini accounts that were added at run time.
@@ -427,9 +427,9 @@ _USED_BY: Final[dict[str | None, tuple[str, ...]]] = {
     "gemini": ("REDIS_URL", "DATABASE_URL"),
     "recorder": ("REDIS_URL", "DATABASE_URL"),
 }
-"""Which of these a process uses; the api and what is not ours, all."""
+"""The variables that a process uses; the api and what is not ours, all."""
 _UNTRACED: Final = (None, "recorder")
-"""What makes no spans, and so has no use for the credentials of who collects them."""
+"""Processes that make no spans, and so have no use for the collector's credentials."""
 
 
 def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, str]:
@@ -450,7 +450,7 @@ def environment_for(tier: str | None, environ: Mapping[str, str]) -> dict[str, s
 
 
 SHELL_VARIABLES: Final = ("REDIS_URL", "DATABASE_URL", "PLUGIN_INTERNAL_SECRET", "NSELF_CLAW_URL", "NSELF_CLAW_ENV")
-"""What `nself claw env` sets in a shell: settings of a gateway that runs, not of one that is to be started."""
+"""Variables that `nself claw env` sets in a shell: settings of a gateway that runs, not of one to be started."""
 
 
 def forget_shell_variables() -> None:

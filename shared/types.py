@@ -16,7 +16,7 @@ Tier = Literal["local", "gemini", "paid"]
 TIERS: tuple[Tier, ...] = ("local", "gemini", "paid")
 Endpoint = Literal["chat", "embeddings"]
 OwnPurpose = Literal["knowledge", "title", "chat"]
-"""What requests of the gateway's own are for."""
+"""Purposes of the gateway's own requests."""
 
 MOST_NAME_CHARS: Final = 256
 """Names of models, functions and schemas, which stand in frames, records and logs: OpenAI allows 64, others more."""
@@ -29,7 +29,7 @@ CallId = Annotated[str, msgspec.Meta(max_length=MOST_CALL_ID_CHARS)]
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where one attempt goes: a tier, the queue of a worker backend that can serve it, and the model there."""
+    """The target of one attempt: a tier, the queue of a worker backend that can serve it, and the model there."""
 
     tier: Tier
     queue: str
@@ -218,7 +218,7 @@ Event = Delta | Finish | Usage
 
 
 class Started(Target, frozen=True, omit_defaults=True):
-    """Who holds an attempt.
+    """The worker that has an attempt.
 
     `usage` is what a paid upstream that was asked bills for it so far: as it says, and estimated where it does not.
     `taken_over` says that it waited for another backend before.
@@ -283,7 +283,7 @@ class BackendInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Announcement(msgspec.Struct, frozen=True):
-    """What a live worker publishes of itself, again and again until it ends.
+    """The announcement of a live worker, published again and again until it ends.
 
     With a `refusal`, what Redis refuses it and what to mend, it has no backends: nobody would hear its answers.
     `host` and `pid` say where it runs, `since_ms` since when; one that `is_draining` takes nothing more.

@@ -1,4 +1,4 @@
-"""What the usage log says of a request, and the one way to close a request there.
+"""The record of a request in the usage log, and the one way to close a request there.
 
 A request is open from its admission, in the same step, until somebody closes it: its worker, its api process, or a
 recorder for an api process that died. `lua/finish.lua` says whose word counts; nobody else calls it.
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from shared.models.catalogue import Catalogue
 
 UsageSource = Literal["reported", "estimated", "none"]
-"""Where token counts are from: the upstream's report, our estimate, or nowhere."""
+"""Sources of token counts: the upstream's report, our estimate, or nowhere."""
 ORPHANED = "orphaned"
 """The code of a request whose api process died."""
 CLOSED = 1
-"""What `finish.lua` returns where a record closed its request, and so is told of: once for each request."""
+"""Answer of `finish.lua` where a record closed its request, and so is reported: once for each request."""
 RECORD_BYTES = 16 * 1024
 """Larger than any record of ours: what is longer can never become a row."""
 _TEXTS = ("endpoint", "requested_model", "model", "error_code", "purpose")
@@ -63,7 +63,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     status: int = 200
     error_code: str | None = None
     error_reason: str | None = None
-    """What the upstream said of the failure, masked and bounded."""
+    """The upstream's words about the failure, masked and bounded."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -77,14 +77,14 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     added_tokens: int = 0
     """About how many of the prompt's tokens the gateway put before the client's messages."""
     purpose: str = ""
-    """What a request of the gateway's own was for; a client's has none."""
+    """The purpose of a request of the gateway's own; a client's has none."""
     tokens_per_minute: int = 0
     """The key's limit; 0 where it has none. With it goes what was reserved of it at the admission."""
     reserved_tokens: int = 0
     story: tuple[StoryEvent, ...] = ()
-    """What happened to it beside what every request goes through."""
+    """Its story: events beside what every request goes through."""
     count: int = 1
-    """How many requests the row stands for: more than one where a key was refused more often than has rows."""
+    """Number of requests that the row stands for: more than one where a key was refused more often than has rows."""
 
     @classmethod
     def opened(cls, job: JobDraft) -> Self:
@@ -120,7 +120,7 @@ Finished = Callable[[UsageRecord], object]
 
 
 class Times(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a request took to its start, to its first token and to its end, from its admission; milliseconds."""
+    """Durations of a request to its start, its first token and its end, from its admission; milliseconds."""
 
     wait_ms: int | None
     first_token_ms: int | None
@@ -171,7 +171,7 @@ def completed(
 
 
 class ClosingMode(StrEnum):
-    """Which requests a closing may close."""
+    """The requests that a closing may close."""
 
     OPEN = "open"
     """One that is open still, or was judged: what its api process says of it."""

@@ -1,4 +1,4 @@
-"""What a worker process tells all others of itself: what it serves, again and again, so that silence means death."""
+"""Announcements of a worker process: what it serves, again and again, so that silence means death."""
 
 from __future__ import annotations
 

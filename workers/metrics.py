@@ -1,4 +1,4 @@
-"""What a worker process knows of its backends, for Prometheus."""
+"""Metrics of a worker process: of its backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an upstream itself said of a failure: for the operator, where errors for clients say what follows for them."""
+"""An upstream's own words about a failure: for the operator, where errors for clients say what follows for them."""
 
 from __future__ import annotations
 

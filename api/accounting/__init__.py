@@ -1,1 +1,1 @@
-"""What a request costs and leaves behind: budgets and the usage log."""
+"""Budgets and the usage log: the cost of a request and its record."""

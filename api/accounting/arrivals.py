@@ -1,4 +1,4 @@
-"""How many jobs come into each queue."""
+"""Rates at which jobs come into each queue."""
 
 from __future__ import annotations
 

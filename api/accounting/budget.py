@@ -1,4 +1,4 @@
-"""What was spent at paid APIs in a month of UTC, and what is reserved: one hash in Redis, in billionths of a US dollar.
+"""Spending at paid APIs in a month of UTC, and reservations: one hash in Redis, in billionths of a US dollar.
 
 Its fields: `spent`, `held`, `spent:<owner>`, `held:<owner>`, `r:<request>` for each reservation; an owner is a key's id
 or `internal`. Admission and the end of a request change it (admit.lua, enqueue.lua, finish.lua). A hash that is not
@@ -75,7 +75,7 @@ def month_at(moment: datetime) -> Month:
 
 
 class OwnerBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key, or the internal token, has spent and reserved. US dollars; a limit of None is none of its own."""
+    """Spending and reservations of a key, or of the internal token. US dollars; a limit of None is none of its own."""
 
     key_id: str
     key_name: str

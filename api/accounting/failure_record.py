@@ -1,4 +1,4 @@
-"""How a request that its api process ends stands in the usage log: with what arrived here."""
+"""The usage-log record of a request that its api process ends: of what arrived here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was refused too often: refusals have a window of their own, so that they are not free.
+"""A limit on refusals: they have a window of their own, so that they are not free.
 
 A refused request consumes nothing of its key's limits. But each costs us a row and some work, so a key may be refused
 ten times as often as it may ask, and at least 60 times a minute; for the rest of that minute it gets 429 at once.
@@ -32,7 +32,7 @@ def too_many_refusals() -> RateLimited:
 
 
 class Refusals:
-    """What this process knows of the refusals of the current minute, which Redis counts for all processes."""
+    """The refusals of the current minute as this process knows them; Redis counts them for all processes."""
 
     def __init__(self) -> None:
         self._totals: dict[str, tuple[int, int]] = {}

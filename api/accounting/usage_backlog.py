@@ -1,4 +1,4 @@
-"""How much of the usage log waits in Redis for a recorder, and whether there is room for more."""
+"""The part of the usage log that waits in Redis for a recorder, and its bound."""
 
 from __future__ import annotations
 

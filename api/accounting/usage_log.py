@@ -1,4 +1,4 @@
-"""What this process has to write into the usage log, out of every request's way.
+"""The usage-log writer of an api process, out of every request's way.
 
 Steps wait here while Redis is down and go out together, in their order, when it is back.
 """
@@ -45,7 +45,7 @@ RETRY_S: Final = 0.5
 CANCELLED: Final = 499
 """The status of a request that its client has left."""
 COUNT_S: Final = 0.5
-"""How often a row that stands for many is written again."""
+"""Interval at which a row that stands for many is written again."""
 
 
 class UsageLogWriter:

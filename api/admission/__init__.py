@@ -1,1 +1,1 @@
-"""Who may ask, and whether this request may go on."""
+"""Authentication and admission: the caller, and the limits of a request."""

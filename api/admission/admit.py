@@ -44,7 +44,7 @@ class QueueUnavailable(Overloaded):
 
 
 NO_SPACE = "No space left on device"
-"""How Redis's refusal ends whose disk is full, whichever of its files it wanted to write."""
+"""End of Redis's error where its disk is full, whichever of its files it wanted to write."""
 
 
 class QueueFaulty(QueueUnavailable):

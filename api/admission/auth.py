@@ -1,4 +1,4 @@
-"""Who asks: bearer token -> principal.
+"""Authentication: bearer token -> principal.
 
 Keys are cached briefly, and longer while PostgreSQL is down. Revocations and changes do not wait for the cache:
 they are announced to every process, and admission sees in Redis whether one was missed.
@@ -37,7 +37,7 @@ INTERNAL_HEADERS: Final = ("x-internal-token", "x-internal-secret")
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who a request is from. `key_id` is None for the internal token; a limit a minute of 0 is none.
+    """The caller of a request. `key_id` is None for the internal token; a limit a minute of 0 is none.
 
     `monthly_budget_usd` is None where no budget of its own bounds what it spends at paid APIs, 0 where it may not.
     `system_prompt_id` is the prompt of its own that it has, if any; `bounds` are the models and tiers that it may use;

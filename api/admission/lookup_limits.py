@@ -1,4 +1,4 @@
-"""How often a key may look at what it has open or stored, and how much of that it may read and write."""
+"""Limits of a key on reading what it has open or stored, and on storing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of what is stored a key reads at a time: that may be large, and is read before a request is admitted."""
+"""A limit on stored data that a key reads at a time: it may be large, and is read before a request is admitted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READS_OF_KEY: Final = 2
 """Each has 16 MiB of items at the most, and several times as much while they are put together."""
 
 WAIT_S: Final = 5.0
-"""How long a read waits for its turn: while PostgreSQL stands still, nobody waits for the waits of all others."""
+"""Time that a read waits for its turn: while PostgreSQL stands still, nobody waits for the waits of all others."""
 RETRY_S: Final = 2.0
 
 

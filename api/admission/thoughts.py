@@ -1,4 +1,4 @@
-"""How much of Claude's earlier thinking goes out again with a request: it is billed with the prompt."""
+"""The size of Claude's earlier thinking that goes out again with a request: it is billed with the prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every endpoint of /v1 begins, with a caller who has a key, and how those answer that ask a model."""
+"""The frame of every endpoint of /v1: an authenticated caller, and the answer of a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an api process knows, for Prometheus: what it does itself, and what all share, of which each api says the same.
+"""Metrics of an api process: of its own work, and of what all share, of which each api says the same.
 
 Imported only where `CLAW_METRICS_PORT` is set; served by a listener of its own, not by the api.
 """

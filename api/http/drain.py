@@ -1,4 +1,4 @@
-"""How an api process ends: in steps, so that a load balancer in front of it sends nobody into a closed door."""
+"""The end of an api process: in steps, so that a load balancer in front of it sends nobody into a closed door."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 SETTLE_S: Final = 0.5
-"""How long connections that had begun when new ones were kept away may take to bring their first request."""
+"""Time that connections which had begun may take to bring their first request, once new ones are kept away."""
 LAST_READ_S: Final = 2.0
-"""How long a client may take, after the drain time, to read how its request ended."""
+"""Time that a client may take, after the drain time, to read how its request ended."""
 CLOSING_S: Final = 1.0
-"""How long aborted connections may take to close."""
+"""Time that aborted connections may take to close."""
 _CLEANUP_S: Final = 15.0
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from quart import Response
 
 NSELF_PREFIXES = ("/claw/", "/ai/", "/accounts", "/credentials/", "/internal/")
-"""Where the URLs begin that nSelf's clients ask for."""
+"""Beginnings of the URLs that nSelf's clients ask for."""
 _log = logging.getLogger(__name__)
 
 

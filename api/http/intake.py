@@ -20,7 +20,7 @@ INTAKE: Final = "claw.intake"
 """The key in an ASGI scope under which a request with a large body finds its `Intake`."""
 SMALL_BYTES: Final = 8192
 LINGER_S: Final = 10.0
-"""How long what is left of a refused body is dropped before the connection is closed."""
+"""Time in which the rest of a refused body is dropped, before the connection is closed."""
 _RETRY_S: Final = 2.0
 
 

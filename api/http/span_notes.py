@@ -1,4 +1,4 @@
-"""What the span of a request will say, noted where it is known. Without traces there are no notes to make."""
+"""Notes for the span of a request, made where something is known. Without traces there are no notes to make."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LostAttempt(NamedTuple):
 
 
 class SpanNotes:
-    """What is known of the current request.
+    """The notes of the current request.
 
     Attributes:
         route: its URL, as the table of URLs has it.

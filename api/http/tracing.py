@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from shared.process.tracing.tracer import Tracing
 
 _UNTRACED: Final = ("/health", "/ready", "/ui/static/")
-"""What is asked for again and again, and says nothing of a request."""
+"""Paths without spans: they are asked for again and again, and say nothing of a request."""
 _CARRIED: Final = {b"traceparent", b"tracestate"}
 
 

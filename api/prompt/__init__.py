@@ -1,1 +1,1 @@
-"""What is put before a client's messages."""
+"""Text that is put before a client's messages."""

@@ -1,4 +1,4 @@
-"""What is put before the messages of one request: by its headers, and by the operator's own system prompts.
+"""Text put before the messages of one request, by its headers and by the operator's own system prompts.
 
 In this order: the expert's prompt where `x-nself-app` asks for it, else the key's own system prompt, else the default
 one; then the snapshot of the installation where `x-nself-admin` asks for it; then what the knowledge base has for the

@@ -22,7 +22,7 @@ _UUID: Final = re.compile(rb"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12
 
 
 class PromptHeaders(msgspec.Struct, frozen=True):
-    """What the headers ask for. A session's id is in lower case."""
+    """The wishes of the x-nself headers. A session's id is in lower case."""
 
     app: bool = False
     admin: bool = False

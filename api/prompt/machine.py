@@ -16,7 +16,7 @@ _LINE: Final = re.compile(r"^(MemTotal|MemAvailable):\s+(\d+) kB$", re.MULTILINE
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
-    """How much the machine has and how much of it is used; None where that is not known. A GB is 1024³ bytes."""
+    """The machine's resources and their use; None where that is not known. A GB is 1024³ bytes."""
 
     cpu_cores: int
     cpu_percent: float | None

@@ -51,7 +51,7 @@ class Queue(msgspec.Struct, frozen=True):
 
 
 class TierState(msgspec.Struct, frozen=True):
-    """What a tier offers, and which place it has for `auto`; 0: none."""
+    """The models of a tier, and its place for `auto`; 0: none."""
 
     tier: str
     place_for_auto: int
@@ -68,7 +68,7 @@ class Quotas(msgspec.Struct, frozen=True):
 
 
 class Spend(msgspec.Struct, frozen=True):
-    """What this month cost at paid APIs, in US dollars; without a limit it and what remains are None."""
+    """The cost of this month at paid APIs, in US dollars; without a limit it and what remains are None."""
 
     month: str
     limit_usd: float | None

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 PART_S: Final = 3.0
-"""How long one part may take."""
+"""Time that one part may take."""
 RECORDER_GROUP: Final = "recorder"
 RECORDER_IDLE_MS: Final = 10_000
 """A recorder asks the stream every second; one that was not heard of for so long does not run."""

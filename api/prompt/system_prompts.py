@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 REFRESH_S: Final = 30.0
 LOOK_AGAIN_S: Final = 1.0
-"""How soon after a look an unknown prompt leads to another one."""
+"""Time after a look until an unknown prompt leads to another one."""
 
 
 class SystemPrompts(Following):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from shared.relay import CancelReason
 
 RESEND_S: Final = 0.2
-"""How long after asking for missing frames they are asked for again."""
+"""Time after which missing frames are requested again."""
 
 
 class Delivery:

@@ -1,4 +1,4 @@
-"""What has arrived of one attempt: a buffer between the relay and the client's response, and the outcome."""
+"""The incoming stream of one attempt: a buffer between the relay and the client's response, and the outcome."""
 
 from __future__ import annotations
 

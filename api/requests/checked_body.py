@@ -1,4 +1,4 @@
-"""What the gateway keeps of a request's body once its form is checked: not the prompt, which may be large."""
+"""The facts that are kept of a request's body once its form is checked: not the prompt, which may be large."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.process.tasks import work_beside
 
 
 class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request of a valid form says.
+    """The facts of a request of a valid form.
 
     Args:
         model: the name that it asks for.

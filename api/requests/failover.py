@@ -1,4 +1,4 @@
-"""Where a request goes next: after a wait that became too long, and after an attempt that failed.
+"""The next target of a request: after a wait that became too long, and after an attempt that failed.
 
 This is the one retry policy of the system. It knows candidates, errors and counts, and does no I/O: who asks it
 (`api/requests/lifecycle.py`, the simulator of `bench/`) says which candidates are live and does what it says.
@@ -23,9 +23,9 @@ FIRST_RECHECK_S: Final = 0.5
 LONGEST_RECHECK_S: Final = 15.0
 """A waiting job that found no better place is checked again after a second, then after twice as long each time."""
 EXTRA_ATTEMPTS: Final = 2
-"""How often a request may be tried again at the same target because its worker went away."""
+"""Number of times that a request may be tried again at the same target because its worker went away."""
 EXTRA_ACCOUNTS: Final = 4
-"""How often because an account failed and the target has others."""
+"""Number of times because an account failed and the target has others."""
 
 
 class Failover:

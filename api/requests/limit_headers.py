@@ -1,4 +1,4 @@
-"""What a response says of the limits of its key: how many requests and tokens of the minute are left."""
+"""Headers of a response about the limits of its key: how many requests and tokens of the minute are left."""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 ANSWER_LIFE_S: Final = 10
 TAKEN_OUT_S: Final = 0.5
-"""How long jobs may take to leave their queues where a process ends."""
+"""Time that jobs may take to leave their queues where a process ends."""
 PLACES_S: Final = 1.0
-"""How often a waiting stream is told its place, at the most."""
+"""Shortest interval at which a waiting stream gets its place."""
 _STEP: Final = 200
 """Of how many streams places are asked for at a time: what waits may be thousands, and the event loop must go on."""
 
@@ -61,7 +61,7 @@ class RequestState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueuePlace(NamedTuple):
-    """How many turns until a request's own, and in about how many seconds that is, where it is known."""
+    """A request's place in its queue, and the expected seconds until its turn, where known."""
 
     position: int
     eta_s: int | None

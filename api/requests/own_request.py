@@ -1,4 +1,4 @@
-"""What requests of the gateway's own are for, and what those for vectors bring."""
+"""Requests of the gateway's own: their purpose, and the result of those for vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shared.types import OwnPurpose
 
 
 class OwnRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request of our own is for.
+    """The purpose of a request of our own, and its bounds.
 
     Args:
         purpose: as the usage log names it.

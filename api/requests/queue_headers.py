@@ -1,4 +1,4 @@
-"""What a request asks for by headers of its own about its turn and name: a priority, how long it waits, an id."""
+"""Headers of a request about its place in the queue and its name: priority, longest wait, id."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass
 class Moves:
-    """How many jobs of one api process went elsewhere: after a failed attempt, or since they waited for too long."""
+    """Counts of one api process's jobs that went elsewhere: after a failed attempt, or since they waited too long."""
 
     fail_overs: int = 0
     overflows: int = 0

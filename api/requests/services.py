@@ -1,4 +1,4 @@
-"""What requests use of their process."""
+"""Parts of an api process that requests use."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FULL_RETRY_S: Final = 5.0
 
 @dataclass(frozen=True)
 class RequestServices:
-    """What requests use of their process.
+    """Parts of an api process that requests use.
 
     Attributes:
         settings: bounds, and the prices of the catalogue.

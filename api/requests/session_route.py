@@ -1,4 +1,4 @@
-"""Where a request may go with what is put before it.
+"""Routes of a request, with the text and history that are put before it.
 
 No model is left out for what is stored of a session or known for a question: these can be left out themselves.
 """

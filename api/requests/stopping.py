@@ -1,4 +1,4 @@
-"""How an attempt is stopped: taken out of its queue, or left to its worker, which closes the request then."""
+"""The stop of an attempt: it is taken out of its queue, or left to its worker, which closes the request then."""
 
 from __future__ import annotations
 

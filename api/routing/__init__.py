@@ -1,1 +1,1 @@
-"""Where a request may go."""
+"""Routing: the candidates of a request."""

@@ -1,4 +1,4 @@
-"""Whether a model can do what a request asks, and what that costs: known before it is tried."""
+"""Eligibility of models for a request, and its cost there: known before it is tried."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from shared.types import BackendInfo, LocalModel
 
 LOAD_MS: Final = 8_000
-"""What it takes Ollama to read a model into memory, about."""
+"""Time that Ollama takes to read a model into memory, about."""
 MOST_OUTPUT_TOKENS: Final = 128_000
 """For how much output a request reserves of the budget if nothing limits it: no known model writes more."""
 MOST_SEARCHES: Final = 1
-"""How often an answer of a model that searches the web may do so: OpenAI's models of Chat Completions search once."""
+"""Number of searches of an answer of a model that searches the web: OpenAI's models of Chat Completions do it once."""
 _SOUNDS: Final = frozenset({"audio", "earlier_audio"})
 TOO_LONG: Final = 10_000
 """Added to the rank of a model whose context the prompt probably exceeds."""
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What routing has to know of a request.
+    """The facts of a request that routing needs.
 
     Args:
         model: the name that it asks for.

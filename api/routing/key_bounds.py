@@ -1,4 +1,4 @@
-"""Which models and tiers a key may use, and which tier a request asks for."""
+"""Bounds of a key on models and tiers, and the tier that a request asks for."""
 
 from __future__ import annotations
 

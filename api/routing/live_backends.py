@@ -1,4 +1,4 @@
-"""What can be served now: the announcements of live workers, as this process last saw them."""
+"""The live backends: the announcements of live workers, as this process last saw them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the live workers of a queue can do together."""
+"""The joint load and capacity of the live workers of a queue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from shared.types import BackendInfo
 
 UNKNOWN_SERVICE_MS: Final = 5000
-"""What an attempt is taken to last where none has been measured yet."""
+"""Assumed duration of an attempt where none has been measured yet."""
 
 
 class Load(msgspec.Struct):

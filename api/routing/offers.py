@@ -1,4 +1,4 @@
-"""What backends offer: a model at an API of others, those of the paid APIs that are configured, and all that embeds."""
+"""Offers of backends: a model at an API of others, those of the paid APIs that are configured, and all that embeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tiers `auto` may use for a class of tasks, and in which order: np_claw_routing, as this process last read it.
+"""Routing rules: the tiers of `auto` for a class of tasks, in order; np_claw_routing, as this process last read it.
 
 A class of tasks is an endpoint, or a kind of chat that a request names (`task_classes.py`). A tier without a row is
 enabled, at its default priority; for a kind of chat it is as it is for `chat`.
@@ -50,7 +50,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class RuleChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a rule; what is not given stays. Our own words for tiers are taken too."""
+    """A change of a rule; what is not given stays. Our own words for tiers are taken too."""
 
     task_class: TaskClass
     source_tier: Literal["local", "free_gemini", "api_key", "gemini", "paid"]

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     import asyncio
 
 LINGER_S: Final = 30.0
-"""How long what a client sends behind its answer is dropped: to close earlier would reset the connection, and take
+"""Time in which what a client sends behind its answer is dropped: to close earlier would reset the connection, and take
 the answer from a client that is still sending."""
 DRAIN_LINGER_S: Final = 2.0
 """The same where the server stops."""
 ANSWER_S: Final = 1.0
-"""How long it may be that a client has all of an answer, and sends the next request, before we know that it is over."""
+"""Time in which a client may have all of an answer, and send the next request, before we know that it is over."""
 _NO_LINGERING: Final = struct.pack("ii", 1, 0)
 """SO_LINGER on, for 0 s: the kernel drops what was not sent, too."""
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from api.server.config import ServerConfig
 
 READ_BYTES: Final = 65_536
-"""How much is read at a time: what is done with it must not hold up others."""
+"""Bytes that are read at a time: what is done with it must not hold up others."""
 PIPELINED_BYTES: Final = 1024 * 1024
-"""How much a client may send behind a request that is being answered."""
+"""Bytes that a client may send behind a request that is being answered."""
 DROPPED_BYTES: Final = 65_536
-"""How much of a body that nobody wanted is read, for the next request on its connection."""
+"""Bytes of an unwanted body that are read, for the next request on its connection."""
 # Whatever is read is copied before anything else is, so that all connections may share it.
 _buffer: Final = memoryview(bytearray(READ_BYTES))
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from api.server.turns import Turns
 
 HELD_BYTES: Final = 65_536
-"""How much of a body waits for its handler, before no more of it is read."""
+"""Bytes of a body that wait for its handler, before no more of it is read."""
 _CONTINUE: Final = b"HTTP/1.1 100 \r\n\r\n"
 
 
 class Connection(Protocol):
-    """What a cycle needs of its connection."""
+    """The connection as a request cycle uses it."""
 
     @property
     def is_closing(self) -> bool: ...

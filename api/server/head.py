@@ -15,7 +15,7 @@ HEAD_BYTES: Final = 16 * 1024
 CHUNKED: Final = -1
 """The length of a body that says itself where it ends."""
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\n"
-"""How a client begins that speaks HTTP/2 without asking (RFC 9113, section 3.4)."""
+"""First bytes of a client that speaks HTTP/2 without asking (RFC 9113, section 3.4)."""
 
 _TOKEN: Final = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+"
 _LINE: Final = _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n"
@@ -53,7 +53,7 @@ class RequestRefused(Exception):
 
 
 class RequestHead(NamedTuple):
-    """What a head says. `length` is that of the body in bytes, or `CHUNKED`."""
+    """A parsed request head. `length` is that of the body in bytes, or `CHUNKED`."""
 
     method: str
     target: bytes

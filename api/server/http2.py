@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PIECE_BYTES: Final = 1024
-"""How much is read at a time: that may be a hundred frames of nine bytes, each of which takes up to 0.1 ms."""
+"""Bytes that are read at a time: that may be a hundred frames of nine bytes, each of which takes up to 0.1 ms."""
 MOST_HEADER_BYTES: Final = 32 * 1024
 """Of the headers of one request as they are sent. They are decoded in one step, up to 0.5 us a byte."""
 MOST_RUNNING: Final = 200

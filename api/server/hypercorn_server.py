@@ -1,4 +1,4 @@
-"""What knows Hypercorn from inside, for what ASGI and its settings have no way to say; so does `http2.py`.
+"""Hypercorn's internals, for what ASGI and its settings have no way to say; so does `http2.py`.
 
 Aborting a connection: a client that does not read would otherwise keep its connection, and what is
 buffered for it, for as long as it likes, since closing a transport waits until everything is written.

@@ -1,4 +1,4 @@
-"""What proxies in front of the gateway say of a client: its address, its scheme, and the path it came by.
+"""Headers of trusted proxies about a client: its address, its scheme, and the path it came by.
 
 Anybody can send these headers, so they count only from an address that the operator named (`CLAW_TRUSTED_PROXIES`).
 Source: RFC 7239, section 7.4, for why; MDN on X-Forwarded-For for how a chain of proxies is read, from its end.

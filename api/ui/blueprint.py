@@ -1,4 +1,4 @@
-"""What all pages share: who may see them, tokens of forms, headers, errors as pages."""
+"""The frame of all pages: access, tokens of forms, headers, errors as pages."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ _READING: Final = frozenset({"GET", "HEAD"})
 SIGN_IN: Final = f"{NAME}.sign_in"
 """Checks its token itself: who was too slow gets the form again, not an error."""
 FREE_ENDPOINTS: Final = frozenset({f"{NAME}.{name}" for name in ("send_asset", "redirect_root")})
-"""What has nothing to do with a session."""
+"""Endpoints without a session."""
 
 
 def _sign_in_first() -> Response:

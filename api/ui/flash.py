@@ -1,4 +1,4 @@
-"""What the next page says of what was just done: in a signed cookie that is read once."""
+"""Messages for the next page about what was just done: in a signed cookie that is read once."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 NONE: Final = "\N{EN DASH}"
-"""What stands where there is nothing."""
+"""Text where there is nothing."""
 THEME_COOKIE: Final = "claw_ui_theme"
 THEMES: Final = ("light", "dark")
 

@@ -1,4 +1,4 @@
-"""Where no page is: the roots, which lead to one, and what is unknown."""
+"""URLs without a page: the roots, which lead to one, and unknown ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the web UI of one api process keeps, and the session of the request that is served."""
+"""State of the web UI of one api process, and the session of the request that is served."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 EXTENSION: Final = "claw.ui"
 COOKIE: Final = "claw_ui"
-"""What the name of its cookie begins with: the rest tells it from those of other gateways on the same host."""
+"""Beginning of its cookie's name: the rest tells it from those of other gateways on the same host."""
 ROOT: Final = "/ui"
 
 
 class Visit(NamedTuple):
-    """Who asks for a page: the session, and what its cookies and forms are signed with."""
+    """The visitor of a page: the session, and what its cookies and forms are signed with."""
 
     session: Session
     signer: Signer
@@ -44,7 +44,7 @@ class Visit(NamedTuple):
 
 
 class UserInterface:
-    """What one api process keeps for its web UI.
+    """The state of one api process for its web UI.
 
     Args:
         settings: the internal secret, the configured password.

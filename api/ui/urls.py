@@ -74,7 +74,7 @@ OPEN_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ui/sign-in", show_sign_in),
     ("POST", "/ui/sign-in", sign_in),
 )
-"""What needs no sign-in."""
+"""URLs that need no sign-in."""
 UI_URLS: Final[tuple[Url, ...]] = (
     ("GET", "/ui", redirect_to_first),
     ("GET", "/ui/", redirect_to_first),
@@ -149,4 +149,4 @@ FOR_ADMIN_KEYS: Final = frozenset({
     *(send_question, stream_answer, stop_answer, show_markdown, answer_again, edit_question, branch_chat),
     *(rename_chat, archive_chat, delete_chat),
 })  # fmt: skip
-"""What of it that changes something is also for who signed in with an admin key; all else wants the password."""
+"""URLs that change something and that an admin key may use too; all others want the password."""

@@ -40,7 +40,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Usage:
-    """What the machine did over a time, in CPU seconds; `capacity` is what it could have given."""
+    """The machine's work over a time, in CPU seconds; `capacity` is what it could have given."""
 
     capacity: float
     others_s: float

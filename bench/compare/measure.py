@@ -41,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of each load is sent a round."""
+    """Sizes of each load in a round."""
 
     requests: int = costs.REQUEST.requests
     streams: int = costs.CHAT.requests

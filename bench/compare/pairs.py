@@ -40,7 +40,7 @@ FIGURES: Final = (REQUEST, SPEED, TOKEN, FIRST, MEMORY)
 
 @dataclass(frozen=True)
 class Sample:
-    """What one run of a load at one gateway gave."""
+    """The result of one run of a load at one gateway."""
 
     values: dict[Figure, float]
     usage: Usage

@@ -31,7 +31,7 @@ _KEY: Final = "sk-bench"
 
 @dataclass(frozen=True, kw_only=True)
 class Upstreams:
-    """Where the mocks are: base URLs up to `/v1`.
+    """Base URLs of the mocks, up to `/v1`.
 
     Attributes:
         all_models: one that announces every model.
@@ -44,7 +44,7 @@ class Upstreams:
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How a gateway is started and addressed; `ready` is the path that answers 200 once it serves."""
+    """A peer: how it is started and addressed; `ready` is the path that answers 200 once it serves."""
 
     command: list[str]
     ready: str

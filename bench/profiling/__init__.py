@@ -1,1 +1,1 @@
-"""Which part of the gateway uses the CPU."""
+"""Profiles of the gateway: CPU time by its parts."""

@@ -1,4 +1,4 @@
-"""Where the CPU time of a request and of a token goes: by process, by user and kernel, and by part of the program.
+"""CPU time of a request and of a token: by process, by user and kernel, and by part of the program.
 
 Needs Linux's perf. py-spy is installed at a pinned version, as other gateways are (`bench/peers/install.py`).
 """
@@ -35,7 +35,7 @@ MEASURED: Final = {
 }
 SAMPLED: Final = ("api", "worker")
 _SHORTER: Final = 4
-"""How much smaller the load is that is sent again and again while samples are taken."""
+"""Divisor of the load that is sent again and again while samples are taken."""
 _SMALLEST_SHARE: Final = 0.005
 _HZ: Final = os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""What no router could pay less than, whatever it knew: a lower bound that its own prices prove.
+"""The least that any router could pay, whatever it knew: a lower bound that its own prices prove.
 
 A router that knows all arrivals, sizes and service times decides for each request whether it begins at a local
 host or in a free project within the longest wait, or is paid for. Three things of that problem are dropped, each in the
@@ -52,7 +52,7 @@ class _Asking(NamedTuple):
 
 
 class _Outcome(NamedTuple):
-    """What prices prove: the most that can be saved, and how far each capacity is overused at them."""
+    """The bound that prices prove: the most that can be saved, and how far each capacity is overused at them."""
 
     saved: float
     overuse: list[float]

@@ -1,4 +1,4 @@
-"""Whether a served day was possible: each request once, no slot and no quota used beyond what there is."""
+"""A check that a served day was possible: each request once, no slot and no quota used beyond what there is."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _LIFE_MS: Final = 7 * 86_400_000
 
 @dataclass
 class Day:
-    """What came of a day: who was served how, who was refused and with which code, how often a job moved or failed."""
+    """The outcome of a day: who was served how, who was refused and with which code, how often jobs moved or failed."""
 
     served: list[Served] = field(default_factory=list)
     refused: list[tuple[Request, str]] = field(default_factory=list)

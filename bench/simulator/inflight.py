@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Agenda(Protocol):
-    """What happens when, in simulated time."""
+    """A schedule of simulated time."""
 
     @property
     def now_ms(self) -> int:

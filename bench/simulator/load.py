@@ -17,7 +17,7 @@ _LONGEST_OUTPUT: Final = 2_000
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What a day brings.
+    """The workload of a day.
 
     Args:
         seed: of everything that is left to chance.

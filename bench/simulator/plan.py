@@ -22,7 +22,7 @@ _WAIT_SHARES: Final = (1.0, 0.5, 0.0)
 
 
 class Rule(NamedTuple):
-    """What is left to choose where there are several free ways.
+    """Options of a plan where there are several free ways.
 
     Args:
         wait_share: how much of the longest wait is spent at the local tier before a free project is taken.
@@ -76,7 +76,7 @@ def plan(requests: Sequence[Request], site: Site, rule: Rule, *, waits_for_quota
 
 
 class _LocalBackend:
-    """When each slot of a host will be free."""
+    """The times at which each slot of a host will be free."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.upstream = upstream
@@ -103,7 +103,7 @@ def _in_local_tier(request: Request, backends: Sequence[_LocalBackend], wait_ms:
 
 
 class _Free:
-    """What a project may still use of a model."""
+    """The rest of a project's quota of a model."""
 
     def __init__(self, project: str, model: str, quota: Quota) -> None:
         self.project = project

@@ -1,4 +1,4 @@
-"""How a request of a simulated day was served."""
+"""A served request of a simulated day."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Served:
-    """How a request was served. Moments are milliseconds since the day began; `project` is that of a free quota."""
+    """A served request. Moments are milliseconds since the day began; `project` is that of a free quota."""
 
     request: Request
     tier: Tier

@@ -58,7 +58,7 @@ _PROGRESS: Final = "A day of {requests:,} requests from {programs} programs (see
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found of a day. Amounts are US dollars."""
+    """The result of a day. Amounts are US dollars."""
 
     requests: list[Request]
     site: Site

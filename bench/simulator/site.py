@@ -1,4 +1,4 @@
-"""What serves a simulated day: local hosts with slots, free Gemini projects with quotas, a paid API with prices."""
+"""The site of a simulated day: local hosts with slots, free Gemini projects with quotas, a paid API with prices."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _LIFE_MS: Final = 7 * 86_400_000
 
 
 class Lease(NamedTuple):
-    """What an attempt has of a free project's quotas."""
+    """A lease on a free project's quotas."""
 
     reservation: Reservation
     account: AccountCandidate

@@ -23,7 +23,7 @@ _CUT: Final = {"length": "cut at the greatest length", "content_filter": "cut by
 
 
 class Answer(msgspec.Struct):
-    """What is known of an answer, as far as it came."""
+    """An answer, as far as it came."""
 
     text: str = ""
     tier: str = ""

@@ -16,7 +16,7 @@ class BlockSplitter:
 
     def __init__(self) -> None:
         self.rest = ""
-        """What may still go on."""
+        """Text that may still go on."""
 
     def feed(self, text: str) -> list[str]:
         """Return the blocks that are finished now."""

@@ -1,4 +1,4 @@
-"""What a streamed answer of /v1/chat/completions says, event by event."""
+"""The events of a streamed answer of /v1/chat/completions."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 class Served(msgspec.Struct, frozen=True):
-    """Who answers."""
+    """The model and tier that answer."""
 
     tier: str
     model: str
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """Why the model ended: `stop`, `length`, ..."""
+    """The reason why the model ended: `stop`, `length`, ..."""
 
     reason: str
 
 
 class Counted(msgspec.Struct, frozen=True):
-    """How many tokens it took."""
+    """The tokens that it took."""
 
     prompt_tokens: int
     completion_tokens: int

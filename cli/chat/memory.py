@@ -1,4 +1,4 @@
-"""What the command line keeps of chats between two runs: the lines that were typed, and which session was the last."""
+"""Memory of the command line between two runs: the lines that were typed, and which session was the last."""
 
 from __future__ import annotations
 

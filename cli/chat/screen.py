@@ -1,4 +1,4 @@
-"""What a chat shows: an answer while it comes, as Markdown on a terminal and as it is elsewhere."""
+"""The screen of a chat: an answer while it comes, as Markdown on a terminal and as it is elsewhere."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def showable(text: str) -> str:
 
 
 class Screen(Protocol):
-    """Where an answer goes, from the question (`__enter__`) to its end."""
+    """The output of an answer, from the question (`__enter__`) to its end."""
 
     def __enter__(self) -> Self: ...
 

@@ -29,7 +29,7 @@ class AskFailed(Exception):
 
 
 class Connection(msgspec.Struct, frozen=True):
-    """Which gateway is asked, with which credential. `given_url` is the one of `--url`, if any."""
+    """The gateway that is asked, and the credential. `given_url` is the one of `--url`, if any."""
 
     url: str
     headers: dict[str, str]
@@ -37,7 +37,7 @@ class Connection(msgspec.Struct, frozen=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What is asked of whom; without a session nothing is stored and nothing remembered."""
+    """A question and the model for it; without a session nothing is stored and nothing remembered."""
 
     text: str
     model: str

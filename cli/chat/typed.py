@@ -1,4 +1,4 @@
-"""What is typed at the prompt of a chat: one line, or several, or a command."""
+"""Input at the prompt of a chat: one line, or several, or a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line asks of this machine beside `shared/process/doctor`: its port, model servers that it names."""
+"""Checks of this machine beside `shared/process/doctor`: its port, model servers that it names."""
 
 from __future__ import annotations
 

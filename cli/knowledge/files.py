@@ -1,4 +1,4 @@
-"""Which files the paths of a command line mean."""
+"""Files that the paths of a command line mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good rankings are: recall among the first five, reciprocal rank of the first hit, and how sure that is. Pure."""
+"""Quality of rankings: recall among the first five, reciprocal rank of the first hit, and how sure that is. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What only the operator of an installation does: system prompts, and a look at all of it."""
+"""Commands that only the operator of an installation uses: system prompts, and a look at all of it."""

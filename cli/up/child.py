@@ -26,7 +26,7 @@ _LAUNCH: Final = Path(__file__).with_name("launch.py")
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run and how to end it.
+    """A command to run, and how to end it.
 
     `death_signal` is what it gets when the supervisor itself dies. `prepare` runs before every start.
     `descriptors` stay open in it.

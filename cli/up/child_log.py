@@ -1,4 +1,4 @@
-"""Where a child's output goes: all of it to a file, what matters to the terminal."""
+"""The output of a child: all of it to a file, what matters to the terminal."""
 
 from __future__ import annotations
 

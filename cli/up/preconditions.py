@@ -1,4 +1,4 @@
-"""What no waiting mends: a database that refuses us, a disk that is full, a data folder that is another user's."""
+"""Preconditions that no waiting mends: a database that refuses us, a full disk, a data folder of another user."""
 
 from __future__ import annotations
 

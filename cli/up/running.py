@@ -1,4 +1,4 @@
-"""What is known about a running `up`: the lock of its data dir, and where its servers are."""
+"""The state of a running `up`: the lock of its data dir, and where its servers are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class AlreadyRuns(Exception):
 
 
 class RunNote(msgspec.Struct, frozen=True):
-    """What `run.json` in the data dir says; it holds passwords."""
+    """The contents of `run.json` in the data dir; it holds passwords."""
 
     pid: int
     claw_url: str

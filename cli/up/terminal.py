@@ -1,4 +1,4 @@
-"""What `nself claw up` shows: steps with a spinner, notices, and the warnings of its children."""
+"""The terminal of `nself claw up`: steps with a spinner, notices, and the warnings of its children."""
 
 from __future__ import annotations
 

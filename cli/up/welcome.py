@@ -1,4 +1,4 @@
-"""What a user sees once the gateway runs: a first answer, a first key, and what to do with it."""
+"""The welcome of a user once the gateway runs: a first answer, a first key, and what to do with it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLACEHOLDER_KEY: Final = "sk-nself-YOUR-KEY"
 
 
 class FirstQuestion(NamedTuple):
-    """Which model gives the first answer (empty: none can), and what keeps the local one from it."""
+    """The model that gives the first answer (empty: none can), and what keeps the local one from it."""
 
     model: str
     why_not_local: str = ""

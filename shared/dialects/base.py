@@ -1,4 +1,4 @@
-"""What every dialect is: an API that clients speak, translated to and from the gateway's requests and events.
+"""The interface of every dialect: an API that clients speak, translated to and from the gateway's requests and events.
 
 A dialect is one package (or module) here, one row of `shared/dialects/table.py`, and its URL in `api/app.py`. A request
 in it travels as its client sent it, and is read as a chat where it must be understood. Pure: no I/O, no clock.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ReplyHead(NamedTuple):
-    """What is the same in all parts of a reply.
+    """The facts that are the same in all parts of a reply.
 
     Attributes:
         request_id: hex digits.

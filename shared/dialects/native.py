@@ -32,7 +32,7 @@ OURS: Final[dict[str, Any]] = {
     "background": False,
     "conversation": None,
 }
-"""What an answer repeats of the request as the client sent it, with OpenAI's defaults: it went out otherwise."""
+"""Fields of the request that an answer repeats as they came, with OpenAI's defaults: they went out otherwise."""
 WHOLE: Final = frozenset(
     f"response.{name}" for name in ("created", "queued", "in_progress", "completed", "incomplete", "failed")
 )

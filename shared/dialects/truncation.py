@@ -1,4 +1,4 @@
-"""What `truncation: auto` leaves out of a conversation that is too long for a model: the oldest of it, whole. Pure.
+"""`truncation: auto`, which shortens a conversation that is too long for a model: by the oldest of it, whole. Pure.
 
 First go the earlier turns, one after the other, then the earlier steps of the last one (what the model said and called,
 with the results). Instructions, the last question and the last step stay, so calls keep their results, and what is left
@@ -25,7 +25,7 @@ _INSTRUCTIONS: Final = frozenset({"system", "developer"})
 
 
 class Truncation:
-    """What of a conversation can be left out.
+    """The parts of a conversation that can be left out.
 
     Args:
         messages: of a chat.

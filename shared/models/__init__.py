@@ -1,1 +1,1 @@
-"""What is known of models."""
+"""Facts about models: abilities, prices, parameters."""

@@ -1,4 +1,4 @@
-"""What a chat request asks for beyond plain text, and what of it an upstream API or a model cannot do. Pure.
+"""Abilities that a chat request needs beyond plain text, and those that an API or a model lacks. Pure.
 
 An ability is a word: a parameter's name, `images`, `audio`, `files` or `tools` for what messages hold (these are the
 words of the catalogue's `cannot`), or one of a provider's `lacks` for what only some values or shapes ask for.

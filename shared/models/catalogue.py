@@ -1,4 +1,4 @@
-"""What is known of models: the names that force a tier, aliases, prices, context lengths, abilities, free quotas.
+"""The catalogue of models: the names that force a tier, aliases, prices, context lengths, abilities, free quotas.
 
 The defaults are in `catalogue.toml`; the operator's file (CLAW_CATALOGUE) is put over them.
 """
@@ -26,7 +26,7 @@ AUTO: Final = "auto"
 LOCAL: Final = "local"
 LOCAL_EMBEDDING: Final = "nomic-embed-text"
 FALLBACK_EMBEDDING: Final = "text-embedding-3-small"
-"""What embeddings fall back to where the local model is not there and an OpenAI key is."""
+"""Fallback of embeddings where the local model is not there and an OpenAI key is."""
 _DEFAULT: Final = Path(__file__).with_name("catalogue.toml")
 
 
@@ -90,7 +90,7 @@ class ModelEntry(Prices, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a project may use of one model; None is no limit. A day is one of US Pacific time."""
+    """The free quota of a project for one model; None is no limit. A day is one of US Pacific time."""
 
     requests_per_minute: Count | None = None
     prompt_tokens_per_minute: Count | None = None
@@ -98,7 +98,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class AutoModels(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What `auto` uses in the tiers that are not local, best first."""
+    """Models of `auto` in the tiers that are not local, best first."""
 
     gemini: tuple[str, ...] = ()
     paid: tuple[str, ...] = ()
@@ -109,7 +109,7 @@ _DATE: Final = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{8})$")
 _FINE_TUNED: Final = re.compile(r"(ft:[^:]+):.*", re.DOTALL)
 _VENDOR: Final = re.compile(r"(openai|google|anthropic|models)/(.+)", re.DOTALL)
 _VENDORS: Final = {"openai": "openai", "google": "gemini", "models": "gemini", "anthropic": "anthropic"}
-"""What stands before the names of these providers' models elsewhere: at routers, and in Gemini's own list."""
+"""Prefixes of these providers' models elsewhere: at routers, and in Gemini's own list."""
 NANO_USD: Final = 1e9
 """Billionths of a US dollar in one: what budgets are counted in, since whole numbers add up exactly."""
 

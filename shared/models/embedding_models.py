@@ -1,4 +1,4 @@
-"""What is known of embedding models, by name: whether their vectors may be cut, whose token ids they are asked with."""
+"""Facts about embedding models, by name: whether their vectors may be cut, whose token ids they are asked with."""
 
 from __future__ import annotations
 

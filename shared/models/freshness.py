@@ -1,4 +1,4 @@
-"""What of the catalogue is out of date: models that are shut down, entries that nobody looked up for long. Pure."""
+"""Outdated entries of the catalogue: models that are shut down, entries that nobody looked up for long. Pure."""
 
 from __future__ import annotations
 

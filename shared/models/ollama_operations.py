@@ -1,4 +1,4 @@
-"""What api and workers exchange about the models on the disks of Ollama servers, over Redis.
+"""Model operations of Ollama servers, exchanged by api and workers over Redis.
 
 The api asks for a model to be installed or removed: it writes a `ModelOperation` into the hash of a backend. One of the
 backend's workers, its leader, carries the operations out and writes there how far they are; those of a leader that dies
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MOST_OPERATIONS: Final = 100
 OPERATIONS_LIFE_MS: Final = 24 * 3600 * 1000
 SETTLED_LIFE_S: Final = 3600.0
-"""How long it is shown how an operation ended."""
+"""Time that the end of an operation is shown."""
 
 
 class InstalledModel(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class InstalledModel(msgspec.Struct, frozen=True):
 
 
 class LibraryState(msgspec.Struct, frozen=True):
-    """What an Ollama server has. `free_ram_bytes` is that of the worker's machine, None where it is not known."""
+    """The models of an Ollama server. `free_ram_bytes` is that of the worker's machine, None where it is not known."""
 
     is_reachable: bool
     free_ram_bytes: int | None

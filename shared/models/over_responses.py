@@ -1,4 +1,4 @@
-"""What becomes of each field of a chat request that goes to OpenAI over its Responses API; docs/api.md shows it.
+"""Fields of a chat request that goes to OpenAI over its Responses API, and what becomes of each; docs/api.md shows it.
 
 Which requests do is in the catalogue (`responses`). Fields of other names than OpenAI's are passed on as they are.
 
@@ -80,7 +80,7 @@ OVER_RESPONSES: Final[dict[str, tuple[Action, str]]] = {
     "tools[].function.strict": (_T, "`false` where it is not given, as with chat"),
     "tools[].custom": (_R, "answers hold no such calls"),
 }
-"""What becomes of every field of a chat request that OpenAI names, and what else there is to say."""
+"""Every field of a chat request that OpenAI names, with what becomes of it and a remark."""
 _BY_VALUE: Final = frozenset({"audio"})
 """Fields that are refused by an ability of another name."""
 LACKS_OVER_RESPONSES: Final = frozenset({
@@ -91,7 +91,7 @@ LACKS_OVER_RESPONSES: Final = frozenset({
     ),
     "n", "audio", "earlier_audio", "earlier_images", "image_output",
 })  # fmt: skip
-"""What a request cannot ask for there, in the words of `shared/models/abilities.py`."""
+"""Abilities that a request cannot have there, in the words of `shared/models/abilities.py`."""
 
 
 def table() -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ANY: Final = re.compile(r"CLAW_PAID_(.+)_(URL|API_KEY|MODELS)")
 _NAME: Final = re.compile(r"[A-Z0-9]+")
 _TAKEN: Final = frozenset({"auto", "local", "google", "models", *PROVIDERS})
-"""What stands before other models' names, or is one."""
+"""Names that are taken: prefixes of other models, or models themselves."""
 
 
 class PaidApi(msgspec.Struct, frozen=True):

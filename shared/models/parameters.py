@@ -1,4 +1,4 @@
-"""What becomes of each field of a request at each provider. Code, tests and the tables of docs/api.md come from it.
+"""Fields of a request, and what becomes of each at each provider. Code, tests and docs/api.md come from it.
 
 `python -m shared.models.parameter_tables` writes the tables into docs/api.md.
 
@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 
 class Action(Enum):
-    """What becomes of a field, as the page says it."""
+    """The treatment of a field, as the page says it."""
 
     PASSED = "passed"
     TRANSLATED = "translated"
@@ -124,7 +124,7 @@ OWN_FIELDS: Final[dict[str, frozenset[str]]] = {
 }
 """The upstreams' own fields, passed on as they are. Ollama's sampling options besides."""
 SHAPES: Final = frozenset({"messages[].role", "messages[].content[].type", "tools[].type"})
-"""What tells objects from each other: no field by itself."""
+"""Discriminators of objects: no field by itself."""
 VALUES: Final[dict[str, tuple[str, ...]]] = {
     "reasoning_effort": ("none", "minimal", "low", "medium", "high", "xhigh", "max"),
     "service_tier": ("auto", "default", "flex", "scale", "priority", "fast"),

@@ -1,4 +1,4 @@
-"""What a model costs by its maker's prices, and the most that a request can cost. Pure."""
+"""Prices of models by their makers, and the most that a request can cost. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LongPrompt(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model costs, in US dollars per million tokens; None is not known.
+    """The prices of a model, in US dollars per million tokens; None is not known.
 
     `prompt_audio_usd` and `completion_audio_usd` are for tokens that are sound, where those have prices of their own.
     `regional` is what all are multiplied by where the upstream is bound to a region. `web_search_usd` is asked for each

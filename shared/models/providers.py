@@ -58,7 +58,7 @@ class ProviderInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 GEMINI_KEYS: Final = ("GEMINI_API_KEY", *(f"GEMINI_FREE_KEY_{number}" for number in range(1, 21)))
 EVERYWHERE: Final = frozenset({"audio_output", "custom_tools", NATIVE_ONLY})
-"""What no reply of the gateway can carry, whoever made it, and what OpenAI's own Responses API alone takes."""
+"""Abilities that no reply of the gateway can carry, and those that OpenAI's own Responses API alone has."""
 
 _OLLAMA_LACKS: Final = EVERYWHERE | lacking("ollama") | {
     "n", "allowed_tools", "rare_effort", "audio", "files", "earlier_audio",

@@ -1,4 +1,4 @@
-"""What an upstream's refusal of a parameter says of its model, and what is sent once that is known. Pure.
+"""Parameters that an upstream's model rejects, and requests without them. Pure.
 
 Source of the codes: OpenAI's API (`{"error": {"param": "temperature", "code": "unsupported_value"}}`), which Azure and
 others share; pydantic's `extra_forbidden` (Mistral, vLLM). Anthropic, Gemini, Ollama and llama.cpp have texts alone.

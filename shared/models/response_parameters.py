@@ -1,4 +1,4 @@
-"""What becomes of each field of a Responses request at each provider. Code, tests and docs/api.md come from it.
+"""Fields of a Responses request, and what becomes of each at each provider. Code, tests and docs/api.md come from it.
 
 Most are what the field of a chat is that they are translated to (`shared/models/parameters.py`). Source of the names:
 OpenAI's OpenAPI document (CreateResponse, InputItem, Tool).

@@ -20,7 +20,7 @@ _FACTORS: Final = (
     (re.compile(r"(ft:|chat)?gpt-|o[0-9]|chat-latest"), 1.0),
     (re.compile(r"claude-(opus-4-[78]|[a-z]+-5)"), 1.6),
 )
-"""What counts are multiplied by; the first match counts."""
+"""Factors of counts; the first match counts."""
 _OTHERS: Final = 1.2
 """Claude's models before Opus 4.7, and whatever else is paid for."""
 

@@ -1,4 +1,4 @@
-"""What the gateway puts before a client's messages, as part of a chat request. Pure: no I/O, no clock.
+"""Text that the gateway puts before a client's messages, as part of a chat request. Pure: no I/O, no clock.
 
 It is instructions, in the order of `JobDraft.added`, and stands before those of the client: at the start of their text
 where the conversation begins with instructions (a `system` or `developer` message), else as a `system` message of its

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 REPLY_FIELDS: Final = ("reasoning_content", "reasoning", "reasoning_details", "extra_content", "annotations")
-"""What stands in answers, and so in histories, that not every server takes back."""
+"""Fields of answers, and so of histories, that not every server takes back."""
 _TEXTS: Final = frozenset({"text", "summary"})
 
 

@@ -1,4 +1,4 @@
-"""What an image is, by its bytes: what clients call it is often another type, or none. Pure.
+"""The type of an image, by its bytes: what clients call it is often another type, or none. Pure.
 
 OpenAI looks at the bytes; Claude and Gemini refuse `image/jpg`, and Claude an image that is not what it is called
 (BerriAI/litellm#24900, home-assistant/core#167208). Sources of the signatures: the formats' own specifications.

@@ -13,7 +13,7 @@ from shared.types import CallId, Name
 
 
 class Cacheable(Struct, kw_only=True):
-    """What may end a part of the prompt that shall be cached.
+    """An object that may end a part of the prompt that shall be cached.
 
     OpenAI's mark is `prompt_cache_breakpoint`; clients that speak to Claude in OpenAI's format set `cache_control`.
     """
@@ -104,14 +104,14 @@ class DeveloperMessage(Cacheable, tag_field="role", tag="developer"):
 
 
 class UserMessage(Cacheable, tag_field="role", tag="user"):
-    """What the user says."""
+    """A message of the user."""
 
     content: str | UserParts
     name: Name | None = None
 
 
 class AssistantMessage(Cacheable, tag_field="role", tag="assistant"):
-    """What the model said before; `images` are those that it made, as OpenRouter has them."""
+    """An earlier message of the model; `images` are those that it made, as OpenRouter has them."""
 
     content: str | list[TextPart | RefusalPart] | None = None
     refusal: str | None = None

@@ -1,4 +1,4 @@
-"""How long a prompt is: its texts, about how many tokens they are, and how many they can be at the most. Pure."""
+"""The size of a prompt: its texts, about how many tokens they are, and how many they can be at the most. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CHARS_PER_TOKEN: Final = 4
 TOOL_PROMPT_TOKENS: Final = 1_000
-"""What upstreams write into a prompt of their own for tools or a form of the reply: Anthropic up to 804 tokens."""
+"""Tokens that upstreams add to a prompt for tools or a form of the reply: Anthropic up to 804 tokens."""
 ADDED_BYTES: Final = 16
 """More than what stands around a text that is put before a client's messages: a role, line ends."""
 MOST_CONTEXT: Final = 2_000_000
@@ -36,7 +36,7 @@ _encode = msgspec.json.encode
 
 
 class MostPrompt(NamedTuple):
-    """How much a request can send at the most: tokens of text, and images, whose tokens depend on the model.
+    """The most that a request can send: tokens of text, and images, whose tokens depend on the model.
 
     `thoughts` is what Claude gets besides: its own earlier thinking, put back, in tokens.
     """

@@ -71,7 +71,7 @@ class JsonSchemaFormat(Struct, tag_field="type", tag="json_schema"):
 
 
 class StreamOptions(Struct):
-    """What a stream shall hold besides the chunks."""
+    """Options of a stream."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None

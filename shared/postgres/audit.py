@@ -19,7 +19,7 @@ UI_ACTOR: Final = "ui"
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
-    """What was done, by whom: the id of a key, `INTERNAL_ACTOR` or `UI_ACTOR`.
+    """An entry of the audit log. Its actor is the id of a key, `INTERNAL_ACTOR` or `UI_ACTOR`.
 
     Ids grow in the order in which rows were added.
     """

@@ -68,7 +68,7 @@ _UNAVAILABLE: Final = (
     asyncpg.InternalClientError,
 )
 UNSTORABLE: Final = asyncpg.CharacterNotInRepertoireError
-"""What is raised where a text has a NUL, which PostgreSQL neither stores nor looks for."""
+"""Errors that are raised where a text has a NUL, which PostgreSQL neither stores nor looks for."""
 _ABOUT_VALUES: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 

@@ -24,7 +24,7 @@ _FIRST: Final = UUID(int=0)
 
 
 class KeyRecords:
-    """What the database has of one key. Its methods raise `DatabaseUnavailable` while PostgreSQL cannot answer.
+    """The records of one key in the database. Its methods raise `DatabaseUnavailable` while PostgreSQL cannot answer.
 
     Args:
         database: where it is.

@@ -41,7 +41,7 @@ class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be changed of an account; UNSET stays, None of a project or a limit removes it."""
+    """A change of an account; UNSET stays, None of a project or a limit removes it."""
 
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
     project: str | msgspec.UnsetType | None = msgspec.UNSET

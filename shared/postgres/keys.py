@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 KEY_START: Final = "sk-nself-"
 CHAT_KEY: Final = "web-ui"
-"""What the key of the web UI's chat is called, and what stands where others have the start of their secret."""
+"""Name of the web UI's chat key, and the text in place of the start of its secret."""
 CHAT_KEY_HASH: Final = CHAT_KEY.encode().ljust(32, b"\0")
 """The hash of no secret that anybody could find: it is only found by us."""
 DEFAULT_RPM_LIMIT: Final = 60
@@ -72,7 +72,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
     revision: int = 0
-    """How often it was changed."""
+    """Number of times that it was changed."""
     secret_until: datetime | None = None
     """Until when the secret opens it by which it was found, where a rotation took that from it."""
 
@@ -88,7 +88,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a key; what is not given stays. A bound or prompt of None is removed."""
+    """A change of a key; what is not given stays. A bound or prompt of None is removed."""
 
     name: KeyName | msgspec.UnsetType = msgspec.UNSET
     rpm_limit: RpmLimit | msgspec.UnsetType = msgspec.UNSET

@@ -31,7 +31,7 @@ class SchemaError(Exception):
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """What the files say: the newest version, all of it as SQL, and the steps that lead there."""
+    """The contents of the files: the newest version, all of it as SQL, and the steps that lead there."""
 
     version: int
     sql: str

@@ -43,14 +43,14 @@ class UnknownMessage(Exception):
 
 
 class SessionChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a session; what is not given stays. A title of None is removed."""
+    """A change of a session; what is not given stays. A title of None is removed."""
 
     title: Title | msgspec.UnsetType | None = msgspec.UNSET
     archived: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class SessionFilter(NamedTuple):
-    """Which sessions are wanted: a key's, the internal token's, archived ones or not; None: all."""
+    """A filter of sessions: a key's, the internal token's, archived ones or not; None: all."""
 
     key_id: UUID | None = None
     is_internal: bool = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 MOST_HITS: Final = 5000
-"""How many messages and titles that match a search are looked at."""
+"""Number of matching messages and titles that a search looks at."""
 
 _COLUMNS: Final = """
     id, key_id, title, auto_title, is_admin_mode, parent_session_id, message_count, created_at, last_message_at,

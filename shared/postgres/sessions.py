@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from shared.postgres.database import Database
 
 MessageState = Literal["complete", "cut", "broken", "cancelled"]
-"""How a message ended: an answer may have reached its length (or a filter), have broken off, or have been left."""
+"""Ends of a message: an answer may have reached its length (or a filter), have broken off, or have been left."""
 
 MOST_HISTORY_BYTES: Final = 4 * 1024 * 1024
-"""How much of a session is read as history, in bytes of JSON: more than the longest context that there is holds."""
+"""Bytes of JSON of a session that are read as history: more than the longest context that there is holds."""
 MOST_HISTORY_MESSAGES: Final = 5_000
-"""How many of its messages: each takes its time to be read, however short it is."""
+"""Number of its messages: each takes its time to be read, however short it is."""
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):

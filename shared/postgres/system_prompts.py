@@ -31,7 +31,7 @@ class SystemPrompt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PromptChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall be different of a prompt; what is not given stays."""
+    """A change of a prompt; what is not given stays."""
 
     name: PromptName | msgspec.UnsetType = msgspec.UNSET
     content: Content | msgspec.UnsetType = msgspec.UNSET

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Pool(Protocol):
-    """Where a transaction's connection is from: a `Database`."""
+    """The source of a transaction's connection: a `Database`."""
 
     def pooled_connection(self) -> AbstractAsyncContextManager[PoolConnectionProxy[Any]]:
         """Return a connection of the pool, in no transaction."""

@@ -1,1 +1,1 @@
-"""What every process needs: tasks, log, limits."""
+"""Foundations of every process: tasks, log, limits."""

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 ANSWER_S: Final = 20.0
-"""How long an asker waits: longer than a worker may ask its upstreams."""
+"""Time that an asker waits: longer than a worker may ask its upstreams."""
 POLL_S: Final = 0.1
 
 
 class AccountCheck(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an upstream said when its models were asked for with a credential, which is not in here.
+    """The answer of an upstream to a question for its models with a credential, which is not in here.
 
     Attributes:
         backend: the upstream.
@@ -52,7 +52,7 @@ class WorkerCheck(msgspec.Struct, frozen=True):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What came of a question.
+    """The answers to a question.
 
     Attributes:
         announced: the live workers.

@@ -1,4 +1,4 @@
-"""What a process says of the requests that it closed in the usage log: a line each, and counts where they are wanted.
+"""Reports of the requests that a process closed in the usage log: a line each, and counts where they are wanted.
 
 A request is closed by one process, the one whose record counts (`finish.lua` says so), and this is called there alone:
 so every request has one line in one log, and the counts of all processes can be added up.

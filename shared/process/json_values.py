@@ -1,4 +1,4 @@
-"""How many values a JSON body may have, and how deep: their number, not their bytes, is what reading it costs.
+"""Bounds on the values of a JSON body, and on its depth: their number, not their bytes, is what reading it costs.
 
 A decoder reads a body in one step, during which no other thread of the process runs either; 20 MiB of `[],[],[]` take a
 second. So values are counted before, in steps that let the event loop go on.

@@ -1,4 +1,4 @@
-"""How often something happened in the last minute."""
+"""A count of the last minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the operating system lets a process have."""
+"""Limits of the operating system on a process, and of its garbage collector."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u206
 _PLAIN: Final = re.compile(r"[\w.:/@+-]+", re.ASCII)
 """A value of a field that needs no quotes."""
 _NAMED: Final = re.compile(r"\b(?:request|attempt|job) ([0-9a-f]{32})\b")
-"""How a message names its request where the task that logs it is not the request's own."""
+"""Form in which a message names its request where the task that logs it is not the request's own."""
 
 REQUEST_ID: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """The request that the current task is about, in hex digits: each line that it logs says so."""

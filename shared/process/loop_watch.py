@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 TICK_S: Final = 0.005
 HELD: Final = "the event loop was held"
-"""How each warning begins."""
+"""Beginning of each warning."""
 
 
 async def watch_loop(most_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What is logged while a server does not answer: its beginning and its end, not each try."""
+"""The log of a server's outage: its beginning and its end, not each try."""
 
 from __future__ import annotations
 

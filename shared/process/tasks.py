@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 CANCEL_AGAIN_S: Final = 0.5
 WORK_S: Final = 0.005
-"""How long work that comes in pieces may hold the event loop, that of all tasks together."""
+"""Time that work in pieces may hold the event loop, that of all tasks together."""
 LARGE_BYTES: Final = 64 * 1024
 """Work on more bytes than these is done in a thread."""
 

@@ -26,7 +26,7 @@ _one: Final = ThreadPoolExecutor(1, "beside")
 
 
 class _LookedUp:
-    """How many modules there were when the types of all of them had been looked up."""
+    """The number of modules there were when the types of all of them had been looked up."""
 
     modules = 0
 

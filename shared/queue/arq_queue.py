@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 POLL_S: Final = 2.0
-"""How late a job is claimed at most whose wake-up was lost, where a slot is free."""
+"""Longest time until a job is claimed whose wake-up was lost, where a slot is free."""
 RETRY_S: Final = 0.25
 MOST_CLAIMED_BYTES: Final = 16 * 1024 * 1024
 """After so many bytes of jobs the others are left for the next claim: a server writes an answer in one go."""

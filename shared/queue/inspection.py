@@ -30,7 +30,7 @@ _BOUNDARY: Final = 750_000_000_000
 
 
 class JobHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an attempt beside its prompt. Times are milliseconds since 1970."""
+    """The facts of an attempt beside its prompt. Times are milliseconds since 1970."""
 
     tier: Tier
     model: str
@@ -53,7 +53,7 @@ _decoder: Final = msgspec.json.Decoder(_ArqJob)
 
 
 class Place(NamedTuple):
-    """Where a job stands: its id, its position from 1 (0: it runs), and the score that it has there."""
+    """The place of a job: its id, its position from 1 (0: it runs), and the score that it has there."""
 
     job: str
     position: int
@@ -67,7 +67,7 @@ class Place(NamedTuple):
 
 
 class QueueCounts(NamedTuple):
-    """How many jobs wait and run, and when the oldest of those at the front was admitted, in ms since 1970."""
+    """Counts of jobs that wait and run, and when the oldest of those at the front was admitted, in ms since 1970."""
 
     waiting: int
     running: int

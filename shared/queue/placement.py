@@ -1,4 +1,4 @@
-"""Where an attempt goes: candidates, of which one step in Redis takes the first that has room and can be paid.
+"""Placement of an attempt: candidates, of which one step in Redis takes the first that has room and can be paid.
 
 `lua/place.lua` does the choosing; `admit.lua` and `enqueue.lua` begin with it.
 """
@@ -34,7 +34,7 @@ MOST_WAITING_BYTES: Final = 256 * 1024 * 1024
 MOST_ATTEMPTS: Final = 16
 """Of one request: one at each target, and a few because workers or accounts failed."""
 PRIORITIES: Final = {"high": -1_500_000_000_000, "normal": 0, "low": 1_500_000_000_000}
-"""What is added to a job's score: scores are milliseconds since 1970, so each priority has a range of its own."""
+"""Offsets of a job's score: scores are milliseconds since 1970, so each priority has a range of its own."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ NO_BUDGET_LIMITS: Final = BudgetLimits()
 
 
 class PlacementOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What all attempts of a request have in common.
+    """Options that all attempts of a request have in common.
 
     Args:
         limits: its budgets.
@@ -99,7 +99,7 @@ class MoreNeeded(Exception):
 
 
 class Mode(StrEnum):
-    """What `enqueue` does with the attempt."""
+    """The mode of `enqueue`."""
 
     ADD = "add"
     """It is a further one."""

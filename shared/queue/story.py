@@ -1,4 +1,4 @@
-"""What happens to a request on its way, beside what every request goes through: it travels in its job."""
+"""The story of a request: events on its way, beside what every request goes through. It travels in its job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_DETAIL_CHARS: Final = 240
 
 
 class StoryEvent(msgspec.Struct, frozen=True, array_like=True):
-    """What happened to a request on its way: when (milliseconds since 1970), a word for it, and where or why."""
+    """An event of a request's way: when (milliseconds since 1970), a word for it, and where or why."""
 
     at_ms: int
     what: str

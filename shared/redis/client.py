@@ -27,7 +27,7 @@ POOL_SIZE: Final = 32
 SENTINEL_TIMEOUT_S: Final = 0.5
 
 UNREACHABLE: Final = (RedisError, OSError, asyncio.TimeoutError)
-"""What a command raises while Redis is down, restarting, loading or out of memory."""
+"""Errors of a command while Redis is down, restarting, loading or out of memory."""
 
 _BOUNDS: Final[dict[str, Any]] = {
     "max_connections": POOL_SIZE,

@@ -56,7 +56,7 @@ class PooledConnection(Protocol):
 
 
 class _Call:
-    """What was sent together, and its answers so far."""
+    """Commands that were sent together, and their answers so far."""
 
     __slots__ = ("answers", "done", "left", "sent_at", "size")
 

@@ -1,4 +1,4 @@
-"""What the connections of one client have learned of their server: that it is no master any more, or refuses commands.
+"""The state of a server as one client's connections have seen it: that it is no master any more, or refuses commands.
 
 A fail-over behind a plain address (a DNS name, a virtual IP, a proxy) leaves old connections with the demoted master.
 The first of them that notices ends the reign, and the pool makes all others anew.
@@ -22,7 +22,7 @@ _IN_ORDER: Final = ("BUSYGROUP", "NOGROUP")
 
 
 class ServerState:
-    """What the connections of one client have learned of their server.
+    """The state of a server as the connections of one client have seen it.
 
     Attributes:
         reign: a number that changes when a connection finds that its server is not the master.

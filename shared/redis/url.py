@@ -54,7 +54,7 @@ _SENTINEL_OPTIONS: Final[dict[str, Callable[[str], Any]]] = {"sentinel_username"
 
 
 class RedisUrl(msgspec.Struct, frozen=True, kw_only=True):
-    """What a URL says.
+    """A parsed URL.
 
     Attributes:
         options: of each connection, as redis-py names them: host and port or path, login, db, and those of the query.

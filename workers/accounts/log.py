@@ -1,4 +1,4 @@
-"""What is logged of a backend's accounts: each state once, not with every request that meets it."""
+"""The log of a backend's accounts: each state once, not with every request that meets it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LEVELS: Final[dict[Kind, int]] = {"rejected": logging.ERROR, "failed": logging.
 
 
 class AccountLog:
-    """What was logged of one backend. A spent quota is daily business; an account that fails or is rejected is not.
+    """The states of one backend that were logged. A spent quota is daily business; a failure is not.
 
     Args:
         queue: the backend's queue, which names it.

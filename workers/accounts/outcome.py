@@ -1,4 +1,4 @@
-"""What the end of an attempt says of the account that it used. Pure but for the time that is passed in."""
+"""The failure class of an account after an attempt. Pure but for the time that is passed in."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 
 DENIED_MODEL_MS: Final = 600_000
-"""How long an account that may not use a model is left alone with that model."""
+"""Time that an account which may not use a model is left alone with that model."""
 MINUTE_MS: Final = 60_000
 LATE_MS: Final = 1000
 """Google's clock may be behind ours."""
 LONGEST_MINUTE_MS: Final = 300_000
 LONGEST_MS: Final = 3_600_000
-"""How long an account cools at the most where only a Retry-After says how long."""
+"""Longest time that an account cools where only a Retry-After says how long."""
 SOON_S: Final = 1.0
-"""When to try again while another account is open."""
+"""Time after which to try again while another account is open."""
 
 _LIMITS: Final = {"requests_per_minute": "rpm", "prompt_tokens_per_minute": "tpm", "requests_per_day": "rpd"}
 """The fields of limits in Redis, by those of the catalogue's `Quota`."""
@@ -43,7 +43,7 @@ Kind = Literal["rejected", "throttled", "failed"]
 
 
 class FailureClass(msgspec.Struct, frozen=True):
-    """Why an account is to be used less.
+    """The class of an account's failure: why it is to be used less.
 
     Args:
         kind: its credential was rejected, it is at a limit (or may not use the model), or it does not work.

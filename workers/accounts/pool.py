@@ -34,7 +34,7 @@ CLOSE_S: Final = 2.0
 UNHEALTHY_S: Final = 30.0
 LONGEST_JITTER_S: Final = 0.1
 FULL_RETRY_S: Final = 1.0
-"""When to come back to an upstream whose slots are all in use."""
+"""Time after which to come back to an upstream whose slots are all in use."""
 
 
 class Accounts:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 REDIS_S: Final = 1.0
-"""How long a step in Redis may hold an attempt up, and how long after a failure none is tried."""
+"""Time that a step in Redis may hold an attempt up, and after a failure none is tried."""
 NEWS_MS: Final = 1000
 """By how much an end must move to be news: while a probe is under way it moves with every look."""
 _UNLIMITED: Final = Quota()

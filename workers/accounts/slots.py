@@ -1,4 +1,4 @@
-"""How many attempts an upstream takes at once: found out as it answers and rejects, never more than configured.
+"""The number of attempts that an upstream takes at once: found out as it answers and rejects, at most as configured.
 
 An upstream that says 429 or 503 while others of its attempts run takes no more than those. So the slots shrink to them,
 and grow again as it answers: fast up to where it last rejected, slowly beyond. One that rejects although nothing else
@@ -15,10 +15,10 @@ FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 5.0
 """After the first and after many rejections of an upstream that runs nothing else and says no time to come back."""
 BUSY_S: Final = 60.0
-"""How long after an answer a 503 is taken for load, and not for a failure."""
+"""Time after an answer in which a 503 is taken for load, and not for a failure."""
 UNBOUNDED: Final = 1_000_000
 GROWTH: Final = 0.1
-"""How much of a slot an answer adds where the upstream has rejected before: another try of a slot costs a rejection."""
+"""Share of a slot that an answer adds where the upstream has rejected before: trying a slot costs a rejection."""
 
 
 class AdaptiveSlots:

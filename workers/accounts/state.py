@@ -48,7 +48,7 @@ class AccountCandidate(msgspec.Struct, frozen=True):
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """What was taken for an attempt.
+    """A reservation for an attempt.
 
     Args:
         account: the candidate's position.

@@ -1,4 +1,4 @@
-"""How long an attempt may wait: for its turn, for its first token, between tokens."""
+"""Bounds on an attempt's waits: for its turn, for its first token, between tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shared.types import Job
 
 SLACK: Final = 0.1
-"""How much later than its bound a silence between tokens may be noticed, as a share of it."""
+"""Lateness at which a silence between tokens may be noticed, as a share of its bound."""
 
 
 class Bounds:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from workers.providers.base import Provider
 
 WAITING_BATCHES = 8
-"""How many batches of a choice may wait before its upstream is read no further."""
+"""Number of batches of a choice that may wait before its upstream is read no further."""
 
 
 def calls_for(provider: str, body: ChatBody, cannot: Collection[str]) -> int:

@@ -1,4 +1,4 @@
-"""What a job asks: the client's body, read once, and off the event loop where it is large."""
+"""The request of a job: the client's body, read once, and off the event loop where it is large."""
 
 from __future__ import annotations
 

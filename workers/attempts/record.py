@@ -1,4 +1,4 @@
-"""How a request that its worker ends stands in the usage log."""
+"""The usage-log record of a request that its worker ends."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.types import Event, Job
 
 MOST_ANSWER_CHARS: Final = 4 * MOST_MESSAGE_BYTES
-"""What is longer is stored without its end, and so as cut: no model answers as much."""
+"""Longer answers are stored without their end, and so as cut: no model answers as much."""
 _CONTENT: Final = ("content", "refusal", "tool_calls", "function_call")
 _LEFT_OUT: Final = frozenset({THOUGHTS, "annotations"})
 """Nobody sends it back to a model. Thoughts go with the message as far as the recorder, which parts the two."""
@@ -102,7 +102,7 @@ class SessionAnswer:
 
 
 class KeptAnswer(Protocol):
-    """What follows the answer of one attempt."""
+    """An observer of the answer of one attempt."""
 
     def follow(self, reply: object) -> None:
         """Take note of what makes the client's bytes."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shared.types import Event, Job
 
 MOST_KEPT_BYTES: Final = 1024 * 1024
-"""What is longer is kept no further while it comes: hardly an answer is, and all of it is written each time."""
+"""Longer answers are kept no further while they come: hardly one is, and all of it is written each time."""
 _LOST: Final = StreamBroken(
     "The worker that answered was lost, and with it the rest of the answer.", code="worker_lost"
 )

@@ -1,4 +1,4 @@
-"""What an attempt has used: as its upstream reports it, and estimated where it does not."""
+"""The usage of an attempt: as its upstream reports it, and estimated where it does not."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ NEWS_TOKENS: Final = 256
 COUNT_BOUND_S: Final = 5.0
 """For how long a record waits for an exact count, in seconds; then the rough one stands."""
 MESSAGE_TOKENS: Final = 4
-"""What each message has besides its text, and the start of the answer."""
+"""Tokens of each message besides its text, and of the start of the answer."""
 MEDIA_TOKENS: Final = 1_500
-"""What an image or a file has, about: OpenAI's images up to 1,445, Claude's up to 1,568 before Opus 4.7."""
+"""Tokens of an image or a file, about: OpenAI's images up to 1,445, Claude's up to 1,568 before Opus 4.7."""
 CHARS_PER_TOKEN: Final = 4
 
 
 class TokenCount:
-    """What an attempt has used so far.
+    """Counts the tokens that an attempt has used so far.
 
     What a paid upstream does not report is counted by the model's tokenizer, that of others roughly: nobody bills it.
 

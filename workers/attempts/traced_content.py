@@ -36,7 +36,7 @@ def input_messages(messages: Sequence[Message]) -> str:
 
 
 class AnswerContent:
-    """What a model has answered."""
+    """A model's answer, for a span."""
 
     def __init__(self) -> None:
         self._fold = CompletionFold()

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from workers.backends.backend import ModelSource
 
 _PROVIDERS: Final = {"gemini": "gcp.gemini"}
-"""What the conventions call a provider otherwise than we do."""
+"""Names of providers that the conventions have otherwise than we do."""
 _ADDRESS: Final = re.compile(r"(?:embeddings:)?([^:/]+):(\d+)")
-"""How the name of a backend begins that is known by its address."""
+"""Beginnings of the names of backends that are known by their address."""
 _FIELDS: Final = {
     "temperature": "gen_ai.request.temperature",
     "top_p": "gen_ai.request.top_p",

@@ -1,1 +1,1 @@
-"""What this process serves."""
+"""The backends that this process serves."""

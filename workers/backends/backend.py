@@ -30,7 +30,7 @@ HELP_PAUSE_S: Final = 5.0
 
 
 class ModelSource(Protocol):
-    """Who knows an upstream's models: a provider, or several accounts of one."""
+    """A source of an upstream's models: a provider, or several accounts of one."""
 
     name: str
     parallel: int | None
@@ -45,7 +45,7 @@ class ModelSource(Protocol):
 
 
 class AccountSource(Protocol):
-    """Who sees to it that a backend has the accounts that it should have."""
+    """A source of accounts: sees to it that a backend has those that it should have."""
 
     async def follow(self, on_change: Callable[[], None]) -> None:
         """Follow changes of the accounts for good; `on_change` is called when they have changed."""

@@ -1,4 +1,4 @@
-"""Which upstreams a worker process serves: what is configured for its tier.
+"""The backends of a worker process, built from what is configured for its tier.
 
 Of a provider only its row in `shared/models/providers.py` is known here; only its tier's workers import its package.
 """

@@ -1,4 +1,4 @@
-"""What a backend's models have lately rejected as unsupported, as all of its workers found out.
+"""Parameters that a backend's models have lately rejected as unsupported, as all of its workers found out.
 
 One caller's odd value must not take a parameter away from all: only what two keys or two different values met is
 taken to be the model's. It is in Redis, for an hour; api processes learn it from the workers' announcements.
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 KEPT_MS: Final = 3_600_000
 LOOK_S: Final = 5.0
 REDIS_S: Final = 1.0
-"""How long a step in Redis may hold an attempt up."""
+"""Time that a step in Redis may hold an attempt up."""
 _DIGITS: Final = 16
 
 Evidence = tuple[str, str, str, str]
@@ -40,7 +40,7 @@ Evidence = tuple[str, str, str, str]
 
 
 class UnsupportedParameters:
-    """What the models of one backend have lately rejected.
+    """Parameters that the models of one backend have lately rejected.
 
     Args:
         redis: connections that every part shares.

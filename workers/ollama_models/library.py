@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shared.types import Event
 
 SILENCE_S: Final = 900.0
-"""How long a pull may say nothing: checking the digest of a large model takes minutes."""
+"""Time that a pull may say nothing: checking the digest of a large model takes minutes."""
 MAX_ERROR_CHARS: Final = 500
 _CONNECTIONS: Final = 8
 _QUERY: Final = re.compile(r"(https?://[^\s\"'?]+)\?[^\s\"']*")
@@ -61,7 +61,7 @@ class OperationRejected(GatewayError):
 
 
 class PullProgress:
-    """How far a pull is, over all layers that it has come to. Its largest layer, the weights, comes first.
+    """The progress of a pull, over all layers that it has come to. Its largest layer, the weights, comes first.
 
     Attributes:
         status: what Ollama says it is doing.

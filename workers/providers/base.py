@@ -1,4 +1,4 @@
-"""What every provider is: an upstream's API spoken in the gateway's events.
+"""The interface of every provider: an upstream's API spoken in the gateway's events.
 
 A provider is one package here, one row of `shared/models/providers.py` and one folder of recordings in
 `tests/upstreams/`. Its package has a module `connect` with a function of the same name, a `Connect`; that of a provider
@@ -70,7 +70,7 @@ class Provider(Protocol):
 
 
 class ProviderContext(NamedTuple):
-    """What providers are built from.
+    """The context that providers are built from.
 
     Attributes:
         tier: of this process.

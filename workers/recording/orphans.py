@@ -63,7 +63,7 @@ async def close_orphans(redis: Redis, stop: asyncio.Event, gone_s: float, finish
 
 
 class Janitor:
-    """What one process has seen of the api processes; only the holder of the lock looks.
+    """The api processes as one recorder has seen them; only the holder of the lock looks.
 
     Args:
         redis: the client.

@@ -50,7 +50,7 @@ CONSUMER_IDLE_MS: Final = 3_600_000
 FIRST_BACK_OFF_S: Final = 0.25
 LONGEST_BACK_OFF_S: Final = 5.0
 FAULT_S: Final = 30
-"""How long the apis say why nothing can be written, unless a recorder says it again."""
+"""Time that the apis say why nothing can be written, unless a recorder says it again."""
 MOST_FAULT_CHARS: Final = 500
 DRAIN_S: Final = 5.0
 

@@ -1,4 +1,4 @@
-"""What is older than it is wanted goes: days of the usage log, chats and responses that nobody continued."""
+"""Retention: deletes what is too old: days of the usage log, chats and responses that nobody continued."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ first recorder may still be making the tables."""
 MOST_DAYS: Final = 365_000
 """For good: what is more would lead to a day before the calendar."""
 LEAST_DAYS: Final = 32
-"""What is spent of a month's budgets is read from the log when Redis has lost its data."""
+"""Spending of a month's budgets is read from the log when Redis has lost its data."""
 BATCH: Final = 500
 """Sessions, of as many messages as they have, that one statement deletes: nobody waits for it for long."""
 

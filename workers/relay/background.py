@@ -1,4 +1,4 @@
-"""What the attempts of responses of the background have to say: appended to a stream in Redis, for whoever asks for it.
+"""The events of background responses: appended to a stream in Redis, for whoever asks for them.
 
 No api process waits for them, so nothing is acknowledged: what Redis has taken is there. A little of it is kept for a
 Redis that loses its last second. The interface is that of `RelaySender` and `OutgoingStream`.
@@ -37,7 +37,7 @@ MOST_BYTES: Final = 16 * 1024 * 1024
 EVENTS_LIFE_MS: Final = 6 * 3600 * 1000
 """Longer than an answer takes; its end gives them another life (`response.lua`)."""
 GATHER_S: Final = 0.1
-"""How long tokens wait for company: each append costs Redis an entry."""
+"""Time that tokens wait for company: each append costs Redis an entry."""
 KEPT_S: Final = 5.0
 UNSENT_BYTES: Final = 8 * 1024 * 1024
 """So much waits for a Redis that is away; then the upstream is read no further."""

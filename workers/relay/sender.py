@@ -40,7 +40,7 @@ LONGEST_TICK_S: Final = 0.02
 """With many streams at once a token may wait a moment for company, so that each of them is read and written to less
 often. Never the first token, never the end."""
 READ_TOGETHER: Final = 64
-"""How many streams are read in one turn of the loop; others get a word in between."""
+"""Number of streams that are read in one turn of the loop; others get a word in between."""
 
 
 class RelaySender:

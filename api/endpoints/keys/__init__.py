@@ -1,1 +1,1 @@
-"""What is known of a key, for the operator: given out, and taken away."""
+"""API keys for the operator: created, changed and revoked, exported and erased."""

@@ -40,7 +40,7 @@ _Made = TypeVar("_Made")
 
 
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a key is created from."""
+    """The fields of a key to be created."""
 
     name: KeyName
     rpm_limit: RpmLimit = DEFAULT_RPM_LIMIT

@@ -1,4 +1,4 @@
-"""Who may read the knowledge base without the internal token: nSelf's command line, which sends none.
+"""Reading the knowledge base without the internal token: nSelf's command line sends none.
 
 Only what the gateway brings itself, which is public, and only from this machine: not for what another server or a page
 in a browser passes on.

@@ -34,7 +34,7 @@ class NewChunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class NewDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a document is made from; `hash` is of its file, so that it is known whether that has changed."""
+    """The fields of a document to be stored; `hash` is of its file, so that it is known whether that has changed."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NAME_CHARS)]
     hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]

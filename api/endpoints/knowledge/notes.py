@@ -22,7 +22,7 @@ MOST_NOTES: Final = 1_000
 
 
 class NewNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a note is made from."""
+    """The fields of a note to be stored."""
 
     chunk_id: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NAME_CHARS)]
     note: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NOTE_CHARS)]

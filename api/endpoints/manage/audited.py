@@ -45,7 +45,7 @@ class _RefusedByHandler(Exception):
 
 
 class AuditedAs(NamedTuple):
-    """Who changes something, as the audit log names it, and how that is told of a failure."""
+    """The actor of a change, as the audit log names it, and the form in which errors are answered."""
 
     actor: Callable[[], str]
     answer: Callable[[Exception], Awaitable[Response]]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 REMEMBERED_S: Final = 24 * 3600
-"""How long removing an account again is no error: some clients send every command twice."""
+"""Time in which removing an account again is no error: some clients send every command twice."""
 _ENVIRONMENT: Final = "env-"
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
@@ -47,7 +47,7 @@ Secret = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[!
 
 
 class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What an account is made from. Limits that are left out are those of the model."""
+    """The fields of an account to be added. Limits that are left out are those of the model."""
 
     account_email: Name
     api_key: Secret
@@ -58,7 +58,7 @@ class NewAccount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is changed of an account; null removes its project or a limit of its own."""
+    """The fields of an account to be changed; null removes its project or a limit of its own."""
 
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
     project: Project | msgspec.UnsetType | None = msgspec.UNSET

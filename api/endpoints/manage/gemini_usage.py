@@ -1,4 +1,4 @@
-"""What Redis knows of Gemini accounts, for people: use, limits and state. It only reads; workers write.
+"""Use, limits and state of Gemini accounts for people, from Redis. It only reads; workers write.
 
 The names are in `shared/redis/names.py`, the fields in `shared/redis/lua/account_*.lua`.
 """
@@ -28,7 +28,7 @@ State = Literal["ok", "untried", "recovering", "cooling", "failing", "rejected",
 
 
 class ModelUse(msgspec.Struct, kw_only=True):
-    """How far the quota of a model is used, by every account of its project. Limits that are None do not exist."""
+    """The use of a model's quota, by every account of its project. Limits that are None do not exist."""
 
     model: str
     requests_this_minute: int
@@ -44,7 +44,7 @@ class ModelUse(msgspec.Struct, kw_only=True):
 
 
 class AccountUse(msgspec.Struct, kw_only=True):
-    """What an account used, and how it is. Until `state_until` it is not used while another can serve."""
+    """The use and the state of an account. Until `state_until` it is not used while another can serve."""
 
     tokens_used_today: int = 0
     requests_used_today: int = 0

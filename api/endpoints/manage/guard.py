@@ -1,4 +1,4 @@
-"""What the endpoints of the management API share: the internal token, errors as {"error": "text"}, strict bodies."""
+"""The frame of the management API: the internal token, errors as {"error": "text"}, strict bodies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     _Url = tuple[str, str, Callable[..., Awaitable[Response]]]
 
 PREFIXES: Final = ("/claw/", "/ai/")
-"""Where the URLs of the management API begin."""
+"""Beginnings of the management API's URLs."""
 
 _Body = TypeVar("_Body")
 

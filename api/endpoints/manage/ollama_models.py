@@ -41,7 +41,7 @@ _OTHER_SERVER: Final = (
 
 
 class Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What shall be installed, and where: `auto` stands for the recommended model, as does `auto_select`."""
+    """The model to install, and where: `auto` stands for the recommended model, as does `auto_select`."""
 
     model: str | None = None
     auto: bool = False

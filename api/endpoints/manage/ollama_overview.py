@@ -1,4 +1,4 @@
-"""What the management API shows of the models on one's own Ollama servers. Pure."""
+"""The models on one's own Ollama servers, as the management API shows them. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 GB = 1_000_000_000
 _FIRST = ("loaded", "installed", "pulling", "failed")
-"""Which status counts where hosts differ."""
+"""Statuses by precedence, where hosts differ."""
 
 
 def overview(libraries: Sequence[Library]) -> dict[str, Any]:

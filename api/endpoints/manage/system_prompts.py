@@ -22,7 +22,7 @@ NEWS = b"prompts"
 
 
 class NewPrompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a prompt is created from."""
+    """The fields of a prompt to be created."""
 
     name: PromptName
     content: Content

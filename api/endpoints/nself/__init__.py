@@ -1,1 +1,1 @@
-"""What the existing nSelf command lines ask for beside /v1 (docs/compatibility.md)."""
+"""Endpoints of the existing nSelf command lines beside /v1 (docs/compatibility.md)."""

@@ -29,7 +29,7 @@ _TIER_OF: Final = {"local": "local", "free_gemini": "gemini", "gemini": "gemini"
 
 
 class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What /ai/chat is asked. The answer is whole, and nSelf's command line says that it wants it so."""
+    """The body of /ai/chat. The answer is whole, and nSelf's command line says that it wants it so."""
 
     message: Annotated[str, msgspec.Meta(min_length=1)]
     model: str = "auto"

@@ -33,7 +33,7 @@ _TOP: Final = 10
 
 
 class Used(msgspec.Struct, frozen=True):
-    """What a model of a tier was used for in a time."""
+    """The usage of a model of a tier in a time."""
 
     tier: Tier
     model: str

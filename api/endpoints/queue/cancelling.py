@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 CANCEL_S: Final = 3
-"""How long a request may take to end: a second for its upstream, and what a worker may have to count."""
+"""Time that a request may take to end: a second for its upstream, and what a worker may have to count."""
 
 
 async def cancel_request(request_id: str) -> Response:

@@ -41,7 +41,7 @@ HIGHEST_LIMIT: Final = 200
 MOST_LOOKED_AT: Final = 1000
 """Jobs that one call reads at the most, however few of them are what it looks for."""
 ANSWER_S: Final = 1
-"""How long the api process of a request may take to say where it is."""
+"""Time that the api process of a request may take to say where it is."""
 STATES: Final = ("waiting", "running")
 open_decoder: Final[msgspec.json.Decoder[UsageRecord]] = msgspec.json.Decoder(UsageRecord)
 """Of what an open request is known as."""
@@ -49,7 +49,7 @@ _state_decoder: Final = msgspec.json.Decoder(RequestState)
 
 
 class Filter(NamedTuple):
-    """Which requests are wanted; None is any."""
+    """A filter of requests; None is any."""
 
     key_id: str | None
     model: str | None
@@ -69,7 +69,7 @@ class Filter(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """Where a list goes on: the state, the queue, and how many of its jobs were looked at."""
+    """The place at which a list goes on: the state, the queue, and how many of its jobs were looked at."""
 
     state: str
     queue: str

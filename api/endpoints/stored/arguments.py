@@ -1,4 +1,4 @@
-"""What the endpoints of stored responses share: ids, pages of items, and what they say where nothing is found."""
+"""Ids, pages of items and "not found", as the endpoints of stored responses share them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _ID: Final = re.compile(r"(resp|conv)_([0-9a-f]{32})")
 
 
 class Page(NamedTuple):
-    """Which items of a list are wanted, and whether with the encrypted thoughts of all."""
+    """A page of a list of items, with or without their encrypted thoughts."""
 
     after: str | None
     limit: int

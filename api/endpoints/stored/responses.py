@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MOST_EVENTS: Final = 10**9
 ITEM_BYTES: Final = 1024
-"""What an item counts for of which the size is not known."""
+"""Size that an item counts for where it is not known."""
 
 
 class _Request(msgspec.Struct):

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 How = Literal["text", "hybrid"]
 CANDIDATES: Final = 50
-"""How many chunks each kind of search brings to the fusion."""
+"""Number of chunks that each kind of search brings to the fusion."""
 TEXT_WEIGHT: Final = 1.0
 VECTOR_WEIGHT: Final = 1.0
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What was found, the best first, and how: by words alone, or by vectors too."""
+    """Chunks that were found, the best first, and how: by words alone, or by vectors too."""
 
     chunks: list[Chunk]
     how: How
 
 
 class HowSearched(msgspec.Struct, frozen=True):
-    """How questions are searched.
+    """The kinds of search in use.
 
     Args:
         how: by words alone, or by vectors too.

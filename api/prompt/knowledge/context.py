@@ -1,4 +1,4 @@
-"""What a model is told of the knowledge base for one request, and what the response's headers say of that."""
+"""Text from the knowledge base for one request, and the response's headers about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the gateway brings itself: the nSelf corpus in `knowledge/`, and its own documentation."""
+"""The built-in corpus: nSelf's in `knowledge/`, and its own documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_len
 
 
 class CorpusVersion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `knowledge/version.toml` says."""
+    """The contents of `knowledge/version.toml`."""
 
     version: str = "0"
     schema_version: int | str = 1

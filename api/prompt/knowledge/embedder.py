@@ -45,7 +45,7 @@ QUERY_TIMEOUT_S: Final = 0.3
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """Whose vectors are searched."""
+    """The model whose vectors are searched."""
 
     model: str
     dimensions: int
@@ -60,7 +60,7 @@ class Embed(Protocol):
 
 @dataclass(frozen=True)
 class ProcessParts:
-    """What the knowledge base uses of its process.
+    """Parts of the process that the knowledge base uses.
 
     Attributes:
         settings: the model that is named, and what is known of models.

@@ -1,4 +1,4 @@
-"""What a conversation asks: the words that knowledge is searched for. Pure."""
+"""The question of a conversation: the words that knowledge is searched for. Pure."""
 
 from __future__ import annotations
 

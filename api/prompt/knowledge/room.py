@@ -1,4 +1,4 @@
-"""How much knowledge a prompt has room for. Pure."""
+"""The room for knowledge in a prompt. Pure."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOM_OF_CONTEXT: Final = 0.8
-"""What is put before a prompt is English: a small model has a quarter more tokens of it than estimated."""
+"""Added text is English: a small model has a quarter more tokens of it than estimated."""
 ANSWER_TOKENS: Final = 1_024
-"""What is left for the answer where the request does not say, of long contexts; of short ones an eighth."""
+"""Room for the answer where the request does not say, of long contexts; of short ones an eighth."""
 
 
 def knowledge_room(

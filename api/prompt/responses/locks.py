@@ -1,4 +1,4 @@
-"""Who has a conversation now: one request at a time, over all api processes.
+"""Locks on conversations: one request at a time, over all api processes.
 
 A request that was admitted has it for as long as it is open, whoever closes it; another one is told to come back.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 ON_ITS_WAY_S: Final = 5.0
-"""How long a request may take from here to its admission."""
+"""Time that a request may take from here to its admission."""
 BUSY_RETRY_S: Final = 2.0
 
 

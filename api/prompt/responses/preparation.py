@@ -1,4 +1,4 @@
-"""What a request for a response has of stored ones: the items before its own, and how it will be stored itself.
+"""Preparation of a request for a response: stored items before its own, and how it will be stored itself.
 
 The body that goes on has all items in its input, so that whoever reads it later needs nothing else. All other fields
 stay as its client sent them, but for `store`, which says what is really done.
@@ -38,7 +38,7 @@ MOST_INPUT_BYTES: Final = 8 * 1024 * 1024
 """Of a request's own items, where it is stored. One with more is not stored, or refused where it must be."""
 LOOKS: Final = 8
 LOOK_S: Final = 0.25
-"""How often, and after how many seconds, an item is looked for that may be on its way into PostgreSQL."""
+"""Waits before an item is looked for again that may be on its way into PostgreSQL."""
 EVENTS_BEFORE: Final = 2
 """Of a response of the background: see `begun_events`."""
 _PLACE: Final = re.compile(r"\binput\[([0-9]{1,9})\]")
@@ -46,7 +46,7 @@ _ID: Final = re.compile(r"(?:resp|conv)_([0-9a-f]{32})")
 
 
 class StateRequest(NamedTuple):
-    """Who asks: the request's id in hex digits, the api process's, the key's, and whether it belongs to a session.
+    """The request to prepare: its id, the api process's and the key's, and whether it belongs to a session.
 
     `before_reading` waits for the key's turn to read what is stored; it raises where the request would be refused.
     """
@@ -59,7 +59,7 @@ class StateRequest(NamedTuple):
 
 
 class _Before(NamedTuple):
-    """What comes before a request's own items: those items, the response that its chain begins with, a conversation."""
+    """Stored state before a request's own items: items, the response that its chain begins with, a conversation."""
 
     items: list[dict[str, Any]]
     root_id: str

@@ -1,4 +1,4 @@
-"""What a request for a response says of stored ones, read from its own JSON. Pure."""
+"""The fields of a request for a response that are about stored ones, read from its own JSON. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Item(msgspec.Struct):
 
 
 class StateFields:
-    """What a request says of stored responses.
+    """The fields of a request that are about stored responses.
 
     Args:
         raw: its JSON.

@@ -1,4 +1,4 @@
-"""Who has a session now: one request at a time, over all api processes, by a lease in Redis.
+"""Leases on sessions: one request at a time, over all api processes, by a lease in Redis.
 
 The closing script gives it back with the turn; for a request that was not admitted its api process does. A lease ends
 by itself where its process died.

@@ -1,4 +1,4 @@
-"""What a session puts before the messages of a request, and what the request brings to it."""
+"""Sessions: the messages they put before those of a request, and those that it brings to them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shared.settings import Settings
 
 MOST_TURN_BYTES: Final = 1024 * 1024
-"""How much of a request's new messages is kept. More is refused: a history must not have less than was said."""
+"""Bytes of a request's new messages that are kept. More is refused: a history must not have less than was said."""
 MOST_TURN_MESSAGES: Final = MOST_HISTORY_MESSAGES
 _MARGIN_S: Final = 60.0
 _pending: Final = msgspec.json.Decoder(PendingTurn)

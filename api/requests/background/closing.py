@@ -1,4 +1,4 @@
-"""How a response of the background ends of which no worker says the end."""
+"""The closing of a background response whose end no worker reports."""
 
 from __future__ import annotations
 

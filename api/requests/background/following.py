@@ -29,7 +29,7 @@ class EventsGone(Exception):
 
 
 class Followers:
-    """Who follows which response in this process.
+    """The clients of this process that follow a background response.
 
     Args:
         redis: where the events are.

@@ -1,4 +1,4 @@
-"""Where a response of the background goes after its attempt failed, or where nobody serves what it waits for."""
+"""The next attempt of a background response whose attempt failed, or whose queue nobody serves."""
 
 from __future__ import annotations
 

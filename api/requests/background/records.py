@@ -37,7 +37,7 @@ _target: Final = msgspec.json.Decoder(Target)
 _started: Final = msgspec.json.Decoder(Started)
 _failure: Final = msgspec.json.Decoder(ErrorInfo)
 UNTIL_KEPT_MS: Final = 60_000
-"""How long what was opened stays of which nobody says that it was admitted."""
+"""Time that a record stays which was opened, and of which nobody says that it was admitted."""
 RETRY_S: Final = 5.0
 _NO_BODY: Final = msgspec.Raw(b"null")
 _FIELDS: Final = (
@@ -55,7 +55,7 @@ _FIELDS: Final = (
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a response is.
+    """The progress of a response.
 
     Args:
         attempt: the number of its present attempt.
@@ -115,7 +115,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackgroundRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the next attempt needs: the request, where it may go, and on which conditions."""
+    """A stored request for its next attempt: with where it may go, and on which conditions."""
 
     draft: JobDraft
     wanted: RoutingRequest

@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 LEASE_S: Final = 10.0
 CANCEL_S: Final = 3.0
-"""How long a cancellation is waited for: a worker closes its upstream's connection, and may have to count."""
+"""Time that a cancellation is waited for: a worker closes its upstream's connection, and may have to count."""
 LOOK_AGAIN_S: Final = 0.05
 SINCE_LIFE_S: Final = 86_400
 _record: Final = msgspec.json.Decoder(UsageRecord)

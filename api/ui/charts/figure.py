@@ -1,4 +1,4 @@
-"""What is around a picture: its title, its legend, and a table that says the same."""
+"""The frame of a picture: its title, its legend, and a table that says the same."""
 
 from __future__ import annotations
 

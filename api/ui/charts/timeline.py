@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     _Draw = Callable[["Timeline", "_Plane"], Iterator[Markup]]
 
 Style = Literal["local", "gemini", "paid", "error", "one", "two", "three", "four", "other"]
-"""How a series looks: as its tier or as an error, else as the first colours of any."""
+"""The style of a series: as its tier or as an error, else as the first colours of any."""
 
 WIDTH: Final = 1000
 """Of the drawing's own view box."""
@@ -36,7 +36,7 @@ AXIS_WIDTH: Final = 52
 _GAP: Final = 0.18
 """Part of a step's width that is left free between bars."""
 _LEAST_PX: Final = 1.0
-"""How high a bar is at the least: what is there can be seen."""
+"""Least height of a bar: what is there can be seen."""
 
 
 class Series(msgspec.Struct, frozen=True):
@@ -48,7 +48,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Timeline(msgspec.Struct, frozen=True, kw_only=True):
-    """What is drawn.
+    """A chart over time.
 
     Args:
         name: of the chart in its page: letters, digits and dashes.
@@ -78,7 +78,7 @@ class Timeline(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Plane:
-    """Where values stand in the drawing."""
+    """The drawing's plane: places of values in it."""
 
     def __init__(self, columns: list[list[float | None]], steps: int, unit: Unit, *, is_stacked: bool) -> None:
         self.columns = columns

@@ -1,4 +1,4 @@
-"""How values are written: shortly at an axis, fully in a table."""
+"""Values as text: short at an axis, full in a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGE: Final = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 class Unit(NamedTuple):
-    """What values are of.
+    """The unit of values.
 
     Args:
         short: writes one at an axis.

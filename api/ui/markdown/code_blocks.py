@@ -21,7 +21,7 @@ MOST_CHARS: Final = 20_000
 """The longest block that is coloured."""
 MOST_LINE_CHARS: Final = 2_000
 MOST_S: Final = 0.25
-"""How long the blocks of a text may take of their thread together: what is left of them is not coloured."""
+"""Time that the blocks of a text may take of their thread together: what is left of them is not coloured."""
 _LANGUAGE: Final = re.compile(r"[A-Za-z0-9+#.\-_]{1,24}")
 _SHOWN: Final = {
     "js": "JavaScript", "javascript": "JavaScript", "ts": "TypeScript", "py": "Python", "sh": "Shell", "bash": "Shell",

@@ -29,7 +29,7 @@ _DOUBLE: Final = re.compile(r"\$\$((?:[^\\$]|\\.|\$(?!\$)){1,2000})\$\$", re.DOT
 
 
 class Formulas:
-    """How many characters of formulas a text may have still."""
+    """A budget of characters for the formulas of a text."""
 
     def __init__(self) -> None:
         self.left = MOST_CHARS_TOGETHER

@@ -35,11 +35,11 @@ MOST_CHARS: Final = 100_000
 """The longest text that is read as Markdown."""
 MOST_NESTING: Final = 50
 STEPS_PER_CHAR: Final = 20
-"""How many rules may be tried for a character; ordinary texts need less than one, and those that
+"""Number of rules that may be tried for a character; ordinary texts need less than one, and those that
 are read in one go at most 14."""
 _FEW_STEPS: Final = 4_000
 MOST_S: Final = 1.5
-"""How long a text may take of its thread to be read, in seconds: a bound for what is slow in few steps. Ordinary texts
+"""Time that a text may take of its thread to be read, in seconds: a bound for what is slow in few steps. Ordinary texts
 of the greatest length take a third of it."""
 _CLOCK_STEPS: Final = 256
 _BESIDE_BYTES: Final = 4_096

@@ -1,1 +1,1 @@
-"""Who may use the web UI: the password, sessions in signed cookies, a bound on tries."""
+"""Signing in to the web UI: the password, sessions in signed cookies, a bound on tries."""

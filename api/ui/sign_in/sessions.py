@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LIFE_S: Final = 7 * 24 * 3600
 NOBODY: Final = ""
-"""Who has a session before somebody has signed in: it only carries the token of the form."""
+"""The subject of a session before somebody has signed in: it only carries the token of the form."""
 BY_PASSWORD: Final = "password"  # noqa: S105 -- how somebody signed in, not what with
 _PURPOSE: Final = b"sessions of the web UI\0"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MOST_TRIES: Final = 10
 WINDOW_S: Final = 15 * 60
 _IPV6_PREFIX: Final = 64
-"""What one subscriber has: all of it counts as one address."""
+"""Prefix of one subscriber: all of it counts as one address."""
 
 
 async def count_try(redis: Redis, address: str | None) -> None:

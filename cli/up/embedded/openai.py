@@ -1,4 +1,4 @@
-"""What the embedded model servers have in common: OpenAI's API on a loopback port."""
+"""The common part of the embedded model servers: OpenAI's API on a loopback port."""
 
 from __future__ import annotations
 

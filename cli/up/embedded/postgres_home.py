@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL lives: its programs, its data, its socket, and the user it runs as.
+"""The home of the embedded PostgreSQL: its programs, its data, its socket, and the user it runs as.
 
 PostgreSQL refuses to run as root. Root therefore gives it a system user of its own and a home outside
 every folder that this user might not be allowed to enter; no existing folder's mode is changed.

@@ -1,4 +1,4 @@
-"""What the embedded servers have in common: a supervised child that is ready once it has been spoken to."""
+"""The common part of the embedded servers: a supervised child that is ready once it has been spoken to."""
 
 from __future__ import annotations
 

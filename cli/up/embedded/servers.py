@@ -1,4 +1,4 @@
-"""Which servers the gateway uses: those that are configured, and embedded ones for the rest."""
+"""The servers that the gateway uses: those that are configured, and embedded ones for the rest."""
 
 from __future__ import annotations
 

@@ -39,14 +39,14 @@ class JsonSchema(Struct, tag_field="type", tag="json_schema", forbid_unknown_fie
 
 
 class TextParam(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the text of the answer is like."""
+    """Options of the answer's text."""
 
     format: PlainText | JsonObject | JsonSchema | None = None
     verbosity: str | None = None
 
 
 class ReasoningParam(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the model thinks, and what is told of it."""
+    """Options of the model's thinking, and of what is shown of it."""
 
     effort: str | None = None
     summary: Literal["auto", "concise", "detailed"] | None = None
@@ -67,7 +67,7 @@ class ConversationParam(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamOptions(Struct, forbid_unknown_fields=True):
-    """What a stream is like."""
+    """Options of a stream."""
 
     include_obfuscation: bool | None = None
 
@@ -115,7 +115,7 @@ INCLUDABLE: Final = frozenset({
     "message.input_image.image_url", "message.output_text.logprobs", "reasoning.encrypted_content",
     "web_search_call.action.sources", "web_search_call.results",
 })  # fmt: skip
-"""What `include` may name; what is of no tool that runs here adds nothing."""
+"""Values of `include`; what is of no tool that runs here adds nothing."""
 
 
 def checked(fields: Any) -> tuple[ResponsesBody, dict[str, Any]]:

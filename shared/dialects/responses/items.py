@@ -73,7 +73,7 @@ class _Item(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Message(_Item, kw_only=True, forbid_unknown_fields=True):
-    """What somebody said."""
+    """A message."""
 
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[Part]
@@ -109,7 +109,7 @@ class CustomToolCall(_Item, kw_only=True, forbid_unknown_fields=True):
 
 
 class CallOutput(_Item, kw_only=True, forbid_unknown_fields=True):
-    """What a call of a function or of a custom tool came to."""
+    """The result of a call of a function or of a custom tool."""
 
     call_id: CallId
     output: str | list[TextInput | ImageInput | FileInput | AudioInput]
@@ -124,7 +124,7 @@ class _Summary(Struct, kw_only=True):
 
 
 class Reasoning(_Item, kw_only=True, forbid_unknown_fields=True):
-    """What the model thought."""
+    """The model's thoughts."""
 
     summary: list[_Summary] = []
     content: list[_Summary] | None = None

@@ -54,7 +54,7 @@ class RefusalPart:
 
 
 class MessageItem:
-    """What the model says.
+    """A message of the model.
 
     Args:
         index: its number among the items.
@@ -87,7 +87,7 @@ class MessageItem:
 
 
 class ReasoningItem:
-    """What the model thinks.
+    """Thoughts of the model.
 
     Args:
         index: its number among the items.

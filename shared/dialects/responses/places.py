@@ -1,4 +1,4 @@
-"""Where what stands in a chat's messages and tools stood in the client's request. Pure."""
+"""Places in the client's request of what stands in a chat's messages and tools. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IN_PART: Final = {"image_url.url": "image_url", "image_url.detail": "detail"}
 
 
 class MessagePlace(msgspec.Struct):
-    """Where a message of the chat stood.
+    """The place of a message of the chat in the client's request.
 
     Args:
         item: the client's item.
@@ -44,7 +44,7 @@ class MessagePlace(msgspec.Struct):
 
 
 class Places(msgspec.Struct):
-    """Where messages and tools stood, by their numbers in the chat."""
+    """The places of messages and tools, by their numbers in the chat."""
 
     messages: list[MessagePlace] = []
     tools: list[str] = []

@@ -22,7 +22,7 @@ _PIECES: Final = {
     "response.function_call_arguments.delta": ("", "arguments"),
     "response.custom_tool_call_input.delta": ("", "input"),
 }
-"""Where pieces of text belong: the list of the item, and the field of its part, or of the item itself."""
+"""Places of pieces of text: the list of the item, and the field of its part, or of the item itself."""
 _KINDS: Final = ("message", "reasoning", "function_call", "custom_tool_call")
 """Items that have a meaning where they are not whole."""
 

@@ -58,7 +58,7 @@ _IN_PARTS: Final[dict[str, dict[str, Any]]] = {
     "input_image": {"detail": "auto"},
     "output_text": {"annotations": [], "logprobs": []},
 }
-"""What parts have in lists, with what it means where it was not said."""
+"""Fields that parts have in lists, with their defaults."""
 _MADE_HERE: Final = re.compile(r"[a-z]{2,5}_[0-9a-f]{32}i[0-9a-f]{4,8}")
 _TEXT_TYPES: Final = {"assistant": "output_text"}
 

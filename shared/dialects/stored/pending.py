@@ -8,11 +8,11 @@ import msgspec
 
 Status = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 CONTINUED: Final = frozenset({"completed", "incomplete"})
-"""How a response must have ended that another one continues, and whose items become part of its conversation."""
+"""Statuses of a response that another one may continue, and whose items become part of its conversation."""
 
 
 class StoredHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How a request will be stored as a response. Ids are hex digits.
+    """The head of a request that will be stored as a response. Ids are hex digits.
 
     Args:
         previous_id: the response that it continues.
@@ -64,7 +64,7 @@ def status_of(body: str | bytes | msgspec.Raw) -> str:
 
 
 class ResponseEnd(msgspec.Struct, frozen=True):
-    """What a closing leaves of a response.
+    """The parts of a response that its closing leaves.
 
     Args:
         pending: a `PendingResponse` as JSON; nothing where what its worker has kept of it counts.

@@ -13,7 +13,7 @@ import msgspec
 from shared.dialects.stored.items import as_listed
 
 FIELD: Final = b'"encrypted_content"'
-"""What an item has that can be hidden, in JSON."""
+"""Field of an item that can be hidden, in JSON."""
 HIDDEN: Final = "claw_encrypted_content"
 
 

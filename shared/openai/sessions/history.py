@@ -1,4 +1,4 @@
-"""What a job brings of a session: earlier turns, of which the oldest are left out where a model's context is short."""
+"""The history of a session in a job: earlier turns; the oldest are left out where a model's context is short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INSTRUCTIONS: Final = frozenset({"system", "developer"})
 ROOM_OF_CONTEXT: Final = 0.75
 """Of a context that is filled up with history: tokens are estimated, and some languages have more than that."""
 ANSWER_TOKENS: Final = 1_024
-"""What is left for the answer where the request does not say, of long contexts; of short ones a quarter."""
+"""Room for the answer where the request does not say, of long contexts; of short ones a quarter."""
 _NONE: Final = msgspec.Raw(b"[]")
 
 
@@ -24,7 +24,7 @@ class HistoryTurn(msgspec.Struct, frozen=True):
 
 
 class History(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What is put before the messages of a request. Lists are JSON.
+    """Earlier turns that are put before the messages of a request. Lists are JSON.
 
     Args:
         instructions: those that the session began with, where the client sends none.

@@ -1,4 +1,4 @@
-"""What a client sends and what is stored of its session -> what the model is given, and what is new.
+"""A client's messages and its stored session -> the messages for the model, and those that are new.
 
 The two are matched from the end (docs/api.md): a client that sends the conversation itself is given exactly what it
 sends, one that sends only what is new gets what is stored before it. Messages are compared by their digests.
@@ -51,7 +51,7 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Merged(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes of it.
+    """The merged session.
 
     Args:
         instructions: of the session, where the client sends none.

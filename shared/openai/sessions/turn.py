@@ -13,7 +13,7 @@ _FIELD: Final = b'"%s"' % THOUGHTS.encode()
 
 
 class TurnHead(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a request brings to its session, as the api process leaves it in Redis.
+    """The part of a turn that a request brings, as the api process leaves it in Redis.
 
     Args:
         key_id: whose session it is.

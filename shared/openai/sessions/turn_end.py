@@ -1,4 +1,4 @@
-"""How the turn of a session's request ended."""
+"""The end of a turn of a session."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 THOUGHTS: Final = "reasoning_content"
 """The field of a message that has what its model thought: shown to people, and to no model."""
 MOST_THOUGHTS_CHARS: Final = 64 * 1024
-"""How many of them are kept: their beginning."""
+"""Number of them that are kept: their beginning."""
 
 TurnState = Literal["complete", "cut", "broken", "cancelled"]
-"""How the answer to a turn of a session ended: `cut` at its length or by a filter."""
+"""Ends of the answer to a turn of a session: `cut` at its length or by a filter."""
 
 
 class TurnEnd(msgspec.Struct, frozen=True):
-    """How the turn of a session's request ended, and the assistant's message; without one, what was kept of it counts.
+    """The end of a turn, and the assistant's message; without one, what was kept of it counts.
 
     It is JSON.
     """

@@ -36,7 +36,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator has to say of a chunk."""
+    """The operator's note on a chunk."""
 
     id: str
     chunk_id: str
@@ -56,7 +56,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What is looked at: one category or all, and only what the gateway brings itself, without notes, or all."""
+    """The scope of a search: one category or all, and only what the gateway brings itself, without notes, or all."""
 
     category: str | None = None
     is_built_in: bool = False

@@ -21,7 +21,7 @@ INDEX_TIMEOUT_S: Final = 3_600.0
 MOST_INDEXED_DIMENSIONS: Final = 2_000
 """HNSW takes no longer vectors."""
 LOOKED_AT: Final = 100
-"""How many vectors HNSW keeps in sight: more find more of the nearest, and take longer."""
+"""Number of vectors that HNSW keeps in sight: more find more of the nearest, and take longer."""
 
 
 class Unembedded(NamedTuple):

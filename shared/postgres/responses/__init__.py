@@ -1,1 +1,1 @@
-"""What /v1/responses stores: responses and conversations."""
+"""Stored responses and conversations of /v1/responses."""

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from shared.postgres.database import Database
 
 MOST_CHAIN_BYTES: Final = 16 * 1024 * 1024
-"""How much of a chain of responses is read: more than the longest context that there is holds."""
+"""Bytes of a chain of responses that are read: more than the longest context that there is holds."""
 MOST_CHAIN: Final = 1_000
-"""How many responses of one."""
+"""Number of its responses that are read."""
 MOST_REFERRED: Final = 200
 """In how many responses the items that one request refers to may be."""
 

@@ -1,1 +1,1 @@
-"""What the web UI has in PostgreSQL, and asks it."""
+"""The web UI's data and queries in PostgreSQL."""

@@ -1,4 +1,4 @@
-"""Who may sign in to the web UI: its password, and the generation of its sessions."""
+"""Access to the web UI: its password, and the generation of its sessions."""
 
 from __future__ import annotations
 

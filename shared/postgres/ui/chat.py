@@ -1,4 +1,4 @@
-"""What the web UI's chat has in PostgreSQL beside sessions: its key, and what answers cost."""
+"""The web UI's chat in PostgreSQL, beside sessions: its key, and what answers cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the usage log says of a span of time: a statement for each question, of the partitions that it touches."""
+"""Queries of the overview page over the usage log of a span of time: each touches only the partitions that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the usage log has of a span of time: rows, sums, and sums by steps of it."""
+"""The usage log of a span of time: rows, sums, and sums by steps of it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = Literal["ok", "failed", "cancelled"]
 
 
 class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which requests are meant; None is any. Without `key_id`, `is_internal` means those of the internal token."""
+    """A filter of requests; None is any. Without `key_id`, `is_internal` means those of the internal token."""
 
     since: datetime
     until: datetime
@@ -36,7 +36,7 @@ class UsageFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cursor(NamedTuple):
-    """Where a page ends: the time and the id of its last request."""
+    """The end of a page: the time and the id of its last request."""
 
     at: datetime
     request_id: UUID

@@ -1,1 +1,1 @@
-"""What is wrong with an installation, and how to mend it, as far as its servers tell: for the CLI and the web UI."""
+"""The doctor: finds what is wrong with an installation, and how to mend it, for the CLI and the web UI."""

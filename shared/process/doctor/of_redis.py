@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OLDEST: Final = (6, 2)
 """The first with all the commands that we use (XAUTOCLAIM)."""
 RELAY_BYTES: Final = 32 * 1024 * 1024
-"""How far an api may be behind: 8 MiB from each worker are on their way to it."""
+"""Bytes that an api may be behind: 8 MiB from each worker are on their way to it."""
 LATE_S: Final = 60
 NEARLY: Final = 0.9
 

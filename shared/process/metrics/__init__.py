@@ -1,1 +1,1 @@
-"""What a process measures of itself, for Prometheus. Nothing here is imported where `CLAW_METRICS_PORT` is not set."""
+"""Metrics of a process, for Prometheus. Nothing here is imported where `CLAW_METRICS_PORT` is not set."""

@@ -36,7 +36,7 @@ _PLAIN: Final = "text/plain; charset=utf-8"
 
 
 class Gathered:
-    """What the sources gave at the latest scrape, as a collector of the registry."""
+    """The metrics of the latest scrape, as a collector of the registry."""
 
     def __init__(self) -> None:
         self.families: Sequence[Metric] = ()

@@ -1,4 +1,4 @@
-"""Which processes have metrics: each says so in Redis, and each can list them all for Prometheus."""
+"""The processes that have metrics: each says so in Redis, and each can list them all for Prometheus."""
 
 from __future__ import annotations
 

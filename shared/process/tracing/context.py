@@ -1,4 +1,4 @@
-"""Which span the current task works for, in W3C's form: it travels in jobs, and each line of the log names its trace.
+"""The span that the current task works for, in W3C's form: it travels in jobs, and log lines name its trace.
 
 Knows nothing of OpenTelemetry: without traces this is a variable that nobody sets.
 """

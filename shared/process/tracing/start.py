@@ -1,4 +1,4 @@
-"""How a process begins to trace: only where that is asked for is anything of OpenTelemetry imported."""
+"""The start of tracing in a process: only where that is asked for is anything of OpenTelemetry imported."""
 
 from __future__ import annotations
 

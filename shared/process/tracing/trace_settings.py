@@ -1,4 +1,4 @@
-"""Whether traces are asked for: OpenTelemetry's own variables say so, and its SDK reads the rest of them itself."""
+"""Settings of traces: OpenTelemetry's own variables say so, and its SDK reads the rest of them itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OTLP_PREFIX: Final = "OTEL_EXPORTER_OTLP_"
-"""How the variables begin that say where traces go, and with which credentials."""
+"""Beginning of the variables that say where traces go, and with which credentials."""
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"

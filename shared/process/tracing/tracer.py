@@ -34,7 +34,7 @@ _W3C: Final = TraceContextTextMapPropagator()
 
 
 class Tracing:
-    """What makes the spans of this process.
+    """Makes the spans of this process.
 
     Args:
         wanted: what the environment says.

@@ -68,7 +68,7 @@ def _files_of(section: str) -> list[str]:
     for row in re.findall(r"^\| \w+ \| (.+?) \| ", text, re.MULTILINE):
         for name in _CODE.findall(row):
             folder = found[-1].rpartition("/")[0] + "/" if "/" not in name else ""
-            if name.endswith((".py", ".lua")) and name != "reply.py":
+            if name.endswith((".py", ".lua")):
                 found.append(folder + name)
     return found
 

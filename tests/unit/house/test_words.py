@@ -39,6 +39,33 @@ def test_a_functions_docstring_begins_with_a_verb(top: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+CLAUSE: Final = re.compile(r"(What|Whether|How|Where|Which|Who|Whose|When|Why)\b")
+
+
+def texts_of(module: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the texts that describe a module, its classes and what they and it define."""
+    for node in ast.walk(module):
+        for each in node.body if isinstance(node, ast.Module | ast.ClassDef) else ():
+            if (
+                isinstance(each, ast.Expr)
+                and isinstance(each.value, ast.Constant)
+                and isinstance(each.value.value, str)
+            ):
+                yield each.lineno, each.value.value
+
+
+@pytest.mark.parametrize("top", [*PRODUCT, "bench", "knowledge"])
+def test_a_description_is_no_relative_clause(top: str) -> None:
+    """A thing is called by its name: no sentence is "What is stored", or "Whether it is"."""
+    wrong = [
+        f"{relative(path)}:{line}: {text.splitlines()[0]}"
+        for path in files(top)
+        for line, text in texts_of(parsed(path))
+        if CLAUSE.match(text)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 class Old(NamedTuple):
     """A word that the glossary replaced.
 

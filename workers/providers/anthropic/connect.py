@@ -1,4 +1,4 @@
-"""Whether Anthropic is configured."""
+"""Anthropic's provider, if it is configured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Anthropic's models can do, by family: the facts that requests are built from. Pure.
+"""Abilities of Anthropic's models, by family: the facts that requests are built from. Pure.
 
 Sources, as of October 2026: "Thinking support, defaults, and rejected configurations by model" (Troubleshooting
 thinking), the effort, structured outputs and model overview pages, and the migration guides of Opus 5.5, Sonnet 5.5
@@ -20,7 +20,7 @@ _ALL_EFFORTS = ("low", "medium", "high", "xhigh", "max")
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one family of models takes.
+    """The abilities of one family of models.
 
     Args:
         max_output: the most tokens of one answer, thinking included; also the `max_tokens` of a request without one.

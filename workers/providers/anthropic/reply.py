@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
 _WHOLE: Final = frozenset({"", "message"})
-"""What an event that is a message as it would not have been streamed calls itself."""
+"""Type of an event that is a message as it would not have been streamed."""
 _KINDS: Final = frozenset({"text", "thinking", "redacted_thinking", "tool_use"})
 
 

@@ -17,13 +17,13 @@ NULL = Raw(b"null")
 
 
 class StopDetails(Struct):
-    """Why the answer stopped, in words."""
+    """The reason why the answer stopped, in words."""
 
     explanation: str | None = None
 
 
 class BlockDelta(Struct):
-    """What is new of a block, or of the message."""
+    """The new part of a block, or of the message."""
 
     text: Text | None = None
     thinking: Text | None = None

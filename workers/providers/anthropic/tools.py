@@ -20,7 +20,7 @@ _OPEN_OBJECT = {"type": "object"}
 
 
 class Tooling(msgspec.Struct):
-    """What a request says of tools and of the reply's form.
+    """The fields of a request about tools and the reply's form.
 
     Args:
         tools: `tools`.

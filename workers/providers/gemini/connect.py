@@ -1,4 +1,4 @@
-"""How an account at the Gemini API is used."""
+"""Gemini's provider for an account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Gemini's API says of a failure, classed. Pure: no I/O.
+"""Failures of Gemini's API, classed. Pure: no I/O.
 
 Source of the shapes: google.rpc.Status and google/rpc/error_details.proto (ErrorInfo, RetryInfo, QuotaFailure,
 BadRequest) as Google's JSON APIs send them; ai.google.dev, "Troubleshooting" (which status means what).

@@ -39,7 +39,7 @@ _Part = dict[str, Any]
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What the messages refer to.
+    """The images and tool-call state that messages refer to.
 
     Args:
         images: the remote images, by URL.

@@ -1,4 +1,4 @@
-"""What the Gemini API says of its models, and what it does not say of Gemma's, turned into what is announced. Pure.
+"""Models of the Gemini API as they are announced, with what it does not say of Gemma's. Pure.
 
 Source: google.ai.generativelanguage.v1beta (Model); ai.google.dev, "Run Gemma with the Gemini API" (November 2026:
 Gemma 4, which thinks or does not). Of Gemma 3 and before: "Developer instruction is not enabled", "Function calling is
@@ -16,7 +16,7 @@ import msgspec
 from shared.types import LocalModel
 
 PLAIN_LACKS: Final = ("tools", "response_format", "reasoning_effort")
-"""What `is_plain` models do not take, in the words of `shared/models/abilities.py`."""
+"""Parameters that `is_plain` models do not take, in the words of `shared/models/abilities.py`."""
 _PLAIN: Final = re.compile(r"gemma-[1-3]")
 
 

@@ -102,7 +102,7 @@ class _Chunk(Struct, rename="camel"):
 
 
 class _Choice:
-    """What is known of one choice so far."""
+    """The state of one choice so far."""
 
     def __init__(self, ids: set[str], names: Collection[str]) -> None:
         self.calls = ToolCalls(ids, names)

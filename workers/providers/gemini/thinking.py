@@ -1,4 +1,4 @@
-"""Which thinking setting a Gemini model takes. Pure.
+"""Thinking settings of Gemini's models. Pure.
 
 Source: ai.google.dev, "Gemini thinking" (levels and budgets by model) and "OpenAI compatibility" (what
 `reasoning_effort` means for each); docs.cloud.google.com, "Thinking" (the levels of each Gemini 3 model).

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from shared.settings import host_name
 
 _MACHINE_IDS: Final = (Path("/etc/machine-id"), Path("/proc/sys/kernel/random/boot_id"))
-"""What tells machines apart that have one name; the second is there in containers too, until a restart."""
+"""Files that tell machines apart which have one name; the second is there in containers too, until a restart."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """By which one server is meant; other addresses of the loopback may have others at the same port."""
 

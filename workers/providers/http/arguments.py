@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 UNREADABLE: Final = "unreadable_arguments"
-"""What arguments that are no object stand under, so that the model sees what it wrote."""
+"""Field of arguments that are no object, so that the model sees what it wrote."""
 
 
 def to_object(text: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ _EXTENSIONS: Final = {"timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).
 
 
 is_direct: Final = ContextVar("is_direct", default=True)
-"""Whether servers without TLS are talked to directly; where not, all are by way of aiohttp."""
+"""If true, servers without TLS are talked to directly; else all are by way of aiohttp."""
 
 
 def client_of(base_url: str, *, headers: dict[str, str], connections: int) -> UpstreamClient | DirectClient:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 MOST_HELD_BYTES: Final = 256 * 1024
 """Of a reply that nobody reads; the connection is read no further then."""
 READ_BYTES: Final = 64 * 1024
-"""How much is read at a time of what waits in the kernel."""
+"""Bytes that are read at a time of what waits in the kernel."""
 READS_IN_A_ROW: Final = 4
 """After so many of them others get a turn: a server may send as fast as it is read."""
 

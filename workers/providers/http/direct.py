@@ -24,7 +24,7 @@ NEXT_ADDRESS_S: Final = 0.25
 """Until the next address of a name is tried beside one that does not answer."""
 IDLE_S: Final = 15.0
 STALE_S: Final = 5.0
-"""How soon a connection ends that had been closed while it was idle; later the server may have begun to work."""
+"""Time in which a connection ends that had been closed while it was idle; later the server may have begun to work."""
 
 
 class ClosedWhileIdle(httpx.ReadError):

@@ -16,10 +16,10 @@ from workers.providers.replies.json_reader import values_in
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 MAX_TEXT_BYTES: Final = 64 * 1024
-"""How much may come before the first event that is none, as a page of HTML."""
+"""Bytes that may come before the first event and are none, as a page of HTML."""
 BOM: Final = b"\xef\xbb\xbf"
 WORDS: Final = re.compile(rb"[\w .:;,!/+-]*")
-"""What is neither JSON nor a piece of it: `data: ping`, `data: OK`."""
+"""Data that is neither JSON nor a piece of it: `data: ping`, `data: OK`."""
 _UNREADABLE: Final = "The model server's answer cannot be read."
 _DATA_AGAIN: Final = re.compile(rb"(?:data:[ \t]*+){1,8}+(?!data:)")
 

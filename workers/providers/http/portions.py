@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Read = Callable[[], Awaitable[bytes | None]]
 
 PORTION_BYTES: Final = 8 * 1024
-"""How much of a reply is decoded, read and passed on in one step: a hundred events."""
+"""Bytes of a reply that are decoded, read and passed on in one step: a hundred events."""
 COMPRESSED_BYTES: Final = 1024
 """The same of what is compressed: it may become a thousand times as large."""
 

@@ -1,4 +1,4 @@
-"""What an upstream answers: the body of a reply, as events or whole, and the errors of a connection that fails."""
+"""The reply of an upstream: its body, as events or whole, and the errors of a connection that fails."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from shared.errors import Malformed
 from shared.process.json_values import MOST_VALUES, has_more_values
 
 COUNTED_BYTES: Final = 64 * 1024
-"""What is no larger is not counted: it cannot have enough values."""
+"""Smaller data is not counted: it cannot have enough values."""
 _MARKS: Final = (b",", b"[", b"{")
 # Possessive, so that no match remembers where it could have ended.
 _WHOLE_TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)

@@ -1,4 +1,4 @@
-"""Which addresses an image may be fetched from, and how a host's are found.
+"""Addresses from which an image may be fetched, and their lookup.
 
 Sources: IANA's IPv4 and IPv6 Special-Purpose Address Registries; RFC 4291 (mapped addresses), RFC 3056 (6to4), RFC 6052
 and RFC 8215 (NAT64), RFC 4380 (Teredo). The lists are our own, since Python's `is_global` differs from one patch

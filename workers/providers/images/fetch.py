@@ -31,7 +31,7 @@ TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 3.0
 REDIRECTS: Final = 3
 OWN_S: Final = 60.0
-"""How long the addresses of our own name are taken to stay."""
+"""Time that the addresses of our own name are taken to stay."""
 _REDIRECT_STATUSES = frozenset({301, 302, 303, 307, 308})
 _NOT_ALLOWED = "The image's URL is not one of a public http(s) server."
 

@@ -1,4 +1,4 @@
-"""Which Ollama is configured."""
+"""Ollama's provider, if one is configured."""
 
 from __future__ import annotations
 

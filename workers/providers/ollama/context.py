@@ -1,4 +1,4 @@
-"""How much of a model's context at Ollama a request has, and whether its prompt is sure to fit. Pure: no I/O.
+"""The context that a request has at Ollama, and a check that its prompt is sure to fit. Pure: no I/O.
 
 Source: Ollama's server/prompt.go and runner (what is cut, and when), docs/api.md (`num_ctx`, `num_predict`).
 """
@@ -13,11 +13,11 @@ from shared.errors import ContextTooLong, InvalidRequest
 
 IMAGE_TOKENS: Final = 4096
 TEMPLATE_TOKENS: Final = 512
-"""What a model's template and its own system prompt may add."""
+"""Tokens that a model's template and its own system prompt may add."""
 
 
 class ContextRoom(msgspec.Struct, frozen=True, kw_only=True):
-    """How long the context of a request may be, in tokens.
+    """Bounds on the context of a request, in tokens.
 
     Args:
         usual: what models are loaded with unless the client asks for something else.

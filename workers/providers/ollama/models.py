@@ -1,4 +1,4 @@
-"""What an Ollama server says of itself and its models, turned into what is announced of them. Pure: no I/O.
+"""An Ollama server's models and version, turned into what is announced. Pure: no I/O.
 
 Source of the shapes: Ollama's api/types.go (ListResponse, ShowResponse, ProcessResponse), types/model/capability.go and
 docs/api.md. Capabilities came with 0.6.4 (its release notes), `truncate` and `shift` of /api/chat with 0.12.6 (pull
@@ -74,7 +74,7 @@ class Version(msgspec.Struct):
 
 
 class ModelFacts(msgspec.Struct, frozen=True):
-    """What /api/show says of a model: its longest context in tokens and its capabilities; None is not known."""
+    """The facts of /api/show about a model: its longest context in tokens and its capabilities; None is not known."""
 
     context_length: int | None = None
     capabilities: frozenset[str] | None = None

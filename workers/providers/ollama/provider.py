@@ -61,7 +61,7 @@ class OllamaProvider:
     parallel: int | None = None
     embeds_as_openai = False
     serves_remote: ClassVar[bool] = False
-    """Whether its models are those that run elsewhere: prompts to them leave the machine."""
+    """True where its models run elsewhere: prompts to them leave the machine."""
     prefix: ClassVar[str] = ""
     """Stands before the names of its models here, and not at the server."""
 

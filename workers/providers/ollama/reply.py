@@ -91,7 +91,7 @@ class _Line(Struct):
 _OPENINGS: Final = (b"{", b"[")
 _FRAME: Final = re.compile(rb"^(?:data:\s*)+")
 _NO_LINE: Final = re.compile(rb":.*|(?:event|id|retry|data):\s*+(?:\[DONE\]|%b)" % WORDS.pattern)
-"""What stands beside the lines where a proxy sends them as server-sent events."""
+"""Fields beside the lines where a proxy sends them as server-sent events."""
 _read_line = json_reader(_Line, takes_anything=True)
 _NOTHING: Final = _Line()
 

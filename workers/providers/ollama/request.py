@@ -38,7 +38,7 @@ _THINK: dict[str, bool | str] = {
     "none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high",
 }  # fmt: skip
 FAR_TOO_LONG: Final = 1.5
-"""How many times its context the estimate of a prompt must be before an answer to it is looked upon with suspicion."""
+"""Multiple of its context at which the estimate of a prompt makes an answer to it suspicious."""
 
 
 class Prepared(msgspec.Struct):

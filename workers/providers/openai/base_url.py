@@ -1,4 +1,4 @@
-"""Where an OpenAI-compatible API stands, and how its key is sent: at Azure's older form, otherwise than at all others.
+"""The base URL of an OpenAI-compatible API, and the way its key is sent: at Azure's older form, unlike all others.
 
 Source: Azure OpenAI's reference (`POST {endpoint}/openai/deployments/{deployment-id}/chat/completions?api-version=...`,
 key in the header `api-key`), and "API version lifecycle" (its v1 API, which is as OpenAI's). A bearer token means

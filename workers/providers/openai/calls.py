@@ -17,7 +17,7 @@ from workers.providers.http.arguments import to_object
 MOST_ID_CHARS: Final = 40
 SHORT_ID_CHARS: Final = 9
 SHORT_IDS: Final = "tool_calls[].id"
-"""What a server rejects that takes short ids only."""
+"""Beginning of the rejection of a server that takes short ids only."""
 
 
 def with_sound_calls(messages: list[Any], *, only_ids: bool = False, short_ids: bool = False) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Which OpenAI-compatible servers are configured."""
+"""Providers of the OpenAI-compatible servers that are configured."""
 
 from __future__ import annotations
 

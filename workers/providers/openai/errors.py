@@ -1,4 +1,4 @@
-"""What servers of OpenAI's API say in words alone, classed by whom it blames. Pure.
+"""Failures that servers of OpenAI's API report in words alone, classed by whom they blame. Pure.
 
 Each of these has the status, and often the code, of something else; this is the one place that knows the texts, and a
 new wording makes it what its status says. Sources: OpenAI's and Groq's 429 and 413 for a request that is larger than a

@@ -1,4 +1,4 @@
-"""What OpenAI-compatible servers say of their models, turned into what is announced of them. Pure: no I/O.
+"""Models of OpenAI-compatible servers, turned into what is announced of them. Pure: no I/O.
 
 Source of the shapes: llama.cpp's server (`server_models` and `/props` of tools/server), vLLM (`ModelCard`). OpenAI and
 others say no more than a model's name.
@@ -20,7 +20,7 @@ _LOADED_BY: Final = frozenset({"llamacpp", "vllm"})
 
 
 class TemplateAbilities(msgspec.Struct, frozen=True):
-    """What a chat template puts before the model (llama.cpp's `chat_template_caps`); what is not said is so."""
+    """Abilities of a chat template (llama.cpp's `chat_template_caps`); what is not said is so."""
 
     supports_tools: bool = True
     supports_reasoning_effort: bool = True

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from workers.providers.images.remote import Image
 
 PLAIN_TEXT: Final = "messages[].content"
-"""What a server rejects that takes a text as content, and neither parts of it nor nothing."""
+"""Rejection of a server that takes a text as content, and neither parts of it nor nothing."""
 _WORDLESS: Final = frozenset({"reference", "tool_reference"})
 """Parts of Mistral's that say only what stands elsewhere in its answer."""
 

@@ -11,7 +11,7 @@ from shared.errors import Malformed
 from workers.providers.openai.shapes import Choice, Chunk, Message, read_chunk
 
 MOST_TRIES: Final = 4
-"""How many chunks of a reply are looked at in vain, as those of servers that count tokens in each of them."""
+"""Number of chunks of a reply that are looked at in vain, as those of servers that count tokens in each of them."""
 _END: Final = b"\n\n"
 _DATA: Final = b"data:"
 _TEXT: Final = re.compile(rb'"(content|reasoning_content|reasoning)": ?("(?:[^"\\]++|\\.)++")', re.DOTALL)
@@ -21,7 +21,7 @@ _to_text: Final = msgspec.json.Decoder(str).decode
 
 
 class PlainChunks:
-    """What stands around the text of the last chunk, where it can stand around any other text and means no more.
+    """The frame of the last chunk's text, where it can stand around any other text and means no more.
 
     Attributes:
         index: of the choice whose text it is.

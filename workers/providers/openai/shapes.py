@@ -39,7 +39,7 @@ _NO_ARGUMENTS: Final[tuple[Any, ...]] = (None, {}, [])
 
 
 class Function(Struct):
-    """What a call is of, and with."""
+    """The function of a call, and its arguments."""
 
     name: Word | None = None
     arguments: Any = None  # an object at older llama.cpp servers
@@ -102,7 +102,7 @@ _NO_REASONS: Final = frozenset({"null", "none"})
 
 
 class Choice(Struct):
-    """What is new of one choice."""
+    """The new part of one choice."""
 
     index: int = 0
     delta: Message | None = None
@@ -130,7 +130,7 @@ class Choice(Struct):
 
 
 class Groq(Struct):
-    """What Groq adds."""
+    """Groq's own fields."""
 
     usage: Raw = NULL
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 ALTERNATING: Final = "messages[].role"
-"""What a server rejects whose model's template wants the roles to alternate."""
+"""Rejection of a server whose model's template wants the roles to alternate."""
 # Stands where a conversation begins with the assistant's words, as with Gemini and Claude.
 OPENING: Final = "(The assistant speaks first.)"
 # Stands where the user goes on before the assistant has answered the results of its calls.

@@ -1,4 +1,4 @@
-"""What servers of OpenAI's API report of the tokens they used. Pure.
+"""Usage as servers of OpenAI's API report it. Pure.
 
 Source of the shapes: OpenAI's OpenAPI document, schema CompletionUsage; DeepSeek's, xAI's and Perplexity's documents;
 OpenRouter's "Usage Accounting".

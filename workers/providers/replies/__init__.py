@@ -1,1 +1,1 @@
-"""How every provider reads what upstreams answer."""
+"""Reading of upstreams' answers, for every provider."""

@@ -9,7 +9,7 @@ import msgspec
 
 EMPTY: Final = "{}"
 NONE: Final = frozenset({"", EMPTY, "null", "None", "[]", '""'})
-"""What servers send where a call has no arguments."""
+"""Texts that servers send where a call has no arguments."""
 _STRUCTURE: Final = re.compile(r'["{}\[\]]')
 _IN_STRING: Final = re.compile(r'["\\]')
 _BEGINS_NAME: Final = re.compile(r'\{\s*"[^\s:,}\]]')
@@ -38,7 +38,7 @@ def _decoded(text: str) -> str:
 
 
 class CallArguments:
-    """What a call's arguments are so far.
+    """The arguments of a call so far.
 
     What stands for no arguments is held back until the end: the real arguments may follow it, and without it a call
     that has none would end with none. So is a text in quotes, which may be the object's, encoded twice.

@@ -19,7 +19,7 @@ MOST_CALLS: Final = 2048
 """In one choice. No model writes as many, and what is made of them at an answer's end is made in one step."""
 _PLACE: Final = re.compile(r"^.*[.:/]", re.DOTALL)
 _NULLS: Final = frozenset({"null", "None", "undefined", "nil"})
-"""What some servers and proxies write for no name and no id, in the pieces behind the first (BerriAI/litellm#12513)."""
+"""Texts of some servers and proxies for no name and no id, in the pieces behind the first (BerriAI/litellm#12513)."""
 
 
 class Piece(msgspec.Struct):

@@ -1,4 +1,4 @@
-"""What the calls of /claw/sessions take, and how a session is shown."""
+"""Arguments of /claw/sessions, and the form in which a session is shown."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a session branches: after this message, else at its end."""
+    """The place at which a session branches: after this message, else at its end."""
 
     message_id: UUID | None = None
 
 
 class Mode(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether a session is in admin mode."""
+    """A session's admin mode, on or off."""
 
     session_id: UUID
     enabled: bool

@@ -34,7 +34,7 @@ MOST_QUERY_CHARS: Final = 1000
 
 
 class _Calls(msgspec.Struct):
-    """What a message has besides its text."""
+    """The parts of a message besides its text."""
 
     tool_calls: list[Any] | None = None
     tool_call_id: str | None = None

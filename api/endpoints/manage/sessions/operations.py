@@ -1,4 +1,4 @@
-"""What is done with stored chats, by the management API and by the web UI: rename, archive, delete, branch.
+"""Operations on stored chats, by the management API and by the web UI: rename, archive, delete, branch.
 
 Every function raises `DatabaseUnavailable` while PostgreSQL does not answer.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shared.postgres.sessions import Session
 
 REMEMBERED_S: Final = 24 * 3600
-"""How long a session that was deleted can be deleted again."""
+"""Time in which deleting a session again is no error."""
 
 
 async def change_session(session_id: UUID, change: SessionChange) -> Session:

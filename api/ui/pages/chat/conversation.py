@@ -1,4 +1,4 @@
-"""What was said, as a page shows it."""
+"""The messages of a conversation, as a page shows them."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class _ToolCall(msgspec.Struct):
 
 
 class _Stored(msgspec.Struct):
-    """What a message has besides its text."""
+    """The parts of a message besides its text."""
 
     content: Any = None
     tool_calls: list[_ToolCall] | None = None

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     Begin = Callable[[], Awaitable[tuple[RequestContext, InflightRequest]]]
 
 MOST_UNREAD_BYTES: Final = 4 * 1024 * 1024
-"""Who reads more slowly than that is left; his page goes on with what is kept of the answer (`underway.py`)."""
+"""A slower reader is left; its page goes on with what is kept of the answer (`underway.py`)."""
 
 
 class Output:
-    """What has come of an answer, for the page that asked."""
+    """The received part of an answer, for the page that asked."""
 
     def __init__(self) -> None:
         self._chunks: deque[bytes] = deque()

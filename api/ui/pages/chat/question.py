@@ -1,4 +1,4 @@
-"""What somebody asks in the chat -> the body and the headers of a chat completion. Pure."""
+"""A question in the chat -> the body and the headers of a chat completion. Pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Model = Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_NAME_CHARS)]
 
 
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
-    """Who shall answer, and what is put before the question."""
+    """The chosen model and tier, and what is put before the question."""
 
     model: Model = AUTO
     tier: Literal["", "local", "gemini", "paid"] = ""

@@ -26,7 +26,7 @@ LIFETIMES: Final = (
     ("", "Never"), ("1", "In a day"), ("7", "In a week"), ("30", "In 30 days"), ("90", "In 90 days"),
     ("365", "In a year"), ("at", "On a date you choose"),
 )  # fmt: skip
-"""When a key expires: days from now."""
+"""Choices of a key's expiry: days from now."""
 BOUNDS: Final = {"rpm": MAX_RPM_LIMIT, "tpm": MAX_TOKENS_PER_MINUTE, "budget": MAX_BUDGET_USD}
 
 

@@ -42,7 +42,7 @@ GRACES: tuple[tuple[int, str], ...] = (
     (0, "Not at all: it is refused at once"), (3600, "An hour"), (DEFAULT_GRACE_S, "A day"), (7 * 86400, "A week"),
     (30 * 86400, "30 days"),
 )  # fmt: skip
-"""How long the secret before may work still, in seconds."""
+"""Choices of the time that the secret before may work still, in seconds."""
 
 
 async def show_keys() -> Response:

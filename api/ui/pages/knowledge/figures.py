@@ -1,4 +1,4 @@
-"""How good the search is, as it was measured: the tables of docs/knowledge.md. Pure but for reading that file."""
+"""Measured quality of the search: the tables of docs/knowledge.md. Pure but for reading that file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMES: Final = {"text": "by words", "vectors": "by meaning", "fused": "both tog
 
 
 class Figure(NamedTuple):
-    """How good one kind of search was with one set of questions."""
+    """The measured quality of one kind of search with one set of questions."""
 
     questions: str
     search: str

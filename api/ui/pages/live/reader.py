@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 EVERY_S: Final = 1.0
 NAMES_S: Final = 3.0
-"""How old the names of keys may be."""
+"""Greatest age of the names of keys."""
 MOST_WATCHES: Final = 200
 """Browsers of one process. More are told to come back: each costs a connection and a little each second."""
 

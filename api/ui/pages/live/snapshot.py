@@ -1,4 +1,4 @@
-"""What the live page shows, read once for all who look: backends, workers, and the requests at the front of each queue.
+"""The contents of the live page, read once for all who look: backends, workers, and the requests in front of queues.
 
 Everything is in the words and numbers that are shown, so that the page's template and its script only put them there.
 """
@@ -28,7 +28,7 @@ Fields = dict[str, Any]
 MOST_SHOWN: Final = 100
 """Requests that wait, and as many that run: a page with more is of no use to anyone."""
 LEAST_OF_QUEUE: Final = 5
-"""How many of each queue are shown however many queues there are, up to `MOST_SHOWN` of all."""
+"""Number of requests of each queue that are shown, however many queues there are, up to `MOST_SHOWN` of all."""
 _KINDS: Final = {"open": "good", "paused": "warn", "closed": "warn", "draining": "warn", "no worker": "bad"}
 _WORKER_KINDS: Final = {"working": "good", "draining": "warn", "refused": "bad"}
 INTERNAL: Final = "internal"

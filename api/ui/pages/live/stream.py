@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_S: Final = 10.0
 CHECK_S: Final = 3.0
-"""How soon a stream ends whose session has ended."""
+"""Time until a stream ends whose session has ended."""
 RETRY: Final = b"retry: 2000\n\n"
 END: Final = b"event: end\ndata: \n\n"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
 class Sent:
-    """What a browser has."""
+    """The state that a browser has."""
 
     def __init__(self) -> None:
         self._items: dict[str, dict[str, Fields]] = {}

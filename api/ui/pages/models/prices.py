@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Price(msgspec.Struct, frozen=True):
-    """What a model costs, in US dollars per million tokens, and what else matters of it."""
+    """The price of a model, in US dollars per million tokens, and what else matters of it."""
 
     model: str
     prompt_usd: float

@@ -1,4 +1,4 @@
-"""What the live workers serve, by backend. Pure."""
+"""The models of live workers, by backend. Pure."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ MOST_SLOW: Final = 8
 CANCELLED: Final = "cancelled"
 FAILED: Final = "failed"
 OUTCOMES: Final = (*TIERS, CANCELLED, FAILED)
-"""What requests are told apart by: the tier that served them, else how they ended."""
+"""The kinds of requests: the tier that served them, else how they ended."""
 
 
 class Figures(msgspec.Struct, kw_only=True):
-    """What happened in a span, by steps and in all. Sums of money are US dollars."""
+    """Counts and sums of a span, by steps and in all. Sums of money are US dollars."""
 
     span: Span
     times: list[datetime]

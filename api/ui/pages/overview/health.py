@@ -1,4 +1,4 @@
-"""Whether the gateway is well, and if not, why and what to do: of what readiness, workers and queues say. Pure."""
+"""The gateway's health, and what to do about it: from readiness, workers and queues. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """How the gateway is: in a word for machines and one for people, and why."""
+    """The gateway's health: in a word for machines and one for people, and why."""
 
     status: str
     text: str

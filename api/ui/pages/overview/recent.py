@@ -1,4 +1,4 @@
-"""What was read not long ago is not read again: many browsers cost what one costs."""
+"""A cache of what was read not long ago: many browsers cost what one costs."""
 
 from __future__ import annotations
 

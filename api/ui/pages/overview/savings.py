@@ -1,4 +1,4 @@
-"""What requests at free tiers would have cost elsewhere.
+"""Savings of free tiers: the cost of their requests elsewhere.
 
 Reckoned like this: what the local tier or a Gemini account served is priced as if a paid API had served it,
 token for token, cached ones as cached. The model is the one that served where the catalogue has a price for it, else

@@ -9,7 +9,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Span(NamedTuple):
-    """How far back, and in which steps.
+    """A span of time until now, and its steps.
 
     Args:
         name: in the address of the page.

@@ -47,7 +47,7 @@ FIELDS: Final = ("span", "from", "to", "key", "model", "tier", "outcome", "by")
 
 
 class Filters(NamedTuple):
-    """What the query string says; the span of its own ends at `until`, all others now."""
+    """The filters of the query string; the span of its own ends at `until`, all others now."""
 
     span: Span
     key: str

@@ -25,9 +25,9 @@ COLUMNS: Final = (
     "attempts", "wait_ms", "first_token_ms", "duration_ms", "count", "purpose",
 )  # fmt: skip
 BATCH_ROWS: Final = 500
-"""What takes some ten milliseconds to be written."""
+"""Number of rows that take some ten milliseconds to be written."""
 MOST_ROWS: Final = 200_000
-"""What a spreadsheet still opens; more is for the database itself."""
+"""Number of rows that a spreadsheet still opens; more is for the database itself."""
 _FORMULA: Final = re.compile(r"(^|[;,|\t\r\n])([ \"']*)(?=[=+@-])")
 
 

@@ -1,4 +1,4 @@
-"""Whether the cloud models of an Ollama are offered."""
+"""The provider of an Ollama's cloud models, if they are offered."""
 
 from __future__ import annotations
 

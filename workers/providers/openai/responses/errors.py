@@ -1,4 +1,4 @@
-"""What OpenAI's Responses API says of failures, in the terms of the chat request that was sent over it. Pure.
+"""Failures of OpenAI's Responses API, in the terms of the chat request that was sent over it. Pure.
 
 Source of the codes: OpenAI's OpenAPI document, schema ResponseErrorCode.
 """

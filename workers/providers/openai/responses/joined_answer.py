@@ -17,7 +17,7 @@ _Place = tuple[int, int]
 
 
 class JoinedAnswer:
-    """What an answer has said so far."""
+    """The texts of an answer so far, joined."""
 
     def __init__(self) -> None:
         self._chars = 0

@@ -33,7 +33,7 @@ _GONE: Final = (
     "messages", "max_tokens", "max_completion_tokens", "modalities", "n", "stop", "logit_bias", "logprobs",
     "stream_options",
 )  # fmt: skip
-"""What is said by other fields there, or means the default by now."""
+"""Fields that have another name there, or mean the default by now."""
 
 
 class Prepared(msgspec.Struct, frozen=True):

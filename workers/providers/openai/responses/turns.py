@@ -1,4 +1,4 @@
-"""What OpenAI's models thought before they called tools: kept until the results come, and put back. Pure.
+"""Thoughts of OpenAI's models before tool calls: kept until the results come, and put back. Pure.
 
 Nothing is stored at OpenAI, so that a model that goes on without its thoughts thinks them again, and pays for them.
 They are encrypted, and go back as they came.
