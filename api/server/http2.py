@@ -58,7 +58,7 @@ class _Frames(FrameBuffer):
 
 
 class _Inbox:
-    """What a client has sent of a request and nobody has taken, as much as its stream's window allows.
+    """The part of a request that its client has sent and nobody has taken, as much as its stream's window allows.
 
     Hypercorn waits, with the whole connection, until there is room for what comes for one request.
 
@@ -69,7 +69,7 @@ class _Inbox:
     def __init__(self, on_taken: Callable[[int], Awaitable[None]]) -> None:
         self._on_taken = on_taken
         self._content = bytearray()
-        self._is_over = self._is_told = self._has_left = False
+        self._is_over = self._has_delivered_end = self._has_left = False
         self._news = asyncio.Event()
 
     async def put(self, message: Any) -> None:
@@ -83,15 +83,15 @@ class _Inbox:
 
     async def get(self) -> Any:
         """Return the next message to the application."""
-        while not (self._has_left or self._content or (self._is_over and not self._is_told)):
+        while not (self._has_left or self._content or (self._is_over and not self._has_delivered_end)):
             self._news.clear()
             await self._news.wait()
         if self._has_left:
             return {"type": "http.disconnect"}
-        body, self._is_told = bytes(self._content), self._is_over
+        body, self._has_delivered_end = bytes(self._content), self._is_over
         self._content.clear()
-        message = {"type": "http.request", "body": body, "more_body": not self._is_told}
-        await self._on_taken(0 if self._is_told else len(body))
+        message = {"type": "http.request", "body": body, "more_body": not self._has_delivered_end}
+        await self._on_taken(0 if self._has_delivered_end else len(body))
         return message
 
 
@@ -116,14 +116,14 @@ class _Requests:
         """Begin a request; return what takes the messages of its client."""
         if scope["type"] != "http":
             return await self._tasks.spawn_app(app, config, scope, send)
-        stream_id, untold = send.__self__.stream_id, 0
+        stream_id, uncredited = send.__self__.stream_id, 0
 
         async def note(taken: int) -> None:
-            nonlocal untold
-            untold += taken
-            if untold >= _WINDOW_BYTES:
-                told, untold = untold, 0
-                await self._on_taken(stream_id, told)
+            nonlocal uncredited
+            uncredited += taken
+            if uncredited >= _WINDOW_BYTES:
+                credit, uncredited = uncredited, 0
+                await self._on_taken(stream_id, credit)
 
         inbox = _Inbox(note)
 
@@ -148,7 +148,7 @@ class SteadyH2Protocol(H2Protocol):
         self.connection.incoming_buffer = _Frames(server=True)
         self._requests = _Requests(self.task_group, self._give_back)
         self.task_group = cast("Any", self._requests)
-        self._untold = 0
+        self._uncredited = 0
 
     async def _handle_events(self, events: Iterable[Any]) -> None:
         for event in events:
@@ -164,9 +164,9 @@ class SteadyH2Protocol(H2Protocol):
                 self.streams.pop(stream_id, None)
                 # Whoever sends what there is of streams forgets it.
                 await self._window_updated(stream_id)
-        if self._untold >= _WINDOW_BYTES:
-            self.connection.increment_flow_control_window(self._untold)
-            self._untold = 0
+        if self._uncredited >= _WINDOW_BYTES:
+            self.connection.increment_flow_control_window(self._uncredited)
+            self._uncredited = 0
         await self._flush()
 
     async def _handle_one(self, event: Any) -> None:
@@ -195,7 +195,7 @@ class SteadyH2Protocol(H2Protocol):
             self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
             return
         # Other streams may go on whatever becomes of this one's body; it may once that is taken.
-        self._untold += event.flow_controlled_length
+        self._uncredited += event.flow_controlled_length
         if event.data:
             await stream.handle(Body(stream_id=event.stream_id, data=event.data))
         if padding := event.flow_controlled_length - len(event.data):

@@ -167,7 +167,7 @@ class PipedPipeline(Pipeline):
             for answer, (arguments, options) in zip(answers, stack, strict=True)
         ]
 
-    def _commands(self, line: Line) -> list[Sequence[Any]]:
+    def _commands(self, line: PipelinedConnection) -> list[Sequence[Any]]:
         """Return what is to be sent: scripts by their names, but of a transaction with several all of them whole.
 
         Of those the server may have forgotten one alone, which would then run after those that stand behind it.

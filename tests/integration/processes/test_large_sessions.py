@@ -67,12 +67,12 @@ async def test_a_session_that_nobody_stores_is_bounded(fleet: Fleet, redis: Redi
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
         assert (await ask(client, session, user("one"))).status_code == 200
         for _ in range(17):
-            await redis.rpush(turns_key(session), b"x" * 1024 * 1024)  # type: ignore[misc]
+            await redis.rpush(turns_key(session), b"x" * 1024 * 1024)  # type: ignore[misc]  # redis-py: or awaitable
         refused = await ask(client, session, user("two"))
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "session_not_stored")
         assert int(refused.headers["retry-after"]) >= 1
         assert (await ask(client, another, user("one"))).status_code == 200
-        await redis.ltrim(turns_key(session), 0, 0)  # type: ignore[misc]
+        await redis.ltrim(turns_key(session), 0, 0)  # type: ignore[misc]  # redis-py: or awaitable
         await fleet.recorder()
         assert (await ask(client, session, user("two"))).status_code == 200
     await until_stored(fleet, session, 4, eventually)

@@ -158,7 +158,7 @@ async def test_turns_that_wait_come_whole_whatever_their_size(
     session = str(uuid4())
     turns = [b"%07d" % number + b"x" * (size - 7) for number, size in enumerate(sizes)]
     for turn in turns:
-        await redis.rpush(turns_key(session), turn)  # type: ignore[misc]
+        await redis.rpush(turns_key(session), turn)  # type: ignore[misc]  # redis-py: or awaitable
     assert await processes[0].take("key", session, "request", 1) == turns
 
 
@@ -167,7 +167,7 @@ async def test_large_turns_have_the_time_that_they_take(
 ) -> None:
     """And not that of a frozen Redis: on a busy machine they are longer on their way."""
     bound_s, session = 0.5, str(uuid4())
-    await redis.rpush(turns_key(session), *[b"x" * 1_000_000] * 3)  # type: ignore[misc]
+    await redis.rpush(turns_key(session), *[b"x" * 1_000_000] * 3)  # type: ignore[misc]  # redis-py: or awaitable
     monkeypatch.setattr(module, "ADMIT_TIMEOUT_S", bound_s)
     run = scripts.run
 
@@ -185,7 +185,7 @@ async def test_a_session_of_which_too_much_waits_is_refused(processes: list[ApiP
     """Nobody reads it into a process; once it is stored, it is served."""
     session = str(uuid4())
     for _ in range(MOST_WAITING_BYTES // 1_000_000 + 1):
-        await redis.rpush(turns_key(session), b"x" * 1_000_000)  # type: ignore[misc]
+        await redis.rpush(turns_key(session), b"x" * 1_000_000)  # type: ignore[misc]  # redis-py: or awaitable
     with pytest.raises(Overloaded) as refusal:
         await processes[0].take("key", session, "request", 1)
     assert refusal.value.code == "session_not_stored"

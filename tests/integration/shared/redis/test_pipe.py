@@ -104,7 +104,7 @@ async def test_scripts_of_a_transaction_run_in_their_order(redis: Redis, other: 
         for script in (first, second):
             scripts.add(pipeline, script, ["claw:janitor"])
         await pipeline.execute()
-    assert await other.lrange("claw:janitor", 0, -1) == [b"first", b"second"]  # type: ignore[misc]
+    assert await other.lrange("claw:janitor", 0, -1) == [b"first", b"second"]  # type: ignore[misc]  # redis-py: or awaitable
     await redis.delete("claw:janitor")
 
 
