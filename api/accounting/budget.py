@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -21,11 +22,12 @@ from shared.postgres.keys import ApiKey, KeyStore
 from shared.process.tasks import Following
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import USAGE_STREAM, budget_key, owner_of
+from shared.redis.names import USAGE_STREAM, budget_key, owner_of, verdict_key
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from redis.asyncio import Redis
 
@@ -40,6 +42,10 @@ RETRY_S: Final = 1.0
 LIFE_S: Final = 70 * 24 * 3600
 SUM_TIMEOUT_S: Final = 60.0
 PAGE: Final = 1000
+LATE: Final = timedelta(hours=1)
+"""For how long after it was recorded a request may be closed once more, by who waits for a Redis that is away."""
+MOST_LATE: Final = 10_000
+"""So many requests hold Redis for some 30 ms, once."""
 _ORPHANED: Final = "orphaned"
 _SETTLED: Final = "s:"
 _decoder: Final = msgspec.json.Decoder(UsageRecord)
@@ -72,6 +78,26 @@ def month_at(moment: datetime) -> Month:
     start = moment.astimezone(UTC).date().replace(day=1)
     # 31 days after a first is always in the next month.
     return Month(start, (start + timedelta(days=31)).replace(day=1))
+
+
+class _LateRequest(NamedTuple):
+    """A paid request of the usage log, as seed_budget.lua takes it."""
+
+    request_id: str
+    attempt: int
+    cost_nano_usd: int
+    owner: str
+
+
+class _Logged(NamedTuple):
+    """What the usage log knows of a month: paid requests recorded of late, and the sums of all others by owner.
+
+    `settled` are the requests that Redis has charged itself.
+    """
+
+    settled: set[str]
+    late: list[_LateRequest]
+    spent: dict[str, int]
 
 
 class OwnerBudget(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,7 +144,8 @@ class Budget(Following):
 
         Whoever calls this at the same time, it is done once, and every request counts once: those on their way to the
         log, those in the log, and those that were settled in Redis since it lost its data. Hence the order: a request
-        goes from the stream to the log, and what is settled in Redis comes to the log later, if at all.
+        goes from the stream to the log, and what is settled in Redis comes to the log later, or was there lately and is
+        said once more: seed_budget.lua knows those.
 
         Raises:
             DatabaseUnavailable: PostgreSQL cannot answer now.
@@ -128,26 +155,38 @@ class Budget(Following):
         if await self._redis.hexists(budget, "seeded"):  # type: ignore[misc]  # redis-py: or awaitable
             return False
         on_their_way = await self._unrecorded(month)
+        logged = await self._logged(month, on_their_way.keys())
+        spent = logged.spent
+        for request_id, record in on_their_way.items():
+            if request_id not in logged.settled:
+                owner = owner_of(record.key_id)
+                spent[owner] = spent.get(owner, 0) + nano_usd(record.cost_usd)
+        sums = [("spent", sum(spent.values())), *((f"spent:{owner}", nano) for owner, nano in spent.items())]
+        keys = [budget, *(verdict_key(request.request_id) for request in logged.late)]
+        arguments = [argument for row in (*logged.late, *sums) for argument in row]
+        done = await scripts.run(self._redis, scripts.SEED_BUDGET, keys, LIFE_S, *arguments)
+        nano = sums[0][1] + sum(request.cost_nano_usd for request in logged.late)
+        if done and nano:
+            _log.info("the budget of %s starts with $%.6f from the usage log", month.name, nano / NANO_USD)
+        return bool(done)
+
+    async def _logged(self, month: Month, on_their_way: AbstractSet[str]) -> _Logged:
+        """Return what the usage log knows of a month, without those on their way to it and those settled in Redis."""
         async with (
             self._database.connection() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             await connection.execute(queries.PING)  # what is recorded from now on is not seen below
-            fields = await self._redis.hkeys(budget)  # type: ignore[misc]  # redis-py: or awaitable
+            fields = await self._redis.hkeys(budget_key(month.name))  # type: ignore[misc]  # redis-py: or awaitable
             settled = {field.decode().removeprefix(_SETTLED) for field in fields if field.startswith(_SETTLED.encode())}
-            without = [UUID(request_id) for request_id in settled | on_their_way.keys()]
-            rows = await connection.fetch(queries.PAID_USAGE, month.start, month.end, without, timeout=SUM_TIMEOUT_S)
-        spent = {owner_of(row["key_id"] and str(row["key_id"])): row["nano_usd"] for row in rows}
-        for request_id, record in on_their_way.items():
-            if request_id not in settled:
-                owner = owner_of(record.key_id)
-                spent[owner] = spent.get(owner, 0) + nano_usd(record.cost_usd)
-        sums = [("spent", sum(spent.values())), *((f"spent:{owner}", nano) for owner, nano in spent.items())]
-        arguments = [argument for pair in sums for argument in pair]
-        done = await scripts.run(self._redis, scripts.SEED_BUDGET, [budget], LIFE_S, *arguments)
-        if done and spent:
-            _log.info("the budget of %s starts with $%.6f from the usage log", month.name, sums[0][1] / NANO_USD)
-        return bool(done)
+            fetch = partial(connection.fetch, timeout=SUM_TIMEOUT_S)
+            # Of one that Redis has charged seed_budget.lua compares the two: the log may know of a later attempt.
+            without = [UUID(request_id) for request_id in on_their_way - settled]
+            recent = await fetch(queries.RECENT_PAID_USAGE, month.start, month.end, without, LATE, MOST_LATE)
+            late = [_LateRequest(row["id"].hex, row["attempt"], row["nano_usd"], _owner(row)) for row in recent]
+            counted = on_their_way | settled.union(request.request_id for request in late)
+            rows = await fetch(queries.PAID_USAGE, month.start, month.end, [UUID(each) for each in counted])
+        return _Logged(settled, late, {_owner(row): row["nano_usd"] for row in rows})
 
     async def state(self) -> BudgetState:
         """Return this month's budget, and that of each key that has a limit or spent something.
@@ -228,6 +267,11 @@ def _paid(raw: bytes, month: Month) -> UsageRecord | None:
     except (msgspec.MsgspecError, ValueError):  # the recorder puts it aside
         return None
     return record if record.cost_usd > 0 and month.has(record.admitted_ms) else None
+
+
+def _owner(row: Mapping[str, Any]) -> str:
+    """Return who pays for a row of the usage log."""
+    return owner_of(row["key_id"] and str(row["key_id"]))
 
 
 def _owners(keys: Iterable[ApiKey], sums: Mapping[str, int]) -> tuple[OwnerBudget, ...]:

@@ -257,6 +257,15 @@ FROM np_claw_api_usage
 WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[])
 GROUP BY key_id
 """
+# The last $5 of those that were recorded within $4, with the attempt that the row is about; 0 where it is a verdict.
+RECENT_PAID_USAGE: Final = """
+SELECT request_id AS id, key_id, round(cost_usd * 1000000000)::bigint AS nano_usd,
+    CASE WHEN error_code = 'orphaned' THEN 0 ELSE attempts END AS attempt
+FROM np_claw_api_usage
+WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[]) AND recorded_at > now() - $4::interval
+ORDER BY recorded_at DESC
+LIMIT $5
+"""
 
 # --- Gemini accounts ---
 LIST_GEMINI_ACCOUNTS: Final = """

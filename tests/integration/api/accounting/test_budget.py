@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import asyncpg
 import msgspec
 import pytest
 
 from api.accounting.budget import LIFE_S, Budget, month_at
 from shared.ids import new_request_id
 from shared.models.catalogue import nano_usd
+from shared.postgres import queries
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyChange, KeyStore
 from shared.redis.names import USAGE_STREAM, budget_key
 from shared.settings import Settings
-from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
+from shared.usage import ORPHANED, Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.recording.recorder import record
 from workers.recording.rows import from_record
@@ -167,6 +170,52 @@ async def test_the_sum_is_exact_while_requests_end_and_are_recorded(database: Da
 async def _settle_all(redis: Redis, ended: list[UsageRecord]) -> None:
     for one in ended:
         await settle(redis, one)
+
+
+@pytest.mark.parametrize("when", ["before", "in the middle", "after"])
+async def test_what_is_said_again_of_what_the_log_knows_counts_once(
+    database: Database, redis: Redis, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Who closed it did not hear that Redis took it; Redis lost it, and was filled before, after or meanwhile."""
+    key, _ = await KeyStore(database).create("myapp")
+    record = partial(paid, key_id=key.id)
+    same, judged, later, earlier = (
+        record(1, attempts=1), record(2, error_code=ORPHANED), record(8, attempts=1), record(64, attempts=2)
+    )  # fmt: skip
+    again = [
+        same,
+        msgspec.structs.replace(judged, cost_usd=4, error_code=None, attempts=1),
+        msgspec.structs.replace(later, cost_usd=32, attempts=2),
+        msgspec.structs.replace(earlier, cost_usd=128, attempts=1),
+    ]
+    known = [same, judged, later, earlier, record(256)]
+    await log(database, *known)
+    if when == "before":
+        await _end_all(redis, again)
+    elif when == "in the middle":
+        fetch = asyncpg.Connection.fetch
+
+        async def end_and_fetch(connection: asyncpg.Connection, query: str, *arguments: Any, **options: Any) -> Any:
+            if query == queries.RECENT_PAID_USAGE:
+                await _end_all(redis, again)
+            return await fetch(connection, query, *arguments, **options)
+
+        monkeypatch.setattr(asyncpg.Connection, "fetch", end_and_fetch)
+    assert await Budget(None, database, redis).seed(MONTH)
+    if when == "after":
+        assert (await sums(redis))["spent"] == sum(nano_usd(each.cost_usd) for each in known)
+        await _end_all(redis, again)
+    spent = nano_usd(1 + 4 + 32 + 64 + 256)
+    assert await sums(redis) == {"spent": spent, f"spent:{key.id}": spent, "seeded": 1}
+    await log(database, *again)
+    (row,) = await database.fetch("SELECT sum(cost_usd) AS cost_usd FROM np_claw_api_usage")
+    assert nano_usd(float(row["cost_usd"])) == spent
+
+
+async def _end_all(redis: Redis, records: list[UsageRecord]) -> None:
+    """Close requests that were admitted before Redis lost its data, as their api says it, twice."""
+    for each in (*records, *records):
+        await finish_now(redis, Closing.of(each, ClosingMode.OPEN, api_id="11" * 16, job_id="job"))
 
 
 async def test_a_redis_that_lost_its_data_is_filled_again(
