@@ -18,6 +18,7 @@ import workers.__main__
 import workers.providers
 from shared.models.catalogue import default_catalogue
 from shared.models.tokenizers import read_vocabulary
+from shared.process.threads import look_up_types
 from workers.providers.http.client import trusted
 
 __all__ = ["api", "tests"]
@@ -29,5 +30,6 @@ for module in pkgutil.walk_packages(workers.providers.__path__, "workers.provide
 default_catalogue()
 read_vocabulary()
 trusted()
+look_up_types()
 gc.collect()
 gc.freeze()

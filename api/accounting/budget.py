@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from shared.models.catalogue import NANO_USD, nano_usd
-from shared.postgres import queries
+from shared.postgres import queries, stats_queries
 from shared.postgres.database import DatabaseUnavailable
 from shared.postgres.keys import ApiKey, KeyStore
 from shared.process.tasks import Following
@@ -182,10 +182,10 @@ class Budget(Following):
             fetch = partial(connection.fetch, timeout=SUM_TIMEOUT_S)
             # Of one that Redis has charged seed_budget.lua compares the two: the log may know of a later attempt.
             without = [UUID(request_id) for request_id in on_their_way - settled]
-            recent = await fetch(queries.RECENT_PAID_USAGE, month.start, month.end, without, LATE, MOST_LATE)
+            recent = await fetch(stats_queries.RECENT_PAID_USAGE, month.start, month.end, without, LATE, MOST_LATE)
             late = [_LateRequest(row["id"].hex, row["attempt"], row["nano_usd"], _owner(row)) for row in recent]
             counted = on_their_way | settled.union(request.request_id for request in late)
-            rows = await fetch(queries.PAID_USAGE, month.start, month.end, [UUID(each) for each in counted])
+            rows = await fetch(stats_queries.PAID_USAGE, month.start, month.end, [UUID(each) for each in counted])
         return _Logged(settled, late, {_owner(row): row["nano_usd"] for row in rows})
 
     async def state(self) -> BudgetState:

@@ -250,22 +250,6 @@ DO $$ BEGIN PERFORM pg_advisory_xact_lock(hashtextextended('np_claw_usage_days',
 EXCEPTION WHEN lock_not_available THEN NULL;
 END $$
 """
-# What was paid in the days from $1 to before $2, in billionths of a US dollar, without some requests.
-PAID_USAGE: Final = """
-SELECT key_id, sum(round(cost_usd * 1000000000))::bigint AS nano_usd
-FROM np_claw_api_usage
-WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[])
-GROUP BY key_id
-"""
-# The last $5 of those that were recorded within $4, with the attempt that the row is about; 0 where it is a verdict.
-RECENT_PAID_USAGE: Final = """
-SELECT request_id AS id, key_id, round(cost_usd * 1000000000)::bigint AS nano_usd,
-    CASE WHEN error_code = 'orphaned' THEN 0 ELSE attempts END AS attempt
-FROM np_claw_api_usage
-WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[]) AND recorded_at > now() - $4::interval
-ORDER BY recorded_at DESC
-LIMIT $5
-"""
 
 # --- Gemini accounts ---
 LIST_GEMINI_ACCOUNTS: Final = """

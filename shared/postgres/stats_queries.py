@@ -1,4 +1,4 @@
-"""Every SQL statement about what models were used for, by name. Values are always bound.
+"""Every SQL statement about what models were used for and what was paid, by name. Values are always bound.
 
 Only rows of requests that a model worked on: refused ones are no use of it.
 """
@@ -33,4 +33,20 @@ ORDER BY last_message_at DESC, id DESC LIMIT 1
 COUNT_SESSIONS: Final = """
 SELECT count(*)::bigint AS sessions FROM np_claw_sessions
 WHERE key_id IS NOT DISTINCT FROM $1::uuid AND archived_at IS NULL
+"""
+# What was paid in the days from $1 to before $2, in billionths of a US dollar, without some requests.
+PAID_USAGE: Final = """
+SELECT key_id, sum(round(cost_usd * 1000000000))::bigint AS nano_usd
+FROM np_claw_api_usage
+WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[])
+GROUP BY key_id
+"""
+# The last $5 of those that were recorded within $4, with the attempt that the row is about; 0 where it is a verdict.
+RECENT_PAID_USAGE: Final = """
+SELECT request_id AS id, key_id, round(cost_usd * 1000000000)::bigint AS nano_usd,
+    CASE WHEN error_code = 'orphaned' THEN 0 ELSE attempts END AS attempt
+FROM np_claw_api_usage
+WHERE day >= $1 AND day < $2 AND cost_usd > 0 AND request_id <> ALL ($3::uuid[]) AND recorded_at > now() - $4::interval
+ORDER BY recorded_at DESC
+LIMIT $5
 """

@@ -69,10 +69,9 @@ async def test_a_thousand_waiting_requests_over_three_backends(
     api = await fleet.api(CLAW_MAX_WAITING_JOBS="2000")
     await fleet.recorder()
     await ready(api, eventually)
-    limits = httpx.Limits(max_connections=None)
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     async with (
-        httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S, limits=limits) as client,
+        AsyncExitStack() as clients,
         httpx.AsyncClient(base_url=api.url, headers={"x-internal-token": INTERNAL_SECRET}, timeout=60) as operator,
     ):
 
@@ -90,7 +89,10 @@ async def test_a_thousand_waiting_requests_over_three_backends(
             return bool(sum(found[place]["waiting"] + found[place]["running"] for place in places) == len(readers))
 
         # In waves: this is about what waits, not about how many can come in one moment.
+        # A client each: one looks through all of its connections whenever one of them ends.
         while len(readers) < WAITING:
+            client = httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S)
+            await clients.enter_async_context(client)
             readers += [Reader(client) for _ in range(WAVE)]
             await eventually(all_wait)
         found = await _backends(operator)

@@ -16,7 +16,7 @@ import pytest
 from api.accounting.budget import LIFE_S, Budget, month_at
 from shared.ids import new_request_id
 from shared.models.catalogue import nano_usd
-from shared.postgres import queries
+from shared.postgres import stats_queries
 from shared.postgres.database import Database
 from shared.postgres.keys import KeyChange, KeyStore
 from shared.redis.names import USAGE_STREAM, budget_key
@@ -196,7 +196,7 @@ async def test_what_is_said_again_of_what_the_log_knows_counts_once(
         fetch = asyncpg.Connection.fetch
 
         async def end_and_fetch(connection: asyncpg.Connection, query: str, *arguments: Any, **options: Any) -> Any:
-            if query == queries.RECENT_PAID_USAGE:
+            if query == stats_queries.RECENT_PAID_USAGE:
                 await _end_all(redis, again)
             return await fetch(connection, query, *arguments, **options)
 
