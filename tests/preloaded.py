@@ -18,7 +18,7 @@ import workers.__main__
 import workers.providers
 from shared.models.catalogue import default_catalogue
 from shared.models.tokenizers import read_vocabulary
-from shared.process.threads import look_up_types
+from shared.process.threads import prepare_structs
 from workers.providers.http.client import trusted
 
 __all__ = ["api", "tests"]
@@ -30,6 +30,6 @@ for module in pkgutil.walk_packages(workers.providers.__path__, "workers.provide
 default_catalogue()
 read_vocabulary()
 trusted()
-look_up_types()
+prepare_structs()
 gc.collect()
 gc.freeze()

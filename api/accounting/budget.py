@@ -90,7 +90,7 @@ class _LateRequest(NamedTuple):
 
 
 class _Logged(NamedTuple):
-    """What the usage log knows of a month: paid requests recorded of late, and the sums of all others by owner.
+    """The usage log of a month: paid requests recorded of late, and the sums of all others by owner.
 
     `settled` are the requests that Redis has charged itself.
     """
