@@ -17,7 +17,6 @@ REQUEST: Final = Load(model="mock", at_once=32, requests=1500)
 CHAT: Final = Load(model="mock-n256-d5", at_once=50, requests=200, stream=True)
 BURST: Final = Load(model="mock", at_once=32, requests=800, stream=True, usage=True)
 FIRST_TOKEN: Final = Load(model="mock-n8-d5", at_once=1, requests=100, stream=True)
-IDEAL_TOKENS_PER_S: Final = 10_000
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ http {{
 
 
 def on_the_page(first_line: str, gateways: Sequence[int], port: int) -> str:
-    """The page's example that begins with a line, with our ports and without TLS."""
+    """Return the page's example that begins with a line, with our ports and without TLS."""
     _, _, rest = PAGE.read_text().partition(f"\n    {first_line}\n")
     block = []
     for line in rest.splitlines():
@@ -56,7 +56,7 @@ def on_the_page(first_line: str, gateways: Sequence[int], port: int) -> str:
 
 @asynccontextmanager
 async def nginx(folder: Path, server: str, port: int, eventually: Eventually) -> AsyncIterator[None]:
-    """A running nginx with a few blocks."""
+    """Yield a running nginx with a few blocks."""
     user = "user root;" if os.geteuid() == 0 else ""  # its workers have to reach the folder
     configuration = folder / "nginx.conf"
     configuration.write_text(_AROUND_NGINX.format(user=user, folder=folder, server=server))
@@ -67,7 +67,7 @@ async def nginx(folder: Path, server: str, port: int, eventually: Eventually) ->
 
 @asynccontextmanager
 async def haproxy(folder: Path, sections: str, port: int, eventually: Eventually) -> AsyncIterator[None]:
-    """A running haproxy."""
+    """Yield a running haproxy."""
     configuration = folder / "haproxy.cfg"
     configuration.write_text(sections)
     async with _running(("haproxy", "-db", "-f", str(configuration)), port, eventually):

@@ -77,7 +77,7 @@ class Collector:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What lets a process send its traces here, at once."""
+        """Return what lets a process send its traces here, at once."""
         return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.port}", "OTEL_BSP_SCHEDULE_DELAY": "50"}
 
     def spans(self) -> list[CollectedSpan]:

@@ -26,7 +26,7 @@ TOKEN = {"x-internal-token": INTERNAL_SECRET}
 
 @pytest.fixture
 async def ollama() -> AsyncIterator[OllamaServer]:
-    """A server that could pull MODEL and has nothing yet."""
+    """Yield a server that could pull MODEL and has nothing yet."""
     async with OllamaServer({MODEL: SIZE}) as server:
         yield server
 
@@ -35,7 +35,7 @@ async def ollama() -> AsyncIterator[OllamaServer]:
 async def ollama_fleet(
     tmp_path: Path, redis: Redis, valkey_url: str, database_url: str, ollama: OllamaServer
 ) -> AsyncIterator[Fleet]:
-    """No process yet; its local workers have the scripted Ollama."""
+    """Yield a fleet without a process yet; its local workers have the scripted Ollama."""
     del redis  # only to have it emptied
     environment = {"PLUGIN_OLLAMA_URL": ollama.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
     async with Fleet(tmp_path, valkey_url, database_url, environment) as empty:
@@ -44,7 +44,7 @@ async def ollama_fleet(
 
 @pytest.fixture
 async def ollama_api(ollama_fleet: Fleet, eventually: Eventually) -> Process:
-    """An api process that answers."""
+    """Return an api process that answers."""
     process = await ollama_fleet.api()
 
     async def answers() -> bool:
@@ -60,14 +60,14 @@ async def ollama_api(ollama_fleet: Fleet, eventually: Eventually) -> Process:
 
 @pytest.fixture
 async def ollama_client(ollama_api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with the internal token."""
+    """Yield a client with the internal token."""
     async with httpx.AsyncClient(base_url=ollama_api.url, headers=TOKEN, timeout=PATIENCE_S) as opened:
         yield opened
 
 
 @pytest.fixture
 async def ollama_worker(ollama_fleet: Fleet, ollama_client: httpx.AsyncClient, eventually: Eventually) -> Process:
-    """A local worker whose Ollama has been looked at."""
+    """Return a local worker whose Ollama has been looked at."""
     process = await ollama_fleet.worker()
     await eventually(lambda: reachable(ollama_client))
     return process

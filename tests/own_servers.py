@@ -21,12 +21,12 @@ __all__ = ["fleet_redis_url", "upstream"]
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[NumberedUpstream]:
-    """A counting upstream with answers long enough to be struck in the middle."""
+    """Yield a counting upstream with answers long enough to be struck in the middle."""
     async with NumberedUpstream(tokens=40) as server:
         yield server
 
 
 @pytest.fixture
 def fleet_redis_url(valkey: EmbeddedValkey) -> str:
-    """The Valkey of the test's own."""
+    """Return the Valkey of the test's own."""
     return valkey.url()

@@ -98,7 +98,7 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        """Where the gateway finds the master. The first Sentinel named is one that is not there."""
+        """Return where the gateway finds the master. The first Sentinel named is one that is not there."""
         addresses = ",".join(f"127.0.0.1:{server.port}" for server in self.sentinels)
         nobody = f"127.0.0.1:{free_port()}"
         query = f"sentinel_password={SENTINEL_PASSWORD}"
@@ -246,7 +246,7 @@ class Pair:
 
     @property
     def url(self) -> str:
-        """The address that does not change."""
+        """Return the address that does not change."""
         return f"redis://127.0.0.1:{self._proxy.port}/0"
 
     async def __aenter__(self) -> Self:

@@ -21,7 +21,7 @@ PATH: Final = "/v1/responses"
 
 
 async def respond(client: httpx.AsyncClient, given: Any, **fields: Any) -> dict[str, Any]:
-    """The response of the counting model to an input."""
+    """Return the response of the counting model to an input."""
     reply = await client.post(PATH, json={"model": MODEL, "input": given, **fields})
     assert reply.status_code == 200, reply.text
     found: dict[str, Any] = reply.json()
@@ -29,7 +29,7 @@ async def respond(client: httpx.AsyncClient, given: Any, **fields: Any) -> dict[
 
 
 async def got(client: httpx.AsyncClient, path: str, **query: Any) -> dict[str, Any]:
-    """What a GET answers."""
+    """Return what a GET answers."""
     reply = await client.get(path, params=query)
     assert reply.status_code == 200, reply.text
     found: dict[str, Any] = reply.json()
@@ -37,24 +37,24 @@ async def got(client: httpx.AsyncClient, path: str, **query: Any) -> dict[str, A
 
 
 def text_of(response: dict[str, Any]) -> str:
-    """What a response says."""
+    """Return what a response says."""
     return "".join(part["text"] for item in response["output"] for part in item.get("content", ()))
 
 
 def texts(items: list[dict[str, Any]]) -> list[str]:
-    """What items say."""
+    """Return what items say."""
     return ["".join(part["text"] for part in item["content"]) for item in items]
 
 
 async def stored_ids(fleet: Fleet) -> list[str]:
-    """The ids of the responses in PostgreSQL."""
+    """Return the ids of the responses in PostgreSQL."""
     async with Database(fleet.database_url) as database:
         rows = await database.fetch("SELECT id FROM np_claw_responses ORDER BY created_at, id")
     return ["resp_" + row["id"].hex for row in rows]
 
 
 async def until_stored(fleet: Fleet, response_id: str, eventually: Eventually) -> dict[str, Any]:
-    """The row of a response, once it is there."""
+    """Return the row of a response, once it is there."""
     name = UUID(response_id.removeprefix("resp_"))
 
     async def row() -> dict[str, Any] | None:
@@ -67,14 +67,14 @@ async def until_stored(fleet: Fleet, response_id: str, eventually: Eventually) -
 
 
 async def in_background(client: httpx.AsyncClient, given: Any = "one", **fields: Any) -> str:
-    """The id of a response of the background that was just asked for."""
+    """Return the id of a response of the background that was just asked for."""
     found = await respond(client, given, background=True, **fields)
     assert (found["status"], found["background"], found["output"]) == ("queued", True, [])
     return str(found["id"])
 
 
 async def until_kept(redis: Redis, text: str, eventually: Eventually) -> None:
-    """A worker has kept so much of the only response that is on its way."""
+    """Wait until a worker has kept so much of the only response that is on its way."""
 
     async def is_kept() -> bool:
         kept = [key async for key in redis.scan_iter(kept_response_key("*"))]
@@ -85,12 +85,12 @@ async def until_kept(redis: Redis, text: str, eventually: Eventually) -> None:
 
 
 async def status_of(client: httpx.AsyncClient, response_id: str) -> str:
-    """How far a response is."""
+    """Return how far a response is."""
     return str((await got(client, f"{PATH}/{response_id}"))["status"])
 
 
 async def until(client: httpx.AsyncClient, response_id: str, status: str, eventually: Eventually) -> dict[str, Any]:
-    """A response, once it is so far."""
+    """Return a response, once it is so far."""
 
     async def is_there() -> dict[str, Any] | None:
         found = await got(client, f"{PATH}/{response_id}")
@@ -104,7 +104,7 @@ async def until(client: httpx.AsyncClient, response_id: str, status: str, eventu
 async def events(
     client: httpx.AsyncClient, response_id: str, after: int | None = None, most: int | None = None
 ) -> list[dict[str, Any]]:
-    """The events of a response from a place on, to the end or as many as are wanted."""
+    """Return the events of a response from a place on, to the end or as many as are wanted."""
     query = {"stream": "true"} | ({} if after is None else {"starting_after": str(after)})
     found: list[dict[str, Any]] = []
     async with client.stream("GET", f"{PATH}/{response_id}", params=query) as reply:

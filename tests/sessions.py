@@ -22,23 +22,23 @@ Said = tuple[str, str, str]
 
 
 def user(text: str) -> dict[str, Any]:
-    """What a user says."""
+    """Return what a user says."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> dict[str, Any]:
-    """What a model says."""
+    """Return what a model says."""
     return {"role": "assistant", "content": text}
 
 
 async def ask(client: httpx.AsyncClient, session: str, *messages: dict[str, Any], **fields: Any) -> httpx.Response:
-    """The answer of the counting model to these messages in a session."""
+    """Return the answer of the counting model to these messages in a session."""
     headers = {HEADER: session} | fields.pop("headers", {})
     return await client.post(PATH, json=chat(messages=list(messages), **fields), headers=headers)
 
 
 async def stored(fleet: Fleet, session: str) -> list[Said]:
-    """What is in PostgreSQL of a session, without what is superseded."""
+    """Return what is in PostgreSQL of a session, without what is superseded."""
     query = """
         SELECT role, content, state FROM np_claw_messages
         WHERE session_id = $1 AND superseded_by IS NULL ORDER BY position
@@ -48,7 +48,7 @@ async def stored(fleet: Fleet, session: str) -> list[Said]:
 
 
 async def until_stored(fleet: Fleet, session: str, count: int, eventually: Eventually) -> list[Said]:
-    """The same, once there are so many."""
+    """Return the same, once there are so many."""
     found: list[Said] = []
 
     async def are_there() -> bool:

@@ -51,7 +51,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk_of(mib: int) -> Iterator[SmallDisk]:
-    """A disk of that size, where other users get in too."""
+    """Yield a disk of that size, where other users get in too."""
     _remove_those_of_killed_runs()
     path = Path(tempfile.mkdtemp(prefix=f"{_NAME}{os.getpid()}-", dir=_PARENT))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=0755", "tmpfs", path], check=True)

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def events(text: str) -> list[Any]:
-    """The data events of an SSE stream; [DONE] as None."""
+    """Return the data events of an SSE stream; [DONE] as None."""
     found = [part[6:] for part in text.split("\n\n") if part.startswith("data: ")]
     return [None if one == "[DONE]" else json.loads(one) for one in found]
 
 
 def content(chunks: list[Any]) -> str:
-    """What the chunks say."""
+    """Return what the chunks say."""
     return "".join(
         choice["delta"].get("content") or "" for chunk in chunks if chunk for choice in chunk.get("choices", [])
     )
@@ -49,23 +49,23 @@ class Reader:
 
     @property
     def content(self) -> str:
-        """The words so far."""
+        """Return the words so far."""
         return content(events(self.text.rpartition("\n\n")[0] + "\n\n"))
 
     @property
     def done(self) -> bool:
-        """Whether the end mark has come."""
+        """Return whether the end mark has come."""
         return self.text.endswith("data: [DONE]\n\n")
 
     @property
     def error(self) -> Any:
-        """The error event that the stream ended with, if it did."""
+        """Return the error event that the stream ended with, if it did."""
         last = events(self.text)[-1:]
         return last[0].get("error") if last and last[0] else None
 
 
 async def usage_rows(fleet: Fleet, eventually: Eventually, count: int, *endpoints: str) -> list[dict[str, Any]]:
-    """The usage log, once it has `count` rows and nothing is open any more."""
+    """Return the usage log, once it has `count` rows and nothing is open any more."""
 
     async def enough() -> list[dict[str, Any]]:
         rows = await fleet.usage(*endpoints)

@@ -109,10 +109,6 @@ class RelayReceiver:
         """Return whether frames can arrive."""
         return self._ready.is_set()
 
-    def __len__(self) -> int:
-        """Return how many attempts are waited for."""
-        return len(self._deliveries)
-
     # --- what requests call ---
 
     def expect(self, stream: IncomingStream, on_overrun: Callable[[], None]) -> None:

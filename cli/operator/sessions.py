@@ -15,7 +15,6 @@ from cli.tables import print_json, print_table, printable
 
 SESSIONS_PATH: Final = "/claw/sessions"
 MOST_LISTED: Final = 1000
-MAX_TITLE_CHARACTERS: Final = 200
 _LARGEST_PAGE: Final = 100
 _COLUMNS: Final = ("ID", "Title", "Messages", "Last used", "Key ID", "Admin", "Archived", "Created")
 _MOST_WANTED: Final = ("ID", "Title", "Messages", "Last used")

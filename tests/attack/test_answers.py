@@ -43,7 +43,7 @@ MANY = openai.chunk({"content": "x"}) * TOKENS + openai.text("end")
 
 
 def framed(content: bytes) -> Answer:
-    """A chunk for each byte."""
+    """Return a chunk for each byte."""
     body = b"".join(b"1\r\n%c\r\n" % byte for byte in content) + b"0\r\n\r\n"
     return Answer([body], headers={"transfer-encoding": "chunked"}, framing="close")
 
@@ -66,14 +66,14 @@ def fleet_environment(request: pytest.FixtureRequest) -> dict[str, str]:
 
 @pytest.fixture
 async def scripted() -> AsyncIterator[ScriptedUpstream]:
-    """The only model server."""
+    """Yield the only model server."""
     async with ScriptedUpstream(["scripted"]) as upstream:
         yield upstream
 
 
 @pytest.fixture
 async def client(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
-    """Of an api with one worker, both ready."""
+    """Yield a client of an api with one worker, both ready."""
     api = await fleet.api()
     await fleet.worker(CLAW_LOCAL_OPENAI_URL=f"{scripted.url}/v1")
     await ready(api, eventually)

@@ -24,7 +24,7 @@ async def together(client: httpx.AsyncClient, number: int) -> list[httpx.Respons
 
 
 def answers(responses: list[httpx.Response], tokens: int) -> int:
-    """How many have the whole answer."""
+    """Return how many have the whole answer."""
     whole = words(tokens)
     return sum(
         response.status_code == 200 and response.json()["choices"][0]["message"]["content"] == whole

@@ -39,7 +39,7 @@ class Thief:
 
 @pytest.fixture
 async def thief() -> AsyncIterator[Thief]:
-    """Listening."""
+    """Yield a thief that listens."""
     found = Thief()
     async with await asyncio.start_server(found.serve, "127.0.0.1", 0) as server:
         found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -47,7 +47,7 @@ async def thief() -> AsyncIterator[Thief]:
 
 
 async def run(folder: Path, *arguments: str) -> tuple[int | None, str]:
-    """How a command that is typed in a folder ends, and what it says."""
+    """Return how a command that is typed in a folder ends, and what it says."""
     process = await asyncio.create_subprocess_exec(
         Path(sys.executable).with_name("nself"),
         *arguments,

@@ -50,7 +50,7 @@ class Steps:
 
 @pytest.fixture
 def steps(client: httpx.AsyncClient, fleet: Fleet) -> Steps:
-    """Of processes that are ready: while they start, nobody is there to stand still."""
+    """Return the steps of processes that are ready: while they start, nobody is there to stand still."""
     del client  # only so that they are ready
     return Steps(fleet)
 

@@ -31,14 +31,14 @@ backend every few seconds, which one that has all requests says for many of them
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[NumberedUpstream]:
-    """A server with short answers: what a token costs is not the question."""
+    """Yield a server with short answers: what a token costs is not the question."""
     async with NumberedUpstream(tokens=2) as server:
         yield server
 
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """Nothing that comes with time comes while a test counts."""
+    """Return settings by which nothing that comes with time comes while a test counts."""
     return {"CLAW_HEARTBEAT_S": "600", "CLAW_HEARTBEAT_BOUND_S": "1800", "CLAW_DISCOVERY_INTERVAL_S": "600"}
 
 

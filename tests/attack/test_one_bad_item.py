@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 async def held_stream(client: httpx.AsyncClient, upstream: NumberedUpstream, eventually: Eventually) -> Reader:
-    """A stream that is in the middle of its answer."""
+    """Return a stream that is in the middle of its answer."""
     upstream.hold_at, upstream.resume = 7, asyncio.Event()
     reader = Reader(client)
     await eventually(lambda: reader.content == words(7))
@@ -35,7 +35,7 @@ async def held_stream(client: httpx.AsyncClient, upstream: NumberedUpstream, eve
 
 
 async def let_go(reader: Reader, upstream: NumberedUpstream) -> None:
-    """The stream goes on and ends whole."""
+    """Check that the stream goes on and ends whole."""
     upstream.hold_at = None
     upstream.resume.set()
     await reader.task
@@ -44,14 +44,14 @@ async def let_go(reader: Reader, upstream: NumberedUpstream) -> None:
 
 
 async def ids(valkey: EmbeddedValkey) -> tuple[bytes, bytes]:
-    """The api process and the worker, 16 bytes each."""
+    """Return the api process and the worker, 16 bytes each."""
     async with Redis.from_url(valkey.url()) as redis:
         (api,), (worker,) = await redis.smembers(API_SET), await redis.smembers(WORKERS)
     return bytes.fromhex(api.decode()), bytes.fromhex(worker.decode())
 
 
 async def publish(valkey: EmbeddedValkey, *messages: tuple[str, bytes]) -> None:
-    """Say something on channels of the gateway's."""
+    """Publish something on channels of the gateway's."""
     async with Redis.from_url(valkey.url()) as redis:
         for channel, message in messages:
             await redis.publish(channel, message)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def busy(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> AsyncIterator[tuple[httpx.AsyncClient, asyncio.Task[httpx.Response]]]:
-    """A client, and what has the only slot until `upstream` goes on."""
+    """Yield a client, and what has the only slot until `upstream` goes on."""
     api = await fleet.api()
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
     await fleet.recorder()

@@ -32,7 +32,7 @@ async def minute_begins() -> None:
 
 @pytest.fixture
 async def limited(fleet: Fleet, api: Process) -> httpx.AsyncClient:
-    """A client whose key may ask once a minute."""
+    """Return a client whose key may ask once a minute."""
     headers = {"authorization": f"Bearer {await fleet.key(rpm_limit=1)}"}
     return httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S)
 

@@ -46,7 +46,7 @@ def fleet_environment() -> dict[str, str]:
 
 @pytest.fixture
 async def redis_of_fleet(fleet_redis_url: str) -> AsyncIterator[Redis]:
-    """A client of the fleet's Valkey."""
+    """Yield a client of the fleet's Valkey."""
     connected = redis_client.connect(fleet_redis_url)
     yield connected
     await redis_client.close(connected)

@@ -23,7 +23,7 @@ pytestmark = BOTH_WAYS
 
 
 def request_of(key: str, *, stream: bool) -> bytes:
-    """A chat request as bytes."""
+    """Return a chat request as bytes."""
     body = json.dumps(chat(stream=stream)).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
@@ -40,7 +40,7 @@ async def send_without_end(writer: asyncio.StreamWriter) -> None:
 
 
 async def connection(api: Process) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to an api process."""
+    """Return a connection to an api process."""
     address = urlsplit(api.url)
     return await asyncio.open_connection(address.hostname, address.port)
 

@@ -28,7 +28,7 @@ HOSTS = (".", "a..b", ".a:80", "x" * 64, "a." + "x" * 64 + ".b", "\u00df" * 60)
 
 
 async def answer(api: Process, head: str) -> bytes:
-    """All that is answered to a head on a connection of its own."""
+    """Return all that is answered to a head on a connection of its own."""
     address = urlsplit(api.url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(f"{head}\r\n\r\n".encode("latin-1"))

@@ -23,7 +23,7 @@ SESSION = "7a1f9d7e-5a5c-4b39-9d5c-3f1f60f3a111"
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """The password of the web UI."""
+    """Return the password of the web UI."""
     return {"CLAW_WEB_PASSWORD": PASSWORD}
 
 

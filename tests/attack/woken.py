@@ -16,7 +16,7 @@ NEVER_S = 3600.0
 
 
 def main() -> None:
-    """Be the module that the command line names, without its safety net."""
+    """Run the module that the command line names, without its safety net."""
     setattr(arq_queue, "POLL_S", NEVER_S)  # noqa: B010 -- it is final for everybody else
     sys.argv = sys.argv[1:]
     sys.modules.pop(f"{sys.argv[0]}.__main__", None)  # a fork of the tests has it imported

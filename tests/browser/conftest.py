@@ -36,21 +36,21 @@ class OpenPage(Protocol):
     """Opens pages."""
 
     async def __call__(self, size: Size = LARGE, **options: Any) -> Watched:
-        """An empty page of a size."""
+        """Return an empty page of a size."""
 
 
 class OpenSite(Protocol):
     """Opens pages of a gateway."""
 
     async def __call__(self, site: Site, **options: Any) -> Watched:
-        """An empty page."""
+        """Return an empty page."""
 
 
 @pytest.fixture(scope="session")
 async def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str, _template: str, eventually: Eventually
 ) -> AsyncIterator[Site]:
-    """The gateway of all these tests."""
+    """Yield the gateway of all these tests."""
     async with (
         new_database(postgres_url, _template) as database_url,
         running(tmp_path_factory.mktemp("site"), database_url, eventually) as started,
@@ -60,7 +60,7 @@ async def site(
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Debian's Chromium, without a window."""
+    """Yield Debian's Chromium, without a window."""
     # Its own bound of 5 s is that of a machine that has nothing else to do.
     expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
@@ -74,7 +74,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="session")
 def shots() -> Path:
-    """The folder of pictures."""
+    """Return the folder of pictures."""
     folder = Path(os.environ.get("CLAW_SHOTS") or Path(__file__).parents[2] / ".shots")
     folder.mkdir(exist_ok=True)
     return folder
@@ -99,7 +99,7 @@ async def open_page(browser: Browser, site: Site, shots: Path) -> AsyncIterator[
 
 @pytest.fixture(params=SIZES)
 def size(request: pytest.FixtureRequest) -> Size:
-    """Each of the two sizes, for who opens pages itself."""
+    """Return each of the two sizes, for who opens pages itself."""
     return SIZES[request.param]
 
 
@@ -115,12 +115,12 @@ def open_site(browser: Browser, shots: Path, size: Size) -> OpenSite:
 
 @pytest.fixture
 async def watched(open_page: OpenPage, size: Size) -> Watched:
-    """An empty page, at each of the two sizes."""
+    """Return an empty page, at each of the two sizes."""
     return await open_page(size)
 
 
 @pytest.fixture
 async def signed_in(watched: Watched) -> Watched:
-    """The page of keys, for who has signed in, at each of the two sizes."""
+    """Return the page of keys, for who has signed in, at each of the two sizes."""
     await watched.sign_in()
     return watched

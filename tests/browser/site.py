@@ -64,7 +64,7 @@ class Site:
 
 @asynccontextmanager
 async def running(folder: Path, database_url: str, eventually: Eventually, **environment: str) -> AsyncIterator[Site]:
-    """A gateway with a Valkey of its own, ready to serve."""
+    """Yield a gateway with a Valkey of its own, ready to serve."""
     (folder / "valkey").mkdir()
     async with ScriptedUpstream() as upstream, EmbeddedValkey(folder / "valkey") as redis_url:
         upstream.fallback = sse(text("A", " first", " answer"))

@@ -26,7 +26,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
 def documented_block(gateway: str, port: int) -> str:
-    """The location of docs/configuration.md, with our ports, in a server."""
+    """Return the location of docs/configuration.md, with our ports, in a server."""
     _, _, rest = PAGE.read_text().partition("    location /gateway/ {\n")
     location = "    location /gateway/ {\n" + rest.partition("\n    }\n")[0] + "\n    }\n"
     return f"server {{\n    listen 127.0.0.1:{port};\n{location.replace('127.0.0.1:3713', gateway)}}}\n"

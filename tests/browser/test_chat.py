@@ -59,7 +59,7 @@ async def ask(page: Page, question: str) -> None:
 
 
 def answers(page: Page) -> Locator:
-    """All answers on the page."""
+    """Return all answers on the page."""
     return page.locator(".answer")
 
 
@@ -70,7 +70,7 @@ async def is_done(page: Page) -> None:
 
 
 async def new_chat(watched: Watched) -> Page:
-    """An empty conversation, for who has signed in."""
+    """Return an empty conversation, for who has signed in."""
     await watched.sign_in(path="/ui/chat")
     await expect(watched.page.get_by_text("What would you like to know?")).to_be_visible()
     return watched.page

@@ -28,7 +28,7 @@ WITH_NAME = {
 
 
 async def _told(page: Page) -> list[dict[str, Any]]:
-    """What Chromium tells assistive technology of a page."""
+    """Return what Chromium tells assistive technology of a page."""
     session = await page.context.new_cdp_session(page)
     tree = await session.send("Accessibility.getFullAXTree")
     await session.detach()

@@ -41,7 +41,7 @@ async def _until_in_queue(site: Site, requests: int) -> None:
 
 @asynccontextmanager
 async def queue_of(site: Site, requests: int, name: str) -> AsyncIterator[None]:
-    """A queue that has built up: the model server answers nobody before the end."""
+    """Yield a queue that has built up: the model server answers nobody before the end."""
     _, secret = await site.key(name, rpm_limit=1_000_000)
     await site.ask(secret)  # from now on the key is known there
     held = asyncio.Event()

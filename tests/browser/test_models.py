@@ -26,7 +26,7 @@ CHAT_ORDER = "[data-order]:has(input[value=chat])"
 
 @asynccontextmanager
 async def sealing(site: Site) -> AsyncIterator[None]:
-    """As a worker of the Gemini tier lets it be: with a public key to seal credentials for."""
+    """Leave Redis as a worker of the Gemini tier does: with a public key to seal credentials for."""
     redis = redis_client.connect(site.fleet.redis_url)
     try:
         await redis.set(GEMINI_SEAL, bytes(PrivateKey.generate().public_key).hex())
@@ -67,7 +67,7 @@ async def test_the_order_is_changed_by_keyboard_and_saved(signed_in: Watched, si
 
 
 async def order(site: Site) -> list[str]:
-    """The tiers of chat as the management API lists them, the first to try first."""
+    """Return the tiers of chat as the management API lists them, the first to try first."""
     rules: Any = await site.manage("GET", "/ai/routing/config")
     chat = [rule for rule in rules if rule["task_class"] == "chat"]
     return [rule["source_tier"] for rule in sorted(chat, key=lambda rule: rule["priority"])]

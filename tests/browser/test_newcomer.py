@@ -41,7 +41,7 @@ CROWD = 8
 
 @pytest.fixture(scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    """What `make up` starts for who has configured nothing."""
+    """Yield what `make up` starts for who has configured nothing."""
     made = Stack(tmp_path_factory.mktemp("newcomer"))
     await asyncio.to_thread(made.__enter__)
     yield made

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mar
 
 @pytest.fixture(scope="module")
 async def used(site: Site) -> None:
-    """A usage log with a day's requests in it."""
+    """Fill a usage log with a day's requests in it."""
     await with_usage(site.fleet.database_url)
 
 

@@ -216,7 +216,7 @@ async def test_the_cookie_is_the_servers_alone(site: Site) -> None:
 
 @asynccontextmanager
 async def _another_site(page: str) -> AsyncIterator[str]:
-    """A server of somebody else, with a page; its URL."""
+    """Yield a server of somebody else, with a page; its URL."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -323,7 +323,7 @@ async def test_pages_are_light(
 
 
 async def _html(client: httpx.AsyncClient, path: str) -> str:
-    """What is at a path, if it is HTML; streams are not read."""
+    """Return what is at a path, if it is HTML; streams are not read."""
     async with client.stream("GET", path) as answer:
         assert answer.status_code in {200, 303}, (path, answer.status_code)
         is_html = answer.headers.get("content-type", "").startswith("text/html")

@@ -62,7 +62,7 @@ class Watched:
 
     @property
     def width(self) -> int:
-        """Of the window, in pixels."""
+        """Return the width of the window, in pixels."""
         size = self.page.viewport_size
         return size["width"] if size else 0
 
@@ -126,7 +126,7 @@ class Watched:
 
 
 async def weight_of(page: Page) -> int:
-    """How many bytes a page has with all its files, before any compression."""
+    """Return how many bytes a page has with all its files, before any compression."""
     sizes: list[int] = await page.evaluate(_SIZES)
     return sum(sizes)
 

@@ -20,7 +20,7 @@ OURS = ("api.", "workers.", "shared.")
 
 
 def living() -> Counter[str]:
-    """How many objects of each class of ours the garbage collector knows, and how many unfinished tasks."""
+    """Return how many objects of each class of ours the garbage collector knows, and how many unfinished tasks."""
     gc.collect()
     found: Counter[str] = Counter()
     for one in gc.get_objects():

@@ -150,7 +150,7 @@ async def _response(reader: asyncio.StreamReader) -> tuple[int, str]:
 
 
 def _check(kind: Kind, status: int, text: str, *, stream: bool) -> None:
-    """An answer is whole, or ends in one clear error; with content before it the status was already sent."""
+    """Check that an answer is whole, or ends in one clear error; with content before it the status was already sent."""
     begun = stream and kind in {"error_midway", "cut_midway"}
     assert status == (200 if begun else STATUS[kind]), (kind, status, text)
     if kind == "steady":

@@ -31,7 +31,7 @@ DRAINING = ("draining", "server_error")
 
 @pytest.fixture
 async def redis(valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
-    """A client of the fleet's Valkey."""
+    """Yield a client of the fleet's Valkey."""
     opened = redis_client.connect(valkey.url())
     try:
         yield opened
@@ -40,7 +40,7 @@ async def redis(valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
 
 
 async def started(fleet: Fleet, eventually: Eventually, *, slots: int, **environment: str) -> Process:
-    """An api process with a short drain time, a recorder, and a worker with so many slots.
+    """Return an api process with a short drain time, a recorder, and a worker with so many slots.
 
     The heartbeat's bound is so long that nothing ends because somebody went silent.
     """
@@ -53,31 +53,31 @@ async def started(fleet: Fleet, eventually: Eventually, *, slots: int, **environ
 
 
 async def clients(fleet: Fleet, api: Process) -> httpx.AsyncClient:
-    """A client with a key of its own."""
+    """Return a client with a key of its own."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     return httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60)
 
 
 def whole(client: httpx.AsyncClient, *, stream: bool = False) -> asyncio.Task[httpx.Response]:
-    """A request under way."""
+    """Return a request under way."""
     return asyncio.create_task(client.post("/v1/chat/completions", json=chat(stream=stream)))
 
 
 async def waiting(redis: Redis) -> int:
-    """How many jobs wait."""
+    """Return how many jobs wait."""
     queues = [name async for name in redis.scan_iter("arq:queue:*", _type="zset")]
     return sum([await redis.zcard(name) for name in queues])
 
 
 async def ended_in_order(process: Process) -> None:
-    """The process has ended by itself, and said nothing but lines of its log."""
+    """Check that the process has ended by itself, and said nothing but lines of its log."""
     assert await process.process.wait() == 0
     lines = process.log.read_text().splitlines()
     assert [line for line in lines if line.split()[1:2] not in (["INFO"], ["WARNING"])] == []
 
 
 async def nothing_is_left(redis: Redis) -> bool:
-    """Whether no job, mark, lease, open request or api process is in Redis any more."""
+    """Return whether no job, mark, lease, open request or api process is in Redis any more."""
     names: list[bytes] = await redis.keys("*")
     left = (b"arq:job:", b"arq:in-progress:", b"claw:running:", b"claw:open:", b"claw:api:", b"claw:apis")
     return not [name for name in names if name.startswith(left)] and await waiting(redis) == 0
@@ -179,7 +179,7 @@ async def test_an_api_and_its_workers_stopped_together_end_each_request_once(
 
 
 def raw_request(api: Process, key: str, body: bytes, length: int) -> socket.socket:
-    """A connection that has sent so much of a request and reads nothing."""
+    """Return a connection that has sent so much of a request and reads nothing."""
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {length}\r\n\r\n"

@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 
 def of_kind(fleet: Fleet, kind: str) -> list[Process]:
-    """The processes of a kind."""
+    """Return the processes of a kind."""
     return [process for process in fleet.processes if process.name.startswith(kind)]
 
 
 async def written(valkey: EmbeddedValkey) -> None:
-    """What Redis has is on its disk: that is written once a second."""
+    """Wait until what Redis has is on its disk: that is written once a second."""
     redis = redis_client.connect(valkey.url())
     await redis.execute_command("WAITAOF", 1, 0, 0)  # type: ignore[no-untyped-call]  # redis-py has no types here
     await redis_client.close(redis)
 
 
 async def another_api(fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually) -> httpx.AsyncClient:
-    """A client of a new api process, with the same key."""
+    """Return a client of a new api process, with the same key."""
     started = await fleet.api()
     await ready(started, eventually)
     return httpx.AsyncClient(base_url=started.url, headers=client.headers, timeout=PATIENCE_S)
 
 
 async def stored_once(fleet: Fleet, name: str, eventually: Eventually) -> None:
-    """It is in PostgreSQL, and nothing else is."""
+    """Check that it is in PostgreSQL, and nothing else is."""
     await until_stored(fleet, name, eventually)
     assert await stored_ids(fleet) == [name]
 

@@ -32,13 +32,13 @@ pytestmark = pytest.mark.switched
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """What a client does not read waits for it here, and is no reason to end its connection."""
+    """Return what a client does not read waits for it here, and is no reason to end its connection."""
     return {"CLAW_CLIENT_BUFFER_MIB": "256", "CLAW_DRAIN_S": "0.5"}
 
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[NumberedUpstream]:
-    """A counting upstream whose tokens are large."""
+    """Yield a counting upstream whose tokens are large."""
     async with NumberedUpstream(tokens=40) as server:
         server.padding = PADDING
         yield server
@@ -46,7 +46,7 @@ async def upstream() -> AsyncIterator[NumberedUpstream]:
 
 @pytest.fixture
 async def operator(api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the management API."""
+    """Yield a client of the management API."""
     headers = {"x-internal-token": INTERNAL_SECRET}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as opened:
         yield opened
@@ -54,7 +54,7 @@ async def operator(api: Process) -> AsyncIterator[httpx.AsyncClient]:
 
 @contextmanager
 def unread_stream(api: Process, key: str) -> Iterator[None]:
-    """A stream that its client asks for and never reads."""
+    """Yield a stream that its client asks for and never reads."""
     body = json.dumps(chat(stream=True)).encode()
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
@@ -68,7 +68,7 @@ def unread_stream(api: Process, key: str) -> Iterator[None]:
 
 
 async def answering(operator: httpx.AsyncClient, tokens: int, eventually: Eventually) -> str:
-    """The id of the only request, once so many tokens of its answer have come."""
+    """Return the id of the only request, once so many tokens of its answer have come."""
 
     async def has_come() -> str | None:
         for listed in (await operator.get("/claw/queue/requests")).json()["requests"]:

@@ -25,13 +25,13 @@ TOKEN = {"x-internal-token": INTERNAL_SECRET}
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """An api that is dead is soon judged so: Redis is never away for long here."""
+    """Return settings by which a dead api is soon judged so: Redis is never away for long here."""
     return {"CLAW_REDIS_OUTAGE_S": "2"}
 
 
 @pytest.fixture
 async def api(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> Process:
-    """A gateway with a budget, a paid worker and no local one."""
+    """Return a gateway with a budget, a paid worker and no local one."""
     upstream.models = ["gpt-4.1"]
     started = await fleet.api(PLUGIN_AI_MONTHLY_BUDGET_USD="1")
     await paid_worker(fleet, upstream)
@@ -42,32 +42,32 @@ async def api(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) 
 
 @pytest.fixture
 async def client(fleet: Fleet, api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with a key."""
+    """Yield a client with a key."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as opened:
         yield opened
 
 
 async def paid_worker(fleet: Fleet, upstream: NumberedUpstream) -> Process:
-    """A worker of the paid tier."""
+    """Return a worker of the paid tier."""
     return await fleet.worker("paid", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=upstream.url)
 
 
 async def another_paid_worker(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> None:
-    """One more, that serves already."""
+    """Start one more, that serves already."""
     process = await paid_worker(fleet, upstream)
     await eventually(lambda: "serving" in process.log.read_text())
 
 
 async def budget(url: str) -> dict[str, Any]:
-    """The month's budget, as the operator sees it."""
+    """Return the month's budget, as the operator sees it."""
     async with httpx.AsyncClient(base_url=url, headers=TOKEN, timeout=PATIENCE_S) as asking:
         shown: dict[str, Any] = (await asking.get("/claw/v1/budget")).json()
         return shown
 
 
 def paid(fleet: Fleet) -> Process:
-    """The first paid worker."""
+    """Return the first paid worker."""
     return next(process for process in fleet.processes if process.name.startswith("paid"))
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def postgres(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
-    """A PostgreSQL of the test's own, whose data outlives a stop."""
+    """Yield a PostgreSQL of the test's own, whose data outlives a stop."""
     server = EmbeddedPostgres(tmp_path)
     async with server as url:
         async with Database(url) as database:
@@ -41,7 +41,7 @@ async def postgres(tmp_path: Path) -> AsyncIterator[EmbeddedPostgres]:
 async def fleet(
     tmp_path: Path, valkey: EmbeddedValkey, postgres: EmbeddedPostgres, upstream: NumberedUpstream
 ) -> AsyncIterator[Fleet]:
-    """A fleet on that PostgreSQL, with keys that are cached for no time worth speaking of."""
+    """Yield a fleet on that PostgreSQL, with keys that are cached for no time worth speaking of."""
     environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, "CLAW_KEY_CACHE_S": "0.01"}
     async with Fleet(tmp_path, valkey.url(), postgres.url(), environment) as empty:
         yield empty

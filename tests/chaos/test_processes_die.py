@@ -25,17 +25,17 @@ pytestmark = pytest.mark.switched
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """An api that is dead is soon judged so: Redis is never away for long here."""
+    """Return settings by which a dead api is soon judged so: Redis is never away for long here."""
     return {"CLAW_REDIS_OUTAGE_S": "2"}
 
 
 def worker_of(fleet: Fleet) -> Process:
-    """The first local worker."""
+    """Return the first local worker."""
     return next(process for process in fleet.processes if process.name.startswith("local"))
 
 
 async def another_worker(fleet: Fleet, eventually: Eventually) -> None:
-    """One more local worker, that serves already."""
+    """Start one more local worker, that serves already."""
     process = await fleet.worker()
     await eventually(lambda: "serving" in process.log.read_text())
 

@@ -103,13 +103,13 @@ async def _roll(
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """The default: as long as a balancer may take to notice."""
+    """Return the default: as long as a balancer may take to notice."""
     return {"CLAW_DRAIN_DELAY_S": "5"}
 
 
 @pytest.fixture
 async def ports(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> list[int]:
-    """Those of two api processes that are ready, with two workers and a recorder."""
+    """Return those of two api processes that are ready, with two workers and a recorder."""
     upstream.tokens = TOKENS
     found = [free_port(), free_port()]
     apis = [await fleet.api(CLAW_PORT=str(port)) for port in found]

@@ -55,13 +55,13 @@ class Farm:
         self.client = httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=500))
 
     async def key(self, rpm_limit: int) -> tuple[str, str]:
-        """The id and the secret of a new gateway key."""
+        """Return the id and the secret of a new gateway key."""
         async with Database(self.fleet._database_url) as database:
             created, secret = await KeyStore(database).create("scale", rpm_limit=rpm_limit)
         return created.id, secret
 
     async def ask(self, api: Process, secret: str, model: str, *, stream: bool) -> Answer:
-        """One request to one api process, and what came of it; never raises for a broken connection."""
+        """Return one request to one api process, and what came of it; never raises for a broken connection."""
         headers = {"authorization": f"Bearer {secret}"}
         body = chat(model=model, stream=stream)
         url = f"{api.url}/v1/chat/completions"
@@ -76,7 +76,7 @@ class Farm:
         return _answer(request_id, model, status, text, stream=stream and status == 200)
 
     async def held_by(self) -> Counter[bytes]:
-        """How many jobs each worker holds, by its id in hex digits."""
+        """Return how many jobs each worker holds, by its id in hex digits."""
         names = [name async for name in self.redis.scan_iter("arq:in-progress:*", count=1000)]
         return Counter(await self.redis.mget(names))
 
@@ -98,7 +98,7 @@ def _answer(request_id: str, model: str, status: int, text: str, *, stream: bool
 async def farm(
     fleet: Fleet, valkey: EmbeddedValkey, upstream: NumberedUpstream, eventually: Eventually
 ) -> AsyncIterator[Farm]:
-    """Everything started: each api process has seen every worker."""
+    """Yield everything started: each api process has seen every worker."""
     async with NumberedUpstream(tokens=40) as other, _connected(valkey.url()) as redis:
         other.models = [OTHER_MODEL]
         farm = Farm(fleet, redis, {MODEL: upstream, OTHER_MODEL: other})
@@ -136,7 +136,7 @@ async def _newcomers(redis: Redis, known: set[bytes]) -> set[bytes]:
 
 
 async def _complete(farm: Farm, secret: str) -> bool:
-    """Whether both models are on offer everywhere, and all workers of all tiers are there."""
+    """Return whether both models are on offer everywhere, and all workers of all tiers are there."""
     for api in farm.apis:
         reply = await farm.client.get(f"{api.url}/v1/models", headers={"authorization": f"Bearer {secret}"})
         if not {MODEL, OTHER_MODEL} <= {one["id"] for one in reply.json()["data"]}:
@@ -247,7 +247,7 @@ async def _waiting(farm: Farm, count: int) -> bool:
 
 
 async def _nothing_is_left(farm: Farm, apis: int = APIS, workers: int = 2 * WORKERS_PER_BACKEND + 2) -> bool:
-    """Whether no job, mark, open request, usage or sign of a dead process is in Redis any more."""
+    """Return whether no job, mark, open request, usage or sign of a dead process is in Redis any more."""
     names = [name.decode() async for name in farm.redis.scan_iter("*", count=1000)]
     left = [name for name in names if name.startswith(("arq:job:", "arq:in-progress:", "claw:open:"))]
     queues = [name async for name in farm.redis.scan_iter("arq:queue:*", _type="zset")]

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """An api that is dead is soon judged so: Redis is never away for long here."""
+    """Return settings by which a dead api is soon judged so: Redis is never away for long here."""
     return {"CLAW_REDIS_OUTAGE_S": "2"}
 
 
 async def streaming(
     client: httpx.AsyncClient, session: str, upstream: NumberedUpstream, valkey: EmbeddedValkey, eventually: Eventually
 ) -> Reader:
-    """A stream of a session that is held at its seventh token, which its worker has kept in Redis."""
+    """Return a stream of a session that is held at its seventh token, which its worker has kept in Redis."""
     upstream.hold_at = 7
     client.headers[HEADER] = session
     reader = Reader(client, messages=[user("one")])
@@ -51,7 +51,7 @@ async def streaming(
 
 
 async def continues(client: httpx.AsyncClient, session: str, upstream: NumberedUpstream, answer: str) -> None:
-    """The next request is given the turn."""
+    """Check that the next request is given the turn."""
     upstream.resume.set()
     reply = await ask(client, session, user("two"))
     assert reply.status_code == 200, reply.text
@@ -59,7 +59,7 @@ async def continues(client: httpx.AsyncClient, session: str, upstream: NumberedU
 
 
 def of_kind(fleet: Fleet, kind: str) -> Process:
-    """The first process of a kind."""
+    """Return the first process of a kind."""
     return next(process for process in fleet.processes if process.name.startswith(kind))
 
 
@@ -177,5 +177,5 @@ async def test_a_killed_recorders_turns_are_stored_once_by_another(
 
 
 async def any_usage(fleet: Fleet) -> bool:
-    """Whether anything was recorded."""
+    """Return whether anything was recorded."""
     return bool(await fleet.usage())

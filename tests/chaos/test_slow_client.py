@@ -26,7 +26,7 @@ LISTEN, TIME_WAIT = "0A", "06"
 
 
 def connections_of(process: Process) -> int:
-    """How many connections a process has with its clients (proc(5), /proc/net/tcp)."""
+    """Return how many connections a process has with its clients (proc(5), /proc/net/tcp)."""
     port = f":{int(process.url.rpartition(':')[2]):04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(row[1].endswith(port) and row[3] not in {LISTEN, TIME_WAIT} for row in rows)

@@ -85,7 +85,7 @@ class Soak:
         self._eventually = eventually
 
     async def start(self) -> None:
-        """One api, one worker, one recorder, and a key for each status that is expected."""
+        """Start one api, one worker, one recorder, and a key for each status that is expected."""
         port = free_port()
         commands = {"api": ["api"], "worker": ["workers", "local"], "recorder": ["workers", "recorder"]}
         for name, command in commands.items():
@@ -135,7 +135,7 @@ class Soak:
         return found, len({row["request_id"] for row in rows})
 
     async def redis_state(self) -> tuple[list[str], int]:
-        """The keys that there are, without those of a minute, and how much memory they take, in KiB."""
+        """Return the keys that there are, without those of a minute, and how much memory they take, in KiB."""
         rates = [name async for name in self.redis.scan_iter("claw:rate:*")]
         await self.redis.delete(*rates)
         memory = await self.redis.info("memory")
@@ -144,7 +144,7 @@ class Soak:
         return sorted(names), memory["used_memory"] // 1024
 
     async def state(self, name: str) -> State:
-        """What a process holds once it has let go of all requests."""
+        """Return what a process holds once it has let go of all requests."""
         process = self.processes[name].process
         file = self._directory / f"{name}.json"
 
@@ -173,7 +173,7 @@ def _state(pid: int, living: Counter[str]) -> State:
 async def soak(
     tmp_path: Path, valkey: EmbeddedValkey, database_url: str, eventually: Eventually
 ) -> AsyncIterator[Soak]:
-    """The processes, started."""
+    """Yield the processes, started."""
     redis = redis_client.connect(valkey.url())
     try:
         async with SoakUpstream() as upstream:

@@ -48,14 +48,14 @@ SILENT_AFTER: dict[str, Answer] = {"silence": sse(TOKEN, Act.HANG)}
 
 @pytest.fixture
 async def scripted() -> AsyncIterator[ScriptedUpstream]:
-    """A scripted model server."""
+    """Yield a scripted model server."""
     async with ScriptedUpstream(["scripted", "other"]) as server:
         yield server
 
 
 @pytest.fixture
 async def redis(valkey: EmbeddedValkey) -> AsyncIterator[Redis]:
-    """A client of the fleet's own Valkey."""
+    """Yield a client of the fleet's own Valkey."""
     client = redis_client.connect(valkey.url())
     yield client
     await redis_client.close(client)
@@ -71,7 +71,7 @@ def bounds() -> dict[str, str]:
 async def asked(
     fleet: Fleet, scripted: ScriptedUpstream, bounds: dict[str, str], eventually: Eventually
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a fleet whose only model server is the scripted one."""
+    """Yield a client of a fleet whose only model server is the scripted one."""
     process = await fleet.api()
     await fleet.worker(CLAW_LOCAL_OPENAI_URL=scripted.url + "/v1", **bounds)
     await fleet.recorder()
@@ -87,7 +87,7 @@ async def forget_failures(redis: Redis) -> None:
 
 
 def body(*, stream: bool) -> dict[str, Any]:
-    """A request to the scripted model."""
+    """Return a request to the scripted model."""
     return {**chat(stream=stream), "model": "scripted"}
 
 

@@ -19,7 +19,7 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """The password of the web UI."""
+    """Return the password of the web UI."""
     return {"CLAW_WEB_PASSWORD": PASSWORD}
 
 

@@ -99,7 +99,7 @@ class AsyncCheckedTransport(httpx2.AsyncHTTPTransport):
 
 @contextmanager
 def checked_client(base_url: str, secret: str) -> Iterator[OpenAI]:
-    """The official client; every reply that it gets must keep OpenAI's rules."""
+    """Yield the official client; every reply that it gets must keep OpenAI's rules."""
     faults: list[str] = []
     http = httpx2.Client(transport=CheckedTransport(faults))
     with OpenAI(base_url=base_url, api_key=secret, max_retries=0, timeout=_TIMEOUT_S, http_client=http) as client:
@@ -109,7 +109,7 @@ def checked_client(base_url: str, secret: str) -> Iterator[OpenAI]:
 
 @asynccontextmanager
 async def checked_async_client(base_url: str, secret: str) -> AsyncIterator[AsyncOpenAI]:
-    """The official client for asyncio; every reply that it gets must keep OpenAI's rules."""
+    """Yield the official client for asyncio; every reply that it gets must keep OpenAI's rules."""
     faults: list[str] = []
     http = httpx2.AsyncClient(transport=AsyncCheckedTransport(faults))
     async with AsyncOpenAI(

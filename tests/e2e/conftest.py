@@ -34,27 +34,27 @@ SLOTS = 4
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A newcomer's gateway."""
+    """Yield a newcomer's gateway."""
     with Stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def key(stack: Stack) -> Key:
-    """A key of `stack` with a limit that no test reaches."""
+    """Return a key of `stack` with a limit that no test reaches."""
     return stack.new_key("e2e")
 
 
 @pytest.fixture
 def client(stack: Stack, key: Key) -> Iterator[OpenAI]:
-    """The official client of `stack`."""
+    """Yield the official client of `stack`."""
     with checked_client(stack.base_url, key.secret) as made:
         yield made
 
 
 @pytest.fixture
 async def async_client(stack: Stack, key: Key) -> AsyncIterator[AsyncOpenAI]:
-    """The official client of `stack`, for asyncio."""
+    """Yield the official client of `stack`, for asyncio."""
     async with checked_async_client(stack.base_url, key.secret) as made:
         yield made
 
@@ -79,13 +79,13 @@ async def _scripted(tmp_path_factory: pytest.TempPathFactory, _upstream: Scripte
 
 @pytest.fixture(scope="session")
 async def scripted_key(_scripted: Stack) -> Key:
-    """A key of `scripted` with a limit that no test reaches."""
+    """Return a key of `scripted` with a limit that no test reaches."""
     return await asyncio.to_thread(_scripted.new_key, "e2e")
 
 
 @pytest.fixture
 async def scripted(_scripted: Stack, scripted_key: Key, eventually: Eventually) -> Stack:
-    """The gateway with the scripted upstream.
+    """Return the gateway with the scripted upstream.
 
     Between the tests nobody runs this event loop, nor the upstream in it: the gateway may have lost it for a while.
     """
@@ -101,7 +101,7 @@ async def scripted(_scripted: Stack, scripted_key: Key, eventually: Eventually) 
 
 @pytest.fixture
 def upstream(scripted: Stack, _upstream: ScriptedUpstream) -> ScriptedUpstream:  # noqa: ARG001 -- it must be running
-    """The upstream of `scripted`: with nothing in its script, and no request seen."""
+    """Return the upstream of `scripted`: with nothing in its script, and no request seen."""
     _upstream.forget()
     return _upstream
 
@@ -127,7 +127,7 @@ async def _openais_own(
 
 @pytest.fixture
 async def served_by_openai(_openais_own: Served, eventually: Eventually) -> Served:
-    """A gateway in front of OpenAI's own API, with nothing in its script."""
+    """Return a gateway in front of OpenAI's own API, with nothing in its script."""
     await _openais_own.until_offered(eventually)
     _openais_own.upstream.forget()
     return _openais_own
@@ -135,25 +135,25 @@ async def served_by_openai(_openais_own: Served, eventually: Eventually) -> Serv
 
 @pytest.fixture
 def served_locally(scripted: Stack, scripted_key: Key, upstream: ScriptedUpstream) -> Served:
-    """The gateway with the scripted local server."""
+    """Return the gateway with the scripted local server."""
     return Served(scripted.base_url, scripted_key.secret, upstream, "scripted", CHAT)
 
 
 @pytest.fixture(params=["served_locally", "served_by_openai"])
 def served(request: pytest.FixtureRequest) -> Served:
-    """A gateway whose only model is a local server that speaks chat, or OpenAI's own API that speaks Responses."""
+    """Return a gateway of a local server that speaks chat, or OpenAI's own API that speaks Responses."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]  # pytest says Any
 
 
 @pytest.fixture
 async def served_client(served: Served) -> AsyncIterator[AsyncOpenAI]:
-    """The official client of `served`."""
+    """Yield the official client of `served`."""
     async with checked_async_client(served.base_url, served.secret) as made:
         yield made
 
 
 @pytest.fixture
 async def scripted_client(scripted: Stack, scripted_key: Key) -> AsyncIterator[AsyncOpenAI]:
-    """The official client of `scripted`."""
+    """Yield the official client of `scripted`."""
     async with checked_async_client(scripted.base_url, scripted_key.secret) as made:
         yield made

@@ -23,7 +23,7 @@ def _validator(name: str) -> Draft202012Validator:
 
 
 def faults_of(path: str, status: int, content_type: str, asked: bytes, body: bytes) -> list[str]:
-    """What is wrong with a reply to a call of /v1; empty if nothing is.
+    """Return what is wrong with a reply to a call of /v1; empty if nothing is.
 
     Args:
         path: of the request.
@@ -59,12 +59,12 @@ def _schema_of(path: str, status: int) -> str:
 
 
 def schema_faults(name: str, value: Any) -> list[str]:
-    """Where a value is not what the schema `name` says."""
+    """Return where a value is not what the schema `name` says."""
     return [f"{name} {error.json_path}: {error.message}" for error in _validator(name).iter_errors(value)]
 
 
 def stream_faults(body: bytes, asked: dict[str, Any]) -> list[str]:
-    """What is wrong with a stream, as far as the client has read it."""
+    """Return what is wrong with a stream, as far as the client has read it."""
     *events, rest = body.split(b"\n\n")
     lines = [event.removeprefix(b"data: ") for event in events if not event.startswith(b":")]
     faults = [f"not an event: {event!r}" for event in events if not event.startswith((b"data: {", b"data: [", b":"))]

@@ -76,7 +76,7 @@ server {
 
 
 def with_ours(example: str, base_url: str, key: str) -> str:
-    """An example with our base URL and key, and nothing else changed."""
+    """Return an example with our base URL and key, and nothing else changed."""
     assert BASE_URL in example
     assert KEY in example
     return example.replace(BASE_URL, base_url).replace(KEY, key)

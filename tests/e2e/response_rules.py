@@ -30,7 +30,7 @@ def _validator(name: str) -> Draft202012Validator:
 
 @cache
 def _event_schemas() -> dict[str, str]:
-    """The name of each event's schema, by the event's type."""
+    """Return the name of each event's schema, by the event's type."""
     found = {}
     for name, schema in _definitions().items():
         kinds = schema.get("properties", {}).get("type", {}).get("enum", ())
@@ -40,7 +40,7 @@ def _event_schemas() -> dict[str, str]:
 
 
 def response_faults(response: Any) -> list[str]:
-    """What is wrong with a Response."""
+    """Return what is wrong with a Response."""
     output = [{name: value for name, value in item.items() if name not in _OUR_OWN} for item in response["output"]]
     shown = {name: value for name, value in response.items() if value not in _OPENAIS_OWN.get(name, ())}
     return _faults("Response", {**shown, "output": output})
@@ -51,7 +51,7 @@ def _faults(name: str, value: Any) -> list[str]:
 
 
 def events_of(body: bytes) -> tuple[list[dict[str, Any]], list[str]]:
-    """The events of a stream as far as it was read, and what is wrong with their form."""
+    """Return the events of a stream as far as it was read, and what is wrong with their form."""
     *blocks, _ = body.split(b"\n\n")
     events, faults = [], []
     for block in blocks:
@@ -68,7 +68,7 @@ def events_of(body: bytes) -> tuple[list[dict[str, Any]], list[str]]:
 
 
 def response_stream_faults(body: bytes) -> list[str]:
-    """What is wrong with a stream of a response, as far as the client has read it."""
+    """Return what is wrong with a stream of a response, as far as the client has read it."""
     events, faults = events_of(body)
     for event in events:
         faults += _event_faults(event)
@@ -104,7 +104,7 @@ def _event_faults(event: dict[str, Any]) -> list[str]:
 
 
 def _item_faults(events: list[dict[str, Any]], *, is_whole: bool) -> list[str]:
-    """What is wrong with the items: each is added once, done once, and has what its pieces had."""
+    """Return what is wrong with the items: each is added once, done once, and has what its pieces had."""
     faults: list[str] = []
     open_items: dict[int, dict[str, Any]] = {}
     done: dict[int, dict[str, Any]] = {}
@@ -131,7 +131,7 @@ def _item_faults(events: list[dict[str, Any]], *, is_whole: bool) -> list[str]:
 
 
 def _piece_faults(event: dict[str, Any], pieces: dict[tuple[int, int, str], str]) -> list[str]:
-    """What is wrong with a delta, or with a text that is done and should be all of its deltas."""
+    """Return what is wrong with a delta, or with a text that is done and should be all of its deltas."""
     stem, _, what = event["type"].rpartition(".")
     part = (event["output_index"], event.get("content_index", event.get("summary_index", 0)), stem)
     if what == "delta":

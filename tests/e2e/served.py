@@ -76,19 +76,19 @@ class Served:
     wire: Wire
 
     def say(self, *pieces: str) -> Answer:
-        """An answer of these pieces."""
+        """Return an answer of these pieces."""
         return sse(self.wire.text(*pieces))
 
     def call(self, name: str = "weather", *pieces: str) -> Answer:
-        """An answer that calls a tool; the weather of Rome where nothing else is said."""
+        """Return an answer that calls a tool; the weather of Rome where nothing else is said."""
         return sse(self.wire.calls(name, *(pieces or ('{"city":', '"Rome"}'))))
 
     def hang(self) -> Answer:
-        """An answer that goes on for ever after its first piece."""
+        """Return an answer that goes on for ever after its first piece."""
         return sse(self.wire.first, Act.HANG)
 
     def breaks(self) -> Answer:
-        """An answer that breaks off after its first piece."""
+        """Return an answer that breaks off after its first piece."""
         return sse(self.wire.first, Act.ABORT)
 
     async def until_offered(self, eventually: Eventually) -> None:
@@ -104,13 +104,13 @@ class Served:
             await eventually(is_offered)
 
     def last_results(self) -> list[Any]:
-        """The texts of the tools' results in the last request."""
+        """Return the texts of the tools' results in the last request."""
         return self.wire.results(self.upstream.requests[-1].body)
 
 
 @asynccontextmanager
 async def openais_own(folder: Path, redis_url: str, database_url: str, eventually: Eventually) -> AsyncIterator[Served]:
-    """A gateway in front of OpenAI, which gets requests of the Responses API as they came."""
+    """Yield a gateway in front of OpenAI, which gets requests of the Responses API as they came."""
     async with ScriptedUpstream(models=(MODEL,)) as upstream, Fleet(folder, redis_url, database_url, {}) as fleet:
         api, secret = await fleet.api(), await fleet.key()
         await fleet.worker("paid", OPENAI_API_KEY="k", OPENAI_BASE_URL=f"{upstream.url}/v1")

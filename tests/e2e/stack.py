@@ -60,22 +60,22 @@ class Stack:
 
     @property
     def port(self) -> int:
-        """Where it listens on 127.0.0.1."""
+        """Return where it listens on 127.0.0.1."""
         return self._port
 
     @property
     def shown(self) -> str:
-        """What it has printed so far."""
+        """Return what it has printed so far."""
         return (self._folder / "shown").read_text()
 
     @property
     def base_url(self) -> str:
-        """The base URL that it tells its user."""
+        """Return the base URL that it tells its user."""
         return re.findall(r"^Base URL: (\S+)$", self.shown, re.MULTILINE)[0]  # type: ignore[no-any-return]  # re says Any
 
     @property
     def first_key(self) -> str:
-        """The API key that it shows."""
+        """Return the API key that it shows."""
         return re.findall(r"^API key: (\S+)$", self.shown, re.MULTILINE)[0]  # type: ignore[no-any-return]  # re says Any
 
     def __enter__(self) -> Self:
@@ -113,7 +113,7 @@ class Stack:
         assert self.shown.endswith("Stopping ...\nStopped.\n"), self.shown
 
     def refused(self, **configured: str) -> str:
-        """What a start prints that ends by itself, because of a setting."""
+        """Return what a start prints that ends by itself, because of a setting."""
         done = subprocess.run(
             [_NSELF, "claw", "up"],
             capture_output=True,
@@ -166,27 +166,27 @@ class Stack:
         )
 
     def said(self, *arguments: str) -> str:
-        """What a command prints; it must succeed and say nothing on stderr."""
+        """Return what a command prints; it must succeed and say nothing on stderr."""
         done = self.nself(*arguments)
         assert (done.returncode, done.stderr) == (0, ""), done
         return done.stdout
 
     def new_key(self, name: str = "test", rpm: int = PLENTY_RPM) -> Key:
-        """A key made by the command line. Two of one name within ten seconds would be the same."""
+        """Return a key made by the command line. Two of one name within ten seconds would be the same."""
         unique = f"{name} {uuid4().hex}"
         made = self.json_of("claw", "api", "keys", "create", "--name", unique, "--rpm", str(rpm))
         return Key(made["id"], made["key"])
 
     def usage(self, key: Key) -> list[dict[str, Any]]:
-        """The usage log of a key, oldest first."""
+        """Return the usage log of a key, oldest first."""
         listed: list[dict[str, Any]] = self.json_of("claw", "api", "usage", "--key", key.id)["usage"]
         return listed[::-1]
 
     def json_of(self, *arguments: str) -> Any:
-        """What a command prints with --json."""
+        """Return what a command prints with --json."""
         return json.loads(self.said(*arguments, "--json"))
 
     def environment(self) -> dict[str, str]:
-        """What `nself claw env` prints for a shell."""
+        """Return what `nself claw env` prints for a shell."""
         words = shlex.split(self.said("claw", "env").replace("export ", ""))
         return dict(word.split("=", 1) for word in words)

@@ -69,7 +69,7 @@ class PageServer:
 
 @asynccontextmanager
 async def opened(page: PageServer, profile: Path) -> AsyncIterator[None]:
-    """The page, open in a browser."""
+    """Yield the page, open in a browser."""
     async with await asyncio.start_server(page.answer, "127.0.0.1", 0) as server:
         address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         with (profile / "log").open("wb") as log:

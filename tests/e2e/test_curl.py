@@ -21,7 +21,7 @@ pytestmark = pytest.mark.xdist_group("scripted")
 
 
 async def pasted(example: str, stack: Stack, key: Key) -> bytes:
-    """What a shell prints for an example with our base URL and key."""
+    """Return what a shell prints for an example with our base URL and key."""
     shell = await asyncio.create_subprocess_exec(
         *("sh", "-c", page.with_ours(example, stack.base_url, key.secret)),
         stdout=asyncio.subprocess.PIPE,

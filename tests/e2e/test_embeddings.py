@@ -15,7 +15,7 @@ MODEL = "multilingual-e5-small-q4"
 
 
 def likeness(one: list[float], other: list[float]) -> float:
-    """The cosine of two vectors."""
+    """Return the cosine of two vectors."""
     dot = sum(a * b for a, b in zip(one, other, strict=True))
     return dot / math.sqrt(sum(a * a for a in one) * sum(b * b for b in other))
 

@@ -59,14 +59,14 @@ UNDONE: Final = (
 
 @pytest.fixture
 def disk() -> Iterator[SmallDisk]:
-    """For the data folder."""
+    """Yield a disk for the data folder."""
     with small_disk_of(DISK_MIB) as made:
         yield made
 
 
 @pytest.fixture
 async def model_server() -> AsyncIterator[ScriptedUpstream]:
-    """The newcomer's own; it says what the story wants."""
+    """Yield the newcomer's own; it says what the story wants."""
     async with ScriptedUpstream() as server:
         server.fallback = sse(replies.text("A gateway", " is a door."))
         yield server
@@ -98,7 +98,7 @@ async def test_a_first_hour(
 
 
 def wrong_passwords_end_the_start(stack: Stack, postgres_url: str) -> None:
-    """Within seconds, by the name of the variable, and without the password."""
+    """Check that they do within seconds, by the name of the variable, and without the password."""
     parts = urlsplit(postgres_url)
     wrong = urlunsplit(parts._replace(netloc=f"{parts.username}:mistyped@{parts.netloc.rpartition('@')[2]}"))
     said = stack.refused(DATABASE_URL=wrong)
@@ -110,14 +110,14 @@ def wrong_passwords_end_the_start(stack: Stack, postgres_url: str) -> None:
 
 
 def pasted_curl(stack: Stack) -> str:
-    """From `curl` to the blank line, in a shell."""
+    """Return it from `curl` to the blank line, in a shell."""
     line = re.search(r"^curl .*?(?=\n\n)", stack.shown, re.MULTILINE | re.DOTALL)
     assert line is not None
     return "".join(re.findall(r'"content":"([^"]*)"', in_a_shell(line[0])))
 
 
 def the_readme_line_by_line(stack: Stack, folder: Path) -> None:
-    """Every command that it shows, in its order, on a terminal; what needs another server says so."""
+    """Run every command that it shows, in its order, on a terminal; what needs another server says so."""
     house = folder / "house.md"
     house.write_text("Be brief.\n")
     lines = [shlex.split(line, comments=True)[2:] for line in COMMAND.findall(README.read_text())]
@@ -144,7 +144,7 @@ def the_readme_line_by_line(stack: Stack, folder: Path) -> None:
 
 
 async def what_fails_is_found(stack: Stack, model_server: ScriptedUpstream) -> None:
-    """A mistyped key, a server without memory, one that dies: what client, usage and logs say."""
+    """Try a mistyped key, a server without memory, one that dies: what client, usage and logs say."""
     made = await asyncio.to_thread(stack.json_of, "claw", "api", "keys", "create", "--name", "first-hour", "--admin")
     assert "A gateway is a door." in await ask(stack, made["key"])
     assert "Incorrect API key" in await ask(stack, made["key"] + "x")
@@ -171,7 +171,7 @@ async def what_fails_is_found(stack: Stack, model_server: ScriptedUpstream) -> N
 
 
 async def a_full_disk_is_named_and_survived(stack: Stack, disk: SmallDisk, key: str, eventually: Eventually) -> None:
-    """In the client's error, in /ready and on the terminal; and it needs nobody when there is room again."""
+    """Look for it in the client's error, in /ready and on the terminal; and it needs nobody once there is room."""
 
     async def is_refused() -> bool:
         return "no space left on its disk" in await ask(stack, key)
@@ -193,7 +193,7 @@ async def a_full_disk_is_named_and_survived(stack: Stack, disk: SmallDisk, key: 
 
 
 async def ask(stack: Stack, key: str, *, stream: bool = False) -> str:
-    """A client's question, and all that it gets."""
+    """Return a client's question, and all that it gets."""
     body = {"model": "auto", "stream": stream, "messages": [{"role": "user", "content": "Hello"}]}
     headers = {"authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(trust_env=False, timeout=60, headers=headers) as client:
@@ -201,7 +201,7 @@ async def ask(stack: Stack, key: str, *, stream: bool = False) -> str:
 
 
 def in_a_shell(line: str) -> str:
-    """What a line prints that is pasted into a shell."""
+    """Return what a line prints that is pasted into a shell."""
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -46,7 +46,7 @@ SPELT_OUT: dict[str, Any] = {"temperature": 0.7, "top_p": 1, "presence_penalty":
 
 
 async def answered(client: AsyncOpenAI, name: str) -> tuple[str, str, str, str]:
-    """Who answers a name with what, and what was left out."""
+    """Return who answers a name with what, and what was left out."""
     messages: Any = [{"role": "user", "content": "Hello"}]
     reply = await client.chat.completions.with_raw_response.create(model=name, messages=messages, **SPELT_OUT)
     whole = reply.parse()
@@ -57,7 +57,7 @@ async def answered(client: AsyncOpenAI, name: str) -> tuple[str, str, str, str]:
 
 
 async def streamed(client: AsyncOpenAI, name: str) -> tuple[str, str, bool]:
-    """Who answers a name with what, piece by piece, and whether the counts came."""
+    """Return who answers a name with what, piece by piece, and whether the counts came."""
     messages: Any = [{"role": "user", "content": "Hello"}]
     stream = await client.chat.completions.create(
         model=name, messages=messages, stream=True, stream_options={"include_usage": True}, **SPELT_OUT

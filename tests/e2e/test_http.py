@@ -34,14 +34,14 @@ SOCKET_BOUND_S = 60.0
 
 @pytest.fixture
 async def http(scripted: Stack, scripted_key: Key) -> AsyncIterator[httpx.AsyncClient]:
-    """A plain HTTP client with a key."""
+    """Yield a plain HTTP client with a key."""
     headers = {"authorization": f"Bearer {scripted_key.secret}"}
     async with httpx.AsyncClient(base_url=scripted.url, headers=headers, trust_env=False, timeout=60) as made:
         yield made
 
 
 def body_of(size: int) -> bytes:
-    """A chat request of exactly `size` bytes, most of them no part of the prompt."""
+    """Return a chat request of exactly `size` bytes, most of them no part of the prompt."""
     chat: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "x"}], "user": ""}
     body = json.dumps({**chat, "user": "x" * (size - len(json.dumps(chat)))}).encode()
     assert len(body) == size
@@ -49,7 +49,7 @@ def body_of(size: int) -> bytes:
 
 
 def fault_of(response: httpx.Response) -> dict[str, Any]:
-    """The error in a response, which must have OpenAI's form."""
+    """Return the error in a response, which must have OpenAI's form."""
     assert schema_faults("ErrorResponse", response.json()) == []
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"].startswith("req_")
@@ -160,7 +160,7 @@ async def test_refused_bodies_are_in_the_usage_log(scripted: Stack) -> None:
 
 
 async def _head_of_final_reply(stack: Stack, asked: str) -> bytes:
-    """What comes after a `100 Continue`, if one comes."""
+    """Return what comes after a `100 Continue`, if one comes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
     try:
         async with asyncio.timeout(SOCKET_BOUND_S):

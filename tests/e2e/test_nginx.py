@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.xdist_group("scripted"), pytest.mark.debian]
 
 
 def server_block(gateway_port: int, port: int, certificate: Path | None) -> str:
-    """The page's, with our ports; without a certificate, without TLS."""
+    """Return the page's, with our ports; without a certificate, without TLS."""
     lines = page.NGINX.replace("127.0.0.1:3713", f"127.0.0.1:{gateway_port}").splitlines()
     if certificate is None:
         lines = [line.replace(" ssl;", ";") for line in lines if "ssl_" not in line]
@@ -41,7 +41,7 @@ def server_block(gateway_port: int, port: int, certificate: Path | None) -> str:
 
 
 async def _certificate(folder: Path) -> ssl.SSLContext:
-    """A certificate signed by itself for the page's domain and this machine, and a context that trusts it."""
+    """Return a certificate signed by itself for the page's domain and this machine, and a context that trusts it."""
     made = await asyncio.create_subprocess_exec(
         *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-noenc", "-days", "2", "-subj", "/CN=api.yourdomain.com"),
         *("-addext", "subjectAltName=DNS:api.yourdomain.com,DNS:localhost,IP:127.0.0.1"),
@@ -56,7 +56,7 @@ async def _certificate(folder: Path) -> ssl.SSLContext:
 async def proxied(
     request: pytest.FixtureRequest, scripted: Stack, scripted_key: Key, tmp_path: Path, eventually: Eventually
 ) -> AsyncIterator[AsyncOpenAI]:
-    """The official client of the gateway behind nginx."""
+    """Yield the official client of the gateway behind nginx."""
     port = free_port()
     trusting = await _certificate(tmp_path) if request.param == "https" else None
     block = server_block(scripted.port, port, tmp_path if trusting else None)

@@ -36,7 +36,7 @@ stream_max_retries = 0
 
 
 async def printed(process: asyncio.subprocess.Process) -> list[str]:
-    """What a program has printed once it has ended well."""
+    """Return what a program has printed once it has ended well."""
     async with asyncio.timeout(BOUND_S):
         shown, complaints = await process.communicate()
     assert (process.returncode, complaints) == (0, b"")
@@ -92,7 +92,7 @@ async def codex(prompt: str, folder: Path, base_url: str, secret: str) -> asynci
 
 
 async def items_of(process: asyncio.subprocess.Process) -> list[dict[str, str]]:
-    """What Codex reports, one object a line, once it has ended."""
+    """Return what Codex reports, one object a line, once it has ended."""
     async with asyncio.timeout(BOUND_S):
         shown, _ = await process.communicate()
     return [json.loads(line) for line in shown.splitlines() if line.startswith(b"{")]

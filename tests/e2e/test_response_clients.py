@@ -139,7 +139,7 @@ async def test_thoughts_are_items_of_their_own(scripted_client: AsyncOpenAI, ups
 
 
 def langchain(served: Served, **fields: Any) -> ChatOpenAI:
-    """LangChain's client."""
+    """Return LangChain's client."""
     from langchain_openai import ChatOpenAI
 
     secret = SecretStr(served.secret)
@@ -178,7 +178,7 @@ async def test_openais_agents_run_their_tools(served_client: AsyncOpenAI, served
 
     @function_tool
     def weather(city: str) -> str:
-        """Tell the weather."""
+        """Return the weather."""
         return f"sun over {city}"
 
     upstream = served.upstream

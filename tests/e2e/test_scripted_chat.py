@@ -29,7 +29,7 @@ REST = openai_replies.text(" second")
 
 
 async def text_of(client: AsyncOpenAI) -> str:
-    """A streamed answer, put together."""
+    """Return a streamed answer, put together."""
     stream = await client.chat.completions.create(model="auto", messages=HELLO, stream=True)
     return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
 

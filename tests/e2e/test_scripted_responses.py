@@ -49,7 +49,7 @@ CALL = sse(
 
 
 async def final_of(client: AsyncOpenAI, **fields: Any) -> Response:
-    """The response that the client's own helper makes of a stream."""
+    """Return the response that the client's own helper makes of a stream."""
     async with client.responses.stream(model="auto", input="Hello", **fields) as stream:
         return await stream.get_final_response()
 

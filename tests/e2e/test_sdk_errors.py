@@ -23,7 +23,7 @@ HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Say hell
 
 
 def ask(client: OpenAI, model: str = "local", **fields: Any) -> None:
-    """A short completion, with other fields in its body."""
+    """Ask for a short completion, with other fields in its body."""
     client.chat.completions.create(model=model, messages=HELLO, max_tokens=1, extra_body=fields)
 
 

@@ -33,7 +33,7 @@ Waiting = tuple[str, str, str]
 
 @pytest.fixture
 async def redis_url(scripted: Stack) -> str:
-    """Where `nself claw env` says that Redis is."""
+    """Return where `nself claw env` says that Redis is."""
     environment: dict[str, str] = await asyncio.to_thread(scripted.environment)
     return environment["REDIS_URL"]
 
@@ -42,7 +42,7 @@ async def redis_url(scripted: Stack) -> str:
 async def one_waiting(
     client: AsyncOpenAI, upstream: ScriptedUpstream, redis_url: str, eventually: Eventually
 ) -> AsyncIterator[Waiting]:
-    """A queue, the id of the one job that waits in it while every slot is taken, and the job's text."""
+    """Yield a queue, the id of the one job that waits in it while every slot is taken, and the job's text."""
     free = asyncio.Event()
 
     async def ask(text: str) -> str | None:

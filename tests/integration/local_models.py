@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def overview(client: httpx.AsyncClient, **query: str) -> dict[str, Any]:
-    """What is shown of the models."""
+    """Return what is shown of the models."""
     reply = await client.get(MODELS, params=query)
     assert reply.status_code == 200, reply.text
     shown: dict[str, Any] = reply.json()
@@ -21,7 +21,7 @@ async def overview(client: httpx.AsyncClient, **query: str) -> dict[str, Any]:
 
 
 async def status_of(client: httpx.AsyncClient, model: str = MODEL) -> str | None:
-    """How far a model is."""
+    """Return how far a model is."""
     models = (await overview(client))["models"]
     return next((shown["status"] for shown in models if shown["model_name"] == model), None)
 

@@ -27,7 +27,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def app() -> Quart:
-    """The api, which is not started."""
+    """Return the api, which is not started."""
     return create_app(Settings(data_dir=Path("nowhere")))
 
 

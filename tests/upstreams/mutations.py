@@ -130,7 +130,7 @@ class Reply:
             yield from self._of_events(plain)
 
     def _of_repetition(self) -> Iterator[Oddity]:
-        """All that was said once more, as a message in the last event, as MiniMax does."""
+        """Yield all that was said once more, as a message in the last event, as MiniMax does."""
         numbers = [at for at, event in enumerate(self._events) if isinstance(event.value, dict)]
         ends = [
             at for at in numbers if any(choice.get("finish_reason") for choice in self._events[at].value["choices"])
@@ -149,7 +149,7 @@ class Reply:
                 yield Oddity(f"told again {name}", b"".join([*events[:place], again, *events[place:]]))
 
     def _of_frames(self) -> Iterator[Oddity]:
-        """The same events in the frames of the other APIs: a list, lines, one after another, server-sent events."""
+        """Yield the same events in the frames of the other APIs: a list, lines, server-sent events."""
         values = [json.dumps(event.value).encode() for event in self._events if not isinstance(event.value, bytes)]
         yield Oddity("as a list", b"[" + b",".join(values) + b"]")
         yield Oddity("as a list on lines", b"[\n" + b"\n,\r\n".join(values) + b"\n]\n")

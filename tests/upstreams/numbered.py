@@ -70,7 +70,7 @@ class NumberedUpstream:
 
     @property
     def url(self) -> str:
-        """The base URL, with /v1."""
+        """Return the base URL, with /v1."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     async def __aenter__(self) -> Self:
@@ -180,7 +180,7 @@ class NumberedUpstream:
 
 
 def words(tokens: int) -> str:
-    """The whole answer of so many tokens."""
+    """Return the whole answer of so many tokens."""
     return "".join(f" t{number}" for number in range(tokens))
 
 

@@ -40,7 +40,7 @@ class Outcome:
 
 
 def outcome_of(events: Iterable[Event], index: int = 0) -> Outcome:
-    """What the events of a choice add up to; fails where their order breaks the protocol."""
+    """Return what the events of a choice add up to; fails where their order breaks the protocol."""
     outcome = Outcome()
     calls: dict[int, list[str]] = {}
     ids: set[str] = set()
@@ -76,7 +76,7 @@ def outcome_of(events: Iterable[Event], index: int = 0) -> Outcome:
 
 
 def chat(body: dict[str, Any] | None = None) -> ChatRequest:
-    """A request as the worker gets it."""
+    """Return a request as the worker gets it."""
     return ChatRequest(json.dumps(body or HELLO).encode())
 
 
@@ -93,7 +93,7 @@ def provider_for(wire: str, url: str) -> Provider:
 
 @asynccontextmanager
 async def serving(wire: str) -> AsyncIterator[tuple[ScriptedUpstream, Provider]]:
-    """A scripted upstream and the provider of a wire that is pointed at it."""
+    """Yield a scripted upstream and the provider of a wire that is pointed at it."""
     async with ScriptedUpstream() as upstream:
         provider = provider_for(wire, upstream.url)
         try:
@@ -105,7 +105,7 @@ async def serving(wire: str) -> AsyncIterator[tuple[ScriptedUpstream, Provider]]
 async def complete(
     provider: Provider, body: dict[str, Any] | None = None, on_batch: Callable[[Sequence[Event]], object] | None = None
 ) -> list[Event]:
-    """Every event of one completion by the model `scripted`; `on_batch` sees each batch as it arrives."""
+    """Return every event of one completion by the model `scripted`; `on_batch` sees each batch as it arrives."""
     events: list[Event] = []
     async with provider.stream(chat(body), "scripted") as batches:
         async for batch in batches:

@@ -42,7 +42,7 @@ class Recording:
 
     @property
     def body(self) -> dict[str, Any]:
-        """The client's request."""
+        """Return the client's request."""
         return {**HELLO, **self.asks}
 
 

@@ -57,7 +57,7 @@ class Answer:
 
 
 def sse(*steps: Step, **options: Any) -> Answer:
-    """A stream of server-sent events, as OpenAI's API sends it."""
+    """Return a stream of server-sent events, as OpenAI's API sends it."""
     return Answer(steps, headers={"content-type": "text/event-stream; charset=utf-8"}, **options)
 
 
@@ -67,7 +67,7 @@ def ndjson(*steps: Step, **options: Any) -> Answer:
 
 
 def json_answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Answer:
-    """A JSON body."""
+    """Return a JSON body."""
     body = json.dumps(value).encode()
     return Answer([body], status=status, headers={"content-type": "application/json", **(headers or {})})
 
@@ -83,7 +83,7 @@ class Received:
 
     @property
     def body(self) -> Any:
-        """The JSON body."""
+        """Return the JSON body."""
         return json.loads(self.raw)
 
 
@@ -173,7 +173,7 @@ class ScriptedUpstream:
             assert not self.violations, self.violations
 
     def answer_to(self, request: Received) -> Answer:
-        """The answer to a request; for the connections."""
+        """Return the answer to a request; for the connections."""
         if request.path in self.routes:
             self.route_requests.append(request)
             return self.routes[request.path]
@@ -188,11 +188,11 @@ class ScriptedUpstream:
         return self.fallback or json_answer({"error": {"message": "the script is used up"}}, status=500)
 
     def notify(self) -> None:
-        """Something that `until` may wait for has changed."""
+        """Note that something that `until` may wait for has changed."""
         self._changed.set()
 
     def joined(self, connection: _Connection) -> None:
-        """A connection was opened."""
+        """Count a connection that was opened."""
         self._connections.add(connection)
         if self._is_over:  # it was on its way when all others were closed
             connection.transport.abort()
@@ -201,7 +201,7 @@ class ScriptedUpstream:
         self.notify()
 
     def left(self, connection: _Connection, *, aborted: bool) -> None:
-        """A connection was closed."""
+        """Count a connection that was closed."""
         self._connections.discard(connection)
         self.open -= 1
         self.aborted += aborted

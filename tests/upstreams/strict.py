@@ -28,7 +28,7 @@ _AT_AZURE = re.compile(r"/openai/(v1|deployments/[^/]+)/chat/completions(\?api-v
 
 
 def violation(path: str, raw: bytes) -> str | None:
-    """What is wrong with a request to a chat path; None if it is fine."""
+    """Return what is wrong with a request to a chat path; None if it is fine."""
     try:
         if path == "/v1/chat/completions" or _AT_AZURE.fullmatch(path):
             _check_openai(json.loads(raw))

@@ -1,4 +1,4 @@
 """Charts as SVG, drawn on the server: pure functions from values to markup, no script and no style attribute in it.
 
-`timeline` has bars, areas and lines over time, `ranking` bars in a list, `small` what stands in a line of text.
+`timeline` has bars and lines over time, `ranking` bars in a list.
 """

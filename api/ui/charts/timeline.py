@@ -1,4 +1,4 @@
-"""Series over time: stacked bars, stacked areas, lines. One value a step of time; None where there is none.
+"""Series over time: stacked bars, lines. One value a step of time; None where there is none.
 
 A chart is as wide as its place and has text of one size, so nothing in it scales but the drawing itself: that one has
 a view box of its own, without a fixed ratio, and everything else stands at a percentage of the width. What a script
@@ -113,11 +113,6 @@ def bars(timeline: Timeline) -> Markup:
     return _chart(timeline, _bars, is_stacked=True)
 
 
-def areas(timeline: Timeline) -> Markup:
-    """Draw series as areas, one on the other; no value is a 0."""
-    return _chart(timeline, _areas, is_stacked=True)
-
-
 def lines(timeline: Timeline) -> Markup:
     """Draw series as lines; one has a gap where it has no value."""
     return _chart(timeline, _lines, is_stacked=False)
@@ -170,16 +165,6 @@ def _bars(timeline: Timeline, plane: _Plane) -> Iterator[Markup]:
             yield element("path", {"class": f"chart-bar series-{each.style}", "d": "".join(path)})
 
 
-def _areas(timeline: Timeline, plane: _Plane) -> Iterator[Markup]:
-    for each, spans in zip(timeline.series, plane.stacked(), strict=True):
-        if not any(end > start for start, end in spans):
-            continue
-        upper = [_point(plane, at, end) for at, (_, end) in enumerate(spans)]
-        lower = [_point(plane, at, start) for at, (start, _) in enumerate(spans)]
-        path = f"M{'L'.join([*_to_the_edges(upper), *reversed(_to_the_edges(lower))])}z"
-        yield element("path", {"class": f"chart-area-of series-{each.style}", "d": path})
-
-
 def _lines(timeline: Timeline, plane: _Plane) -> Iterator[Markup]:
     for each, column in zip(timeline.series, plane.columns, strict=True):
         path, is_drawing = [], False
@@ -203,12 +188,6 @@ def _lines(timeline: Timeline, plane: _Plane) -> Iterator[Markup]:
 
 def _point(plane: _Plane, at: int, value: float) -> str:
     return f"{number(plane.middle(at))} {number(HEIGHT - plane.height(value))}"
-
-
-def _to_the_edges(points: list[str]) -> list[str]:
-    """Return points with one more at each edge of the drawing, as high as the one beside it."""
-    first, last = (point.partition(" ")[2] for point in (points[0], points[-1]))
-    return [f"0 {first}", *points, f"{WIDTH} {last}"]
 
 
 def _grid(plane: _Plane) -> Iterator[Markup]:

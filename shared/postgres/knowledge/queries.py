@@ -19,7 +19,6 @@ SET_STATE: Final = """
 INSERT INTO np_claw_knowledge_state (name, value) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
-UNSET_STATE: Final = "DELETE FROM np_claw_knowledge_state WHERE name = $1"
 PUT_BUILT_IN: Final = f"""
 INSERT INTO np_claw_knowledge_chunks ({_COLUMNS}) SELECT {_COLUMNS} FROM {_CHUNKS}
 ON CONFLICT (id) DO UPDATE SET

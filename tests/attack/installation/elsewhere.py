@@ -19,7 +19,7 @@ from workers.recording import retention
 
 
 def main() -> None:
-    """Be the module that the command line names."""
+    """Run the module that the command line names."""
     changes = json.loads(sys.argv[1])
     if "machine_id" in changes:
         setattr(address, "_MACHINE_IDS", (Path(changes["machine_id"]),))  # noqa: B010 -- final for everybody else

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def up(tmp_path: Path) -> AsyncIterator[Up]:
-    """A folder with a Procfile of small scripts; nothing runs yet."""
+    """Yield a folder with a Procfile of small scripts; nothing runs yet."""
     async with up_in(tmp_path) as stack:
         yield stack
 

@@ -38,7 +38,7 @@ async def queues(url: str) -> set[str]:
 
 @pytest.fixture
 async def client(fleet: Fleet) -> AsyncIterator[httpx.AsyncClient]:
-    """Of an api whose workers the test starts."""
+    """Yield a client of an api whose workers the test starts."""
     api = await fleet.api()
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as opened:

@@ -25,7 +25,7 @@ def may_add() -> bool:
 
 @contextmanager
 def own_address(address: str) -> Iterator[None]:
-    """Have an address."""
+    """Give this machine an address."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         in_family = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
         fcntl.ioctl(control, _SET_ADDRESS, struct.pack("16s16s", _LABEL, in_family))

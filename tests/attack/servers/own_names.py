@@ -70,7 +70,7 @@ def _answer(question: bytes, code: int = 0) -> bytes:
 
 
 def main() -> None:
-    """Be the module that the command line names, among names of its own."""
+    """Run the module that the command line names, among names of its own."""
     libc = ctypes.CDLL(None, use_errno=True)
     file = sys.argv[1].encode()
     for failed in (

@@ -36,7 +36,7 @@ SOON = {"CLAW_REDIS_OUTAGE_S": "5"}
 
 @pytest.fixture
 async def redis(fleet_redis_url: str) -> AsyncIterator[Redis]:
-    """A client of the fleet's Valkey."""
+    """Yield a client of the fleet's Valkey."""
     client = redis_client.connect(fleet_redis_url)
     yield client
     await redis_client.close(client)
@@ -69,7 +69,7 @@ async def client_of(fleet: Fleet, api: Process) -> httpx.AsyncClient:
 async def assert_delivered_logged_and_paid(
     readers: list[Reader], fleet: Fleet, api: Process, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
-    """Every stream is whole, its row says so, and what was spent is the sum of the rows; nothing was made twice."""
+    """Check that streams are whole, their rows say so, and sum up to what was spent; nothing was made twice."""
     await asyncio.gather(*(reader.task for reader in readers))
     assert [reader.content for reader in readers] == [words(upstream.tokens)] * len(readers)
     assert all(reader.done for reader in readers)

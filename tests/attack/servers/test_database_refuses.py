@@ -38,7 +38,7 @@ async def small_fleet(
     database_url: str,
     upstream: NumberedUpstream,
 ) -> Fleet:
-    """A fleet whose keys are cached for no time worth speaking of."""
+    """Return a fleet whose keys are cached for no time worth speaking of."""
     _ = redis
     environment = {"CLAW_LOCAL_OPENAI_URL": upstream.url, **FIRST}
     return Fleet(tmp_path_factory.mktemp("fleet"), valkey_url, database_url, environment)

@@ -22,7 +22,7 @@ MOST = 3
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """An api that is dead is soon judged so: Redis is never away for long here."""
+    """Return settings by which a dead api is soon judged so: Redis is never away for long here."""
     return {"CLAW_REDIS_OUTAGE_S": "2"}
 
 

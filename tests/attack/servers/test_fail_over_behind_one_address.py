@@ -24,7 +24,7 @@ pytestmark = pytest.mark.switched
 
 @pytest.fixture
 async def pair(tmp_path: Path, eventually: Eventually) -> AsyncIterator[Pair]:
-    """Both in sync."""
+    """Yield both in sync."""
     async with Pair(tmp_path, eventually) as pair:
         yield pair
 

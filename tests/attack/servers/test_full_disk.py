@@ -60,14 +60,14 @@ def _move(log: Path, there: Path) -> None:
 
 @pytest.fixture
 def small_disk() -> Iterator[SmallDisk]:
-    """Of 16 MiB."""
+    """Yield a disk of 16 MiB."""
     with small_disk_of(16) as disk:
         yield disk
 
 
 @pytest.fixture
 async def valkey_on_it(small_disk: SmallDisk) -> AsyncIterator[EmbeddedValkey]:
-    """With its append-only file on the small disk."""
+    """Yield a Valkey with its append-only file on the small disk."""
     server = EmbeddedValkey(small_disk.path)
     async with server:
         yield server

@@ -41,7 +41,7 @@ class Inside:
 
 @pytest.fixture
 async def inside() -> AsyncIterator[Inside]:
-    """Listening, at that address too."""
+    """Yield a server that listens, at that address too."""
     found = Inside()
     with own_address(ADDRESS):
         async with await asyncio.start_server(found.serve, ADDRESS, 0) as server:

@@ -28,7 +28,7 @@ PATH = "/v1/chat/completions"
 
 @pytest.fixture
 async def names() -> AsyncIterator[SlowNames]:
-    """The name server, at an address of this machine that nobody else has."""
+    """Yield the name server, at an address of this machine that nobody else has."""
     transport, server = await asyncio.get_running_loop().create_datagram_endpoint(SlowNames, local_addr=(ADDRESS, 53))
     yield server
     transport.close()

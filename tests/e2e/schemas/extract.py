@@ -57,7 +57,7 @@ _LEFT_OUT = {"description", "title", "example", "examples", "default", "deprecat
 
 
 def extract(document: dict[str, Any], name: str) -> dict[str, Any]:
-    """The schema `name` with all that it refers to."""
+    """Return the schema `name` with all that it refers to."""
     schemas = document["components"]["schemas"]
     found: dict[str, Any] = {}
     waiting = [name]
@@ -70,7 +70,7 @@ def extract(document: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _as_one(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
-    """An object that is made of several as one: by itself, each of them would allow no fields of the others."""
+    """Return an object that is made of several as one: by itself, each of them would allow no fields of the others."""
     if not any("$ref" in part for part in schema.get("allOf", ())):
         return schema
     merged: dict[str, Any] = {"type": "object", "properties": {}, "required": []}
@@ -103,7 +103,7 @@ def _converted(node: Any, referred: list[str], *, closed: bool) -> Any:
 
 
 def request_fields(document: dict[str, Any]) -> list[str]:
-    """The fields of a chat request that OpenAI names, by where they stand."""
+    """Return the fields of a chat request that OpenAI names, by where they stand."""
     schemas = document["components"]["schemas"]
     found = {
         f"{place}{field}"
@@ -123,7 +123,7 @@ def _properties(schema: dict[str, Any], schemas: dict[str, Any]) -> set[str]:
 
 
 def response_fields(document: dict[str, Any]) -> list[str]:
-    """The fields of a Responses request that OpenAI names, by where they stand."""
+    """Return the fields of a Responses request that OpenAI names, by where they stand."""
     schemas = document["components"]["schemas"]
     found = {
         f"{place}{field}"
@@ -139,13 +139,13 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def embedding_fields(document: dict[str, Any]) -> list[str]:
-    """The fields of an embeddings request that OpenAI names."""
+    """Return the fields of an embeddings request that OpenAI names."""
     schemas = document["components"]["schemas"]
     return sorted(_properties(schemas["CreateEmbeddingRequest"], schemas))
 
 
 def request_values(document: dict[str, Any]) -> dict[str, list[str]]:
-    """The values of a chat request's own fields that take nothing but a few words."""
+    """Return the values of a chat request's own fields that take nothing but a few words."""
     schemas = document["components"]["schemas"]
     fields: dict[str, Any] = {}
     for part in schemas["CreateChatCompletionRequest"]["allOf"]:

@@ -35,7 +35,7 @@ sys.exit(__main__.main())
 
 
 async def _ended(*command: str, port: int, folder: Path, redis_url: str, database_url: str) -> tuple[int | None, str]:
-    """The exit code of an api process, and what it said."""
+    """Return the exit code of an api process, and what it said."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *command),
         env={

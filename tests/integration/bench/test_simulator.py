@@ -21,7 +21,7 @@ SITE = Site(hosts=(host(1, 2, 15), host(2, 2, 30)), projects=1)
 
 @pytest.fixture
 async def outcome(redis: Redis) -> Outcome:
-    """What came of the day."""
+    """Return what came of the day."""
     return await simulate(redis, LOAD, SITE)
 
 

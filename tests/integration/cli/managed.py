@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def url(database: Database, redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """The gateway's address, where the command looks for it."""
+    """Yield the gateway's address, where the command looks for it."""
     async with served(management_app(Settings(data_dir=tmp_path, internal_secret="geheim"), database, redis)) as url:
         monkeypatch.setenv("NSELF_CLAW_URL", url)
         monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", "geheim")

@@ -37,19 +37,19 @@ class Nself(Protocol):
     """Runs `nself claw api ...`."""
 
     async def __call__(self, *arguments: str) -> Result:
-        """The command's result."""
+        """Return the command's result."""
 
 
 @pytest.fixture
 async def url(database: Database, redis: Redis, tmp_path: Path) -> AsyncIterator[str]:
-    """The gateway's address."""
+    """Yield the gateway's address."""
     async with served(management_app(Settings(data_dir=tmp_path, internal_secret="geheim"), database, redis)) as url:
         yield url
 
 
 @pytest.fixture
 def nself(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Nself:
-    """The command, told by the environment where the gateway is and what the secret."""
+    """Return the command, told by the environment where the gateway is and what the secret."""
     monkeypatch.setenv("NSELF_CLAW_URL", url)
     monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", "geheim")
     monkeypatch.setenv("CLAW_DATA_DIR", str(tmp_path))
@@ -171,7 +171,7 @@ async def test_the_budget_of_the_month_is_shown(nself: Nself, database: Database
 
 
 async def spend(database: Database, key_id: str | None, cost_usd: float) -> None:
-    """A paid request in the usage log."""
+    """Put a paid request into the usage log."""
     record = UsageRecord(
         request_id=new_request_id(), key_id=key_id, endpoint="chat", requested_model="gpt-4o", tier="paid",
         cost_usd=cost_usd, admitted_ms=int(time.time() * 1000),

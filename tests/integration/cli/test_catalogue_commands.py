@@ -33,7 +33,7 @@ async def check(*arguments: str) -> Result:
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An operator's catalogue, in the data folder of a gateway that is told by the environment."""
+    """Return an operator's catalogue, in the data folder of a gateway that is told by the environment."""
     monkeypatch.setenv("CLAW_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", INTERNAL_SECRET)
     path = tmp_path / "catalogue.toml"

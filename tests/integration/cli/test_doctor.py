@@ -42,7 +42,7 @@ SECRET = "sk-nobody-may-see-this"
 
 
 def wrong(findings: Iterable[Finding]) -> list[str]:
-    """What is wrong; each with something to do."""
+    """Return what is wrong; each with something to do."""
     found = [finding for finding in findings if finding.state == "wrong"]
     assert all(finding.mend for finding in found)
     return [finding.text for finding in found]
@@ -55,7 +55,7 @@ async def doctor(*arguments: str) -> Result:
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A data folder of the test's own, and a port that is free."""
+    """Set a data folder of the test's own, and a port that is free."""
     monkeypatch.setenv("CLAW_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("CLAW_PORT", str(free_port()))
 
@@ -232,7 +232,7 @@ async def test_no_worker_is_wrong_and_its_credentials_are_not_checked(redis: Red
 
 @pytest.fixture
 async def refusing() -> AsyncIterator[ScriptedUpstream]:
-    """An OpenAI API."""
+    """Yield an OpenAI API."""
     async with ScriptedUpstream(models=("gpt-5.4-mini",)) as server:
         yield server
 

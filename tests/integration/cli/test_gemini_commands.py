@@ -33,7 +33,7 @@ OPENER = Opener("a passphrase")
 
 @pytest.fixture
 async def url(database: Database, redis: Redis, tmp_path: Path) -> AsyncIterator[str]:
-    """The gateway's address."""
+    """Yield the gateway's address."""
     await redis.set(GEMINI_SEAL, OPENER.public_key.hex())
     async with served(management_app(Settings(data_dir=tmp_path, internal_secret="geheim"), database, redis)) as url:
         yield url
@@ -41,7 +41,7 @@ async def url(database: Database, redis: Redis, tmp_path: Path) -> AsyncIterator
 
 @pytest.fixture(autouse=True)
 def environment(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What tells the command where the gateway is and what the secret."""
+    """Set what tells the command where the gateway is and what the secret."""
     monkeypatch.setenv("NSELF_AI_URL", url)
     monkeypatch.setenv("NSELF_CLAW_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", "geheim")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 async def gateway(fleet: Fleet, tmp_path: Path, eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gateway where the command looks for it."""
+    """Serve a gateway where the command looks for it."""
     api = await fleet.api()
     await fleet.worker()
     await ready(api, eventually)
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def added(*paths: object, fails: bool = False) -> dict[str, Any]:
-    """What `add` did."""
+    """Return what `add` did."""
     result = await claw("knowledge", "add", *map(str, paths), "--json")
     assert result.exit_code == int(fails), result.output
     found: dict[str, Any] = json.loads(result.stdout)

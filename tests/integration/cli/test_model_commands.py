@@ -49,7 +49,7 @@ async def nself(
 
 
 async def ran(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
-    """A command's exit code, output and errors."""
+    """Return a command's exit code, output and errors."""
     output, errors = await asyncio.wait_for(process.communicate(), 60)
     return process.returncode, output.decode(), errors.decode()
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("url")
 
 
 async def listed() -> list[list[str]]:
-    """The rows of the list, without the time."""
+    """Return the rows of the list, without the time."""
     shown = await claw("prompts", "list")
     return [re.split(r"\s{2,}", line)[1:4] for line in shown.output.splitlines()[1:]]
 

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def url(database: Database, redis: Redis, tmp_path: Path) -> AsyncIterator[str]:
-    """The gateway's address."""
+    """Yield the gateway's address."""
     async with served(management_app(Settings(data_dir=tmp_path, internal_secret="geheim"), database, redis)) as url:
         yield url
 
 
 @pytest.fixture(autouse=True)
 def environment(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What tells the command where the gateway is and what the secret."""
+    """Set what tells the command where the gateway is and what the secret."""
     monkeypatch.setenv("NSELF_CLAW_URL", url)
     monkeypatch.setenv("PLUGIN_INTERNAL_SECRET", "geheim")
     monkeypatch.setenv("CLAW_DATA_DIR", str(tmp_path))

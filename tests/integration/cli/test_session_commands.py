@@ -24,12 +24,12 @@ pytestmark = pytest.mark.usefixtures("url")
 
 @pytest.fixture
 def chats(database: Database) -> Chats:
-    """Where chats are stored."""
+    """Return where chats are stored."""
     return Chats(database)
 
 
 async def listed(*arguments: str) -> list[list[str]]:
-    """The rows of the list: id, title and number of messages."""
+    """Return the rows of the list: id, title and number of messages."""
     shown = await claw("sessions", "list", *arguments)
     assert shown.exit_code == 0, shown.output
     return [re.split(r"\s{2,}", line)[:3] for line in shown.output.splitlines()[1:]]

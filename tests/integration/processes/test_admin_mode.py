@@ -24,12 +24,12 @@ ADMIN: Final = {"x-nself-admin": "true"}
 
 
 def management(api: Process) -> httpx.AsyncClient:
-    """A client with the internal token."""
+    """Return a client with the internal token."""
     return httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=PATIENCE_S)
 
 
 async def admin_headers(fleet: Fleet) -> dict[str, str]:
-    """The headers of a request in admin mode."""
+    """Return the headers of a request in admin mode."""
     return ADMIN | {"authorization": f"Bearer {await fleet.key(admin_allowed=True)}"}
 
 

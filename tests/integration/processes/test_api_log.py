@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def logged(api: Process) -> list[str]:
-    """Its lines, without their times and the names of the loggers."""
+    """Return its lines, without their times and the names of the loggers."""
     lines = [line.split(" ", 3) for line in api.log.read_text().splitlines()]
     return [f"{level} {message}" for _, level, _, message in lines]
 

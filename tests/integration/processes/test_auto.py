@@ -39,7 +39,7 @@ AUTO = chat(model="auto")
 
 @pytest.fixture
 async def gemini() -> AsyncIterator[ScriptedUpstream]:
-    """Google's API; it says "free" as often as it is asked."""
+    """Yield Google's API; it says "free" as often as it is asked."""
     async with ScriptedUpstream(models=(FREE,)) as server:
         server.fallback = sse(gemini_replies.text("free"))
         yield server
@@ -47,7 +47,7 @@ async def gemini() -> AsyncIterator[ScriptedUpstream]:
 
 @pytest.fixture
 async def openai() -> AsyncIterator[NumberedUpstream]:
-    """OpenAI's API; it counts."""
+    """Yield OpenAI's API; it counts."""
     async with NumberedUpstream(tokens=3) as server:
         server.models = [PAID, "gpt-4.1"]
         yield server
@@ -55,7 +55,7 @@ async def openai() -> AsyncIterator[NumberedUpstream]:
 
 @pytest.fixture
 def apis(gemini: ScriptedUpstream, openai: NumberedUpstream) -> tuple[ScriptedUpstream, NumberedUpstream]:
-    """The two that others run."""
+    """Return the two that others run."""
     return gemini, openai
 
 
@@ -90,20 +90,20 @@ async def api(
 async def world(
     fleet: Fleet, api: Process, upstream: NumberedUpstream, apis: tuple[ScriptedUpstream, NumberedUpstream]
 ) -> AsyncIterator[World]:
-    """All of it, with a key without a limit that matters."""
+    """Yield all of it, with a key without a limit that matters."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as client:
         yield World(client, fleet, upstream, *apis)
 
 
 def route_of(reply: httpx.Response) -> tuple[str, str, str]:
-    """Who answered, as the headers say."""
+    """Return who answered, as the headers say."""
     names = ("x-nself-tier", "x-nself-model", "x-nself-attempts")
     return tuple(reply.headers[name] for name in names)  # type: ignore[return-value]  # as many as names
 
 
 async def busy_local_tier(world: World, eventually: Eventually) -> Reader:
-    """A stream that keeps the only local slot."""
+    """Return a stream that keeps the only local slot."""
     world.backend.hold_at = 1
     reader = Reader(world.client, model="local")
     await eventually(lambda: world.backend.held == 1)
@@ -166,7 +166,7 @@ async def test_what_the_caller_did_wrong_is_not_tried_elsewhere(world: World) ->
 
 
 async def waiting_locally(world: World, redis: Redis, eventually: Eventually) -> Reader:
-    """A stream of `auto` whose job stands in the local queue, since that is known to be quick."""
+    """Return a stream of `auto` whose job stands in the local queue, since that is known to be quick."""
     (queue,) = [name for name in await redis.keys("claw:running:*") if b"local" in name]
 
     async def stands() -> Reader | None:

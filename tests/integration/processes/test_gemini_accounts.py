@@ -45,19 +45,19 @@ class ByKey(ScriptedUpstream):
         self.by_key: dict[str, Answer] = {}
 
     def answer_to(self, request: Received) -> Answer:
-        """The answer to a request; for the connections."""
+        """Return the answer to a request; for the connections."""
         answer = super().answer_to(request)
         return self.by_key.get(request.headers["x-goog-api-key"], answer)
 
     @property
     def keys(self) -> list[str]:
-        """The credential of each completion so far."""
+        """Return the credential of each completion so far."""
         return [request.headers["x-goog-api-key"] for request in self.requests]
 
 
 @pytest.fixture
 async def gemini() -> AsyncIterator[ByKey]:
-    """The scripted Gemini API."""
+    """Yield the scripted Gemini API."""
     async with ByKey() as server:
         yield server
 
@@ -77,16 +77,16 @@ class Stage:
         return await self.fleet.worker("gemini", **{**common, **environment})
 
     async def ask(self) -> httpx.Response:
-        """One completion by Gemini."""
+        """Return one completion by Gemini."""
         body: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
         return await self.client.post("/v1/chat/completions", json=body)
 
     async def answers(self) -> bool:
-        """Whether the tier serves now."""
+        """Return whether the tier serves now."""
         return (await self.ask()).status_code == 200
 
     async def is_silent(self) -> bool:
-        """Whether the tier does not serve now."""
+        """Return whether the tier does not serve now."""
         return not await self.answers()
 
     async def add(self, name: str, api_key: str) -> httpx.Response:
@@ -94,7 +94,7 @@ class Stage:
         return await self.manage.post(ACCOUNTS, json={"account_email": name, "api_key": api_key})
 
     async def accounts(self) -> dict[str, dict[str, Any]]:
-        """What is shown of the accounts, by name."""
+        """Return what is shown of the accounts, by name."""
         reply = await self.manage.get(ACCOUNTS)
         assert reply.status_code == 200, reply.text
         return {account["account_email"]: account for account in reply.json()}
@@ -112,13 +112,13 @@ class Stage:
 
 @pytest.fixture
 async def stage(fleet: Fleet, gemini: ByKey, api: Process, client: httpx.AsyncClient) -> AsyncIterator[Stage]:
-    """No worker of the Gemini tier yet."""
+    """Yield no worker of the Gemini tier yet."""
     async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=60) as manage:
         yield Stage(fleet, gemini, client, manage)
 
 
 async def everything_in(redis: Redis) -> str:
-    """All names and values, as text."""
+    """Return all names and values, as text."""
     reads: dict[bytes, tuple[str, *tuple[str, ...]]] = {
         b"string": ("GET",),
         b"hash": ("HGETALL",),

@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 
 @pytest.fixture
 async def stage(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> AsyncIterator[Stage]:
-    """All of it."""
+    """Yield all of it."""
     async with NumberedUpstream(tokens=3) as openai:
         openai.models = [PAID]
         apis = (await fleet.api(), await fleet.api())

@@ -23,7 +23,7 @@ DEPTHS = range(800, 1000, 5)
 
 
 def nested(depth: int, text: str) -> str:
-    """A body with a message that has a field of lists in lists."""
+    """Return a body with a message that has a field of lists in lists."""
     message = f'{{"role":"user","content":"{text}","odd":{"[" * depth}{"]" * depth}}}'
     return f'{{"model":"auto","messages":[{message}]}}'
 

@@ -23,7 +23,7 @@ Samples = dict[str, list[tuple[dict[str, str], float]]]
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """A budget, so that its limit is there, and few slots."""
+    """Return a budget, so that its limit is there, and few slots."""
     return {"PLUGIN_AI_MONTHLY_BUDGET_USD": "10", "CLAW_LOCAL_OPENAI_SLOTS": "2"}
 
 
@@ -63,7 +63,7 @@ class Measured:
 
 @pytest.fixture
 async def measured(fleet: Fleet, eventually: Eventually) -> AsyncIterator[Measured]:
-    """The fleet, ready."""
+    """Yield the fleet, ready."""
     ports = [free_port() for _ in range(4)]
     api = await fleet.api(CLAW_METRICS_PORT=str(ports[0]))
     worker = await fleet.worker(CLAW_METRICS_PORT=str(ports[1]))

@@ -24,7 +24,7 @@ ASKED = {"messages": chat()["messages"]}
 
 @pytest.fixture
 async def operator(api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """The command line in Bash."""
+    """Yield the command line in Bash."""
     headers = {"x-internal-token": INTERNAL_SECRET}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as opened:
         yield opened
@@ -32,7 +32,7 @@ async def operator(api: Process) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def admin(fleet: Fleet, api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """The command line in Go, with an admin's key."""
+    """Yield the command line in Go, with an admin's key."""
     headers = {"authorization": f"Bearer {await fleet.key(admin_allowed=True)}"}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as opened:
         yield opened

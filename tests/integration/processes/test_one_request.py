@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def queue_with_one_waiting(redis: Redis, eventually: Eventually) -> bytes:
-    """The name of the only queue, once one job waits in it."""
+    """Return the name of the only queue, once one job waits in it."""
 
     async def waiting() -> bytes | None:
         names = [name for name in await redis.keys("arq:queue:*") if not name.endswith(b":health-check")]

@@ -25,7 +25,7 @@ _OWN_ID = "my own id/1".ljust(128, "x")
 
 @pytest.fixture
 async def api(fleet: Fleet, eventually: Eventually) -> Process:
-    """An api whose heads do not wait, with a worker of one slot."""
+    """Return an api whose heads do not wait, with a worker of one slot."""
     started = await fleet.api(CLAW_HEAD_WAIT_S="0.1")
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
     await fleet.recorder()
@@ -35,7 +35,7 @@ async def api(fleet: Fleet, eventually: Eventually) -> Process:
 
 @pytest.fixture
 async def other(fleet: Fleet, api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """A client with another key."""
+    """Yield a client with another key."""
     headers = {"authorization": f"Bearer {await fleet.key()}"}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as opened:
         yield opened

@@ -32,7 +32,7 @@ INTERVAL_S = 0.2
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """A budget, so that its limit is there."""
+    """Return a budget, so that its limit is there."""
     return {"PLUGIN_AI_MONTHLY_BUDGET_USD": "10"}
 
 
@@ -76,7 +76,7 @@ def _text(name: str) -> list[str]:
 
 @pytest.fixture
 async def gemini() -> AsyncIterator[ScriptedUpstream]:
-    """A Gemini API, so that there is an account with quotas."""
+    """Yield a Gemini API, so that there is an account with quotas."""
     async with ScriptedUpstream(models=(GEMINI_MODEL,)) as server:
         server.fallback = sse(gemini_replies.text("Hel", "lo"))
         yield server
@@ -84,7 +84,7 @@ async def gemini() -> AsyncIterator[ScriptedUpstream]:
 
 @pytest.fixture
 async def client(fleet: Fleet, gemini: ScriptedUpstream, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a fleet with metrics; the api's port for them is in its headers."""
+    """Yield a client of a fleet with metrics; the api's port for them is in its headers."""
     port = free_port()
     api = await fleet.api(CLAW_METRICS_PORT=str(port))
     await fleet.worker(CLAW_METRICS_PORT=str(free_port()))
@@ -128,7 +128,7 @@ async def _use(client: httpx.AsyncClient) -> None:
 
 @pytest.fixture
 async def prometheus(tmp_path: Path, client: httpx.AsyncClient) -> AsyncIterator[str]:
-    """A Prometheus by the configuration of deploy/, less its intervals and the port of the api; its URL."""
+    """Yield a Prometheus by the configuration of deploy/, less its intervals and the port of the api; its URL."""
     text = (
         (RULES / "prometheus.yml").read_text().replace("127.0.0.1:9464", f"127.0.0.1:{client.headers['metrics-port']}")
     )

@@ -38,7 +38,7 @@ MODELS: Final = {
 
 
 def answer(wire: str) -> Answer:
-    """An answer of a provider's upstream."""
+    """Return an answer of a provider's upstream."""
     if wire == "ollama":
         return ndjson(ollama_replies.text("Hel", "lo"))
     texts = {"openai": openai_replies, "anthropic": anthropic_replies, "gemini": gemini_replies}
@@ -46,7 +46,7 @@ def answer(wire: str) -> Answer:
 
 
 def expected(wire: str, system: str) -> bytes:
-    """What a model is given: these instructions, and the user's `Hello`."""
+    """Return what a model is given: these instructions, and the user's `Hello`."""
     model, text = MODELS[wire], json.dumps(system, ensure_ascii=False)
     turns = f'[{{"role":"system","content":{text}}},{{"role":"user","content":"Hello"}}]'
     return {
@@ -85,7 +85,7 @@ class Recorder:
 async def recorder(
     request: pytest.FixtureRequest, fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually
 ) -> AsyncIterator[Recorder]:
-    """A recording upstream of each provider."""
+    """Yield a recording upstream of each provider."""
     wire = request.param
     async with ScriptedUpstream(models=(MODELS[wire],)) as scripted:
         if wire == "ollama":
@@ -139,7 +139,7 @@ async def test_the_snapshot_is_what_a_model_is_given(
 
 
 async def context_of(api: Process) -> str:
-    """What admin mode tells a model now."""
+    """Return what admin mode tells a model now."""
     async with httpx.AsyncClient(base_url=api.url, headers=TOKEN, timeout=PATIENCE_S) as asking:
         return str((await asking.get("/claw/admin/context")).json()["context"])
 

@@ -28,7 +28,7 @@ WAITING, WAVE = 1000, 50
 
 @pytest.fixture
 async def operator(api: Process) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the management API."""
+    """Yield a client of the management API."""
     headers = {"x-internal-token": INTERNAL_SECRET}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as opened:
         yield opened

@@ -17,7 +17,7 @@ REASON = "CUDA out of memory on gpu 3"
 
 
 async def _asked(api: Process, key: str, *, stream: bool = False) -> str:
-    """The message of the error that a request ends with."""
+    """Return the message of the error that a request ends with."""
     async with httpx.AsyncClient(base_url=api.url, headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
         reply = await client.post("/v1/chat/completions", json=chat(stream=stream))
     error = events(reply.text)[-1]["error"] if reply.status_code == 200 else reply.json()["error"]
@@ -25,7 +25,7 @@ async def _asked(api: Process, key: str, *, stream: bool = False) -> str:
 
 
 def _logged(fleet: Fleet) -> list[str]:
-    """The lines of the worker's log that say it, less their time."""
+    """Return the lines of the worker's log that say it, less their time."""
     lines = [line for log in fleet.directory.glob("local-*.log") for line in log.read_text().splitlines()]
     return [line.partition(" ")[2] for line in lines if REASON in line]
 

@@ -38,7 +38,7 @@ MODELS: Final = {
 
 
 def answer(wire: str, *texts: str) -> Answer:
-    """An answer of a provider's upstream."""
+    """Return an answer of a provider's upstream."""
     if wire == "ollama":
         return ndjson(ollama_replies.text(*texts))
     replies = {"openai": openai_replies, "anthropic": anthropic_replies, "gemini": gemini_replies}
@@ -46,7 +46,7 @@ def answer(wire: str, *texts: str) -> Answer:
 
 
 def given(wire: str, texts: list[str], system: str) -> bytes:
-    """What a provider's upstream is given of turns in which user and model take turns."""
+    """Return what a provider's upstream is given of turns in which user and model take turns."""
     model = MODELS[wire]
     roles = [("user", "assistant")[number % 2] for number in range(len(texts))]
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
@@ -72,7 +72,7 @@ def given(wire: str, texts: list[str], system: str) -> bytes:
 
 
 async def start_worker(fleet: Fleet, wire: str, scripted: ScriptedUpstream) -> Process:
-    """A worker of a provider."""
+    """Return a worker of a provider."""
     if wire == "ollama":
         return await fleet.worker(CLAW_LOCAL_OPENAI_URL="", PLUGIN_OLLAMA_URL=scripted.url)
     base = scripted.url + ("/v1" if wire == "openai" else "")
@@ -131,7 +131,7 @@ async def test_a_model_is_given_what_was_said_before(
 
 
 def said(upstream: NumberedUpstream) -> list[str]:
-    """The texts that the counting model was given last."""
+    """Return the texts that the counting model was given last."""
     return [message["content"] for message in upstream.requests[-1]["messages"]]
 
 

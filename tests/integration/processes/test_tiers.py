@@ -29,7 +29,7 @@ TIERS = {
 
 
 def environment(wire: str, url: str) -> dict[str, str]:
-    """What the worker of a tier needs to reach a scripted upstream."""
+    """Return what the worker of a tier needs to reach a scripted upstream."""
     name = wire.upper()
     return {f"{name}_API_KEY": "secret-of-the-upstream", f"{name}_BASE_URL": url + ("/v1" if wire == "openai" else "")}
 

@@ -51,7 +51,7 @@ class Stage(NamedTuple):
 
 @pytest.fixture
 async def stage(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually) -> AsyncIterator[Stage]:
-    """All of it; an answer has 20 tokens and a prompt of 3, by the model server's count."""
+    """Yield all of it; an answer has 20 tokens and a prompt of 3, by the model server's count."""
     upstream.tokens, upstream.models = 20, [MODEL, EMBEDDING]
     apis = (await fleet.api(), await fleet.api())
     await fleet.worker()

@@ -29,7 +29,7 @@ PROMPT = "the-prompt-nobody-may-see"
 
 @pytest.fixture
 async def collector(tmp_path: Path) -> AsyncIterator[Collector]:
-    """A collector."""
+    """Yield a collector."""
     async with Collector(tmp_path) as started:
         yield started
 

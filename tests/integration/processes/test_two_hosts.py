@@ -35,7 +35,7 @@ class Hosts(NamedTuple):
 
 @pytest.fixture
 async def second() -> AsyncIterator[NumberedUpstream]:
-    """The second host, whose model has another name."""
+    """Yield the second host, whose model has another name."""
     async with NumberedUpstream() as server:
         server.models = [SECOND]
         yield server
@@ -45,7 +45,7 @@ async def second() -> AsyncIterator[NumberedUpstream]:
 async def client(
     fleet: Fleet, upstream: NumberedUpstream, second: NumberedUpstream, eventually: Eventually
 ) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway with two hosts of one slot."""
+    """Yield a client of a gateway with two hosts of one slot."""
     upstream.models = [FIRST]
     api = await fleet.api()
     for host in (upstream, second):

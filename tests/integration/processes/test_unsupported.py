@@ -23,7 +23,7 @@ MODEL, AUTO, LOCAL = "gpt-4.1", "gpt-6-luna", "odd"
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
-    """`auto` asks this local model first."""
+    """Return settings by which `auto` asks this local model first."""
     return {"CLAW_AUTO_LOCAL_MODEL": LOCAL}
 
 
@@ -42,12 +42,12 @@ async def openai(fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually
 
 
 def refuse(openai: ScriptedUpstream, param: str, code: str) -> None:
-    """The next request is refused for a parameter."""
+    """Let the next request be refused for a parameter."""
     openai.add(json_answer({"error": {"message": f"no {param}", "param": param, "code": code}}, 400))
 
 
 async def unsupported(client: httpx.AsyncClient) -> list[dict[str, Any]]:
-    """What the management API says."""
+    """Return what the management API says."""
     reply = await client.get("/claw/v1/models/unsupported", headers={"x-internal-token": INTERNAL_SECRET})
     return reply.json()["data"]  # type: ignore[no-any-return]  # JSON is Any
 

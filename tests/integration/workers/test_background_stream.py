@@ -37,7 +37,7 @@ SUPERSEDED = -1
 
 
 async def opened(redis: Redis, attempt: int = 1) -> str:
-    """The id of a response whose attempt is there."""
+    """Return the id of a response whose attempt is there."""
     name = new_request_id()
     fields = ("owner", "internal", "attempt", attempt)
     keys = [background_key("internal"), open_response_key(name), response_events_key(name)]
@@ -57,7 +57,7 @@ async def append(redis: Redis, name: str, first: int, *texts: str, worker: str =
 
 
 async def said(redis: Redis, name: str) -> list[tuple[int, str]]:
-    """The entries of a response's stream: the number of the first event of each, and its text."""
+    """Return the entries of a response's stream: the number of the first event of each, and its text."""
     entries = await redis.xrange(response_events_key(name))
     return [
         (int(fields[b"n"]), fields[b"d"].decode().replace("data: ", "").replace("\n\n", "."))
@@ -132,7 +132,7 @@ def _unwanted(_: object) -> None:
 
 
 def closing(name: str, body: str, closes: ClosingMode = ClosingMode.OPEN) -> Closing:
-    """The closing of a response."""
+    """Return the closing of a response."""
     record = UsageRecord(
         request_id=name, key_id=None, endpoint="responses", requested_model="m", admitted_ms=1, attempts=1
     )
@@ -148,7 +148,7 @@ def closing(name: str, body: str, closes: ClosingMode = ClosingMode.OPEN) -> Clo
 
 
 async def kinds(redis: Redis) -> list[str]:
-    """What the entries of the usage stream are about."""
+    """Return what the entries of the usage stream are about."""
     return ["".join(name.decode() for name in fields) for _, fields in await redis.xrange(USAGE_STREAM)]
 
 

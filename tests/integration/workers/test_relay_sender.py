@@ -31,7 +31,7 @@ def nothing(_: bytes | UsageRecord) -> None:
 
 @pytest.fixture
 async def sender(redis: Redis) -> AsyncIterator[RelaySender]:
-    """A sender to an api process that does not answer."""
+    """Yield a sender to an api process that does not answer."""
     made = RelaySender(redis, WORKER, API, retain_s=60, dead_s=60, on_dead=nothing, finished=nothing)
     yield made
     await made.close()

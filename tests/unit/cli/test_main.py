@@ -18,7 +18,7 @@ OTHERS = {"up", "sessions export"}
 
 
 def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Every command that is no group, and its words."""
+    """Yield every command that is no group, and its words."""
     if not isinstance(command, click.Group):
         yield path, command
         return

@@ -21,7 +21,7 @@ AWAY: dict[str, Any] = {"hosts": [], "models": []}
 def seen(
     status: str = "pulling", done: int = 0, *, detail: str = "pulling aaa", error: str | None = None
 ) -> dict[str, Any]:
-    """A reply of the management API that has the model."""
+    """Return a reply of the management API that has the model."""
     model = {
         "model_name": NAME, "status": status, "error": error, "detail": detail, "percent": done, "size_bytes": 1000,
         "completed_bytes": 10 * done, "total_bytes": 1000,
@@ -30,7 +30,7 @@ def seen(
 
 
 def replies(*given: dict[str, Any] | str) -> Callable[[], dict[str, Any]]:
-    """Each in turn; a text is a gateway that cannot be reached. The last one stays."""
+    """Yield each in turn; a text is a gateway that cannot be reached. The last one stays."""
 
     def one_by_one() -> Iterator[dict[str, Any] | str]:
         yield from given

@@ -13,7 +13,7 @@ _WORDS = st.lists(st.text("abc", min_size=1, max_size=9), max_size=60)
 
 
 def shown(text: str, cuts: list[int], width: int) -> str:
-    """What a terminal shows of a text that comes in pieces."""
+    """Return what a terminal shows of a text that comes in pieces."""
     wrap = WordWrap(width)
     places = sorted({min(cut, len(text)) for cut in cuts} | {0, len(text)})
     pieces = [text[start:end] for start, end in itertools.pairwise(places)]

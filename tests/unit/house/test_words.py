@@ -25,7 +25,12 @@ ODD_VERB: Final = re.compile(r"(Be|Have|Know|Learn|Says?|Tells?)\b")
 """Verbs that an engineer would not use for what a function does."""
 
 
-@pytest.mark.parametrize("top", [*PRODUCT, "bench"])
+ROOMS_OF_TESTS: Final = (
+    "attack", "browser", "e2e", "unit", "upstreams", *(f"integration/{name}" for name in ("api", "shared", "workers")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("top", [*PRODUCT, "bench", *(f"tests/{name}" for name in ROOMS_OF_TESTS)])
 def test_a_functions_docstring_begins_with_a_verb(top: str) -> None:
     """In the imperative, and in the field's words; those of classes are nouns, those of tests are claims."""
     wrong = [
@@ -33,6 +38,7 @@ def test_a_functions_docstring_begins_with_a_verb(top: str) -> None:
         for path in files(top)
         for node in ast.walk(parsed(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("test_")
         and (docstring := ast.get_docstring(node)) is not None
         and (NO_VERB.match(docstring) or ODD_VERB.match(docstring))
     ]

@@ -15,7 +15,7 @@ TIMES = Times(wait_ms=1, first_token_ms=2, duration_ms=3)
 
 
 def opened(tier: str, model: str) -> UsageRecord:
-    """A request that is open, and who serves it."""
+    """Return a request that is open, and who serves it."""
     return UsageRecord(
         request_id="0" * 32, key_id=None, endpoint="chat", requested_model="m", admitted_ms=0, tier=tier, model=model
     )

@@ -17,7 +17,7 @@ _OK = Outcome(content="ok", finish="stop", usage=Usage(7, 1))
 def own(
     name: str, asks: dict[str, Any], reply: bytes, outcome: Outcome = _OK, sent: dict[str, Any] | None = None
 ) -> Recording:
-    """A recording with Anthropic alone."""
+    """Return a recording with Anthropic alone."""
     return Recording(name, asks, {"anthropic": reply}, outcome, {"anthropic": sent or {}})
 
 

@@ -19,7 +19,7 @@ CLOSED = {
 
 
 def said(role: str, *texts: str) -> dict[str, Any]:
-    """A turn of text."""
+    """Return a turn of text."""
     return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
 
 

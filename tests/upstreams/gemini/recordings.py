@@ -17,7 +17,7 @@ _ROME = gemini.call({"city": "Rome"})
 
 
 def said(role: str, *texts: str) -> dict[str, Any]:
-    """A turn of text."""
+    """Return a turn of text."""
     return {"role": role, "parts": [{"text": text} for text in texts]}
 
 

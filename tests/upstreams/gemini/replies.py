@@ -14,7 +14,7 @@ _HEAD = {"modelVersion": "scripted", "responseId": "scripted"}
 
 
 def event(value: Any) -> bytes:
-    """A server-sent event with JSON data; its lines end in CRLF, as the API's do."""
+    """Return a server-sent event with JSON data; its lines end in CRLF, as the API's do."""
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\r\n\r\n"
 
 
@@ -25,7 +25,7 @@ def chunk(
     index: int = 0,
     logprobs: dict[str, Any] | None = None,
 ) -> bytes:
-    """One chunk of a stream with one candidate; a content without parts is left out, as is the index 0."""
+    """Return one chunk of a stream with one candidate; a content without parts is left out, as is the index 0."""
     candidate: dict[str, Any] = {"content": {"role": "model", **({"parts": list(parts)} if parts else {})}}
     candidate |= {"finishReason": finish_reason} if finish_reason else {}
     candidate |= {"index": index} if index else {}
@@ -34,14 +34,14 @@ def chunk(
 
 
 def response(**fields: Any) -> bytes:
-    """Any chunk, checked against the published type."""
+    """Return any chunk, checked against the published type."""
     given = {**fields, **_HEAD}
     GenerateContentResponse.model_validate_json(json.dumps(given))
     return event(given)
 
 
 def usage(prompt: int, candidates: int, *, thoughts: int = 0, cached: int = 0) -> dict[str, int]:
-    """A usageMetadata; counts that are zero are left out, as protobuf's JSON does."""
+    """Return a usageMetadata; counts that are zero are left out, as protobuf's JSON does."""
     counts = {
         "promptTokenCount": prompt,
         "candidatesTokenCount": candidates,
@@ -53,7 +53,7 @@ def usage(prompt: int, candidates: int, *, thoughts: int = 0, cached: int = 0) -
 
 
 def call(args: dict[str, Any] | None = None, name: str = "weather", **part: Any) -> dict[str, Any]:
-    """A part that is a function call; `id` goes into the call, all else into the part."""
+    """Return a part that is a function call; `id` goes into the call, all else into the part."""
     made: dict[str, Any] = {"name": name, **({"args": args} if args is not None else {})}
     if "id" in part:
         made["id"] = part.pop("id")
@@ -61,7 +61,7 @@ def call(args: dict[str, Any] | None = None, name: str = "weather", **part: Any)
 
 
 def text(*pieces: str, finish_reason: str = "STOP", prompt_tokens: int = 7) -> bytes:
-    """A whole stream that says `pieces`, one token each, with the usage so far in each chunk."""
+    """Return a whole stream that says `pieces`, one token each, with the usage so far in each chunk."""
     chunks = []
     for number, piece in enumerate(pieces, 1):
         is_last = number == len(pieces)
@@ -71,13 +71,13 @@ def text(*pieces: str, finish_reason: str = "STOP", prompt_tokens: int = 7) -> b
 
 
 def error(code: int, status: str, message: str = "no", details: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """A google.rpc error body; each detail's `@type` is given by its last part."""
+    """Return a google.rpc error body; each detail's `@type` is given by its last part."""
     typed = [{**detail, "@type": f"type.googleapis.com/google.rpc.{detail['@type']}"} for detail in details]
     return {"error": {"code": code, "message": message, "status": status, **({"details": typed} if typed else {})}}
 
 
 def quota(*quota_ids: str, retry_delay: str | None = "33.5s") -> dict[str, Any]:
-    """The body of a 429 for these quotas."""
+    """Return the body of a 429 for these quotas."""
     metric = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
     violations = [{"quotaMetric": metric, "quotaId": quota_id, "quotaValue": "10"} for quota_id in quota_ids]
     details: list[dict[str, Any]] = [{"@type": "Help"}, {"@type": "QuotaFailure", "violations": violations}]
@@ -87,7 +87,7 @@ def quota(*quota_ids: str, retry_delay: str | None = "33.5s") -> dict[str, Any]:
 
 
 def model_page(models: Sequence[str], context_length: int, next_page_token: str | None = None) -> dict[str, Any]:
-    """A page of /v1beta/models: chat models, and one that only embeds."""
+    """Return a page of /v1beta/models: chat models, and one that only embeds."""
     listed = [_model(f"models/{name}", context_length, ["generateContent", "countTokens"]) for name in models]
     page: dict[str, Any] = {"models": [*listed, _model("models/embedder", 2048, ["embedContent"])]}
     return page | ({"nextPageToken": next_page_token} if next_page_token else {})

@@ -23,7 +23,7 @@ MODEL = "gemini-3.8-flash"
 async def gemini_serving(
     signatures: ToolCallState | None = None, fetch_image: Any = None
 ) -> AsyncIterator[tuple[ScriptedUpstream, GeminiProvider]]:
-    """A scripted upstream and a provider that is pointed at it."""
+    """Yield a scripted upstream and a provider that is pointed at it."""
     async with ScriptedUpstream() as upstream:
         provider = GeminiProvider(
             upstream.url, "AIza-secret", 8, signatures or MemoryToolCallState(), fetch_image=fetch_image
@@ -35,7 +35,7 @@ async def gemini_serving(
 
 
 async def events_of(provider: GeminiProvider, body: dict[str, Any] | None = None, model: str = MODEL) -> list[Event]:
-    """Every event of one completion."""
+    """Return every event of one completion."""
     events: list[Event] = []
     async with provider.stream(chat(body), model) as batches:
         async for batch in batches:
@@ -44,6 +44,6 @@ async def events_of(provider: GeminiProvider, body: dict[str, Any] | None = None
 
 
 def asking_for_images(*urls: str) -> dict[str, Any]:
-    """A request with an image for each URL."""
+    """Return a request with an image for each URL."""
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
     return {**HELLO, "messages": [{"role": "user", "content": parts}]}

@@ -16,7 +16,7 @@ _HEAD = {"model": "scripted", "created_at": "2026-01-01T00:00:00.123456789Z"}
 
 
 def line(message: dict[str, Any] | None = None, **fields: Any) -> bytes:
-    """One line of a stream."""
+    """Return one line of a stream."""
     given = {**_HEAD, "message": {"role": "assistant", "content": "", **(message or {})}, "done": False, **fields}
     checked = ChatResponse.model_validate(given)
     # The SDK's types leave out what newer servers add (a call's id, prompt_eval_cached_count): those are sent too.
@@ -27,7 +27,7 @@ def line(message: dict[str, Any] | None = None, **fields: Any) -> bytes:
 
 
 def last(done_reason: str | None = "stop", **counts: int) -> bytes:
-    """The last line of a stream; counts that are zero are left out, as the server does."""
+    """Return the last line of a stream; counts that are zero are left out, as the server does."""
     fields: dict[str, Any] = {name: count for name, count in counts.items() if count}
     if done_reason is not None:
         fields["done_reason"] = done_reason
@@ -35,13 +35,13 @@ def last(done_reason: str | None = "stop", **counts: int) -> bytes:
 
 
 def text(*pieces: str, done_reason: str = "stop", prompt_tokens: int = 7) -> bytes:
-    """A whole stream that says `pieces`, one token each."""
+    """Return a whole stream that says `pieces`, one token each."""
     said = [line({"content": piece}) for piece in pieces]
     return b"".join([*said, last(done_reason, prompt_eval_count=prompt_tokens, eval_count=len(pieces))])
 
 
 def tags(models: Sequence[str]) -> dict[str, Any]:
-    """The body of /api/tags."""
+    """Return the body of /api/tags."""
     return {
         "models": [
             {"name": name, "model": name, "modified_at": "2026-01-01T00:00:00.123456789+02:00", "size": 1,
@@ -52,13 +52,13 @@ def tags(models: Sequence[str]) -> dict[str, Any]:
 
 
 def show(context_length: int, capabilities: Sequence[str] | None = ABLE) -> dict[str, Any]:
-    """The body of /api/show; versions before 0.6.4 name no capabilities."""
+    """Return the body of /api/show; versions before 0.6.4 name no capabilities."""
     info = {"general.architecture": "scripted", "scripted.context_length": context_length}
     return {"model_info": info, **({} if capabilities is None else {"capabilities": list(capabilities)})}
 
 
 def running(models: Sequence[str]) -> dict[str, Any]:
-    """The body of /api/ps."""
+    """Return the body of /api/ps."""
     given = {
         "models": [
             {"name": name, "model": name, "size": 1, "size_vram": 1, "digest": f"sha256:{name}",

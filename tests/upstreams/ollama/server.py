@@ -53,7 +53,7 @@ class OllamaServer(ScriptedUpstream):
         self.most_pulling = 0
 
     def answer_to(self, request: Received) -> Answer:
-        """The answer of the server; for the connections."""
+        """Return the answer of the server; for the connections."""
         routes: dict[tuple[str, str], Callable[[], Answer]] = {
             ("GET", "/api/version"): lambda: json_answer({"version": "0.32.15"}),
             ("GET", "/api/tags"): lambda: json_answer(self._tags()),
@@ -105,7 +105,7 @@ class OllamaServer(ScriptedUpstream):
 
     @property
     def pulling(self) -> int:
-        """How many pulls run now: those that were neither answered nor left by their client."""
+        """Return how many pulls run now: those that were neither answered nor left by their client."""
         return len(self.pulled) - self._answered - self.aborted
 
     def _pulling(self, name: str) -> Iterator[Step]:
@@ -145,7 +145,7 @@ class OllamaServer(ScriptedUpstream):
 
 
 def _line(status: str, **counts: Any) -> bytes:
-    """A line of a pull; counts that are zero are left out, as the server does."""
+    """Return a line of a pull; counts that are zero are left out, as the server does."""
     return ProgressResponse(status=status, **counts).model_dump_json(exclude_unset=True).encode() + b"\n"
 
 

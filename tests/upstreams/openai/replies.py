@@ -16,7 +16,7 @@ _HEAD = {"id": "chatcmpl-scripted", "created": 1_700_000_000, "model": "scripted
 
 
 def event(value: Any) -> bytes:
-    """A server-sent event with JSON data."""
+    """Return a server-sent event with JSON data."""
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
@@ -28,7 +28,7 @@ def chunk(
     logprobs: dict[str, Any] | None = None,
     usage: dict[str, Any] | None = None,
 ) -> bytes:
-    """One chunk of a stream; without a delta and a finish reason it has no choices."""
+    """Return one chunk of a stream; without a delta and a finish reason it has no choices."""
     choices = []
     if delta is not None or finish_reason is not None:
         choices.append(
@@ -39,7 +39,7 @@ def chunk(
 
 
 def usage(prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0) -> dict[str, Any]:
-    """A usage object."""
+    """Return a usage object."""
     fields = {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -51,7 +51,7 @@ def usage(prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0) 
 
 
 def text(*pieces: str, finish_reason: str = "stop", prompt_tokens: int = 7) -> bytes:
-    """A whole stream that says `pieces`, one token each."""
+    """Return a whole stream that says `pieces`, one token each."""
     return b"".join(
         [
             chunk({"role": "assistant", "content": ""}),
@@ -64,7 +64,7 @@ def text(*pieces: str, finish_reason: str = "stop", prompt_tokens: int = 7) -> b
 
 
 def completion(message: dict[str, Any], finish_reason: str, usage: dict[str, Any]) -> dict[str, Any]:
-    """A reply that is not streamed."""
+    """Return a reply that is not streamed."""
     choice = {"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish_reason, "logprobs": None}
     fields = {**_HEAD, "object": "chat.completion", "choices": [choice], "usage": usage}
     return ChatCompletion.model_validate(fields).model_dump(mode="json", exclude_unset=True)
@@ -73,7 +73,7 @@ def completion(message: dict[str, Any], finish_reason: str, usage: dict[str, Any
 def model_list(
     models: Sequence[str], context_length: int, modalities: Sequence[str] = ("text", "image", "audio")
 ) -> dict[str, Any]:
-    """The body of /v1/models, as llama.cpp's server sends it."""
+    """Return the body of /v1/models, as llama.cpp's server sends it."""
     return {
         "object": "list",
         "data": [
@@ -91,5 +91,5 @@ def model_list(
 
 
 def props(**abilities: bool) -> dict[str, Any]:
-    """The body of llama.cpp's /props, as far as it is about the chat template."""
+    """Return the body of llama.cpp's /props, as far as it is about the chat template."""
     return {"total_slots": 1024, "chat_template_caps": {"supports_tools": True, **abilities}}

@@ -37,11 +37,11 @@ class Item:
     has_status: bool = True
 
     def with_status(self, status: str) -> dict[str, Any]:
-        """The item in the end."""
+        """Return the item in the end."""
         return {**self.done, **({"status": status} if self.has_status else {})}
 
     def all_events(self, number: int, status: str) -> list[dict[str, Any]]:
-        """Every event of it."""
+        """Return every event of it."""
         begun = {**self.with_status("in_progress"), **self.added}
         inner = [{**one, "item_id": self.done["id"], "output_index": number} for one in self.events]
         return [
@@ -58,7 +58,7 @@ def message(
     logprobs: Sequence[dict[str, Any]] = (),
     phase: str | None = None,
 ) -> Item:
-    """What is said, one event a piece; `logprobs` are those of the pieces, one each."""
+    """Return what is said, one event a piece; `logprobs` are those of the pieces, one each."""
     text, index = "".join(pieces), {"content_index": 0}
     part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     whole = {**part, "text": text, "annotations": list(annotations), "logprobs": list(logprobs)}
@@ -82,7 +82,7 @@ def message(
 
 
 def refusal(*pieces: str, item_id: str = "msg_1") -> Item:
-    """What the model refuses to say."""
+    """Return what the model refuses to say."""
     text, index = "".join(pieces), {"content_index": 0}
     events = [
         {"type": "response.content_part.added", "part": {"type": "refusal", "refusal": ""}, **index},
@@ -96,7 +96,7 @@ def refusal(*pieces: str, item_id: str = "msg_1") -> Item:
 
 
 def call(*pieces: str, name: str = "weather", call_id: str = "call_0", item_id: str | None = None) -> Item:
-    """A function call whose arguments come in pieces."""
+    """Return a function call whose arguments come in pieces."""
     arguments = "".join(pieces)
     events = [
         *({"type": "response.function_call_arguments.delta", "delta": piece} for piece in pieces),
@@ -107,7 +107,7 @@ def call(*pieces: str, name: str = "weather", call_id: str = "call_0", item_id: 
 
 
 def custom_call(*pieces: str, name: str = "shell", call_id: str = "call_0") -> Item:
-    """A call of a custom tool."""
+    """Return a call of a custom tool."""
     text = "".join(pieces)
     events = [
         *({"type": "response.custom_tool_call_input.delta", "delta": piece} for piece in pieces),
@@ -134,7 +134,7 @@ def reasoning(*pieces: str, item_id: str = "rs_1", encrypted: str | None = None)
 
 
 def web_search(query: str = "rain", item_id: str = "ws_1") -> Item:
-    """A search that OpenAI makes itself."""
+    """Return a search that OpenAI makes itself."""
     steps = ("in_progress", "searching", "completed")
     events = [{"type": f"response.web_search_call.{step}"} for step in steps]
     done = {"id": item_id, "type": "web_search_call", "action": {"type": "search", "query": query}}
@@ -142,7 +142,7 @@ def web_search(query: str = "rain", item_id: str = "ws_1") -> Item:
 
 
 def usage(prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0, written: int = 0) -> dict[str, Any]:
-    """A usage object."""
+    """Return a usage object."""
     return {
         "input_tokens": prompt,
         "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
@@ -153,7 +153,7 @@ def usage(prompt: int, completion: int, *, cached: int = 0, reasoning: int = 0, 
 
 
 def response(status: str, output: Sequence[dict[str, Any]] = (), **fields: Any) -> dict[str, Any]:
-    """A response object, as the SDK can read it."""
+    """Return a response object, as the SDK can read it."""
     made: dict[str, Any] = {
         "id": RESPONSE_ID, "object": "response", "created_at": 1_700_000_000, "status": status, "background": False,
         "error": None, "incomplete_details": None, "instructions": None, "max_output_tokens": None, "model": "scripted",
@@ -167,14 +167,14 @@ def response(status: str, output: Sequence[dict[str, Any]] = (), **fields: Any) 
 
 
 def event(sequence_number: int, fields: dict[str, Any]) -> bytes:
-    """A server-sent event that the SDK can read."""
+    """Return a server-sent event that the SDK can read."""
     made = {**fields, "sequence_number": sequence_number}
     _event.validate_python(made)
     return raw_event(made["type"], made)
 
 
 def raw_event(kind: str, data: Any) -> bytes:
-    """A server-sent event with any data."""
+    """Return a server-sent event with any data."""
     return f"event: {kind}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n".encode()
 
 
@@ -186,7 +186,7 @@ def numbered(*events: dict[str, Any]) -> bytes:
 def ended(
     items: Sequence[Item], usage: dict[str, Any] | None, incomplete: str | None = None, **fields: Any
 ) -> dict[str, Any]:
-    """The response in its end: completed, or cut for the reason that is named."""
+    """Return the response in its end: completed, or cut for the reason that is named."""
     status = "incomplete" if incomplete else "completed"
     cut = {"incomplete_details": {"reason": incomplete}} if incomplete else {}
     output = [
@@ -196,7 +196,7 @@ def ended(
 
 
 def stream(*items: Item, usage: dict[str, Any] | None = None, incomplete: str | None = None, **fields: Any) -> bytes:
-    """A whole stream of these items; `fields` are of the last event's response."""
+    """Return a whole stream of these items; `fields` are of the last event's response."""
     end = ended(items, usage, incomplete, **fields)
     begun = response("in_progress")
     return numbered(
@@ -212,12 +212,12 @@ def stream(*items: Item, usage: dict[str, Any] | None = None, incomplete: str | 
 
 
 def whole(*items: Item, usage: dict[str, Any] | None = None, incomplete: str | None = None) -> bytes:
-    """A response that is not streamed."""
+    """Return a response that is not streamed."""
     return json.dumps(ended(items, usage, incomplete)).encode()
 
 
 def failed(code: str, text: str = "no", *items: Item) -> bytes:
-    """A stream that fails after these items."""
+    """Return a stream that fails after these items."""
     begun = response("in_progress")
     end = response("failed", error={"code": code, "message": text})
     return numbered(
@@ -228,10 +228,10 @@ def failed(code: str, text: str = "no", *items: Item) -> bytes:
 
 
 def error(code: str | None, text: str = "no", param: str | None = None) -> bytes:
-    """An error inside a stream."""
+    """Return an error inside a stream."""
     return event(1, {"type": "error", "code": code, "message": text, "param": param})
 
 
 def text(*pieces: str, prompt_tokens: int = 7) -> bytes:
-    """A whole stream that says `pieces`, one token each."""
+    """Return a whole stream that says `pieces`, one token each."""
     return stream(message(*pieces), usage=usage(prompt_tokens, len(pieces)))

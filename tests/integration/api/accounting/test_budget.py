@@ -38,7 +38,7 @@ BUDGET = budget_key(MONTH.name)
 
 
 def paid(cost_usd: float, key_id: str | None = None, **changes: Any) -> UsageRecord:
-    """A request of now that a paid API served."""
+    """Return a request of now that a paid API served."""
     fields: dict[str, Any] = {
         "request_id": new_request_id(), "key_id": key_id, "endpoint": "chat", "requested_model": "gpt-4o",
         "tier": "paid", "cost_usd": cost_usd, "admitted_ms": int(time.time() * 1000),
@@ -57,7 +57,7 @@ async def settle(redis: Redis, ended: UsageRecord) -> None:
 
 
 async def sums(redis: Redis) -> dict[str, int]:
-    """The fields of the budget."""
+    """Return the fields of the budget."""
     return {field.decode(): int(nano or 0) for field, nano in (await redis.hgetall(BUDGET)).items()}  # type: ignore[misc]  # redis-py: or awaitable
 
 

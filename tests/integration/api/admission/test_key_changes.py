@@ -31,13 +31,13 @@ SETTINGS = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
 
 @pytest.fixture
 def management(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     opened: TestClientProtocol = management_app(SETTINGS, database, redis).test_client()
     return opened
 
 
 def bearer(secret: str) -> Headers:
-    """The headers of a request with a key."""
+    """Return the headers of a request with a key."""
     return Headers({"authorization": f"Bearer {secret}"})
 
 

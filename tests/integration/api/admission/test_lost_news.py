@@ -42,7 +42,7 @@ class Stage(NamedTuple):
         return await response.get_json()
 
     async def ask(self, secret: str = "") -> list[tuple[int, str]]:
-        """How each api answers a chat, and a look at the models."""
+        """Return how each api answers a chat, and a look at the models."""
         headers = {"authorization": f"Bearer {secret or self.key['key']}"}
         urls = [api.url for api in self.apis]
         replies = [
@@ -60,7 +60,7 @@ async def stage(
     monkeypatch: pytest.MonkeyPatch,
     eventually: Eventually,
 ) -> AsyncIterator[Stage]:
-    """All of it, after a request at each."""
+    """Yield all of it, after a request at each."""
     apis = (await fleet.api(CLAW_KEY_CACHE_S="3600"), await fleet.api(CLAW_KEY_CACHE_S="3600"))
     await fleet.worker()
     monkeypatch.setattr("api.admission.key_changes.NEWS_CHANNEL", "claw:probe:nobody")

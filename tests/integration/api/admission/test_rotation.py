@@ -33,19 +33,19 @@ SETTINGS = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
 
 @pytest.fixture
 def management(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     opened: TestClientProtocol = management_app(SETTINGS, database, redis).test_client()
     return opened
 
 
 async def post(client: TestClientProtocol, path: str, body: Any = None) -> tuple[int, Any]:
-    """The status and the JSON of a call."""
+    """Return the status and the JSON of a call."""
     response = await client.post(path, json={} if body is None else body, headers=TOKEN)
     return response.status_code, await response.get_json()
 
 
 async def opens(database: Database, secret: str) -> str:
-    """The id of the key that a secret opens, or the code of the error."""
+    """Return the id of the key that a secret opens, or the code of the error."""
     try:
         principal = await Authenticator(SETTINGS, KeyStore(database)).authenticate(bearer(secret))
     except Unauthenticated as error:

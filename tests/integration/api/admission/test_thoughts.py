@@ -23,7 +23,7 @@ MODEL = "claude-opus-5"
 
 
 def body_of(*ids: str) -> ChatBody:
-    """A request with a turn for each call."""
+    """Return a request with a turn for each call."""
     turns = [
         message
         for call_id in ids
@@ -40,7 +40,7 @@ def body_of(*ids: str) -> ChatBody:
 
 
 async def thoughts(redis: Redis, body: ChatBody) -> int:
-    """What a request can get back."""
+    """Return what a request can get back."""
     return await earlier_thoughts(redis, first_call_ids(body.messages))
 
 

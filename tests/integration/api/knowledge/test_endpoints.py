@@ -25,7 +25,7 @@ EVIL: Final = "<script>alert(1)</script>"
 
 @pytest.fixture
 async def open_client(fleet: Fleet, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
-    """A client without a token, as nSelf's command line is; the gateway needs no model for it."""
+    """Yield a client without a token, as nSelf's command line is; the gateway needs no model for it."""
     api = await fleet.api()
     await fleet.worker()
     await ready(api, eventually)
@@ -35,13 +35,13 @@ async def open_client(fleet: Fleet, eventually: Eventually) -> AsyncIterator[htt
 
 @pytest.fixture
 async def manager(open_client: httpx.AsyncClient) -> httpx.AsyncClient:
-    """The same with the token."""
+    """Return the same with the token."""
     open_client.headers.update(TOKEN)
     return open_client
 
 
 def document(name: str = "handbook.md", **chunks: str) -> dict[str, Any]:
-    """A document of chunks by title."""
+    """Return a document of chunks by title."""
     found = [{"title": title, "content": content} for title, content in chunks.items()]
     return {"name": name, "hash": HASH, "chunks": found}
 
@@ -49,7 +49,7 @@ def document(name: str = "handbook.md", **chunks: str) -> dict[str, Any]:
 async def ids(
     client: httpx.AsyncClient, question: str, headers: dict[str, str] | None = None, **query: str
 ) -> list[str]:
-    """The chunks for a question."""
+    """Return the chunks for a question."""
     reply = await client.get(SEARCH, params={"q": question, **query}, headers=headers)
     assert reply.status_code == 200, reply.text
     return [chunk["id"] for chunk in reply.json()["chunks"]]

@@ -28,12 +28,12 @@ FENCE: Final = re.compile(r"^BEGIN ([0-9a-f]{32})$", re.MULTILINE)
 
 
 def document(content: str) -> dict[str, Any]:
-    """A document with one chunk."""
+    """Return a document with one chunk."""
     return {"name": "evil.md", "hash": "0" * 64, "chunks": [{"title": "Purple wombats", "content": content}]}
 
 
 async def given(client: httpx.AsyncClient, upstream: NumberedUpstream, text: str) -> list[dict[str, Any]]:
-    """The messages that the model gets for a question."""
+    """Return the messages that the model gets for a question."""
     body = chat(messages=[{"role": "user", "content": text}])
     reply = await client.post("/v1/chat/completions", json=body, headers=ASKED)
     assert reply.status_code == 200, reply.text

@@ -26,7 +26,7 @@ SYNONYMS: Final = {"automobile": "car", "vehicle": "car", "puss": "cat", "feline
 
 
 def vector(text: str, dimensions: int) -> list[float]:
-    """A vector of a text's words, in which words of one meaning are one."""
+    """Return a vector of a text's words, in which words of one meaning are one."""
     found = [0.001] * dimensions
     for word in re.findall(r"[a-z]+", text.lower()):
         meaning = SYNONYMS.get(word, word)
@@ -70,7 +70,7 @@ class Embedder(ScriptedUpstream):
 
 
 def document(name: str, **chunks: str) -> dict[str, Any]:
-    """A document of chunks by title."""
+    """Return a document of chunks by title."""
     found = [{"title": title, "content": content} for title, content in chunks.items()]
     return {"name": name, "hash": "0" * 64, "chunks": found}
 
@@ -88,7 +88,7 @@ class Stack:
         self._eventually = eventually
 
     async def searched(self) -> dict[str, Any]:
-        """How the base is searched."""
+        """Return how the base is searched."""
         found: dict[str, Any] = (await self.client.get("/claw/knowledge/version")).json()["search"]
         return found
 
@@ -103,7 +103,7 @@ class Stack:
         return found
 
     async def found(self, question: str) -> tuple[list[str], str]:
-        """The titles for a question among the operator's chunks, and how they were found."""
+        """Return the titles for a question among the operator's chunks, and how they were found."""
         reply = await self.client.get(SEARCH, params={"q": question, "category": "operator"})
         assert reply.status_code == 200, reply.text
         return [chunk["title"] for chunk in reply.json()["chunks"]], reply.headers["x-nself-knowledge-search"]
@@ -111,7 +111,7 @@ class Stack:
 
 @pytest.fixture
 async def stack(fleet: Fleet, eventually: Eventually) -> AsyncIterator[Stack]:
-    """One whose base has a document."""
+    """Yield one whose base has a document."""
     async with Embedder("one-embed") as embedder:
         api = await fleet.api()
         await fleet.worker(CLAW_LOCAL_EMBEDDINGS_URL=embedder.url + "/v1")

@@ -58,7 +58,7 @@ class State:
 
 
 def management_app(settings: Settings, database: Database, redis: Redis) -> Quart:
-    """The app."""
+    """Return the app."""
     app = Quart("gateway_stub")
     state = app.extensions[EXTENSION] = State(settings, database, redis)
     app.register_blueprint(guarded_blueprint(MANAGEMENT_URLS, of_admins=ADMINS_URLS))
@@ -76,7 +76,7 @@ def management_app(settings: Settings, database: Database, redis: Redis) -> Quar
 
 @contextlib.asynccontextmanager
 async def served(app: Quart) -> AsyncIterator[str]:
-    """The app on Hypercorn; yields its URL."""
+    """Yield the app on Hypercorn; yields its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     config = ServerConfig()
     config.bind = [f"fd://{listener.fileno()}"]

@@ -17,7 +17,7 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 def message(role: str, text: str, **fields: Any) -> MessageRow:
-    """A message to be stored; `fields` are further ones of its JSON, but for `state`."""
+    """Return a message to be stored; `fields` are further ones of its JSON, but for `state`."""
     state = fields.pop("state", "complete")
     json = msgspec.json.encode({"role": role, "content": text, **fields}).decode()
     return MessageRow(role=role, message=json, content=text, digest=text.encode()[:16], state=state)

@@ -38,19 +38,19 @@ SETTINGS = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
 
 @pytest.fixture
 def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     opened: TestClientProtocol = management_app(SETTINGS, database, redis).test_client()
     return opened
 
 
 async def ask(client: TestClientProtocol, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """The status and the JSON of a call."""
+    """Return the status and the JSON of a call."""
     response = await client.open(path, method=method, json=body, headers=TOKEN)
     return response.status_code, await response.get_json()
 
 
 async def entries(client: TestClientProtocol) -> list[dict[str, Any]]:
-    """All entries, the oldest first."""
+    """Return all entries, the oldest first."""
     _, answer = await ask(client, "GET", f"{AUDIT}?limit=1000")
     found: list[dict[str, Any]] = answer["entries"]
     return found[::-1]

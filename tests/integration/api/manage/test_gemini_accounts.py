@@ -34,7 +34,7 @@ MODEL = "gemini-2.5-pro"
 
 @pytest.fixture
 async def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API; a worker has published its key."""
+    """Return a client of the management API; a worker has published its key."""
     await redis.set(GEMINI_SEAL, OPENER.public_key.hex())
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
     opened: TestClientProtocol = management_app(settings, database, redis).test_client()
@@ -42,7 +42,7 @@ async def client(database: Database, redis: Redis) -> TestClientProtocol:
 
 
 async def call(client: TestClientProtocol, method: str, path: str = "", **options: Any) -> tuple[int, Any]:
-    """The status and the body of a reply."""
+    """Return the status and the body of a reply."""
     response = await client.open(PATH + path, method=method, headers=TOKEN, **options)
     return response.status_code, await response.get_json()
 

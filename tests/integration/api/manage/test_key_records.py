@@ -38,19 +38,19 @@ NAME = "Ada Lovelace"
 
 @pytest.fixture
 def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     opened: TestClientProtocol = management_app(SETTINGS, database, redis).test_client()
     return opened
 
 
 async def ask(client: TestClientProtocol, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """The status and the JSON of a call."""
+    """Return the status and the JSON of a call."""
     response = await client.open(path, method=method, json=body, headers=TOKEN)
     return response.status_code, await response.get_json()
 
 
 async def exported(client: TestClientProtocol, key_id: str) -> list[dict[str, Any]]:
-    """The lines of an export."""
+    """Return the lines of an export."""
     response = await client.get(f"{KEYS}/{key_id}/export", headers=TOKEN)
     assert response.status_code == 200
     return [json.loads(line) for line in (await response.get_data(as_text=True)).splitlines()]
@@ -74,7 +74,7 @@ async def add_turns(database: Database, key_id: str | None, turns: int, session_
 
 
 def record(key_id: str | None, cost_usd: float = 0.25) -> bytes:
-    """The usage record of a request of now."""
+    """Return the usage record of a request of now."""
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     return json.dumps({
         "request_id": uuid4().hex, "key_id": key_id, "endpoint": "chat", "asked_model": "m", "model": "m",
@@ -102,7 +102,7 @@ async def add_responses(database: Database, key_id: str | None) -> None:
 
 
 async def filled(client: TestClientProtocol, database: Database) -> dict[str, Any]:
-    """A key with three sessions, 450 messages, two responses, 430 rows of usage and an audit log; others beside it."""
+    """Return a key with three sessions, 450 messages, two responses, 430 rows of usage and an audit log."""
     _, key = await ask(client, "POST", KEYS, {"name": NAME})
     _, other = await ask(client, "POST", KEYS, {"name": "other"})
     await ask(client, "PATCH", f"{KEYS}/{key['id'].upper()}", {"name": NAME + " II"})
@@ -119,7 +119,7 @@ async def filled(client: TestClientProtocol, database: Database) -> dict[str, An
 
 
 async def everything(database: Database) -> str:
-    """All that the tables of a key have, as text."""
+    """Return all that the tables of a key have, as text."""
     tables = ("api_keys", "retired_secrets", "sessions", "messages", "responses", "api_usage", "audit_log")
     rows = [await database.fetch(f"SELECT t::text AS text FROM np_claw_{table} AS t") for table in tables]  # noqa: S608 -- names of our own
     return "\n".join(row["text"] for each in rows for row in each)

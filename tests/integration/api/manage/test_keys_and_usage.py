@@ -31,14 +31,14 @@ USAGE = "/claw/v1/usage"
 
 @pytest.fixture
 def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
     opened: TestClientProtocol = management_app(settings, database, redis).test_client()
     return opened
 
 
 async def use(database: Database, **changes: Any) -> UsageRecord:
-    """A request in the usage log."""
+    """Return a request in the usage log."""
     fields: dict[str, Any] = {
         "request_id": new_request_id(), "key_id": None, "endpoint": "chat", "requested_model": "auto",
         "admitted_ms": int(time.time() * 1000),

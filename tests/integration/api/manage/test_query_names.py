@@ -24,7 +24,7 @@ ROWS = [
 
 @pytest.fixture
 async def client(fleet: Fleet, eventually: Eventually) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of an api that has its schema."""
+    """Yield a client of an api that has its schema."""
     api = await fleet.api()
     headers = {"x-internal-token": INTERNAL_SECRET}
     async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=60) as opened:
@@ -40,7 +40,7 @@ async def client(fleet: Fleet, eventually: Eventually) -> AsyncIterator[httpx.As
 
 
 async def ask(client: httpx.AsyncClient, method: str, url: str) -> tuple[int, Any]:
-    """The status and the JSON of a call."""
+    """Return the status and the JSON of a call."""
     response = await client.request(method, url, json=None if method == "GET" else {})
     return response.status_code, response.json()
 

@@ -27,14 +27,14 @@ SESSIONS = "/claw/sessions"
 
 @pytest.fixture
 def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
     opened: TestClientProtocol = management_app(settings, database, redis).test_client()
     return opened
 
 
 async def ask(client: TestClientProtocol, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """The status and the JSON of a call."""
+    """Return the status and the JSON of a call."""
     given = {} if body is None else {"json": body}
     response = await client.open(path, method=method, headers=TOKEN, **given)
     return response.status_code, await response.get_json()
@@ -42,12 +42,12 @@ async def ask(client: TestClientProtocol, method: str, path: str, body: Any = No
 
 @pytest.fixture
 def chats(database: Database) -> Chats:
-    """Where chats are stored."""
+    """Return where chats are stored."""
     return Chats(database)
 
 
 async def ids(client: TestClientProtocol, query: str = "", path: str = SESSIONS) -> list[str]:
-    """The ids that a list has."""
+    """Return the ids that a list has."""
     status, answer = await ask(client, "GET", path + query)
     assert status == 200, answer
     return [each["id"] for each in answer["sessions"]]

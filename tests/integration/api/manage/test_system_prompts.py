@@ -27,20 +27,20 @@ NOBODY = UUID(int=1)
 
 @pytest.fixture
 def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
     opened: TestClientProtocol = management_app(settings, database, redis).test_client()
     return opened
 
 
 async def ask(client: TestClientProtocol, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-    """The status and the JSON of a call."""
+    """Return the status and the JSON of a call."""
     response = await client.open(path, method=method, json=body, headers=TOKEN)
     return response.status_code, await response.get_json()
 
 
 async def prompts(client: TestClientProtocol) -> list[dict[str, Any]]:
-    """All prompts."""
+    """Return all prompts."""
     _, answer = await ask(client, "GET", PROMPTS)
     found: list[dict[str, Any]] = answer["prompts"]
     return found

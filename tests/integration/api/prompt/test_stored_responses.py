@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 async def ended(redis: Redis, count: int, conversation: str = "") -> list[str]:
-    """The ids of responses that ended one after the other: each continues the one before, or is of a conversation."""
+    """Return the ids of responses that followed each other: each continues the one before, or is of a conversation."""
     names: list[str] = [new_request_id() for _ in range(count)]
     for name, previous in zip(names, [None, *names], strict=False):
         head = StoredHead(root_id=names[0], previous_id=previous or "")

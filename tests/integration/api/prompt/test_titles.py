@@ -55,7 +55,7 @@ class Stage:
         self.directory = SessionDirectory(database)
 
     def process(self, api_id: str = "aa") -> Titles:
-        """One api process."""
+        """Return one api process."""
         return Titles(self.database, self.redis, self.capacity, api_id, self.model)
 
     async def offer(self, *models: LocalModel) -> None:
@@ -67,13 +67,13 @@ class Stage:
         await self.capacity.refresh()
 
     async def titles(self) -> list[str | None]:
-        """The automatic titles, of the session that was used last first."""
+        """Return the automatic titles, of the session that was used last first."""
         return [session.auto_title for session in await self.directory.page(SessionFilter(), 10)]
 
 
 @pytest.fixture
 async def stage(database: Database, redis: Redis) -> Stage:
-    """All of it, with a model for chats."""
+    """Return all of it, with a model for chats."""
     made = Stage(database, redis)
     await made.offer(LocalModel("smollm2", endpoints=("chat",)))
     assert list(made.capacity.backends("local"))

@@ -58,4 +58,4 @@ async def test_an_attempt_that_starts_after_it_was_aborted_is_cancelled_before_t
         await settled
         await relay.stop()
     assert {sequence for _, kind, sequence in said if kind == Signal.CANCEL} == set()
-    assert (ended, len(relay)) == ([True], 0)
+    assert (ended, relay.open_attempts) == ([True], 0)

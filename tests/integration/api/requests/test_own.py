@@ -41,7 +41,7 @@ def gateway_environment() -> dict[str, str]:
 async def gateway(
     tmp_path: Path, fleet_redis_url: str, database_url: str, gateway_environment: dict[str, str]
 ) -> AsyncIterator[Gateway]:
-    """The parts of an api process, in this one; nothing listens."""
+    """Yield the parts of an api process, in this one; nothing listens."""
     environment = {"CLAW_DATA_DIR": str(tmp_path), "REDIS_URL": fleet_redis_url, "DATABASE_URL": database_url}
     parts = Gateway(load_settings({**environment, **gateway_environment}))
     await parts.start()

@@ -44,21 +44,21 @@ def hosts(**fields: int) -> list[Candidate]:
 
 
 async def both_busy(redis: Redis) -> None:
-    """Each host has a job that runs."""
+    """Give each host a job that runs."""
     for host in hosts():
         await put(redis, host)
         await claim(redis, host.target.queue)
 
 
 async def one_waiting(redis: Redis) -> tuple[JobDraft, str, str]:
-    """A job that waits for one of two busy hosts: itself, that host's queue, the other's."""
+    """Return a job that waits for one of two busy hosts: itself, that host's queue, the other's."""
     await both_busy(redis)
     queue, request = await put(redis, *hosts())
     return request, queue, "b" if queue == "a" else "a"
 
 
 def id_of(request: JobDraft) -> str:
-    """Its job."""
+    """Return its job."""
     return job_id(request.request_id, request.attempt)
 
 

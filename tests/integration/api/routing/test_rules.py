@@ -37,14 +37,14 @@ DEFAULTS = [
 
 @pytest.fixture
 def client(database: Database, redis: Redis) -> TestClientProtocol:
-    """A client of the management API."""
+    """Return a client of the management API."""
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim")
     opened: TestClientProtocol = management_app(settings, database, redis).test_client()
     return opened
 
 
 def change(**fields: Any) -> RuleChange:
-    """A change of a rule of chat."""
+    """Return a change of a rule of chat."""
     return msgspec.convert({"task_class": "chat", **fields}, RuleChange)
 
 
@@ -54,7 +54,7 @@ def _rules(*changes: tuple[str, dict[str, Any]]) -> bytes:
 
 @asynccontextmanager
 async def gateway(database_url: str, redis_url: str, eventually: Eventually) -> AsyncIterator[Gateway]:
-    """One api process without its HTTP side, ready."""
+    """Yield one api process without its HTTP side, ready."""
     started = Gateway(Settings(data_dir=Path("nowhere"), database_url=database_url, redis_url=redis_url))
     await started.start()
     try:

@@ -26,11 +26,11 @@ class Served(NamedTuple):
     port: int
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to it."""
+        """Return a connection to it."""
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def ask(self, request: bytes) -> bytes:
-        """All that comes on a connection of its own, until the server closes it."""
+        """Return all that comes on a connection of its own, until the server closes it."""
         reader, writer = await self.connect()
         writer.write(request)
         answer = await reader.read()
@@ -95,7 +95,7 @@ async def read_response(reader: asyncio.StreamReader) -> tuple[int, dict[str, st
 
 
 async def read_body(receive: Any) -> bytes:
-    """The body of a request."""
+    """Return the body of a request."""
     pieces: list[bytes] = []  # put together once: some tests send 64 MiB
     while True:
         message = await receive()

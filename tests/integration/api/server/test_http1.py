@@ -52,21 +52,21 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(params=[True, False], ids=["direct", "h11"])
 def is_direct(request: pytest.FixtureRequest) -> bool:
-    """Both ways."""
+    """Return both ways."""
     direct: bool = request.param
     return direct
 
 
 @pytest.fixture
 async def echoing(is_direct: bool) -> AsyncIterator[Served]:  # noqa: FBT001 -- a case
-    """The echoing server, both ways."""
+    """Yield the echoing server, both ways."""
     async with serving(echo, is_direct=is_direct) as served:
         yield served
 
 
 @pytest.fixture
 async def direct() -> AsyncIterator[Served]:
-    """The echoing server, our way."""
+    """Yield the echoing server, our way."""
     async with serving(echo, is_direct=True) as served:
         yield served
 

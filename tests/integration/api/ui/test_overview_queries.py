@@ -80,7 +80,7 @@ async def test_the_slowest_come_first_with_how_fast_they_were(database: Database
 
 
 def partitions(plan: dict[str, Any]) -> set[str]:
-    """The tables that a plan reads."""
+    """Return the tables that a plan reads."""
     found = {plan["Relation Name"]} if "Relation Name" in plan else set()
     return found.union(*(partitions(each) for each in plan.get("Plans", ())))
 

@@ -47,7 +47,7 @@ class Terminal:
 
     @property
     def shown(self) -> str:
-        """All that was shown, without colours and moves of the cursor."""
+        """Return all that was shown, without colours and moves of the cursor."""
         return _CONTROL.sub("", self.raw.decode(errors="replace")).replace("\r", "")
 
     def received(self) -> None:

@@ -29,20 +29,20 @@ _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 @pytest.fixture
 async def model() -> AsyncIterator[ScriptedUpstream]:
-    """The model's server."""
+    """Yield the model's server."""
     async with ScriptedUpstream() as server:
         yield server
 
 
 @pytest.fixture
 def fleet_environment(model: ScriptedUpstream) -> dict[str, str]:
-    """Have it as the only one."""
+    """Return the settings that have it as the only one."""
     return {"CLAW_LOCAL_OPENAI_URL": f"{model.url}/v1"}
 
 
 @pytest.fixture
 async def gateway(api: Process, client: httpx.AsyncClient, eventually: Eventually) -> Process:
-    """The gateway, once it has the model."""
+    """Return the gateway, once it has the model."""
 
     async def offers() -> bool:
         return (await client.get("/v1/models/scripted")).status_code == 200
@@ -53,7 +53,7 @@ async def gateway(api: Process, client: httpx.AsyncClient, eventually: Eventuall
 
 @pytest.fixture
 async def environment(fleet: Fleet, gateway: Process, tmp_path: Path) -> dict[str, str]:
-    """What a user has set: the gateway and a key."""
+    """Return what a user has set: the gateway and a key."""
     folder = tmp_path / "user"
     folder.mkdir()
     return {
@@ -68,7 +68,7 @@ async def environment(fleet: Fleet, gateway: Process, tmp_path: Path) -> dict[st
 
 
 def given(model: ScriptedUpstream, request: int = -1) -> list[tuple[str, str]]:
-    """What the model was told: roles and texts."""
+    """Return what the model was told: roles and texts."""
     return [(message["role"], message["content"]) for message in model.requests[request].body["messages"]]
 
 

@@ -41,7 +41,7 @@ async def restart(fleet: Fleet, api: Process, eventually: Eventually) -> None:
 
 
 def secret_of(client: httpx.AsyncClient) -> str:
-    """The key of a client."""
+    """Return the key of a client."""
     return str(client.headers["authorization"]).removeprefix("Bearer ")
 
 

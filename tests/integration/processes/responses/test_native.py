@@ -29,7 +29,7 @@ ANSWER = replies.stream(
 
 
 def told(text: str) -> list[dict[str, Any]]:
-    """The events of a stream."""
+    """Return the events of a stream."""
     return [json.loads(line[6:]) for line in text.split("\n") if line.startswith("data: ")]
 
 

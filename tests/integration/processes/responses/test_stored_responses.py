@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def said(upstream: NumberedUpstream) -> list[str]:
-    """The texts of the messages that the model was given last."""
+    """Return the texts of the messages that the model was given last."""
     contents = [message["content"] for message in upstream.requests[-1]["messages"]]
     return ["".join(part["text"] for part in each) if isinstance(each, list) else each for each in contents]
 
 
 async def refused(client: httpx.AsyncClient, **fields: Any) -> tuple[int, str | None, str | None]:
-    """How a request for a response is refused: status, parameter and code."""
+    """Return how a request for a response is refused: status, parameter and code."""
     reply = await client.post(PATH, json={"model": "numbered", "input": "x", **fields})
     error = reply.json()["error"]
     return reply.status_code, error["param"], error["code"]

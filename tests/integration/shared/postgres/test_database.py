@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 async def silent_url() -> AsyncIterator[str]:
-    """A server that accepts connections and never says a word."""
+    """Yield a server that accepts connections and never says a word."""
     connections: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
     async with server:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def keys(database: Database) -> KeyStore:
-    """A key store on a fresh database."""
+    """Return a key store on a fresh database."""
     return KeyStore(database)
 
 

@@ -24,13 +24,13 @@ ANYTHING = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"
 
 
 def chunk(name: str, content: str, title: str = "Chunk") -> Chunk:
-    """A chunk that only its words make."""
+    """Return a chunk that only its words make."""
     return Chunk(id=name, category="test", title=title, content=content)
 
 
 @pytest.fixture
 def store(database: Database) -> KnowledgeStore:
-    """The store of a fresh database."""
+    """Return the store of a fresh database."""
     return KnowledgeStore(database)
 
 

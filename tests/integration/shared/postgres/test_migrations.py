@@ -20,7 +20,7 @@ STAMP = "CREATE TABLE IF NOT EXISTS np_claw_schema_version (version integer PRIM
 
 
 def write_schema(root: Path, version: int, migrations: dict[int, str]) -> Path:
-    """A small schema in `root`, of the given version."""
+    """Return a small schema in `root`, of the given version."""
     stamp = f"{STAMP}\nINSERT INTO np_claw_schema_version (version) VALUES ({version}) ON CONFLICT DO NOTHING;"
     (root / "schema.sql").write_text(stamp)
     (root / "migrations").mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ async def test_the_migrations_lead_an_old_database_to_the_schema(empty_database_
 
 
 async def migrated(database: Database, root: Path) -> None:
-    """One process's start."""
+    """Do what one process's start does."""
     async with database:
         await database.migrate(root)
 

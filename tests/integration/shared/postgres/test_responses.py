@@ -24,25 +24,25 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def responses(database: Database) -> ResponseStore:
-    """A store of responses on a fresh database."""
+    """Return a store of responses on a fresh database."""
     return ResponseStore(database)
 
 
 @pytest.fixture
 def conversations(database: Database) -> ConversationStore:
-    """A store of conversations on the same."""
+    """Return a store of conversations on the same."""
     return ConversationStore(database)
 
 
 def response(text: str, **fields: Any) -> StoredResponse:
-    """A response of the internal token to this text, the first of its chain."""
+    """Return a response of the internal token to this text, the first of its chain."""
     name = uuid4()
     values = {"id": name, "key_id": None, "root_id": name, "input": f'["{text}"]', "body": "{}", "created_at": NOW}
     return StoredResponse(**(values | fields))
 
 
 def after(previous: StoredResponse, text: str, **fields: Any) -> StoredResponse:
-    """A response of the same key that continues another."""
+    """Return a response of the same key that continues another."""
     kept = {"previous_id": previous.id, "root_id": previous.root_id, "key_id": previous.key_id}
     return response(text, **kept, **fields)
 
@@ -54,7 +54,7 @@ async def write(responses: ResponseStore, *wanted: StoredResponse) -> None:
 
 
 async def key(database: Database) -> UUID:
-    """The id of a new key."""
+    """Return the id of a new key."""
     record, _ = await KeyStore(database).create("test", rpm_limit=60, admin_allowed=False)
     return UUID(str(record.id))
 

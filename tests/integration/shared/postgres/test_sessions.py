@@ -23,18 +23,18 @@ NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 @pytest.fixture
 def sessions(database: Database) -> SessionStore:
-    """A session store on a fresh database."""
+    """Return a session store on a fresh database."""
     return SessionStore(database)
 
 
 def message(role: str, text: str, **fields: Any) -> MessageRow:
-    """A message as it is stored."""
+    """Return a message as it is stored."""
     json = msgspec.json.encode({"role": role, "content": text}).decode()
     return MessageRow(role=role, message=json, content=text, digest=text.encode()[:16], **fields)
 
 
 def turn(question: str, answer: str, **fields: Any) -> TurnRows:
-    """A turn of the internal token that may begin its session."""
+    """Return a turn of the internal token that may begin its session."""
     messages = (message("user", question), message("assistant", answer))
     values = {"key_id": None, "request_id": uuid4(), "begins": True, "created_at": NOW, "messages": messages}
     return TurnRows(**(values | fields))
@@ -47,7 +47,7 @@ async def write(sessions: SessionStore, session_id: UUID, *turns: TurnRows) -> l
 
 
 async def texts(sessions: SessionStore, session_id: UUID) -> list[str]:
-    """The texts of a session's history."""
+    """Return the texts of a session's history."""
     history = await sessions.history(session_id)
     return [msgspec.json.decode(each.message)["content"] for each in history]
 

@@ -19,7 +19,7 @@ ADD = "INSERT INTO made VALUES ($1)"
 
 
 async def numbers(database: Database) -> list[int]:
-    """What anybody else sees."""
+    """Return what anybody else sees."""
     async with database.pooled_connection() as connection:
         return [row["n"] for row in await connection.fetch("SELECT n FROM made ORDER BY n")]
 
@@ -32,7 +32,7 @@ async def add_all(database: Database, *found: int) -> None:
 
 
 def says(said: list[str], word: str) -> Callable[[], Awaitable[None]]:
-    """A step that leaves a word."""
+    """Return a step that leaves a word."""
 
     async def say() -> None:
         said.append(word)

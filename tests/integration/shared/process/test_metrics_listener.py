@@ -129,7 +129,7 @@ async def _endless() -> bytes:
 
 
 def _running() -> set[str]:
-    """The names of what runs in tasks."""
+    """Return the names of what runs in tasks."""
     return {getattr(task.get_coro(), "__name__", "") for task in asyncio.all_tasks()}
 
 

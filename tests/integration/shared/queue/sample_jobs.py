@@ -25,7 +25,7 @@ KEY = "7e57ab1e-0000-4000-8000-000000000001"
 
 
 def draft(key_id: str = KEY, **fields: Any) -> JobDraft:
-    """An attempt of a request that came now."""
+    """Return an attempt of a request that came now."""
     now_ms = int(time.time() * 1000)
     return JobDraft(**{
         "request_id": new_request_id(), "attempt": 1, "api_id": API, "endpoint": "chat", "requested_model": "m",
@@ -35,12 +35,12 @@ def draft(key_id: str = KEY, **fields: Any) -> JobDraft:
 
 
 def at(queue: str, tier: Tier = "local", **fields: Any) -> Candidate:
-    """A candidate in a queue."""
+    """Return a candidate in a queue."""
     return Candidate(target=Target(tier, queue, "m"), **fields)
 
 
 def record_of(request: JobDraft) -> UsageRecord:
-    """Its usage record as it is opened."""
+    """Return its usage record as it is opened."""
     return UsageRecord(
         request_id=request.request_id, key_id=request.key_id, endpoint="chat", requested_model="m",
         admitted_ms=request.admitted_ms,
@@ -80,6 +80,6 @@ async def finish(
 
 
 async def budget(redis: Redis) -> dict[str, int]:
-    """This month's budget in Redis, without zeros."""
+    """Return this month's budget in Redis, without zeros."""
     raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(int(time.time() * 1000)))  # type: ignore[misc]  # redis-py: or awaitable
     return {name.decode(): int(value) for name, value in raw.items() if int(value or 0)}

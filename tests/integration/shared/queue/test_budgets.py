@@ -58,12 +58,12 @@ class Budget:
         self.spent = 0
 
     async def sums(self) -> dict[str, int]:
-        """Its fields."""
+        """Return its fields."""
         raw: dict[bytes, bytes] = await self._redis.hgetall(budget_key_at(self.admitted_ms))  # type: ignore[misc]  # redis-py: or awaitable
         return {name.decode(): int(value or 0) for name, value in raw.items()}
 
     async def check(self, request: JobDraft, reserved: int | None) -> None:
-        """Nothing is negative, and what is spent and reserved is never more than the budget."""
+        """Check that nothing is negative, and what is spent and reserved is never more than the budget."""
         found = await self.sums()
         assert all(value >= 0 for value in found.values())
         assert found.get("held", 0) == sum(value for name, value in found.items() if name.startswith("r:"))
@@ -73,7 +73,7 @@ class Budget:
             assert found.get(f"spent:{key}", 0) + found.get(f"held:{key}", 0) <= 700
 
     async def live(self, step: Step) -> None:
-        """One request, from its admission to its end."""
+        """Live one request, from its admission to its end."""
         request = draft(step.key, admitted_ms=self.admitted_ms)
         (most, share), *later = step.attempts
         try:
@@ -106,7 +106,7 @@ class Budget:
 
 
 async def run(url: str, requests: list[Step]) -> None:
-    """All of them at once."""
+    """Run all of them at once."""
     redis: Any = connect(url)
     budget = Budget(redis, next(months))
     try:

@@ -31,7 +31,7 @@ OTHER = "7e57ab1e-0000-4000-8000-000000000002"
 
 
 def large(key_id: str = KEY, *, size: int = MIB, **fields: Any) -> JobDraft:
-    """An attempt whose body has so many bytes."""
+    """Return an attempt whose body has so many bytes."""
     return draft(key_id, body=msgspec.Raw(b'"' + b"x" * (size - 2) + b'"'), **fields)
 
 

@@ -60,7 +60,7 @@ async def ended(
 
 
 async def used_now(redis: Redis) -> float:
-    """How many of the key's tokens are taken now."""
+    """Return how many of the key's tokens are taken now."""
     seconds, microseconds = await redis.time()
     full_us = int(await redis.get(BUCKET) or 0)
     return float(max(0, full_us - seconds * 1_000_000 - microseconds) * LIMIT / MINUTE_US)

@@ -82,18 +82,18 @@ async def lose_everything(redis: Redis, request: JobDraft) -> None:
 
 
 async def tokens_taken(redis: Redis) -> int:
-    """How many of the key's tokens are taken now: each comes back in a microsecond."""
+    """Return how many of the key's tokens are taken now: each comes back in a microsecond."""
     seconds, microseconds = await redis.time()
     return int(int(await redis.get(tokens_key(KEY)) or 0) - seconds * 1_000_000 - microseconds)
 
 
 async def logged(redis: Redis) -> list[UsageRow]:
-    """The rows of the usage log, from what is in the stream."""
+    """Return the rows of the usage log, from what is in the stream."""
     return unique(from_json(fields[b"r"]) for _, fields in await redis.xrange(USAGE_STREAM))
 
 
 def expected(words: list[Party], attempts: int, *, is_lost: bool) -> Party | None:
-    """The party whose word is the log's in the end: of the last attempt, of the lost one, or the judge."""
+    """Return the party whose word is the log's in the end: of the last attempt, of the lost one, or the judge."""
     heard: list[Party] = []
     for party in words:
         if party.attempt == attempts:

@@ -28,20 +28,20 @@ HASTY_S = 0.5
 
 
 async def echo(redis: Redis, text: str) -> str:
-    """What the server says to this."""
+    """Return what the server says to this."""
     answer: bytes = await redis.execute_command("EVAL", ECHO, 0, text)  # type: ignore[no-untyped-call]  # redis-py has no types here
     return answer.decode()
 
 
 async def connections(redis: Redis, other: Redis) -> set[str]:
-    """Those that this client's scripts have gone through, as the server numbers them."""
+    """Return those that this client's scripts have gone through, as the server numbers them."""
     await echo(redis, "here")
     return {entry["id"] for entry in await other.client_list() if entry["cmd"] == "eval"}
 
 
 @pytest.fixture
 async def other(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa: ARG001 -- an emptied Valkey
-    """A client that takes no part."""
+    """Yield a client that takes no part."""
     client = redis_client.connect(valkey_url, is_piped=False)
     yield client
     await redis_client.close(client)
@@ -49,7 +49,7 @@ async def other(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa:
 
 @pytest.fixture
 async def hasty(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa: ARG001 -- an emptied Valkey
-    """A client that waits no longer than HASTY_S for an answer."""
+    """Yield a client that waits no longer than HASTY_S for an answer."""
     client = redis_client.connect(f"{valkey_url}{'&' if '?' in valkey_url else '?'}socket_timeout={HASTY_S}")
     yield client
     await redis_client.close(client)

@@ -36,7 +36,7 @@ QUEUE = "arq:queue:local:test"
 
 
 async def serves_everything(redis: Redis) -> None:
-    """A command, a pipeline, a message on a subscription, and a job through arq's worker."""
+    """Check a command, a pipeline, a message on a subscription, and a job through arq's worker."""
     assert await redis.set("written", b"1")
     pipeline = redis.pipeline(transaction=False)
     pipeline.get("written")
@@ -76,7 +76,7 @@ async def tls(valkey_url: str) -> AsyncIterator[TLSProxy]:
 
 
 def over_tls(valkey_url: str, proxy: TLSProxy, query: str, host: str = "localhost") -> str:
-    """The URL of Valkey behind `proxy`."""
+    """Return the URL of Valkey behind `proxy`."""
     return f"rediss://default:{urlsplit(valkey_url).password}@{host}:{proxy.port}/0?{query}"
 
 
@@ -140,7 +140,7 @@ async def test_a_unix_socket_serves_everything(tmp_path: Path, eventually: Event
 
 @pytest.fixture
 async def sentinels(tmp_path: Path, eventually: Eventually) -> AsyncIterator[Sentinels]:
-    """A master with a replica and three Sentinels, all with passwords."""
+    """Yield a master with a replica and three Sentinels, all with passwords."""
     async with Sentinels(tmp_path, eventually) as started:
         yield started
 
@@ -194,7 +194,7 @@ async def test_a_master_that_has_become_a_replica_is_left(sentinels: Sentinels, 
 
 @asynccontextmanager
 async def sentinel_that_names(port: int) -> AsyncIterator[int]:
-    """The port of a scripted Sentinel, for whom the master `main` is at `port` of this machine."""
+    """Yield the port of a scripted Sentinel, for whom the master `main` is at `port` of this machine."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         state = ["name", "main", "ip", "localhost", "port", str(port), "flags", "master", "num-other-sentinels", "0"]

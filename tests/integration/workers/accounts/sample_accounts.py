@@ -27,12 +27,12 @@ class Connections:
     closed = False
 
     async def close(self) -> None:
-        """As a provider's."""
+        """Close it, as a provider's."""
         self.closed = True
 
 
 def account(name: str, **quota: int) -> Account:
-    """An account without an upstream."""
+    """Return an account without an upstream."""
     provider = cast("Provider", Connections())
     return Account(name, provider, fingerprint="print-" + name, name=f"{name}@example.com", quota=Quota(**quota))
 
@@ -44,13 +44,13 @@ def counted(redis: Redis, *accounts: Account) -> Accounts:
 
 
 def lone(redis: Redis) -> Accounts:
-    """The one account of a backend without quotas."""
+    """Return the one account of a backend without quotas."""
     store = AccountStateStore(redis, "arq:queue:local:x", probe_s=60, is_counted=False)
     return Accounts(store, [account("local:x")])
 
 
 async def use(accounts: Accounts, error: BaseException | None = None, **options: Any) -> str:
-    """An attempt that ends as told; the id of the account that it used."""
+    """Return an attempt that ends as told; the id of the account that it used."""
     async with accounts.lease(MODEL, lambda: 10, **options) as lease:
         if error is not None:
             raise error
@@ -58,12 +58,12 @@ async def use(accounts: Accounts, error: BaseException | None = None, **options:
 
 
 async def fail(accounts: Accounts, error: errors.GatewayError, **options: Any) -> errors.GatewayError:
-    """An attempt that fails with an error, or because no account can be used."""
+    """Return an attempt that fails with an error, or because no account can be used."""
     with pytest.raises(errors.GatewayError) as caught:
         await use(accounts, error, **options)
     return caught.value
 
 
 async def uses(redis: Redis, name: str) -> int:
-    """How many uses of the last minute are on record."""
+    """Return how many uses of the last minute are on record."""
     return int(await redis.zcard(quota_keys(name, MODEL, "")[1]))

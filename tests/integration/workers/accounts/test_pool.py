@@ -36,7 +36,7 @@ DOWN = errors.Unavailable("The model server cannot be reached.")
 
 @pytest.fixture
 async def spied(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:
-    """A client of its own, so that what others send is not counted."""
+    """Yield a client of its own, so that what others send is not counted."""
     del redis
     client = connect(valkey_url)
     yield client

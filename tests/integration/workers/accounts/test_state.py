@@ -25,13 +25,13 @@ FAILED = FailureClass("failed")
 
 
 def candidate(name: str = "a", scope: str | None = None, **quota: int) -> AccountCandidate:
-    """An account; its quota by the fields of `Quota`."""
+    """Return an account; its quota by the fields of `Quota`."""
     return AccountCandidate(name, scope or f"key:{name}", "print-" + name, Quota(**quota))
 
 
 @pytest.fixture
 def store(redis: Redis) -> AccountStateStore:
-    """A store that counts."""
+    """Return a store that counts."""
     return AccountStateStore(redis, QUEUE, probe_s=60, is_counted=True)
 
 

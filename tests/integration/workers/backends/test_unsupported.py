@@ -20,7 +20,7 @@ QUEUE = "arq:queue:paid:openai"
 
 
 async def meet(worker: UnsupportedParameters, key: str, model: str = "m", **fields: Any) -> InvalidRequest:
-    """A request of a key whose only field is refused."""
+    """Return a request of a key whose only field is refused."""
     ((param, _),) = fields.items()
     raw = {"model": model, "messages": [{"role": "user", "content": "x"}], **fields}
     request = ChatRequest(json.dumps(raw).encode())

@@ -33,7 +33,7 @@ SETTINGS = Settings(data_dir=Path("nowhere"), heartbeat_s=0.05, heartbeat_bound_
 
 @pytest.fixture
 async def ollama() -> AsyncIterator[OllamaServer]:
-    """A server that could pull MODEL and has nothing yet."""
+    """Yield a server that could pull MODEL and has nothing yet."""
     async with OllamaServer({MODEL: SIZE, "other:1b": SIZE, "third:1b": SIZE}) as server:
         yield server
 
@@ -80,7 +80,7 @@ async def operation(redis: Redis, kind: str, model: str = MODEL, *, may_be_absen
 
 
 async def settled(redis: Redis, asked: ModelOperation, eventually: Eventually) -> ModelOperation:
-    """How an operation ended."""
+    """Return how an operation ended."""
 
     async def ended() -> ModelOperation | None:
         now = await ollama_operations.operation_for(redis, QUEUE, asked.model)
@@ -91,7 +91,7 @@ async def settled(redis: Redis, asked: ModelOperation, eventually: Eventually) -
 
 
 async def the_library(redis: Redis) -> Library:
-    """The backend as the api sees it."""
+    """Return the backend as the api sees it."""
     (library,) = await ollama_operations.libraries(redis, [QUEUE])
     return library
 

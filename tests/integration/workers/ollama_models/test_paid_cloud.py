@@ -30,7 +30,7 @@ completion_usd = 2000.0
 
 @pytest.fixture
 def fleet_environment(tmp_path: Path) -> dict[str, str]:
-    """One of the models has a price."""
+    """Return settings in which one of the models has a price."""
     catalogue = tmp_path / "catalogue.toml"
     catalogue.write_text(CATALOGUE)
     return {"CLAW_CATALOGUE": str(catalogue)}
@@ -38,7 +38,7 @@ def fleet_environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 async def ollama(fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually) -> AsyncIterator[ScriptedUpstream]:
-    """An Ollama with two models that run elsewhere, and a worker of the local tier for it."""
+    """Yield an Ollama with two models that run elsewhere, and a worker of the local tier for it."""
     async with ScriptedUpstream() as scripted:
         scripted.routes["/api/tags"] = json_answer(
             {"models": [{"name": "kimi-k2:cloud", **REMOTE}, {"name": "mine:latest", **REMOTE}]}

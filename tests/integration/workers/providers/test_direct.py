@@ -25,7 +25,7 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 async def served(
     by: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[tuple[DirectClient, int]]:
-    """A client of a server, and the port of that."""
+    """Yield a client of a server, and the port of that."""
     writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,7 +45,7 @@ async def served(
 
 
 async def ask(client: DirectClient, content: bytes | None = None) -> bytes | None:
-    """What the server says."""
+    """Return what the server says."""
     reply = await client.send("POST", "/", content)
     try:
         return await reply.read()
@@ -132,7 +132,7 @@ async def test_an_address_that_does_not_answer_is_not_waited_for(monkeypatch: py
 
 
 async def connected(port: int) -> Connection:
-    """A connection to a server of this machine."""
+    """Return a connection to a server of this machine."""
     opened = socket.create_connection(("127.0.0.1", port))
     opened.setblocking(False)
     _, connection = await asyncio.get_running_loop().create_connection(lambda: Connection(opened), sock=opened)

@@ -16,7 +16,7 @@ VECTORS = [[0.5, 0.25], [1.0, 2.0]]
 
 
 def asking(**fields: Any) -> EmbeddingsRequest:
-    """A request as the worker gets it."""
+    """Return a request as the worker gets it."""
     return EmbeddingsRequest(json.dumps({"model": "asked", "input": ["a", "b"], **fields}).encode())
 
 

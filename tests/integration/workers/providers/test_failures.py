@@ -54,11 +54,11 @@ class Wire:
         self.prefix = b"" if wire == "ollama" else b"data: "
 
     def raw(self, text: str) -> bytes:
-        """A line of the wire with this data."""
+        """Return a line of the wire with this data."""
         return self.prefix + text.encode() + b"\n"
 
     async def fails(self, *steps: Step, **options: Any) -> errors.GatewayError:
-        """The error that an answer of these steps ends in."""
+        """Return the error that an answer of these steps ends in."""
         self.upstream.add(self.answer(*steps, **options))
         with pytest.raises(errors.GatewayError) as caught:
             await complete(self.provider)
@@ -67,7 +67,7 @@ class Wire:
 
 @pytest.fixture
 async def on(wire: str) -> AsyncIterator[Wire]:
-    """The wire under test."""
+    """Yield the wire under test."""
     async with serving(wire) as (upstream, provider):
         yield Wire(wire, upstream, provider)
 

@@ -147,13 +147,13 @@ async def test_the_model_sees_the_arguments_that_it_wrote() -> None:
 
 
 def ids_of(messages: list[dict[str, Any]]) -> tuple[list[list[str]], list[str]]:
-    """The ids of each turn's calls, and those of the results."""
+    """Return the ids of each turn's calls, and those of the results."""
     calls = [[call["id"] for call in message["tool_calls"]] for message in messages if message.get("tool_calls")]
     return calls, [message["tool_call_id"] for message in messages if message["role"] == "tool"]
 
 
 async def sent_to_openai(history: list[dict[str, Any]], *answers: Any) -> list[list[dict[str, Any]]]:
-    """The messages that an OpenAI-compatible server gets for a conversation, each time."""
+    """Return the messages that an OpenAI-compatible server gets for a conversation, each time."""
     async with serving("openai") as (upstream, provider):
         upstream.add(*answers, sse(PLAIN.replies["openai"]))
         await complete(provider, {"model": "m", "tools": [TOOL], "messages": history})

@@ -29,7 +29,7 @@ GONE_S = 10.0
 
 @pytest.fixture
 def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock of Redis as the janitor reads it, in seconds: its one element."""
+    """Return the clock of Redis as the janitor reads it, in seconds: its one element."""
     now = [time.time()]
 
     async def read() -> tuple[int, int]:
@@ -40,7 +40,7 @@ def clock(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 async def open_request(redis: Redis, api_id: str = API) -> UsageRecord:
-    """A request that an api process has open, admitted three seconds ago."""
+    """Return a request that an api process has open, admitted three seconds ago."""
     record = UsageRecord(
         request_id=new_request_id(),
         key_id=None,
@@ -54,7 +54,7 @@ async def open_request(redis: Redis, api_id: str = API) -> UsageRecord:
 
 
 async def closed_records(redis: Redis) -> list[UsageRecord]:
-    """What is in the usage stream."""
+    """Return what is in the usage stream."""
     return [msgspec.json.decode(fields[b"r"], type=UsageRecord) for _, fields in await redis.xrange(USAGE_STREAM)]
 
 

@@ -32,7 +32,7 @@ ALL = "SELECT * FROM np_claw_api_usage ORDER BY admitted_at, request_id"
 
 
 def a_record(**changes: Any) -> UsageRecord:
-    """A finished request of now."""
+    """Return a finished request of now."""
     record = UsageRecord(
         request_id=new_request_id(),
         key_id=None,
@@ -58,7 +58,7 @@ async def send(redis: Redis, *records: UsageRecord) -> None:
 
 @contextlib.asynccontextmanager
 async def recording(redis: Redis, database: Database) -> AsyncIterator[None]:
-    """A recorder at work."""
+    """Yield a recorder at work."""
     stop = asyncio.Event()
     task = asyncio.create_task(record(redis, database, stop))
     try:
@@ -69,7 +69,7 @@ async def recording(redis: Redis, database: Database) -> AsyncIterator[None]:
 
 
 def drained(redis: Redis) -> Callable[[], Any]:
-    """The condition that nothing is left in the stream."""
+    """Return the condition that nothing is left in the stream."""
 
     async def is_empty() -> bool:
         left: int = await redis.xlen(USAGE_STREAM)

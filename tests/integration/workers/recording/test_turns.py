@@ -83,7 +83,7 @@ class Turn:
 
 
 async def texts(database: Database, session: str) -> list[tuple[str, str]]:
-    """What is stored of a session."""
+    """Return what is stored of a session."""
     history = await SessionStore(database).history(UUID(session))
     return [(msgspec.json.decode(each.message)["content"], each.state) for each in history]
 

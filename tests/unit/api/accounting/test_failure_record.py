@@ -22,7 +22,7 @@ CATALOGUE = default_catalogue()
 
 
 def stream(usage: Usage | None = None, *, content: int = 0) -> IncomingStream:
-    """A paid attempt, of which its worker has said this."""
+    """Return a paid attempt, of which its worker has said this."""
     found = IncomingStream(bytes(17), "job", Target("paid", "q", MODEL), whole=False)
     found.accept(Kind.START, 0, msgspec.json.encode(Started("paid", "q", MODEL, usage)))
     if content:
@@ -31,7 +31,7 @@ def stream(usage: Usage | None = None, *, content: int = 0) -> IncomingStream:
 
 
 def record_of(one: IncomingStream, error: GatewayError) -> UsageRecord:
-    """How a request ends with this attempt."""
+    """Return how a request ends with this attempt."""
     one.fail(error)
     body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x" * 400}]}).encode()
     draft = JobDraft(

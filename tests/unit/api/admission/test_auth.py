@@ -22,7 +22,7 @@ HASH = hash_secret("sk-nself-1")
 
 
 def key(rpm_limit: int) -> ApiKey:
-    """A key with this limit."""
+    """Return a key with this limit."""
     return ApiKey(
         id="k",
         name="k",
@@ -55,13 +55,13 @@ class Lookups:
 
 @pytest.fixture
 def lookups() -> Lookups:
-    """A store that has the key."""
+    """Return a store that has the key."""
     return Lookups()
 
 
 @pytest.fixture
 def authenticator(lookups: Lookups, tmp_path: Path) -> Authenticator:
-    """One that asks it."""
+    """Return one that asks it."""
     return Authenticator(load_settings({"CLAW_DATA_DIR": str(tmp_path)}), cast("KeyStore", lookups))
 
 

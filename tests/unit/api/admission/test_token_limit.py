@@ -12,7 +12,7 @@ from shared.errors import InvalidRequest
 
 
 def wanted(prompt_tokens: int, **fields: Any) -> RoutingRequest:
-    """A chat with a prompt of so many tokens."""
+    """Return a chat with a prompt of so many tokens."""
     return RoutingRequest(**{"model": "auto", "endpoint": "chat", "prompt_tokens": prompt_tokens, **fields})
 
 

@@ -34,7 +34,7 @@ MACHINE = Machine(
 
 
 def snapshot(text: str) -> Snapshot:
-    """A snapshot that has a text in each place where one can stand."""
+    """Return a snapshot that has a text in each place where one can stand."""
     return Snapshot(
         captured_at=datetime(2026, 11, 26, tzinfo=UTC),
         versions={"gateway": text, text: "1"},
@@ -52,7 +52,7 @@ def snapshot(text: str) -> Snapshot:
 
 
 def texts_of(value: Any) -> list[str]:
-    """The texts of a snapshot, without the names of its fields and its time."""
+    """Return the texts of a snapshot, without the names of its fields and its time."""
     if isinstance(value, str):
         return [value]
     if isinstance(value, list):

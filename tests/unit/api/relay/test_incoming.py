@@ -17,12 +17,12 @@ TARGET = Target("local", "arq:queue:local:here", "model")
 
 
 def stream(*, whole: bool = False) -> IncomingStream:
-    """An attempt that nothing has come of yet."""
+    """Return an attempt that nothing has come of yet."""
     return IncomingStream(KEY, "job", TARGET, whole=whole)
 
 
 async def is_waiting(task: asyncio.Task[bool]) -> bool:
-    """Whether a reader still waits after everything that is ready has run."""
+    """Return whether a reader still waits after everything that is ready has run."""
     for _ in range(3):
         await asyncio.sleep(0)
     return not task.done()

@@ -58,13 +58,13 @@ class _Job:
 
 @pytest.fixture
 def closed() -> list[Any]:
-    """What the request was closed with: its draft and its error."""
+    """Return what the request was closed with: its draft and its error."""
     return []
 
 
 @pytest.fixture
 async def job(monkeypatch: pytest.MonkeyPatch, closed: list[Any]) -> _Job:
-    """That of a request which waits for its first candidate and has a second."""
+    """Return the job of a request which waits for its first candidate and has a second."""
     job = _Job()
     monkeypatch.setattr("api.requests.lifecycle.QueuedJob", lambda *_: cast("QueuedJob", job))
     relay = SimpleNamespace(

@@ -14,7 +14,7 @@ WAIT_S = 3.0
 
 
 def at(queue: str, tier: Tier = "local", most_wait_ms: int = 0, rank: int = 0) -> Candidate:
-    """A candidate of a queue."""
+    """Return a candidate of a queue."""
     return Candidate(target=Target(tier, queue, "m"), most_wait_ms=most_wait_ms, rank=rank)
 
 
@@ -24,7 +24,7 @@ BOUNDED = at("local", most_wait_ms=5000)
 
 
 def policy(*candidates: Candidate) -> Failover:
-    """A policy whose first attempt is at the first candidate."""
+    """Return a policy whose first attempt is at the first candidate."""
     found = Failover(candidates, local_max_wait_s=WAIT_S)
     found.placed(candidates[0].target)
     return found

@@ -31,23 +31,23 @@ class Scene:
         self.stopping = Stopping(cast("RelayReceiver", self), cast("QueuedJob", self), self.close, self.done.append)
 
     def has_worker(self, _: IncomingStream) -> bool:
-        """Nobody has said that it has the attempt."""
+        """Deny it: nobody has said that it has the attempt."""
         return False
 
     def forget(self, _: IncomingStream) -> None:
-        """Nobody waits for it any more."""
+        """Record that nobody waits for it any more."""
         self.done.append("forgotten")
 
     def cancel(self, _: IncomingStream, __: CancelReason, ___: Callable[[], None]) -> None:
-        """Its worker is told as soon as there is one."""
+        """Record that its worker is told as soon as there is one."""
         self.done.append("told")
 
     async def withdraw(self, _: IncomingStream) -> bool | None:
-        """What Redis says of the job."""
+        """Return what Redis says of the job."""
         return self.answers.pop(0)
 
     def close(self, stream: IncomingStream, error: GatewayError, tokens: int | None = None) -> None:
-        """The request is closed."""
+        """Record that the request is closed."""
         assert stream is self.stream
         self.closed.append((type(error), tokens))
 

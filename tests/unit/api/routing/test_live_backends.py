@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def capacity(*backends: BackendInfo) -> Capacity:
-    """What these backends, each of a worker of its own, make together."""
+    """Return what these backends, each of a worker of its own, make together."""
     made = Capacity(None)  # type: ignore[arg-type]  # nothing is read from Redis here
     made._take(tuple(Announcement(f"{number:02x}", "local", (backend,)) for number, backend in enumerate(backends)))
     return made
@@ -31,7 +31,7 @@ def backend(
     closed: dict[str, int] | None = None,
     ms_per_token: float = 0.0,
 ) -> BackendInfo:
-    """A backend as it is announced."""
+    """Return a backend as it is announced."""
     offered = tuple(LocalModel(model) for model in models)
     return BackendInfo("local", "ollama", queue, slots, offered, service_ms, closed or {}, ms_per_token)
 

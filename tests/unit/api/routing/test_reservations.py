@@ -30,13 +30,13 @@ CHATTING = [name for name in PRICED if "embedding" not in name]
 
 
 def reserved(model: LocalModel, request: RoutingRequest, **environment: str) -> int:
-    """What a request reserves for a model, in billionths of a US dollar."""
+    """Return what a request reserves for a model, in billionths of a US dollar."""
     eligibility = Eligibility(load_settings({"CLAW_DATA_DIR": "/nowhere"} | environment))
     return eligibility.candidate(request, BackendInfo("paid", "openai", "q", 4, (model,)), model).cost_nano_usd
 
 
 def asked(raw: bytes) -> RoutingRequest:
-    """What routing knows of a chat request."""
+    """Return what routing knows of a chat request."""
     body = decode_chat(raw)
     return RoutingRequest(
         model=body.model,
@@ -52,7 +52,7 @@ def asked(raw: bytes) -> RoutingRequest:
 
 
 def chat(**fields: Any) -> RoutingRequest:
-    """A request with these fields."""
+    """Return a request with these fields."""
     return asked(json.dumps({"model": "m", "messages": [{"role": "user", "content": "Hello"}], **fields}).encode())
 
 

@@ -41,15 +41,15 @@ class FixedCapacity:
         self._gone = gone
 
     def was_served(self, tier: Tier, provider: str) -> bool:
-        """Whether a worker of the provider was there before."""
+        """Return whether a worker of the provider was there before."""
         return self._gone == (tier, provider)
 
     def backends(self, tier: Tier | None = None) -> Iterator[BackendInfo]:
-        """The backends of a tier."""
+        """Return the backends of a tier."""
         return (backend for backend in self._backends if tier in {None, backend.tier})
 
     def local(self, name: str) -> list[tuple[BackendInfo, LocalModel]]:
-        """The local backends that have a model."""
+        """Return the local backends that have a model."""
         return [
             (backend, model)
             for backend in self.backends("local")
@@ -58,11 +58,11 @@ class FixedCapacity:
         ]
 
     def was_local(self, name: str) -> bool:
-        """Whether a local model of this name has just gone."""
+        """Return whether a local model of this name has just gone."""
         return name == "gpt-oss:gone"
 
     def load(self, queue: str) -> Load | None:
-        """What a queue's workers can do."""
+        """Return what a queue's workers can do."""
         found = [backend for backend in self._backends if backend.queue == queue]
         if not found:
             return None
@@ -76,33 +76,33 @@ class FixedTable:
         self._tiers = tiers
 
     def tiers(self, _: Endpoint) -> tuple[Tier, ...]:
-        """In order."""
+        """Return them in order."""
         return self._tiers
 
 
 def router(*backends: BackendInfo, tiers: tuple[Tier, ...] = ("local", "gemini", "paid"), **environment: str) -> Router:
-    """A router over fixed backends."""
+    """Return a router over fixed backends."""
     settings = load_settings({"CLAW_DATA_DIR": "/nowhere"} | environment)
     return Router(FixedCapacity(*backends), settings, FixedTable(*tiers))  # type: ignore[arg-type]  # a double
 
 
 def chat(model: str, **request: Any) -> RoutingRequest:
-    """A chat request."""
+    """Return a chat request."""
     return RoutingRequest(**{"model": model, "endpoint": "chat", "prompt_tokens": 10, **request})
 
 
 def backend(queue: str, *models: str, **fields: Any) -> BackendInfo:
-    """A backend of the local tier."""
+    """Return a backend of the local tier."""
     return BackendInfo("local", "openai", queue, 4, tuple(LocalModel(model) for model in models), **fields)
 
 
 def paid(queue: str, provider: str, *models: str) -> BackendInfo:
-    """A backend of the paid tier."""
+    """Return a backend of the paid tier."""
     return BackendInfo("paid", provider, queue, 4, tuple(LocalModel(model) for model in models))
 
 
 def free(*models: str, closed_ms: dict[str, int] | None = None) -> BackendInfo:
-    """The backend of the Gemini tier."""
+    """Return the backend of the Gemini tier."""
     return BackendInfo("gemini", "gemini", "g", 4, tuple(LocalModel(model) for model in models), 0, closed_ms or {})
 
 
@@ -115,7 +115,7 @@ def order(found: list[Candidate]) -> list[tuple[str, str]]:
 
 
 def targets(model: str, *backends: BackendInfo, auto_model: str | None = None) -> set[Target]:
-    """Where a request may go; several queues of a tier come in any order."""
+    """Return where a request may go; several queues of a tier come in any order."""
     environment: dict[str, Any] = {"CLAW_AUTO_LOCAL_MODEL": auto_model} if auto_model else {}
     return {candidate.target for candidate in router(*backends, **environment).route(chat(model))}
 
@@ -274,7 +274,7 @@ GROQ = BackendInfo("paid", "groq", "groq", 4, GROQ_MODELS)
 
 
 def with_groq(tmp_path: Path, *backends: BackendInfo, auto_model: str = "") -> Router:
-    """A router with prices for models of a further paid API."""
+    """Return a router with prices for models of a further paid API."""
     prices = tmp_path / "prices.toml"
     names = ("groq/qwen/qwen3-32b", "groq/e5-embed", "groq/priced-only", "o3api/x")
     prices.write_text("".join(f'[models."{name}"]\nprompt_usd = 1.0\n' for name in names))
@@ -480,7 +480,7 @@ def test_a_name_that_forces_a_tier_goes_to_its_provider_alone() -> None:
 
 
 def embeddings(model: str, *backends: BackendInfo, fallback: str = "true") -> set[Target]:
-    """Where an embeddings request may go."""
+    """Return where an embeddings request may go."""
     request = RoutingRequest(model=model, endpoint="embeddings", prompt_tokens=1)
     return {candidate.target for candidate in router(*backends, CLAW_EMBEDDINGS_FALLBACK=fallback).route(request)}
 

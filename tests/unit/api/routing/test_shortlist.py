@@ -10,7 +10,7 @@ from shared.types import Target
 
 
 def at(queue: str, **fields: int) -> Candidate:
-    """A candidate with two slots."""
+    """Return a candidate with two slots."""
     return Candidate(target=Target("local", queue, "m"), slots=2, service_ms=1000, **fields)
 
 

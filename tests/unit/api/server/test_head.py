@@ -29,7 +29,7 @@ class Seen(NamedTuple):
 
 
 def ours(data: bytes) -> Seen | str:
-    """The request that stands first in `data`, or `refused`, `incomplete`, `another protocol`."""
+    """Return the request that stands first in `data`, or `refused`, `incomplete`, `another protocol`."""
     try:
         end = head_end(data)
         if not end:
@@ -51,7 +51,7 @@ def ours(data: bytes) -> Seen | str:
 
 
 def of_h11(data: bytes) -> Seen | str:
-    """The same as h11 has it."""
+    """Return the same as h11 has it."""
     connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
     connection.receive_data(data)
     request, body, rest = None, b"", None

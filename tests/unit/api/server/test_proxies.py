@@ -16,7 +16,7 @@ TRUSTED = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1"), ip_network("fd00::
 
 
 async def _seen(peer: str, **headers: str) -> dict[str, Any]:
-    """The scope that the app gets of a request with these headers."""
+    """Return the scope that the app gets of a request with these headers."""
     seen: dict[str, Any] = {}
 
     async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -22,7 +22,7 @@ TIERS: list[str] = list(DEFAULT_PRIORITIES)
 
 
 def form(tiers: list[str], used: list[str], move: str = "", task_class: str = "chat") -> MultiDict[str, str]:
-    """What the page sends."""
+    """Return what the page sends."""
     pairs = [("task_class", task_class), *(("tier", tier) for tier in tiers), *(("used", tier) for tier in used)]
     return MultiDict([*pairs, ("move", move)] if move else pairs)
 

@@ -36,7 +36,7 @@ def settings(**fields: Any) -> Settings:
 
 
 def row(**fields: Any) -> dict[str, Any]:
-    """A row of the statement."""
+    """Return a row of the statement."""
     return {
         "step": 0, "tier": "local", "outcome": "served", "endpoint": "chat", "model": "own", "requests": 1,
         "prompt_tokens": 0, "completion_tokens": 0, "cached_tokens": 0, "cost_usd": 0.0,
@@ -44,7 +44,7 @@ def row(**fields: Any) -> dict[str, Any]:
 
 
 def figures(*rows: dict[str, Any], span: Span = SPANS[0]) -> Figures:
-    """The figures of rows."""
+    """Return the figures of rows."""
     return summed(span, span.steps(NOW), rows, Savings(settings()))
 
 

@@ -28,7 +28,7 @@ class Programs:
 
 @pytest.fixture
 def programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Programs:
-    """Nothing is really installed, and the cache is empty."""
+    """Return programs: nothing is really installed, and the cache is empty."""
     found = Programs()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("bench.peers.install.subprocess.run", found.run)

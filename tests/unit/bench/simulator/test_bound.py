@@ -17,12 +17,12 @@ ONE_SLOT = Site(hosts=(host(1, 1, 10),), projects=0)
 
 
 def usd(site: Site, *requests: Request) -> float:
-    """What these requests cost if they are all paid for."""
+    """Return what these requests cost if they are all paid for."""
     return sum(map(site.cost_nano_usd, requests)) / NANO_USD
 
 
 def least_paid_usd(requests: list[Request], site: Site) -> float:
-    """The best that one local slot allows, by trying every order of every choice of requests."""
+    """Return the best that one local slot allows, by trying every order of every choice of requests."""
     best = usd(site, *requests)
     for count in range(len(requests) + 1):
         for order in permutations(requests, count):

@@ -17,7 +17,7 @@ SITE = Site(hosts=(host(1, 1, 10),), projects=1, catalogue=CATALOGUE)
 
 
 def request(number: int, prompt_tokens: int = 10) -> Request:
-    """A request of the day's first moment."""
+    """Return a request of the day's first moment."""
     return Request(number, 0, 0, prompt_tokens, 10)
 
 

@@ -31,7 +31,7 @@ documents = st.lists(st.sampled_from(LINES) | st.text(st.characters(exclude_char
 
 
 def pieces(document: str, cuts: list[int]) -> list[str]:
-    """The blocks of a document that is fed in pieces, the last among them."""
+    """Return the blocks of a document that is fed in pieces, the last among them."""
     splitter = BlockSplitter()
     found = [block for begin, end in itertools.pairwise(cuts) for block in splitter.feed(document[begin:end])]
     return [*found, splitter.end()]

@@ -27,17 +27,17 @@ texts = st.text(st.characters(codec="utf-8"), min_size=1)
 
 
 def line(value: Any) -> bytes:
-    """An event with JSON, as characters and not as escapes."""
+    """Return an event with JSON, as characters and not as escapes."""
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
 def chunk(**choice: Any) -> bytes:
-    """A chunk with one choice."""
+    """Return a chunk with one choice."""
     return line({"id": "x", "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}} | choice]})
 
 
 def to_wire(event: Event) -> bytes:  # noqa: PLR0911 -- a table
-    """An event as the gateway sends it."""
+    """Return an event as the gateway sends it."""
     match event:
         case Piece(text, is_thought=False):
             return chunk(delta={"content": text})

@@ -20,7 +20,7 @@ _RELATIONS: Final = (
 
 
 def docx(*paragraphs: tuple[str, str], **more: bytes) -> bytes:
-    """A DOCX of paragraphs, each with its style (`Heading1`, or none), and of further files in its archive."""
+    """Return a DOCX of paragraphs, each with its style (`Heading1`, or none), and of further files in its archive."""
     body = "".join(
         f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>'
         for style, text in paragraphs
@@ -40,7 +40,7 @@ def docx(*paragraphs: tuple[str, str], **more: bytes) -> bytes:
 
 
 def pdf(*pages: str) -> bytes:
-    """A PDF with a line on each page."""
+    """Return a PDF with a line on each page."""
     kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",

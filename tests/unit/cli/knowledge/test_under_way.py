@@ -8,7 +8,7 @@ from cli.knowledge.commands import under_way
 
 
 def searched(**fields: Any) -> dict[str, Any]:
-    """How a base is searched."""
+    """Return how a base is searched."""
     return {"model": None, "vectors": 0, "failed": 0, "making": None, "made": 0, **fields}
 
 

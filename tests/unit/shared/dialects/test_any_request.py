@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 
 def classes_of(kind: Any) -> Iterator[type[BaseModel]]:
-    """The classes of a union."""
+    """Yield the classes of a union."""
     for inner in get_args(kind):
         yield from [inner] if isinstance(inner, type) else classes_of(inner)
 
 
 def is_listable(item: dict[str, Any]) -> bool:
-    """Whether the client's own types can read an item of a list, to the letter."""
+    """Return whether the client's own types can read an item of a list, to the letter."""
     for each in classes_of(ResponseItem):
         if item["type"] in get_args(each.model_fields["type"].annotation):
             with suppress(ValidationError):
@@ -46,7 +46,7 @@ def is_listable(item: dict[str, Any]) -> bool:
 
 
 def places_of(body: dict[str, Any]) -> Iterator[str]:
-    """Where each field of a request stands, as the table has it."""
+    """Yield where each field of a request stands, as the table has it."""
     for name, value in body.items():
         yield name
         if name in {"reasoning", "text", "stream_options"} and isinstance(value, dict):
@@ -63,7 +63,7 @@ def places_of(body: dict[str, Any]) -> Iterator[str]:
 
 
 def is_openais_own(body: dict[str, Any]) -> bool:
-    """Whether a request has items or tools that OpenAI alone has: those are refused, whatever is in them."""
+    """Return whether a request has items or tools that OpenAI alone has: those are refused, whatever is in them."""
     items = body["input"] if isinstance(body["input"], list) else []
     return any(kind_of(item) in NATIVE for item in items) or any(
         tool.get("type") in HOSTED for tool in body.get("tools") or ()
@@ -71,7 +71,7 @@ def is_openais_own(body: dict[str, Any]) -> bool:
 
 
 def refusal_of(read: Callable[[], object]) -> InvalidRequest | None:
-    """How a request is refused; None where it is not. Whatever else is raised is a defect."""
+    """Return how a request is refused; None where it is not. Whatever else is raised is a defect."""
     try:
         read()
     except InvalidRequest as error:

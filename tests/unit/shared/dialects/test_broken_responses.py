@@ -32,17 +32,17 @@ ITEMS: Final = (
 
 
 def split(stream: bytes) -> list[bytes]:
-    """The events of a stream."""
+    """Return the events of a stream."""
     return [event + b"\n\n" for event in stream.split(b"\n\n") if event]
 
 
 def faults_of(output: list[dict[str, Any]]) -> list[str]:
-    """What is wrong with items, by OpenAI's document."""
+    """Return what is wrong with items, by OpenAI's document."""
     return response_faults(response_object(HEAD, NOTHING_REQUESTED, status="failed", output=output))
 
 
 def stored(events: list[bytes], error: GatewayError | None = None) -> dict[str, Any] | None:
-    """What is stored of an answer of OpenAI's that ends after these events."""
+    """Return what is stored of an answer of OpenAI's that ends after these events."""
     request = ChatRequest(b'{"model":"m","input":"x","store":true}', read=ResponsesRequest)
     assert isinstance(request.client, ResponsesRequest)
     reader, reply = NativeReader(), NativeReply(HEAD, request.client)

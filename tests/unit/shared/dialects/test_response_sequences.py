@@ -33,7 +33,7 @@ SILENT: Final = {"reasoning", "sealed", "in_namespace", "tools"}
 
 
 def made(kind: str, call: int, mark: str) -> dict[str, Any]:
-    """An item of a kind, about one of few calls, that says a word of its own."""
+    """Return an item of a kind, about one of few calls, that says a word of its own."""
     call_id = {"call_id": f"call_{call}"}
     items: dict[str, dict[str, Any]] = {
         "user": {"role": "user", "content": mark},

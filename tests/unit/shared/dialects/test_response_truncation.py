@@ -17,12 +17,12 @@ TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "desc
 
 
 def user(text: str) -> dict[str, Any]:
-    """A question."""
+    """Return a question."""
     return {"role": "user", "content": text}
 
 
 def result(call_id: str, *, has_image: bool) -> dict[str, Any]:
-    """What a call came to."""
+    """Return what a call came to."""
     output = [{"type": "input_text", "text": "o" * 40}]
     image = [{"type": "input_image", "image_url": f"https://images.example/{call_id}"}] if has_image else []
     return {"type": "function_call_output", "call_id": call_id, "output": [*output, *image]}
@@ -30,7 +30,7 @@ def result(call_id: str, *, has_image: bool) -> dict[str, Any]:
 
 @st.composite
 def steps(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """What a model said or called in one step, with the results."""
+    """Return what a model said or called in one step, with the results."""
     number = draw(st.uuids(version=4)).hex
     if draw(st.booleans()):
         return [{"role": "assistant", "content": f"answer {number} " + "a" * draw(st.integers(0, 200))}]
@@ -54,19 +54,19 @@ def conversations(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 def read(items: list[dict[str, Any]], **fields: Any) -> ResponsesRequest:
-    """A request that may be cut."""
+    """Return a request that may be cut."""
     body = {"model": "m", "input": items, "truncation": "auto", "tools": [TOOL], **fields}
     return ResponsesRequest(json.dumps(body).encode())
 
 
 def messages(request: ResponsesRequest) -> list[dict[str, Any]]:
-    """Its chat's messages."""
+    """Return its chat's messages."""
     found: list[dict[str, Any]] = json.loads(request.chat)["messages"]
     return found
 
 
 def size(found: list[dict[str, Any]]) -> int:
-    """About how many tokens messages are, tools among them; nothing is longer than this."""
+    """Return about how many tokens messages are, tools among them; nothing is longer than this."""
     return len(json.dumps(found)) + 1_000 * json.dumps(found).count("images.example") + 200
 
 

@@ -17,22 +17,22 @@ LEGACY = [
 
 
 def said(**fields: Any) -> dict[str, Any]:
-    """One message of the user with these fields."""
+    """Return one message of the user with these fields."""
     return {"messages": [{**USER, **fields}]}
 
 
 def part(**fields: Any) -> dict[str, Any]:
-    """One message of the user with this part behind some text."""
+    """Return one message of the user with this part behind some text."""
     return said(content=[{"type": "text", "text": "hello"}, fields])
 
 
 def answered(**fields: Any) -> dict[str, Any]:
-    """A conversation in which the assistant said something."""
+    """Return a conversation in which the assistant said something."""
     return {"messages": [USER, {"role": "assistant", "content": "a", **fields}, USER]}
 
 
 def tool(**fields: Any) -> dict[str, Any]:
-    """A request with one tool that has these fields besides."""
+    """Return a request with one tool that has these fields besides."""
     return {"tools": [{"type": "function", "function": {"name": "f", **fields}}]}
 
 

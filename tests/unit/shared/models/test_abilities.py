@@ -22,18 +22,18 @@ CUSTOM = {"type": "custom", "custom": {"name": "c"}}
 
 
 def body(**fields: Any) -> ChatBody:
-    """A request with these fields."""
+    """Return a request with these fields."""
     hello = {"model": "auto", "messages": [{"role": "user", "content": "hello"}]}
     return decode_chat(json.dumps(hello | fields).encode())
 
 
 def said(*messages: dict[str, Any]) -> dict[str, Any]:
-    """A conversation."""
+    """Return a conversation."""
     return {"messages": [{"role": "user", "content": "hello"}, *messages]}
 
 
 def part(kind: str, **fields: Any) -> dict[str, Any]:
-    """A conversation whose second message has this as its second part."""
+    """Return a conversation whose second message has this as its second part."""
     parts = [{"type": "text", "text": "x"}, {"type": kind, kind: fields}]
     return said({"role": "user", "content": parts})
 

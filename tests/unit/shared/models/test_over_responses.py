@@ -23,7 +23,7 @@ CASES = [name for name in SAMPLES if name in OVER_RESPONSES]
 
 
 def sent(fields: dict[str, Any]) -> Any:
-    """The body that goes out for a request; OpenAI takes it."""
+    """Return the body that goes out for a request; OpenAI takes it."""
     request = ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode())
     body = json.loads(to_body(request, "gpt-6-luna").content)
     strict_responses.check(body)

@@ -50,12 +50,12 @@ BY_VALUE = {("service_tier", "gemini")}
 
 
 def sent(provider: str, fields: dict[str, Any]) -> Any:
-    """The body that goes out to a provider for a request with these fields."""
+    """Return the body that goes out to a provider for a request with these fields."""
     return sent_of(provider, ChatRequest(json.dumps({"model": "m", "messages": [USER], **fields}).encode()))
 
 
 def sent_of(provider: str, request: ChatRequest) -> Any:
-    """The body that goes out to a provider for a request."""
+    """Return the body that goes out to a provider for a request."""
     if provider == "openai":
         return json.loads(to_openai(request, "gpt-4.1"))
     if provider == "gemini":
@@ -146,13 +146,13 @@ class EmbeddingUpstream:
         self.sent: Any = None
 
     async def embed(self, request: EmbeddingsRequest, model: str) -> Embedded:
-        """A vector for each input."""
+        """Return a vector for each input."""
         self.sent = json.loads(self._to_body(request, model))
         return Embedded([[1.0, 0.0]], 1)
 
 
 async def embedded(provider: str, **fields: Any) -> tuple[Any, bytes]:
-    """The body that goes out for an embeddings request, and the reply."""
+    """Return the body that goes out for an embeddings request, and the reply."""
     upstream, known = EmbeddingUpstream(provider), EmbeddingEntry(min_dimensions=1)
     raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
     body, *_ = await embed(upstream, EmbeddingsRequest(raw), "theirs", known)  # type: ignore[arg-type]  # a double

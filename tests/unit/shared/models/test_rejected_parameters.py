@@ -20,7 +20,7 @@ FIELDS: dict[str, Any] = {
 
 
 def refusal(param: str, code: str = "unsupported_parameter") -> ParameterUnsupported:
-    """An upstream's."""
+    """Return an upstream's."""
     return ParameterUnsupported("no", param=param, code=code)
 
 
@@ -71,7 +71,7 @@ def test_a_refused_value_says_nothing_of_others(param: str, code: str, ability: 
 
 
 def request(**fields: Any) -> ChatRequest:
-    """A request with these fields."""
+    """Return a request with these fields."""
     return ChatRequest(json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], **fields}).encode())
 
 

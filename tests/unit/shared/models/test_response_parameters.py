@@ -31,38 +31,38 @@ SCHEMA: dict[str, Any] = {"type": "json_schema", "name": "s", "schema": {"type":
 
 
 def said(**fields: Any) -> dict[str, Any]:
-    """One message of the user with these fields."""
+    """Return one message of the user with these fields."""
     return {"input": [{**USER, **fields}]}
 
 
 def part(**fields: Any) -> dict[str, Any]:
-    """One message of the user with this part behind some text."""
+    """Return one message of the user with this part behind some text."""
     return said(content=[{"type": "input_text", "text": "hello"}, fields])
 
 
 def answered(**fields: Any) -> dict[str, Any]:
-    """A conversation in which the assistant said a part."""
+    """Return a conversation in which the assistant said a part."""
     return {"input": [USER, {"role": "assistant", "content": [{"type": "output_text", "text": "a"} | fields]}, USER]}
 
 
 def called(call: dict[str, Any] = CALL, result: dict[str, Any] = RESULT, **fields: Any) -> dict[str, Any]:
-    """A conversation with a call."""
+    """Return a conversation with a call."""
     return {"input": [USER, {**call, **fields}, result], "tools": [TOOL]}
 
 
 def thought(**fields: Any) -> dict[str, Any]:
-    """A conversation in which the assistant thought before it called."""
+    """Return a conversation in which the assistant thought before it called."""
     reasoning = {"type": "reasoning", "id": "rs", "summary": [], **fields}
     return {"input": [USER, reasoning, CALL, RESULT], "tools": [TOOL]}
 
 
 def tool(kind: dict[str, Any] = TOOL, **fields: Any) -> dict[str, Any]:
-    """A request with one tool."""
+    """Return a request with one tool."""
     return {"tools": [{**kind, **fields}]}
 
 
 def formed(**fields: Any) -> dict[str, Any]:
-    """A request for JSON that follows a schema."""
+    """Return a request for JSON that follows a schema."""
     return {"text": {"format": {**SCHEMA, **fields}}}
 
 
@@ -172,12 +172,12 @@ CASES = [(name, provider) for name in SAMPLES for provider in COLUMNS if (name, 
 
 
 def asked(fields: dict[str, Any]) -> ChatRequest:
-    """A request with these fields."""
+    """Return a request with these fields."""
     return ChatRequest(json.dumps({"model": "m", "input": [USER], **fields}).encode(), read=ResponsesRequest)
 
 
 def sent(provider: str, fields: dict[str, Any]) -> Any:
-    """The body that goes out to a provider for a request.
+    """Return the body that goes out to a provider for a request.
 
     Raises:
         InvalidRequest: the request is refused, by its dialect, by routing or by the provider.

@@ -30,12 +30,12 @@ messages = st.lists(instructions | turns, min_size=1, max_size=5)
 
 
 def request(messages: list[dict[str, Any]], added: tuple[AddedText, ...] = ADDED, **fields: Any) -> ChatRequest:
-    """A request with what is added."""
+    """Return a request with what is added."""
     return ChatRequest(json.dumps({"model": "m", "messages": messages, **fields}).encode(), added)
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content."""
+    """Return the text of a message's content."""
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 

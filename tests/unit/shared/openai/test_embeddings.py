@@ -14,7 +14,7 @@ from shared.openai.embeddings import decode_embeddings, embeddings_reply, encode
 
 
 def body(**fields: Any) -> bytes:
-    """A request with these fields."""
+    """Return a request with these fields."""
     return json.dumps({"model": "m", "input": "hello", **fields}).encode()
 
 
@@ -59,7 +59,7 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 
 
 def reply(vectors: list[list[float]], *, as_base64: bool) -> bytes:
-    """The body of a reply."""
+    """Return the body of a reply."""
     encoded = [encode_embedding(index, vector, as_base64=as_base64) for index, vector in enumerate(vectors)]
     return embeddings_reply(encoded, "made-by", 7)
 

@@ -23,17 +23,17 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A
 
 
 def raw_body(**fields: Any) -> bytes:
-    """A request with these fields."""
+    """Return a request with these fields."""
     return json.dumps({"model": "auto", "messages": HELLO, **fields}).encode()
 
 
 def body(**fields: Any) -> ChatBody:
-    """A request with these fields, decoded."""
+    """Return a request with these fields, decoded."""
     return decode_chat(raw_body(**fields))
 
 
 def most(**fields: Any) -> MostPrompt:
-    """What a request can send at the most."""
+    """Return what a request can send at the most."""
     raw = raw_body(**fields)
     return most_prompt(len(raw), decode_chat(raw))
 

@@ -14,7 +14,7 @@ USAGE = Usage(prompt_tokens=3, completion_tokens=2, cached_tokens=1, reasoning_t
 
 
 def stream(*events: Delta | Finish, include_usage: bool = False, legacy_calls: bool = False) -> list[Any]:
-    """The chunks of a stream, [DONE] as None."""
+    """Return the chunks of a stream, [DONE] as None."""
     encoder = ChunkEncoder("chatcmpl-1", 7, "m", include_usage=include_usage, legacy_calls=legacy_calls)
     text = b"".join([*(encoder.encode(event) for event in events), encoder.end(USAGE)]).decode()
     assert text.endswith("data: [DONE]\n\n")
@@ -23,7 +23,7 @@ def stream(*events: Delta | Finish, include_usage: bool = False, legacy_calls: b
 
 
 def body(*events: Event, legacy_calls: bool = False) -> Any:
-    """The only choice of the body."""
+    """Return the only choice of the body."""
     fold = CompletionFold(legacy_calls=legacy_calls)
     for event in events:
         fold.add(event)

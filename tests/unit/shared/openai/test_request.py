@@ -14,7 +14,7 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 def body(**fields: Any) -> bytes:
-    """A request with these fields."""
+    """Return a request with these fields."""
     return json.dumps({"model": "auto", "messages": HELLO, **fields}).encode()
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """What the log writes; the root logger is as before afterwards."""
+    """Yield what the log writes; the root logger is as before afterwards."""
     output = io.StringIO()
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

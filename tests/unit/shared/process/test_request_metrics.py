@@ -46,7 +46,7 @@ def counted(*records: UsageRecord) -> dict[tuple[str, tuple[tuple[str, str], ...
 
 
 def of_model(name: str, **labels: str) -> tuple[str, tuple[tuple[str, str], ...]]:
-    """A sample's key at the model of `RECORD`."""
+    """Return a sample's key at the model of `RECORD`."""
     return name, tuple(sorted({"tier": "local", "model": "qwen3:8b", **labels}.items()))
 
 

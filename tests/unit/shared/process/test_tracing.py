@@ -120,7 +120,7 @@ async def spans_of(exporter: InMemorySpanExporter, tracing: Tracing) -> list[Rea
 
 
 def traced(exporter: InMemorySpanExporter) -> Tracing:
-    """What sends to an exporter in memory."""
+    """Return what sends to an exporter in memory."""
     return Tracing(TraceSettings(collector="nowhere"), "api", exporter)
 
 
@@ -197,12 +197,12 @@ class _Refusing(BaseHTTPRequestHandler):
         self.wfile.write(SECRET.encode())
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def refusing() -> Iterator[HTTPServer]:
-    """A collector that takes nothing."""
+    """Yield a collector that takes nothing."""
     _Refusing.seen = []
     with HTTPServer(("127.0.0.1", 0), _Refusing) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -246,7 +246,7 @@ async def test_a_variable_that_the_sdk_refuses_costs_the_traces_and_nothing_else
 
 @pytest.fixture
 def silent() -> Iterator[int]:
-    """The port of a collector that takes connections, and never says a word."""
+    """Yield the port of a collector that takes connections, and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 

@@ -22,18 +22,18 @@ QUEUE = "arq:queue:gemini:gemini"
 
 @pytest.fixture
 def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Everything that an operator sees."""
+    """Return everything that an operator sees."""
     caplog.set_level(logging.INFO)
     return caplog
 
 
 def account() -> Account:
-    """An account that has a name."""
+    """Return an account that has a name."""
     return Account("0f3a", cast("Provider", None), fingerprint="", name="one@example.com")
 
 
 def in_ms(seconds: float) -> int:
-    """A moment in so many seconds."""
+    """Return a moment in so many seconds."""
     return int((time.time() + seconds) * 1000)
 
 

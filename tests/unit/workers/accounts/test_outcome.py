@@ -16,7 +16,7 @@ NOW = datetime(2026, 1, 15, 7, 59, 50, tzinfo=UTC)
 def spent(
     period: errors.QuotaPeriod, retry_after_s: float | None = None, limits: dict[str, int] | None = None
 ) -> errors.Throttled:
-    """A spent quota."""
+    """Return a spent quota."""
     error = errors.Throttled("spent", retry_after_s=retry_after_s)
     error.period, error.limits = period, limits or {}
     return error

@@ -17,7 +17,7 @@ LATER_S = 3600.0
 
 
 def soon(seconds: float = LATER_S) -> float:
-    """A time on the loop's clock."""
+    """Return a time on the loop's clock."""
     return asyncio.get_running_loop().time() + seconds
 
 

@@ -35,7 +35,7 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(self, request: ChatRequest, _: str) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        """The next answer; None in it is silence for good."""
+        """Yield the next answer; None in it is silence for good."""
         said = self._answers[len(self.asked) % len(self._answers)]
         self.asked.append(request)
         self.open += 1
@@ -55,13 +55,13 @@ class Upstream:
 
 
 def asking(**fields: Any) -> ChatRequest:
-    """A request with these fields."""
+    """Return a request with these fields."""
     hello = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
     return ChatRequest(json.dumps(hello | fields).encode())
 
 
 async def events_of(upstream: Upstream, request: ChatRequest, cannot: tuple[str, ...] = ()) -> list[Event]:
-    """All events of an answer."""
+    """Return all events of an answer."""
     async with answer(upstream, request, "m", cannot) as batches:  # type: ignore[arg-type]  # a double
         return [event async for batch in batches for event in batch]
 

@@ -58,7 +58,7 @@ TOOL_TOKENS = 804
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """With a catalogue of two models more."""
+    """Return settings with a catalogue of two models more."""
     file = tmp_path_factory.mktemp("prices") / "catalogue.toml"
     file.write_text(OWN)
     return load_settings({"CLAW_DATA_DIR": "/nowhere", "CLAW_CATALOGUE": str(file)})
@@ -74,7 +74,7 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(self, *_: Any) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        """The next reply."""
+        """Yield the next reply."""
         reader, body = stream(self._wire, self._replies.pop())
         yield self._batches([*reader.feed(body), *([] if reader.done else reader.end())])
 
@@ -83,7 +83,7 @@ class Upstream:
 
 
 async def bill(upstream: Upstream, request: ChatRequest, model: str, catalogue: Catalogue) -> tuple[float, TokenCount]:
-    """What the usage log says that an answer costs."""
+    """Return what the usage log says that an answer costs."""
     cannot = catalogue.entry(model).lacks(request.body.reasoning_effort)
     job = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model=model, stream=False,
@@ -104,7 +104,7 @@ async def bill(upstream: Upstream, request: ChatRequest, model: str, catalogue: 
 
 
 def reserved(raw: bytes, request: ChatRequest, model: str, provider: str, settings: Settings) -> int:
-    """What is reserved for a request, in billionths of a US dollar."""
+    """Return what is reserved for a request, in billionths of a US dollar."""
     body = request.body
     wanted = RoutingRequest(
         model=model,
@@ -153,7 +153,7 @@ def requests(draw: st.DrawFn, wire: str, entry: ModelEntry) -> dict[str, Any]:
 
 
 def most_tokens(request: ChatRequest, entry: ModelEntry) -> int:
-    """The most that a prompt can be counted as: a token a byte, what upstreams write around it, images, files."""
+    """Return the most that a prompt may count as: a token a byte, what upstreams write around it, images, files."""
     body = request.body
     kinds = [part["type"] for message in request.fields["messages"] if isinstance(message["content"], list)
              for part in message["content"]]  # fmt: skip
@@ -165,13 +165,13 @@ def most_tokens(request: ChatRequest, entry: ModelEntry) -> int:
 
 
 def up_to(most: int) -> st.SearchStrategy[int]:
-    """A count; where prices differ, the extremes tell."""
+    """Return a count; where prices differ, the extremes tell."""
     return st.just(most) | st.just(0) | st.integers(0, most)
 
 
 @st.composite
 def within_limits(draw: st.DrawFn, wire: str, request: ChatRequest, entry: ModelEntry) -> Any:
-    """A report of one call that keeps to what the request allows."""
+    """Return a report of one call that keeps to what the request allows."""
     prompt = draw(up_to(most_tokens(request, entry)))
     cached = draw(up_to(prompt))
     written = draw(up_to(prompt - cached))

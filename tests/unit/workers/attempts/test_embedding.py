@@ -32,13 +32,13 @@ class Upstream:
         self.asked: dict[str, Any] = {}
 
     async def embed(self, request: EmbeddingsRequest, _: str) -> Embedded:
-        """A vector for each input."""
+        """Return a vector for each input."""
         self.asked = request.fields
         return Embedded([list(self._vector) for _ in request.body.inputs], 1)
 
 
 async def embedded(upstream: Upstream, known: EmbeddingEntry = UNKNOWN, **fields: Any) -> list[list[float]]:
-    """The vectors of a request with these fields."""
+    """Return the vectors of a request with these fields."""
     raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
     body, _ = await embed(upstream, EmbeddingsRequest(raw), "m", known)  # type: ignore[arg-type]  # a double
     return [one["embedding"] for one in json.loads(body)["data"]]

@@ -15,7 +15,7 @@ from workers.attempts.job_request import JobRequest
 
 
 def job(dialect: str, body: dict[str, Any]) -> Job:
-    """A job as it comes out of its queue."""
+    """Return a job as it comes out of its queue."""
     made = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,
         admitted_ms=0, expires_ms=0, tier="local", model="m", dialect=dialect,

@@ -51,7 +51,7 @@ class Upstream:
 
     @asynccontextmanager
     async def stream(self, *_: Any) -> AsyncIterator[AsyncIterator[Sequence[Event]]]:
-        """The steps."""
+        """Yield the steps."""
         yield self._batches()
 
     async def _batches(self) -> AsyncIterator[Sequence[Event]]:
@@ -73,16 +73,16 @@ class Upstream:
         """There is."""
 
     async def pace(self) -> None:
-        """At once."""
+        """Return at once."""
 
     def used(self, *_: Any) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
     began = end = used
 
 
 async def last_frame(steps: list[Step]) -> tuple[Kind, bytes]:
-    """How an attempt on an upstream that does these steps ends."""
+    """Return how an attempt on an upstream that does these steps ends."""
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}).encode()
     job = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True, scope="module")
 def vocabulary() -> None:
-    """As a worker has it before it serves."""
+    """Read it, as a worker has it before it serves."""
     read_vocabulary()
 
 
 def count_of(
     tier: Tier = "paid", text: str = "x" * 400, model: str = "gpt-4o", calls: int = 1, **fields: Any
 ) -> TokenCount:
-    """Of a request with this text."""
+    """Return the count of a request with this text."""
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": text}], **fields}).encode()
     job = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model="m", stream=True,

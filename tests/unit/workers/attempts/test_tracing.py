@@ -42,7 +42,7 @@ MESSAGES: list[dict[str, Any]] = [
 
 
 def job_of(messages: list[dict[str, Any]] = MESSAGES, **fields: Any) -> Job:
-    """An attempt that waited a second in its queue."""
+    """Return an attempt that waited a second in its queue."""
     body = json.dumps({"model": "m", "messages": messages, "seed": 7, "n": 2}).encode()
     known: dict[str, Any] = {
         "request_id": "0" * 32, "attempt": 2, "api_id": "1" * 32, "endpoint": "chat", "requested_model": "auto",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def backend(closed_ms: dict[str, int] | None = None) -> Backend:
-    """One whose account is closed for some models, or for none."""
+    """Return one whose account is closed for some models, or for none."""
     accounts = SimpleNamespace(all=["one"], closed_ms=lambda: closed_ms or {}, slots=AdaptiveSlots())
     return Backend(
         "local",

@@ -34,7 +34,7 @@ ENVIRONMENT = {"MADE_UP_API_KEY": "secret", "MADE_UP_BASE_URL": "https://elsewhe
 
 @pytest.fixture(autouse=True)
 def row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row of a provider that does not exist."""
+    """Add the row of a provider that does not exist."""
     monkeypatch.setitem(PROVIDERS, MADE_UP.name, MADE_UP)
 
 

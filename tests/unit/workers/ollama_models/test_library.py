@@ -18,7 +18,7 @@ PULL = b"""{"status":"pulling manifest"}
 
 
 def reading() -> tuple[PullReader, PullProgress, list[int]]:
-    """A reader, its progress, and what it counted after each line."""
+    """Return a reader, its progress, and what it counted after each line."""
     progress = PullProgress()
     counted: list[int] = []
     return PullReader(progress, lambda: counted.append(progress.completed_bytes)), progress, counted

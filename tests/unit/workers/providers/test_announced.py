@@ -23,12 +23,12 @@ json_values = st.recursive(
 
 
 def claude(capabilities: Any, model: str = "claude-opus-4-5") -> ModelInfo:
-    """A model as Anthropic lists it."""
+    """Return a model as Anthropic lists it."""
     return msgspec.json.decode(msgspec.json.encode({"id": model, "capabilities": capabilities}), type=ModelInfo)
 
 
 def openai(model: dict[str, Any]) -> LocalModel:
-    """A model as OpenAI lists it."""
+    """Return a model as OpenAI lists it."""
     found = msgspec.json.decode(msgspec.json.encode({"data": [{"id": "m", **model}]}), type=ModelList)
     return found.to_models(TemplateAbilities())[0]
 

@@ -16,7 +16,7 @@ from workers.providers.replies.json_reader import json_reader
 
 
 def read(kind: Any, said: Any) -> Any:
-    """What a list is read as."""
+    """Return what a list is read as."""
     return json_reader(kind)(json.dumps(said).encode())
 
 

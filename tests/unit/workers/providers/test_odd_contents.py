@@ -25,30 +25,30 @@ BLOB: dict[str, Any] = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
 
 
 def sse(*events: Any) -> bytes:
-    """A stream of server-sent events."""
+    """Return a stream of server-sent events."""
     return b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events)
 
 
 def gemini(*parts: Any) -> bytes:
-    """Gemini's stream of these parts, one an event."""
+    """Return Gemini's stream of these parts, one an event."""
     candidates: list[Any] = [{"content": {"parts": [part]}} for part in parts]
     candidates[-1]["finishReason"] = "STOP"
     return sse(*[{"candidates": [candidate]} for candidate in candidates])
 
 
 def of_openai(*pieces: Any) -> bytes:
-    """OpenAI's stream of these deltas."""
+    """Return OpenAI's stream of these deltas."""
     ends = [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]
     return sse(*[{"choices": [{"delta": piece}]} for piece in pieces], *ends)
 
 
 def whole(**message: Any) -> bytes:
-    """OpenAI's answer that is not streamed."""
+    """Return OpenAI's answer that is not streamed."""
     return json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}).encode()
 
 
 def saying(wire: str, *contents: Any) -> bytes:
-    """A stream whose answer comes as these values, whatever they are."""
+    """Return a stream whose answer comes as these values, whatever they are."""
     if wire == "openai":
         return of_openai(*[{"content": content} for content in contents])
     if wire == "openai-responses":
@@ -101,7 +101,7 @@ def test_a_whole_message_is_read_as_a_stream_is(content: Any) -> None:
 
 
 def images_of(events: list[Event]) -> list[Any]:
-    """The images that the client gets, streamed and not."""
+    """Return the images that the client gets, streamed and not."""
     fold, encoder = CompletionFold(), ChunkEncoder("id", 0, "m", include_usage=False)
     streamed: list[Any] = []
     for event in events:

@@ -21,7 +21,7 @@ CALL = {"id": "c", "name": "weather", "arguments": {"city": "Rome"}}
 
 
 def result(wire: str, reply: bytes) -> Outcome:
-    """What a reply amounts to."""
+    """Return what a reply amounts to."""
     return outcome_of(read(wire, Oddity("place", reply)))
 
 

@@ -40,7 +40,7 @@ SAMPLE = 8
 
 
 def read(wire: str, oddity: Oddity) -> list[Event]:
-    """The events of a reply; whatever is wrong with it is a GatewayError."""
+    """Return the events of a reply; whatever is wrong with it is a GatewayError."""
     reader = READERS[wire]()
     size = oddity.split or len(oddity.body) or 1
     events: list[Event] = []
@@ -56,7 +56,7 @@ def read(wire: str, oddity: Oddity) -> list[Event]:
 
 
 def told(events: list[Event]) -> tuple[Any, ...]:
-    """What the client is told; fails where that cannot be encoded."""
+    """Return what the client is told; fails where that cannot be encoded."""
     encoder, fold = ChunkEncoder("id", 0, "m", include_usage=True), CompletionFold()
     for event in events:
         fold.add(event)

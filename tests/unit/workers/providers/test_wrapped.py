@@ -21,7 +21,7 @@ HELLO = Outcome(content="Hello", finish="stop", usage=Usage(7, 2))
 
 
 def result(wire: str, *values: Any) -> Outcome:
-    """What a reply of these JSON values amounts to."""
+    """Return what a reply of these JSON values amounts to."""
     body = b"".join(json.dumps(value).encode() + b"\n" for value in values)
     return outcome_of(read(wire, Oddity("wrapped", body)))
 

@@ -14,7 +14,7 @@ from workers.recording.rows import MalformedRecord, UsageRow, from_json, from_re
 
 
 def a_record(**changes: Any) -> UsageRecord:
-    """A request admitted at the first millisecond of 2026."""
+    """Return a request admitted at the first millisecond of 2026."""
     fields: dict[str, Any] = {
         "request_id": "0" * 31 + "1", "key_id": None, "endpoint": "chat", "requested_model": "auto",
         "admitted_ms": 1767225600001,
@@ -23,7 +23,7 @@ def a_record(**changes: Any) -> UsageRecord:
 
 
 def a_row(number: int = 1, **changes: Any) -> UsageRow:
-    """Its row, with the request id `number`."""
+    """Return its row, with the request id `number`."""
     return from_record(a_record(request_id=UUID(int=number).hex, **changes))
 
 

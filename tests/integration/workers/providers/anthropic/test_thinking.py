@@ -40,7 +40,7 @@ class MemoryStore:
         self.kept: dict[tuple[str, str], str] = {}
 
     async def get_many(self, model: str, call_ids: Sequence[str], /) -> Mapping[str, str]:
-        """What was put."""
+        """Return what was put."""
         return {call_id: self.kept[model, call_id] for call_id in call_ids if (model, call_id) in self.kept}
 
     async def put_many(self, model: str, texts: Mapping[str, str], /) -> None:
@@ -77,7 +77,7 @@ class Talk:
         self.provider = provider
 
     async def ask(self, answer: Answer, body: dict[str, Any], model: str = "claude-opus-4-8") -> str:
-        """The content of an answer."""
+        """Return the content of an answer."""
         self.upstream.add(answer)
         events: list[Event] = []
         async with self.provider.stream(chat(body), model) as batches:
@@ -87,14 +87,14 @@ class Talk:
 
     @property
     def sent(self) -> dict[str, Any]:
-        """The last request."""
+        """Return the last request."""
         body: dict[str, Any] = self.upstream.requests[-1].body
         return body
 
 
 @asynccontextmanager
 async def talking(store: ToolCallState | None = None) -> AsyncIterator[Talk]:
-    """A talk; its store is in memory unless another is given."""
+    """Yield a talk; its store is in memory unless another is given."""
     async with ScriptedUpstream() as upstream:
         provider = AnthropicProvider(upstream.url, thinking=store or MemoryStore())
         yield Talk(upstream, provider)

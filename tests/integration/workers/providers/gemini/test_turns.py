@@ -22,7 +22,7 @@ from workers.providers.tool_call_state import RedisToolCallState
 
 
 def _back(events: list[Event], *results: str) -> dict[str, Any]:
-    """The next request of a client that ran the calls of a reply, as OpenAI's SDK would send it."""
+    """Return the next request of a client that ran the calls of a reply, as OpenAI's SDK would send it."""
     deltas = [each for each in events if isinstance(each, Delta)]
     calls = [
         {"id": each.id, "type": "function", "function": {"name": each.name, "arguments": each.arguments}}
@@ -37,7 +37,7 @@ def _back(events: list[Event], *results: str) -> dict[str, Any]:
 
 
 async def _replayed(first: GeminiProvider, second: GeminiProvider, upstream: ScriptedUpstream) -> list[dict[str, Any]]:
-    """The parts of the calls as they go back to Gemini in the second turn."""
+    """Return the parts of the calls as they go back to Gemini in the second turn."""
     signed = call({"city": "Rome"}, thoughtSignature="c2lnbmF0dXJl")
     upstream.add(sse(chunk(signed, call(id="given")) + chunk(finish_reason="STOP")), sse(text("Done")))
     events = await events_of(first)

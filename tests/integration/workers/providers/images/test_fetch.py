@@ -80,7 +80,7 @@ class Names:
         self.asked: list[tuple[str, int]] = []
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        """The next answer."""
+        """Return the next answer."""
         self.asked.append((host, port))
         return self.answers[host].pop(0)
 

@@ -35,7 +35,7 @@ CLOUD = {"ollama-cloud/gpt-oss:120b-cloud", "ollama-cloud/mine:latest", "ollama-
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
-    """An Ollama with models of both kinds."""
+    """Yield an Ollama with models of both kinds."""
     async with ScriptedUpstream() as server:
         server.routes["/api/tags"] = json_answer({"models": LISTED})
         server.routes["/api/show"] = json_answer(ollama_replies.show(131_072))
@@ -43,13 +43,13 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
 
 
 def backends(tier: Tier, url: str, directory: Path, **environment: str) -> list[Backend]:
-    """What a worker of a tier serves."""
+    """Return what a worker of a tier serves."""
     settings = load_settings({"CLAW_DATA_DIR": str(directory), "PLUGIN_OLLAMA_URL": url, **environment})
     return backends_of(tier, settings, load_credentials(tier, environment), connect("redis://localhost:1"))
 
 
 async def names(backend: Backend) -> set[str]:
-    """The models that are announced."""
+    """Return the models that are announced."""
     await backend.discover()
     return {model.id for model in backend.info().models}
 

@@ -22,12 +22,12 @@ ENCRYPTED = "reasoning.encrypted_content"
 
 
 def refused(text: str, code: str | None = None, param: str | None = None) -> Answer:
-    """A 400 of OpenAI's."""
+    """Return a 400 of OpenAI's."""
     return json_answer({"error": {"message": text, "type": "invalid_request_error", "code": code, "param": param}}, 400)
 
 
 async def asked(provider: Provider, *items: dict[str, Any], **fields: Any) -> str:
-    """What the model says to these items."""
+    """Return what the model says to these items."""
     raw = json.dumps({"model": "m", "input": [USER, *items], **fields}).encode()
     request = ChatRequest(raw, read=DIALECTS["responses"].read)
     async with provider.stream(request, "scripted") as batches:

@@ -18,7 +18,7 @@ SESSION = "018f0000-0000-7000-8000-000000000001"
 
 
 def body(**fields: Any) -> bytes:
-    """A request of that command line."""
+    """Return a request of that command line."""
     return json.dumps({"messages": MESSAGES, **fields}).encode()
 
 

@@ -21,7 +21,7 @@ source = "https://example.org"
 
 
 def folder(tmp_path: Path, text: str) -> Path:
-    """A project with one file of knowledge and one of documentation."""
+    """Return a project with one file of knowledge and one of documentation."""
     (tmp_path / "knowledge" / "nself").mkdir(parents=True)
     (tmp_path / "knowledge" / "nself" / "file.toml").write_text(text)
     (tmp_path / "docs").mkdir()

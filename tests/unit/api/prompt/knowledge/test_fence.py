@@ -17,12 +17,12 @@ FENCE = re.compile(r"^BEGIN ([0-9a-f]{32})$", re.MULTILINE)
 
 
 def chunk(content: str, number: int = 0, **fields: Any) -> Chunk:
-    """A chunk."""
+    """Return a chunk."""
     return Chunk(**{"id": f"chunk-{number}", "category": "x", "title": f"Title {number}", "content": content, **fields})
 
 
 def fence_of(text: str) -> str:
-    """The word that begins and ends what is fenced."""
+    """Return the word that begins and ends what is fenced."""
     found = FENCE.search(text)
     assert found is not None
     return found[1]

@@ -15,7 +15,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
 
 
 def asked(*messages: tuple[str, Any]) -> str:
-    """The question of a conversation."""
+    """Return the question of a conversation."""
     body = {"model": "x", "messages": [{"role": role, "content": content} for role, content in messages]}
     return question_of(decode_chat(json.dumps(body).encode()).messages)
 

@@ -54,12 +54,12 @@ def test_no_history_has_many_more_values_than_a_body_may_have(requests: list[lis
 
 
 def known(role: str, text: str, request: int, place: int) -> Known:
-    """A message that is stored."""
+    """Return a message that is stored."""
     return Known.of(json.dumps({"role": role, "content": text}).encode(), place=(f"{request:032x}", place))
 
 
 def ended(request: int, after: tuple[int, int] | None) -> PendingTurn:
-    """A turn that was closed and is not stored yet."""
+    """Return a turn that was closed and is not stored yet."""
     question, answer = ({"role": role, "content": f"{role} {request}"} for role in ("user", "assistant"))
     head = TurnHead(
         after=None if after is None else (f"{after[0]:032x}", after[1]),

@@ -64,7 +64,7 @@ HARMLESS: Final = MATHML | {
 
 
 def check_harmless(html: str) -> None:
-    """Nothing in a page acts, loads, or is drawn over it."""
+    """Check that nothing in a page acts, loads, or is drawn over it."""
     for tag, attributes in _Elements(html).found:
         assert tag in HARMLESS, tag
         assert not {name for name in attributes if name.startswith("on") or name in {"src", "style", "id", "srcset"}}

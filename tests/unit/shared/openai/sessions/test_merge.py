@@ -18,17 +18,17 @@ USER: Final = {"role": "user", "content": "what is new"}
 
 
 def user(text: str) -> Message:
-    """What a user says."""
+    """Return what a user says."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> Message:
-    """What a model says."""
+    """Return what a model says."""
     return {"role": "assistant", "content": text}
 
 
 def call(name: str) -> Message:
-    """A model's call."""
+    """Return a model's call."""
     function = {"name": "look", "arguments": '{"a": 1}'}
     return {
         "role": "assistant",
@@ -38,7 +38,7 @@ def call(name: str) -> Message:
 
 
 def result(name: str) -> Message:
-    """The result of a call."""
+    """Return the result of a call."""
     return {"role": "tool", "tool_call_id": name, "content": "found"}
 
 
@@ -59,7 +59,7 @@ def turns(draw: st.DrawFn, least: int = 0) -> list[list[Message]]:
 
 
 def flat(parts: list[list[Message]]) -> list[Message]:
-    """The messages of turns."""
+    """Return the messages of turns."""
     return [message for part in parts for message in part]
 
 
@@ -81,13 +81,13 @@ def sent(messages: list[Message]) -> list[Known]:
 
 
 def told(merged: Merged, messages: list[Message]) -> list[Message]:
-    """What the model is given, where the client sends these messages and no instructions."""
+    """Return what the model is given, where the client sends these messages and no instructions."""
     before = [*merged.instructions, *(each for turn in merged.turns for each in turn), *merged.begun]
     return [each.message for each in before] + messages
 
 
 def new(merged: Merged) -> list[Message]:
-    """What is stored of what the client sent, without the client's own fields."""
+    """Return what is stored of what the client sent, without the client's own fields."""
     return [{name: value for name, value in each.message.items() if name != "refusal"} for each in merged.new]
 
 
@@ -186,7 +186,7 @@ def test_instructions_are_told_once_and_the_clients_own_win(parts: list[list[Mes
 
 
 def unsound(messages: list[Message]) -> list[str]:
-    """What upstreams would refuse: results without a call, and calls without a result."""
+    """Return what upstreams would refuse: results without a call, and calls without a result."""
     found, waiting = [], frozenset[str]()
     for message in messages:
         name = result_id(message)

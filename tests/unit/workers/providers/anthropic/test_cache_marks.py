@@ -21,7 +21,7 @@ TOOL: dict[str, Any] = {"type": "function", "function": {"name": "f", "parameter
 
 
 def sent(*messages: dict[str, Any], **asks: Any) -> dict[str, Any]:
-    """The body that goes out."""
+    """Return the body that goes out."""
     asked = chat({**HELLO, **({"messages": list(messages)} if messages else {}), **asks})
     body: dict[str, Any] = json.loads(to_body(asked, MODEL, facts_of(MODEL)).content)
     anthropic_strict.check(body)
@@ -29,7 +29,7 @@ def sent(*messages: dict[str, Any], **asks: Any) -> dict[str, Any]:
 
 
 def text(content: str, **fields: Any) -> dict[str, Any]:
-    """A part of text."""
+    """Return a part of text."""
     return {"type": "text", "text": content, **fields}
 
 

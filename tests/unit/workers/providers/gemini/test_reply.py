@@ -39,7 +39,7 @@ def _read(stream: bytes, size: int | None = None, choices: int = 1) -> tuple[lis
 
 
 def _raw(reason: str, *parts: dict[str, Any]) -> bytes:
-    """A chunk with a finish reason that the SDK may not know."""
+    """Return a chunk with a finish reason that the SDK may not know."""
     return event({"candidates": [{"content": {"parts": list(parts)}, "finishReason": reason}]})
 
 

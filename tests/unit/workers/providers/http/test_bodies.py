@@ -34,7 +34,7 @@ WHOLE: Final = {
 
 
 def read(pieces: list[bytes]) -> bytes:
-    """The content of a reply that comes in these pieces and then ends."""
+    """Return the content of a reply that comes in these pieces and then ends."""
     data, head, content = b"", None, b""
     for piece in pieces:
         if head is None:
@@ -51,7 +51,7 @@ def read(pieces: list[bytes]) -> bytes:
 
 
 def read_by_aiohttp(data: bytes) -> bytes | None:
-    """The same by aiohttp, None where it refuses."""
+    """Return the same by aiohttp, None where it refuses."""
     loop = asyncio.new_event_loop()
     try:
         protocol = BaseProtocol(loop)

@@ -24,13 +24,13 @@ class Body(httpx.AsyncByteStream):
         self._pieces = pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Each piece."""
+        """Yield each piece."""
         for piece in self._pieces:
             yield piece
 
 
 async def sizes(*pieces: bytes) -> list[int]:
-    """How many events each batch has."""
+    """Return how many events each batch has."""
     received = Reply(httpx.Response(200, stream=Body(*pieces)))
     return [len(batch) async for batch in received.batches(ChatReader())]
 

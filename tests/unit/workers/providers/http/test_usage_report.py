@@ -63,7 +63,7 @@ def reports(shape: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def stream(wire: str, report: Any) -> tuple[LineReader, bytes]:
-    """A reader, and an answer `ok` with this report."""
+    """Return a reader, and an answer `ok` with this report."""
     if wire == "openai":
         text = openai_replies.chunk({"content": "ok"}) + openai_replies.chunk(finish_reason="stop")
         return OpenAIReader(), text + openai_replies.event({"choices": [], "usage": report}) + openai_replies.DONE
@@ -82,7 +82,7 @@ def stream(wire: str, report: Any) -> tuple[LineReader, bytes]:
 
 
 def read(wire: str, report: Any) -> list[Event]:
-    """The events of an answer with this report; fails if it is lost."""
+    """Return the events of an answer with this report; fails if it is lost."""
     reader, answer = stream(wire, report)
     events = reader.feed(answer) + ([] if reader.done else reader.end())
     assert reader.failure is None

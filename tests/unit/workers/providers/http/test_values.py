@@ -31,7 +31,7 @@ json_values = st.recursive(
 
 
 def marks_of(value: Any) -> int:
-    """How many commas, lists and objects the JSON of a value has outside of texts."""
+    """Return how many commas, lists and objects the JSON of a value has outside of texts."""
     if not isinstance(value, list | dict):
         return 0
     inner = value.values() if isinstance(value, dict) else value

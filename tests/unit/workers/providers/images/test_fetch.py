@@ -229,6 +229,6 @@ async def test_all_images_of_a_request_share_one_deadline(monkeypatch: pytest.Mo
 
 
 def showing(images: int) -> list[Message]:
-    """A conversation with so many images by address."""
+    """Return a conversation with so many images by address."""
     parts: list[Any] = [ImagePart(ImageUrl(f"https://example.com/{number}")) for number in range(images)]
     return [UserMessage(parts)]

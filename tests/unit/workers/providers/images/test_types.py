@@ -29,13 +29,13 @@ MISLABELLED = [
 
 
 def asking(label: str, content: bytes) -> dict[str, Any]:
-    """A request with one image."""
+    """Return a request with one image."""
     url = f"data:{label};base64,{base64.b64encode(content).decode()}"
     return {**HELLO, "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]}
 
 
 def sent_types(asked: dict[str, Any]) -> tuple[str, str]:
-    """As what Claude and Gemini are sent the image."""
+    """Return as what Claude and Gemini are sent the image."""
     claude = json.loads(to_body(chat(asked), "claude-sonnet-4-5", facts_of("claude-sonnet-4-5")).content)
     _, contents = to_contents(chat(asked).body.messages, Known())
     source = claude["messages"][0]["content"][0]["source"]

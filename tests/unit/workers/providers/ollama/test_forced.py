@@ -30,13 +30,13 @@ WAYS: list[dict[str, Any]] = [
 
 
 def prepared(**asks: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The body that goes out, and the names of which the answer is a call."""
+    """Return the body that goes out, and the names of which the answer is a call."""
     ready = to_body(chat({**HELLO, **asks}), "m", ContextRoom(usual=4096, most=4096))
     return json.loads(ready.content), ready.forced
 
 
 def answer(forced: tuple[str, ...], *messages: dict[str, Any], size: int | None = None, **end: Any) -> Outcome:
-    """What becomes of an answer."""
+    """Return what becomes of an answer."""
     reader = ChatReader(None, forced)
     body = b"".join(map(line, messages)) + last(prompt_eval_count=7, eval_count=2, **end)
     events = [

@@ -24,12 +24,12 @@ TEXTS: Final = ("a", " b", "", "Hé", 'say "x"', "\\", "a\nb", "\t", '{"content"
 
 
 def data(text: str, **fields: Any) -> bytes:
-    """A chunk as most servers send it."""
+    """Return a chunk as most servers send it."""
     return chunk({"content": text}, **fields)
 
 
 def raw(text: bytes) -> bytes:
-    """A chunk whose text is these bytes."""
+    """Return a chunk whose text is these bytes."""
     return data("@").replace(b'"@"', text)
 
 
@@ -71,7 +71,7 @@ THOUGHTS: Final = [
 
 
 def read(pieces: Iterable[bytes], *, by_the_letter: bool) -> tuple[list[Event], Any, bool]:
-    """The events of a reply that comes in these pieces, how it failed, and whether it has ended."""
+    """Return the events of a reply that comes in these pieces, how it failed, and whether it has ended."""
     reader = ChatReader()
     if by_the_letter:
         reader._plain._tries = 0

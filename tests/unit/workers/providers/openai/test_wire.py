@@ -535,7 +535,7 @@ def test_openais_regions_are_known_by_their_address(url: str, is_regional: bool)
 
 
 def numbered(*indexes: int) -> bytes:
-    """An answer whose pieces are of these choices."""
+    """Return an answer whose pieces are of these choices."""
     pieces: list[dict[str, Any]] = [{"content": "Hel"}, {"content": "lo"}, {"tool_calls": [CALL]}]
     ends = [chunk(finish_reason="stop", index=index) for index in dict.fromkeys(indexes)]
     return b"".join([chunk(p, index=at) for p, at in zip(pieces, indexes, strict=True)] + ends) + DONE

@@ -72,7 +72,7 @@ HABITS = st.builds(
 
 @st.composite
 def made_calls(draw: st.DrawFn) -> Call:
-    """A call, its arguments cut anywhere."""
+    """Return a call, its arguments cut anywhere."""
     value = draw(st.dictionaries(st.sampled_from(["city", "}{", '"']), st.text(max_size=3) | st.integers(), max_size=2))
     text = json.dumps(value)
     cuts = sorted(draw(st.lists(st.integers(0, len(text)), max_size=3)))
@@ -81,7 +81,7 @@ def made_calls(draw: st.DrawFn) -> Call:
 
 
 def pieces_of(number: int, call: Call, habits: Habits) -> list[Piece]:
-    """A call's pieces as an upstream with these habits sends them."""
+    """Return a call's pieces as an upstream with these habits sends them."""
     last = len(call.pieces) - 1
     named_at = last if habits.names == "late" else 0
     pieces = []
@@ -94,7 +94,7 @@ def pieces_of(number: int, call: Call, habits: Habits) -> list[Piece]:
 
 
 def told(deltas: list[ToolCallDelta]) -> list[tuple[str, str]]:
-    """The calls that deltas add up to; fails where a client could not put them together."""
+    """Return the calls that deltas add up to; fails where a client could not put them together."""
     calls: dict[int, list[str]] = {}
     ids = set()
     for delta in deltas:
@@ -271,7 +271,7 @@ def test_arguments_that_each_piece_repeats_are_said_once(arguments: dict[str, An
 
 
 def told_of(pieces: list[str]) -> str:
-    """The arguments of a call that came in these pieces."""
+    """Return the arguments of a call that came in these pieces."""
     state = ToolCalls()
     deltas = state.take([Piece(0, "a", "f", "")])
     deltas += [delta for piece in pieces for delta in state.take([Piece(0, arguments=piece)])]

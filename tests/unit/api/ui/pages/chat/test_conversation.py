@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 def message(role: str = "assistant", stored: Any = None, **fields: Any) -> Message:
-    """A stored message."""
+    """Return a stored message."""
     given: dict[str, Any] = {
         "id": UUID(int=1), "position": 0, "request_id": UUID(int=2), "role": role, "content": "text",
         "message": json.dumps(stored or {"role": role, "content": "text"}), "state": "complete", "superseded_by": None,
@@ -29,7 +29,7 @@ def message(role: str = "assistant", stored: Any = None, **fields: Any) -> Messa
 
 
 def session(**fields: Any) -> Session:
-    """A stored session."""
+    """Return a stored session."""
     given: dict[str, Any] = {
         "id": UUID(int=1), "key_id": None, "title": None, "auto_title": None, "is_admin_mode": False,
         "parent_session_id": None, "message_count": 2, "created_at": NOW, "last_message_at": NOW, "archived_at": None,

@@ -27,7 +27,7 @@ IMAGE: Final = "data:image/png;base64,iVBORw0KGgo="
 
 
 def ask(**fields: Any) -> Question:
-    """A question."""
+    """Return a question."""
     return question_of_json(msgspec.json.encode({"session_id": SESSION, "text": "Why?", **fields}))
 
 

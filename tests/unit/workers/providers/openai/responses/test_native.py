@@ -200,7 +200,7 @@ def _read(stream: bytes, size: int | None = None) -> tuple[list[Event], NativeRe
 
 
 def _told(events: list[Event], body: dict[str, Any]) -> tuple[list[Any], Any]:
-    """What the client gets: the events of its stream, and its body."""
+    """Return what the client gets: the events of its stream, and its body."""
     request, _ = _asked(body)
     encoder, fold = DIALECT.encoder(HEAD, request), DIALECT.fold(HEAD, request)
     told, usage = b"", Usage(0, 0)

@@ -25,12 +25,12 @@ ANSWER: Final = (replies.custom_call("ls", " -l"), INTO_NAMESPACE, replies.call(
 
 
 def asked(fields: dict[str, Any], **more: Any) -> ChatRequest:
-    """A request of the Responses API."""
+    """Return a request of the Responses API."""
     return ChatRequest(json.dumps({"model": "m", **fields}).encode(), read=DIALECTS["responses"].read, **more)
 
 
 def kept(stream: bytes, **fields: Any) -> dict[str, Any]:
-    """The message that a session keeps of an answer."""
+    """Return the message that a session keeps of an answer."""
     client = native_request(asked({"input": "x", **fields}))
     assert client is not None
     reader, fold = NativeReader(("shell", "ns__f", "f"), client.tools), CompletionFold()
@@ -53,7 +53,7 @@ def test_a_session_keeps_them_as_functions_of_the_chat(*, is_whole: bool) -> Non
 
 
 def continued(own: list[dict[str, Any]], results: list[dict[str, Any]], **fields: Any) -> list[dict[str, Any]]:
-    """What OpenAI is sent of a turn with such calls, and results that a session has; it must take that."""
+    """Return what OpenAI is sent of a turn with such calls, and results that a session has; it must take that."""
     turn = [{"role": "user", "content": "x"}, {"role": "assistant", **kept(replies.stream(*ANSWER), tools=TOOLS)}]
     raw = msgspec.Raw(json.dumps([*turn, *results]).encode())
     request = asked({"input": own, **fields}, history=History(turns=(HistoryTurn(2, raw),)))

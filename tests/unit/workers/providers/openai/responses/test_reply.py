@@ -48,7 +48,7 @@ def _cut(text: str, at: int) -> tuple[str, ...]:
 
 
 def _own_ids(answer: list[replies.Item]) -> list[replies.Item]:
-    """The items with ids of their own."""
+    """Return the items with ids of their own."""
     for number, item in enumerate(answer):
         item.done["id"] += f"_{number}"
         if "call_id" in item.done:
