@@ -11,12 +11,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import hypercorn.protocol
+import hypercorn.protocol.h2
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, PriorityUpdated, RequestReceived
 from h2.exceptions import DenialOfServiceError, ProtocolError
 from h2.frame_buffer import FrameBuffer
+from hypercorn.events import Closed
 from hypercorn.protocol.events import Body
-from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h2 import BUFFER_HIGH_WATER, BUFFER_LOW_WATER, BufferCompleteError, H2Protocol, StreamBuffer
 
 from api.server.turns import CHUNKS_A_TURN
 
@@ -55,6 +57,30 @@ class _Frames(FrameBuffer):
             if known + len(getattr(f, "data", b"")) > MOST_HEADER_BYTES:
                 raise DenialOfServiceError("too many bytes of headers")
         return super()._update_header_buffer(f)
+
+
+class _Buffer(StreamBuffer):
+    """The part of an answer that waits, no more than its client takes: Hypercorn goes on where nothing was sent, too."""
+
+    async def push(self, data: bytes) -> None:
+        """Append a piece; wait while there is much."""
+        if self._complete:
+            raise BufferCompleteError
+        self.buffer.extend(data)
+        await self._is_empty.clear()
+        while len(self.buffer) >= BUFFER_HIGH_WATER:
+            await self._paused.clear()
+            await self._paused.wait()
+
+    async def pop(self, max_length: int) -> bytes:
+        """Return what may be sent now."""
+        data = bytes(self.buffer[:max_length])
+        del self.buffer[:max_length]
+        if len(self.buffer) < BUFFER_LOW_WATER:
+            await self._paused.set()
+        if not self.buffer:
+            await self._is_empty.set()
+        return data
 
 
 class _Inbox:
@@ -150,6 +176,25 @@ class SteadyH2Protocol(H2Protocol):
         self.task_group = cast("Any", self._requests)
         self._uncredited = 0
 
+    async def initiate(self, headers: Any = None, settings: bytes | None = None) -> None:
+        """Begin; with a request where HTTP/1.1 was to become HTTP/2."""
+        try:
+            await super().initiate(headers, settings)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, a client wrote it
+            _log.info("a connection cannot become HTTP/2 (%s): it is closed", type(error).__name__)
+            await self.send(Closed())
+
+    def abort(self, stream_id: int) -> None:
+        """End a stream whose client does not take its answer."""
+        self._requests.spawn(self._abort, stream_id)
+
+    async def _abort(self, stream_id: int) -> None:
+        with suppress(ProtocolError):
+            self.connection.reset_stream(stream_id, ErrorCodes.CANCEL)
+        await self._close_stream(stream_id)
+        await self._window_updated(stream_id)  # whoever sends what there is of streams forgets it
+        await self._flush()
+
     async def _handle_events(self, events: Iterable[Any]) -> None:
         for event in events:
             try:
@@ -210,4 +255,5 @@ class SteadyH2Protocol(H2Protocol):
 
 def install() -> None:
     """Let Hypercorn use it; it has no setting for that."""
+    hypercorn.protocol.h2.StreamBuffer = _Buffer  # type: ignore[misc]  # a subclass
     hypercorn.protocol.H2Protocol = SteadyH2Protocol  # type: ignore[assignment, attr-defined]  # a subclass; imported there, not exported

@@ -32,7 +32,7 @@ from hypercorn.utils import parse_socket_addr
 from api.server import http2
 from api.server.closing import abort
 from api.server.connection import PIPELINED_BYTES, Http1Connection
-from api.server.http2 import PIECE_BYTES
+from api.server.http2 import PIECE_BYTES, SteadyH2Protocol
 from api.server.turns import CHUNKS_A_TURN
 
 if TYPE_CHECKING:
@@ -45,9 +45,12 @@ _EVERYTHING: Final = 1024 * 1024
 
 
 def abort_behind(send: Any) -> None:
-    """Abort the transport behind `send`: HTTPStream -> H11Protocol -> TCPServer. HTTP/2 streams share one."""
-    protocol = getattr(getattr(getattr(send, "__self__", None), "send", None), "__self__", None)
-    if isinstance(protocol, H11Protocol):
+    """Abort the transport behind `send`: HTTPStream -> H11Protocol -> TCPServer; for HTTP/2 only the stream."""
+    stream: Any = getattr(send, "__self__", None)
+    protocol = getattr(getattr(stream, "send", None), "__self__", None)
+    if isinstance(protocol, SteadyH2Protocol):
+        protocol.abort(stream.stream_id)
+    elif isinstance(protocol, H11Protocol):
         server = getattr(protocol.send, "__self__", None)
         if isinstance(server, TCPServer):
             abort(server.writer.transport)

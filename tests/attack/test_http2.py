@@ -36,6 +36,8 @@ SIZE = 256 * 1024
 MIB = 1024 * 1024
 RESETS = 4000
 MORE_BYTES = 64 * MIB
+LONG_TOKENS, LONG_TOKEN = 2000, "x" * 8000
+"""An answer of 16 MB."""
 
 
 @pytest.fixture
@@ -76,7 +78,11 @@ class Client:
             while not any(map(is_over, self.seen)):
                 data = await self._reader.read(65536)
                 assert data, self.seen
-                self.seen += self.connection.receive_data(data)
+                new = self.connection.receive_data(data)
+                for event in new:
+                    if isinstance(event, h2.events.DataReceived):
+                        self.connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                self.seen += new
                 await self.send()
 
     async def send_body(self, stream: int, body: bytes) -> None:
@@ -109,6 +115,11 @@ class Client:
             if isinstance(event, h2.events.ResponseReceived) and event.stream_id == stream:
                 return dict(event.headers)[b":status"].decode()
         return ""
+
+    def content(self, stream: int) -> bytes:
+        """Return what has come of the answer of a stream."""
+        data = [event for event in self.seen if isinstance(event, h2.events.DataReceived)]
+        return b"".join(event.data for event in data if event.stream_id == stream)
 
     def close(self) -> None:
         """Leave."""
@@ -316,6 +327,68 @@ async def test_a_body_of_no_length_counts_as_all_do(
     assert over_h2.status(3) == "503"
     upstream.resume.set()
     await over_h2.until_ended(1)
-    content = b"".join(event.data for event in over_h2.seen if isinstance(event, h2.events.DataReceived))
-    assert words(upstream.tokens).encode() in content
+    assert words(upstream.tokens).encode() in over_h2.content(1)
     over_h2.close()
+
+
+def stream_of(api_key: str, body: bytes) -> list[tuple[str, str]]:
+    """Return the head of a request with a key and a body."""
+    return [*HEAD, ("authorization", api_key), ("content-length", str(len(body)))]
+
+
+async def test_a_client_that_reads_nothing_is_cut_off_and_the_others_of_its_connection_go_on(
+    client: httpx.AsyncClient, fleet: Fleet, api: Process, upstream: NumberedUpstream, eventually: Eventually
+) -> None:
+    """It opens no window for its answers, of 16 MB each: all of it was kept, whatever CLAW_CLIENT_BUFFER_MIB says."""
+    upstream.tokens, upstream.padding = LONG_TOKENS, LONG_TOKEN
+    over_h2, before = await Client.of(api), resident_bytes(api.process.pid)
+    body = json.dumps(chat(stream=True)).encode()
+    streams = range(1, 17, 2)
+    for stream in streams:
+        over_h2.connection.send_headers(stream, stream_of(client.headers["authorization"], body))
+        over_h2.connection.send_data(stream, body, end_stream=True)
+    await over_h2.send()
+
+    async def all_over() -> bool:
+        return len(await fleet.usage("chat")) == len(streams)
+
+    await eventually(all_over)
+    rows = await fleet.usage("chat")
+    assert {(row["status"], row["error_code"]) for row in rows} == {(499, "client_too_slow")}
+    assert resident_bytes(api.process.pid) - before < MORE_BYTES
+    # Only those streams are reset: the connection is others' too.
+    assert await over_h2.get(21) == "200"
+    over_h2.close()
+    assert "Traceback" not in api.log.read_text()
+
+
+async def test_an_answer_of_many_bytes_is_whole(
+    client: httpx.AsyncClient, api: Process, upstream: NumberedUpstream
+) -> None:
+    """Streamed and not, to a client that takes what comes."""
+    upstream.tokens, upstream.padding = LONG_TOKENS // 4, LONG_TOKEN
+    over_h2 = await Client.of(api)
+    for stream, is_streamed in ((1, True), (3, False)):
+        body = json.dumps(chat(stream=is_streamed)).encode()
+        over_h2.connection.send_headers(stream, stream_of(client.headers["authorization"], body))
+        over_h2.connection.send_data(stream, body, end_stream=True)
+        await over_h2.send()
+        await over_h2.until_ended(stream)
+        assert over_h2.status(stream) == "200"
+        assert over_h2.content(stream).count(LONG_TOKEN.encode()) == upstream.tokens
+    over_h2.close()
+
+
+@pytest.mark.parametrize("settings", ["A", "AAIAAAAF", "!!!!", ""])
+async def test_an_upgrade_with_settings_that_are_none_is_closed(api: Process, settings: str) -> None:
+    """Without a key, and it wrote a traceback into the log; settings that are empty are some."""
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = "GET /health HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings\r\nupgrade: h2c\r\n"
+    writer.write(f"{head}http2-settings: {settings}\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE_S):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        if settings.isalpha():
+            assert await reader.read() == b""
+    writer.close()
+    assert "Traceback" not in api.log.read_text()
