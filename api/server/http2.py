@@ -60,7 +60,7 @@ class _Frames(FrameBuffer):
 
 
 class _Buffer(StreamBuffer):
-    """The part of an answer that waits, no more than its client takes: Hypercorn goes on where nothing was sent, too."""
+    """The part of an answer that waits, no more than its client takes: Hypercorn goes on where none is sent, too."""
 
     async def push(self, data: bytes) -> None:
         """Append a piece; wait while there is much."""
