@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
     from tests.fleet import Fleet
@@ -25,7 +28,8 @@ async def test_no_process_starts_with_settings_that_contradict_each_other(fleet:
     environment = dict(setting.split("=") for setting in pair)
     for command in PROCESSES:
         process = fleet.start(command[-1], command, 0, environment)
-        assert await process.process.wait() == 78
+        async with asyncio.timeout(PATIENCE_S):
+            assert await process.process.wait() == 78
         said = process.log.read_text()
         for name, value in environment.items():
             assert f"{name} ({value})" in said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -59,8 +60,8 @@ async def test_a_process_does_not_start_on_a_redis_that_cannot_serve_it(
     lines, password, expected = START[case]
     server = Server(tmp_path / "server", f"{CONFIGURATION}{lines}\n")
     await server.start()
+    await eventually(lambda: _answers(server))
     try:
-        await eventually(lambda: _answers(server))
         started = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -74,9 +75,12 @@ async def test_a_process_does_not_start_on_a_redis_that_cannot_serve_it(
             },
             stderr=asyncio.subprocess.PIPE,
         )
-        _, output = await started.communicate()
+        async with asyncio.timeout(PATIENCE_S):
+            _, output = await started.communicate()
     finally:
         await server.kill()
+        with suppress(ProcessLookupError):
+            started.kill()
     assert started.returncode == 78, output
     assert expected in output.decode()
     assert b"Traceback" not in output

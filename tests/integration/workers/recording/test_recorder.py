@@ -283,3 +283,26 @@ async def test_what_is_in_the_stream_at_the_stop_is_still_written(redis: Redis, 
     await Recorder(redis, database).run(stop)
     assert len(await database.fetch(ALL)) == recorder.BATCH + 1
     assert await redis.xinfo_consumers(USAGE_STREAM, GROUP) == []
+
+
+async def test_what_is_too_much_for_one_step_is_recorded_in_smaller_ones(
+    redis: Redis, database: Database, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch that Redis cannot answer with in time would fail for good; afterwards batches grow again."""
+    sizes: list[int] = []
+    read, most = Recorder._read, 10
+
+    async def slow(self: Recorder, after: str, block_ms: int | None) -> Any:
+        sizes.append(self._batch)
+        if self._batch > most and await redis.xlen(USAGE_STREAM) > most:
+            raise TimeoutError
+        return await read(self, after, block_ms)
+
+    monkeypatch.setattr(Recorder, "_read", slow)
+    monkeypatch.setattr(recorder, "FIRST_BACK_OFF_S", 0.01)
+    await send(redis, *(a_record() for _ in range(3 * most)))
+    async with recording(redis, database):
+        await eventually(drained(redis))
+        await eventually(lambda: sizes[-1] == recorder.BATCH)
+    assert min(sizes) <= most
+    assert len(await database.fetch(ALL)) == 3 * most
