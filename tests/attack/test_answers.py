@@ -11,7 +11,7 @@ import pytest
 from tests.attack.meters import held_loops, loop_bound_s
 from tests.fleet import PATIENCE_S, chat, ready
 from tests.upstreams.openai import replies as openai
-from tests.upstreams.scripted import Answer, ScriptedUpstream, sse
+from tests.upstreams.scripted import Answer, ScriptedUpstream, json_answer, sse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -144,3 +144,18 @@ async def test_an_answer_that_comes_at_once_holds_nobody(
     reply = await asked(client, fleet)
     assert reply.status_code == 200, reply.text[:300]
     assert reply.json()["choices"][0]["message"]["content"].endswith("xend")
+
+
+async def test_a_request_that_a_router_flags_closes_nothing(
+    client: httpx.AsyncClient, fleet: Fleet, scripted: ScriptedUpstream
+) -> None:
+    """Its 403 is about what that client wrote: it was taken for a credential that is refused, for everybody."""
+    metadata = {"reasons": ["violence"], "flagged_input": "...", "provider_name": "x", "model_slug": "scripted"}
+    flagged = {"error": {"code": 403, "message": "Your input was flagged.", "metadata": metadata}}
+    scripted.add(json_answer(flagged, status=403), sse(openai.text("fine")))
+    reply = await client.post("/v1/chat/completions", json=chat(model="scripted"))
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "content_policy_violation")
+    assert "flagged" in reply.json()["error"]["message"]
+    reply = await client.post("/v1/chat/completions", json=chat(model="scripted"))
+    assert reply.json()["choices"][0]["message"]["content"] == "fine"
+    assert not any("credential" in process.log.read_text() for process in fleet.processes)

@@ -3,7 +3,7 @@
 Sources: OpenAI's OpenAPI document (ErrorResponse); llama.cpp's server (`format_error_response`: a numeric `code`,
 the kind in `type`); vLLM (`{"object": "error", ...}`, later `{"error": ...}`); FastAPI (`{"detail": [{"loc": ...}]}`);
 Ollama (`{"error": "text"}`); Google (a list of one error), MiniMax (`base_resp`), Cloudflare (`errors`);
-OpenAI's and Anthropic's pages on errors and spend limits (`details.error_code`);
+OpenAI's and Anthropic's pages on errors and spend limits (`details.error_code`); OpenRouter's on errors (`metadata`);
 RFC 9110, section 10.2.3 (Retry-After).
 """
 
@@ -19,6 +19,7 @@ import msgspec
 
 from shared.errors import (
     GatewayError,
+    InvalidRequest,
     Malformed,
     ParameterUnsupported,
     Rejected,
@@ -39,6 +40,10 @@ _SPENT: Final = frozenset({
 })  # fmt: skip
 _UNSUPPORTED: Final = frozenset({"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"})
 """OpenAI's words for it, and pydantic's (Mistral, vLLM)."""
+FLAGGED: Final = "content_policy_violation"
+_OF_CONTENT: Final = frozenset({FLAGGED, "content_filter", "refusal"})
+"""With status 403: what a client wrote is at fault, and not the credential that it was sent with."""
+_OF_MODERATION: Final = ("flagged_input", "reasons")
 TEMPLATE_REFUSES: Final = "Jinja Exception:"
 _NO_FAILURE: Final = (0, "0", 200, "200")
 _WRAPPERS: Final = ("error", "errors", "base_resp")
@@ -99,8 +104,10 @@ def from_error(error: Any) -> Report:
     param, kind = error.get("param"), None
     if not isinstance(message, str):
         message, param, kind = _from_validation(message, param)
-    details = error.get("details")
+    details, metadata = error.get("details"), error.get("metadata")
     detailed = details.get("error_code") if isinstance(details, dict) else None
+    if isinstance(metadata, dict) and any(metadata.get(name) for name in _OF_MODERATION):
+        detailed = FLAGGED
     # The most particular first: `type` often says no more than "bad request".
     codes = [code for code in (detailed, kind, error.get("code"), error.get("type")) if isinstance(code, str)]
     statuses = [to_count(error.get(name)) for name in _STATUSES]
@@ -130,6 +137,8 @@ def http_failure(status: int, report: Report, retry_after_s: float | None) -> Ga
     # Before the status: all of these come as a 429, and no Retry-After helps against them.
     if report.code in _SPENT:
         return Rejected("The model server refused the gateway's credential: its account may not spend more.")
+    if status == 403 and report.code in _OF_CONTENT:
+        return InvalidRequest(message, param="messages", code=report.code)
     if report.code in _UNSUPPORTED and report.param and status in {400, 422}:
         return ParameterUnsupported(message, param=report.param, code=report.code)
     if report.code == "not_supported_error":  # llama.cpp's, with status 501: what it was not started or built for

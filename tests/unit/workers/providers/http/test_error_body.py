@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from shared import errors
-from workers.providers.http.error_body import Report, from_error_body, http_failure, stream_failure
+from workers.providers.http.error_body import Report, from_error, from_error_body, http_failure, stream_failure
 
 FORMS: list[tuple[Any, Report]] = [
     (
@@ -151,3 +151,22 @@ def test_long_texts_are_cut() -> None:
 def test_one_model_is_blamed_for_itself(status: int, code: str | None, kind: type[errors.GatewayError]) -> None:
     """Neither the account, which serves others, nor the caller, who asked for what is listed."""
     assert type(http_failure(status, Report("m", code), None)) is kind
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (
+            {"code": 403, "message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "..."}},
+            "content_policy_violation",
+        ),
+        ({"code": "content_filter", "message": "flagged"}, "content_filter"),
+        ({"type": "refusal", "message": "no", "metadata": {"provider_name": "x"}}, "refusal"),
+    ],
+)
+def test_a_request_that_is_flagged_is_blamed_and_not_the_credential(error: dict[str, Any], code: str) -> None:
+    """Routers have the status of a wrong credential for it, which would close the account to all others."""
+    failure = http_failure(403, from_error({"error": error}), None)
+    assert (type(failure), failure.code) == (errors.InvalidRequest, code)
+    plain = from_error({"error": {"code": 403, "message": "no", "metadata": {"provider_name": "x", "reasons": []}}})
+    assert type(http_failure(403, plain, None)) is errors.Rejected
