@@ -15,6 +15,7 @@ from api.relay.delivery import Delivery
 from api.relay.liveness import LivenessJudge
 from api.relay.signals import RETRY_S, SignalSender
 from shared.errors import InternalFault, StreamBroken
+from shared.process.outage import OutageLog
 from shared.process.tasks import end_all, spawn_critical
 from shared.redis.client import UNREACHABLE, state_of
 from shared.redis.names import API_SET, NEWS_CHANNEL, api_key, open_requests, relay_channel, since_key
@@ -73,6 +74,7 @@ class RelayReceiver:
             settings, redis, self._deliveries, load_of, lambda: state_of(redis).fault or fault_of()
         )
         self._ready = asyncio.Event()
+        self._outage = OutageLog(_log, "Redis", "relay")
         self._judging_from = 0.0
         self._connected_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
@@ -159,7 +161,7 @@ class RelayReceiver:
                         channel, message = await next_message(pubsub, self._settings.heartbeat_bound_s)
                         self._handle(message, is_own=channel == own.encode())
             except UNREACHABLE as error:
-                _log.warning("relay: Redis does not answer (%s)", type(error).__name__)
+                self._outage.failed(error)
             finally:
                 self._ready.clear()
             await asyncio.sleep(RETRY_S)
@@ -168,6 +170,7 @@ class RelayReceiver:
         # Heartbeats of the outage were lost. Workers get one bound to be heard again before anyone is judged.
         self._judging_from = time.monotonic() + self._settings.heartbeat_bound_s
         self._ready.set()
+        self._outage.answered()
         self._on_news(b"reconnected")
         for delivery in self._deliveries.values():
             self._request_resend(delivery, time.monotonic())

@@ -1,4 +1,4 @@
-"""Every SQL statement of the product but those of sessions, by name. Values are always bound."""
+"""SQL statements of schema, keys, usage log, routing, prompts and accounts, by name. Values are always bound."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local account, breaker, quota, window_counts = unpack(KEYS)
 local kind, role, problem, fingerprint, period = unpack(ARGV, 1, 5)
-local cool_ms, went_well, FIRST_LIMIT = tonumber(ARGV[6]), ARGV[7], 8
+local cool_ms, went_well = tonumber(ARGV[6]), ARGV[7]
+local limits = {unpack(ARGV, 8)}  -- names and values in turn
 
 if kind == 'rejected' then
   local known = redis.call('HMGET', account, 'rejected', 'since', 'until')
@@ -48,12 +49,12 @@ if kind == 'throttled' then
     redis.call('HSET', quota, 'cool', now + wait, 'period', period, 'error', problem)
     ends = now + wait
   end
-  for n = FIRST_LIMIT, #ARGV, 2 do
-    local limit = redis.call('HGET', quota, ARGV[n])
+  for n = 1, #limits, 2 do
+    local limit = redis.call('HGET', quota, limits[n])
     local learned = (tonumber(redis.call('HGET', quota, 'learned')) or 0) > now
     if not learned then redis.call('HDEL', quota, 'rpm', 'tpm', 'rpd') end
-    if not (learned and limit) or tonumber(ARGV[n + 1]) < tonumber(limit) then
-      redis.call('HSET', quota, ARGV[n], ARGV[n + 1])
+    if not (learned and limit) or tonumber(limits[n + 1]) < tonumber(limit) then
+      redis.call('HSET', quota, limits[n], limits[n + 1])
     end
     redis.call('HSET', quota, 'learned', now + day)
   end

@@ -12,7 +12,8 @@
 -- returns how many events there are, or -1 where the attempt is superseded or its request is over
 local response, events, job, followed = unpack(KEYS)
 local request, attempt, worker, first, count = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
-local payload, most_bytes, failure, served = ARGV[7], tonumber(ARGV[8]), ARGV[10], ARGV[11]
+local tokens, payload, most_bytes, life_ms = ARGV[6], ARGV[7], tonumber(ARGV[8]), ARGV[9]
+local failure, served = ARGV[10], ARGV[11]
 local present = tonumber(redis.call('HGET', response, 'attempt') or -1)
 if present ~= attempt or redis.call('EXISTS', job) == 0 then return -1 end
 local holder = redis.call('HGET', response, 'worker')
@@ -28,7 +29,7 @@ local there = tonumber(redis.call('HGET', response, 'events') or 0)
 if payload == '' or there ~= first then return there end
 local before = tonumber(redis.call('HGET', response, 'before') or 0)
 redis.call('XADD', events, '*', 'd', payload, 'n', first + before)
-redis.call('HINCRBY', response, 'tokens', ARGV[6])
+redis.call('HINCRBY', response, 'tokens', tokens)
 there = redis.call('HINCRBY', response, 'events', count)
 local bytes = redis.call('HINCRBY', response, 'bytes', #payload)
 while bytes > most_bytes and redis.call('XLEN', events) > 1 do
@@ -36,6 +37,6 @@ while bytes > most_bytes and redis.call('XLEN', events) > 1 do
   redis.call('XDEL', events, oldest[1])
   bytes = redis.call('HINCRBY', response, 'bytes', -#oldest[2][2])
 end
-redis.call('PEXPIRE', events, ARGV[9])
+redis.call('PEXPIRE', events, life_ms)
 if redis.call('EXISTS', followed) == 1 then redis.call('PUBLISH', news_channel(''), 'response ' .. request) end
 return there

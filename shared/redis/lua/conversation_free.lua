@@ -2,5 +2,6 @@
 --
 -- KEYS  1 the conversation's lock
 -- ARGV  1 conversation in hex  2 request hex
-free_conversation(ARGV[1], ARGV[2])
+local conversation, request = ARGV[1], ARGV[2]
+free_conversation(conversation, request)
 return 1

@@ -2,6 +2,8 @@
 --
 -- KEYS  1 revision of the key
 -- ARGV  1 revision  2 life in seconds  3 a later one that is not true (any more), where that is known
-local held = tonumber(redis.call('GET', KEYS[1]) or -1)
-if held < tonumber(ARGV[1]) or held == tonumber(ARGV[3]) then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2]) end
+local revision_key = KEYS[1]
+local revision, life_s, untrue = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local held = tonumber(redis.call('GET', revision_key) or -1)
+if held < tonumber(revision) or held == untrue then redis.call('SET', revision_key, revision, 'EX', life_s) end
 return 1

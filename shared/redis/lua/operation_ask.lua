@@ -3,15 +3,17 @@
 -- KEYS  1 operations of a backend
 -- ARGV  1 model  2 the operation  3 its kind  4 life of the hash in ms  5 how many operations there may be
 -- returns the operation that stands; nothing when there are too many
-local held = redis.call('HGET', KEYS[1], ARGV[1])
+local operations = KEYS[1]
+local model, wanted, kind, life_ms, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local held = redis.call('HGET', operations, model)
 if held then
   local readable, operation = pcall(cjson.decode, held)
-  if readable and type(operation) == 'table' and operation.kind == ARGV[3] and (operation.state == 'waiting' or operation.state == 'running') then
+  if readable and type(operation) == 'table' and operation.kind == kind and (operation.state == 'waiting' or operation.state == 'running') then
     return held
   end
-elseif redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[5]) then
+elseif redis.call('HLEN', operations) >= most then
   return false
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
-return ARGV[2]
+redis.call('HSET', operations, model, wanted)
+redis.call('PEXPIRE', operations, life_ms)
+return wanted

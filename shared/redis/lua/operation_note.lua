@@ -3,17 +3,19 @@
 -- KEYS  1 operations of a backend
 -- ARGV  1 model  2 id of the operation  3 the operation, empty to forget it  4 life of the hash in ms
 -- returns whether it still stands
-local held = redis.call('HGET', KEYS[1], ARGV[1])
+local operations = KEYS[1]
+local model, id, changed, life_ms = unpack(ARGV)
+local held = redis.call('HGET', operations, model)
 if held then
   local readable, operation = pcall(cjson.decode, held)
-  if readable and type(operation) == 'table' and operation.id ~= ARGV[2] then
+  if readable and type(operation) == 'table' and operation.id ~= id then
     return 0
   end
 end
-if ARGV[3] == '' then
-  redis.call('HDEL', KEYS[1], ARGV[1])
+if changed == '' then
+  redis.call('HDEL', operations, model)
 else
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+  redis.call('HSET', operations, model, changed)
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('PEXPIRE', operations, life_ms)
 return 1

@@ -2,5 +2,6 @@
 --
 -- KEYS  1 queue
 -- ARGV  1 worker hex
-redis.call('SREM', idle_key(KEYS[1]), ARGV[1])
-if redis.call('EXISTS', KEYS[1]) == 1 then wake(KEYS[1]) end
+local queue, worker = KEYS[1], ARGV[1]
+redis.call('SREM', idle_key(queue), worker)
+if redis.call('EXISTS', queue) == 1 then wake(queue) end

@@ -3,17 +3,18 @@
 --
 -- KEYS  1 sorted set  2 string  3 hash  4 set  5 list  6 usage stream  7 string of arq's
 -- ARGV  1... channels
+local sorted_set, text, hash, set, list, usage, job = unpack(KEYS)
 redis.call('TIME')
-redis.call('ZADD', KEYS[1], 1, 'probe')
-redis.call('ZPOPMIN', KEYS[1])
-redis.call('SET', KEYS[2], '1', 'PX', 1000)
-redis.call('HINCRBY', KEYS[3], 'probe', 1)
-redis.call('SADD', KEYS[4], 'probe')
-redis.call('SET', KEYS[7], '1', 'PX', 1000)
-redis.call('XDEL', KEYS[6], redis.call('XADD', KEYS[6], '*', 'r', ''))
-redis.call('RPUSH', KEYS[5], 'probe')
-redis.call('LRANGE', KEYS[5], 0, -1)
-redis.call('LREM', KEYS[5], 1, 'probe')
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[7])
+redis.call('ZADD', sorted_set, 1, 'probe')
+redis.call('ZPOPMIN', sorted_set)
+redis.call('SET', text, '1', 'PX', 1000)
+redis.call('HINCRBY', hash, 'probe', 1)
+redis.call('SADD', set, 'probe')
+redis.call('SET', job, '1', 'PX', 1000)
+redis.call('XDEL', usage, redis.call('XADD', usage, '*', 'r', ''))
+redis.call('RPUSH', list, 'probe')
+redis.call('LRANGE', list, 0, -1)
+redis.call('LREM', list, 1, 'probe')
+redis.call('DEL', sorted_set, text, hash, set, list, job)
 for _, channel in ipairs(ARGV) do redis.call('PUBLISH', channel, '') end
 return 1

@@ -11,13 +11,15 @@
 local DONE_S, EVENTS_S = 86400, 3600
 local counts = finish()
 if counts == 0 then return 0 end
-local response_request, response, conversation, last_event = ARGV[1], ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV]
+local pending_responses = KEYS[2]
+local response_request, response_closes = ARGV[1], ARGV[6]
+local response, conversation, last_event = ARGV[#ARGV - 2], ARGV[#ARGV - 1], ARGV[#ARGV]
 local kept = kept_response(response_request)
 if response == '' then
   local head, body = unpack(redis.call('HMGET', kept, 'h', 'b'))
   if head and body then response = head .. body .. '}' end
 end
-if ARGV[6] ~= 'judged' then redis.call('DEL', kept) end
+if response_closes ~= 'judged' then redis.call('DEL', kept) end
 if conversation ~= '' then free_conversation(conversation, response_request) end
 
 local open, events = open_response(response_request), response_events(response_request)
@@ -37,7 +39,7 @@ end
 
 if response == '' or redis.call('EXISTS', removed_response(response_request)) == 1 then return counts end
 redis.call('SET', done_response(response_request), response, 'EX', DONE_S)
-redis.call('XADD', KEYS[2], '*', 'p', response_request)
+redis.call('XADD', pending_responses, '*', 'p', response_request)
 if conversation ~= '' then
   redis.call('LREM', done_in_conversation(conversation), 0, response_request)
   redis.call('RPUSH', done_in_conversation(conversation), response_request)

@@ -2,6 +2,7 @@
 --
 -- KEYS  1 lease of the session  2 what the request brings
 -- ARGV  1 session  2 request hex
-redis.call('DEL', KEYS[2])
-free(ARGV[1], ARGV[2])
+local brought, session, request = KEYS[2], ARGV[1], ARGV[2]
+redis.call('DEL', brought)
+free(session, request)
 return 1

@@ -6,18 +6,20 @@
 --       5 how many bytes of turns come along
 -- returns {'taken', turn JSON, ...}, {'large'}: taken, and session_turns.lua has its turns,
 --         {'busy', ms until the lease ends} or {'other'}: another key has it
-local held = redis.call('GET', KEYS[1])
+local lease, pending, waiting = unpack(KEYS)
+local owner, request, life_ms, wait_ms, most_bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+local held = redis.call('GET', lease)
 if held then
-  if string.match(held, '^(%S+) ') ~= ARGV[1] then return { 'other' } end
-  redis.call('SET', KEYS[3], '1', 'PX', ARGV[4])
-  return { 'busy', redis.call('PTTL', KEYS[1]) }
+  if string.match(held, '^(%S+) ') ~= owner then return { 'other' } end
+  redis.call('SET', waiting, '1', 'PX', wait_ms)
+  return { 'busy', redis.call('PTTL', lease) }
 end
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2], 'PX', ARGV[3])
+redis.call('SET', lease, owner .. ' ' .. request, 'PX', life_ms)
 local taken, size = { 'taken' }, 0
-for at = 0, redis.call('LLEN', KEYS[2]) - 1 do
-  local turn = redis.call('LINDEX', KEYS[2], at)
+for at = 0, redis.call('LLEN', pending) - 1 do
+  local turn = redis.call('LINDEX', pending, at)
   size = size + #turn
-  if size > tonumber(ARGV[5]) then return { 'large' } end
+  if size > most_bytes then return { 'large' } end
   taken[#taken + 1] = turn
 end
 return taken

@@ -11,6 +11,7 @@
 local TURN_KEPT_S = 86400
 local counts = finish()
 if counts == 0 then return 0 end
+local pending_turns = KEYS[2]
 local turn_request, turn_record, turn_closes, answer, state = ARGV[1], ARGV[2], ARGV[6], ARGV[#ARGV - 1], ARGV[#ARGV]
 local brought, kept = turn_key(turn_request), answer_key(turn_request)
 local head = redis.call('GET', brought)
@@ -20,7 +21,7 @@ local session = string.sub(head, 1, 36)
 if answer ~= '' then
   local turn = '{"head":' .. string.sub(head, 38) .. ',"answer":' .. answer .. ',"state":"' .. state .. '","record":' .. turn_record .. '}'
   redis.call('RPUSH', turns_key(session), turn)
-  redis.call('XADD', KEYS[2], '*', 's', session)
+  redis.call('XADD', pending_turns, '*', 's', session)
 end
 if turn_closes == 'judged' then
   redis.call('EXPIRE', brought, TURN_KEPT_S)

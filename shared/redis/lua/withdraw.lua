@@ -3,9 +3,10 @@
 -- KEYS  1 queue  2 job
 -- ARGV  1 job id
 -- returns 1 when it was still waiting
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 1 then
-  redis.call('DEL', KEYS[2], arriving_key(ARGV[1]))
-  release_bytes(ARGV[1])
+local queue, job, job_id = KEYS[1], KEYS[2], ARGV[1]
+if redis.call('ZREM', queue, job_id) == 1 then
+  redis.call('DEL', job, arriving_key(job_id))
+  release_bytes(job_id)
   return 1
 end
 return 0

@@ -100,3 +100,15 @@ def test_each_exception_has_its_reason_on_the_line(top: str) -> None:
         if token.type == tokenize.COMMENT and _EXCEPTION.match(token.string) and not _WITH_REASON.match(token.string)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_script_names_its_keys_and_arguments_at_its_head() -> None:
+    """By position they stand in declarations only; the seeding of a budget is short enough to be read as it is."""
+    by_position = re.compile(r"(?:KEYS|ARGV)\[")
+    wrong = [
+        f"{path.name}:{number}: {line}"
+        for path in files("shared/redis/lua", suffixes=(".lua",))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if by_position.search(line) and not line.startswith(("local ", "--")) and path.name != "seed_budget.lua"
+    ]
+    assert not wrong, "\n".join(wrong)
