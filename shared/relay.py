@@ -91,7 +91,6 @@ def attempt_key(request_id: str, attempt: int) -> bytes:
 
 
 def encode_frame(key: bytes, kind: Kind, sequence: int, tokens: int, payload: bytes | memoryview) -> bytes:
-    """Return one frame."""
     return b"".join((key, _frame_head.pack(kind, sequence, tokens, len(payload)), payload))
 
 
@@ -120,7 +119,6 @@ def decode_frames(message: bytes) -> Iterator[tuple[bytes, int, int, int, bytes]
 
 
 def encode_signal(key: bytes, signal: Signal, sequence: int) -> bytes:
-    """Encode one signal."""
     return _signal.pack(key, signal, sequence)
 
 

@@ -143,7 +143,6 @@ class PromptTCPServer(TCPServer):
             await super().run()
 
     def abort(self) -> None:
-        """Abort it."""
         self.writer.transport.abort()
 
     def close_when_idle(self) -> None:

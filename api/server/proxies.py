@@ -37,7 +37,6 @@ class TrustedProxies:
         self._networks = networks
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Call the app."""
         peer = scope.get("client")
         if scope["type"] == "http" and peer and (address := _address(peer[0])) is not None and self._trusts(address):
             self._believe(scope)

@@ -77,7 +77,6 @@ class ClockedRedis:
         self._digests: dict[str, str] = {}
 
     async def execute_command(self, command: str, *arguments: Any) -> Any:
-        """Run a command."""
         if command == "EVAL":
             script: str = arguments[0]
             # The server then knows another script than was asked for, so both digests are kept.

@@ -96,11 +96,9 @@ class NativeReply:
         return b"".join(sent)
 
     def last(self) -> bytes:
-        """Return the last event."""
         return self._last
 
     def response(self) -> bytes:
-        """Return the whole response."""
         return msgspec.json.encode(None if self._response is None else self._as_shown(self._response))
 
     def result(self, error: GatewayError | None) -> bytes | None:

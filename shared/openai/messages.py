@@ -104,8 +104,6 @@ class DeveloperMessage(Cacheable, tag_field="role", tag="developer"):
 
 
 class UserMessage(Cacheable, tag_field="role", tag="user"):
-    """A message of the user."""
-
     content: str | UserParts
     name: Name | None = None
 

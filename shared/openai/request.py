@@ -71,8 +71,6 @@ class JsonSchemaFormat(Struct, tag_field="type", tag="json_schema"):
 
 
 class StreamOptions(Struct):
-    """Options of a stream."""
-
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 

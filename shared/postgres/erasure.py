@@ -41,7 +41,6 @@ class KeyRecords:
         return None if row is None else dict(row)
 
     async def sessions(self) -> AsyncIterator[asyncpg.Record]:
-        """Return its sessions."""
         async for row in self._by_id(erasure_queries.EXPORTED_SESSIONS, PAGE):
             yield row
 
@@ -51,7 +50,6 @@ class KeyRecords:
             yield row
 
     async def responses(self) -> AsyncIterator[asyncpg.Record]:
-        """Return its stored responses."""
         async for row in self._by_id(erasure_queries.EXPORTED_RESPONSES, RESPONSES_PAGE):
             yield row
 

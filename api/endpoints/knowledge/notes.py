@@ -35,7 +35,6 @@ async def list_notes() -> Response:
 
 
 async def add_note() -> Response:
-    """Add a note to a chunk."""
     return json_response({"id": await store_note(await body_as(NewNote))}, 201)
 
 
@@ -59,7 +58,6 @@ async def store_note(wanted: NewNote) -> str:
 
 
 async def remove_note(note_id: str) -> Response:
-    """Remove a note."""
     await delete_note(note_id)
     return json_response({"deleted": True})
 

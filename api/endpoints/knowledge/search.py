@@ -63,7 +63,6 @@ async def show_rankings() -> Response:
 
 
 async def list_categories() -> Response:
-    """List the categories."""
     check_arguments(())
     await gateway().knowledge.corpus()
     found = await gateway().knowledge.store.categories(is_built_in=scope_of_caller().is_built_in)

@@ -44,7 +44,6 @@ class Session(msgspec.Struct, frozen=True):
 
     @property
     def is_signed_in(self) -> bool:
-        """Return whether somebody signed in."""
         return self.who != NOBODY
 
     @property

@@ -67,8 +67,6 @@ class ConversationParam(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamOptions(Struct, forbid_unknown_fields=True):
-    """Options of a stream."""
-
     include_obfuscation: bool | None = None
 
 

@@ -73,8 +73,6 @@ class _Item(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Message(_Item, kw_only=True, forbid_unknown_fields=True):
-    """A message."""
-
     role: Literal["user", "assistant", "system", "developer"]
     content: str | list[Part]
     phase: Literal["commentary", "final_answer"] | None = None

@@ -155,7 +155,6 @@ class CallItem:
         return custom_input(self.arguments)
 
     def add(self, call: ToolCallDelta) -> None:
-        """Add a piece."""
         if call.arguments:
             self.texts.append(call.arguments)
         if call.extra_content is not None:

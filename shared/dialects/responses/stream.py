@@ -44,7 +44,6 @@ class EventWriter:
         return waiting[0] if len(waiting) == 1 else b"".join(waiting)
 
     def event(self, kind: str, **fields: Any) -> None:
-        """Add an event."""
         self._waiting.append(event_bytes(kind, self._number, fields))
         self._number += 1
 

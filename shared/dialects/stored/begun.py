@@ -35,7 +35,6 @@ class BegunItems:
         self._items: dict[int, _Begun] = {}
 
     def take(self, kind: str, data: bytes) -> None:
-        """Take an event."""
         if kind == _ADDED or kind in _PARTS or kind in _PIECES:
             self._waiting.append((kind, data))
 

@@ -40,5 +40,4 @@ class AccessStore:
         return await self._database.fetchrow(queries.CHANGE_ACCESS, password_hash, only_first) is not None
 
     async def end_sessions(self) -> None:
-        """End every session."""
         await self._database.execute(queries.END_SESSIONS)

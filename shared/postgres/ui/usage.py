@@ -60,7 +60,6 @@ class UsageReport:
         return await self._database.fetch(usage_queries.LIST_PAGE, *self._wanted.values(), *cursor, limit)
 
     async def totals(self) -> asyncpg.Record | None:
-        """Return the sums."""
         return await self._database.fetchrow(usage_queries.TOTALS, *self._wanted.values())
 
     async def steps(self, step_s: float) -> list[asyncpg.Record]:

@@ -42,7 +42,6 @@ class Gathered:
         self.families: Sequence[Metric] = ()
 
     def collect(self) -> Iterable[Metric]:
-        """Return the families."""
         return self.families
 
 

@@ -85,7 +85,6 @@ async def _has_begun(session_id: UUID) -> bool:
 
 
 async def show_chat(session_id: str) -> Response:
-    """Show a conversation."""
     return await chat_page(session_uuid(session_id), choices_of(request.args))
 
 

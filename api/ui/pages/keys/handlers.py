@@ -92,7 +92,6 @@ async def create_key() -> Response:
 
 
 async def show_key(key_id: str) -> Response:
-    """Show one key."""
     key, now = await _key(key_id), datetime.now(UTC)
     filters = read_filters({"key": key.id, "span": "30d"})
     report, times = UsageReport(gateway().database, filters.wanted(now)), filters.times(now)
@@ -120,7 +119,6 @@ async def show_key_form(key_id: str) -> Response:
 
 
 async def change_key(key_id: str) -> Response:
-    """Change a key."""
     key, shown = await _active_key(key_id), fields.typed(form())
     try:
         found = g.change = fields.limits(shown)
@@ -150,7 +148,6 @@ async def rotate_key(key_id: str) -> Response:
 
 
 async def revoke_key(key_id: str) -> Response:
-    """Revoke a key."""
     key = await _key(key_id)
     await operations.revoke_key(key.id)
     flash.add(f"The key {key.name} is revoked: requests with it are refused from now on.")

@@ -85,13 +85,11 @@ async def show_chunk(chunk_id: str) -> Response:
 
 
 async def show_notes() -> Response:
-    """Show all notes."""
     notes = await gateway().knowledge.store.notes(None, MOST_NOTES)
     return await render("knowledge/notes.html", KNOWLEDGE, notes=notes[::-1], is_cut=len(notes) == MOST_NOTES)
 
 
 async def add_note() -> Response:
-    """Add a note to a chunk."""
     chunk_id, text = form().get("chunk_id", ""), form().get("note", "")
     g.change = {"chunk_id": chunk_id, "note": text}
     try:
@@ -103,7 +101,6 @@ async def add_note() -> Response:
 
 
 async def remove_note(note_id: str) -> Response:
-    """Remove a note."""
     await delete_note(note_id)
     flash.add("The note was removed.")
     chunk_id = form().get("chunk_id", "")

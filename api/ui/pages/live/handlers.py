@@ -76,14 +76,12 @@ async def stream_live() -> Response:
 
 
 async def pause_backend() -> Response:
-    """Pause a backend."""
     place = _form_text("backend")
     await backends.pause(gateway().redis, place)
     return _back(f"{place} is paused: what runs goes on, what waits moves on where another can serve it.")
 
 
 async def resume_backend() -> Response:
-    """Resume a backend."""
     place = _form_text("backend")
     await backends.resume(gateway().redis, gateway().capacity, place)
     return _back(f"{place} takes requests again.")

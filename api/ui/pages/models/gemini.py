@@ -85,7 +85,6 @@ async def switch_account(name: str) -> Response:
 
 
 async def remove_account(name: str) -> Response:
-    """Remove an account."""
     removed = await gemini_accounts.remove(name)
     flash.add(f"{removed.get('account_email', 'The account')} was removed; what runs with it goes on.")
     return see_other(url("models") + SECTION)
