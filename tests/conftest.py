@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import gc
 import inspect
 import itertools
@@ -22,8 +21,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-import httpx
-import httpx2
 import pytest
 from hypothesis import settings
 
@@ -33,6 +30,7 @@ from cli.up.embedded.valkey import EmbeddedValkey
 from shared.postgres.database import Database
 from shared.redis import client as redis_client
 from tests.fleet import PATIENCE_S
+from tests.memoized import compile_urls_once, read_authorities_once
 from tests.memory_folder import memory_folder
 from tests.redis_names import undocumented
 
@@ -41,9 +39,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-# Each HTTP client reads the authorities of the internet, which takes 25 ms; tests make thousands of clients.
-vars(httpx._transports.default)["create_ssl_context"] = functools.cache(httpx.create_ssl_context)
-vars(httpx2._transports.default)["create_ssl_context"] = functools.cache(httpx2.create_ssl_context)
+read_authorities_once()
+compile_urls_once()
 
 pytest_plugins = ["tests.hang_detector", "tests.fleet_fixtures", "tests.ollama_fixtures"]
 

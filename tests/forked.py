@@ -1,8 +1,8 @@
 """Starts the gateway's processes as forks of one that has imported all of it.
 
 A Python process takes most of a second of CPU only to import what the gateway needs, and tests start hundreds: with a
-start in 20 ms the suite is twice as fast. What is forked has run nothing of ours; each fork then is `python -m MODULE`,
-with an environment and output of its own. `tests/integration/cli/up/` starts the real command lines.
+start in 20 ms the suite is twice as fast. What is forked has started nothing of ours; each fork then is `python -m
+MODULE`, with an environment and output of its own. `tests/integration/cli/up/` starts the real command lines.
 """
 
 from __future__ import annotations

@@ -9,16 +9,19 @@ from __future__ import annotations
 import gc
 import importlib
 import pkgutil
+from pathlib import Path
 
 import api.__main__
-import api.ui.blueprint
 import tests.chaos.counted
 import tests.forked
 import workers.__main__
 import workers.providers
+from api.app import create_app
 from shared.models.catalogue import default_catalogue
 from shared.models.tokenizers import read_vocabulary
 from shared.process.threads import prepare_structs
+from shared.settings import Settings
+from tests.memoized import compile_urls_once
 from workers.providers.http.client import trusted
 
 __all__ = ["api", "tests"]
@@ -30,6 +33,8 @@ for module in pkgutil.walk_packages(workers.providers.__path__, "workers.provide
 default_catalogue()
 read_vocabulary()
 trusted()
+compile_urls_once()
+create_app(Settings(data_dir=Path("nowhere")))
 prepare_structs()
 gc.collect()
 gc.freeze()
