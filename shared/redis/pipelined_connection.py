@@ -1,6 +1,6 @@
-"""A connection of redis-py's as a line: commands are written at once, and their answers belong to callers in order.
+"""A pipelined connection of redis-py: commands are written at once, and their answers go to callers in order.
 
-An answer that is late would be taken for that of the next command, so whatever goes wrong ends the line for all.
+An answer that is late would be taken for that of the next command, so whatever goes wrong ends the connection for all.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class PipelinedConnection(asyncio.Protocol):
             count: how many answers they have.
 
         Raises:
-            LineFull: too many bytes are on the way already.
+            ConnectionFull: too many bytes are on the way already.
             ConnectionError: it has broken since it was found to be usable.
         """
         if self.is_lost:

@@ -48,6 +48,18 @@ def test_the_methods_that_are_named_exist(name: str) -> None:
     ] == []
 
 
+def test_no_document_names_a_method_that_its_class_lost() -> None:
+    """In decisions too, where classes of others are named beside ours."""
+    source = "\n".join(path.read_text() for path in files("api", "workers", "shared", "cli"))
+    assert [
+        f"{relative(document)}: {owner}.{name}"
+        for document in DOCUMENTS
+        for span in _CODE.findall(document.read_text())
+        for owner, name in _NAME.findall(span)
+        if re.search(rf"class {owner}\b", source) and not re.search(rf"\b{name}\b", source)
+    ] == []
+
+
 def test_the_commands_of_make_exist() -> None:
     """Those that a document shows are targets."""
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
