@@ -47,7 +47,7 @@ class Reply:
 
     Args:
         head: what is the same in all of its parts.
-        requested: the request.
+        request: the request.
         writer: takes the events of a stream; None for one body.
     """
 
@@ -239,7 +239,7 @@ class ResponseEncoder:
 
     Args:
         head: what is the same in all of its parts.
-        requested: the request.
+        request: the request.
     """
 
     def __init__(self, head: ReplyHead, request: ResponsesRequest) -> None:
@@ -276,7 +276,7 @@ class ResponseFold:
 
     Args:
         head: what is the same in all of its parts.
-        requested: the request.
+        request: the request.
     """
 
     def __init__(self, head: ReplyHead, request: ResponsesRequest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.house.tree import PRODUCT, ROOT, files, relative
+from tests.unit.house.tree import PRODUCT, ROOT, files, parsed, relative
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +125,34 @@ def test_a_script_names_its_keys_and_arguments_at_its_head() -> None:
         if by_position.search(line) and not line.startswith(("local ", "--")) and path.name != "seed_budget.lua"
     ]
     assert not wrong, "\n".join(wrong)
+
+
+_ARGS = re.compile(r"^Args:\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
+_ARG = re.compile(r"^ {4}(\*{0,2}\w+(?:, \*{0,2}\w+)*):", re.MULTILINE)
+
+
+def _parameters(owner: ast.AST) -> set[str]:
+    """Return the names that a docstring may explain: parameters of a function or of a class's making, and fields."""
+    names = set()
+    for each in [owner, *(owner.body if isinstance(owner, ast.ClassDef) else ())]:
+        if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+            names.add(each.target.id)
+        if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef) and (each is owner or each.name == "__init__"):
+            names |= {argument.arg for argument in ast.walk(each.args) if isinstance(argument, ast.arg)}
+    return names
+
+
+@pytest.mark.parametrize("top", [*PRODUCT, "bench", "tests"])
+def test_what_a_docstring_explains_is_a_parameter(top: str) -> None:
+    """Under its own name, as it is called today."""
+    wrong = [
+        f"{relative(path)}:{node.lineno} {node.name}: {name}"
+        for path in files(top)
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and (explained := _ARGS.search(ast.get_docstring(node) or ""))
+        for names in _ARG.findall(explained[1])
+        for name in names.replace("*", "").split(", ")
+        if name not in _parameters(node)
+    ]
+    assert wrong == []
