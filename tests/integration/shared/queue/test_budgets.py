@@ -7,19 +7,24 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BudgetSpent
+from api.admission.admit import admit
+from api.admission.auth import Principal
+from shared.errors import BudgetSpent, GatewayError
 from shared.ids import job_id
 from shared.models.catalogue import NANO_USD, nano_usd
 from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
 from shared.redis.client import close, connect
-from shared.redis.names import budget_key_at
+from shared.redis.names import budget_key_at, revoked_key
 from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, draft, put
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from redis.asyncio import Redis
 
     from shared.types import JobDraft
@@ -124,3 +129,52 @@ async def run(url: str, requests: list[Step]) -> None:
 def test_budgets_hold_whatever_requests_do_at_once(valkey_url: str, requests: list[Step]) -> None:
     """Attempts that are lost and made again, at paid and free places, and ends that are told several times."""
     asyncio.run(run(valkey_url, requests))
+
+
+SPENT = BudgetLimits(all_nano_usd=1)
+PRINCIPAL = Principal(KEY, 1, admin_allowed=False)
+
+
+async def _revoked(redis: Redis, _: JobDraft) -> None:
+    await redis.set(revoked_key(KEY), "1", px=60_000)
+
+
+async def _used_up(redis: Redis, request: JobDraft) -> None:
+    other = msgspec.structs.replace(draft(), admitted_ms=request.admitted_ms)
+    await admit(redis, PRINCIPAL, other, candidates=[at("local")], options=OPTIONS)
+
+
+async def _full(redis: Redis, _: JobDraft) -> None:
+    await put(redis, at("local"))
+
+
+async def _nothing(redis: Redis, _: JobDraft) -> None:
+    assert await redis.dbsize() == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "fields", "options"),
+    [
+        pytest.param(_revoked, {}, {}, id="its key is revoked"),
+        pytest.param(_used_up, {}, {}, id="of its minute nothing is left"),
+        pytest.param(_nothing, {"tokens_per_minute": 10, "reserved_tokens": 11}, {}, id="tokens"),
+        pytest.param(_full, {}, {"most_waiting": 1}, id="the queue is full"),
+        pytest.param(_nothing, {}, {"limits": SPENT}, id="it costs more than is left"),
+    ],
+)
+async def test_what_is_denied_leaves_everything_as_it_was(
+    redis: Redis, before: Callable[[Redis, JobDraft], Awaitable[None]], fields: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Neither of the key's requests and tokens nor of a budget is anything consumed, and nothing is open."""
+    request = draft(**fields)
+    await before(redis, request)
+
+    async def everything() -> dict[bytes, bytes | None]:
+        return {name: await redis.dump(name) for name in await redis.keys()}
+
+    found = await everything()
+    wanted = PlacementOptions(**({"most_waiting": 1000} | options))
+    place = at("paid", "paid", cost_nano_usd=2) if "limits" in options else at("local")
+    with pytest.raises(GatewayError):
+        await admit(redis, PRINCIPAL, request, candidates=[place], options=wanted)
+    assert await everything() == found
