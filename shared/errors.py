@@ -10,6 +10,7 @@
         Throttled 429            Rejected 502            Unavailable 502          FirstTokenTimeout 504
         Malformed 502            StreamBroken 502         ModelMissing 404         ModelDenied 404
       WorkerLost 502             the worker died: the same tier may be tried again
+        LostAtLargeAnswer 502    the same, over an answer that may be the reason: nobody else gets it
       Overloaded 503             Draining 503            InternalFault 500        Cancelled 499
 
 They cross processes as `ErrorInfo` and leave the api through `api/http/errors.py` in OpenAI's format
@@ -298,6 +299,12 @@ class WorkerLost(GatewayError):
     status = 502
     code = "worker_lost"
     fails_over = True
+
+
+class LostAtLargeAnswer(WorkerLost):
+    """The worker went silent while it read a large answer, which may be the reason: it is tried with no other one."""
+
+    fails_over = False
 
 
 class Overloaded(GatewayError):

@@ -39,7 +39,7 @@ class Kind(IntEnum):
 
     START = 1  # a worker holds the attempt now: its Target as JSON
     CONTENT = 2  # finished bytes for the client's stream; empty: the model began, nothing to send yet
-    BODY = 3  # a part of the finished body of a reply that is not streamed
+    BODY = 3  # a part of the finished body of a reply that is not streamed; empty: the worker reads a large one
     END = 4  # the attempt is complete
     ERROR = 5  # the attempt failed: an ErrorInfo as JSON
     BEAT = 6  # the worker is alive and holds the attempt

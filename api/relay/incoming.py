@@ -53,6 +53,7 @@ class IncomingStream:
         "failure",
         "first_at",
         "has_reported",
+        "is_large",
         "job_id",
         "key",
         "size",
@@ -77,6 +78,7 @@ class IncomingStream:
         self.size = 0
         self.taken_at = time.monotonic()
         self.committed = False
+        self.is_large = False
         self.started_at: float | None = None
         self.first_at: float | None = None
         self.ended = False
@@ -119,6 +121,7 @@ class IncomingStream:
             self._parts.append(payload)
             self.size += len(payload)
         elif kind == Kind.BODY:
+            self.is_large = self.is_large or not payload
             self._parts.append(payload)
             self.size += len(payload)
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import ResponseError
 
 from api.admission.admit import QueueFaulty
-from shared.errors import Overloaded, StreamBroken, WorkerLost
+from shared.errors import LostAtLargeAnswer, Overloaded, StreamBroken, WorkerLost
 from shared.process.outage import OutageLog
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ class LivenessJudge:
             # It may live, and not be able to say so.
             refused = QueueFaulty(fault)
             stream.fail(WorkerLost(refused.message, code=refused.code, retry_after_s=refused.retry_after_s))
+        elif stream.is_large:
+            stream.fail(LostAtLargeAnswer("The worker was lost while it read this request's answer, which is large."))
         else:
             stream.fail(WorkerLost("The worker that answered this request was lost.", retry_after_s=1))
         if delivery.cancelled is not None:

@@ -39,6 +39,7 @@ from workers.attempts.job_request import JobRequest, context_of, within_context
 from workers.attempts.record import closing_of, now_ms, record_of, times_of
 from workers.attempts.session_answer import KeptAnswer, turn_of
 from workers.attempts.token_count import TokenCount
+from workers.providers.http.upstream import large_body
 from workers.providers.images.caller import caller
 
 if TYPE_CHECKING:
@@ -185,6 +186,7 @@ class Attempt:
         async with self._lease(due) as lease:
             self.count.is_sent = True
             self._send_billed()
+            large_body.set(partial(self._stream.push, Kind.BODY, urgent=True))
             try:
                 async with asyncio.timeout(self._settings.first_token_timeout_s):
                     body, reported = await embed(lease.provider, request, model, catalogue.embedding(model))

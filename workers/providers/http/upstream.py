@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
@@ -36,11 +38,17 @@ MAX_ERROR_BODY_BYTES = 64 * 1024
 ERROR_BODY_BOUND_S = 2.0
 # The vectors of 2,048 inputs with 3,072 dimensions each, as numbers of 21 characters, and some room.
 MAX_LARGE_BODY_BYTES = 192 * 1024 * 1024
+LARGE_BODY_BYTES = 1024 * 1024
+"""A reply that is longer is announced before it is read on."""
 FETCH_BOUND_S = 10.0
 # Shorter values of headers are no secrets.
 SECRET_CHARS = 12
 # At least as long as workers/providers/http/client.py keeps an idle connection.
 IDLE_S = 20.0
+
+
+large_body: ContextVar[Callable[[], object]] = ContextVar("large_body", default=bool)
+"""Is called when the reply to the task's request turns out to be large."""
 
 
 class StatusError(Exception):
@@ -161,9 +169,14 @@ class Upstream:
         splitter, pause = ElementSplitter(name), Pauses()
         read = json_reader(kind)
         elements: list[T] = []
+        size = 0
         try:
             async with self.request("POST", path, content) as reply:
                 async for data in reply.pieces(MAX_LARGE_BODY_BYTES):
+                    size += len(data)
+                    if size > LARGE_BODY_BYTES >= size - len(data):
+                        large_body.get()()
+                        await asyncio.sleep(0)  # so that it is on its way first
                     for element in splitter.feed(data):
                         elements.append(read(element))
                         await pause()
