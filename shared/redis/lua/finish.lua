@@ -10,7 +10,8 @@
 --    one. The log's row is replaced, and the budget is charged the difference.
 -- 4. The same where Redis has lost its data and cannot know whether a request is open: it was admitted before `since`,
 --    which its api writes anew when it is gone. The first record counts, as a verdict that knows its attempt.
--- 5. All else is said twice, and changes nothing.
+-- 5. All else is said twice, and changes nothing, but that nothing stays reserved: an api that has not heard how its
+--    request ended tries it again, and reserves for that.
 --
 -- Called by shared/usage.py alone, which says what its arguments mean.
 --
@@ -34,6 +35,21 @@ if closes == 'held' and there == 0 and redis.call('HEXISTS', open_requests, requ
 local was_open = redis.call('HDEL', open_requests, request) == 1
 local since = redis.call('GET', since_key)
 local is_known = since and admitted_ms >= tonumber(since)
+
+local function release_held()
+  local held = budget and budget ~= '' and redis.call('HGET', budget, 'r:' .. request)
+  if held then
+    redis.call('HDEL', budget, 'r:' .. request)
+    redis.call('HINCRBY', budget, 'held', '-' .. held)
+    redis.call('HINCRBY', budget, 'held:' .. owner, '-' .. held)
+  end
+end
+
+local function said_before()
+  release_held()
+  return 0
+end
+
 local charged, judged = 0, nil
 local token_limit, token_charge, tokens_used = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 if not was_open and closes ~= 'new' then
@@ -41,10 +57,10 @@ if not was_open and closes ~= 'new' then
   judged = redis.call('GET', verdict)
   if judged then
     local judged_attempt, judged_cost, judged_tokens = string.match(judged, '^(%d+) (%d+) ?(%d*)$')
-    if attempt <= tonumber(judged_attempt) then return 0 end
+    if attempt <= tonumber(judged_attempt) then return said_before() end
     charged, token_charge = tonumber(judged_cost), tonumber(judged_tokens) or token_charge
   elseif is_known then
-    return 0
+    return said_before()
   end
 end
 if closes ~= 'new' and (closes == 'judged' or not was_open or not is_known) then
@@ -54,12 +70,7 @@ if closes ~= 'new' and (closes == 'judged' or not was_open or not is_known) then
 end
 redis.call('XADD', usage, '*', 'r', record)
 if budget and budget ~= '' then
-  local held = redis.call('HGET', budget, 'r:' .. request)
-  if held then
-    redis.call('HDEL', budget, 'r:' .. request)
-    redis.call('HINCRBY', budget, 'held', '-' .. held)
-    redis.call('HINCRBY', budget, 'held:' .. owner, '-' .. held)
-  end
+  release_held()
   local difference = string.format('%.0f', tonumber(cost) - charged)
   if difference ~= '0' then
     redis.call('HINCRBY', budget, 'spent', difference)

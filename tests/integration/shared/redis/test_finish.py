@@ -150,3 +150,23 @@ async def test_no_verdict_is_kept_for_ever(redis: Redis) -> None:
     await speak(redis, request, JUDGE)
     (key,) = await redis.keys("claw:verdict:*")
     assert 0 < await redis.ttl(key) <= 86_400
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+@pytest.mark.parametrize("closes", [ClosingMode.HELD, ClosingMode.OPEN])
+async def test_an_attempt_of_a_request_that_is_closed_leaves_nothing_reserved(
+    redis: Redis, closes: ClosingMode, *, is_lost: bool
+) -> None:
+    """Its worker closed it and died, and none of that reached its api, which tried it again."""
+    request = await open_request(redis, 1)
+    if is_lost:
+        await lose_everything(redis, request)
+    await speak(redis, request, Party(ClosingMode.HELD, 1, 107))
+    second = msgspec.structs.replace(request, attempt=2)
+    await enqueue(redis, second, [PAID], options=PlacementOptions(limits=LIMITS, most_waiting=10))
+    assert (await budget(redis))["held"] == HELD
+    await claim(redis, "paid")
+    await speak(redis, request, Party(closes, 2, 207))
+    assert (await budget(redis)).get("held", 0) == 0
+    await speak(redis, request, Party(closes, 1, 107))
+    assert (await budget(redis)).get("held", 0) == 0
