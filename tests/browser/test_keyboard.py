@@ -10,7 +10,7 @@ from playwright.async_api import expect
 
 from tests.browser.site import PASSWORD
 from tests.browser.test_chat import answers, is_done
-from tests.browser.test_live import SLOTS, queue_of
+from tests.browser.test_live import SLOTS, queue_of, requests_of
 from tests.upstreams.openai.replies import text
 from tests.upstreams.scripted import sse
 
@@ -134,10 +134,11 @@ async def test_a_request_is_cancelled_by_keyboard_while_the_page_moves(
     watched = await open_page(size)
     page = await _signed_in(watched, "Live")
     await expect(page.locator("#stream")).to_have_text("live")
-    _, secret = await site.key(f"comes later at {size[0]}")
+    name = f"moves at {size[0]}"
+    _, secret = await site.key(f"{name}, later")
     # The group is the outer one: what it waits for is answered once the queue is let go.
-    async with asyncio.TaskGroup() as later, queue_of(site, SLOTS + 2, f"keyboard at {size[0]}"):
-        rows = page.locator("[data-list=requests] > tr")
+    async with asyncio.TaskGroup() as later, queue_of(site, SLOTS + 2, name):
+        rows = requests_of(page, name)
         await expect(rows).to_have_count(SLOTS + 2)
         row = page.locator(f'[data-key="{await rows.last.get_attribute("data-key")}"]')
         await press(page, row.locator("summary"))

@@ -18,6 +18,8 @@ from tests.upstreams.scripted import sse
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from playwright.async_api import Locator, Page
+
     from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
@@ -64,6 +66,11 @@ async def queue_of(site: Site, requests: int, name: str) -> AsyncIterator[None]:
             site.upstream.fallback = before
 
 
+def requests_of(page: Page, key_name: str) -> Locator:
+    """Return the rows of the requests of a key: for a second a page shows those of the test before too."""
+    return page.locator("[data-list=requests] > tr").filter(has_text=key_name)
+
+
 async def test_the_page_is_empty_in_words_while_nothing_runs(signed_in: Watched) -> None:
     """And says what to expect; the backend and its worker are there."""
     page = signed_in.page
@@ -83,7 +90,7 @@ async def test_a_queue_builds_up_and_goes_down_before_ones_eyes(signed_in: Watch
     await expect(page.locator("#stream")).to_have_text("live")
     name = f"queue {signed_in.width}"
     async with queue_of(site, SLOTS + 6, name):
-        rows = page.locator("[data-list=requests] > tr")
+        rows = requests_of(page, name)
         await expect(rows).to_have_count(SLOTS + 6)
         await expect(rows.filter(has_text="running")).to_have_count(SLOTS)
         await expect(rows.filter(has_text="waiting")).to_have_count(6)
@@ -99,8 +106,9 @@ async def test_a_waiting_request_is_cancelled_after_a_question(signed_in: Watche
     """The page stays, says what was done, and the row is gone; it is in the audit log."""
     page = signed_in.page
     await signed_in.open("/ui/live")
-    async with queue_of(site, SLOTS + 2, f"cancel {(page.viewport_size or {'width': 0})['width']}"):
-        rows = page.locator("[data-list=requests] > tr")
+    name = f"cancel {signed_in.width}"
+    async with queue_of(site, SLOTS + 2, name):
+        rows = requests_of(page, name)
         await expect(rows).to_have_count(SLOTS + 2)
         cancelled = await rows.last.get_attribute("data-key")
         await rows.last.get_by_text("Cancel …").click()
@@ -138,7 +146,7 @@ async def test_a_menu_that_is_open_stays_open_while_the_page_moves(open_page: Op
     await backend.get_by_text("Pause …").click()
     name = f"<img src=x onerror=alert(1)> {size[0]}"
     async with queue_of(site, SLOTS + 1, name):
-        await expect(watched.page.locator("[data-list=requests] > tr").last).to_contain_text(name)
+        await expect(requests_of(watched.page, name)).to_have_count(SLOTS + 1)
         await expect(backend.locator("[data-text=waiting]")).to_have_text("1")
         await expect(backend.get_by_role("button", name="Pause it")).to_be_visible()
 
@@ -170,8 +178,9 @@ async def test_everything_on_the_live_page_is_done_without_script(open_page: Ope
     watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/live")
     page = watched.page
-    async with queue_of(site, SLOTS + 1, f"no script at {size[0]}"):
-        rows = page.locator("[data-list=requests] > tr")
+    name = f"no script at {size[0]}"
+    async with queue_of(site, SLOTS + 1, name):
+        rows = requests_of(page, name)
         await expect(rows.filter(has_text="waiting")).to_have_count(1)
         await rows.last.get_by_text("Cancel …").click()
         await rows.last.get_by_role("button", name="Cancel it").click()
