@@ -10,10 +10,18 @@ from redis.exceptions import ResponseError
 
 from api.admission.token_limit import TokensRateLimited
 from shared.errors import BudgetSpent, GatewayError, Overloaded, RateLimited, Unauthenticated
-from shared.queue.placement import place
+from shared.queue.placement import mortal, place
 from shared.redis import scripts
 from shared.redis.client import UNREACHABLE
-from shared.redis.names import open_requests, owner_of, rate_key, revision_key, revoked_key, tokens_key
+from shared.redis.names import (
+    API_SET,
+    open_requests,
+    owner_of,
+    rate_key,
+    revision_key,
+    revoked_key,
+    tokens_key,
+)
 from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
@@ -111,9 +119,10 @@ async def admit(
             nor takes a large body within `BODY_TIMEOUT_S` (`QueueUnavailable`).
     """
     owner = owner_of(principal.key_id)
-    keys = [rate_key(owner), revoked_key(owner), open_requests(draft.api_id), revision_key(owner)]
+    keys = [rate_key(owner), revoked_key(owner), open_requests(draft.api_id), revision_key(owner), API_SET]
     known = "" if principal.revision is None else principal.revision
-    arguments: list[str | bytes | int] = [principal.rpm_limit, msgspec.json.encode(UsageRecord.opened(draft)), known]
+    record = msgspec.json.encode(UsageRecord.opened(draft))
+    arguments: list[str | bytes | int] = [principal.rpm_limit, record, known, mortal(draft.api_id)]
     if draft.tokens_per_minute:
         keys.append(tokens_key(owner))
         arguments += (draft.tokens_per_minute, draft.reserved_tokens)

@@ -17,8 +17,17 @@ from shared.models.catalogue import nano_usd
 from shared.process.tasks import work_beside
 from shared.queue.arq_queue import encode_heads, encode_rest
 from shared.redis import scripts
-from shared.redis.names import budget_key_at, job_key, owner_of
+from shared.redis.names import (
+    API_SET,
+    BACKGROUND_API,
+    budget_key_at,
+    job_key,
+    open_requests,
+    owner_of,
+    since_key,
+)
 from shared.types import Target
+from shared.usage import UsageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -206,7 +215,7 @@ async def enqueue(
     waits_at: tuple[str, str] | None = None,
     mode: Mode = Mode.ADD,
 ) -> int | None:
-    """Put a further attempt into a queue, or move one that waits.
+    """Put a further attempt into a queue, or move one that waits; open its request where Redis has lost it.
 
     Args:
         redis: where the queues are.
@@ -224,12 +233,21 @@ async def enqueue(
         MoreNeeded: candidates were left out, and those that are here do not do.
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    keys = [] if waits_at is None else [waits_at[0], job_key(waits_at[1])]
-    arguments = [mode.value] if waits_at is None else [mode.value, waits_at[1]]
+    keys = [open_requests(draft.api_id), API_SET, since_key(draft.api_id)]
+    record = msgspec.json.encode(UsageRecord.opened(draft))
+    arguments: list[str | bytes | int] = [mode.value, record, mortal(draft.api_id), draft.admitted_ms]
+    if waits_at is not None:
+        keys += (waits_at[0], job_key(waits_at[1]))
+        arguments.append(waits_at[1])
     chosen: int = await place(
         redis, scripts.ENQUEUE, draft, candidates, options=options, keys=keys, arguments=arguments, mode=mode
     )
     return None if chosen == -1 else chosen - 1
+
+
+def mortal(api_id: str) -> str:
+    """Return the id of an api process that can die; nothing for `BACKGROUND_API`."""
+    return "" if api_id == BACKGROUND_API else api_id
 
 
 def _last(candidates: Sequence[Candidate]) -> list[bool]:

@@ -172,6 +172,12 @@ class Chaos:
             left["keys"] = [name for pattern in busy async for name in redis.scan_iter(pattern, count=1000)]
             left["unrecorded"] = await redis.xlen("claw:usage")
             left["held_usd"] = (await self.budget())["held_usd"]
+            left["reserved"] = [
+                field
+                async for budget in redis.scan_iter("claw:budget:*")
+                for field in await redis.hkeys(budget)  # type: ignore[misc]  # redis-py: or awaitable
+                if field.startswith(b"r:")
+            ]
             return not any(left.values())
 
         try:

@@ -52,14 +52,14 @@ end
 
 local charged, judged = 0, nil
 local token_limit, token_charge, tokens_used = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-if not was_open and closes ~= 'new' then
-  if closes == 'judged' then return 0 end
+if closes ~= 'new' and not (was_open and is_known) then
+  if closes == 'judged' and not was_open then return 0 end
   judged = redis.call('GET', verdict)
   if judged then
     local judged_attempt, judged_cost, judged_tokens = string.match(judged, '^(%d+) (%d+) ?(%d*)$')
     if attempt <= tonumber(judged_attempt) then return said_before() end
     charged, token_charge = tonumber(judged_cost), tonumber(judged_tokens) or token_charge
-  elseif is_known then
+  elseif not was_open and is_known then
     return said_before()
   end
 end

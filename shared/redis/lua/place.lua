@@ -244,13 +244,20 @@ local function share(chosen, rank_from_to, score)
   end
 end
 
+-- Records the request as open, and its api process among those that a recorder looks after: it says so at each of its
+-- heartbeats too, but may die before the next one.
+local function open(open_requests, record, apis, api)
+  if api ~= '' and redis.call('HLEN', open_requests) == 0 then redis.call('SADD', apis, api) end
+  redis.call('HSET', open_requests, request, record)
+end
+
 -- How long a reserved place waits for the job's body.
 local ARRIVES_MS = 10000
 
-local function put(chosen, again, rank_from_to)
+local function put(chosen, again, rank_from_to, is_closed)
   local queue_key = queue(chosen)
   local reserved = cost(chosen) + earlier
-  if reserved ~= 0 then hold(whole(reserved)) end
+  if reserved ~= 0 and not is_closed then hold(whole(reserved)) end
   if job_tail == '' then
     redis.call('SET', arriving_key(job_id), job_head(chosen), 'PX', ARRIVES_MS)
   else

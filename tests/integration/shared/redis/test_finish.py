@@ -9,11 +9,21 @@ import msgspec
 import pytest
 
 from shared.ids import job_id
-from shared.queue.placement import BudgetLimits, PlacementOptions, enqueue
-from shared.redis.names import USAGE_STREAM, in_progress_key, job_key, since_key, tokens_key
+from shared.queue.placement import BudgetLimits, Mode, PlacementOptions, enqueue
+from shared.redis.names import (
+    BACKGROUND_API,
+    USAGE_STREAM,
+    in_progress_key,
+    job_key,
+    open_requests,
+    reservation_field,
+    since_key,
+    tokens_key,
+)
 from shared.types import JobDraft
 from shared.usage import ORPHANED, Closing, ClosingMode, UsageRecord, finish_now
 from tests.integration.shared.queue.sample_jobs import API, KEY, at, budget, claim, draft, put, record_of
+from workers.recording.orphans import Janitor
 from workers.recording.rows import UsageRow, from_json, unique
 
 if TYPE_CHECKING:
@@ -25,6 +35,7 @@ TOKENS_BACK = 10_000_000
 """As many as come back in ten seconds."""
 LIMITS = BudgetLimits(all_nano_usd=10_000)
 PAID = at("paid", "paid", cost_nano_usd=HELD)
+PAID_TOO = at("paid too", "paid", cost_nano_usd=HELD)
 
 
 class Party(NamedTuple):
@@ -68,10 +79,31 @@ async def open_request(redis: Redis, attempts: int) -> JobDraft:
     if attempts == 2:
         name = job_id(request.request_id, 1)
         await redis.delete(job_key(name), in_progress_key(name))
-        second = msgspec.structs.replace(request, attempt=2)
-        await enqueue(redis, second, [PAID], options=PlacementOptions(limits=LIMITS, most_waiting=10))
+        await try_again(redis, request, 2)
         await claim(redis, "paid")
     return request
+
+
+async def try_again(redis: Redis, request: JobDraft, attempt: int) -> None:
+    """Put a further attempt into its queue, whatever became of the one before."""
+    again = msgspec.structs.replace(request, attempt=attempt)
+    assert await enqueue(redis, again, [PAID], options=PlacementOptions(limits=LIMITS, most_waiting=10)) == 0
+
+
+async def move_on(redis: Redis, request: JobDraft, attempt: int) -> None:
+    """Move an attempt to the other queue where it still waits."""
+    again = msgspec.structs.replace(request, attempt=attempt)
+    options = PlacementOptions(limits=LIMITS, most_waiting=10)
+    here, there = (PAID, PAID_TOO) if await redis.zcard("paid") else (PAID_TOO, PAID)
+    waits_at = (here.target.queue, job_id(request.request_id, attempt))
+    await enqueue(redis, again, [there], options=options, waits_at=waits_at, mode=Mode.MOVE)
+
+
+async def judge(redis: Redis, request: JobDraft) -> None:
+    """Close the request as a recorder does that takes its api for dead: where it is open, for what is reserved."""
+    if await redis.hexists(open_requests(API), request.request_id):  # type: ignore[misc]  # redis-py: or awaitable
+        held = (await budget(redis)).get(reservation_field(request.request_id), 0)
+        await speak(redis, request, Party(ClosingMode.JUDGED, 0, held))
 
 
 async def lose_everything(redis: Redis, request: JobDraft) -> None:
@@ -162,11 +194,74 @@ async def test_an_attempt_of_a_request_that_is_closed_leaves_nothing_reserved(
     if is_lost:
         await lose_everything(redis, request)
     await speak(redis, request, Party(ClosingMode.HELD, 1, 107))
-    second = msgspec.structs.replace(request, attempt=2)
-    await enqueue(redis, second, [PAID], options=PlacementOptions(limits=LIMITS, most_waiting=10))
-    assert (await budget(redis))["held"] == HELD
+    await try_again(redis, request, 2)
+    # Where Redis has known it all the time, it knows that it is closed.
+    assert (await budget(redis)).get("held", 0) == (HELD if is_lost else 0)
     await claim(redis, "paid")
     await speak(redis, request, Party(closes, 2, 207))
     assert (await budget(redis)).get("held", 0) == 0
     await speak(redis, request, Party(closes, 1, 107))
     assert (await budget(redis)).get("held", 0) == 0
+
+
+async def test_an_attempt_after_a_loss_is_closed_for_its_dead_api(redis: Redis) -> None:
+    """Its api tried again what Redis had lost and died before its next heartbeat, and so did its worker."""
+    request = await open_request(redis, 1)
+    await redis.flushall()
+    await try_again(redis, request, 2)
+    await claim(redis, "paid")
+    assert await redis.hexists(open_requests(API), request.request_id)  # type: ignore[misc]  # redis-py: or awaitable
+    recorder = Janitor(redis, gone_s=0)
+    assert await recorder.look() == 1
+    assert await budget(redis) == {"spent": HELD, f"spent:{KEY}": HELD}
+    (row,) = await logged(redis)
+    assert (row.error_code, row.cost_usd) == (ORPHANED, HELD / 1e9)
+
+
+async def test_what_is_admitted_after_a_loss_is_closed_for_its_dead_api(redis: Redis) -> None:
+    """It died before its next heartbeat, which would have said that it lives."""
+    await put(redis, PAID, request=draft(), limits=LIMITS)
+    assert await Janitor(redis, gone_s=0).look() == 1
+    assert await budget(redis) == {}
+
+
+async def test_requests_of_the_background_belong_to_no_api(redis: Redis) -> None:
+    """There is no process whose end could be that of such a request."""
+    request = draft(api_id=BACKGROUND_API)
+    await put(redis, PAID, request=request, limits=LIMITS)
+    await redis.flushall()
+    await try_again(redis, request, 2)
+    assert await redis.hkeys(open_requests(BACKGROUND_API)) == [request.request_id.encode()]  # type: ignore[misc]  # redis-py: or awaitable
+    assert await Janitor(redis, gone_s=0).look() == 0
+
+
+@pytest.mark.parametrize("seed", range(300))
+async def test_whatever_is_lost_and_whoever_dies_nothing_stays_reserved(redis: Redis, seed: int) -> None:
+    """Losses, attempts and words in any order; the recorder, which outlives all, closes what is open in the end."""
+    chance = random.Random(seed)
+    request = await open_request(redis, 1)
+    attempts = 1
+    for _ in range(chance.randint(1, 10)):
+        step = chance.choice(["loss", "heartbeat", "attempt", "move", "worker", "api", "judge"])
+        if step == "loss":
+            await redis.flushall()
+        elif step == "heartbeat":
+            await redis.set(since_key(API), request.admitted_ms + chance.randint(1, 2000), nx=True)
+        elif step == "attempt":
+            attempts += 1
+            await try_again(redis, request, attempts)
+            if chance.random() < 0.5:
+                await claim(redis, "paid")
+        elif step == "move":
+            await move_on(redis, request, attempts)
+        elif step == "worker":
+            attempt = chance.randint(1, attempts)
+            await speak(redis, request, Party(ClosingMode.HELD, attempt, 100 * attempt + 7))
+        elif step == "api":
+            await speak(redis, request, Party(ClosingMode.OPEN, attempts, 50))
+        else:
+            await judge(redis, request)
+    await judge(redis, request)
+    sums = await budget(redis)
+    assert not [name for name in sums if name.startswith(("r:", "held"))]
+    assert sums.get("spent", 0) == sum(round(row.cost_usd * 1e9) for row in await logged(redis))
