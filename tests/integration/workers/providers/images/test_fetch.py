@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from aiohttp.client_proto import ResponseHandler
 
 from shared.errors import InvalidRequest
 from shared.openai.messages import ImagePart, ImageUrl, UserMessage
+from tests.parsed import bytes_parsed
 from tests.upstreams.scripted import BOUND_S
 from workers.providers.http.paced import PIECE_BYTES
 from workers.providers.images import remote
@@ -242,32 +241,17 @@ async def test_images_that_come_at_once_are_counted_together_as_they_come(monkey
 
 async def test_what_comes_at_once_is_parsed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of a byte, heads that say "go on": of several servers together they held a worker for seconds."""
-    parsed: Counter[int] = Counter()
-    loop, turn, parse = asyncio.get_running_loop(), 0, ResponseHandler.data_received
-
-    def counted(handler: ResponseHandler, data: bytes) -> None:
-        parsed[turn] += len(data)
-        parse(handler, data)
-
-    def next_turn() -> None:
-        nonlocal turn
-        turn += 1
-        ticks[:] = [loop.call_soon(next_turn)]
-
-    ticks: list[asyncio.Handle] = []
-    next_turn()
-    monkeypatch.setattr(ResponseHandler, "data_received", counted)
     names = Names(images=[["127.0.0.1"]] * 6)
-    async with _serving() as server, _fetching(names) as fetcher:
-        for _ in range(3):
-            server.add(
-                200, b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n", transfer_encoding="chunked", content_type="image/png"
-            )
-        url = f"http://images.test:{server.port}/"
-        assert await asyncio.gather(*(fetcher.fetch(url) for _ in range(3))) == [("image/png", b"a" * 50_000)] * 3
-        server.replies += [(103, {"link": "a"}, b"HTTP/1.1 103 Go on\r\nlink: a\r\n\r\n" * 20_000)] * 3
-        for refused in await asyncio.gather(*(_refusal(fetcher, url) for _ in range(3))):
-            assert "could not be fetched" in refused
-    ticks[0].cancel()
+    with bytes_parsed(monkeypatch) as parsed:
+        async with _serving() as server, _fetching(names) as fetcher:
+            for _ in range(3):
+                server.add(
+                    200, b"1\r\na\r\n" * 50_000 + b"0\r\n\r\n", transfer_encoding="chunked", content_type="image/png"
+                )
+            url = f"http://images.test:{server.port}/"
+            assert await asyncio.gather(*(fetcher.fetch(url) for _ in range(3))) == [("image/png", b"a" * 50_000)] * 3
+            server.replies += [(103, {"link": "a"}, b"HTTP/1.1 103 Go on\r\nlink: a\r\n\r\n" * 20_000)] * 3
+            for refused in await asyncio.gather(*(_refusal(fetcher, url) for _ in range(3))):
+                assert "could not be fetched" in refused
     # One that was not the first of its connection, and, where none waited, one that was.
     assert max(parsed.values()) <= 2 * PIECE_BYTES
