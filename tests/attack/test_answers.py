@@ -44,7 +44,7 @@ MANY = openai.chunk({"content": "x"}) * TOKENS + openai.text("end")
 
 def framed(content: bytes) -> Answer:
     """Return a chunk for each byte."""
-    body = b"".join(b"1\r\n%c\r\n" % byte for byte in content) + b"0\r\n\r\n"
+    body = b"1\r\n%b\r\n" % b"\r\n1\r\n".join(memoryview(content).cast("c")) + b"0\r\n\r\n"
     return Answer([body], headers={"transfer-encoding": "chunked"}, framing="close")
 
 
