@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.house.tree import PRODUCT, ROOT, files, parsed, relative
+from tests.unit.house.tree import PRODUCT, READS_ALL, ROOT, files, parsed, relative
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytestmark = READS_ALL
 
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 _CODE = re.compile(r"`([^`\n]+)`")

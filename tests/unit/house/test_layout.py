@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.house.tree import PRODUCT, ROOT, files, parsed, relative
+from tests.unit.house.tree import PRODUCT, READS_ALL, ROOT, files, parsed, relative
+
+pytestmark = READS_ALL
 
 ENTRIES = {"api": 13, "workers": 17, "shared": 15}
 MOST_MODULES = 15

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from tests.unit.house.tree import PRODUCT, ROOT, files, parsed, relative
+from tests.unit.house.tree import PRODUCT, READS_ALL, ROOT, files, parsed, relative
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+pytestmark = READS_ALL
 
 NO_VERB: Final = re.compile(
     r"(A|About|After|All|An|Any|As|At|Before|Both|By|CPU|Each|Every|Everything|For|From|How|If|In|It|Its|Local|"

@@ -7,6 +7,10 @@ import gc
 from functools import cache
 from pathlib import Path
 
+import pytest
+
+READS_ALL = pytest.mark.xdist_group("house")
+"""Of the tests that parse the repository: one process does that for all of them."""
 ROOT = Path(__file__).parents[3]
 PRODUCT = ("api", "workers", "shared", "cli")
 _VENDORED = ROOT / "bench" / "tools"
