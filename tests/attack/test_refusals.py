@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ import pytest
 from api.accounting.refusals import LEAST
 from shared.redis.client import close, connect
 from shared.redis.names import REJECTED_USAGE_STREAM, USAGE_STREAM
+from tests.clock import minute_lasts
 from tests.fleet import PATIENCE_S, chat
 
 if TYPE_CHECKING:
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet, Process
 
 WRONG = {"model": "gpt-4o", "messages": "none"}
-
-
-async def minute_begins() -> None:
-    """Wait until enough of a minute is left for a test that counts by the minute."""
-    if time.time() % 60 > 35:
-        await asyncio.sleep(60 - time.time() % 60)
 
 
 @pytest.fixture
@@ -41,7 +34,7 @@ async def test_a_key_is_refused_only_so_often_a_minute(
     limited: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
 ) -> None:
     """Then it gets 429 whatever it asks; every request is in the log, the many in one row with their count."""
-    await minute_begins()
+    await minute_lasts()
     async with limited:
         codes = []
         for _ in range(LEAST + 40):
@@ -70,7 +63,7 @@ async def test_a_key_is_refused_only_so_often_a_minute(
 
 async def test_refusals_cost_nothing_of_the_limit(limited: httpx.AsyncClient) -> None:
     """After twenty of them the one request of the minute is still there."""
-    await minute_begins()
+    await minute_lasts()
     async with limited:
         for _ in range(20):
             assert (await limited.post("/v1/chat/completions", json=WRONG)).status_code == 400
@@ -81,7 +74,7 @@ async def test_listing_models_makes_only_so_many_rows_a_minute(
     limited: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
 ) -> None:
     """It goes on being answered, and is counted."""
-    await minute_begins()
+    await minute_lasts()
     async with limited:
         for _ in range(LEAST + 60):
             assert (await limited.get("/v1/models")).status_code == 200

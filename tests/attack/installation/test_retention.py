@@ -7,13 +7,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
+from tests.clock import day_lasts
 from workers.recording import retention
 from workers.recording.retention import LEAST_DAYS, drop_old_days, keep_short
 
 if TYPE_CHECKING:
     from datetime import date
-
-    import pytest
 
     from shared.postgres.database import Database
     from tests.conftest import Eventually
@@ -26,6 +27,12 @@ INSERT INTO np_claw_api_usage
      cached_tokens, reasoning_tokens, usage_source, cost_usd, attempts, duration_ms, admitted_at)
 VALUES ($1::date, gen_random_uuid(), 'chat', 'm', 'm', 'local', false, 200, 1, 1, 0, 0, 'none', 0, 1, 0, $1::date)
 """
+
+
+@pytest.fixture(autouse=True)
+async def _one_day() -> None:
+    """Let a test begin and end on the same day: what is to be kept is told by the day."""
+    await day_lasts()
 
 
 def days_ago(days: int) -> date:

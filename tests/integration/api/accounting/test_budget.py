@@ -22,6 +22,7 @@ from shared.postgres.keys import KeyChange, KeyStore
 from shared.redis.names import USAGE_STREAM, budget_key
 from shared.settings import Settings
 from shared.usage import ORPHANED, Closing, ClosingMode, UsageRecord, finish_now
+from tests.clock import day_lasts
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.recording.recorder import record
 from workers.recording.rows import from_record
@@ -30,11 +31,26 @@ from workers.recording.table import UsageLog
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from api.accounting.budget import Month
     from tests.conftest import Eventually
 
 TOKEN = {"x-internal-token": "geheim"}
-MONTH = month_at(datetime.now(UTC))
-BUDGET = budget_key(MONTH.name)
+
+
+@pytest.fixture(autouse=True)
+async def _one_month() -> None:
+    """Let a test begin and end in the same month."""
+    await day_lasts()
+
+
+def month() -> Month:
+    """Return the month that it is: while the test runs, and not when this module was read."""
+    return month_at(datetime.now(UTC))
+
+
+def budget_hash() -> str:
+    """Return the name of its hash."""
+    return budget_key(month().name)
 
 
 def paid(cost_usd: float, key_id: str | None = None, **changes: Any) -> UsageRecord:
@@ -58,13 +74,13 @@ async def settle(redis: Redis, ended: UsageRecord) -> None:
 
 async def sums(redis: Redis) -> dict[str, int]:
     """Return the fields of the budget."""
-    return {field.decode(): int(nano or 0) for field, nano in (await redis.hgetall(BUDGET)).items()}  # type: ignore[misc]  # redis-py: or awaitable
+    return {field.decode(): int(nano or 0) for field, nano in (await redis.hgetall(budget_hash())).items()}  # type: ignore[misc]  # redis-py: or awaitable
 
 
 async def test_a_new_redis_learns_what_was_spent(database: Database, redis: Redis) -> None:
     """By key and in all, of this month; the hash does not stay for ever."""
     key, _ = await KeyStore(database).create("myapp")
-    last_month = int(datetime(MONTH.start.year, MONTH.start.month, 1, tzinfo=UTC).timestamp() * 1000) - 1
+    last_month = int(datetime(month().start.year, month().start.month, 1, tzinfo=UTC).timestamp() * 1000) - 1
     await log(
         database,
         *(paid(0.0000025, key.id) for _ in range(3)),
@@ -72,23 +88,23 @@ async def test_a_new_redis_learns_what_was_spent(database: Database, redis: Redi
         paid(5, admitted_ms=last_month),
         paid(0, tier="gemini"),
     )
-    assert await Budget(None, database, redis).seed(MONTH)
+    assert await Budget(None, database, redis).seed(month())
     assert await sums(redis) == {
         "spent": 1_250_007_500,
         "spent:internal": 1_250_000_000,
         f"spent:{key.id}": 7_500,
         "seeded": 1,
     }
-    assert LIFE_S - 60 < await redis.ttl(BUDGET) <= LIFE_S
+    assert LIFE_S - 60 < await redis.ttl(budget_hash()) <= LIFE_S
 
 
 async def test_it_is_done_once_by_however_many(database: Database, redis: Redis) -> None:
     """Ten at once, and again later."""
     await log(database, paid(1))
     budgets = [Budget(None, database, redis) for _ in range(10)]
-    done = await asyncio.gather(*(budget.seed(MONTH) for budget in budgets))
+    done = await asyncio.gather(*(budget.seed(month()) for budget in budgets))
     await log(database, paid(1))
-    done.append(await budgets[0].seed(MONTH))
+    done.append(await budgets[0].seed(month()))
     assert sum(done) == 1
     assert (await sums(redis))["spent"] == 1_000_000_000
 
@@ -103,7 +119,7 @@ async def test_what_waits_for_a_recorder_is_counted(database: Database, redis: R
         await redis.xadd(USAGE_STREAM, {"r": msgspec.json.encode(waiting)})
     await redis.xadd(USAGE_STREAM, {"r": b"{"})
     await redis.xadd(USAGE_STREAM, {"other": b""})
-    await Budget(None, database, redis).seed(MONTH)
+    await Budget(None, database, redis).seed(month())
     assert (await sums(redis))["spent"] == nano_usd(1 + 2 + 8)
 
 
@@ -115,8 +131,8 @@ async def test_what_was_settled_before_is_neither_lost_nor_counted_twice(databas
     await log(database, recorded)
     await redis.delete(USAGE_STREAM)
     await settle(redis, waiting)
-    await redis.hset(BUDGET, mapping={"held": 9, "held:internal": 9, "r:00": 9})  # type: ignore[misc]  # redis-py: or awaitable
-    assert await Budget(None, database, redis).seed(MONTH)
+    await redis.hset(budget_hash(), mapping={"held": 9, "held:internal": 9, "r:00": 9})  # type: ignore[misc]  # redis-py: or awaitable
+    assert await Budget(None, database, redis).seed(month())
     spent = nano_usd(7)
     assert await sums(redis) == {
         "spent": spent, "spent:internal": spent, "held": 9, "held:internal": 9, "r:00": 9, "seeded": 1
@@ -138,7 +154,7 @@ async def test_what_ends_and_is_recorded_in_the_middle_counts_once(
         return list(fields)
 
     monkeypatch.setattr(redis, "hkeys", read_and_go_on)
-    assert await Budget(None, database, redis).seed(MONTH)
+    assert await Budget(None, database, redis).seed(month())
     assert (await sums(redis))["spent"] == nano_usd(3)
 
 
@@ -153,7 +169,7 @@ async def test_the_sum_is_exact_while_requests_end_and_are_recorded(database: Da
     stop = asyncio.Event()
     recording = asyncio.create_task(record(redis, database, stop))
     settling = asyncio.create_task(_settle_all(redis, meanwhile))
-    done = await asyncio.gather(*(Budget(None, database, redis).seed(MONTH) for _ in range(4)))
+    done = await asyncio.gather(*(Budget(None, database, redis).seed(month()) for _ in range(4)))
     await settling
     stop.set()
     await recording
@@ -201,7 +217,7 @@ async def test_what_is_said_again_of_what_the_log_knows_counts_once(
             return await fetch(connection, query, *arguments, **options)
 
         monkeypatch.setattr(asyncpg.Connection, "fetch", end_and_fetch)
-    assert await Budget(None, database, redis).seed(MONTH)
+    assert await Budget(None, database, redis).seed(month())
     if when == "after":
         assert (await sums(redis))["spent"] == sum(nano_usd(each.cost_usd) for each in known)
         await _end_all(redis, again)
@@ -260,18 +276,18 @@ async def test_the_api_shows_the_month(database: Database, redis: Redis) -> None
     await keys.create("without")
     await keys.revoke(gone.id)
     await log(database, paid(1.5, spender.id), paid(0.25, gone.id), paid(0.1))
-    await redis.hset(BUDGET, mapping={"held": 500_000_000, f"held:{spender.id}": 500_000_000})  # type: ignore[misc]  # redis-py: or awaitable
+    await redis.hset(budget_hash(), mapping={"held": 500_000_000, f"held:{spender.id}": 500_000_000})  # type: ignore[misc]  # redis-py: or awaitable
     settings = Settings(data_dir=Path("nowhere"), internal_secret="geheim", monthly_budget_usd=10)
     client = management_app(settings, database, redis).test_client()
     response = await client.get("/claw/v1/budget", headers=TOKEN)
     assert response.status_code == 200
     assert await response.get_json() == {
-        "month": MONTH.name,
+        "month": month().name,
         "limit_usd": 10.0,
         "spent_usd": 1.85,
         "held_usd": 0.5,
         "remaining_usd": 7.65,
-        "resets_at": MONTH.resets_at,
+        "resets_at": month().resets_at,
         "keys": [
             {"key_id": key_id, "key_name": name, "limit_usd": limit_usd, "spent_usd": spent_usd, "held_usd": held_usd}
             for key_id, name, limit_usd, spent_usd, held_usd in (
@@ -283,7 +299,7 @@ async def test_the_api_shows_the_month(database: Database, redis: Redis) -> None
         ],
     }
     await keys.update(idle.id, KeyChange(monthly_budget_usd=None))
-    await redis.hset(BUDGET, mapping={"spent": nano_usd(11)})  # type: ignore[misc]  # redis-py: or awaitable
+    await redis.hset(budget_hash(), mapping={"spent": nano_usd(11)})  # type: ignore[misc]  # redis-py: or awaitable
     shown = await (await client.get("/claw/v1/budget", headers=TOKEN)).get_json()
     assert (shown["remaining_usd"], len(shown["keys"])) == (0.0, 3)
 
@@ -322,10 +338,10 @@ async def test_the_operator_is_reported_when_the_budget_goes_to_its_end(
     budget = Budget(10.0, database, redis)
     await budget.start()
     for spent_usd in (7.9, 8.0, 9.0, 10.5, 11.0):
-        await redis.hset(BUDGET, "spent", str(nano_usd(spent_usd)))  # type: ignore[misc]  # redis-py: or awaitable
+        await redis.hset(budget_hash(), "spent", str(nano_usd(spent_usd)))  # type: ignore[misc]  # redis-py: or awaitable
         await budget.look()
     await budget.stop()
     told = [record.getMessage() for record in caplog.records if "is spent" in record.getMessage()]
     assert told == [
-        f"{MONTH.name}: ${spent} of the budget of $10.00 for paid models is spent" for spent in ("8.00", "10.50")
+        f"{month().name}: ${spent} of the budget of $10.00 for paid models is spent" for spent in ("8.00", "10.50")
     ]
