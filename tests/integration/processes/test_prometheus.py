@@ -103,12 +103,17 @@ async def client(fleet: Fleet, gemini: ScriptedUpstream, eventually: Eventually)
         yield opened
 
 
-async def test_every_metric_is_well_named_and_described(fleet: Fleet, client: httpx.AsyncClient) -> None:
+async def test_every_metric_is_well_named_and_described(
+    fleet: Fleet, client: httpx.AsyncClient, eventually: Eventually
+) -> None:
     """By promtool, of each process in use."""
     await _use(client)
-    targets = await _targets(client)
-    assert len(targets) == len(fleet.processes)
-    for target in targets:
+
+    async def all_are_there() -> list[str]:
+        found = await _targets(client)
+        return found if len(found) == len(fleet.processes) else []
+
+    for target in await eventually(all_are_there):
         text = (await client.get(f"http://{target}/metrics")).content
         assert b"# HELP claw_requests_total " in text
         # Those of prometheus_client itself are not ours to name.
