@@ -82,7 +82,9 @@ async def test_a_key_is_made_copied_and_revoked_by_keyboard(open_page: OpenPage,
     await press(page, page.get_by_role("button", name="Copy: The key's secret"))
     await expect(page.locator("#announcer")).to_have_text("Copied.")
     assert await page.evaluate("navigator.clipboard.readText()") == secret
-    await press(page, page.get_by_role("link", name="To the key"))
+    # Until its script is there, which is what hears Escape.
+    async with page.expect_navigation():
+        await press(page, page.get_by_role("link", name="To the key"))
     question = page.locator("summary", has_text="Revoke …")
     await expect(question).to_be_visible()
     await press(page, question)
