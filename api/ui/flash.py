@@ -41,7 +41,7 @@ def taken() -> list[Flash]:
     if not cookie or "visit" not in g:
         return found
     try:
-        kept = msgspec.convert(_serializer().loads(cookie, max_age=LIFE_S), Flash)
+        kept = msgspec.convert(_serializer().loads(cookie.encode("utf-8", "replace"), max_age=LIFE_S), Flash)
     except (BadSignature, msgspec.ValidationError):
         return found
     return [kept, *found]

@@ -34,6 +34,11 @@ def test_another_secret_generation_or_password_ends_every_session(other: Signer)
     assert not other.is_token(session, SIGNER.token(session))
 
 
+def test_a_cookie_with_half_of_a_surrogate_pair_is_none() -> None:
+    """No text of a cookie is a fault of ours."""
+    assert SIGNER.session("\ud800" + SIGNER.cookie(new_session(BY_PASSWORD))[1:]) is None
+
+
 @given(st.data())
 def test_a_cookie_with_a_changed_character_is_none(data: st.DataObject) -> None:
     """Whichever it is."""
