@@ -26,6 +26,7 @@ _MOST_LINES: Final = 60
 # What begins with a space, ends with one, or has a digit around it is money.
 _SINGLE: Final = re.compile(r"\$(?![\s$])((?:[^\\$]|\\.){1,2000})(?<!\s)\$(?![0-9$])", re.DOTALL)
 _DOUBLE: Final = re.compile(r"\$\$((?:[^\\$]|\\.|\$(?!\$)){1,2000})\$\$", re.DOTALL)
+_BARE_PERCENT: Final = re.compile(r"(?<!\\)((?:\\\\)*)%")
 
 
 class Formulas:
@@ -59,9 +60,11 @@ def to_mathml(latex: str, *, is_block: bool) -> str:
         is_block: whether it stands on lines of its own.
     """
     kind = "block" if is_block else "inline"
+    # In LaTeX it begins a comment, and a percentage that a model wrote would end its formula unseen.
+    visible = _BARE_PERCENT.sub(r"\1\%", latex)
     if len(latex) <= MOST_CHARS and latex.count("{") <= _MOST_BRACES:
         try:
-            return f'<span class="math {kind}">{convert(latex, display=kind)}</span>'
+            return f'<span class="math {kind}">{convert(visible, display=kind)}</span>'
         except Exception:  # noqa: BLE001, S110 -- it has errors of its own, and others for what it did not think of
             pass
     return f'<code class="math">{escape(latex)}</code>'

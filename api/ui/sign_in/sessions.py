@@ -83,7 +83,8 @@ class Signer:
         if not cookie:
             return None
         try:
-            found = msgspec.convert(self._serializer.loads(cookie.encode("utf-8", "replace"), max_age=LIFE_S), tuple[str, str, str])
+            signed = self._serializer.loads(cookie.encode("utf-8", "replace"), max_age=LIFE_S)
+            found = msgspec.convert(signed, tuple[str, str, str])
         except (BadSignature, msgspec.ValidationError):
             return None
         return Session(*found)

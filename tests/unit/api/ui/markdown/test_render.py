@@ -149,6 +149,8 @@ def test_what_is_nested_too_deeply_is_not_left_out() -> None:
         ("\\(x\\)", 'display="inline"'),
         ("\\[\na\n- b\n\\]", "<mi>a</mi><mo>\u2212</mo><mi>b</mi>"),
         ("$$\n\\frac{a}{b}\n$$", "<mfrac>"),
+        ("\\(5% b\\)", "<mn>5</mn><mi>%</mi><mi>b</mi>"),
+        ("$5\\% b$", "<mn>5</mn><mi>%</mi><mi>b</mi>"),
         ("$\\left( a$", '<code class="math">\\left( a</code>'),
         ("[x]: https://e.com 'gone'", "[x]: <a href"),
     ],
