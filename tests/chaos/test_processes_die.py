@@ -148,7 +148,7 @@ async def test_jobs_that_wait_are_taken_by_another_worker(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """A killed worker's queue is not lost: ten waiting requests are answered by the worker that comes after it."""
-    process = await fleet.api(CLAW_HEARTBEAT_BOUND_S="4")  # until the other one is there
+    process = await fleet.api(CLAW_HEARTBEAT_BOUND_S="8")  # until the other one is there
     await fleet.worker(CLAW_LOCAL_OPENAI_SLOTS="1")
     await fleet.recorder()
     await ready(process, eventually)
