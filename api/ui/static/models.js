@@ -84,18 +84,24 @@ function drag(list) {
   });
 }
 
+function isInUse(section) {
+  return Boolean(section.querySelector("details[open]")) || section.contains(document.activeElement);
+}
+
 async function followDownloads() {
   const section = document.getElementById("ollama");
   if (!section?.querySelector("[data-pulling]")) return;
-  const isBusy = section.querySelector("details[open]") || section.contains(document.activeElement);
-  if (!isBusy && !document.hidden) {
+  if (!isInUse(section) && !document.hidden) {
     try {
       const response = await fetch(section.dataset.source, { headers: { accept: "text/html" }, redirect: "error" });
       if (response.ok) {
         const page = new DOMParser().parseFromString(await response.text(), "text/html");
         const found = page.getElementById("ollama");
-        if (found) section.replaceWith(found);
-        if (found && !found.querySelector("[data-pulling]")) say("The download has ended.");
+        // A menu may have been opened meanwhile.
+        if (found && !isInUse(section)) {
+          section.replaceWith(found);
+          if (!found.querySelector("[data-pulling]")) say("The download has ended.");
+        }
       }
     } catch {
       // Later again.
