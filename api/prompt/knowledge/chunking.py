@@ -26,8 +26,8 @@ class Piece(NamedTuple):
 def chunked(text: str, name: str) -> list[Piece]:
     """Return the chunks of a text: one for each section, more for a long one, and none without text.
 
-    No word of the text is lost: the contents together have all of it but headings, which stand in the titles, and white
-    space.
+    No word of the text is lost: the contents together have all of it but white space and headings, which stand in the
+    titles of what is under them; one with nothing under it is a chunk. NUL is white space: PostgreSQL has none.
 
     Args:
         text: in Markdown; plain text is that too.
@@ -35,7 +35,7 @@ def chunked(text: str, name: str) -> list[Piece]:
     """
     return [
         Piece(_title(name, headings), content)
-        for headings, section in _sections(text.splitlines())
+        for headings, section in _sections(text.replace("\0", " ").splitlines())
         for content in _parts(section)
     ]
 
@@ -65,14 +65,16 @@ def _title(name: str, headings: list[str]) -> str:
 
 
 def _sections(lines: list[str]) -> Iterator[tuple[list[str], str]]:
-    """Yield the headings that each section is under, and its lines."""
+    """Yield the headings that each section is under, and its text; a heading with nothing under it is its own."""
     headings: dict[int, str] = {}
-    start = 0
-    for level, first, end, heading in _headings(lines):
-        yield list(headings.values()), "\n".join(lines[start:first])
-        headings = {above: text for above, text in headings.items() if above < level} | {level: heading}
-        start = end
-    yield list(headings.values()), "\n".join(lines[start:])
+    start, last = 0, 0
+    for level, first, end, heading in (*_headings(lines), (0, len(lines), len(lines), "")):
+        text = "\n".join(lines[start:first])
+        if level <= last and not text.strip():
+            text = headings.get(last, "")
+        yield list(headings.values()), text
+        headings = {above: each for above, each in headings.items() if above < level} | {level: heading}
+        start, last = end, level
 
 
 def _headings(lines: list[str]) -> Iterator[tuple[int, int, int, str]]:

@@ -51,7 +51,7 @@ def document_of(name: str, raw: bytes, category: str) -> NewDocument:
         most = MOST_FILE_BYTES // 1024
         raise InvalidRequest(f"{name} is larger than {most} KiB. Try: nself claw knowledge add FILE", param="files")
     try:
-        text = raw.decode("utf-8-sig").replace("\x00", " ")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidRequest(f"{name} is not in UTF-8.", param="files") from None
     chunks = tuple(NewChunk(title=piece.title, content=piece.content) for piece in chunked(text, path.stem[:100]))

@@ -45,6 +45,17 @@ def test_each_section_is_a_chunk_under_its_headings() -> None:
     ]
 
 
+def test_a_heading_with_nothing_under_it_is_a_chunk() -> None:
+    """It would be in no title: that of a list of facts may be all that there is."""
+    assert chunked("# All\n## Closed on Mondays\n## Hours\n9 to 5\n# Fin", "Shop") == [
+        Piece("Shop / All / Closed on Mondays", "Closed on Mondays"),
+        Piece("Shop / All / Hours", "9 to 5"),
+        Piece("Shop / Fin", "Fin"),
+    ]
+    assert chunked("Alone\n=", "Shop") == [Piece("Shop / Alone", "Alone")]
+    assert chunked("#\n\n", "Shop") == chunked(" \n", "Shop") == []
+
+
 def test_a_long_section_is_cut_between_paragraphs() -> None:
     """None of its parts is longer than a chunk may be."""
     paragraphs = [f"{number} " + "word " * 100 for number in range(20)]
