@@ -21,8 +21,9 @@ for i = 2, #KEYS do
   local request, attempt, cost, owner = unpack(ARGV, first, first + FACTS - 1)
   local is_charged = redis.call('HEXISTS', budget, 's:' .. request) == 1
   local said_attempt, said_cost = string.match(redis.call('GET', verdict) or '', '^(%d+) (%d+)')
-  local is_newer = said_attempt and tonumber(attempt) > tonumber(said_attempt)
-  if is_newer or not is_charged then
+  -- Of two words about one attempt the log keeps its first, which this Redis does not know.
+  local is_logs = said_attempt and tonumber(attempt) >= tonumber(said_attempt)
+  if is_logs or not is_charged then
     local charge = string.format('%.0f', tonumber(cost) - (is_charged and tonumber(said_cost) or 0))
     redis.call('HINCRBY', budget, 'spent', charge)
     redis.call('HINCRBY', budget, 'spent:' .. owner, charge)
