@@ -98,6 +98,11 @@ class JobRequest:
             )
         return self._tokens
 
+    def within(self, tokens: int, calls: int) -> int:
+        """Return an estimate of the prompts of some calls that is no more than the model takes."""
+        context = self._context() if self._is_chat else None
+        return tokens if context is None else min(tokens, context * calls)
+
     def name_params(self, error: GatewayError) -> None:
         """Let an error that blames the caller name the parameters of the client's own dialect."""
         if isinstance(error, CallerError) and self._is_chat:

@@ -116,7 +116,8 @@ class TokenCount:
         if not self._is_complete or not completion_tokens:
             completion_tokens = max(completion_tokens, self._bounded(answered))
         # Calls that have not reported had the same prompt as those that have.
-        prompt_tokens = math.ceil(report.prompt_tokens * max(1.0, self.calls / report.requests)) or expected
+        prompt_tokens = math.ceil(report.prompt_tokens * max(1.0, self.calls / report.requests))
+        prompt_tokens = prompt_tokens or self._request.within(expected, self.calls)
         usage = msgspec.structs.replace(
             report,
             prompt_tokens=prompt_tokens,

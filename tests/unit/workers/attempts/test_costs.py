@@ -84,12 +84,14 @@ class Upstream:
 
 async def bill(upstream: Upstream, request: ChatRequest, model: str, catalogue: Catalogue) -> tuple[float, TokenCount]:
     """Return what the usage log says that an answer costs."""
-    cannot = catalogue.entry(model).lacks(request.body.reasoning_effort)
+    entry = catalogue.entry(model)
+    cannot = entry.lacks(request.body.reasoning_effort)
     job = Job(
         request_id="0" * 32, attempt=1, api_id="1" * 32, endpoint="chat", requested_model=model, stream=False,
         admitted_ms=0, expires_ms=0, tier="paid", model=model, body=msgspec.Raw(request.raw),
     )  # fmt: skip
-    count = TokenCount(job, JobRequest(job), calls_for(upstream.name, request.body, cannot))
+    asked = JobRequest(job, lambda: entry.context_length)
+    count = TokenCount(job, asked, calls_for(upstream.name, request.body, cannot))
     count.is_sent = True
     async with answer(upstream, request, model, cannot) as batches:  # type: ignore[arg-type]  # a double
         async for batch in batches:
@@ -208,6 +210,17 @@ def test_what_is_billed_within_a_requests_limits_was_reserved(
     upstream = Upstream(wire, [data.draw(within_limits(wire, request, entry)) for _ in range(4)])
     cost_usd, _ = asyncio.run(bill(upstream, request, model, prices))
     assert 0 <= nano_usd(cost_usd) <= reserved(raw, request, model, upstream.name, settings) + 1
+
+
+def test_an_estimate_is_within_the_models_context(settings: Settings) -> None:
+    """A prompt that was answered was no longer, whatever a server that does not count it was sent."""
+    content = [{"type": "text", "text": "w " * 300_000}]
+    raw = json.dumps({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": content}]}).encode()
+    request = ChatRequest(msgspec.Raw(raw))
+    upstream = Upstream("openai", [{"prompt_tokens": 0, "completion_tokens": 1}])
+    cost_usd, count = asyncio.run(bill(upstream, request, "gpt-4o-mini", settings.catalogue))
+    assert count.counted().usage.prompt_tokens <= 128_000
+    assert nano_usd(cost_usd) <= reserved(raw, request, "gpt-4o-mini", "openai", settings) + 1
 
 
 @pytest.mark.parametrize("wire", MODELS)

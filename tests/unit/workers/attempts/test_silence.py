@@ -38,6 +38,7 @@ class Upstream:
     """A provider, its backend and only account, and what an attempt on it sends."""
 
     name = queue = "openai"
+    models = ()
 
     def __init__(self, steps: list[Step]) -> None:
         self._steps = steps
