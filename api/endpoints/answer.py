@@ -29,7 +29,7 @@ from shared.redis.client import UNREACHABLE
 from shared.redis.names import client_request_key, owner_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from api.requests.checked_body import CheckedBody
     from api.requests.lifecycle import InflightRequest
@@ -117,7 +117,7 @@ async def _respond(
     if checked.stream:
         failure = DIALECTS[checked.dialect].failure(ReplyHead(g.request_id, int(time.time()), checked.model))
         return await stream_response(inflight, parts.settings.head_wait_s, failure)
-    return Response(await whole(inflight), content_type="application/json")
+    return _response(await _parts(inflight))
 
 
 async def _begun(context: RequestContext, endpoint: Endpoint, checked: CheckedBody) -> InflightRequest | Unattended:
@@ -143,12 +143,32 @@ async def whole(inflight: InflightRequest | Unattended) -> bytes:
     Raises:
         GatewayError: it failed.
     """
+    return b"".join(await _parts(inflight))
+
+
+async def _parts(inflight: InflightRequest | Unattended) -> list[bytes]:
     if isinstance(inflight, Unattended):
-        return inflight.queued()
+        return [inflight.queued()]
     parts = []
     while (chunk := await inflight.read()) is not None:
         parts.append(chunk)
-    return b"".join(parts)
+    return parts
+
+
+def _response(parts: list[bytes]) -> Response:
+    """Return the response that has these parts as its body; they are not joined, as all of them may be 100 MB."""
+    if len(parts) == 1:
+        return Response(parts[0], content_type="application/json")
+
+    async def body() -> AsyncIterator[bytes]:
+        for part in parts:
+            yield part
+
+    response = Response(body(), content_type="application/json")
+    response.content_length = sum(map(len, parts))
+    # Quart would cut it after RESPONSE_TIMEOUT, without an error.
+    response.timeout = None
+    return response
 
 
 async def _checked(context: RequestContext, check: _Check, most_values: int, adapt: _Adapt | None) -> CheckedBody:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,7 +91,7 @@ class IncomingStream:
         self.taken_over_ms: int | None = None
         self.error: GatewayError | None = None
         self._on_commit = on_commit
-        self._parts: list[bytes] = []
+        self._parts: deque[bytes] = deque()
         self._future: asyncio.Future[None] | None = None
         self._keep_alive_is_due = False
         self._is_discarded = False
@@ -122,8 +123,9 @@ class IncomingStream:
             self.size += len(payload)
         elif kind == Kind.BODY:
             self.is_large = self.is_large or not payload
-            self._parts.append(payload)
-            self.size += len(payload)
+            if payload:
+                self._parts.append(payload)
+                self.size += len(payload)
             return
         elif kind in {Kind.END, Kind.ERROR}:
             self._take_end(kind, payload)
@@ -180,9 +182,12 @@ class IncomingStream:
         self.wait_limit_exceeded = False
 
     def take(self) -> bytes:
-        """Return everything that waits, in order; empty when nothing does."""
+        """Return everything that waits, in order, and of a whole reply the next part of it; empty when nothing does."""
         if not self._parts or (self.whole and not self.ended):
             return b""
+        if self.whole:  # may be 100 MB, which would take long to copy
+            self.size -= len(self._parts[0])
+            return self._parts.popleft()
         joined = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         self._parts.clear()
         self.size = 0

@@ -136,8 +136,8 @@ def encode_embedding(index: int, vector: list[float], *, as_base64: bool) -> byt
     return msgspec.json.encode({"object": "embedding", "index": index, "embedding": shown})
 
 
-def embeddings_reply(embeddings: Sequence[bytes], model: str, tokens: int) -> bytes:
-    """Build the finished body: a CreateEmbeddingResponse.
+def embeddings_reply(embeddings: Sequence[bytes], model: str, tokens: int) -> list[bytes]:
+    """Build the finished body, a CreateEmbeddingResponse, in pieces: all of it is up to 100 MB.
 
     Args:
         embeddings: one for each input, in their order, as `encode_embedding` makes them.
@@ -145,7 +145,8 @@ def embeddings_reply(embeddings: Sequence[bytes], model: str, tokens: int) -> by
         tokens: of all inputs.
     """
     rest = msgspec.json.encode({"model": model, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
-    return b"".join([b'{"object":"list","data":[', b",".join(embeddings), b"],", rest[1:]])
+    separated = [piece for embedding in embeddings for piece in (b",", embedding)]
+    return [b'{"object":"list","data":[', *separated[1:], b"],", rest[1:]]
 
 
 def _base64(vector: list[float]) -> str:

@@ -263,7 +263,7 @@ class Attempt:
             self._stream.push(Kind.CONTENT, self._encoder.end(usage))
         elif self._fold is not None:
             body, timeout_s = self._fold.finished(usage), self._settings.total_timeout_s
-            await self._stream.push_body(body, self.count.pieces, timeout_s)
+            await self._stream.push_body([body], self.count.pieces, timeout_s)
 
     async def _settle(self, error: GatewayError | None) -> None:
         """Send the last frame and close the request, whatever becomes of it: without that its client would wait."""

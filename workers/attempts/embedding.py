@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 async def embed(
     provider: Provider, request: EmbeddingsRequest, model: str, known: EmbeddingEntry
-) -> tuple[bytes, Usage | None]:
-    """Return the finished body of an embeddings reply, and what the upstream reported, if it did.
+) -> tuple[list[bytes], Usage | None]:
+    """Return the finished body of an embeddings reply in pieces, and what the upstream reported, if it did.
 
     Args:
         provider: whom to ask.
@@ -45,7 +45,8 @@ async def embed(
     tokens = estimate_embedding_tokens(requested) if made.prompt_tokens is None else made.prompt_tokens
     pause = Pauses()
     encoded = []
-    for index, vector in enumerate(made.vectors):
+    for index in range(len(made.vectors)):
+        vector, made.vectors[index] = made.vectors[index], []  # to free millions of numbers at once takes long
         wanted = vector if cut_to is None else _cut(vector, cut_to)
         encoded.append(encode_embedding(index, wanted, as_base64=requested.encoding_format == "base64"))
         # Thousands of vectors take long to encode: the streams of this process go on meanwhile.

@@ -23,7 +23,7 @@ from shared.usage import finish
 from workers.relay.outgoing import OutgoingStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis.asyncio import Redis
     from redis.asyncio.client import Pipeline
@@ -90,7 +90,7 @@ class BackgroundStream:
             self._unsent_bytes += len(payload)
         self._on_change(self)
 
-    async def push_body(self, body: bytes, tokens: int, timeout_s: float) -> None:
+    async def push_body(self, body: Sequence[bytes], tokens: int, timeout_s: float) -> None:
         """Raise: every answer of the background is streamed.
 
         Raises:

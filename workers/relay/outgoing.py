@@ -11,7 +11,7 @@ from shared.errors import StreamBroken
 from shared.relay import MAX_PAYLOAD, Kind, encode_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
     from shared.usage import Closing
 
@@ -90,16 +90,21 @@ class OutgoingStream:
         self._append(kind, payload, tokens)
         self._on_change(self, urgent)
 
-    async def push_body(self, body: bytes, tokens: int, timeout_s: float) -> None:
+    async def push_body(self, body: Sequence[bytes], tokens: int, timeout_s: float) -> None:
         """Add a finished body in frames of at most 256 KiB, waiting for room between them.
+
+        Args:
+            body: its pieces, in order; all of a large one at once would take long to copy.
+            tokens: how many it is made of.
+            timeout_s: how long it may take.
 
         Raises:
             StreamBroken: there was no room for all of it in time.
         """
-        left = len(body)
+        left = sum(map(len, body))
         try:
             async with asyncio.timeout(timeout_s):
-                for part in _parts(body):
+                for part in _payloads(body):
                     await self.room()
                     left -= len(part)
                     # Counted with the last part only: what is not delivered whole was not delivered.
@@ -148,3 +153,19 @@ class OutgoingStream:
 def _parts(payload: bytes) -> Iterator[memoryview]:
     whole = memoryview(payload)
     return (whole[start : start + MAX_PAYLOAD] for start in range(0, len(payload), MAX_PAYLOAD))
+
+
+def _payloads(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes in payloads that are as large as may be."""
+    gathered: list[memoryview] = []
+    size = 0
+    for piece in pieces:
+        for part in _parts(piece):
+            if size + len(part) > MAX_PAYLOAD:
+                yield b"".join(gathered)
+                gathered.clear()
+                size = 0
+            gathered.append(part)
+            size += len(part)
+    if gathered:
+        yield b"".join(gathered)

@@ -59,6 +59,7 @@ async def test_a_body_of_many_frames_is_whole(client: httpx.AsyncClient, upstrea
     upstream.tokens = 200_000
     reply = await client.post("/v1/chat/completions", json=chat())
     assert reply.json()["choices"][0]["message"]["content"] == words(200_000)
+    assert int(reply.headers["content-length"]) == len(reply.content)
 
 
 async def test_a_stream_has_openais_order(client: httpx.AsyncClient) -> None:

@@ -55,7 +55,17 @@ async def test_a_body_is_not_taken_before_its_end() -> None:
     assert one.take() == b""
     one.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
     assert await reader is False
-    assert (one.take(), one.usage) == (b'{"a":1}', Usage(1, 2))
+    assert (one.take(), one.size, one.take(), one.size, one.take()) == (b'{"a":', 2, b"1}", 0, b"")
+    assert one.usage == Usage(1, 2)
+
+
+def test_that_a_body_will_be_large_is_no_part_of_it() -> None:
+    """An empty one would be taken for the end."""
+    one = stream(whole=True)
+    for payload in (b"", b"{}"):
+        one.accept(Kind.BODY, 0, payload)
+    one.accept(Kind.END, 0, msgspec.json.encode(Usage(1, 2)))
+    assert (one.is_large, one.take(), one.take()) == (True, b"{}", b"")
 
 
 async def test_a_keep_alive_tick_wakes_the_reader_and_says_that_it_was_one() -> None:

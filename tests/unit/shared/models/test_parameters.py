@@ -156,7 +156,7 @@ async def embedded(provider: str, **fields: Any) -> tuple[Any, bytes]:
     upstream, known = EmbeddingUpstream(provider), EmbeddingEntry(min_dimensions=1)
     raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
     body, *_ = await embed(upstream, EmbeddingsRequest(raw), "theirs", known)  # type: ignore[arg-type]  # a double
-    return upstream.sent, body
+    return upstream.sent, b"".join(body)
 
 
 @pytest.mark.parametrize("provider", ["openai", "ollama"])

@@ -61,7 +61,7 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], param: str) -> None:
 def reply(vectors: list[list[float]], *, as_base64: bool) -> bytes:
     """Return the body of a reply."""
     encoded = [encode_embedding(index, vector, as_base64=as_base64) for index, vector in enumerate(vectors)]
-    return embeddings_reply(encoded, "made-by", 7)
+    return b"".join(embeddings_reply(encoded, "made-by", 7))
 
 
 def test_vectors_are_floats_or_little_endian_float32_in_base64() -> None:

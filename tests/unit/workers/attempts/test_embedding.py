@@ -41,7 +41,7 @@ async def embedded(upstream: Upstream, known: EmbeddingEntry = UNKNOWN, **fields
     """Return the vectors of a request with these fields."""
     raw = msgspec.Raw(json.dumps({"model": "m", "input": "hello", **fields}).encode())
     body, _ = await embed(upstream, EmbeddingsRequest(raw), "m", known)  # type: ignore[arg-type]  # a double
-    return [one["embedding"] for one in json.loads(body)["data"]]
+    return [one["embedding"] for one in json.loads(b"".join(body))["data"]]
 
 
 async def test_token_ids_become_text_where_a_server_has_another_vocabulary() -> None:
