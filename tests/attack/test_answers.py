@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.attack.meters import held_loops, loop_bound_s
+from tests.attack.meters import holding_nobody, loop_bound_s
 from tests.fleet import PATIENCE_S, chat, ready
 from tests.upstreams.openai import replies as openai
 from tests.upstreams.scripted import Answer, ScriptedUpstream, json_answer, sse
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
 
 MIB = 1024 * 1024
-TRIES = 5
 MILLIONS = b'"choices":[],"x":[' + b"[]," * (4 * MIB) + b"[]]}"
 ANSWERS = {
     "an event": sse(b"data: {" + MILLIONS + b"\n\n"),
@@ -83,13 +82,8 @@ async def client(fleet: Fleet, scripted: ScriptedUpstream, eventually: Eventuall
 
 
 async def asked(client: httpx.AsyncClient, fleet: Fleet) -> httpx.Response:
-    """Ask until it holds nobody, a few times at the most: see `test_held_loops.py`."""
-    for _ in range(TRIES):
-        known = len(held_loops(fleet))
-        reply = await client.post("/v1/chat/completions", json=chat(model="scripted"))
-        if not (held := held_loops(fleet)[known:]):
-            return reply
-    raise AssertionError(held)
+    """Ask for an answer that holds nobody."""
+    return await holding_nobody(fleet, lambda: client.post("/v1/chat/completions", json=chat(model="scripted")))
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.attack.bodies import BODIES, LARGE, RAW, TOO_MANY_VALUES
-from tests.attack.meters import Held, held_loops, loop_bound_s
+from tests.attack.meters import held_loops, holding_nobody, loop_bound_s
 from tests.fleet import PATIENCE_S, chat, ready
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet
     from tests.upstreams.numbered import NumberedUpstream
 
-TRIES = 5
 TOGETHER = 20
 CHAT = "/v1/chat/completions"
 SMALL = json.dumps(chat()).encode()
@@ -30,69 +29,36 @@ def fleet_environment() -> dict[str, str]:
     return {"CLAW_LOOP_WATCH_S": str(loop_bound_s())}
 
 
-class Steps:
-    """Counts the steps that held an event loop since everything was ready.
-
-    Args:
-        fleet: whose processes.
-    """
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._known = len(held_loops(fleet))
-
-    def new(self) -> Held:
-        """Return those that are new since the last call."""
-        held = held_loops(self._fleet)
-        new, self._known = held[self._known :], len(held)
-        return new
-
-
-@pytest.fixture
-def steps(client: httpx.AsyncClient, fleet: Fleet) -> Steps:
-    """Return the steps of processes that are ready: while they start, nobody is there to stand still."""
-    del client  # only so that they are ready
-    return Steps(fleet)
-
-
-async def asked(client: httpx.AsyncClient, steps: Steps, path: str, body: bytes) -> httpx.Response:
-    """Send a body until it holds nobody, a few times at the most.
-
-    What a step takes is the least of what it took: on a busy machine the same work takes up to three times as long, as
-    others have the caches and the memory, and the loop is not woken when a thread of its process makes room.
-    """
-    for _ in range(TRIES):
-        reply = await client.post(path, content=body)
-        if not (held := steps.new()):
-            return reply
-    raise AssertionError(held)
+async def asked(client: httpx.AsyncClient, fleet: Fleet, path: str, body: bytes) -> httpx.Response:
+    """Send a body that holds nobody."""
+    return await holding_nobody(fleet, lambda: client.post(path, content=body))
 
 
 @pytest.mark.parametrize("name", TOO_MANY_VALUES)
-async def test_a_body_of_millions_of_values_is_refused(client: httpx.AsyncClient, steps: Steps, name: str) -> None:
+async def test_a_body_of_millions_of_values_is_refused(client: httpx.AsyncClient, fleet: Fleet, name: str) -> None:
     """400 that names the bound; nobody's stream stands still while it is found out."""
-    reply = await asked(client, steps, CHAT, TOO_MANY_VALUES[name])
+    reply = await asked(client, fleet, CHAT, TOO_MANY_VALUES[name])
     assert (reply.status_code, reply.json()["error"]["code"]) == (400, "too_many_values")
     assert "100000" in reply.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("name", LARGE)
-async def test_a_large_body_is_served_and_holds_nobody(client: httpx.AsyncClient, steps: Steps, name: str) -> None:
+async def test_a_large_body_is_served_and_holds_nobody(client: httpx.AsyncClient, fleet: Fleet, name: str) -> None:
     """As many values, or bytes, as a body may have."""
-    reply = await asked(client, steps, CHAT, LARGE[name])
+    reply = await asked(client, fleet, CHAT, LARGE[name])
     assert reply.status_code == 200, reply.text[:300]
 
 
-async def test_token_ids_for_embeddings_hold_nobody(client: httpx.AsyncClient, steps: Steps) -> None:
+async def test_token_ids_for_embeddings_hold_nobody(client: httpx.AsyncClient, fleet: Fleet) -> None:
     """OpenAI's bound of 300,000; what has more is refused."""
     lists = b",".join([b"[" + b",".join([b"1234"] * 146) + b"]"] * 2048)
     for inputs, status in ((lists, 404), (lists + b",[" + b"1," * 9000 + b"1]", 400)):
-        reply = await asked(client, steps, "/v1/embeddings", b'{"model": "none", "input": [%s]}' % inputs)
+        reply = await asked(client, fleet, "/v1/embeddings", b'{"model": "none", "input": [%s]}' % inputs)
         assert reply.status_code == status, reply.text[:300]
 
 
 async def test_a_body_of_a_chunk_for_each_byte_holds_nobody(
-    client: httpx.AsyncClient, steps: Steps, upstream: NumberedUpstream
+    client: httpx.AsyncClient, fleet: Fleet, upstream: NumberedUpstream
 ) -> None:
     """Nor where most of a megabyte of them has come while the request before it was answered."""
     upstream.pause_s = 0.3
@@ -102,20 +68,20 @@ async def test_a_body_of_a_chunk_for_each_byte_holds_nobody(
     whole = head + b"content-length: %d\r\n\r\n" % len(SMALL) + SMALL
     chunks = head + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     chunks += b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    for _ in range(TRIES):
+
+    async def send() -> None:
         reader, writer = await asyncio.open_connection(address.host, address.port)
         writer.write(whole + chunks)
         async with asyncio.timeout(PATIENCE_S):
             answers = await reader.read()
         writer.close()
         assert answers.count(b"HTTP/1.1 200 ") == 2, answers[:500]
-        if not (held := steps.new()):
-            return
-    raise AssertionError(held)
+
+    await holding_nobody(fleet, send)
 
 
 async def test_many_bodies_of_a_chunk_for_each_byte_hold_nobody_together(
-    client: httpx.AsyncClient, steps: Steps
+    client: httpx.AsyncClient, fleet: Fleet
 ) -> None:
     """What is read of all of them in a turn is bounded: they held everybody up for a fifth of a second."""
     address = client.base_url
@@ -123,7 +89,8 @@ async def test_many_bodies_of_a_chunk_for_each_byte_hold_nobody_together(
     head = f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: {client.headers['authorization']}\r\n".encode()
     chunks = head + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     chunks += b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    for _ in range(TRIES):
+
+    async def send() -> None:
         opened = [await asyncio.open_connection(address.host, address.port) for _ in range(TOGETHER)]
         for _, writer in opened:
             writer.write(chunks)
@@ -132,16 +99,15 @@ async def test_many_bodies_of_a_chunk_for_each_byte_hold_nobody_together(
         for _, writer in opened:
             writer.close()
         assert all(answer.startswith(b"HTTP/1.1 200 ") for answer in answers), answers
-        if not (held := steps.new()):
-            return
-    raise AssertionError(held)
+
+    await holding_nobody(fleet, send)
 
 
 @pytest.mark.switched
-async def test_bodies_that_mean_harm_hold_nobody(client: httpx.AsyncClient, steps: Steps) -> None:
+async def test_bodies_that_mean_harm_hold_nobody(client: httpx.AsyncClient, fleet: Fleet) -> None:
     """Neither the api, which refuses them, nor a worker that gets to see some."""
     for raw in (*(json.dumps(chat(**fields)).encode() for fields in BODIES.values()), *RAW.values()):
-        await asked(client, steps, CHAT, raw)
+        await asked(client, fleet, CHAT, raw)
 
 
 async def test_the_watch_sees_a_loop_that_is_held(fleet: Fleet, eventually: Eventually) -> None:

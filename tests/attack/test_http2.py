@@ -11,7 +11,7 @@ import h2.events
 import hpack
 import pytest
 
-from tests.attack.meters import alive, held_loops, loop_bound_s, resident_bytes
+from tests.attack.meters import alive, holding_nobody, loop_bound_s, resident_bytes
 from tests.fleet import PATIENCE_S, chat, ready
 from tests.upstreams.numbered import words
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from tests.fleet import Fleet, Process
     from tests.upstreams.numbered import NumberedUpstream
 
-TRIES = 5
 HEAD = [(":method", "POST"), (":path", "/v1/chat/completions"), (":scheme", "http"), (":authority", "a")]
 WRONG = [*HEAD, ("authorization", "Bearer sk-nself-wrong")]
 PING = b"\0\0\x08\x06\0\0\0\0\0" + bytes(8)
@@ -178,8 +177,8 @@ async def test_a_request_that_is_none_is_reset_alone(api: Process) -> None:
 @pytest.mark.parametrize("name", FLOODS)
 async def test_frames_without_end_hold_nobody(client: httpx.AsyncClient, fleet: Fleet, api: Process, name: str) -> None:
     """A quarter of a megabyte of the smallest frames at once: the api did nothing else for seconds."""
-    for _ in range(TRIES):
-        known = len(held_loops(fleet))
+
+    async def flood() -> None:
         flooding = await Client.of(api)
         await flooding.send()
         sent = asyncio.create_task(flooding.send(FLOODS[name] * (SIZE // len(FLOODS[name]))))
@@ -188,9 +187,8 @@ async def test_frames_without_end_hold_nobody(client: httpx.AsyncClient, fleet: 
         sent.cancel()
         flooding.close()
         await asyncio.gather(sent, return_exceptions=True)
-        if not (held := held_loops(fleet)[known:]):
-            return
-    raise AssertionError(held)
+
+    await holding_nobody(fleet, flood)
 
 
 def _frame(kind: int, flags: int, payload: bytes, stream: int = 1) -> bytes:
@@ -213,8 +211,8 @@ async def test_streams_that_are_reset_at_once_hold_nobody(
     processes, before = alive(fleet), resident_bytes(api.process.pid)
     asked = [*HEAD, ("authorization", client.headers["authorization"] if has_key else "Bearer sk-nself-wrong")]
     resets = _resets(asked)
-    for _ in range(TRIES):
-        known = len(held_loops(fleet))
+
+    async def reset_all() -> None:
         hostile = await Client.of(api)
         sent = asyncio.create_task(hostile.send(resets + PING))
         # All of it has been read, and the others are served meanwhile.
@@ -224,10 +222,8 @@ async def test_streams_that_are_reset_at_once_hold_nobody(
         await asyncio.gather(sent, heard)
         hostile.close()
         assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
-        if not (held := held_loops(fleet)[known:]):
-            break
-    else:
-        raise AssertionError(held)
+
+    await holding_nobody(fleet, reset_all)
     assert alive(fleet) == processes
     assert resident_bytes(api.process.pid) - before < MORE_BYTES
     assert "Traceback" not in api.log.read_text()
@@ -262,8 +258,8 @@ BOMBS = {
 async def test_headers_that_grow_hold_nobody(client: httpx.AsyncClient, fleet: Fleet, api: Process, name: str) -> None:
     """They are refused before they are decoded, or in the middle; the connection ends, and no other one."""
     before = resident_bytes(api.process.pid)
-    for _ in range(TRIES):
-        known = len(held_loops(fleet))
+
+    async def send_ten() -> None:
         for _ in range(10):
             hostile = await Client.of(api)
             sent = asyncio.create_task(hostile.send(BOMBS[name]))
@@ -272,10 +268,8 @@ async def test_headers_that_grow_hold_nobody(client: httpx.AsyncClient, fleet: F
             sent.cancel()
             hostile.close()
             await asyncio.gather(sent, return_exceptions=True)
-        if not (held := held_loops(fleet)[known:]):
-            break
-    else:
-        raise AssertionError(held)
+
+    await holding_nobody(fleet, send_ten)
     assert resident_bytes(api.process.pid) - before < MORE_BYTES
     assert "Traceback" not in api.log.read_text()
 

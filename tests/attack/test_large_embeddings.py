@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.attack.meters import held_loops, loop_bound_s
+from tests.attack.meters import holding_nobody, loop_bound_s
 from tests.fleet import Fleet, ready
 from tests.upstreams.openai import replies as openai
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
@@ -20,15 +20,11 @@ INPUTS, DIMENSIONS = 2048, 3072
 NUMBER = 0.0123456789
 """Long enough for a reply over 64 MiB, which is the bound of every other one."""
 
-MANY_STEPS = 5
-"""As how many of the longest steps what holds a loop is found here: all at once would be dozens of them, and on a busy
-machine some of 100 MB take a little too long."""
-
 
 @pytest.fixture
 def fleet_environment() -> dict[str, str]:
     """Return the product's own bounds: those of other tests are for workers that do nothing much. Loops are watched."""
-    watch = {"CLAW_LOOP_WATCH_S": str(MANY_STEPS * loop_bound_s())}
+    watch = {"CLAW_LOOP_WATCH_S": str(loop_bound_s())}
     return {"CLAW_HEARTBEAT_S": "1", "CLAW_HEARTBEAT_BOUND_S": "5", **watch}
 
 
@@ -50,12 +46,15 @@ async def test_two_thousand_vectors_are_an_answer_and_harm_nobody(fleet: Fleet, 
         async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=180) as client:
             asked = {"model": "nomic-embed", "input": ["x"] * INPUTS, "encoding_format": "float"}
             chat = {"model": "scripted", "messages": [{"role": "user", "content": "Hello"}]}
-            async with client.stream("POST", "/v1/embeddings", json=asked) as large:
-                beside = await client.post("/v1/chat/completions", json=chat)
-                body = await large.aread()
-        assert held_loops(fleet) == []
-        assert beside.status_code == 200
-        assert large.status_code == 200, body[:300]
-        found = json.loads(body)["data"]
+
+            async def both() -> bytes:
+                async with client.stream("POST", "/v1/embeddings", json=asked) as large:
+                    beside = await client.post("/v1/chat/completions", json=chat)
+                    body = await large.aread()
+                assert beside.status_code == 200
+                assert large.status_code == 200, body[:300]
+                return body
+
+            found = json.loads(await holding_nobody(fleet, both))["data"]
         assert [len(found), len(found[-1]["embedding"]), found[-1]["index"]] == [INPUTS, DIMENSIONS, INPUTS - 1]
         assert worker.process.returncode is None
