@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# sysexits.h: at a start `nself claw up` gives up on a process that ends so, and does not start it again.
 EX_CONFIG: Final = 78
 KEEP_ALIVE_S: Final = 30.0
 """Also how long a partial request head may take."""
@@ -48,10 +49,12 @@ def hypercorn_config(settings: Settings) -> ServerConfig:
     config.backlog = BACKLOG
     config.max_app_queue_size = QUEUED_CHUNKS
     config.keep_alive_timeout = KEEP_ALIVE_S
+    # Hypercorn's 1,000 would end a busy client's connection again and again.
     config.keep_alive_max_requests = 1_000_000
+    # Past all steps of `Drain`, which end by themselves: Hypercorn's own 3 s would cut them off.
     config.graceful_timeout = settings.drain_s + LAST_READ_S + CLOSING_S
     config.include_server_header = False
-    config.accesslog = None
+    config.accesslog = None  # requests have lines of ours (`shared/process/finished.py`)
     config.is_direct = settings.http == "direct"
     config.errorlog = logging.getLogger("hypercorn.error")
     return config
@@ -97,6 +100,7 @@ def main() -> int:
     install()
     config = hypercorn_config(settings)
     try:
+        # Before anything is started: a port that is taken ends the process at once, and says so.
         config.bind_sockets()
         app = create_app(settings)
         prepare_structs()

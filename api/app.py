@@ -194,7 +194,7 @@ QUESTION_URLS: Final[tuple[Url, ...]] = (("POST", "/ai/chat", ask_ai),)
 
 def create_app(settings: Settings) -> Quart:
     """Return the api as an ASGI application; its gateway is made and started with it."""
-    app = Quart("api", static_folder=None)
+    app = Quart("api", static_folder=None)  # else Quart adds a URL of its own, /static
     intakes = Intakes(app.asgi_app, BodyBudget(settings.max_bodies_bytes), settings.max_body_bytes)
     app.asgi_app = Connections(intakes, abort_behind)  # type: ignore[method-assign]  # Quart's way to add middleware
     if settings.trusted_proxies:

@@ -146,6 +146,7 @@ class Gateway:
             DESCRIBE_NEWS: (self.open_requests.handle_describe,),
             REVOKED: (self.authenticator.forget,),
             CHANGED: (self.authenticator.invalidate,),
+            # What was published during an outage is lost, and may have been about any of these.
             b"reconnected": (
                 self.capacity.invalidate,
                 self.routing_table.invalidate,
@@ -160,12 +161,14 @@ class Gateway:
     async def start(self) -> None:
         """Subscribe, look for workers, and bring the database's schema up to date in the background."""
         await self.database.__aenter__()
+        # First: pub/sub forgets, so nothing may be enqueued before the subscription stands.
         await self.relay.start()
         await self.capacity.start()
         await self.usage_backlog.start()
         self.usage_log.start()
         self.open_requests.start()
         self.background.start()
+        # Beside it: an api that finds no PostgreSQL starts all the same, and migrates once that is there.
         self._set_up_task = spawn_critical(self._set_up_database(), name="database set-up")
 
     def abort_on_drain_timeout(self) -> None:
@@ -220,6 +223,7 @@ class Gateway:
         """Take note of a backend that was paused, or goes on; what waits for it looks for another."""
 
         async def look() -> None:
+            # First: until then the router ranks the paused backend as it did, and what waits would stay.
             await self.capacity.look()
             self.open_requests.look_elsewhere(queue)
 

@@ -248,7 +248,7 @@ class Budget(Following):
 
     async def _warn(self, month: Month) -> None:
         """Warn the operator once when most of the month's budget is spent, and once when all of it is."""
-        if not self._limit_usd:
+        if not self._limit_usd:  # of a budget of 0 all is always spent
             return
         spent = int(await self._redis.hget(budget_key(month.name), "spent") or 0) / NANO_USD  # type: ignore[misc]  # redis-py: or awaitable
         share = max((share for share in WARNED_SHARES if spent >= share * self._limit_usd), default=0.0)
@@ -266,6 +266,7 @@ def _paid(raw: bytes, month: Month) -> UsageRecord | None:
         UUID(record.request_id)
     except (msgspec.MsgspecError, ValueError):  # the recorder puts it aside
         return None
+    # As the log has it, and so the sums: a request is of the day of its admission, whenever it ended.
     return record if record.cost_usd > 0 and month.has(record.admitted_ms) else None
 
 

@@ -46,6 +46,7 @@ def ended(
     )
     counted, known = NOTHING_SERVED, _known(stream)
     if known is not None:
+        # Its worker says what is billed every 256 tokens only: more may have been delivered since.
         answered = max(known.completion_tokens, served.completion_tokens)
         counted = Counted(msgspec.structs.replace(known, completion_tokens=answered), "estimated")
     elif stream.committed:

@@ -55,8 +55,10 @@ class UsageBacklog(Following):
         was_fault, was_full = bool(self.fault), self.is_full
         self.is_full = waiting >= self._most
         is_late = self.is_full or now_s - since_s > LATE_S
+        # What a recorder notes of a fault outlives it by up to 30 s: it counts while something waits.
         why = fault.decode(errors="replace") if fault is not None and waiting else ""
         self.fault = self._fault(since_s, why) if is_late or why else ""
+        # Once more when it becomes full: from then on requests are refused.
         if self.fault and (not was_fault or self.is_full > was_full):
             _log.error("%d records of usage wait. %s", waiting, self.fault)
         elif was_fault and not self.fault:

@@ -110,6 +110,7 @@ class UsageLogWriter:
 
     def _row_step(self, row: _Row, record: UsageRecord, most: int, number: int) -> _Step:
         keys = [rows_key(row.owner, row.minute), USAGE_STREAM]
+        # Both: which of them is written the script decides, since other processes count in the same minute.
         single = encode_record(record) if number == 1 else b""
         # Without its closing brace: count_row.lua adds the count, which it alone knows.
         start = encode_record(msgspec.structs.replace(record, request_id=row.request_id()))[:-1]
@@ -225,4 +226,5 @@ class _Row(NamedTuple):
 
     def request_id(self) -> str:
         """Return the id of the row, the same in every api process; 32 hex digits."""
+        # Not `hash`, which differs from process to process.
         return hashlib.blake2b(repr(self).encode(), digest_size=16).hexdigest()

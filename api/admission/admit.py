@@ -139,6 +139,7 @@ async def admit(
                 arguments=arguments,
                 before_body=lambda: bound.reschedule(now() + BODY_TIMEOUT_S),
             )
+    # Before UNREACHABLE, which has it too: this is an answer.
     except ResponseError as error:
         raise QueueFaulty(str(error)) from None
     except UNREACHABLE:

@@ -91,6 +91,7 @@ class KeyChanges:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.delete(rate_key(key_id), tokens_key(key_id), revision_key(key_id))
         async for budget in self._redis.scan_iter(match=budget_key("*"), count=1000):
+            # What is held stays: requests that still run take their part of it away as they end (finish.lua).
             pipeline.hdel(budget, f"spent:{key_id}")
         await pipeline.execute()
 

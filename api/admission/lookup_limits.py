@@ -28,6 +28,7 @@ async def count_lookup(redis: Redis, owner: str, cost: int = 1) -> None:
     """
     name = looks_key(owner)
     pipeline = redis.pipeline(transaction=True)
+    # The minute is that of the first look: NX leaves a later one alone, and INCRBY keeps the lifetime.
     pipeline.set(name, 0, ex=_MINUTE_S, nx=True)
     pipeline.incrby(name, cost)
     pipeline.ttl(name)
@@ -37,6 +38,7 @@ async def count_lookup(redis: Redis, owner: str, cost: int = 1) -> None:
             f"Too many looks: {MOST_A_MINUTE} a minute, of which a list of requests costs {LIST_COSTS}, and every "
             f"{LOOK_BYTES // 1024} KiB beyond the first ones another one.",
             code="too_many_looks",
+            # TTL rounds to whole seconds, and so is 0 in the last half of one.
             retry_after_s=max(1, left_s),
         )
 

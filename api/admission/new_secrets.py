@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REPEATED_S: Final = 10
 """For how long a call with the same name and body is the same call."""
 _NONCE_BYTES: Final = 32
+# Other keys are made of the same secret, as that of the web UI's cookies: none may come out twice.
 _PURPOSE: Final = b"secret of a gateway key\0"
 
 

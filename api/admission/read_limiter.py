@@ -36,6 +36,7 @@ class ReadLimiter:
             RateLimited: those before it take too long.
         """
         room = self._rooms.setdefault(owner, asyncio.Semaphore(READS_OF_KEY))
+        # Who waits counts too: else the room would go from under him, and another be made beside it.
         self._users[owner] += 1
         try:
             try:

@@ -58,6 +58,7 @@ def tokens_to_reserve(limit: int, wanted: RoutingRequest) -> int:
         output = 0
     elif wanted.output_tokens is None:
         guess = min(GUESSED_OUTPUT * wanted.choices, limit // GUESSED_SHARE)
+        # A guess of ours refuses nobody: what is used beyond it is taken at the end.
         output = max(0, min(guess, limit - prompt))
     else:
         output = wanted.output_tokens * wanted.choices

@@ -52,6 +52,7 @@ async def _received(request: Request) -> bytes:
             body: bytes = await request.body
     except TimeoutError:
         raise RequestTimeout from None
+    # Quart has given a copy, and would keep the original for as long as the answer takes.
     request.body.clear()
     return body
 

@@ -41,6 +41,7 @@ def preflight(headers: Headers) -> Response:
     """Return the answer to a preflight request; the headers it asks for are all fine."""
     response = Response(b"", status=204)
     response.headers["access-control-allow-methods"] = _METHODS
+    # Named, since `*` does not stand for `authorization` (Fetch standard, CORS protocol).
     response.headers["access-control-allow-headers"] = headers.get("access-control-request-headers") or "*"
     response.headers["access-control-max-age"] = str(_PREFLIGHT_LIFE_S)
     return response
@@ -51,4 +52,5 @@ def allow(response: Response, origin: str) -> None:
     response.headers["access-control-allow-origin"] = origin
     response.headers["access-control-expose-headers"] = _EXPOSED
     if origin != "*":
+        # A cache would give other origins an answer that names this one.
         response.headers.add("vary", "origin")

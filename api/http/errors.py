@@ -91,6 +91,7 @@ def openai_error(exception: Exception) -> Response:
         # OpenAI's own clients try a 429 again unless they are told that it is of no use.
         response.headers["x-should-retry"] = "false"
     if isinstance(error, Unauthenticated):
+        # RFC 9110, section 11.6.1, wants it with every 401.
         response.headers["www-authenticate"] = "Bearer"
     return response
 
@@ -105,7 +106,9 @@ def _response(error: GatewayError, shown: object) -> Response:
     """Return a response with Retry-After where a new try makes sense."""
     response = json_response({"error": shown}, error.status)
     if error.retry_after_s is not None:
+        # RFC 9110, section 10.2.3: whole seconds. With 0 clients would come back at once.
         response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, errors.MethodNotAllowed):
+        # RFC 9110, section 15.5.6, wants it with every 405.
         response.headers["allow"] = ", ".join(error.allowed)
     return response

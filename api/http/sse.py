@@ -23,7 +23,7 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 BLANK: Final = b"\n\n"
 """The same for a key whose streams have no comments: to every parser it is the end of no event."""
 _HEADERS: Final = {
-    "cache-control": "no-cache, no-transform",
+    "cache-control": "no-cache, no-transform",  # a proxy that compresses would gather events
     "x-accel-buffering": "no",  # nginx would gather events otherwise
 }
 

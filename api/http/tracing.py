@@ -139,6 +139,7 @@ def _end(span: Span, method: str, notes: SpanNotes, status: int) -> None:
             _set_attributes(span, notes.context)
         if (kind := _error_type(notes.error, status)) is not None:
             span.set_attribute("error.type", kind)
+            # OpenTelemetry's conventions for HTTP servers: a 4xx is the client's failure, and not the span's.
             if not isinstance(notes.error, Cancelled) and (notes.error is None or notes.error.status >= 500):
                 span.set_status(Status(StatusCode.ERROR, kind))
     span.end()

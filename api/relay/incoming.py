@@ -122,6 +122,7 @@ class IncomingStream:
             self._parts.append(payload)
             self.size += len(payload)
         elif kind == Kind.BODY:
+            # An empty one comes first where the worker reads a large answer, which may be what freezes it.
             self.is_large = self.is_large or not payload
             if payload:
                 self._parts.append(payload)
