@@ -78,6 +78,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
             InvalidRequest: it is wrong; `param` names the field.
         """
         client = ResponsesRequest(raw)
+        # The calls that they answer may be among the session's messages.
         if not has_session:
             client.check_results()
         try:
@@ -86,6 +87,7 @@ class CheckedBody(msgspec.Struct, frozen=True, kw_only=True):
             client.name_params(error)
             raise
         needs = {**client.needs, **{ability: client.named(param) for ability, param in needs_of(body).items()}}
+        # Either may go out: OpenAI gets the client's own bytes, all others get the chat.
         most = most_prompt(max(len(raw), len(client.chat)), body)
         checked = cls._of(body, most, needs, "responses")
         return msgspec.structs.replace(checked, may_be_cut=True) if client.may_be_cut else checked

@@ -119,11 +119,11 @@ class RequestContext:
         Raises:
             GatewayError: it was refused; nothing was consumed.
         """
-        body = self.body
+        body = self.body  # `_begin` gives it away
         try:
             return await self._begin(services, endpoint, checked)
         except KeyChanged as error:
-            self._give_back_session()
+            self._give_back_session()  # the second try opens it anew
             self.principal, self.body = await services.renewed(self.principal, error.revision), body
             return await self._begin(services, endpoint, checked)
 

@@ -226,6 +226,7 @@ class OpenRequests(dict[str, OpenRequest]):
     async def _answer(self, name: str, answer: RequestState | Outcome) -> None:
         key = reply_key(name)
         pipeline = self._redis.pipeline(transaction=False)
+        # A list keeps the answer until it is read, which pub/sub would not.
         pipeline.lpush(key, msgspec.json.encode(answer))
         pipeline.expire(key, ANSWER_LIFE_S)
         try:

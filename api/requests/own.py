@@ -116,6 +116,7 @@ async def ask(services: RequestServices, own: OwnRequest, endpoint: Endpoint, bo
             return await task
         except asyncio.CancelledError:
             caller = asyncio.current_task()
+            # The caller's own end, or the end of its time; else it was the request that was stopped.
             if caller is None or caller.cancelling():
                 raise
             raise Cancelled("The request was stopped.") from None
@@ -160,6 +161,7 @@ async def _admitted(
     services: RequestServices, principal: Principal, draft: JobDraft, checked: CheckedBody, own: OwnRequest
 ) -> InflightRequest:
     services.check_open()
+    # All that was open is being ended now: what is admitted later would be ended by nobody.
     if services.relay.is_aborted:
         raise Draining("This gateway process is shutting down.", retry_after_s=1)
     wanted = RoutingRequest(
@@ -213,6 +215,7 @@ def _decoded(body: bytes, kind: type[_Answer]) -> _Answer:
 
 def _vector(encoded: str) -> array[float]:
     vector = array("f", base64.b64decode(encoded))
+    # OpenAI's base64 is of little-endian floats.
     if sys.byteorder == "big":
         vector.byteswap()
     return vector

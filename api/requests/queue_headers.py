@@ -55,6 +55,7 @@ def max_wait_s_of(headers: Headers) -> float | None:
         max_wait_s = float(text)
     except ValueError:
         max_wait_s = -1.0
+    # Put this way round for NaN, which `float` reads and no comparison is true of.
     if not 0 <= max_wait_s <= MOST_WAIT_S:
         raise InvalidRequest(
             f"{MAX_WAIT_HEADER} must be a number of seconds from 0 to {MOST_WAIT_S}.",

@@ -141,6 +141,7 @@ class QueuedJob:
             try:
                 return await ask(few.candidates, options)
             except MoreNeeded:
+                # Redis has just said that none of them can begin at once: the next request need not ask for them.
                 if few.must_begin:
                     self._router.note_busy(few.candidates)
         return await ask(candidates, self._options)

@@ -109,6 +109,7 @@ async def most_prompt_of(
 ) -> MostPrompt:
     """Return how much a request can send at the most, with what is put before its messages."""
     most = checked.most_prompt._replace(tokens=checked.most_prompt.tokens + most_added(added))
+    # It is Claude's earlier thinking that is billed: where Claude is not served, Redis need not be asked.
     if not services.router.has("anthropic"):
         return most
     earlier = () if session is None else session.call_ids

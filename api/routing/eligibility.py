@@ -164,6 +164,7 @@ class Eligibility:
         """Return what the request can cost at the most; at least something, so that a budget of 0 allows nothing."""
         entry, output = self._catalogue.entry(model.id), 0
         cannot = (*entry.lacks(request.effort, has_tools=request.has_tools), *backend.unsupported(model.id))
+        # Who makes one choice at a time is asked once for each, and bills the prompt as often.
         calls = request.choices if makes_one_choice(backend.provider, cannot) else 1
         context = max(model.context_length or 0, entry.context_length or 0) or MOST_CONTEXT
         if request.endpoint == "chat":
@@ -172,6 +173,7 @@ class Eligibility:
             longest = known or min(context, MOST_OUTPUT_TOKENS)
             requested = request.output_tokens
             if requested is not None and entry.is_over_responses(request.effort, has_tools=request.has_tools):
+                # OpenAI's Responses API takes no smaller bound, so that is what is sent.
                 requested = max(requested, LEAST_OUTPUT_TOKENS)
             output = min(requested or longest, known or requested or longest)
             if "prediction" in request.needs:  # what of it is not taken is billed as output

@@ -40,7 +40,7 @@ class Load(msgspec.Struct):
         return max(self._closed_until_ms(model) - now_ms, self.service_ms / max(1, self.slots)) / 1000
 
     def _closed_until_ms(self, model: str) -> int:
-        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0))
+        return max(self.closed_ms.get(model, 0), self.closed_ms.get("", 0))  # "" is every model
 
 
 def loads_of(backends: Iterable[BackendInfo]) -> dict[str, Load]:

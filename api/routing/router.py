@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 _LISTED: Final = "GET /v1/models lists what there is."
 CHAT: Final = "chat"
-TIER_STEP: Final = 100
-LAST_RESORT: Final = 20_000
+TIER_STEP: Final = 100  # more than a tier has names, whose places are added too
+LAST_RESORT: Final = 20_000  # behind `TOO_LONG`, before `CLOSED`
 """Added to a rank: a tier's place in the order, what is taken only for want of anything else."""
 
 

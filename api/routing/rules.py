@@ -172,6 +172,7 @@ def _rules_of(rows: Iterable[asyncpg.Record]) -> dict[tuple[TaskClass, SourceTie
     for task_class in TASK_CLASSES:
         for source_tier, priority in DEFAULT_PRIORITIES.items():
             default = Rule(task_class, source_tier, priority, enabled=True)
+            # "chat" is the first class, so its rules are there by now.
             if task_class not in ALWAYS_SHOWN:
                 default = msgspec.structs.replace(found["chat", source_tier], task_class=task_class)
             found[task_class, source_tier] = known.get((task_class, source_tier), default)

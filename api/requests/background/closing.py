@@ -45,6 +45,7 @@ def closing_of(
         attempts=progress.attempt,
         cost_usd=draft.earlier_cost_usd + error.cost_usd,
     )
+    # The process that admitted it may have had another clock.
     duration_ms = max(0, int(time.time() * 1000) - draft.admitted_ms)
     times = Times(wait_ms=None, first_token_ms=None, duration_ms=duration_ms)
     record = completed(opened, counted, error, times, catalogue)

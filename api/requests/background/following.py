@@ -75,13 +75,15 @@ class Followers:
         with self._news_of(request_id) as news:
             sent_at = time.monotonic()
             while True:
+                # Before the first look: from then on what is appended is published, so that nothing falls in between.
                 if time.monotonic() - renewed_at > RENEW_S:
                     await self._redis.set(followed_key(request_id), b"1", ex=FOLLOWED_S)
                     renewed_at = time.monotonic()
+                # Before the look: what comes while it is under way wakes the wait after it.
                 news.clear()
                 entries = await self._redis.xrange(response_events_key(request_id), min=last, count=MOST_READ)
                 for entry_id, fields in entries:
-                    last = b"(" + entry_id
+                    last = b"(" + entry_id  # "(" leaves that entry out
                     if b"e" in fields:
                         return
                     if chunk := _after(fields, after):

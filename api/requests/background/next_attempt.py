@@ -89,11 +89,13 @@ class NextAttempt:
     ) -> list[Candidate]:
         """Return what may follow an attempt that failed: decided once."""
         key = (name, progress.attempt)
+        # Asked again at each look until there is room: the failure counts once.
         if key not in self._following:
             failover = self._failovers.get(name)
             if failover is None:
                 wait_s = self._services.settings.local_max_wait_s
                 failover = self._failovers[name] = Failover(candidates, local_max_wait_s=wait_s)
+                # It was put there by its admission, or by another process.
                 failover.placed(progress.target)
             served_by = progress.served or progress.target
             self._following[key] = failover.failed(error, served_by, progress.attempt)
@@ -104,6 +106,7 @@ class NextAttempt:
     ) -> bool:
         """Put an attempt into a queue; its worker may have it before this returns."""
         job = QueuedJob(self._services.redis, self._services.router, request.options, self._services.moves)
+        # A worker that only seemed to be dead can append nothing any more (background_append.lua).
         await self._services.redis.delete(job_key(progress.job_of(draft.request_id)))
         await self._records.follow_up(draft, live[0].target)
         target = await job.put(draft, live)

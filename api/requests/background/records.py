@@ -180,6 +180,7 @@ class BackgroundRecords:
     async def keep(self, draft: JobDraft, target: Target, shown: bytes, life_ms: int) -> None:
         """Keep one that was admitted and put there, for as long as it may take; `shown` is what `shown_of` returns."""
         fields: dict[str, Any] = {"target": _encode(target), "shown": shown}
+        # A large body only now: one that is refused is not sent to Redis.
         if draft.size_bytes > LARGE_BYTES:
             fields["body"] = bytes(draft.body)
         name = draft.request_id
@@ -238,6 +239,7 @@ class BackgroundRecords:
             "target": _encode(target),
             "draft": _encode(msgspec.structs.replace(draft, body=_NO_BODY)),
         }
+        # In one step: nobody may read the failure of the old attempt as that of the new one.
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.hset(key, mapping=fields)
         pipeline.hdel(key, "failure")
@@ -252,6 +254,7 @@ class BackgroundRecords:
 
     async def cancel(self, request_id: str, by: CancelReason) -> None:
         """Record that somebody wants one to end."""
+        # HSET would make a hash of a response that has ended, and nobody would close that.
         if await self._redis.exists(open_response_key(request_id)):
             await self._change(request_id, {"cancelled": int(by)})
 

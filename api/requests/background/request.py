@@ -98,6 +98,7 @@ class Unattended:
         try:
             async with asyncio.timeout(ADMIT_TIMEOUT_S):
                 begun = begun_events(draft, self._shown)
+                # Before its admission: a worker may have it before this process goes on, and appends to it.
                 await self._records.open(self._request, self._candidates[0].target, begun)
             try:
                 admitted, target = await job.admit(principal, draft, self._candidates)

@@ -113,6 +113,7 @@ class Supervisor:
         await self.records.cancel(request_id, by)
         deadline = time.monotonic() + CANCEL_S
         while (progress := await self.records.progress(request_id)) is not None and time.monotonic() < deadline:
+            # Whoever asks may not have the lease, and has not watched anybody for a bound.
             await self._settle(request_id, progress, may_judge=False)
             await asyncio.sleep(LOOK_AGAIN_S)
         return progress is None
@@ -144,6 +145,7 @@ class Supervisor:
         mine, life_ms = self._services.api_id.encode(), int(LEASE_S * 1000)
         if await self._redis.set(BACKGROUND_LEADER, mine, nx=True, px=life_ms):
             return True
+        # Two steps: should the lease pass on in between, two look, and what they do may be done twice.
         is_mine = await self._redis.get(BACKGROUND_LEADER) == mine
         return bool(is_mine and await self._redis.pexpire(BACKGROUND_LEADER, life_ms))
 
@@ -165,6 +167,7 @@ class Supervisor:
 
     async def _settle(self, name: str, progress: Progress, *, may_judge: bool) -> None:
         """Do what has to be done about a response now; mostly that is nothing."""
+        # First: what was cancelled is not tried again.
         if progress.cancelled:
             await self._end(name, progress)
         elif progress.failure is not None:
@@ -179,6 +182,7 @@ class Supervisor:
             await self._go_on(name, progress, WorkerLost("The worker that took this request was lost."))
 
     async def _is_silent(self, progress: Progress) -> bool:
+        # By the clock of Redis, which noted when it was last seen: those of machines differ.
         seconds, microseconds = await self._redis.time()
         return bool(seconds * 1000 + microseconds / 1000 - progress.seen_ms > self._bound_s * 1000)
 
@@ -229,6 +233,7 @@ class Supervisor:
             return
         is_out = progress.worker or progress.failure is not None
         is_out = is_out or await withdraw(self._redis, progress.target.queue, progress.job_of(name))
+        # In no queue and without a worker: one may have claimed it just now, and not said so yet.
         is_out = is_out or self._is_doubted_long(name, progress.attempt)
         request = await self.records.request(name) if is_out else None
         if request is not None:
