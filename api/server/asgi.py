@@ -51,6 +51,7 @@ def _has_host(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     if _PLAIN_HOST.fullmatch(host):
         return True
     try:
+        # As Werkzeug does it, which raises where this does.
         return bool(host.decode("latin-1").partition(":")[0].encode("idna"))
     except UnicodeError:
         return False

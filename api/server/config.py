@@ -58,6 +58,7 @@ class ServerConfig(Config):
 
     def response_headers(self, protocol: str) -> list[tuple[bytes, bytes]]:
         """Return what every response has, its errors too."""
+        # HTTP/2 forbids the field (RFC 9113, section 8.2.2).
         closing = [(b"connection", b"close")] if self.is_draining and protocol == "h11" else []
         return super().response_headers(protocol) + closing
 
@@ -82,7 +83,7 @@ class ServerConfig(Config):
             self.workers = self.processes
             self._sockets = super().create_sockets()
             self.workers = 1
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
+            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
                 for listener in self._sockets.insecure_sockets:
                     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_MS)
         return self._sockets

@@ -144,6 +144,7 @@ class Http1Connection(WritingProtocol):
         """Go on to the next request: the response to this one is written."""
         cycle, self._cycle = cast("RequestCycle", self._cycle), None
         self._idle_since = self._loop.time()
+        # Of a body in chunks nobody knows how much is left.
         is_read = cycle.is_received or 0 < cycle.left <= DROPPED_BYTES
         if self.is_closing or not (cycle.may_reuse and is_read):
             self._close(may_get_more=not cycle.is_received or bool(self.unread))
@@ -287,6 +288,7 @@ class Http1Connection(WritingProtocol):
         idle_until, now = self._idle_since + idle_s, self._loop.time()
         if self._cycle is None and now >= idle_until:
             self._is_last = True
+            # Closing waits until all is read, and this client has read nothing for that long.
             if self._transport.get_write_buffer_size():
                 abort(self._transport)
             else:

@@ -93,6 +93,7 @@ class RequestCycle:
         Raises:
             RequestRefused: they are no body.
         """
+        # Who sends without having waited needs no 100 any more (RFC 9110, section 10.1.1).
         self._expects_continue = False
         self._held += len(data)
         if self._decoder is not None:
@@ -113,6 +114,7 @@ class RequestCycle:
     async def receive(self) -> dict[str, Any]:
         """Return the next message: a piece of the body, or, once all of it was returned, that the client has left."""
         while not (self._pieces or self.is_gone or self.is_over or (self.is_received and not self._is_taken)):
+            # Only now that it is wanted: who is refused before that need not send his body.
             if self._expects_continue and not self.is_begun:
                 self._expects_continue = False
                 self._connection.write(_CONTINUE)

@@ -105,7 +105,7 @@ def read_head(data: bytes | bytearray) -> RequestHead | None:
         raise RequestRefused(400, "The request has no host.")
     length = _length(found, minor)
     connection = _options(found.get(b"connection", b""))
-    verb = method.decode().upper()
+    verb = method.decode().upper()  # as ASGI has it
     # With a body, even an empty one, Hypercorn takes no upgrade, and would go on with HTTP/1.1.
     upgrade = b"" if length or b"content-length" in found else found.get(b"upgrade", b"").lower()
     if minor == b"0" or upgrade == b"h2c":

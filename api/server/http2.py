@@ -47,7 +47,7 @@ class _Frames(FrameBuffer):
     """h2's frames, of which none is kept that is too long: h2 looks once all of it is there, up to 16 MiB later."""
 
     def __next__(self) -> Frame:
-        if len(self._data) >= 3:
+        if len(self._data) >= 3:  # a frame begins with its length (RFC 9113, section 4.1)
             self._validate_frame_length(int.from_bytes(self._data[:3], "big"))
         return super().__next__()
 
@@ -224,6 +224,7 @@ class SteadyH2Protocol(H2Protocol):
 
     async def _begin(self, event: RequestReceived) -> None:
         await self.config.turns.take(REQUEST_CHUNKS)
+        # Counted to their true end: who opens and resets streams has few open ones (CVE-2023-44487).
         if self._requests.running >= MOST_RUNNING:
             self.connection.reset_stream(event.stream_id, ErrorCodes.REFUSED_STREAM)
             return

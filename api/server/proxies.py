@@ -53,7 +53,7 @@ class TrustedProxies:
                 forwarded[name] = before + value.decode("latin-1")
         client = self._client(forwarded.get(b"x-forwarded-for") or forwarded.get(b"x-real-ip", ""))
         if client is not None:
-            scope["client"] = (client, 0)
+            scope["client"] = (client, 0)  # none of the headers says its port
         # Of several the first is what the client itself used.
         scheme = forwarded.get(b"x-forwarded-proto", "").partition(",")[0].strip().lower()
         if scheme in {"http", "https"}:
@@ -76,6 +76,7 @@ class TrustedProxies:
 
 
 def _climbs(prefix: str) -> bool:
+    # Browsers take such segments out of links and of the path of cookies.
     return any(set(segment) == {"."} for segment in prefix.split("/") if segment)
 
 

@@ -76,6 +76,7 @@ class TaskConnection(ASGIHTTPConnection):
         request = self._create_request_from_scope(send)
         if isinstance(request.body, PulledBody):
             request.body.pull_from(receive)
+        # Once: a second cancellation would break off what the first one has begun to clear up.
         on_disconnect(lambda: task.cancelling() or task.cancel())
         response = cast("Response", await self.app.handle_request(request))
         start = {"type": "http.response.start", "status": response.status_code}
