@@ -55,6 +55,7 @@ async def authenticated_context(endpoint: str, model: str = "", *, is_admitted: 
     parts = gateway()
     principal = await parts.authenticator.authenticate(request.headers)
     if not is_admitted:
+        # Without Redis the key holds as it is cached: who needs nothing else of it is served.
         with suppress(*UNREACHABLE):
             principal = await parts.authenticator.confirmed(parts.redis, principal)
     known()
@@ -104,6 +105,7 @@ async def _respond(
     with context.refusals():
         try:
             checked = await _checked(context, check, most_values, adapt)
+            # It was still sending its body when all others were ended: nobody would end it.
             if parts.drained:
                 raise Draining("This gateway process is shutting down.", retry_after_s=1)
             name = client_request_id_of(request.headers)

@@ -128,7 +128,7 @@ async def _open_of(redis: Redis, key_id: str | None) -> tuple[list[UsageRecord],
     looked_at = 0
     for api in (*await redis.smembers(API_SET), BACKGROUND_API.encode()):  # type: ignore[misc]  # redis-py: or awaitable
         cursor, is_first = 0, True
-        while is_first or cursor:
+        while is_first or cursor:  # HSCAN begins at 0, and says 0 at the end
             is_first = False
             cursor, entries = await redis.hscan(open_requests(api.decode()), cursor, count=_STEP)
             records = [open_decoder.decode(raw) for raw in entries.values()]

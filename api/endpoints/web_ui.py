@@ -47,6 +47,7 @@ async def set_web_password() -> Response:
     if state.settings.web_password is not None:
         raise Conflict("CLAW_WEB_PASSWORD is the password: change it there, and start the gateway anew.")
     store = AccessStore(state.database)
+    # The store decides; this look spares the hash, which is slow on purpose.
     if wanted.only_first and (await store.read()).password_hash is not None:
         return json_response({"changed": False})
     password_hash = await ui().passwords.hashed(wanted.password)

@@ -27,6 +27,7 @@ MOST_QUEUES: Final = 40
 MOST_FAILURES: Final = 20
 MOST_TABLES: Final = 40
 _NAME: Final = re.compile(r"[A-Za-z0-9_.:/@+-]{1,120}")
+# Keys of OpenAI, Anthropic and ours; Google's; what stands before the host of a URL; JSON web tokens.
 _SECRETS: Final = re.compile(
     r"sk-[A-Za-z0-9_-]{6,}|AIza[A-Za-z0-9_-]{10,}|(?<=://)[^/\s@]+(?=@)|eyJ[A-Za-z0-9_-]{10,}\S*"
 )
@@ -172,4 +173,5 @@ def secrets_of(settings: Settings) -> list[str]:
             parts = urlsplit(url)
             given += [url, parts.password, unquote(parts.password or ""), parts.query]
     found = {secret for secret in given if secret and len(secret) >= _SHORTEST_SECRET}
+    # A URL goes whole, before the password in it leaves a hole.
     return sorted(found, key=len, reverse=True)

@@ -152,6 +152,7 @@ class Survey:
 
     async def _redis_version(self) -> str:
         info: dict[str, Any] = await self._redis.info("server")
+        # Valkey says a version of Redis as well, for clients that look for one.
         return str(info.get("valkey_version") or info.get("redis_version") or "unknown")
 
     async def _recorder_runs(self) -> bool:

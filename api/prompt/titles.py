@@ -165,6 +165,7 @@ def to_title(answer: str, session: Untitled) -> str | None:
     title = _stripped(title)
     words = title.casefold().split()
     is_short = any(map(str.isalnum, title)) and len(title) <= MOST_TITLE_CHARS and len(words) <= MOST_TITLE_WORDS
+    # With the colon, since the label alone ("Title") may be all that it said.
     if not is_short or 2 * len(set(words)) <= len(words) or _LABEL.fullmatch(f"{title}:"):
         return None
     if _begins(session.answer, title) and not _begins(session.question, title):

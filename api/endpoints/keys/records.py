@@ -31,6 +31,7 @@ async def export_key(key_id: str) -> Response:
     key = await records.key()
     if key is None:
         raise NotFound("There is no key with this id.")
+    # By hand: a GET leaves no entry by itself.
     await AuditLog(state.database).add("export_key", INTERNAL_ACTOR, {"key_id": str(found)})
     await wait_until_recorded(state.redis)
     return Response(_lines(records, key), content_type="application/x-ndjson")

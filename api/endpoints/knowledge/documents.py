@@ -68,6 +68,7 @@ async def store_document(wanted: NewDocument) -> str:
     Raises:
         InvalidRequest: it holds what cannot be stored; the text says which field.
     """
+    # Thousands of chunks would hold the event loop.
     chunks = await in_thread(_chunks_of, wanted)
     made = await gateway().knowledge.store.put_document(wanted.name, wanted.hash, chunks)
     await announce()

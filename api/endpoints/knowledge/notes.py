@@ -49,6 +49,7 @@ async def store_note(wanted: NewNote) -> str:
     check_text("note", wanted.note, MOST_NOTE_CHARS)
     if not wanted.note.strip():
         raise InvalidRequest("note must have visible characters - at `$.note`")
+    # What the gateway brings itself is stored when it is first needed, and notes may be about it.
     await gateway().knowledge.corpus()
     made = await gateway().knowledge.store.add_note(wanted.chunk_id, wanted.note.strip())
     if made is None:

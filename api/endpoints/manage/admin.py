@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENTRIES: Final = 100
 MOST_ENTRIES: Final = 1000
-_LARGEST_ID: Final = 2**63 - 1
+_LARGEST_ID: Final = 2**63 - 1  # bigint
 
 
 async def show_status() -> Response:
@@ -55,6 +55,7 @@ async def show_metrics() -> Response:
     )
 
 
+# nSelf's clients send both.
 @takes_query("session_id", "user_id")
 async def show_context() -> Response:
     """Show what admin mode tells a model: the text, and the snapshot in it. It is the same for every session."""

@@ -68,10 +68,11 @@ def audited(handler: Handler, way: AuditedAs = BY_TOKEN) -> Handler:
 
     @functools.wraps(handler)
     async def run(**arguments: Any) -> Response:
+        # Before: some changes are in Redis or at an Ollama, where no transaction undoes them.
         await AuditLog(gateway().database).check()
         # A client that leaves must not come between a change and its entry.
         task = asyncio.get_running_loop().create_task(_change(handler, arguments, way))
-        _tasks.add(task)
+        _tasks.add(task)  # asyncio itself keeps no reference that holds it
         task.add_done_callback(_tasks.discard)
         return await asyncio.shield(task)
 

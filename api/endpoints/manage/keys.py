@@ -62,6 +62,7 @@ async def revoke_key(key_id: str) -> Response:
 
 def _call() -> bytes:
     """Return what makes two calls the same one."""
+    # Sorted: a client may send the same fields in another order.
     change = msgspec.json.encode(g.get("change"), order="sorted")
     return f"{actor()} {request.method} {request.path} ".encode() + change
 

@@ -41,5 +41,6 @@ def _with_values(text: str) -> str:
     if match is None:
         return text
     value, place, field = match.groups()
+    # msgspec's text has the value that is wrong, and not those that there are.
     *others, last = get_args(get_type_hints(RuleChange)[field])
     return f"{field} must be {', '.join(others)} or {last}, not {value} - at {place}"

@@ -82,6 +82,7 @@ async def _adapted(context: RequestContext, raw: bytes) -> bytes:
     elif question.resumes:
         session_id = await _last_session(context.key_id)
     if session_id is not None and SESSION_HEADER not in request.headers:
+        # The context reads its headers from the scope: so there is one way into a session.
         scope: dict[str, Any] = request.scope  # type: ignore[assignment]  # a plain dict, with our own keys
         scope["headers"] = [*scope["headers"], (SESSION_HEADER.encode(), session_id.encode())]
     return question.body

@@ -57,6 +57,7 @@ def from_claw_chat(raw: bytes) -> ClawChat:
 def session_id_of(name: str, owner: str) -> str:
     """Return the id of the session that an owner names: a UUID is one, any other text has its own for each owner."""
     try:
+        # `UUID` takes other forms too (32 digits, braces, urn:), which are names like any text here.
         return str(UUID(name)) if len(name) == 36 else str(uuid5(_NAMES, f"{owner} {name}"))
     except ValueError:
         return str(uuid5(_NAMES, f"{owner} {name}"))

@@ -120,6 +120,7 @@ async def resume(redis: Redis, capacity: Capacity, place: str) -> None:
     await redis.hdel(PAUSED, queue)  # type: ignore[misc]  # redis-py: or awaitable
     pipeline = redis.pipeline(transaction=False)
     pipeline.publish(NEWS_CHANNEL, b"%s %s" % (PAUSED_NEWS, queue.encode()))
+    # What came while it was paused has woken them in vain.
     for worker, backend in capacity.by_worker():
         if backend.queue == queue:
             pipeline.publish(wake_channel(worker), queue)

@@ -112,6 +112,7 @@ async def requested_page(limit: int) -> tuple[list[dict[str, Any]], str | None]:
             taken += 1
             if head is None or wanted.takes(head):
                 found.append(_listed(at, place, head))
+        # An empty queue counts as one: there may be thousands of them.
         looked_at += max(1, taken)
         is_over = taken == len(places) < limit
         at = _following(at, states, queues) if is_over else at._replace(offset=at.offset + taken)

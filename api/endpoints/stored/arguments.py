@@ -64,6 +64,7 @@ def includes_thoughts() -> bool:
     Raises:
         InvalidRequest: `include` names what OpenAI does not know.
     """
+    # OpenAI's clients write a list as `include[]`, its document as `include`.
     names = [*request.args.getlist("include"), *request.args.getlist("include[]")]
     for name in names:
         if name not in INCLUDABLE:

@@ -44,6 +44,7 @@ _Kind = TypeVar("_Kind")
 
 MOST_ADDED: Final = 20
 """Items that one request may add."""
+# These bounds are OpenAI's.
 _Metadata = dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]]
 _Items = Annotated[list[dict[str, Any]], Meta(max_length=MOST_ADDED)]
 
@@ -218,6 +219,7 @@ def _checked(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     try:
         Messages().add_items(items)
     except InvalidRequest as error:
+        # They were checked as a request's input, which is called so.
         error.message = error.message.replace("input[", "items[")
         error.param = error.param and error.param.replace("input[", "items[")
         raise

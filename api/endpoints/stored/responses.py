@@ -68,6 +68,7 @@ async def delete_response(response_id: str) -> Response:
     context = await authenticated_context(RESPONSES)
     async with looked_up(context):
         parts, digits = gateway(), digits_of(response_id, "resp")
+        # Asked first: once it is deleted it does not count as open.
         is_open = await parts.responses.stored.is_open(digits, context.key_id)
         if not await parts.responses.stored.delete(digits, context.key_id):
             raise not_found(response_id, "resp")

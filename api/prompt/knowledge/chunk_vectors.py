@@ -61,6 +61,7 @@ class ChunkVectors:
             await self._store.put(model, chunks, made.vectors)
             return True
         middle = len(chunks) // 2
+        # A list: with a generator `any` would not try the second half once the first has some.
         return any([await self.make(model, chunks[:middle]), await self.make(model, chunks[middle:])])
 
     async def _check(self, model: str) -> None:

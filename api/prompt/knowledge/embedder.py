@@ -38,7 +38,7 @@ NEWS: Final = b"knowledge"
 SERVING: Final = "vectors"
 LOOK_S: Final = 5.0
 BATCH: Final = 16
-LEASE_MS: Final = 150_000
+LEASE_MS: Final = 150_000  # longer than a batch may take (`TIMEOUT_S` of `chunk_vectors`)
 GONE_S: Final = 600.0
 """For how long the model of the vectors may be away before another one makes them anew."""
 QUERY_TIMEOUT_S: Final = 0.3
@@ -192,6 +192,7 @@ class Embedder:
         dimensions = await self._vectors.dimensions(model)
         if dimensions is None:
             return
+        # In this order: the old vectors serve until the new ones can be searched.
         await self._vectors.index(model, dimensions)
         self._serving = Serving(model, dimensions)
         await self._store.set_state(SERVING, msgspec.json.encode(self._serving).decode())

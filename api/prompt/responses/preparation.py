@@ -179,6 +179,7 @@ class Preparation:
             # What is stored may be large, however few its items are.
             size = LARGE_BYTES + 1 if earlier or referred else fields.input_bytes
             body = await work_beside(size, lambda: fields.body(store=is_stored, earlier=earlier, referred=referred))
+        # Also where the client leaves meanwhile: its lock would stand for seconds.
         except BaseException:
             if before.conversation_id:
                 self._locks.give_back(before.conversation_id, request.request_id)
@@ -204,6 +205,7 @@ class Preparation:
         """Return stored items; those with ids that an upstream made are found once they are in PostgreSQL."""
         found = await self._responses.items(wanted, key_id)
         for _ in range(LOOKS):
+            # An id of ours names its response, which is looked for in Redis too: what is missing then is not there.
             if len(found) == len(set(wanted)) or all(map(response_of_item, set(wanted) - set(found))):
                 break
             await asyncio.sleep(LOOK_S)

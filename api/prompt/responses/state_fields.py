@@ -37,6 +37,7 @@ class _Item(msgspec.Struct):
     @property
     def reference(self) -> str | None:
         """Return the id of the item that this one stands for."""
+        # OpenAI's schema lets a reference leave out its type (ItemReferenceParam), and a message too.
         is_reference = self.type == "item_reference" or (self.type is None and self.role is None)
         return self.id if is_reference and isinstance(self.id, str) else None
 
