@@ -101,6 +101,7 @@ async def _add_headers(response: Response) -> Response:
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.setdefault("cache-control", "no-store")
+    # Over plain HTTP browsers ignore this one, and complain.
     if is_secure():
         response.headers.setdefault("cross-origin-opener-policy", "same-origin")
     if "visit" in g:

@@ -41,6 +41,7 @@ def taken() -> list[Flash]:
     if not cookie or "visit" not in g:
         return found
     try:
+        # "replace": a cookie may have half of a surrogate pair, which is no UTF-8.
         kept = msgspec.convert(_serializer().loads(cookie.encode("utf-8", "replace"), max_age=LIFE_S), Flash)
     except (BadSignature, msgspec.ValidationError):
         return found

@@ -85,6 +85,7 @@ async def is_repeated(once: str) -> bool:
     if not _ID.fullmatch(once):
         raise InvalidRequest("The form has no id of its own.", param="once")
     sent_at = await gateway().redis.get(ui_form_key(once))
+    # Until then a second press gets the same secret again; half, since that takes a while itself.
     return sent_at is not None and time.time() - float(sent_at) > REPEATED_S / 2
 
 
@@ -94,6 +95,7 @@ async def keep_sent(once: str) -> None:
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
+    # NX: what counts is when it was first sent.
     await gateway().redis.set(ui_form_key(once), f"{time.time():.0f}", ex=SENT_S, nx=True)
 
 

@@ -39,6 +39,7 @@ def ticks(highest: float, *, is_whole: bool = False) -> list[float]:
     step = next(
         factor * 10.0**exponent
         for factor in (_WHOLE if is_whole and exponent == 0 else _ROUND)
+        # Less the last bits: three times 0.1 is a little more than 0.3.
         if factor * 10.0**exponent * MOST_TICKS >= highest * (1 - 1e-9)
     )
     count = max(1, math.ceil(highest / step * (1 - 1e-9)))

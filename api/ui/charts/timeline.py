@@ -181,7 +181,7 @@ def _lines(timeline: Timeline, plane: _Plane) -> Iterator[Markup]:
                     "class": f"chart-line series-{each.style}",
                     "d": "".join(path),
                     "fill": "none",
-                    "vector-effect": "non-scaling-stroke",
+                    "vector-effect": "non-scaling-stroke",  # the drawing is stretched, its lines are not
                 },
             )
 

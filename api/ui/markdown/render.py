@@ -82,6 +82,7 @@ async def rendered(text: str) -> Markup:
 
 def to_html(text: str) -> Markup:
     """Return a text as HTML; as it was written where it cannot be read as Markdown."""
+    # JSON may bring half of a surrogate pair, and no response can hold one.
     text = text.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
     if len(text) > MOST_CHARS:
         return _as_written(text)

@@ -26,6 +26,7 @@ async def count_try(redis: Redis, address: str | None) -> None:
     """
     name = ui_tries_key(_counted(address))
     pipeline = redis.pipeline(transaction=True)
+    # The window is that of the first try: who goes on does not move its end.
     pipeline.set(name, 0, ex=WINDOW_S, nx=True)
     pipeline.incr(name)
     pipeline.ttl(name)

@@ -95,6 +95,7 @@ async def edit_question(session_id: str) -> Response:
     """Ask something else in place of an earlier question, in a new session of what was said before it."""
     new = await branch_before(session_uuid(session_id), form().get("message_id", ""))
     details = {"request_id": g.request_id, "session_id": session_id, "made": str(new)}
+    # By hand: to ask leaves no entry, but here a session is made of another one.
     await AuditLog(gateway().database).add("branch_chat", visit().actor, details)
     return await _answered(question_of_form(form(), session_id=str(new)))
 
@@ -186,7 +187,7 @@ async def _images() -> tuple[str, ...]:
     """
     found = []
     for file in (await request.files).getlist("images"):
-        content = file.read(MOST_IMAGE_BYTES + 1)
+        content = file.read(MOST_IMAGE_BYTES + 1)  # one more tells that it is too large
         if not content:
             continue
         if len(content) > MOST_IMAGE_BYTES or file.mimetype not in IMAGE_TYPES:

@@ -124,6 +124,7 @@ async def shown_messages(
     stored = SessionDirectory(gateway().database)
     try:
         newest = await stored.messages(session_id, MOST_SHOWN + 1, before)
+        # Fewer may be so for their size.
         more = len(newest) > MOST_SHOWN or bool(newest and await stored.messages(session_id, 1, newest[-1].id))
     except UnknownMessage:
         raise NotFound("There is no such message.") from None

@@ -93,6 +93,7 @@ async def _answer(begin: Begin, head: asyncio.Future[Mapping[str, str]], output:
         # The head does not wait for content: it is a page of ours that reads errors among the events.
         headers, events = await opened_stream(inflight, 0)
     except BaseException as error:
+        # Its client left before it was admitted: nobody waits for the head.
         if head.cancelled():
             raise
         head.set_exception(error)

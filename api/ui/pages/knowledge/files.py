@@ -51,6 +51,7 @@ def document_of(name: str, raw: bytes, category: str) -> NewDocument:
         most = MOST_FILE_BYTES // 1024
         raise InvalidRequest(f"{name} is larger than {most} KiB. Try: nself claw knowledge add FILE", param="files")
     try:
+        # Some editors begin a file with a mark (U+FEFF): the first heading would be none.
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InvalidRequest(f"{name} is not in UTF-8.", param="files") from None

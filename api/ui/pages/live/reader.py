@@ -123,6 +123,7 @@ class LiveReader:
     async def _key_names(self) -> dict[str, str]:
         """Return the names of keys by their ids; while PostgreSQL does not answer, those that are known."""
         if time.monotonic() - self._names_at >= NAMES_S:
+            # Before the statement: while PostgreSQL is away it is asked no more often.
             self._names_at = time.monotonic()
             try:
                 keys = await self._state.keys.list(include_revoked=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_S: Final = 10.0
 CHECK_S: Final = 3.0
 """Time until a stream ends whose session has ended."""
-RETRY: Final = b"retry: 2000\n\n"
+RETRY: Final = b"retry: 2000\n\n"  # after so many ms EventSource connects again (HTML standard)
 END: Final = b"event: end\ndata: \n\n"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 
@@ -59,6 +59,7 @@ async def live_events(reader: LiveReader, is_signed_in: Callable[[], Awaitable[b
     async with reader.watching() as watch:
         yield RETRY
         checked_at = sent_at = time.monotonic()
+        # Else a page that is open would hold up a process that drains, to the end of its time.
         while not reader.is_ending:
             await watch.wait(CHECK_S)
             now = time.monotonic()

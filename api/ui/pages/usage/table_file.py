@@ -54,6 +54,7 @@ def safe_cell(value: Any) -> str:
     if isinstance(value, int):
         return str(value)
     text = _FORMULA.sub(r"\1'\2", str(value))
+    # These two begin a formula as well (OWASP's list).
     return "'" + text if text.startswith(("\t", "\r")) else text
 
 
