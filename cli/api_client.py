@@ -89,9 +89,11 @@ def _internal_secret() -> tuple[str, str]:
     """Return the internal secret and, for people, where it is from: the shell, the gateway that runs, its data."""
     found = settings()
     stored = stored_internal_secret(found.data_dir)
+    # The settings have the stored one where the shell has none: only another one is the shell's.
     if found.internal_secret and found.internal_secret != stored:
         return found.internal_secret, "PLUGIN_INTERNAL_SECRET of this shell"
     running = read_note(found.data_dir)
+    # It may have been started with another one than is stored.
     if running is not None and running.internal_secret:
         return running.internal_secret, f"the gateway that runs on {found.data_dir}"
     if not found.internal_secret:
@@ -148,6 +150,7 @@ def download(path: str, *, query: dict[str, str | int]) -> Iterator[bytes]:
             client.stream("GET", base + path, headers=internal_headers(), params=query) as response,
         ):
             if not response.is_success:
+                # Of a stream httpx has read nothing yet.
                 response.read()
                 _answer(response, base, dict)
             yield from response.iter_bytes()

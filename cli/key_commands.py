@@ -50,6 +50,7 @@ _BOUNDS: Final = (
 
 
 def _bounds_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    # The last one that is applied is the first in --help.
     for option in reversed(_BOUNDS):
         command = option(command)
     return command
@@ -165,6 +166,7 @@ def update_key(
     wanted = {"name": name, "admin_allowed": admin, "rpm_limit": rpm, "monthly_budget_usd": budget}
     if prompt is not None:
         wanted["system_prompt_id"] = NONE if prompt.lower() == NONE else prompt_id(prompt)
+    # A key may well be called "none".
     change: dict[str, object] = {field: None if value == NONE and field != "name" else value
               for field, value in wanted.items() if value is not None}  # fmt: skip
     change |= _bounds(models, tiers, expires, tpm, comments=comments)

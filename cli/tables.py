@@ -77,7 +77,7 @@ def _fitted(
         fitted[number] = width
         shown.append(number)
         left -= width + len(_GAP)
-    left = max(0, left + len(_GAP))
+    left = max(0, left + len(_GAP))  # no gap follows the last column
     for number in shown:
         more = min(left, widths[number] - fitted[number])
         fitted[number] += more

@@ -24,7 +24,7 @@ from cli.tables import print_json
 _TIERS: Final = {"local": "local", "gemini": "gemini", "paid": "paid", "free_gemini": "gemini", "api_key": "paid"}
 _MOST_CHARACTERS: Final = 8_000_000
 _SOURCES: Final = {"local": "local", "gemini": "free_gemini", "paid": "api_key"}
-INTERRUPTED: Final = 130
+INTERRUPTED: Final = 130  # as shells count SIGINT: 128 and its number
 
 
 @click.command("chat")
@@ -88,7 +88,7 @@ def _connection(url: str | None, given: str | None) -> Connection:
 
 
 def _piped() -> str:
-    text = sys.stdin.read(_MOST_CHARACTERS + 1)
+    text = sys.stdin.read(_MOST_CHARACTERS + 1)  # one more tells that there are too many
     if len(text) > _MOST_CHARACTERS:
         raise Meaningless(f"A question has at most {_MOST_CHARACTERS:,} characters.")
     return text.rstrip("\n")

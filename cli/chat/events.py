@@ -122,6 +122,7 @@ def _from_chunk(chunk: _Chunk) -> list[Event]:
     for choice in chunk.choices:
         if choice.delta.reasoning_content:
             found.append(Piece(choice.delta.reasoning_content, is_thought=True))
+        # What a model of OpenAI's refuses comes in a field of its own.
         if text := (choice.delta.content or "") + (choice.delta.refusal or ""):
             found.append(Piece(text))
         if choice.finish_reason:

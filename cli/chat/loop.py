@@ -88,6 +88,7 @@ class Chat:
             raise _Left from None
         except KeyboardInterrupt:
             click.echo()
+            # As in a shell: it takes away the line that was begun, and only on an empty one it leaves.
             if readline is not None and readline.get_line_buffer().strip():
                 return
             raise _Left from None
@@ -111,6 +112,7 @@ class Chat:
 
     def _ask(self, message: str) -> None:
         session_id = self._question.session_id
+        # Only now: a session in which nothing was asked is nowhere, and cannot be resumed.
         if not self._has_begun and session_id is not None:
             self._memory.note_session(self._connection.url, session_id)
         self._has_begun = True

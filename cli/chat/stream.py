@@ -124,5 +124,6 @@ async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
         for event in events:
             has_failed = has_failed or isinstance(event, Failed)
             yield event
+    # Where a proxy breaks off, the response may end like any other: only [DONE] says that it is whole.
     if not reader.is_done and not has_failed:
         raise AskFailed("The answer broke off: the connection ended before it did.")

@@ -61,6 +61,7 @@ async def check_open_knowledge(settings: Settings) -> list[Finding]:
     url = f"{settings.public_url.removesuffix('/v1')}/claw/knowledge/version"
     try:
         async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client, client.stream("GET", url) as reply:
+            # That of the connection: the name may lead to this machine itself, which is no harm.
             address = reply.extensions["network_stream"].get_extra_info("server_addr")[0]
     except (httpx.HTTPError, httpx.InvalidURL):
         return []

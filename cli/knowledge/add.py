@@ -91,6 +91,6 @@ def _read(path: Path) -> bytes:
         if not path.is_file():
             raise Unreadable("no plain file")
         with path.open("rb") as file:
-            return file.read(MOST_FILE_BYTES + 1)
+            return file.read(MOST_FILE_BYTES + 1)  # one more tells that it is too large
     except OSError as error:
         raise Unreadable(error.strerror or "cannot be read") from None

@@ -61,6 +61,7 @@ def to_markdown(raw: bytes, suffix: str) -> str:
 
 def _of_text(raw: bytes) -> str:
     try:
+        # Some editors begin a file with a mark (U+FEFF): the first heading would be none.
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise Unreadable("not UTF-8") from None
@@ -108,6 +109,7 @@ def _of_pdf(raw: bytes) -> str:
     from pypdf import PdfReader  # noqa: PLC0415 -- only where it is needed
 
     reader = PdfReader(io.BytesIO(raw))
+    # Many are encrypted without a password, only to forbid printing.
     if reader.is_encrypted and not reader.decrypt(""):
         raise Unreadable("protected by a password")
     if len(reader.pages) > MOST_PAGES:

@@ -37,5 +37,5 @@ def mean_of(values: Sequence[float]) -> Mean:
     """Return the mean of a sample, with the interval by bootstrap: of the means of samples drawn from it."""
     draw = random.Random(_SEED)
     means = sorted(fmean(draw.choices(values, k=len(values))) for _ in range(RESAMPLES))
-    tail = RESAMPLES // 40
+    tail = RESAMPLES // 40  # 2.5 % at either end
     return Mean(fmean(values), means[tail], means[-tail - 1])

@@ -73,6 +73,7 @@ def _open_request(identity: str) -> dict[str, Any] | None:
 
 def _log_lines(folder: Path, identity: str) -> Iterator[str]:
     """Yield the lines of the log files that name a request."""
+    # The older half of each is in `name.log.1`.
     for path in sorted(folder.glob("*.log*")):
         try:
             with path.open(encoding="utf-8", errors="replace") as lines:

@@ -131,6 +131,7 @@ def _content(file: IO[bytes] | None, text: str | None) -> str | None:
     if file is None:
         return text
     try:
+        # A character takes four bytes of UTF-8 at the most; one more tells that there are too many.
         content = file.read(4 * MAX_CONTENT_CHARS + 1).decode()
     except UnicodeDecodeError:
         raise click.ClickException(f"{Path(file.name).name} is no text in UTF-8.") from None

@@ -65,6 +65,7 @@ def list_requests(*, limit: int, wide: bool, as_json: bool, **filters: str | Non
     cursor: str | None = ""
     while cursor is not None and len(found) < limit:
         query: dict[str, str | int] = {name: value for name, value in filters.items() if value}
+        # The API gives no more than 200 at a time.
         query |= {"limit": min(200, limit - len(found))} | ({"cursor": cursor} if cursor else {})
         answer = call("GET", f"{QUEUE_PATH}/requests", query=query)
         found += answer["requests"]

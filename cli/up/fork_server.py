@@ -66,6 +66,7 @@ def serve(control: socket.socket) -> Order:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 control.close()
+                # Held open here too, nobody would notice the end of another process by its pipe.
                 for descriptor in (woken, waker, *statuses.values()):
                     os.close(descriptor)
                 return _begin(order, output, status)

@@ -35,7 +35,7 @@ class GatewayClient:
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"x-internal-token": internal_secret},
-            trust_env=False,
+            trust_env=False,  # a proxy of the environment is for other machines
             timeout=_CALL_TIMEOUT_S,
             transport=transport,
         )
