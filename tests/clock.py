@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
+
+from shared.models.quota_day import ms_until_reset
 
 DAY_S = 86_400
 _BEYOND_S = 0.1
@@ -12,15 +15,19 @@ _BEYOND_S = 0.1
 
 async def minute_lasts() -> None:
     """Wait for the next minute unless enough is left of this one."""
-    await _lasts(60, 25)
+    await _lasts(60 - time.time() % 60, 25)
 
 
 async def day_lasts() -> None:
     """Wait for the next day, in UTC, unless enough is left of this one; a month ends with a day."""
-    await _lasts(DAY_S, 90)
+    await _lasts(DAY_S - time.time() % DAY_S, 90)
 
 
-async def _lasts(period_s: int, needed_s: int) -> None:
-    left_s = period_s - time.time() % period_s
+async def quota_day_lasts() -> None:
+    """Wait for the next day of Gemini's quotas, at midnight US Pacific, unless enough is left of this one."""
+    await _lasts(ms_until_reset(datetime.now(UTC)) / 1000, 90)
+
+
+async def _lasts(left_s: float, needed_s: int) -> None:
     if left_s < needed_s:
         await asyncio.sleep(left_s + _BEYOND_S)

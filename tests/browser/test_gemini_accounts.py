@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from tests.browser.site import running
 from tests.browser.test_chat import ask
+from tests.clock import quota_day_lasts
 from tests.upstreams.gemini import replies
 from tests.upstreams.scripted import ScriptedUpstream, sse
 
@@ -28,6 +29,7 @@ async def test_quotas_are_bars_that_grow_with_each_request(
     open_site: OpenSite, tmp_path: Path, database_url: str, eventually: Eventually
 ) -> None:
     """With their numbers in words; the chat may choose the model, and says which tier served it."""
+    await quota_day_lasts()
     catalogue = tmp_path / "catalogue.toml"
     catalogue.write_text(QUOTAS)
     async with (

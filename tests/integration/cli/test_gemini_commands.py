@@ -16,6 +16,7 @@ from shared.postgres.gemini_accounts import GeminiAccountStore, KnownAccount, pu
 from shared.redis.names import GEMINI_SEAL
 from shared.sealing import Opener, fingerprint
 from shared.settings import Settings
+from tests.clock import quota_day_lasts
 from tests.integration.api.manage.gateway_stub import management_app, served
 from workers.accounts.outcome import FailureClass
 from workers.accounts.state import AccountCandidate, AccountStateStore
@@ -83,6 +84,7 @@ async def test_list_and_remove() -> None:
 
 async def test_status_shows_quotas_and_what_is_wrong(redis: Redis) -> None:
     """A line for each account and model: used of the limit, state, and when it resets."""
+    await quota_day_lasts()
     for name in ("one@example.com", "two@example.com"):
         await gemini("add", name, "--key", "k", "--rpm", "3")
     accounts = json.loads((await gemini("list", "--json")).output)

@@ -15,6 +15,7 @@ import pytest
 from shared.postgres.database import Database
 from shared.redis.names import GEMINI_SEAL, account_key
 from shared.sealing import Opener
+from tests.clock import quota_day_lasts
 from tests.fleet import INTERNAL_SECRET, Fleet, Process
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.scripted import ScriptedUpstream, json_answer, sse
@@ -53,6 +54,12 @@ class ByKey(ScriptedUpstream):
     def keys(self) -> list[str]:
         """Return the credential of each completion so far."""
         return [request.headers["x-goog-api-key"] for request in self.requests]
+
+
+@pytest.fixture(autouse=True)
+async def _one_quota_day() -> None:
+    """Let a test begin and end on the same day of Gemini's: what an account has used is told by that."""
+    await quota_day_lasts()
 
 
 @pytest.fixture

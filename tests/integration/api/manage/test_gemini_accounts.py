@@ -17,6 +17,7 @@ from shared.postgres.gemini_accounts import GeminiAccountStore, KnownAccount, pu
 from shared.redis.names import GEMINI_SEAL, breaker_key
 from shared.sealing import Opener
 from shared.settings import Settings
+from tests.clock import quota_day_lasts
 from tests.integration.api.manage.gateway_stub import management_app
 from workers.accounts.outcome import FailureClass
 from workers.accounts.state import AccountCandidate, AccountStateStore, Reservation
@@ -30,6 +31,12 @@ PATH = "/ai/gemini/accounts"
 OPENER = Opener("a passphrase")
 NEW = {"account_email": "one@example.com", "api_key": "AIza-secret"}
 MODEL = "gemini-2.5-pro"
+
+
+@pytest.fixture(autouse=True)
+async def _one_quota_day() -> None:
+    """Let a test begin and end on the same day of Gemini's: what an account has used is told by that."""
+    await quota_day_lasts()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from shared import errors
 from shared.redis.client import close, connect
 from shared.redis.names import quota_keys
 from shared.types import Usage
+from tests.clock import quota_day_lasts
 from tests.integration.workers.accounts.sample_accounts import (
     MODEL,
     Connections,
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
     from tests.conftest import Eventually
 
 DOWN = errors.Unavailable("The model server cannot be reached.")
+
+
+@pytest.fixture(autouse=True)
+async def _one_quota_day() -> None:
+    """Let a test begin and end on the same day of Gemini's: what an account has used is told by that."""
+    await quota_day_lasts()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from shared import errors
 from shared.models.catalogue import Quota
 from shared.redis.client import close, connect
 from shared.redis.names import account_key, breaker_key, quota_keys
+from tests.clock import quota_day_lasts
 from workers.accounts.outcome import FailureClass, NoAccount
 from workers.accounts.state import AccountCandidate, AccountStateStore, Reservation, Role
 
@@ -22,6 +23,12 @@ QUEUE = "arq:queue:gemini:gemini"
 MODEL = "gemini-x"
 DOWN = errors.Unavailable("The model server cannot be reached.")
 FAILED = FailureClass("failed")
+
+
+@pytest.fixture(autouse=True)
+async def _one_quota_day() -> None:
+    """Let a test begin and end on the same day of Gemini's: what an account has used is told by that."""
+    await quota_day_lasts()
 
 
 def candidate(name: str = "a", scope: str | None = None, **quota: int) -> AccountCandidate:
