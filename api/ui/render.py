@@ -15,6 +15,7 @@ from api.gateway import gateway
 from api.ui import flash
 from api.ui.links import static, url
 from api.ui.navigation import PAGES
+from shared.process.threads import in_thread
 
 if TYPE_CHECKING:
     from api.ui.navigation import Page
@@ -24,6 +25,7 @@ NONE: Final = "\N{EN DASH}"
 """Text where there is nothing."""
 THEME_COOKIE: Final = "claw_ui_theme"
 THEMES: Final = ("light", "dark")
+_compiled: Final[set[str]] = set()
 
 
 @cache
@@ -53,21 +55,18 @@ async def render(template: str, page: Page | None = None, *, status: int = 200, 
     """
     theme = request.cookies.get(THEME_COOKIE)
     found = g.get("visit")
-    text = (
-        environment()
-        .get_template(template)
-        .render(
-            pages=PAGES,
-            page=page,
-            theme=theme if theme in THEMES else "",
-            csrf=found.token if found is not None else "",
-            is_signed_in=found is not None and found.session.is_signed_in,
-            is_key_session=found is not None and found.session.key_id is not None,
-            here=request.full_path.removesuffix("?"),
-            flashes=flash.taken(),
-            public_url=gateway().settings.public_url,
-            **values,
-        )
+    text = await _text(
+        template,
+        pages=PAGES,
+        page=page,
+        theme=theme if theme in THEMES else "",
+        csrf=found.token if found is not None else "",
+        is_signed_in=found is not None and found.session.is_signed_in,
+        is_key_session=found is not None and found.session.key_id is not None,
+        here=request.full_path.removesuffix("?"),
+        flashes=flash.taken(),
+        public_url=gateway().settings.public_url,
+        **values,
     )
     return Response(text, status=status, content_type="text/html; charset=utf-8")
 
@@ -76,8 +75,21 @@ async def fragment(template: str, **values: Any) -> Response:
     """Return a part of a page, for a script that puts it there."""
     found = g.get("visit")
     csrf = found.token if found is not None else ""
-    text = environment().get_template(template).render(csrf=csrf, **values)
+    text = await _text(template, csrf=csrf, **values)
     return Response(text, content_type="text/html; charset=utf-8")
+
+
+async def _text(template: str, **values: Any) -> str:
+    """Return what a template makes, in a thread at first: it is compiled then, with all that it takes parts from."""
+
+    def made() -> str:
+        return environment().get_template(template).render(**values)
+
+    if template in _compiled:
+        return made()
+    text = await in_thread(made)
+    _compiled.add(template)
+    return text
 
 
 def see_other(location: str) -> Response:
