@@ -34,12 +34,13 @@ class Portions:
 
     async def read(self) -> bytes | None:
         """Return the next portion, None at the end."""
-        if self._held:
-            await self._pause()
-        elif (data := await self._read()) is not None:
+        # Also before a read, which does not wait for what has come already.
+        await self._pause()
+        if not self._held:
+            data = await self._read()
+            if data is None:
+                return None
             self._held = data
-        else:
-            return None
         portion, self._held = self._held[:PORTION_BYTES], self._held[PORTION_BYTES:]
         return portion
 
