@@ -213,8 +213,12 @@ async def test_silence_is_bounded_by_the_caller_and_closes_the_connection(on: Wi
     steps = {"before the head": [], "before content": [b"\n"], "after content": [on.token]}[moment]
     on.upstream.add(on.answer(*steps, Act.HANG, answers_head=moment != "before the head"))
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.2):
-            await complete(on.provider)
+        async with asyncio.timeout(None) as deadline:
+            asked = asyncio.create_task(complete(on.provider))
+            # Else nothing has come to the server that could be left.
+            await on.upstream.until(lambda: len(on.upstream.requests) == 1)
+            deadline.reschedule(asyncio.get_running_loop().time() + 0.2)
+            await asked
     await on.upstream.until(lambda: on.upstream.aborted == 1)
     await on.upstream.until(lambda: on.upstream.open == 0)
 
