@@ -212,13 +212,17 @@ async def test_silence_is_bounded_by_the_caller_and_closes_the_connection(on: Wi
     """A silent upstream is left as soon as the caller's own deadline passes, at every moment of the reply."""
     steps = {"before the head": [], "before content": [b"\n"], "after content": [on.token]}[moment]
     on.upstream.add(on.answer(*steps, Act.HANG, answers_head=moment != "before the head"))
-    with pytest.raises(TimeoutError):
+
+    async def ask_with_deadline() -> None:
         async with asyncio.timeout(None) as deadline:
             asked = asyncio.create_task(complete(on.provider))
             # Else nothing has come to the server that could be left.
             await on.upstream.until(lambda: len(on.upstream.requests) == 1)
             deadline.reschedule(asyncio.get_running_loop().time() + 0.2)
             await asked
+
+    with pytest.raises(TimeoutError):
+        await ask_with_deadline()
     await on.upstream.until(lambda: on.upstream.aborted == 1)
     await on.upstream.until(lambda: on.upstream.open == 0)
 
