@@ -53,6 +53,7 @@ class RedisToolCallState:
 
     async def get_many(self, model: str, call_ids: Sequence[str]) -> Mapping[str, str]:
         """See `ToolCallState.get_many`."""
+        # An id is a client's word, and becomes the name of a key.
         wanted = [call_id for call_id in call_ids if len(call_id) <= MAX_ID_CHARS]
         if not wanted:
             return {}

@@ -134,6 +134,7 @@ class _Turns:
         """Append what the assistant said and called."""
         if message.audio is not None:
             raise cannot_do(f"{place}.audio")
+        # What the assistant says in a row is one turn, whose calls are answered together.
         if self._turns and self._turns[-1]["role"] == "user":
             self._check_answered()
         text = to_text(message.content) or message.refusal or ""
@@ -145,6 +146,7 @@ class _Turns:
             calls.append(self._to_call(call.id, call.id, call.function))
         if message.function_call is not None:
             name = message.function_call.name
+            # A legacy call has a name and no id.
             calls.append(self._to_call(name, f"call_{len(self._used)}", message.function_call))
         if not calls:
             blocks = text_blocks(text)

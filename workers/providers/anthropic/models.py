@@ -64,6 +64,7 @@ _FAMILIES: Final = (
     (r"claude-3-5", ModelFacts(max_output=8192, thinking="none", structured=False)),
     (r"claude-3", ModelFacts(max_output=4096, thinking="none", structured=False)),
 )
+# "@" stands before the date in Vertex AI's names of the same models.
 _PATTERNS: Final = tuple((re.compile(rf"({pattern})(-|@|$)"), facts) for pattern, facts in _FAMILIES)
 # A model that this table does not know yet gets what was asked for, and Anthropic judges.
 _UNKNOWN: Final = ModelFacts(max_output=32_000, thinking="adaptive", efforts=_ALL_EFFORTS)

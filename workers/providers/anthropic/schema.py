@@ -15,6 +15,7 @@ _FORMATS = frozenset({
     "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
 })  # fmt: skip
 _DEFINITIONS = ("$defs", "definitions")
+# `oneOf` as Anthropic's SDK sends it: a grammar does not count how many match.
 _ALTERNATIVES = {"anyOf": "anyOf", "oneOf": "anyOf", "allOf": "allOf"}
 # Without meaning for an answer, or treated by themselves.
 _ELSEWHERE = frozenset({"$schema", "$id", "$comment", "examples", "description", "additionalProperties"})
@@ -61,6 +62,7 @@ def _strict(schema: Any) -> dict[str, Any]:
 
 
 def _is_enforced(name: str, value: Any) -> bool:
+    # Of lengths the grammar knows whether a list is empty, no more.
     return name in _KEPT or (name == "format" and value in _FORMATS) or (name == "minItems" and value in {0, 1})
 
 
@@ -100,5 +102,6 @@ def _references(schema: Any) -> list[str]:
     if not isinstance(schema, dict):
         return []
     own = [schema["$ref"]] if isinstance(schema.get("$ref"), str) else []
+    # The four left out hold values, in which a `$ref` refers to nothing.
     inner = [part for name, part in schema.items() if name not in {"enum", "const", "default", "examples"}]
     return own + _references(inner)

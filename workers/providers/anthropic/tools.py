@@ -62,6 +62,7 @@ def to_tooling(body: ChatBody, called: list[str], facts: ModelFacts) -> Tooling:
         param = "tool_choice" if body.tool_choice is not None else "function_call"
         raise Unsupported("This model cannot be forced to call a tool.", param=param)
     _add_format(body, tooling, facts)
+    # A legacy answer has room for one call.
     one_at_a_time = body.parallel_tool_calls is False or (body.functions and not body.tools)
     if one_at_a_time and tooling.tools and not tooling.json_tool:
         tooling.choice = tooling.choice or {"type": "auto"}
@@ -91,6 +92,7 @@ def _to_tools(body: ChatBody, facts: ModelFacts) -> list[dict[str, Any]]:
 
 
 def _to_tool(function: FunctionDefinition, where: str) -> dict[str, Any]:
+    # Anthropic wants the type, which clients leave out.
     schema = {"type": "object", **(function.parameters or {"properties": {}})}
     if schema["type"] != "object":
         raise InvalidRequest("A tool's parameters must be of type object.", param=where)
@@ -159,6 +161,7 @@ def _add_json_tool(tooling: Tooling, schema: dict[str, Any] | None, description:
     tooling.json_tool = name
     if tooling.choice is None and len(tooling.tools) > 1:
         tooling.choice = {"type": "auto"}
+    # Beside tools of the client's the model may call one of those in place of its reply.
     if tooling.choice is not None and tooling.choice["type"] == "auto":
         tooling.choice = {"type": "any", "disable_parallel_tool_use": True}
     else:

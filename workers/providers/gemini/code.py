@@ -36,6 +36,7 @@ def result_text(result: Raw) -> str:
 
 def _block(language: str, text: Any) -> str:
     shown = text if isinstance(text, str) else ""
+    # A fence inside of the code must not end the block.
     longest = max((len(fence) for fence in _FENCES.findall(shown)), default=2)
     fence = "`" * max(3, longest + 1)
     return f"\n\n{fence}{language}\n{shown.rstrip()}\n{fence}\n\n"

@@ -217,4 +217,5 @@ def _limit_of(name: str) -> str | None:
 def _count(value: Any) -> int:
     """Return a whole number that JSON gives as text or as a number; 0 if it is neither."""
     text = str(value)
+    # Longer ones are no limits, and int() refuses some thousand digits.
     return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0

@@ -86,6 +86,7 @@ class GeminiProvider:
         known = await self._known(request, model)
         body = await work_beside(request.size_bytes, partial(to_body, request, model, known, cannot))
         reader = ChatReader(request.body.n or 1, request.body.tool_names)
+        # Quoted whole: a client's name must not lead to another path of the API.
         path = f"/v1beta/models/{quote(model, safe='')}:streamGenerateContent?alt=sse"
         async with self._upstream.request("POST", path, body, reader) as reply:
             yield self._batches(model, reply, reader)

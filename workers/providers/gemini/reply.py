@@ -82,7 +82,7 @@ class _Logprobs(Struct, rename="camel"):
 
 
 class _Candidate(Struct, rename="camel"):
-    index: int = 0
+    index: int = 0  # JSON of protocol buffers leaves zeros out
     content: _Content | None = None
     finish_reason: End | None = None
     logprobs_result: _Logprobs | None = None
@@ -273,6 +273,7 @@ def _to_usage(report: dict[str, Any]) -> Usage | None:
     thoughts = count_at(report, "thoughtsTokenCount") or 0
     return Usage(
         prompt_tokens=prompt + (count_at(report, "toolUsePromptTokenCount") or 0),
+        # Google counts thoughts beside the answer, OpenAI as a part of it.
         completion_tokens=(count_at(report, "candidatesTokenCount") or 0) + thoughts,
         cached_tokens=count_at(report, "cachedContentTokenCount") or 0,
         reasoning_tokens=thoughts,

@@ -67,6 +67,7 @@ def to_thinking_config(model: str, effort: str) -> dict[str, Any] | None:
 def _level(model: str, generation: tuple[int, int], effort: str) -> str:
     if effort == "minimal" and not ("flash" in model and generation <= (3, 6)):
         return "LOW"
+    # Gemini 3 Pro has LOW and HIGH alone.
     if effort == "medium" and generation == (3, 0) and "pro" in model:
         return "HIGH"
     return _LEVELS[effort]

@@ -126,6 +126,7 @@ class Lookups:
                 del self._of_caller[caller], self._room_of[caller]
 
         try:
+            # The caller's own first: who waits for that must not hold one of everybody's.
             for room in (own_room, self._room):
                 await room.acquire()
                 held.append(room)

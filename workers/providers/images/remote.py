@@ -95,6 +95,7 @@ async def fetch_images(messages: list[Message], fetch: FetchImage | None) -> dic
         raise InvalidRequest(f"At most {MAX_REMOTE_IMAGES} images are fetched for one request.", param=where)
     found: dict[str, Image] = {}
     together = ByteSum(MAX_REMOTE_BYTES)
+    # The tasks made below take it along in their contexts.
     bytes_together.set(together)
     room = asyncio.Semaphore(FETCHES_AT_ONCE)
     tasks = [asyncio.create_task(_fetched(fetch, url, where, room, found)) for url, where in wanted.items()]

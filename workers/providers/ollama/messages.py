@@ -117,6 +117,7 @@ def _to_assistant(message: AssistantMessage, place: str, called: dict[str, list[
         calls.append(_to_tool_call(call, where))
         if isinstance(call, FunctionToolCall):
             mine.setdefault(call.id, []).append(call.function.name)
+    # An id that an earlier turn had too means this turn's call from here on.
     called |= mine
     if message.function_call is not None:
         arguments = to_object(message.function_call.arguments)

@@ -120,6 +120,7 @@ class OllamaProvider:
             yield reply.batches(reader)
 
     def _room(self, model: str) -> ContextRoom:
+        # A name without a tag is that of `latest`.
         facts = self._facts_by_name.get(model) or self._facts_by_name.get(f"{model}:latest") or ModelFacts()
         return ContextRoom(
             usual=self._num_ctx,

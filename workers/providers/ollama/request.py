@@ -111,6 +111,7 @@ def to_body(
     num_ctx = options["num_ctx"] = room.num_ctx(options.get("num_ctx"))
     if room.cuts:
         keep_whole(fields)
+    # The client's own `think` is not ours to take back.
     has_level = isinstance(fields.get("think"), str) and request.fields.get("think") is None
     seems_cut = estimate_prompt_tokens(body) > FAR_TOO_LONG * num_ctx
     names = tuple(function.name for function in forced)

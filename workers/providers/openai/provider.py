@@ -59,6 +59,7 @@ def rejected_fields(rejection: StatusError, request: ChatRequest, *, is_openai: 
     if template_failure(rejection.report) is not None:
         return frozenset({ALTERNATING})
     found: set[str] = set()
+    # 500: llama.cpp answers so where its chat template fails.
     if not is_openai and rejection.status in {400, 422, 500}:
         if wants_turns(rejection.reason):
             found.add(ALTERNATING)

@@ -74,6 +74,7 @@ def finish_reason(word: str, *, has_calls: bool, unknown: FinishReason | None = 
 def _by_letters(word: str, unknown: FinishReason | None) -> FinishReason | None:
     letters = _NOT_OF_WORDS.sub("", word[:MOST_NAME_CHARS].lower())
     if letters.isdecimal():
+        # int() refuses some thousand digits.
         letters = _NOT_OF_WORDS.sub("", to_word(int(letters[:9])) or "")
     known = _BY_LETTERS.get(letters)
     if known is not None or unknown is None or not letters or _FAILURES.search(letters):

@@ -80,6 +80,7 @@ class ResponsesApi:
                     yield events
                     return
             except StatusError as rejection:
+                # Without its first letter: "Encrypted content …" and "encrypted_content" are both meant.
                 if rejection.status == 400 and not left_out and rejection.report.is_about("ncrypted"):
                     # Said of the thoughts that came back, or of being asked for new ones.
                     kept, left_out = {}, set() if prepared.has_thoughts else {ENCRYPTED}

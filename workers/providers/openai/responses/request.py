@@ -89,8 +89,10 @@ def to_body(
     if images:
         messages = [with_data(message, images) for message in messages]
     made = to_items(with_sound_calls(messages, only_ids=True), thoughts)
+    # Thoughts are kept by the id of a turn's first call: without tools there is none.
     include = [ENCRYPTED] if fields.get("tools") else []
     include += [LOGPROBS] if body.logprobs else []
+    # All that `stream_options` has there: usage comes without being asked for.
     obfuscation = (fields.get("stream_options") or {}).get("include_obfuscation")
     for name in _GONE:
         fields.pop(name, None)
@@ -130,6 +132,7 @@ def _add_text(fields: dict[str, Any]) -> None:
         # A schema stands inside its format there.
         text["format"] = {"type": wanted["type"], **wanted.get("json_schema", {})}
         if wanted["type"] == "json_schema":
+            # Required there; in a chat it may be left out.
             text["format"].setdefault("schema", {})
     if verbosity is not None:
         text["verbosity"] = verbosity
