@@ -55,6 +55,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     if not backends:
         _log.info("the %s tier has no account configured: idle", tier)
     if any(backend.tier == "paid" for backend in backends):
+        # Before it serves: reading it holds Python's lock for a second or two (docs/decisions/0016-token-counts.md).
         read_vocabulary()
     metrics = _metrics(settings)
     tracing = start_tracing(settings.tracing, f"worker-{tier}")
@@ -148,6 +149,7 @@ def main() -> int:
         configure_logging(settings.log_level, settings.log_format)
         required = ("redis_url", "database_url") if kind == "recorder" else ("redis_url",)
         require(settings, *required)
+        # Read only to be checked, here where an error has an exit code; run_tier reads them again.
         load_credentials(kind)
     except SettingsError as error:
         print(f"python -m workers {kind}: {error}", file=sys.stderr)  # noqa: T201 -- for a terminal

@@ -74,6 +74,7 @@ class Announcements:
         pipeline.exists(draining_key(identity))
         announcement = msgspec.json.encode(self._announcement(backends, running))
         pipeline.set(worker_key(identity), announcement, px=int(self._settings.heartbeat_bound_s * 1000))
+        # With each beat: an api process takes a worker that was silent out of the set.
         pipeline.sadd(WORKERS, identity)
         # To ourselves: a subscription that hears nothing for a bound is dead, however idle the api is.
         pipeline.publish(control_channel(self._worker_id), self._worker_id)

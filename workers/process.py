@@ -194,7 +194,7 @@ class WorkerProcess:
         except UNREACHABLE:
             return job
         if not is_wanted or left_ms <= 0:
-            return job if is_wanted else None
+            return job if is_wanted else None  # a PTTL below 0: no lifetime to measure by
         ahead_ms = int(now_ms - (job.expires_ms - left_ms))
         until_ms = job.patient_until_ms or job.admitted_ms + int(self._settings.queue_timeout_s * 1000)
         return msgspec.structs.replace(job, patient_until_ms=until_ms + ahead_ms)

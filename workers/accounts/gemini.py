@@ -131,6 +131,7 @@ class GeminiAccounts:
         if self._store is None:
             return
         try:
+            # At a first start this worker comes before whoever makes the schema: no table yet is no fault.
             if not (self._has_rows or await self._store.is_there()):
                 return
             self._rows = await self._store.credentials()
@@ -234,6 +235,7 @@ class GeminiAccounts:
             else:
                 _log.warning("account %s: its credential is accepted again", account.label)
                 await self._redis.delete(account_key(account.id))
+                # By themselves: that opens what was closed, and wakes those that wait for an account.
                 await self._accounts.replace(self._accounts.all)
                 on_change()
 

@@ -103,6 +103,7 @@ class SharedState:
 
     async def settle(self, lease: Lease, outcome: Outcome, reservation: Reservation) -> None:
         """End an attempt that blames no account."""
+        # Nothing was counted and nothing is probed: without quotas an attempt takes no step in Redis.
         if not reservation.id and not reservation.role:
             return
         (candidate,) = self.candidates(lease.model, [lease.account])
@@ -110,6 +111,7 @@ class SharedState:
         try:
             async with asyncio.timeout(REDIS_S):
                 await self._store.settle(outcome, reservation, lease.model, candidate, **counts)  # type: ignore[arg-type]  # as names and numbers
+                # A probe may have opened the model again: known at once, not with the next look.
                 if reservation.role:
                     self.note_closed(await self._store.look({}))
         except UNREACHABLE as error:
@@ -154,6 +156,7 @@ class SharedState:
         Raises:
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
+        # Of no one model: what a credential is refused for holds for all.
         (candidate,) = self.candidates("", [account])
         await self._store.fail(failure, "probe", "", candidate, error)
 

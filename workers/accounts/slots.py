@@ -119,11 +119,13 @@ class AdaptiveSlots:
         """
         others = self._running - 1
         self._limit = float(max(1, min(int(self._limit), others)))
+        # Alone it was not too many, so that says nothing of how many it takes.
         if others > 0:
             self._known = self._limit
         pause_s = retry_after_s or 0.0
         if not others and not pause_s:
             # Nothing of ours runs there, so only others' load or a limit can be why; it says no time to come back.
+            # Bounded: 2.0 ** 1024 is an OverflowError.
             pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._rejections, 10))
         self._rejections += 1
         self._closed_until = max(self._closed_until, self._now() + pause_s)

@@ -117,6 +117,7 @@ class AccountStateStore:
         all_tokens: int = 0,
     ) -> None:
         """End an attempt that blames no account, with what the upstream says that it used."""
+        # Of the day that it was reserved for: an attempt may run past midnight.
         quota, minute, tokens, day = quota_keys(candidate.scope, model, reservation.day)
         account, breaker, window = _health_keys(candidate, model)
         keys = [self._closed_key, account, breaker, quota, minute, tokens, day, window]

@@ -120,7 +120,7 @@ def _sum(usages: Collection[Usage]) -> Usage:
         counts = {
             name: value + getattr(total, name)
             for name in usage.__struct_fields__
-            if type(value := getattr(usage, name)) is int
+            if type(value := getattr(usage, name)) is int  # no bool: is_regional is no count
         }
         if usage.billed_usd is not None:
             counts["billed_usd"] = usage.billed_usd + (total.billed_usd or 0.0)

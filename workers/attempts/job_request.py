@@ -100,6 +100,7 @@ class JobRequest:
 
     def within(self, tokens: int, calls: int) -> int:
         """Return an estimate of the prompts of some calls that is no more than the model takes."""
+        # Of embeddings each input has the context to itself, so the sum may be more.
         context = self._context() if self._is_chat else None
         return tokens if context is None else min(tokens, context * calls)
 

@@ -84,6 +84,7 @@ class SessionAnswer:
         content = message.get("content") or ""
         message["content"] = content[:MOST_ANSWER_CHARS] if content else None
         if message["content"] is None and not (message.get("tool_calls") or message.get("function_call")):
+            # OpenAI wants a content where there are no calls: beside a refusal it is empty.
             message["content"] = ""
         if thoughts:
             message[THOUGHTS] = thoughts

@@ -85,6 +85,7 @@ class StoredAnswer:
         if not self._has_kept_head:
             job, head = self._job, self._head
             fields["h"] = await work_beside(len(job.body), lambda: kept_head(job, head))
+        # In one step: a hash without a lifetime would stay for good.
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hset(self._key, mapping=fields)
             pipeline.expire(self._key, LIFE_S)

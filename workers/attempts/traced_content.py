@@ -56,6 +56,7 @@ class AnswerContent:
         for index in sorted(self._indexes):
             choice = self._fold.choice(index)
             parts = list(_answered(choice["message"]))
+            # The conventions' word for an answer that did not come to an end.
             found.append({"role": "assistant", "parts": parts, "finish_reason": choice["finish_reason"] or "error"})
         return _bounded(found)
 

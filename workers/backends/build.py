@@ -60,6 +60,7 @@ def backends_of(
 def _with_one_account(configured: ConfiguredProvider, context: ProviderContext, redis: Redis) -> Backend:
     """Build a backend with one account without quotas."""
     provider, name, slots, credential, own_tier = configured
+    # An Ollama's cloud models are paid, and only the local tier's worker reaches that Ollama.
     tier = own_tier or context.tier
     account = Account(f"{tier}:{name}", provider, fingerprint=fingerprint(credential or ""))
     queue = queue_name(tier, name)
@@ -91,5 +92,6 @@ def _with_accounts(
 
 def _state(context: ProviderContext, queue: str, redis: Redis, *, is_counted: bool = False) -> AccountStateStore:
     """Return the state of a backend's accounts."""
+    # By then a probe has begun to answer, which settles it, or has failed.
     probe_s = context.settings.first_token_timeout_s
     return AccountStateStore(redis, queue, probe_s=probe_s, is_counted=is_counted)

@@ -78,6 +78,7 @@ class UnsupportedParameters:
             model: that rejected.
             caller: whose request it is.
         """
+        # A value that OpenAI's document does not know says nothing of the model: its caller is to blame.
         if not is_valid(rejection, request.fields):
             return InvalidRequest(rejection.message, param=rejection.param, code=rejection.code)
         ability = rejected_ability(rejection, request.fields)

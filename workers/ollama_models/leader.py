@@ -270,6 +270,7 @@ def operation_leaders(
             on_change=rediscovery(backend),
         )
         for backend in backends
+        # The cloud's models of such a server are on no disk of ours.
         if isinstance(backend.provider, OllamaProvider) and backend.tier == "local"
     ]
 

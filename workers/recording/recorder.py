@@ -130,6 +130,7 @@ class Recorder:
         self._unsettled = again and bool(entries)
         if entries:
             await self._settle(entries)
+        # A few are no reason to go on at once: soon there are more for one statement.
         return again or len(entries) == self._batch or (not entries and block_ms is not None)
 
     async def _publish_fault(self, fault: str) -> None:
@@ -157,6 +158,7 @@ class Recorder:
 
     async def _make_group(self) -> bool:
         try:
+            # From the beginning: what came before there was a group is recorded too.
             await self._redis.xgroup_create(USAGE_STREAM, GROUP, id="0", mkstream=True)
         except ResponseError as error:
             return str(error).startswith("BUSYGROUP") or self._failed(error)

@@ -145,6 +145,7 @@ def to_rows(turn: PendingTurn) -> TurnRows:
         latency_ms=record.duration_ms,
         input_tokens=record.prompt_tokens,
         output_tokens=record.completion_tokens,
+        # Halves of surrogate pairs are no UTF-8, which PostgreSQL stores.
         reasoning=thoughts.replace("\x00", "\ufffd").encode("utf-8", "replace").decode() or None,
     )
 
