@@ -64,6 +64,7 @@ async def _rounds(traffic: Traffic, groups: dict[str, list[int]], rounds: int, r
 
 
 async def _drive(one: Callable[[], Awaitable[None]], count: int, groups: dict[str, list[int]]) -> dict[str, float]:
+    # One counter for all, so that they end together.
     left = count
 
     async def repeat() -> None:

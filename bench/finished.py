@@ -56,6 +56,7 @@ def main() -> None:
     for form in ("text", "json"):
         configure_logging("INFO", form)
         print(f"line, {form}: {cost_us(log_finished):.1f} us")
+    # bool of a name: each is that of a model.
     metrics = RequestMetrics(CollectorRegistry(), bool)
     print(f"counts: {cost_us(metrics.count):.1f} us")
 

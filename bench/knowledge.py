@@ -27,6 +27,7 @@ WORDS: Final = 20_000
 MODEL: Final = "synthetic"
 SHOWN: Final = 8
 # Words are as uneven as those of a language: a few are in most chunks.
+# WHERE n = n has PostgreSQL make each row's text anew: what depends on no row is made once.
 FILL: Final = """
 INSERT INTO np_claw_knowledge_chunks (id, category, title, content, keywords, commands, tags, source)
 SELECT 'synthetic-' || n, 'category-' || n % 50, text[1] || ' ' || text[2] || ' ' || text[3],

@@ -15,6 +15,7 @@ async def serve() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with running() as stack:
         pids = " ".join(f"{group}={','.join(map(str, pids))}" for group, pids in stack.groups.items())
+        # bench/compare/checkout.py reads these two lines, of other commits too: they stay as they are.
         print(f"url={stack.apis[0]}/v1/chat/completions direct={stack.openai_url}/chat/completions", flush=True)
         print(f"key={stack.key} {pids}", flush=True)
         await stop.wait()

@@ -63,6 +63,7 @@ class Stack:
         self.openai_url = ""
         self.ollama_url = ""
         self.groups: dict[str, list[int]] = {"api": [], "worker": [], "recorder": [], "valkey": [valkey_pid]}
+        # Nothing else of this environment: settings in it would change what is measured.
         self.environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "CLAW_DATA_DIR": str(directory),
@@ -187,6 +188,7 @@ async def running(
         directory = Path(folder)
         valkey = EmbeddedValkey(directory)
         async with valkey, EmbeddedPostgres(directory, throwaway=True) as database_url:
+            # As `nself claw up` has it: by its socket.
             stack = Stack(directory, valkey.shortest_url, database_url, pid_of(valkey))
             stack.environment |= environment
             stack.with_metrics = with_metrics

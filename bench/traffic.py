@@ -32,6 +32,7 @@ BODY_BYTES: Final = 900
 _BODY: Final = msgspec.Raw(
     msgspec.json.encode({"model": "m", "messages": [{"role": "user", "content": "lorem " * 40}]})
 )
+# As a worker's: an hour, the longest that an attempt may run, and a minute.
 _MARK_MS: Final = 3_660_000
 _SILENCE_S: Final = 60.0
 
@@ -54,6 +55,7 @@ class Traffic:
     async def __aenter__(self) -> Self:
         # Somebody has to listen: a message without a subscriber costs Valkey less.
         channels = (self._channel, wake_channel(self._worker_id.hex()))
+        # As a live api process has it: without it each closing counts as one after a loss of data (finish.lua).
         await self._redis.set(since_key(self._api_id.hex()), 0)
         self._listeners = [asyncio.create_task(self._listen(channel)) for channel in channels]
         return self

@@ -59,12 +59,14 @@ def checked_out(revision: str) -> Iterator[Tree]:
     """
     name = _git("rev-parse", "--short", "--verify", f"{revision}^{{commit}}")
     with tempfile.TemporaryDirectory(prefix="claw-bench-") as parent:
+        # As /proc names it: the temporary folder may be a link.
         folder = Path(parent).resolve() / name
         # Detached: a branch can be checked out in one place only.
         _git("worktree", "add", "--detach", "--quiet", str(folder), name)
         try:
             yield Tree(name, folder, _interpreter(folder))
         finally:
+            # git removes no tree with files that it does not track, as what was installed and compiled.
             _git("worktree", "remove", "--force", str(folder))
 
 
@@ -79,6 +81,7 @@ async def serving(tree: Tree) -> AsyncIterator[Target]:
     await _check_imports(tree)
     with tempfile.TemporaryFile() as log:
         process = await asyncio.create_subprocess_exec(
+            # SIGTERM: should the bench be killed, it stops its own stack first.
             *launch_command([tree.python, "-m", "bench", "--serve"], signal.SIGTERM, None),
             cwd=tree.folder,
             env=_environment(),

@@ -101,6 +101,7 @@ async def _parts(py_spy: str, pid: int, file: Path) -> dict[str, float]:
     libraries = by_library(
         (await _output_of("perf", "script", "--input", str(file), "--fields", "ip,dso")).splitlines()
     )
+    # Else py-spy stops the process for each sample.
     how = ("--nonblocking", "--format", "raw", "--duration", str(SAMPLED_S), "--rate", str(RATE))
     await _output_of(py_spy, "record", *how, *of)
     stacks = await asyncio.to_thread(file.read_text)

@@ -46,6 +46,7 @@ class Clock:
         """Return the seconds since 1970."""
         return self.now_ms / 1000
 
+    # Modules that it stands for ask for either.
     monotonic = time
 
     def now(self, zone: tzinfo | None = UTC) -> datetime:

@@ -69,6 +69,7 @@ class Simulator:
         self._workforce = Workforce(redis, site, clock)
         settings = load_settings(
             {
+                # Else the secrets of a `.claw` here would be read.
                 "CLAW_DATA_DIR": "/nowhere",
                 "CLAW_LOCAL_MAX_WAIT_S": str(site.wait_s),
                 "CLAW_AUTO_LOCAL_MODEL": LOCAL_MODEL,

@@ -129,6 +129,7 @@ class SimulatedRequest:
 
     def _recheck(self, version: int) -> Callable[[], Awaitable[None]]:
         async def recheck() -> None:
+            # Timers stay on the agenda: one of an older version is over.
             if self._version == version and not self._has_started:
                 await self._agenda.look()
                 await self._overflow()

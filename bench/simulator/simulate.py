@@ -93,6 +93,7 @@ async def simulate(redis: Redis, load: Workload, site: Site) -> Outcome:
         site: what serves.
     """
     requests = requests_of(load)
+    # Midnight in California, where Google's day begins.
     clock = Clock(int(datetime(2026, 11, 23, tzinfo=ZoneInfo("America/Los_Angeles")).timestamp() * 1000))
     clocked = cast("Redis", ClockedRedis(redis, clock))
     # The gateway leaves the order of equals to chance.
