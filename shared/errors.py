@@ -426,6 +426,7 @@ def classify(
         param: the parameter that it blames, if it named one.
         retry_after_s: its Retry-After, in seconds.
     """
+    # OpenAI's and llama.cpp's.
     if code in {"context_length_exceeded", "exceed_context_size_error"}:
         return ContextTooLong(message, param=param)
     # Before the caller, who asked for what is listed, and the credential: one model is not all others.
@@ -434,6 +435,7 @@ def classify(
         return _of_model(status, message)
     if status in {400, 413, 415, 422}:
         return InvalidRequest(message, param=param, code=code)
+    # 402 too: an account that may not spend is the operator's to mend, not the caller's.
     if status in {401, 402, 403}:
         return Rejected("The model server refused the gateway's credential.")
     if status == 429:

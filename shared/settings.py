@@ -254,6 +254,7 @@ VARIABLES: Final[dict[str, tuple[str, ...]]] = {
     "redis_outage_s": ("CLAW_REDIS_OUTAGE_S",),
     "max_usage_records": ("CLAW_MAX_USAGE_RECORDS",),
     "retention_days": ("CLAW_RETENTION_DAYS",),
+    # One setting bounds both; the log's own goes before it.
     "usage_retention_days": ("CLAW_USAGE_RETENTION_DAYS", "CLAW_RETENTION_DAYS"),
     "cors_origins": ("CLAW_CORS_ORIGINS",),
     "trusted_proxies": ("CLAW_TRUSTED_PROXIES",),
@@ -284,6 +285,7 @@ _ORDERED: Final = (
     ("between_tokens_timeout_s", 1, "total_timeout_s"),
     ("ollama_num_ctx", 1, "ollama_max_num_ctx"),
     ("max_body_mib", 1, "max_bodies_mib"),
+    # An owner may fill half of a queue's bytes, which the largest body must fit into.
     ("max_body_mib", 2, "max_waiting_mib"),
 )
 """Settings of which the second must be so many times the first: one late heartbeat, say, is no death."""
@@ -531,6 +533,7 @@ def _accounts(row: ProviderInfo, environ: Mapping[str, str]) -> tuple[GeminiKey,
 
 
 def _parsed(field: str, name: str, text: str) -> object:
+    # A text: the module's annotations are not evaluated.
     kind = Settings.__annotations__[field]
     if kind in _PARSERS:
         return _PARSERS[kind](name, text)

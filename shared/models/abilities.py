@@ -27,7 +27,7 @@ EFFORTS: Final = VALUES["reasoning_effort"]
 GEMINI_AUDIO: Final = frozenset({"wav", "mp3", "aiff", "aac", "ogg", "flac"})
 GEMINI_CHOICES: Final = 8
 GEMINI_TIERS: Final = frozenset({"auto", "default", "standard", "flex", "priority"})
-_INT32: Final = range(-(2**31), 2**31)
+_INT32: Final = range(-(2**31), 2**31)  # Gemini's seed and limits; OpenAI's seed has 64 bits
 COMMON_IMAGES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp"})
 _RARE_IMAGE: Final = re.compile(r"data:image/(?!(?:jpeg|png|gif|webp)[;,])", re.IGNORECASE)
 _RARE_FILE: Final = re.compile(r"data:(?!(?:application/pdf|text/plain)[;,])", re.IGNORECASE)
@@ -100,7 +100,7 @@ HINTS: Final = {
 }
 """The parameters that an answer may go without, and the abilities that they need: left out where a model lacks one."""
 _HINTED: Final = frozenset(ability for abilities in HINTS.values() for ability in abilities)
-MIN_TOP_P_REASONING: Final = 0.95
+MIN_TOP_P_REASONING: Final = 0.95  # while it thinks, Claude takes a top_p of 0.95 to 1
 _ANY_TOOL: Final[list[FunctionTool | CustomTool]] = [FunctionTool(FunctionDefinition("any"))]
 
 
@@ -214,6 +214,7 @@ def unknown_parameter(name: str) -> Unsupported:
 
 def _add_sampling(body: ChatBody, needs: Needs) -> None:
     """Add what only the combination of sampling parameters asks for."""
+    # Claude takes one of the two.
     if "temperature" in needs and "top_p" in needs:
         needs["both_samplings"] = "top_p"
     if "reasoning_effort" in needs and "temperature" in needs:

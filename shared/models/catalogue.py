@@ -126,6 +126,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def resolve(self, name: str) -> str:
         """Return the model that is served for a name: its alias, its name without the maker's before it, or itself."""
+        # An alias of the operator's may look so, and goes first.
         if name not in self.aliases and (prefixed := _VENDOR.fullmatch(name)):
             vendor, rest = prefixed.groups()
             family = family_of(rest)

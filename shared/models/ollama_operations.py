@@ -150,6 +150,7 @@ async def lead(redis: Redis, queue: str, worker_id: str, life_s: float) -> list[
 
 async def leave(redis: Redis, queue: str, worker_id: str) -> None:
     """Release the leadership, so that another worker need not wait."""
+    # A life of 0 gives it up (operations_lead.lua).
     await scripts.run(redis, scripts.OPERATIONS_LEAD, [library_leader(queue), library_operations(queue)], worker_id, 0)
 
 

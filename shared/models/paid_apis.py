@@ -31,6 +31,7 @@ class PaidApi(msgspec.Struct, frozen=True):
     models: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        # Without its key: what is printed may end in a log.
         return f"PaidApi({self.name})"
 
 
@@ -64,6 +65,7 @@ def _paid_api(name: str, values: dict[str, str]) -> PaidApi:
     for part in ("URL", "API_KEY"):
         if part not in values:
             raise WrongPaidApi(f"CLAW_PAID_{name}_{part} is not set, but other variables of that API are")
+    # Azure's older form, whose list is not of what is deployed.
     if "{model}" in values["URL"] and not values.get("MODELS"):
         raise WrongPaidApi(f"CLAW_PAID_{name}_MODELS must name the models for the {{model}} of CLAW_PAID_{name}_URL")
     return PaidApi(name.lower(), values["URL"], values["API_KEY"], tuple(_listed(values.get("MODELS", ""))))

@@ -67,6 +67,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
         completion_usd = (usage.completion_tokens - spoken) * self.completion_usd
         completion_usd += spoken * _or(self.completion_audio_usd, self.completion_usd)
+        # Counts are of all requests together, and each had a prompt of its own.
         if self.long_prompt is not None and usage.prompt_tokens > self.long_prompt.over_tokens * usage.requests:
             prompt_usd *= self.long_prompt.prompt
             completion_usd *= self.long_prompt.completion
@@ -91,6 +92,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         prompt_usd = prompt_tokens * max(usd for usd in prices if usd is not None)
         completion_usd = completion_tokens * max(self.completion_usd, spoken_usd or 0.0)
         if self.long_prompt is not None and prompt_tokens > self.long_prompt.over_tokens:
+            # An operator's factor may be below 1: the bound holds for short prompts too.
             prompt_usd *= max(1.0, self.long_prompt.prompt)
             completion_usd *= max(1.0, self.long_prompt.completion)
         # A tier of the project's own setting, or one that the maker falls back to, may be another than the one named.

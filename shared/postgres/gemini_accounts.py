@@ -24,7 +24,7 @@ NEWS: Final = b"accounts"
 """Published when accounts were added, changed or removed."""
 STALE_S: Final = 90.0
 """An account that no worker has named for so long is not there any more."""
-MAX_LIMIT: Final = 2_147_483_647
+MAX_LIMIT: Final = 2_147_483_647  # of PostgreSQL's integer
 
 
 class StoredAccount(msgspec.Struct, frozen=True, kw_only=True):

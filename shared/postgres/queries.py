@@ -12,6 +12,7 @@ WHERE to_regclass(name) IS NULL OR NOT has_table_privilege(to_regclass(name), 'S
 """
 
 # --- schema ---
+# Locks of a transaction end with it, also where who holds them dies.
 LOCK_SCHEMA: Final = "SELECT pg_advisory_xact_lock(hashtextextended('np_claw_schema', 0))"
 FIND_TABLES: Final = """
 SELECT to_regclass('np_claw_schema_version') IS NOT NULL AS stamps, to_regclass('np_claw_api_keys') IS NOT NULL AS keys
@@ -145,12 +146,14 @@ WHERE $1::bigint IS NULL OR id < $1 ORDER BY id DESC LIMIT $2
 POSTGRES_VERSION: Final = """
 SELECT current_setting('server_version') AS server, max(version) AS schema FROM np_claw_schema_version
 """
+# A day more than an hour needs: `day` is UTC's, and `::date` goes by the session's time zone.
 FAILED_LAST_HOUR: Final = """
 SELECT status, error_code AS code, tier, model, sum(count)::bigint AS count FROM np_claw_api_usage
 WHERE admitted_at > now() - interval '1 hour' AND day >= (now() - interval '1 hour')::date - 1 AND status >= 400
 GROUP BY status, error_code, tier, model ORDER BY sum(count) DESC, status, error_code, tier, model LIMIT $1
 """
 # The gateway's own, each day's partition of the usage log counted with the table that it is of.
+# Of a table that was never analysed PostgreSQL says -1 rows.
 OWN_TABLES: Final = """
 SELECT
     class.relname AS name,
@@ -219,6 +222,7 @@ WHERE excluded.attempts > np_claw_api_usage.attempts
         OR excluded.count > np_claw_api_usage.count
     ))
 """
+# Pages are by place, not by number: rows are added while somebody turns them.
 LIST_USAGE: Final = """
 SELECT
     usage.request_id, usage.key_id, keys.name AS key_name, usage.day, usage.endpoint, usage.model, usage.asked_model,

@@ -34,6 +34,7 @@ def first_words(text: str) -> str:
     line = " ".join(text.split())
     if len(line) <= MOST_FIRST_WORDS_CHARS:
         return line
+    # One character more shows whether the last word is whole.
     words, _, _ = line[: MOST_FIRST_WORDS_CHARS + 1].rpartition(" ")
     return (words or line[:MOST_FIRST_WORDS_CHARS]) + "\N{HORIZONTAL ELLIPSIS}"
 

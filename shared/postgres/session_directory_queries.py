@@ -114,6 +114,7 @@ RETURNING id
 """
 
 # --- a branch: a new session $2 of session $1, with its messages up to a place ---
+# Held until its messages are copied: of a session deleted meanwhile the branch would be empty.
 BEGIN_BRANCH: Final = """
 INSERT INTO np_claw_sessions (id, key_id, title, auto_title, parent_session_id)
 SELECT $2, key_id, title, auto_title, id FROM np_claw_sessions WHERE id = $1 FOR KEY SHARE RETURNING id

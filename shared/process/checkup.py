@@ -75,6 +75,7 @@ async def ask_workers(redis: Redis, timeout_s: float = ANSWER_S) -> Answers:
     payloads = await redis.mget([worker_key(name) for name in names]) if names else []
     announced = tuple(found for payload in payloads if (found := _announcement(payload)) is not None)
     asker = os.urandom(ID_SIZE)
+    # Right before the question: workers answer with what their clocks say then.
     seconds, microseconds = await redis.time()
     question = asker + encode_signal(bytes(KEY_SIZE), Signal.CHECK, 0)
     for worker in announced:

@@ -49,6 +49,7 @@ def _json(value: object) -> str:
     try:
         text = msgspec.json.encode(value)
     except UnicodeEncodeError:  # half of a surrogate pair
+        # Has json.dumps write it below, which escapes halves.
         text = b"\x7f"
     return text.decode() if text.isascii() and b"\x7f" not in text else json.dumps(value).replace("\x7f", "\\u007f")
 
@@ -73,6 +74,7 @@ class _Formatter(logging.Formatter):
         if fields:
             line = " ".join((line, *(f"{name}={_quoted(value)}" for name, value in fields.items())))
         request_id, trace_id = REQUEST_ID.get(), current_trace_id()
+        # An empty one is in every line, so that nothing is added.
         if request_id not in line:
             line = f"{line} request_id={request_id}"
         return escaped(line if trace_id in line else f"{line} trace_id={trace_id}")

@@ -57,4 +57,5 @@ async def in_one_thread(work: Callable[[], T]) -> T:
     For what makes long calls of a C library: several threads of them would keep the event loop waiting for each other.
     """
     prepare_structs()
+    # Unlike to_thread, run_in_executor takes no context along.
     return await asyncio.get_running_loop().run_in_executor(_one, partial(copy_context().run, work))

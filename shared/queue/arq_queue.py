@@ -133,6 +133,7 @@ class QueueWorker(Worker):
             redis_pool=ArqRedis(redis.connection_pool),
             # The process drains by itself; arq would cancel what runs.
             handle_signals=False,
+            # arq asks for it; what counts is `slots`, asked at each look.
             max_jobs=slots(),
             job_timeout=longest_s,
             # The api alone decides about another try: two retry loops would multiply.

@@ -80,6 +80,7 @@ def head_of(raw: bytes) -> JobHead | None:
     if prompt is None:
         return None
     try:
+        # The braces of our job and of arq's, which stand behind the prompt.
         return _decoder.decode(raw[: prompt.start()] + b"}}").k
     except msgspec.MsgspecError:
         return None

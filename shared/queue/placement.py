@@ -128,7 +128,7 @@ async def place(
     keys: Sequence[str],
     arguments: Sequence[str | bytes | int],
     mode: Mode = Mode.ADD,
-    before_body: Callable[[], object] = bool,
+    before_body: Callable[[], object] = bool,  # bool() does nothing
 ) -> Any:
     """Run `admit.lua` or `enqueue.lua`, then store a large body; return what the script returns.
 
@@ -187,6 +187,7 @@ async def place(
             candidate.target.model,
         )
     answer = await scripts.run(redis, script, all_keys, *all_arguments, *arguments)
+    # admit.lua answers with a list, enqueue.lua with a number.
     if answer in ([b"more"], -2):
         raise MoreNeeded
     chosen = _chosen(answer)
@@ -195,6 +196,7 @@ async def place(
         queue = targets[chosen - 1].queue
         rest = await work_beside(size, partial(encode_rest, draft))
         if not await scripts.run(redis, scripts.STORE_BODY, [queue, job_key(name)], name, rest, life_ms):
+            # One of `UNREACHABLE`: for the request it is as if Redis had not answered.
             raise TimeoutError("the place in the queue was given back before the body was there")
     return answer
 

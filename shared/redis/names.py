@@ -246,6 +246,7 @@ def library_state(queue: str) -> str:
 
 def library_operations(queue: str) -> str:
     """Name the hash, by model, of the operations asked of a local backend and how far they are."""
+    # An older word than the code's: names on wires stay, as workers of two versions run side by side.
     return "claw:store:wishes:" + queue
 
 

@@ -151,6 +151,7 @@ class PipelinedConnection(asyncio.Protocol):
         try:
             while (answer := self._reader.gets()) is not _INCOMPLETE and not self.is_lost:
                 self._take(answer)
+        # IndexError: an answer that nobody waits for.
         except (RedisError, IndexError) as error:
             self.end(f"the server's answer cannot be read: {error}")
 

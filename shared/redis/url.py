@@ -125,6 +125,7 @@ def _login(parts: SplitResult) -> dict[str, Any]:
 
 
 def _hosts(parts: SplitResult) -> str:
+    # Not `hostname`: Sentinels are several, separated by commas.
     return parts.netloc.rpartition("@")[2]
 
 

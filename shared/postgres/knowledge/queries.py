@@ -19,6 +19,7 @@ SET_STATE: Final = """
 INSERT INTO np_claw_knowledge_state (name, value) VALUES ($1, $2)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
+# A chunk of a document never passes for one of the gateway's own, whatever its id.
 PUT_BUILT_IN: Final = f"""
 INSERT INTO np_claw_knowledge_chunks ({_COLUMNS}) SELECT {_COLUMNS} FROM {_CHUNKS}
 ON CONFLICT (id) DO UPDATE SET

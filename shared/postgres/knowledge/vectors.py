@@ -112,6 +112,7 @@ class VectorStore:
         scoped = () if is_all else (scope.category, scope.is_built_in)
         with suppress(asyncpg.DataError):  # made by two models that have one name
             async with self._database.connection() as connection, connection.transaction():
+                # Ends with the transaction: the connection is everybody's. HNSW finds no more than it keeps in sight.
                 await connection.execute(queries.LOOK_AT, str(max(LOOKED_AT, limit)))
                 rows = await connection.fetch(query, model, _to_text(vector), limit, *scoped)
             return [row["chunk_id"] for row in rows]

@@ -41,6 +41,7 @@ ON CONFLICT (id) DO UPDATE SET input = excluded.input, body = excluded.body, ite
 DELETE_RESPONSE: Final = """
 DELETE FROM np_claw_responses WHERE id = $1 AND key_id IS NOT DISTINCT FROM $2 RETURNING 1
 """
+# A chain stays for as long as its newest response.
 DELETE_OLD_RESPONSES: Final = """
 DELETE FROM np_claw_responses
 WHERE id IN (

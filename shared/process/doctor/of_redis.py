@@ -48,6 +48,7 @@ async def _setup(redis: Redis) -> list[Finding]:
 def _version(info: dict[str, Any]) -> Finding:
     name = "Valkey" if info.get("server_name") == "valkey" else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version", "?"))
+    # Valkey says there which Redis it is compatible with.
     compatible = str(info.get("redis_version", "0"))
     if tuple(int(part) for part in compatible.split(".")[:2] if part.isdigit()) < OLDEST:
         return Finding("redis", "wrong", f"{name} {version} is too old", "Redis 6.2 or newer, or any Valkey.")
@@ -101,6 +102,7 @@ async def _buffer(redis: Redis) -> Finding:
 async def _usage(redis: Redis) -> Finding:
     waiting, (now_s, _) = await redis.xlen(USAGE_STREAM), await redis.time()
     oldest = await redis.xrange(USAGE_STREAM, count=1)
+    # An entry's id begins with the millisecond at which it was added.
     since_s = int(oldest[0][0].partition(b"-")[0]) // 1000 if oldest else now_s
     if now_s - since_s > LATE_S:
         text = f"{waiting} records of usage wait to be recorded, the oldest for {now_s - since_s} s"

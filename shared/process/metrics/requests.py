@@ -115,6 +115,7 @@ class RequestMetrics:
         if total is None:
             total = self._totals[key] = self._total.labels(*key)
         total.inc(record.count)
+        # No model had anything to do with it.
         if not record.attempts:
             return
         series = self._of_models.get((record.tier, model))

@@ -53,6 +53,7 @@ class Targets:
         """Announce this process, for good."""
         while True:
             try:
+                # By the clock of Redis: those of machines may differ.
                 now_s, _ = await self._redis.time()
                 pipeline = self._redis.pipeline(transaction=False)
                 pipeline.zadd(METRICS_TARGETS, {self._own: now_s + LIFE_S})

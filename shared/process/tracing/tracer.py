@@ -68,6 +68,7 @@ class Tracing:
             start_ms: when it began, milliseconds since 1970; now if None.
         """
         start_ns = None if start_ms is None else start_ms * 1_000_000
+        # An empty context: else the current span would be the parent where the headers name none.
         context = _W3C.extract(parent, context=Context())
         span: Span = self._tracer.start_span(name, context, kind, attributes, start_time=start_ns)
         return span
