@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 EX_CONFIG: Final = 78
 KEEP_ALIVE_S: Final = 30.0
 """Also how long a partial request head may take."""
-BACKLOG: Final = 2048
+BACKLOG: Final = 2048  # Hypercorn's 100 is too few for many clients at once
 QUEUED_CHUNKS: Final = 2
 """Pieces of a body, of 64 KiB at most, that wait for a handler: what a connection without a key may cost."""
 

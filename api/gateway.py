@@ -248,6 +248,7 @@ class Gateway:
         await self.budget.start()
         if self.settings.titles:
             self.titles.start()
+        # Last: until then /ready says that the schema is missing.
         self.schema_failure = None
 
     async def _migrate_once(self) -> str | None:

@@ -38,4 +38,5 @@ class ArrivalRates:
         seen_at, seen = looks[0]
         if now - seen_at < SHORTEST_S:
             return None
+        # What went out is of the last minute, and the looks are of less: together they may be below 0.
         return round(max(0.0, out_per_minute + 60 * (jobs - seen) / (now - seen_at)), 1)

@@ -196,6 +196,7 @@ class Budget(Following):
             RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
         """
         month = month_at(datetime.now(UTC))
+        # A Redis that has just lost its data would show nothing as spent.
         await self.seed(month)
         fields = await self._redis.hgetall(budget_key(month.name))  # type: ignore[misc]  # redis-py: or awaitable
         sums = {

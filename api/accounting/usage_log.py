@@ -189,6 +189,7 @@ class UsageLogWriter:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            # Counted rows are records as well: while the log is full they wait, too.
             if not self.is_full():
                 self._count_now()
             while self._steps:

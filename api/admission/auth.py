@@ -183,6 +183,7 @@ class Authenticator:
             return principal
         self.invalidate(principal.key_id)
         found = await self.holder_of(principal.key_hash, may_be_old=False)
+        # A change is committed before Redis knows of it: PostgreSQL was restored from a backup.
         if (found.revision or 0) < revision and self._went_back is not None:
             await self._went_back(principal.key_id, revision, found.revision or 0)
         return msgspec.structs.replace(found, purpose=principal.purpose)

@@ -53,7 +53,7 @@ class Delivery:
         self.worker: bytes | None = None
         self.expected = 0
         self.unacknowledged = 0
-        self.patient_until = math.inf
+        self.patient_until = math.inf  # not known before `moved` says in which queue it waits
         self.seen_at = time.monotonic()
         self.resend_requested_at = 0.0
         self.doubted_at: float | None = None

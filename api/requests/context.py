@@ -140,6 +140,7 @@ class RequestContext:
             most_waiting=settings.max_waiting_jobs,
             most_waiting_bytes=settings.max_waiting_bytes,
         )
+        # Nothing is put before what is to be embedded.
         headers = read_headers(request.scope["headers"]) if parameters is not None else NO_PROMPT_HEADERS
         # What reads it beside the model reads a chat.
         chat = await checked.as_chat(self.body) if headers.session_id or headers.knowledge else b""

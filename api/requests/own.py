@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 _BOUNDS: Final = {"local": KeyBounds(tiers=("local",)), "free": KeyBounds(tiers=("local", "gemini"))}
-_MODELS: Final = {"local": "local", "free": "auto"}
+_MODELS: Final = {"local": "local", "free": "auto"}  # `auto` within those bounds
 
 
 class _Embedding(msgspec.Struct):

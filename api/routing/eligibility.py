@@ -123,6 +123,7 @@ class Eligibility:
 
     def _unpriced(self, request: RoutingRequest, backend: BackendInfo, model: LocalModel) -> CallerError | None:
         if not self._catalogue.has_price(model.id):
+            # A list that is not known yet says nothing.
             is_unlisted = backend.models and all(offer.id != model.id for offer in backend.models)
             return not_offered(model.id, backend.provider) if is_unlisted else price_unknown(model.id)
         tool = request.needs.get(HOSTED_TOOLS) if request.limits.is_limited else None
@@ -143,7 +144,7 @@ class Eligibility:
         cannot = (*model.cannot, *(word for word in lacks if word not in model.can))
         cannot += lacking(backend.unsupported(model.id))
         if backend.tier == "local":
-            cannot += (NATIVE_ONLY,)
+            cannot += (NATIVE_ONLY,)  # only OpenAI's own Responses API can
         param = unmet(request.needs, backend.provider, cannot, strict=self._settings.strict_parameters)
         return None if param is None else cannot_do(param, model.id)
 

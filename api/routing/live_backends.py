@@ -135,6 +135,7 @@ class Capacity(Following):
         pipeline.hkeys(PAUSED)
         members, paused = await pipeline.execute()
         workers = [worker.decode() for worker in members]
+        # MGET takes no empty list.
         announced = await self._redis.mget([worker_key(worker) for worker in workers]) if workers else []
         announcements = tuple(found for payload in announced if (found := _decoded(payload)) is not None)
         busy = await self._busy(announcements)

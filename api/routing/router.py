@@ -256,7 +256,7 @@ class Router:
             try:
                 return self._forced(request, FALLBACK_EMBEDDING)
             except ModelNotConfigured:
-                pass
+                pass  # said below, with what to install
         raise ModelNotConfigured(
             f"The model '{request.model}' is not on this server: pull it with `ollama pull {LOCAL_EMBEDDING}`, or set "
             f"OPENAI_API_KEY to fall back to {FALLBACK_EMBEDDING}. {self._embedding_models()}",

@@ -294,4 +294,5 @@ class Http1Connection(WritingProtocol):
             else:
                 self._transport.close()
             return
+        # While a request runs nobody knows when the connection becomes idle.
         self._timer = self._loop.call_at(idle_until if idle_until > now else now + idle_s, self._check_idle)

@@ -142,7 +142,7 @@ class _Requests:
         """Begin a request; return what takes the messages of its client."""
         if scope["type"] != "http":
             return await self._tasks.spawn_app(app, config, scope, send)
-        stream_id, uncredited = send.__self__.stream_id, 0
+        stream_id, uncredited = send.__self__.stream_id, 0  # a method of Hypercorn's stream
 
         async def note(taken: int) -> None:
             nonlocal uncredited

@@ -70,10 +70,13 @@ def response_head(status: int, headers: Iterable[tuple[bytes, bytes]], *, keeps_
             if name == b"content-length":
                 length = int(value)
     joined = b"".join(fields)
+    # A value with a whole field in it would match as well: only the count tells.
     if joined.count(b"\n") != len(fields) or not _FIELDS.fullmatch(joined):
         raise ValueError("a field of the response is malformed")
+    # A 204 may not have it (RFC 9112, 6.1), and a 304 needs none: neither has a body.
     framing = b"transfer-encoding: chunked\r\n" if length is None and status not in BODILESS else b""
     closing = b"" if keeps_alive else b"connection: close\r\n"
+    # A reason may be left out, but not the space before it (RFC 9112, 4).
     data = b"HTTP/1.1 %d \r\n%b%b%b%b\r\n" % (status, joined, _date.field(), framing, closing)
     return ResponseHead(data, length, keeps_alive)
 

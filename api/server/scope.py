@@ -24,7 +24,7 @@ def scope_of(head: RequestHead, common: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **common,
         "method": head.method,
-        "path": unquote(path.decode()),
+        "path": unquote(path.decode()),  # ASCII: `head.py` lets nothing else pass
         "raw_path": path,
         "query_string": query,
         "headers": head.headers,

@@ -47,6 +47,7 @@ def closing_of(
     )
     # The process that admitted it may have had another clock.
     duration_ms = max(0, int(time.time() * 1000) - draft.admitted_ms)
+    # Nobody waited who could have measured the others.
     times = Times(wait_ms=None, first_token_ms=None, duration_ms=duration_ms)
     record = completed(opened, counted, error, times, catalogue)
     turn = None
