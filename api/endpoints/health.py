@@ -78,7 +78,7 @@ class Readiness:
         status, lacks = await self._look()
         missing = ", ".join(f"{name} ({why or 'missing'})" for name, why in lacks.items() if why is not None)
         line = f"{status}: {missing}" if missing else status
-        if line != self._logged and status != "draining":
+        if line != self._logged and status != "draining":  # `Drain` says that itself
             # A start is no failure, however long it takes.
             _log.log(logging.WARNING if was_ready and status != "ready" else logging.INFO, "%s", line)
             self._logged = line

@@ -152,6 +152,7 @@ async def stored_metrics(state: Gateway) -> list[Metric]:
     pipeline = state.redis.pipeline(transaction=False)
     pipeline.xlen(USAGE_STREAM)
     pipeline.xrange(USAGE_STREAM, count=1)
+    # An entry's id is of the clock of Redis, so its age is, too.
     pipeline.time()
     pipeline.hmget(budget_key_at(int(time.time() * 1000)), ["spent", "held"])
     waiting, oldest, (now_s, _), sums = await pipeline.execute()

@@ -39,6 +39,7 @@ class AdminContext:
 
     async def snapshot(self) -> Snapshot:
         """Return the snapshot, taken anew where it is older than `KEPT_S`."""
+        # Who waits here finds the one that was taken meanwhile.
         async with self._one_survey:
             return await self._kept() or await self._take()
 
@@ -53,6 +54,7 @@ class AdminContext:
         return AddedText("admin", text, estimate_text_tokens(text))
 
     async def _kept(self) -> Snapshot | None:
+        # A snapshot of another version is as good as none.
         with suppress(msgspec.MsgspecError, *UNREACHABLE):
             raw = await self._redis.get(SNAPSHOT)
             return None if raw is None else from_json(raw)

@@ -61,7 +61,7 @@ def _load_percent(cores: int) -> float | None:
 
 def _memory(meminfo: Path) -> tuple[int | None, int | None]:
     try:
-        found = {name: int(kb) * 1024 for name, kb in _LINE.findall(meminfo.read_text())}
+        found = {name: int(kb) * 1024 for name, kb in _LINE.findall(meminfo.read_text())}  # it says kB, and means KiB
     except OSError:
         return None, None
     return found.get("MemTotal"), found.get("MemAvailable")

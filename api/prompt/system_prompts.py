@@ -71,4 +71,5 @@ class SystemPrompts(Following):
             self._is_behind = True
         else:
             self._is_behind = False
+        # Also where that failed: not each request shall ask a PostgreSQL that is away.
         self._looked_at = time.monotonic()

@@ -95,6 +95,7 @@ async def rotate_key(key_id: str, grace_s: int, call: bytes) -> tuple[ApiKey, st
         if rotated is None:
             raise NotFound("There is no active key with this id.")
         key, until = rotated
+        # The epoch stands for a secret that ends at once.
         return key, secret, until if until.timestamp() else None
 
     return await _with_secret(call, rotate)

@@ -31,5 +31,6 @@ def is_local_reader(peer: str | None, header_names: Iterable[str]) -> bool:
         address = ip_address(peer or "")
     except ValueError:
         return False
+    # A listener of IPv6 names clients of IPv4 so (RFC 4291, 2.5.5.2).
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback

@@ -88,6 +88,7 @@ async def _change(handler: Handler, arguments: dict[str, Any], way: AuditedAs) -
             response = await handler(**arguments)
             if 400 <= response.status_code < 500:
                 raise _RefusedByHandler(response)
+            # Before the entry, which is a statement itself.
             is_undone = transaction.has_begun
             entry = await _entry(handler, arguments, response)
             await _add(way, entry)

@@ -41,8 +41,10 @@ REMEMBERED_S: Final = 24 * 3600
 _ENVIRONMENT: Final = "env-"
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=MAX_LIMIT)]
+# It stands in paths of the API.
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\s/\x00-\x1f\x7f]+$")]
 Project = Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+# It goes into a header of HTTP.
 Secret = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=r"^[!-~]+$")]
 
 

@@ -46,7 +46,7 @@ def from_claw_chat(raw: bytes) -> ClawChat:
     given = fields.pop("metadata", None)
     metadata = _metadata(given)
     session, resumes = _session(metadata.pop("session_id", None)), _flag("resume", metadata.pop("resume", None))
-    _flag("no_memory", metadata.get("no_memory"))
+    _flag("no_memory", metadata.get("no_memory"))  # only checked: it changes nothing here
     kept = {name: _text(value) for name, value in metadata.items() if name not in _OWN}
     fields["model"] = fields.get("model") or DEFAULT_MODEL
     if kept:

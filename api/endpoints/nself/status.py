@@ -32,6 +32,7 @@ async def claw_health() -> Response:
         "status": "ok" if is_ok else status,
         "model": next(iter(sorted(models)), None),
         "version": metadata.version("nself-claw-gateway"),
+        # Of nSelf's clients; there is nothing like them here.
         "memory_count": 0,
         "topic_count": 0,
         "session_count": await _sessions_of(context.key_id),

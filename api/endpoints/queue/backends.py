@@ -160,7 +160,7 @@ def _state(
     place = place_of_queue(queue)
     closed = {} if load is None else load.closed_ms
     slots = 0 if load is None else load.slots
-    in_line = counts.waiting + counts.running - slots + 1
+    in_line = counts.waiting + counts.running - slots + 1  # so many must end before one that came now could begin
     out = sum(backend.ended_per_minute for _, backend in served)
     return BackendState(
         backend=place,

@@ -41,7 +41,7 @@ BATCH: Final = 16
 LEASE_MS: Final = 150_000  # longer than a batch may take (`TIMEOUT_S` of `chunk_vectors`)
 GONE_S: Final = 600.0
 """For how long the model of the vectors may be away before another one makes them anew."""
-QUERY_TIMEOUT_S: Final = 0.3
+QUERY_TIMEOUT_S: Final = 0.3  # then words alone answer
 
 
 class Serving(msgspec.Struct, frozen=True):
@@ -148,6 +148,7 @@ class Embedder:
 
     async def _run(self) -> None:
         while True:
+            # Before the look: who wakes it meanwhile has another one.
             self._wake.clear()
             try:
                 await self._look()
@@ -181,6 +182,7 @@ class Embedder:
     async def _embed_all(self, model: str) -> None:
         has_new = False
         while chunks := await self._vectors.unembedded(model, BATCH):
+            # In this order: `or` would leave a batch out.
             has_new = await self._chunks.make(model, chunks) or has_new
             if not await self._lead():
                 return
@@ -226,6 +228,7 @@ class Embedder:
 
     async def _has_table(self) -> bool:
         was_there, self.has_pgvector = self.has_pgvector, await self._vectors.ensure()
+        # Once: at the first look, or when it has gone.
         if not self.has_pgvector and was_there is not False:
             _log.warning("PostgreSQL has no pgvector (CREATE EXTENSION vector): knowledge is searched by words alone")
         return self.has_pgvector

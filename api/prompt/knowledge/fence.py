@@ -36,7 +36,7 @@ def chosen_of(chunks: Sequence[Chunk], most_tokens: int) -> list[tuple[Chunk, st
     for chunk in chunks:
         text = _text(chunk)
         if (tokens := estimate_text_tokens(text)) > left:
-            continue
+            continue  # a smaller one behind it may fit
         found.append((chunk, text))
         left -= tokens
     if not found and chunks:

@@ -68,6 +68,7 @@ class ConversationLocks:
         self._spawn(self._free(conversation_id, request_id), f"give back conversation of {request_id}")
 
     async def _free(self, conversation_id: str, request_id: str) -> None:
+        # Without an admitted request the lock ends by itself, `ON_ITS_WAY_S` later.
         with suppress(*UNREACHABLE):
             keys = [conversation_lock_key(conversation_id)]
             await scripts.run(self._redis, scripts.CONVERSATION_FREE, keys, conversation_id, request_id)

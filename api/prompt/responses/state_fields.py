@@ -65,7 +65,7 @@ class StateFields:
         self.store = named.store
         self.is_background = bool(named.background)
         self._input = self._fields.get("input", msgspec.Raw(b"null"))
-        self._is_list = bytes(memoryview(self._input)[:1]) == b"["
+        self._is_list = bytes(memoryview(self._input)[:1]) == b"["  # no copy of all of it, which may be large
         items = msgspec.json.decode(self._input, type=list[_Item]) if self._is_list else []
         self.references = {number: name for number, item in enumerate(items) if (name := item.reference) is not None}
 

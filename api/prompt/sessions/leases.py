@@ -86,6 +86,7 @@ class Leases:
                     left_s = deadline - time.monotonic()
                     if left_s <= 0:
                         raise busy()
+                    # At the lease's end too: its process may have died, and gives no news then. Never without a pause.
                     await _wait(news, min(left_s, max(0.05, int(answer[1]) / 1000), LOOK_AGAIN_S))
         if answer[0] == b"other":
             raise not_found(session_id)

@@ -55,6 +55,7 @@ async def to_json(session: dict[str, Any], messages: AsyncIterator[Message]) -> 
 
 async def to_markdown(session: dict[str, Any], messages: AsyncIterator[Message]) -> AsyncIterator[bytes]:
     """Yield a session as a page to read."""
+    # A heading of Markdown is one line.
     title = " ".join(session["title"].split()) or "Session"
     yield f"# {title}\n\n{session['id']}, {session['created_at']}\n".encode()
     async for message in messages:
@@ -67,7 +68,7 @@ def _to_section(message: Message) -> str:
     notes = ", ".join(part for part in (by, _STATES.get(message.state, "")) if part)
     head = f"\n## {message.role.capitalize()}{f' ({notes})' if notes else ''}\n\n"
     calls = [
-        f"    {function.get('name')}({function.get('arguments')})"
+        f"    {function.get('name')}({function.get('arguments')})"  # four spaces: code, in Markdown
         for call in to_message(message).get("tool_calls", ())
         if isinstance(call, dict) and isinstance(function := call.get("function"), dict)
     ]
