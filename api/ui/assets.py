@@ -40,6 +40,7 @@ def assets() -> Mapping[str, Asset]:
         if path.is_file():
             kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
             plain = path.read_bytes()
+            # No time in it: every process sends the same bytes.
             found[path.relative_to(FOLDER).as_posix()] = Asset(kind, plain, gzip.compress(plain, mtime=0))
     return found
 

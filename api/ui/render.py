@@ -63,7 +63,7 @@ async def render(template: str, page: Page | None = None, *, status: int = 200, 
         csrf=found.token if found is not None else "",
         is_signed_in=found is not None and found.session.is_signed_in,
         is_key_session=found is not None and found.session.key_id is not None,
-        here=request.full_path.removesuffix("?"),
+        here=request.full_path.removesuffix("?"),  # it ends in one where there is no query
         flashes=flash.taken(),
         public_url=gateway().settings.public_url,
         **values,

@@ -223,9 +223,10 @@ def _times(timeline: Timeline) -> Iterator[Markup]:
     whole = len(timeline.times) * timeline.step
     for place, mark in enumerate(marks):
         share = (mark - timeline.times[0]) / whole
+        # In the middle of its place the first or the last label would stand beyond the edge.
         anchor = "start" if share < 0.04 else "end" if share > 0.96 else "middle"
         attributes: dict[str, str | float] = {
-            "class": "chart-time" + (" chart-minor" if place % 2 else ""),
+            "class": "chart-time" + (" chart-minor" if place % 2 else ""),  # a narrow chart leaves every other one out
             "x": f"{number(100 * share)}%",
             "y": TOP + HEIGHT + 17,
             "text-anchor": anchor,

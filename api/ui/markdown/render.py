@@ -207,6 +207,7 @@ def _image(self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, e
     token = tokens[at]
     shown = escape(self.renderInlineAsText(token.children, options, environment).strip() or "image")
     address = str(token.attrGet("src") or "")
+    # HTML has no link within a link.
     if environment["in_link"] or not address.startswith(("http://", "https://")):
         return shown
     return f'<a href="{escape(address)}">{shown}</a>'
@@ -255,6 +256,7 @@ def _text(_self: RendererHTML, tokens: Sequence[Token], at: int, _options: Any, 
 def _address(found: str) -> str:
     """Return an address without the end of the sentence in which it stands."""
     address = found.rstrip(_AFTER_ADDRESS)
+    # A pair of parentheses is the address's own, as Wikipedia has them (GFM, extended autolinks).
     while address.endswith(")") and address.count(")") > address.count("("):
         address = address[:-1].rstrip(_AFTER_ADDRESS)
     return address

@@ -59,5 +59,5 @@ def _cleaner() -> nh3.Cleaner:
         },
         link_rel="noopener noreferrer nofollow",
         url_schemes={"http", "https", "mailto"},
-        url_relative="deny",
+        url_relative="deny",  # it would lead to a page of ours
     )

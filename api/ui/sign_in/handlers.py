@@ -43,6 +43,7 @@ async def sign_in() -> Response:
     # A new id: one that somebody else may have planted in this browser opens nothing.
     g.visit = Visit(opened, visit().signer)
     details = {"request_id": g.request_id, "address": request.remote_addr}
+    # First: nobody is let in without an entry that says so.
     await AuditLog(gateway().database).add("sign_in", visit().actor, details)
     response = see_other(_back(back))
     keep_session(response, visit())

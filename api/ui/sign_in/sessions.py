@@ -70,6 +70,7 @@ class Signer:
         self._key = hmac.digest(
             internal_secret.encode(), _PURPOSE + generation.encode() + b"\0" + password_digest, "sha256"
         )
+        # The digest of itsdangerous is SHA-1 by itself.
         self._serializer = URLSafeTimedSerializer(
             self._key, salt="session", signer_kwargs={"digest_method": hashlib.sha256}
         )
@@ -95,6 +96,7 @@ class Signer:
 
     def is_token(self, session: Session, given: str) -> bool:
         """Return whether a form is from a page of this session."""
+        # Of `str` it takes ASCII alone.
         return hmac.compare_digest(self.token(session).encode(), given.encode("utf-8", "replace"))
 
 
@@ -144,4 +146,4 @@ async def end(redis: Redis, session: Session) -> None:
     Raises:
         RedisError, OSError, TimeoutError: Redis does not answer (`UNREACHABLE`).
     """
-    await redis.set(ui_ended_key(session.id), b"1", ex=LIFE_S)
+    await redis.set(ui_ended_key(session.id), b"1", ex=LIFE_S)  # older cookies are not valid anyway

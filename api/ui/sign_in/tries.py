@@ -55,7 +55,7 @@ def _counted(address: str | None) -> str:
     except ValueError:
         return "unknown"
     if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is not None:
+        if found.ipv4_mapped is not None:  # so a listener of IPv6 names clients of IPv4 (RFC 4291)
             return str(found.ipv4_mapped)
         return str(ip_network((int(found), _IPV6_PREFIX), strict=False).network_address)
     return str(found)

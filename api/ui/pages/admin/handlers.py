@@ -100,7 +100,7 @@ async def examine() -> list[Finding]:
     findings += await check_postgres(settings.database_url or "")
     answers, of_redis = await check_redis(state.redis)
     findings += of_redis
-    if answers:
+    if answers:  # workers are asked through Redis
         findings += await check_workers(state.redis)
     return findings
 

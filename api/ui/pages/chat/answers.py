@@ -115,7 +115,7 @@ async def _answered(question: Question) -> Response:
     try:
         _, inflight = await _begun(question, stream=False)
         while await inflight.read() is not None:
-            pass
+            pass  # the page shows what is stored
     except GatewayError as error:
         g.failure = f"{error.status} {error.code or error.type}"  # a line in the log
         return await chat_page(question.session_id, question, error=error)

@@ -226,4 +226,5 @@ async def _costs(messages: Sequence[Message]) -> dict[UUID, float]:
     if not answers:
         return {}
     store = ChatStore(gateway().database)
+    # With a day to begin from PostgreSQL leaves the older partitions out.
     return await store.costs([each.request_id for each in answers], min(each.created_at for each in answers))

@@ -62,7 +62,7 @@ class Output:
                 if not self._is_over:
                     await self._has_more.wait()
         finally:
-            self._is_over = True
+            self._is_over = True  # nobody reads any more
 
 
 async def detached_response(begin: Begin) -> Response:

@@ -75,6 +75,7 @@ async def show_new_chat() -> Response:
 
 
 async def _has_begun(session_id: UUID) -> bool:
+    # A session is stored with its first answer, and not before.
     if await under_way(session_id) is not None:
         return True
     try:
@@ -192,7 +193,7 @@ def models(chosen: str) -> list[tuple[str, list[str]]]:
     groups: dict[str, list[str]] = {}
     listed = servable_now(NO_KEY_BOUNDS)
     for name in sorted(listed, key=str.lower):
-        if name not in {AUTO, LOCAL} and "embed" not in name:
+        if name not in {AUTO, LOCAL} and "embed" not in name:  # the list does not say what a model is for
             groups.setdefault(str(listed[name]["owned_by"]).capitalize(), []).append(name)
     if chosen not in {AUTO, LOCAL, *listed}:
         groups.setdefault("Not served now", []).append(chosen)
@@ -220,6 +221,7 @@ async def _listed(current: str, underway: Underway | None) -> Listed:
         current: the session that is open.
         underway: the answer that comes in it.
     """
+    # PostgreSQL's texts have no NUL.
     query = request.args.get("q", "").strip().replace("\x00", "")[:MOST_QUERY_CHARS]
     is_archived = request.args.get("archived") == "true"
     wanted = SessionFilter(await chat_key_id(), is_archived=None if query else is_archived)
@@ -230,6 +232,7 @@ async def _listed(current: str, underway: Underway | None) -> Listed:
     sessions = await stored.page(wanted, PAGE, cursor_argument())
     next_cursor = to_cursor(sessions[-1]) if len(sessions) == PAGE else ""
     is_begun = underway is not None and not is_archived and current not in {str(each.id) for each in sessions}
+    # It may be stored, and on a later page of the list.
     is_begun = is_begun and await stored.find(session_uuid(current)) is None
     return Listed(
         groups=by_age(sessions, datetime.now(UTC)),

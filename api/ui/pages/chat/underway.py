@@ -47,6 +47,7 @@ async def under_way(session_id: UUID) -> Underway | None:
     redis = gateway().redis
     request_id = await request_under_way(session_id)
     if request_id is None:
+        # Its turn is on its way into PostgreSQL.
         if await redis.exists(turns_key(str(session_id))):
             await wait_until_recorded(redis)
         return None
@@ -55,7 +56,7 @@ async def under_way(session_id: UUID) -> Underway | None:
     )
     if not raw_head:
         return Underway(request_id=request_id, questions=())
-    head = _head.decode(raw_head.partition(b" ")[2])
+    head = _head.decode(raw_head.partition(b" ")[2])  # the session's id is before it
     answer: dict[str, Any] = msgspec.json.decode(raw_answer) if raw_answer else {}
     text = text_of(answer)
     thoughts = answer.get(THOUGHTS) or (msgspec.json.decode(raw_thoughts) if raw_thoughts else "")

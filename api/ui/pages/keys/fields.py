@@ -92,6 +92,7 @@ def limits(shown: dict[str, Any]) -> dict[str, Any]:
         text = shown[name].replace(",", "").replace(" ", "")
         if not text and name == "tokens_per_minute":
             found[name] = None
+        # `isdigit` takes `²`, which `int` does not; nor does that take thousands of digits.
         elif text.isascii() and text.isdigit() and len(text) < 12 and 1 <= int(text) <= high:
             found[name] = int(text)
         else:
@@ -146,7 +147,7 @@ def _budget(text: str, wrong: dict[str, str]) -> float | None:
         sum_usd = float(text)
     except ValueError:
         sum_usd = -1.0
-    if not 0 <= sum_usd <= MAX_BUDGET_USD:
+    if not 0 <= sum_usd <= MAX_BUDGET_USD:  # so written it refuses NaN too
         wrong["monthly_budget_usd"] = f"A sum of US dollars from 0 to {MAX_BUDGET_USD:,}."
         return None
     return sum_usd

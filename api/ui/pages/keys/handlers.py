@@ -204,7 +204,7 @@ async def _form_page(shown: dict[str, Any], wrong: WrongFields | None = None, ke
         lifetimes=fields.LIFETIMES if key is None else (("", "Never"), ("at", "On a date you choose")),
         prompts=await _prompts(),
         models=sorted({AUTO, *(name for tier in TIERS for name in gateway().capacity.models(tier))}),
-        once=form().get("once") or secrets.token_hex(16),
+        once=form().get("once") or secrets.token_hex(16),  # the same form again, where a field was wrong
     )
 
 

@@ -93,6 +93,7 @@ async def add_note() -> Response:
     chunk_id, text = form().get("chunk_id", ""), form().get("note", "")
     g.change = {"chunk_id": chunk_id, "note": text}
     try:
+        # A form ends lines by CR LF (HTML standard), whatever was typed.
         g.made = await store_note(NewNote(chunk_id=chunk_id, note=text.replace("\r\n", "\n")))
     except InvalidRequest as error:
         return await _chunk_page(chunk_id, text, str(error))
@@ -168,12 +169,14 @@ def places(rankings: Rankings, most: int) -> list[tuple[str, int | None, int | N
 async def _hits(rankings: Rankings) -> list[Hit]:
     found = places(rankings, MOST_FOUND)
     chunks = {chunk.id: chunk for chunk in await gateway().knowledge.store.chunks([each for each, _, _ in found])}
+    # One may have been removed since it was ranked.
     return [Hit(chunks[each], words, meaning) for each, words, meaning in found if each in chunks]
 
 
 async def _chunk_page(chunk_id: str, typed: str = "", wrong: str = "") -> Response:
     knowledge = gateway().knowledge
     await knowledge.corpus()
+    # PostgreSQL's texts have no NUL.
     chunks = [] if "\x00" in chunk_id else await knowledge.store.chunks([chunk_id])
     if not chunks:
         raise NotFound("There is no chunk with this id.")

@@ -32,6 +32,7 @@ EXTENSION: Final = "claw.ui.live"
 PAGE_ROWS: Final = 50
 MOST_PAINTED: Final = 25
 """Requests that are in the page itself, which is light so; the stream brings the others."""
+# `x-accel-buffering` is of nginx, which would gather events otherwise.
 _HEADERS: Final = {"cache-control": "no-store, no-transform", "x-accel-buffering": "no"}
 
 

@@ -103,6 +103,7 @@ class LiveReader:
         finally:
             self._watches.discard(watch)
             if not self._watches:
+                # First: who comes while the old one ends begins another.
                 task, self._task = self._task, None
                 await end_all(task)
 

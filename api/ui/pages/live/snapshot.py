@@ -164,7 +164,7 @@ def _request(word: str, each: BackendState, place: Place, head: JobHead | None, 
     key_id = INTERNAL if head is None or head.key_id is None else head.key_id
     fields: Fields = {
         "request": identity,
-        "short": "…" + identity[-8:],
+        "short": "…" + identity[-8:],  # its beginning is the time
         "state": word,
         "state_kind": "accent" if word == "running" else "",
         "place": each.backend.partition(":")[2],

@@ -20,6 +20,7 @@ KEEP_ALIVE_S: Final = 10.0
 CHECK_S: Final = 3.0
 """Time until a stream ends whose session has ended."""
 RETRY: Final = b"retry: 2000\n\n"  # after so many ms EventSource connects again (HTML standard)
+# A stream that only ends is opened again by EventSource.
 END: Final = b"event: end\ndata: \n\n"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
 

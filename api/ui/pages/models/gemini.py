@@ -111,6 +111,7 @@ def _fields(shown: Mapping[str, str]) -> dict[str, Any]:
         text = shown[name].replace(",", "").replace(" ", "")
         if not text:
             found[name] = None
+        # `isdigit` takes `²`, which `int` does not; nor does that take thousands of digits.
         elif text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= MAX_LIMIT:
             found[name] = int(text)
         else:

@@ -46,6 +46,7 @@ async def change_order() -> Response:
     try:
         await gateway().routing_table.change(changes)
     except WrongRules as error:
+        # Without the place in JSON: a form has none.
         return await _refused(str(error).partition(" - at ")[0] + ".", 400)
     flash.add("The order is changed: the next request follows it.")
     return see_other(url("models") + "#order")

@@ -66,6 +66,7 @@ async def read_figures(database: Database, settings: Settings, span: Span, now: 
     """
     times = span.steps(now or datetime.now(UTC))
     start, end = times[0], times[-1] + span.step
+    # The end is not part of it. By the days PostgreSQL leaves the other partitions out.
     days = start.date(), (end - timedelta(microseconds=1)).date()
     rows = await database.fetch(queries.USAGE_BY_STEP, start, end, span.step.total_seconds(), *days)
     figures = summed(span, times, map(dict, rows), Savings(settings))
