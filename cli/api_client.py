@@ -68,6 +68,7 @@ def gateway_url(given: str | None = None) -> str:
     if not url:
         running = read_note(found.data_dir)
         url = running.claw_url if running else f"http://localhost:{found.port}"
+    # People give OpenAI's base URL, too.
     return url.strip().rstrip("/").removesuffix("/v1").rstrip("/")
 
 

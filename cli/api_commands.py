@@ -164,6 +164,7 @@ def _requests_to_models(query: dict[str, str | int], limit: int) -> list[dict[st
 
 def _usage_row(entry: dict[str, Any]) -> tuple[object, ...]:
     status = f"{entry['status']} {entry.get('error_code') or ''}".strip()
+    # Past a number of refusals of a key in a minute one entry stands for all others.
     if entry.get("count", 1) > 1:
         status += f" x{entry['count']}"
     return (

@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 
 
+# No `dict`: its `get`, which click calls, would go past `__getitem__`.
 class LazyCommands(UserDict[str, Any]):
     """Commands by their words: made of `module:name`, and imported when they are looked up."""
 

@@ -121,7 +121,7 @@ class _Bar:
 
     def __init__(self, name: str) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.description}", markup=False),  # Ollama's words may have brackets
             BarColumn(),
             TaskProgressColumn(),
             DownloadColumn(),

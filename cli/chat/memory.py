@@ -66,4 +66,4 @@ class ChatMemory:
         descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        draft.replace(self._folder / name)
+        draft.replace(self._folder / name)  # whole or not at all

@@ -75,7 +75,7 @@ def list_chunks(*, category: str | None, documents: bool, as_json: bool) -> None
         _list_documents(as_json=as_json)
         return
     chunks: list[dict[str, Any]] = []
-    after: str | None = ""
+    after: str | None = ""  # the first page
     while after is not None:
         query: dict[str, str | int] = {"after": after, **({"category": category} if category else {})}
         answer = call("GET", SEARCH_PATH, query=query)

@@ -15,7 +15,7 @@ from cli.tables import print_json, print_table, printable
 
 SESSIONS_PATH: Final = "/claw/sessions"
 MOST_LISTED: Final = 1000
-_LARGEST_PAGE: Final = 100
+_LARGEST_PAGE: Final = 100  # the API's own bound
 _COLUMNS: Final = ("ID", "Title", "Messages", "Last used", "Key ID", "Admin", "Archived", "Created")
 _MOST_WANTED: Final = ("ID", "Title", "Messages", "Last used")
 _FORMATS: Final = ("markdown", "json")
@@ -91,7 +91,7 @@ def show_session(*, session_id: str, limit: int, as_json: bool) -> None:
     """Show the last messages of a session, the oldest of them first."""
     messages = last_messages(session_id, limit)
     if as_json:
-        print_json({"messages": messages[::-1]})
+        print_json({"messages": messages[::-1]})  # as the API does, newest first
         return
     for message in messages:
         by = f" ({message['tier_source']}, {message['model']})" if message.get("model") else ""
@@ -177,6 +177,7 @@ def last_messages(session_id: str, limit: int, *, url: str | None = None) -> lis
         if not answer["has_more"]:
             break
         query["before"] = found[-1]["id"]
+    # The API gives the newest first.
     return found[::-1]
 
 

@@ -20,7 +20,7 @@ _FIRST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 10.0
 _STEADY_S: Final = 30.0
 _LAST_OUTPUT_S: Final = 1.0
-_CANNOT_START: Final = 126
+_CANNOT_START: Final = 126  # as shells say it (POSIX)
 _LAUNCH: Final = Path(__file__).with_name("launch.py")
 
 

@@ -118,6 +118,7 @@ def remove(*, yes: bool, as_json: bool) -> None:
             click.echo("\n".join(map(str, folders)), err=as_json)
             if not yes:
                 click.confirm("Remove this for good, with all keys and usage?", abort=True, err=as_json)
+            # The data folder last: without it a second try would not know of the others.
             for folder in reversed(folders):
                 shutil.rmtree(folder)
     except SettingsError as error:

@@ -46,7 +46,7 @@ def serve(control: socket.socket) -> Order:
     """Fork for each order until `control` ends, which ends this process; return the order, in the fork."""
     woken, waker = os.pipe()
     for end in (woken, waker):
-        os.set_blocking(end, False)
+        os.set_blocking(end, False)  # `set_wakeup_fd` takes no other
     # Something must handle the signal, or it wakes nobody.
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(waker)
@@ -63,6 +63,7 @@ def serve(control: socket.socket) -> Order:
             order, output, status = received
             pid = os.fork()
             if pid == 0:
+                # Else signals would be written to whatever gets the number of `waker` next.
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 control.close()
@@ -76,6 +77,7 @@ def serve(control: socket.socket) -> Order:
 
 
 def _report_exits(statuses: dict[int, int]) -> None:
+    # Signals of a kind that come close together are one: all that have ended are asked for.
     while statuses:
         pid, ended = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
@@ -87,7 +89,7 @@ def _report_exits(statuses: dict[int, int]) -> None:
 
 def _begin(order_file: int, output: int, status: int) -> Order:
     server = os.getppid()
-    os.setsid()
+    os.setsid()  # `Child` ends the whole session
     for standard in (1, 2):
         os.dup2(output, standard)
     os.close(output)

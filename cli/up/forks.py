@@ -86,9 +86,11 @@ class ForkServer:
         )
         readable, writable = os.pipe()
         try:
+            # In memory and without a name: the environment has credentials.
             with os.fdopen(os.memfd_create("order"), "w+b") as file:
                 file.write(msgspec.json.encode(order))
                 file.seek(0)
+                # With one byte: a message without any reads like the end of the socket.
                 socket.send_fds(self._ours, [b"."], [file.fileno(), output, writable])
         except BaseException:
             os.close(readable)

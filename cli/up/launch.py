@@ -14,7 +14,7 @@ import sys
 import warnings  # noqa: F401 -- os.execvp does, when the other user may not be able to read it any more
 
 _PR_SET_PDEATHSIG = 1
-_CANNOT_EXECUTE = 126
+_CANNOT_EXECUTE = 126  # as shells say it (POSIX)
 
 
 def main(death_signal: int, parent_pid: int, user: str, *command: str) -> None:

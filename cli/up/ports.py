@@ -32,6 +32,7 @@ def is_free(host: str, port: int) -> bool:
         # As servers do: connections of a predecessor that still linger do not hold the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
+            # Both: with SO_REUSEADDR Linux lets two bind a port of which neither listens yet.
             listener.bind(address)
             listener.listen(1)
         except OSError as error:

@@ -95,7 +95,7 @@ class EmbeddedValkey(EmbeddedServer):
         try:
             writer.write(f"AUTH {self._password}\r\n{command}\r\n".encode())
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-                await reader.readline()
+                await reader.readline()  # the answer to AUTH
                 return await reader.readline()
         finally:
             writer.close()
