@@ -51,6 +51,7 @@ async def run_tier(settings: Settings, tier: Tier, stop: asyncio.Event) -> None:
     # The other tiers keep nothing there, and need not know where it is.
     database = Database(settings.database_url) if tier == "gemini" and settings.database_url else None
     backends = backends_of(tier, settings, load_credentials(tier), redis, database)
+    # Here, where no request has to wait for it yet, and the providers' modules have been imported.
     prepare_structs()
     if not backends:
         _log.info("the %s tier has no account configured: idle", tier)

@@ -172,7 +172,7 @@ class WorkerProcess:
         return run
 
     def _claimable(self, backend: Backend) -> Callable[[], int]:
-        return lambda: 0 if self._announcements.fault else backend.claimable()
+        return lambda: 0 if self._announcements.fault else backend.claimable()  # nobody would hear the answers
 
     async def _if_wanted(self, job: Job) -> Job | None:
         """Return a job, with its patience by our clock; None if its api process is dead, whose recorder closes it.

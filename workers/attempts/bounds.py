@@ -49,6 +49,7 @@ class Bounds:
         if entry.first_token_timeout_s is not None:
             return entry.first_token_timeout_s
         effort = None if self._job.endpoint == "embeddings" else self._request.body.reasoning_effort
+        # The entry of an unknown model is empty: that it lacks nothing says nothing.
         is_known = self._job.tier == "paid" and entry.prompt_usd is not None
         may_reason = effort not in {None, "none"} or (is_known and "reasoning_effort" not in entry.cannot)
         return max(bound_s, self._settings.reasoning_timeout_s) if may_reason else bound_s

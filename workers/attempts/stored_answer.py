@@ -68,6 +68,7 @@ class StoredAnswer:
         job, head = self._job, self._head
         body = self._body(error)
         if body is None:
+            # Whoever asked in the background knows its response from the beginning.
             if error is None or not head.is_background:
                 return None
             body = failed(job, job.model, error)

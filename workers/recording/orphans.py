@@ -144,6 +144,7 @@ class Janitor:
         # Of a request without a session the script finds no turn.
         has_response = await self._redis.exists(kept_response_key(request))
         turn = ResponseEnd() if has_response else TurnEnd("broken")
+        # Whichever of its jobs is named: all of them are deleted below.
         closing = Closing(api_id=api_id, request_id=request, job_id=names[0], record=raw, closes=ClosingMode.JUDGED)
         if record is not None:
             # What a worker had begun may have cost what was reserved for it; what only waited cost nothing.

@@ -43,6 +43,7 @@ async def drop_old_days(database: Database, keep_days: int) -> int:
     for name in names:
         await database.execute(queries.DROP_USAGE_DAY.format(name=name))
     await database.execute(queries.DELETE_OLD_USAGE, first)
+    # Those that a long query holds are there still.
     return len(names) - len(await database.fetch(queries.OLD_USAGE_DAYS, first))
 
 

@@ -213,6 +213,7 @@ class _Turns:
         last = turns[-1]["content"]
         if turns[-1]["role"] == "assistant":
             # A last assistant turn that ends in white space is rejected.
+            # It is a text: a call without a result was refused above.
             last[-1] = {**last[-1], "text": last[-1]["text"].rstrip()}
         is_open = not self._thought and last[0]["type"] == "tool_result"
         return Conversation(_joined(system), turns, self._called, self._has_thoughts, is_open)

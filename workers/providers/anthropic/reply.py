@@ -134,6 +134,7 @@ class ChatReader(EventReader):
             if block.citations:
                 self._cited[self._index] = list(block.citations)
         elif block.name == self._json_tool:
+            # No piece of the turn: the client sees a text, and brings no such call back.
             self._calls[self._index] = _Call(None, block)
         else:
             self.pieces.append(piece)

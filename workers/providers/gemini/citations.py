@@ -76,4 +76,5 @@ def _number(value: Any, name: str, otherwise: int) -> int:
 
 def _characters(encoded: bytes, place: int) -> int:
     """Return how many characters stand before a byte."""
+    # A place in the middle of a character's bytes counts as one before it.
     return len(encoded[: max(0, place)].decode(errors="ignore"))

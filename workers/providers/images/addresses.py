@@ -34,7 +34,7 @@ _CLOSED_V4: Final = tuple(
         "168.63.129.16/32",  # Azure's metadata and health service, a public address that is not one
     )
 )  # fmt: skip
-_OPEN_V6: Final = ipaddress.IPv6Network("2000::/3")
+_OPEN_V6: Final = ipaddress.IPv6Network("2000::/3")  # all that IANA gives out as global unicast
 _CLOSED_V6: Final = tuple(
     ipaddress.IPv6Network(network)
     # Protocol assignments (Teredo, ORCHID, benchmarks), documentation.

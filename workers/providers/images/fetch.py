@@ -118,6 +118,7 @@ class ImageFetcher:
                 extensions={
                     # The certificate is checked for the name, though the connection goes to an address.
                     "sni_hostname": host.strip("[]"),
+                    # All else is bounded by the time of the whole fetch.
                     "timeout": httpx.Timeout(None, connect=CONNECT_TIMEOUT_S).as_dict(),
                 },
             )

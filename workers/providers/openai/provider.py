@@ -160,6 +160,7 @@ class OpenAIProvider:
             ChatReader, requested.tool_names, is_regional=self._place.is_regional, is_one=(requested.n or 1) == 1
         )
         left_out = self._rejected_by(theirs)
+        # Ends: each round leaves out something more.
         while True:
             body = await work_beside(request.size_bytes, partial(prepare, left_out=left_out))
             try:

@@ -71,6 +71,7 @@ class Calls:
             *([("call", call_id)] if call_id else []),
         ]
         number = next((self._numbers[key] for key in keys if key in self._numbers), None)
+        # A piece that names no call goes on with the last one.
         if number is None and is_more and not keys and self._count:
             number = self._count - 1
         if number is None:
