@@ -171,6 +171,7 @@ class GeminiKey(msgspec.Struct, frozen=True):
     project: str | None = None
 
     def __repr__(self) -> str:
+        # Without the key: what is printed may end in a log.
         return f"GeminiKey({self.variable})"
 
 
@@ -538,7 +539,7 @@ def _parsed(field: str, name: str, text: str) -> object:
     if kind in _PARSERS:
         return _PARSERS[kind](name, text)
     if kind.startswith("int"):
-        return as_number(int, name, text, low=0 if field == "port" else 1)
+        return as_number(int, name, text, low=0 if field == "port" else 1)  # 0: any free one
     if kind.startswith("float"):
         return as_number(float, name, text, low=0 if field in _MAY_BE_ZERO else 0.001)
     if field == "ollama_url":

@@ -58,7 +58,7 @@ class JobDraft(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     attempt: int
     api_id: str
     endpoint: Endpoint
-    requested_model: str = msgspec.field(name="asked_model")
+    requested_model: str = msgspec.field(name="asked_model")  # so on the wire
     stream: bool
     key_id: str | None = None
     admitted_ms: int

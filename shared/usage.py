@@ -55,7 +55,7 @@ class UsageRecord(msgspec.Struct, omit_defaults=True, kw_only=True):
     request_id: str
     key_id: str | None
     endpoint: str
-    requested_model: str = msgspec.field(name="asked_model")
+    requested_model: str = msgspec.field(name="asked_model")  # as its JSON has it
     admitted_ms: int
     model: str = ""
     tier: str = ""

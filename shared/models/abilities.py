@@ -59,6 +59,7 @@ def _tier(tier: str) -> tuple[str, ...]:
 
 def _effort(effort: str) -> tuple[str, ...]:
     named = _abilities(reasoning_effort=effort != "none", rare_effort=effort not in EFFORTS)
+    # By itself too: a model may have refused this one word (rejected_parameters.py).
     return (*named, of_value("reasoning_effort", effort))
 
 

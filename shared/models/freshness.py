@@ -76,6 +76,7 @@ def _entries(catalogue: Catalogue, today: date) -> Iterator[Finding]:
 def _missing(catalogue: Catalogue, offered: Iterable[str]) -> Iterator[Finding]:
     for name in offered:
         family = family_of(name)
+        # Served without a price: by the free quotas.
         if family is not None and family.tier == "gemini":
             if catalogue.entry(name) == ModelEntry():
                 yield Finding(name, "is offered by its maker, but not in the catalogue")

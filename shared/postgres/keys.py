@@ -122,6 +122,7 @@ def new_secret() -> str:
 
 def hash_secret(secret: str) -> bytes:
     """Return what is stored of a key: the SHA-256 of the whole of it. A fast hash is enough for 256 random bits."""
+    # A client may send anything, half of a surrogate pair too.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -70,6 +70,7 @@ async def apply_schema(connection: PoolConnectionProxy[Any], schema: Schema) -> 
     """
     while True:
         async with connection.transaction():
+            # As long as a step: another process may be in the middle of one.
             await connection.execute(queries.LOCK_SCHEMA, timeout=STEP_TIMEOUT_S)
             # Read under the lock: another process may just have done this step.
             version = await _version(connection)

@@ -244,6 +244,7 @@ WHERE inhparent = 'np_claw_api_usage'::regclass AND child.relname ~ '^np_claw_ap
     AND right(child.relname, 8) < to_char($1::date, 'YYYYMMDD')
 ORDER BY child.relname
 """
+# Of the days that had no partition of their own.
 DELETE_OLD_USAGE: Final = "DELETE FROM np_claw_api_usage_default WHERE day < $1"
 # Dropping a partition locks the whole table for a moment. Where a long query holds it, the next look tries again:
 # whoever waited for that lock would let everybody else wait behind it. One at a time: two meet an internal error.

@@ -180,6 +180,7 @@ class SessionDirectory:
             remember: is told, before it is gone, which request began it: its turn may come again, and begins nothing.
         """
         async with self._database.connection() as connection, connection.transaction():
+            # A turn that is being written would begin the session anew after it was removed.
             await connection.execute(WRITE_TO_SESSION, session_id)
             if not await connection.fetchval(queries.HAS_SESSION, session_id):
                 return False

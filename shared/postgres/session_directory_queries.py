@@ -30,6 +30,7 @@ WHERE {_WANTED} AND ($4::timestamptz IS NULL OR (last_message_at, id) < ($4, $5:
 ORDER BY last_message_at DESC, id DESC LIMIT $6
 """  # noqa: S608 -- made of the constants above
 # Excerpts are made for what is shown alone: each reads a whole text.
+# No more of a text is indexed than these 65536 characters (schema.sql).
 SEARCH_SESSIONS: Final = f"""
 WITH
     asked AS (SELECT websearch_to_tsquery('simple', $4) AS words),

@@ -172,6 +172,7 @@ def _rows(session_id: UUID, turn: TurnRows, first: int) -> list[tuple[Any, ...]]
     return [
         (
             *(UUID(new_request_id()), session_id, first + place, turn.request_id),
+            # PostgreSQL's texts hold no NUL; in JSON it is escaped.
             *(each.role, each.message, each.content.replace("\x00", "\ufffd"), each.digest, each.state),
             *(about_answer if place == last else nothing),
             turn.created_at,

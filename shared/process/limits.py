@@ -19,5 +19,5 @@ def freeze_heap() -> None:
     A full collection looks at every object that it does not pass over, and holds the event loop meanwhile: 50 ms in a
     process with all that we import.
     """
-    gc.collect()
+    gc.collect()  # garbage that is frozen would stay for good
     gc.freeze()

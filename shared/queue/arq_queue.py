@@ -203,6 +203,7 @@ class QueueWorker(Worker):
     async def _claim(self) -> None:
         free = self._slots() - len(self.tasks)
         if free <= 0:
+            # The next slot that comes free looks again: there may be nobody to pass the wake-up on to.
             self._may_have_more = True
             await self._pass_on()
             return

@@ -194,6 +194,7 @@ class _SentinelPool(SentinelConnectionPool, _Pool):
     sentinel_manager: _Sentinels
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
+        # For all Sentinels together: they are asked one after the other, and each may be silent.
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             await super().ensure_connection(connection)
 

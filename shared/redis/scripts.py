@@ -50,6 +50,7 @@ COUNT_ROW: Final = _script("count_row")
 CLAIM: Final = _script("bytes", "claim")
 ENQUEUE: Final = _script("wake", "bytes", "place", "enqueue")
 FINISH: Final = _script("tokens", "finish")
+# As a function: finish.lua returns at its end, and what stands behind it goes on.
 FINISH_TURN: Final = f"local function finish()\n{FINISH}\nend\n{_script('session_free', 'turn')}"
 FINISH_RESPONSE: Final = f"local function finish()\n{FINISH}\nend\n{_script('conversation_lock', 'response')}"
 KEY_CHANGED: Final = _script("key_changed")

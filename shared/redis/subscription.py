@@ -63,6 +63,7 @@ async def subscription(redis: Redis, *channels: str) -> AsyncIterator[Subscripti
 async def _listener(pubsub: PubSub, connection: MasterConnection) -> Listener:
     """Return who reads the connection from now on, with what redis-py has read of it."""
     listener = Listener(connection)
+    # What came after redis-py's last look would stay in its buffer, where nobody looks again.
     connection.transport.pause_reading()
     early: list[tuple[bytes, bytes]] = []
     while (message := await pubsub.get_message(timeout=0)) is not None:

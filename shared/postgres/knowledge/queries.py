@@ -134,6 +134,7 @@ ON CONFLICT (id) DO UPDATE SET
     commands = excluded.commands, tags = excluded.tags, source = excluded.source
 WHERE np_claw_knowledge_chunks.document_id = excluded.document_id
 """
+# A note outlives its chunk, which may come back, and so refers to it by its id alone: nothing cascades to it.
 REMOVE_NOTES_OF_DOCUMENT: Final = """
 DELETE FROM np_claw_knowledge_notes USING np_claw_knowledge_chunks AS chunks
 WHERE chunks.id = chunk_id AND chunks.document_id = $1
@@ -192,6 +193,7 @@ SELECT vector_dims(embedding) AS dimensions FROM np_claw_knowledge_vectors WHERE
 """
 FORGET_VECTORS: Final = "DELETE FROM np_claw_knowledge_vectors WHERE model = $1"
 REMOVE_OTHER_VECTORS: Final = "DELETE FROM np_claw_knowledge_vectors WHERE model <> $1"
+# A digest: PostgreSQL's names have 63 bytes at the most, those of models may be longer.
 INDEX_NAMES: Final = """
 SELECT 'np_claw_knowledge_vectors_' || left(md5($1 || ' ' || $2::integer), 12) AS name, quote_literal($1) AS model
 """

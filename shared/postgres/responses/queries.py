@@ -79,6 +79,7 @@ LOCK_CONVERSATION: Final = """
 UPDATE np_claw_conversations SET last_used_at = now()
 WHERE id = $1 AND key_id IS NOT DISTINCT FROM $2 RETURNING id, metadata, created_at
 """
+# The next position is no count: an item that was deleted leaves a gap.
 COUNT_ITEMS: Final = """
 SELECT count(*) AS items, coalesce(sum(octet_length(item)), 0)::bigint AS bytes, coalesce(max(position) + 1, 0) AS next
 FROM np_claw_conversation_items WHERE conversation_id = $1

@@ -10,7 +10,7 @@ State = Literal["ok", "note", "unchecked", "wrong"]
 """`note`: works, but not as it should be relied on. `unchecked`: could not be found out, and says why."""
 
 
-class Finding(msgspec.Struct, frozen=True, omit_defaults=True, rename={"text": "said"}):
+class Finding(msgspec.Struct, frozen=True, omit_defaults=True, rename={"text": "said"}):  # names on wires stay
     """One thing that was looked at.
 
     Attributes:

@@ -92,6 +92,7 @@ async def _buffer(redis: Redis) -> Finding:
         hard, soft = (int(word) for word in words[words.index("pubsub") + 1 :][:2])
     except (ResponseError, KeyError, ValueError) as error:
         return Finding("redis", "unchecked", f"CONFIG GET is not allowed: client-output-buffer-limit ({error})")
+    # The defaults of Redis, 32 MiB and 8 MiB for a minute, are enough.
     if (hard and hard < RELAY_BYTES) or (soft and soft < RELAY_BYTES // 4):
         text = f"It cuts a subscriber that is {min(filter(None, (hard, soft)))} bytes behind: answers would falter"
         mend = 'CONFIG SET client-output-buffer-limit "pubsub 32mb 8mb 60", and in its configuration file.'

@@ -113,6 +113,7 @@ class MetricsListener:
 
     async def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
+        # The registry collects what the latest scrape has gathered: two at once would get each other's.
         async with self._one_at_a_time:
             families: list[Metric] = []
             for source in self._sources:

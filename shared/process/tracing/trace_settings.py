@@ -16,6 +16,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 _CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+# `true` was the first form of it. Not `event_only`: there are spans here and no events.
 _WITH_CONTENT: Final = frozenset({"true", "span_only", "span_and_event"})
 _DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 _OURS: Final = "http/protobuf"

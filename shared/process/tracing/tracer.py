@@ -100,6 +100,7 @@ def _resource(role: str) -> Resource:
     """Return what is said of this process beside what `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say."""
     named = Resource.create()
     ours = Resource({"host.name": host_name(), "process.pid": os.getpid(), "nself.process": role})
+    # The SDK's own word for it where the operator has none.
     if str(named.attributes[SERVICE_NAME]).startswith("unknown_service"):
         named = named.merge(Resource({SERVICE_NAME: f"{_NAME}-{role}", "service.namespace": _NAME}))
     return ours.merge(named)  # what the operator has set wins
