@@ -14,6 +14,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 _HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
+# Not a random one: a passphrase has to give the same key in every process that opens by it.
 _SALT: Final = b"nself-claw encryption key"
 # About a twentieth of a second and 16 MiB, once at a start: a passphrase is worth guessing, 64 hex digits are not.
 _SCRYPT_COST: Final = 2**14

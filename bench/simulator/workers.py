@@ -64,6 +64,7 @@ class Worker:
         self._clock = clock
         self._running = 0
         self._closed: dict[str, int] = {}
+        # As CLAW_FIRST_TOKEN_TIMEOUT_S is by default.
         self._store = AccountStateStore(redis, upstream.queue, probe_s=120, is_counted=True)
         self.slots = AdaptiveSlots()
         source = cast("ModelSource", _Named(upstream.provider))

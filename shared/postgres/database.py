@@ -60,11 +60,11 @@ _MOST_REPORTED: Final = 100
 _UNAVAILABLE: Final = (
     OSError,  # TimeoutError is one
     asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
+    asyncpg.OperatorInterventionError,  # it starts, ends or has cancelled the statement
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,  # there is no such database, yet
+    asyncpg.ReadOnlySQLTransactionError,  # a standby's answer
     asyncpg.InternalClientError,
 )
 UNSTORABLE: Final = asyncpg.CharacterNotInRepertoireError

@@ -152,7 +152,7 @@ class PipedPipeline(Pipeline):
         if len(packed) > LONGEST_BYTES:
             return await super().execute(raise_on_error)
         try:
-            sent = line.send(packed, len(commands) + (2 if self.is_transaction else 0))
+            sent = line.send(packed, len(commands) + (2 if self.is_transaction else 0))  # MULTI and EXEC answer too
         except ConnectionFull:
             return await super().execute(raise_on_error)
         self.command_stack = []

@@ -133,6 +133,7 @@ def _learned(found: Iterable[tuple[bytes, float]], now_ms: int) -> dict[str, dic
     """Return until when what holds that two keys or two values met."""
     by_ability: dict[tuple[str, str], list[tuple[str, str, int]]] = {}
     for member, score in found:
+        # From the right: a model's name is its server's to choose, and may have a line break.
         parts = member.decode().rsplit("\n", 3)
         if len(parts) == len(Evidence.__args__) and score > now_ms:  # type: ignore[attr-defined]  # Literal has it at run time
             model, ability, key, value = parts

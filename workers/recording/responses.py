@@ -86,6 +86,7 @@ class ResponseLog:
             await self._redis.xadd(REJECTED_USAGE_STREAM, {"r": b"", "error": reason}, maxlen=REJECTED_KEPT)
         names = [done_response_key(request_id), removed_response_key(request_id)]
         names.append(done_in_conversation_key(conversation or ""))
+        # By what was read: something better that is known of it since waits on.
         if await scripts.run(self._redis, scripts.RESPONSE_STORED, names, raw, request_id):
             # Deleted after it was read here: nobody may find it again.
             await self._store.delete(UUID(request_id), UUID(key) if key else None)

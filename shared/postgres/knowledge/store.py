@@ -79,6 +79,7 @@ class KnowledgeStore:
             Whether something was done.
         """
         async with self._database.connection() as connection, connection.transaction():
+            # Each api process stores it once, and several may be at it together.
             await connection.execute(queries.LOCK)
             if await connection.fetchval(queries.STATE, BUILT_IN) == version:
                 return False

@@ -125,6 +125,7 @@ class RequestMetrics:
             series.wait.observe(record.wait_ms / _SECOND)
         if record.first_token_ms is not None:
             series.first_token.observe(record.first_token_ms / _SECOND)
+            # One token has no gap, and an answer in one body shows none.
             if record.completion_tokens > 1 and record.stream:
                 answered_s = max(0, record.duration_ms - record.first_token_ms) / _SECOND
                 series.gap.observe(answered_s / (record.completion_tokens - 1))

@@ -58,6 +58,7 @@ class Targets:
                 pipeline = self._redis.pipeline(transaction=False)
                 pipeline.zadd(METRICS_TARGETS, {self._own: now_s + LIFE_S})
                 pipeline.zremrangebyscore(METRICS_TARGETS, "-inf", now_s)
+                # Once no process is left, nobody takes out what is too old.
                 pipeline.expire(METRICS_TARGETS, LIFE_S)
                 await pipeline.execute()
             except UNREACHABLE:
