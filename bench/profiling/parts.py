@@ -30,9 +30,9 @@ _LIBRARIES: Final = {
     "asyncio": "asyncio",
 }
 _IN_C: Final = {"/uvloop/": "uvloop", "/msgspec/": "msgspec", "/hiredis": "hiredis", "/_asyncio.": "asyncio"}
-_CALLS_OUT: Final = {
+CALLS_OUT: Final = {
     "Http1Connection.write",
-    "Line._write",
+    "PipelinedConnection._write",
     "Connection._receive",
     "DirectClient.send",
     "StreamWriter.write",
@@ -76,7 +76,7 @@ def part_of(stack: Sequence[str]) -> str | None:
         if (found := _FRAME.fullmatch(frame)) is None:
             continue
         name, file = found["name"], found["file"].rpartition(":")[0] or found["file"]
-        if (depth == 0 and name in _CALLS_OUT) or file == _RUNNER:
+        if (depth == 0 and name in CALLS_OUT) or file == _RUNNER:
             return None
         # What Python's own library does is done for who called it.
         if (part := _part_of_file(file)) is not None:

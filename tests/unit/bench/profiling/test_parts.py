@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bench.profiling.parts import INTERPRETER, KERNEL, REST, by_function, by_library, divided, part_of
+from api.server.connection import Http1Connection
+from bench.profiling.parts import CALLS_OUT, INTERPRETER, KERNEL, REST, by_function, by_library, divided, part_of
+from shared.redis.pipelined_connection import PipelinedConnection
+from workers.providers.http.connection import Connection
+from workers.providers.http.direct import DirectClient
 
 OUTER = ["<module> (api/__main__.py:1)", "Runner.run (asyncio/runners.py:86)"]
 
@@ -17,9 +21,12 @@ OUTER = ["<module> (api/__main__.py:1)", "Runner.run (asyncio/runners.py:86)"]
         (["RelayReceiver._feed (api/relay/receiver.py:189)", "decode_frames (shared/relay.py:102)"], "shared"),
         (["OpenAIProvider.stream (workers/providers/openai/provider.py:119)"], "workers/providers"),
         (["Attempt.run (workers/attempts/attempt.py:105)", "enter (contextlib.py:5)"], "workers/attempts"),
-        (["Line._write (shared/redis/pipelined_connection.py:132)"], None),
+        (["PipelinedConnection._write (shared/redis/pipelined_connection.py:132)"], None),
         (
-            ["Line._write (shared/redis/pipelined_connection.py:132)", "join (shared/redis/pipelined_connection.py:2)"],
+            [
+                "PipelinedConnection._write (shared/redis/pipelined_connection.py:132)",
+                "join (shared/redis/pipelined_connection.py:2)",
+            ],
             "shared/redis",
         ),
     ],
@@ -27,6 +34,15 @@ OUTER = ["<module> (api/__main__.py:1)", "Runner.run (asyncio/runners.py:86)"]
 def test_a_sample_belongs_to_the_innermost_part_that_is_known(frames: list[str], part: str | None) -> None:
     """What Python's own library does is its caller's; calls of sockets and the loop are no function's."""
     assert part_of([*OUTER, *frames]) == part
+
+
+def test_what_calls_out_is_ours_by_its_name_of_today() -> None:
+    """Else its time would be counted as Python's."""
+    ours = {name for name in CALLS_OUT if not name.startswith("StreamWriter.")}
+    classes = (Http1Connection, PipelinedConnection, Connection, DirectClient)
+    assert ours == {
+        f"{kind.__name__}.{name}" for kind in classes for name in vars(kind) if f"{kind.__name__}.{name}" in ours
+    }
 
 
 def test_functions_divide_what_is_the_interpreters() -> None:
