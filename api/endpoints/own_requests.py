@@ -124,7 +124,7 @@ async def _whereabouts(redis: Redis, request_id: str) -> dict[str, Any]:
 
 async def _open_of(redis: Redis, key_id: str | None) -> tuple[list[UsageRecord], bool]:
     """Return the open requests of a key, and whether there were too many of all keys to look at."""
-    found: list[UsageRecord] = []
+    found: dict[str, UsageRecord] = {}  # HSCAN may give an entry twice, while its hash grows
     looked_at = 0
     for api in (*await redis.smembers(API_SET), BACKGROUND_API.encode()):  # type: ignore[misc]  # redis-py: or awaitable
         cursor, is_first = 0, True
@@ -132,11 +132,11 @@ async def _open_of(redis: Redis, key_id: str | None) -> tuple[list[UsageRecord],
             is_first = False
             cursor, entries = await redis.hscan(open_requests(api.decode()), cursor, count=_STEP)
             records = [open_decoder.decode(raw) for raw in entries.values()]
-            found += [record for record in records if record.key_id == key_id]
+            found |= {record.request_id: record for record in records if record.key_id == key_id}
             looked_at += len(entries)
             if looked_at >= MOST_LOOKED_AT:
-                return found, True
-    return found, False
+                return list(found.values()), True
+    return list(found.values()), False
 
 
 def _shown(record: UsageRecord) -> dict[str, Any]:

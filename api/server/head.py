@@ -27,7 +27,6 @@ FIELDS: Final = re.compile(rb"(?:" + _LINE + rb")*\r\n")
 _FIRST_LINE: Final = re.compile(_REQUEST_LINE)
 LONE: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 """A line feed, or a carriage return, that is half an end of a line."""
-"""A line feed or a carriage return that ends no line."""
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _OF_INTEREST: Final = frozenset((
     b"host", b"content-length", b"transfer-encoding", b"connection", b"expect", b"upgrade",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -102,6 +103,12 @@ def number(value: float | None) -> str:
     if value is None:
         return NONE
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def plain_number(value: float) -> str:
+    """Return a number with all of its digits, as who writes one does: 12345.67, 0.000001, 25."""
+    digits = f"{Decimal(repr(float(value))):f}"
+    return digits.rstrip("0").removesuffix(".") if "." in digits else digits
 
 
 def tokens(value: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import httpx
 import msgspec
@@ -114,7 +115,7 @@ async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
     reader = EventReader()
     tier, model = response.headers.get("x-nself-tier"), response.headers.get("x-nself-model")
     if tier and model:
-        yield Served(tier, model)
+        yield Served(tier, unquote(model))
     has_failed = False
     async for received in response.aiter_bytes():
         try:

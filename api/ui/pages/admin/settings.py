@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from api.ui.render import plain_number
 from shared.models.catalogue import Catalogue
 from shared.settings import VARIABLES, Settings
 
@@ -61,7 +62,7 @@ def shown_value(name: str, value: object) -> tuple[str, bool]:
     if isinstance(value, tuple):
         return ", ".join(str(each) for each in value), False
     if isinstance(value, float):
-        return f"{value:g}", False
+        return plain_number(value), False
     return ("" if value is None else str(value)), False
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from api.endpoints.keys.operations import NewKey
 from api.http.times import in_utc
+from api.ui.render import plain_number
 from shared.errors import InvalidRequest
 from shared.postgres.keys import DEFAULT_RPM_LIMIT, MAX_BUDGET_USD, MAX_TOKENS_PER_MINUTE
 from shared.settings import MAX_RPM_LIMIT
@@ -54,7 +55,7 @@ def form_of(key: ApiKey) -> dict[str, Any]:
         "name": key.name,
         "rpm_limit": str(key.rpm_limit),
         "tokens_per_minute": "" if key.tokens_per_minute is None else str(key.tokens_per_minute),
-        "monthly_budget_usd": "" if budget is None else f"{budget:g}",
+        "monthly_budget_usd": "" if budget is None else plain_number(budget),
         "allowed_models": "\n".join(key.allowed_models),
         "allowed_tiers": list(key.allowed_tiers),
         "expires": "" if key.expires_at is None else "at",
@@ -67,7 +68,8 @@ def form_of(key: ApiKey) -> dict[str, Any]:
 
 def typed(form: MultiDict[str, str]) -> dict[str, Any]:
     """Return the form as it was typed."""
-    texts = {name: form.get(name, "").strip() for name in empty_form()}
+    # Browsers send the lines of a field with CRLF, whatever they were given.
+    texts = {name: form.get(name, "").strip().replace("\r\n", "\n") for name in empty_form()}
     texts["expires_at"] = _in_utc(texts["expires_at"])
     flags = {name: name in form for name in ("admin_allowed", "stream_comments")}
     return {**texts, "allowed_tiers": form.getlist("allowed_tiers"), **flags}
@@ -104,6 +106,21 @@ def limits(shown: dict[str, Any]) -> dict[str, Any]:
     if wrong:
         raise WrongFields(wrong)
     return found
+
+
+def changes(key: ApiKey, shown: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a key that a form means to change: what it shows may be less than what the key has.
+
+    Raises:
+        WrongFields: some mean nothing.
+    """
+    before = form_of(key)
+    same = {name for name, text in before.items() if shown[name] == (text.strip() if isinstance(text, str) else text)}
+    keeps_end = {"expires", "expires_at"} <= same
+    # It may be over by now, and is no mistake of who changes something else.
+    found = limits({**shown, "expires": ""} if keeps_end else shown)
+    kept = same - {"expires_at"} | ({"expires_at"} if keeps_end else set())
+    return {name: value for name, value in found.items() if name not in kept}
 
 
 def new_key(found: dict[str, Any]) -> NewKey:

@@ -121,14 +121,15 @@ async def show_key_form(key_id: str) -> Response:
 async def change_key(key_id: str) -> Response:
     key, shown = await _active_key(key_id), fields.typed(form())
     try:
-        found = g.change = fields.limits(shown)
-        await check_may_manage(admin_allowed=found["admin_allowed"] and not key.admin_allowed)
-        await operations.change_key(key.id, fields.converted(found, KeyChange))
+        found = g.change = fields.changes(key, shown)
+        await check_may_manage(admin_allowed=shown["admin_allowed"] and not key.admin_allowed)
+        if found:
+            await operations.change_key(key.id, fields.converted(found, KeyChange))
     except InvalidRequest as error:
         return await _form_page(shown, fields.refused(error), key)
     except fields.WrongFields as wrong:
         return await _form_page(shown, wrong, key)
-    flash.add(f"The key {found['name']} was changed. It has effect at once.")
+    flash.add(f"The key {shown['name']} was changed. It has effect at once." if found else "Nothing was changed.")
     return see_other(url("keys", key.id))
 
 
