@@ -11,7 +11,7 @@ import msgspec
 
 from shared.errors import Draining
 from shared.ids import job_id
-from shared.process.tasks import end_all, spawn_critical
+from shared.process.tasks import Pauses, end_all, spawn_critical
 from shared.queue.story import TAKEN_OVER, StoryEvent
 from shared.redis.client import UNREACHABLE
 from shared.redis.names import place_of_queue, queue_of_place, reply_key
@@ -198,15 +198,14 @@ class OpenRequests(dict[str, OpenRequest]):
 
     async def _update_places(self) -> None:
         latest_ms = time.time() * 1000 - PLACES_S * 1000
-        states = [(found, found.described()) for found in list(self.values())]
-        waiting = [
-            (found, state.backend, job_id(state.request_id, state.attempt))
-            for found, state in states
-            if state.stream and state.state == "waiting" and state.admitted_ms < latest_ms
-        ]
-        for found, state in states:
+        waiting, pause = [], Pauses()
+        for found in list(self.values()):
+            await pause()  # there may be thousands
+            state = found.described()
             if state.state != "waiting":
                 found.take_place(None)
+            elif state.stream and state.admitted_ms < latest_ms:
+                waiting.append((found, state.backend, job_id(state.request_id, state.attempt)))
         for begin in range(0, len(waiting), _STEP):
             await self._update(waiting[begin : begin + _STEP])
             await asyncio.sleep(0)
