@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,13 @@ class Site:
         async with httpx.AsyncClient(headers=headers, timeout=PATIENCE_S) as client:
             response = await client.post(f"{self.url}/v1/chat/completions", json=body)
             return response.headers["x-request-id"]
+
+    async def logged(self, *requests: str) -> None:
+        """Wait until requests are in the usage log: who looks at a page waits a second for that, and no longer."""
+        async with asyncio.timeout(PATIENCE_S):
+            for request in requests:
+                while not (await self.manage("GET", f"/claw/v1/usage?request_id={request}"))["usage"]:
+                    pass
 
 
 @asynccontextmanager

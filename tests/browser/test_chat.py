@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tests.browser.conftest import OpenPage, Size
     from tests.browser.site import Site
     from tests.browser.watched import Watched
+    from tests.conftest import Eventually
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.debian, pytest.mark.npm]
 
@@ -409,7 +410,9 @@ async def test_without_script_all_but_streaming_works(open_page: OpenPage, size:
     await expect(answers(page)).to_contain_text("Edited.")
 
 
-async def test_the_chat_runs_under_a_key_of_its_own(open_page: OpenPage, size: Size, site: Site) -> None:
+async def test_the_chat_runs_under_a_key_of_its_own(
+    open_page: OpenPage, size: Size, site: Site, eventually: Eventually
+) -> None:
     """It is among the keys, is not revoked or rotated by mistake, and its limits hold; its requests have a purpose."""
     watched = await open_page(size)
     page = await new_chat(watched)
@@ -417,8 +420,12 @@ async def test_the_chat_runs_under_a_key_of_its_own(open_page: OpenPage, size: S
     await is_done(page)
     listed: list[dict[str, Any]] = (await site.manage("GET", "/claw/v1/api-keys"))["keys"]
     (key,) = [each for each in listed if each["name"] == "web-ui"]
-    usage = (await site.manage("GET", f"/claw/v1/usage?key_id={key['id']}"))["usage"]
-    assert usage[0]["purpose"] == "chat"
+
+    async def recorded() -> list[dict[str, Any]]:
+        usage: list[dict[str, Any]] = (await site.manage("GET", f"/claw/v1/usage?key_id={key['id']}"))["usage"]
+        return usage
+
+    assert (await eventually(recorded))[0]["purpose"] == "chat"
     for method, path in (("DELETE", ""), ("POST", "/rotate")):
         status = await site.status(method, f"/claw/v1/api-keys/{key['id']}{path}")
         assert status == 409

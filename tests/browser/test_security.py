@@ -147,6 +147,7 @@ async def test_names_are_text_wherever_they_are_shown(site: Site) -> None:
             failed = await client.post(url, json=body, headers={"x-nself-tier": "local"})
             assert failed.status_code == 400
             await client.post(url, json={**body, "model": name})
+        await site.logged(answered.headers["x-request-id"], failed.headers["x-request-id"])
         await site.manage("PATCH", f"/claw/sessions/{session}", title=name)
         paths += [f"/ui/keys/{key_id}", f"/ui/keys/{key_id}/edit", f"/ui/usage/{answered.headers['x-request-id']}"]
         paths.append(f"/ui/usage/{failed.headers['x-request-id']}")

@@ -26,6 +26,7 @@ async def test_a_request_is_found_in_the_log_with_its_story(signed_in: Watched) 
     key_id, secret = await site.key(f"asks at {width}", rpm_limit=1000)
     for _ in range(3):
         last = await site.ask(secret)
+    await site.logged(last)
     await signed_in.open(f"/ui/usage?key={key_id}")
     await expect(page.get_by_role("row").filter(has_text=f"asks at {width}")).to_have_count(3)
     await signed_in.check("usage")
@@ -52,6 +53,7 @@ async def test_a_request_that_failed_says_why(signed_in: Watched) -> None:
     )
     site.upstream.add(refusal)
     failed = await site.ask(secret, model="local")
+    await site.logged(failed)
     await signed_in.open(f"/ui/usage/{failed}")
     story = signed_in.page.get_by_role("region", name="Its story").get_by_role("listitem")
     await expect(story.last).to_contain_text("400 odd")
@@ -63,6 +65,7 @@ async def test_filters_narrow_the_table_and_the_file_alike(open_page: OpenPage, 
     name = f"=1+{size[0]}"
     key_id, secret = await site.key(name)
     asked = await site.ask(secret)
+    await site.logged(asked)
     watched = await open_page(size)
     await watched.sign_in(path="/ui/usage")
     page = watched.page
@@ -88,6 +91,7 @@ async def test_older_requests_are_on_further_pages(open_page: OpenPage, size: Si
     name = f"asks often at {size[0]}"
     _, secret = await site.key(name, rpm_limit=1000)
     asked = [await site.ask(secret) for _ in range(55)]
+    await site.logged(*asked)
     watched = await open_page(size, java_script_enabled=False)
     await watched.sign_in(path="/ui/usage")
     await watched.page.get_by_label("Key", exact=True).select_option(name)
@@ -105,7 +109,7 @@ async def test_a_time_of_its_own_is_in_the_viewers_zone(open_page: OpenPage, siz
     """Its fields are there with the choice of it, and the page of what is found keeps them."""
     name = f"asks now at {size[0]}"
     _, secret = await site.key(name)
-    await site.ask(secret)
+    await site.logged(await site.ask(secret))
     watched = await open_page(size)
     await watched.sign_in(path="/ui/usage")
     page = watched.page

@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from cli.up.child import launch_command
 from cli.up.ports import free_port
+from tests.fleet import PATIENCE_S
 from tests.integration.cli.up.up_stack import descendants, remove_postgres_homes, running
 
 START_BOUND_S = 250.0
@@ -177,10 +178,14 @@ class Stack:
         made = self.json_of("claw", "api", "keys", "create", "--name", unique, "--rpm", str(rpm))
         return Key(made["id"], made["key"])
 
-    def usage(self, key: Key) -> list[dict[str, Any]]:
-        """Return the usage log of a key, oldest first."""
-        listed: list[dict[str, Any]] = self.json_of("claw", "api", "usage", "--key", key.id)["usage"]
-        return listed[::-1]
+    def usage(self, key: str, count: int) -> list[dict[str, Any]]:
+        """Return the usage log of a key, oldest first, once it has so many rows: nobody waits long for its recorder."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            listed: list[dict[str, Any]] = self.json_of("claw", "api", "usage", "--key", key)["usage"]
+            if len(listed) >= count:
+                return listed[::-1]
+            assert time.monotonic() < deadline, listed
 
     def json_of(self, *arguments: str) -> Any:
         """Return what a command prints with --json."""

@@ -83,7 +83,7 @@ def test_every_request_of_a_key_is_in_its_usage_the_failed_ones_too(stack: Stack
         with pytest.raises(openai.RateLimitError):
             client.chat.completions.create(model="auto", messages=HELLO)
         client.models.list()
-    usage = stack.usage(key)
+    usage = stack.usage(key.id, 8)
     assert [(entry["model"], entry["status"], entry["completion_tokens"]) for entry in usage] == [
         ("smollm2-135m", 200, 3),
         ("smollm2-135m", 200, 4),

@@ -159,8 +159,8 @@ async def what_fails_is_found(stack: Stack, model_server: ScriptedUpstream) -> N
     assert "upstream_stream_broken" in broken
     assert "[DONE]" not in broken
     # All three are in the usage of the key, by its name; the one that failed says why.
-    usage = (await asyncio.to_thread(stack.json_of, "claw", "api", "usage", "--key", "first-hour"))["usage"]
-    assert [entry["status"] for entry in usage] == [502, 502, 200]
+    usage = await asyncio.to_thread(stack.usage, "first-hour", 3)
+    assert [entry["status"] for entry in usage] == [200, 502, 502]
     details = await asyncio.to_thread(stack.said, "claw", "api", "usage", "--request", usage[1]["request_id"])
     assert "CUDA out of memory on gpu 3" in details
     logs = Path((await asyncio.to_thread(stack.environment))["NSELF_CLAW_ENV"]) / "log"

@@ -155,7 +155,7 @@ async def test_refused_bodies_are_in_the_usage_log(scripted: Stack) -> None:
         trust_env=False, headers={"authorization": f"Bearer {key.secret}"}, timeout=PATIENCE_S
     ) as http:
         await http.post(f"{scripted.url}{CHAT}", content=b"{")
-    usage = await asyncio.to_thread(scripted.usage, key)
+    usage = await asyncio.to_thread(scripted.usage, key.id, 2)
     assert [(entry["status"], entry["endpoint"]) for entry in usage] == [(413, "chat"), (400, "chat")]
 
 

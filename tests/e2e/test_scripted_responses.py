@@ -265,7 +265,7 @@ async def test_the_usage_log_names_the_api(scripted: Stack, upstream: ScriptedUp
     upstream.fallback = sse(openai_replies.text("Good", " day"))
     async with openai.AsyncOpenAI(base_url=scripted.base_url, api_key=key.secret, max_retries=0) as client:
         await client.responses.create(model="auto", input="Hello")
-    entries = await asyncio.to_thread(scripted.usage, key)
+    entries = await asyncio.to_thread(scripted.usage, key.id, 1)
     assert [(entry["endpoint"], entry["completion_tokens"]) for entry in entries] == [("responses", 2)]
 
 

@@ -139,7 +139,7 @@ def test_requests_over_the_limit_are_a_rate_limit_error_with_retry_after(stack: 
     assert 1 <= int(headers["retry-after"]) <= 60
     assert caught.value.code == "rate_limit_exceeded"
     assert headers["x-ratelimit-remaining-requests"] == "0"
-    assert [entry["status"] for entry in stack.usage(key)] == [200, 200, 429]
+    assert [entry["status"] for entry in stack.usage(key.id, 3)] == [200, 200, 429]
 
 
 def test_every_reply_has_its_own_request_id_that_the_usage_log_knows(stack: Stack) -> None:
@@ -153,7 +153,7 @@ def test_every_reply_has_its_own_request_id_that_the_usage_log_knows(stack: Stac
         with pytest.raises(openai.NotFoundError) as caught:
             ask(client, "nobody's")
         ids.append(caught.value.request_id)
-    assert [entry["request_id"].replace("-", "") for entry in stack.usage(key)] == [
+    assert [entry["request_id"].replace("-", "") for entry in stack.usage(key.id, 3)] == [
         (one or "").removeprefix("req_") for one in ids
     ]
 

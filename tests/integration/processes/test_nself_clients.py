@@ -9,6 +9,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from shared.redis.names import USAGE_STREAM
+from tests.clock import day_lasts
 from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat
 from tests.integration.cli.managed import claw
 from tests.upstreams.numbered import MODEL, NumberedUpstream, words
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from redis.asyncio import Redis
+
+    from tests.conftest import Eventually
 
 
 ASKED = {"messages": chat()["messages"]}
@@ -39,9 +43,14 @@ async def admin(fleet: Fleet, api: Process) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def test_a_question_is_answered_counted_and_summed_up(
-    operator: httpx.AsyncClient, client: httpx.AsyncClient, api: Process, monkeypatch: pytest.MonkeyPatch
+    operator: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    api: Process,
+    eventually: Eventually,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Chat, usage, its summary and the statistics, in the fields that the clients read; by the commands too."""
+    await day_lasts()
     answer = await operator.post("/ai/chat", json={"message": "count", "stream": False, "preferred_tier": "local"})
     said = answer.json()
     assert {name: said[name] for name in ("response", "tier_source", "model")} == {
@@ -50,6 +59,11 @@ async def test_a_question_is_answered_counted_and_summed_up(
     assert answer.headers["x-nself-tier"] == "local"
     assert isinstance(said["latency_ms"], int)
     assert (await client.post("/v1/chat/completions", json=chat())).status_code == 200
+
+    async def both_are_recorded() -> bool:
+        return len((await operator.get("/ai/usage", params={"period": "all"})).json()) == 2
+
+    await eventually(both_are_recorded)
     for period in ("today", "week", "month", "all"):
         rows = (await operator.get("/ai/usage", params={"period": period})).json()
         assert [(row["tier_source"], row["provider"], row["completion_tokens"]) for row in rows] == [
@@ -100,7 +114,11 @@ async def test_auto_select_is_auto(operator: httpx.AsyncClient) -> None:
 
 
 async def test_a_session_may_have_any_name_and_is_found_again(
-    admin: httpx.AsyncClient, client: httpx.AsyncClient, upstream: NumberedUpstream
+    admin: httpx.AsyncClient,
+    client: httpx.AsyncClient,
+    upstream: NumberedUpstream,
+    redis: Redis,
+    eventually: Eventually,
 ) -> None:
     """By name, or as the last one; a model that is not named is `auto`. Another key has another of that name."""
     url, named = "/claw/v1/chat/completions", {"session_id": "my project", "topic": "t", "no_memory": True}
@@ -108,6 +126,11 @@ async def test_a_session_may_have_any_name_and_is_found_again(
     session = first.headers["x-nself-session-id"]
     assert first.json()["choices"][0]["message"]["content"] == words(20)
     again = await admin.post(url, json={**ASKED, "metadata": {"session_id": "my project", "resume": False}})
+
+    async def is_recorded() -> bool:
+        return not await redis.xlen(USAGE_STREAM)
+
+    await eventually(is_recorded)
     resumed = await admin.post(url, json={**ASKED, "metadata": {"resume": True}})
     assert {reply.headers["x-nself-session-id"] for reply in (again, resumed)} == {session}
     assert [len(body["messages"]) for body in upstream.requests] == [1, 3, 5]
