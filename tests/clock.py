@@ -18,9 +18,9 @@ async def minute_lasts() -> None:
     await _lasts(60 - time.time() % 60, 25)
 
 
-async def day_lasts() -> None:
+async def day_lasts(needed_s: int = 90) -> None:
     """Wait for the next day, in UTC, unless enough is left of this one; a month ends with a day."""
-    await _lasts(DAY_S - time.time() % DAY_S, 90)
+    await _lasts(DAY_S - time.time() % DAY_S, needed_s)
 
 
 async def quota_day_lasts() -> None:

@@ -16,6 +16,7 @@ import pytest
 from shared.models.catalogue import nano_usd
 from shared.redis import client as redis_client
 from shared.redis.client import UNREACHABLE
+from tests.clock import day_lasts
 from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat, ready
 from tests.redis_names import immortal
 from tests.redis_servers import Pair
@@ -242,7 +243,9 @@ async def chaos(tmp_path: Path, pair: Pair, database_url: str, eventually: Event
 @pytest.mark.hang_bound_s(7200)
 async def test_what_was_answered_is_in_the_log_and_in_the_budget(chaos: Chaos, pair: Pair, *, is_long: bool) -> None:
     """Whatever is lost meanwhile: each answer has its row and tokens, and what was spent is the sum of the rows."""
-    await chaos.run(SECONDS_LONG if is_long else SECONDS)
+    seconds = SECONDS_LONG if is_long else SECONDS
+    await day_lasts(seconds + 5 * 60)
+    await chaos.run(seconds)
     redis = redis_client.connect(pair.url)
     try:
         await chaos.settled(redis)

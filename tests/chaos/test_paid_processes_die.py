@@ -11,6 +11,7 @@ import pytest
 from shared.models.catalogue import default_catalogue, nano_usd
 from shared.models.tokenizers import count_tokens
 from shared.types import Usage
+from tests.clock import day_lasts
 from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
@@ -27,6 +28,12 @@ TOKEN = {"x-internal-token": INTERNAL_SECRET}
 def fleet_environment() -> dict[str, str]:
     """Return settings by which a dead api is soon judged so: Redis is never away for long here."""
     return {"CLAW_REDIS_OUTAGE_S": "2"}
+
+
+@pytest.fixture(autouse=True)
+async def _one_month() -> None:
+    """Let a test begin and end in the same month: what was spent is told by that."""
+    await day_lasts()
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from cli.up.ports import free_port
 from shared.models.catalogue import nano_usd
 from shared.redis import client as redis_client
 from shared.redis.names import API_SET, api_key
+from tests.clock import day_lasts
 from tests.fleet import INTERNAL_SECRET, PATIENCE_S, ready
 from tests.redis_servers import Proxy
 from tests.streams import Reader, usage_rows
@@ -44,6 +45,7 @@ async def redis(fleet_redis_url: str) -> AsyncIterator[Redis]:
 
 async def start(fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually, **environment: str) -> Process:
     """Start a gateway with a budget and a paid worker only; variables are the api's."""
+    await day_lasts()
     upstream.models = [MODEL]
     api = await fleet.api(PLUGIN_AI_MONTHLY_BUDGET_USD="1", **environment)
     await fleet.worker("paid", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=upstream.url)

@@ -19,6 +19,7 @@ from shared.ids import new_request_id
 from shared.postgres.keys import KeyStore
 from shared.settings import Settings
 from shared.usage import UsageRecord
+from tests.clock import day_lasts
 from tests.integration.api.manage.gateway_stub import management_app, served
 from workers.recording.rows import from_record
 from workers.recording.table import UsageLog
@@ -156,6 +157,7 @@ async def test_a_budget_is_a_sum_of_dollars(nself: Nself, budget: str) -> None:
 
 async def test_the_budget_of_the_month_is_shown(nself: Nself, database: Database) -> None:
     """In all, and a line for each key that has a limit or spent something."""
+    await day_lasts()
     key, _ = await KeyStore(database).create("myapp", monthly_budget_usd=20)
     await spend(database, key.id, 0.000025)
     await spend(database, None, 1.5)

@@ -10,6 +10,7 @@ import pytest
 from shared.models.catalogue import default_catalogue
 from shared.models.tokenizers import count_tokens
 from shared.types import Usage
+from tests.clock import day_lasts
 from tests.fleet import INTERNAL_SECRET, Fleet, chat
 from tests.streams import Reader, usage_rows
 from tests.upstreams.anthropic import replies as anthropic_replies
@@ -56,6 +57,7 @@ async def test_a_model_that_is_given_up_before_its_first_token_is_paid_for(
     client: httpx.AsyncClient, fleet: Fleet, eventually: Eventually
 ) -> None:
     """It bills its prompt, whoever answers then: here nobody, and the row says what was spent."""
+    await day_lasts()
     async with ScriptedUpstream(models=(MODEL,)) as scripted:
         await fleet.worker(
             "paid",

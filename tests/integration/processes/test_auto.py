@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from shared.models.catalogue import nano_usd
+from tests.clock import day_lasts
 from tests.fleet import INTERNAL_SECRET, PATIENCE_S, Fleet, Process, chat, ready
 from tests.streams import Reader, content, events, usage_rows
 from tests.upstreams.gemini import replies as gemini_replies
@@ -278,6 +279,7 @@ async def test_a_parameter_that_a_forced_tier_cannot_do_costs_nothing(world: Wor
 
 async def test_the_budget_stops_what_is_paid_and_nothing_else(world: World, eventually: Eventually) -> None:
     """A forced paid model gets 429 insufficient_quota, told not to try again; `auto` goes on with what is free."""
+    await day_lasts()
     # Twenty cents: 14,000 tokens of gpt-4.1 at 8 dollars a million are more than half of it.
     paid = {**AUTO, "model": "gpt-4.1", "max_tokens": 14_000}
     assert (await world.client.post("/v1/chat/completions", json=paid)).status_code == 200

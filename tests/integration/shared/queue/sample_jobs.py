@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,7 @@ from api.admission.auth import Principal
 from shared.ids import job_id, new_request_id
 from shared.queue.placement import Candidate, PlacementOptions
 from shared.redis import scripts
-from shared.redis.names import budget_key_at
+from shared.redis.names import budget_key
 from shared.types import JobDraft, Target, Tier
 from shared.usage import Closing, ClosingMode, UsageRecord, finish_now
 
@@ -80,6 +81,9 @@ async def finish(
 
 
 async def budget(redis: Redis) -> dict[str, int]:
-    """Return this month's budget in Redis, without zeros."""
-    raw: dict[bytes, bytes] = await redis.hgetall(budget_key_at(int(time.time() * 1000)))  # type: ignore[misc]  # redis-py: or awaitable
-    return {name.decode(): int(value) for name, value in raw.items() if int(value or 0)}
+    """Return the budget in Redis, without zeros: of the month that ended in this moment, too."""
+    sums: Counter[str] = Counter()
+    for month in await redis.keys(budget_key("*")):
+        raw: dict[bytes, bytes] = await redis.hgetall(month)  # type: ignore[misc]  # redis-py: or awaitable
+        sums.update({name.decode(): int(value or 0) for name, value in raw.items()})
+    return {name: value for name, value in sums.items() if value}
