@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 _NET_ADMIN: Final = 12
 _SET_ADDRESS, _GET_FLAGS, _SET_FLAGS, _UP = 0x8916, 0x8913, 0x8914, 1
-_LABEL: Final = b"lo:claw"
 
 
 def may_add() -> bool:
@@ -25,13 +25,14 @@ def may_add() -> bool:
 
 @contextmanager
 def own_address(address: str) -> Iterator[None]:
-    """Give this machine an address."""
+    """Give this machine an address; one at a time in a process."""
+    label = b"lo:c%d" % os.getpid()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         in_family = struct.pack("HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
-        fcntl.ioctl(control, _SET_ADDRESS, struct.pack("16s16s", _LABEL, in_family))
+        fcntl.ioctl(control, _SET_ADDRESS, struct.pack("16s16s", label, in_family))
         try:
             yield
         finally:
             # A label whose interface is taken down is gone.
-            (flags,) = struct.unpack("16xH14x", fcntl.ioctl(control, _GET_FLAGS, struct.pack("16s16x", _LABEL)))
-            fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH14x", _LABEL, flags & ~_UP))
+            (flags,) = struct.unpack("16xH14x", fcntl.ioctl(control, _GET_FLAGS, struct.pack("16s16x", label)))
+            fcntl.ioctl(control, _SET_FLAGS, struct.pack("16sH14x", label, flags & ~_UP))
