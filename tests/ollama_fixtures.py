@@ -37,7 +37,7 @@ async def ollama_fleet(
 ) -> AsyncIterator[Fleet]:
     """Yield a fleet without a process yet; its local workers have the scripted Ollama."""
     del redis  # only to have it emptied
-    environment = {"PLUGIN_OLLAMA_URL": ollama.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
+    environment = {"PLUGIN_OLLAMA_URL": ollama.url, "CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "4"}
     async with Fleet(tmp_path, valkey_url, database_url, environment) as empty:
         yield empty
 

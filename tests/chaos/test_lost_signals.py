@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shared.redis import client as redis_client
 from shared.redis.subscription import next_message, subscription
 from shared.relay import Signal, decode_signals
+from tests.fleet import PATIENCE_S
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -46,7 +47,7 @@ async def test_a_cancellation_that_was_lost_is_reported_again(
             reader.task.cancel()
             said: set[int] = set()
             while Signal.CANCEL not in said:
-                _, message = await next_message(listening, 5)
+                _, message = await next_message(listening, PATIENCE_S)
                 said |= {kind for _, kind, _ in decode_signals(message)}
         worker.process.send_signal(signal.SIGCONT)
     finally:

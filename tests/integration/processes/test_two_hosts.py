@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from shared.redis.names import running_key
-from tests.fleet import Fleet, ready
+from tests.fleet import PATIENCE_S, Fleet, ready
 from tests.streams import Reader, usage_rows
 from tests.upstreams.numbered import NumberedUpstream, words
 
@@ -91,7 +91,7 @@ async def hosts(
 async def test_a_job_is_served_by_whoever_is_free_first(hosts: Hosts, fleet: Fleet, eventually: Eventually) -> None:
     """By the other host's model, while the one that it waited for is still busy; once, and the log says by which."""
     hosts.other.resume.set()
-    await asyncio.wait_for(hosts.third.task, 20)
+    await asyncio.wait_for(hosts.third.task, PATIENCE_S)
     assert hosts.third.done
     assert hosts.third.content == words(20)
     assert hosts.waited_for.held == 1
@@ -110,7 +110,7 @@ async def test_a_host_that_fails_after_it_took_over_is_not_asked_again(
     hosts.other.resume.set()
     await eventually(lambda: len(hosts.other.requests) == 2)
     hosts.waited_for.resume.set()
-    await asyncio.wait_for(hosts.third.task, 20)
+    await asyncio.wait_for(hosts.third.task, PATIENCE_S)
     assert hosts.third.content == words(20)
     await asyncio.gather(*(reader.task for reader in hosts.held))
     (row,) = [row for row in await usage_rows(fleet, eventually, 3) if row["asked_model"] == "auto"]

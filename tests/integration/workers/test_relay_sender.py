@@ -13,6 +13,7 @@ from shared.redis.names import relay_channel
 from shared.redis.subscription import next_message, subscription
 from shared.relay import Kind, attempt_key, decode_frames
 from shared.usage import Closing, UsageRecord
+from tests.fleet import PATIENCE_S
 from workers.relay.sender import BUSY_STREAMS, READ_TOGETHER, RelaySender
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from workers.relay.outgoing import OutgoingStream
 
 API, WORKER = b"a" * 16, b"w" * 16
-SILENCE_S = 5.0
 
 
 def nothing(_: bytes | UsageRecord) -> None:
@@ -51,7 +51,7 @@ async def test_what_many_streams_read_in_their_turn_is_one_message(redis: Redis,
         await asyncio.sleep(0)
         gone.cancel()  # its place in the line must not end the others' wait
         await asyncio.gather(*said)
-        _, message = await next_message(pubsub, SILENCE_S)
+        _, message = await next_message(pubsub, PATIENCE_S)
     frames = list(decode_frames(message))
     assert [key for key, *_ in frames] == [stream.key for stream in streams[1:]]
     assert {payload for *_, payload in frames} == {b"token"}
@@ -64,7 +64,7 @@ async def test_more_streams_than_are_read_together_all_get_their_turn(redis: Red
     async with subscription(redis, relay_channel(API)) as pubsub:
         await asyncio.gather(*(say(stream, b"token") for stream in streams))
         while len(heard) < len(streams):
-            _, message = await next_message(pubsub, SILENCE_S)
+            _, message = await next_message(pubsub, PATIENCE_S)
             heard.update(key for key, *_ in decode_frames(message))
     assert heard == {stream.key for stream in streams}
 
@@ -80,7 +80,7 @@ async def test_readers_that_always_find_something_hold_up_nothing(redis: Redis, 
     async with subscription(redis, relay_channel(API)) as pubsub:
         readers = [asyncio.create_task(read_on(stream)) for stream in streams]
         try:
-            _, message = await next_message(pubsub, SILENCE_S)
+            _, message = await next_message(pubsub, PATIENCE_S)
         finally:
             for reader in readers:
                 reader.cancel()
@@ -98,7 +98,7 @@ async def test_a_server_that_is_no_master_any_more_tells_nobody_of_an_end_that_i
         await pubsub.subscribe(relay_channel(API))
 
         async def heard() -> bytes:
-            async with asyncio.timeout(SILENCE_S):
+            async with asyncio.timeout(PATIENCE_S):
                 while (message := await pubsub.get_message(timeout=None)) is None:
                     pass
             return bytes(message["data"])

@@ -23,6 +23,7 @@ from api.routing.live_backends import Capacity
 from api.routing.rules import RoutingTable
 from api.server.config import ServerConfig
 from shared.postgres.keys import KeyStore, hash_secret
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -90,7 +91,7 @@ async def served(app: Quart) -> AsyncIterator[str]:
 
     task = asyncio.create_task(serve(app, config, shutdown_trigger=stop.wait))
     try:
-        await asyncio.wait_for(ready.wait(), 10)
+        await asyncio.wait_for(ready.wait(), PATIENCE_S)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         stop.set()

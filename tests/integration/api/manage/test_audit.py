@@ -22,6 +22,7 @@ from shared.postgres.audit import AuditLog
 from shared.postgres.database import Database, DatabaseUnavailable
 from shared.postgres.transaction import after_commit
 from shared.settings import Settings
+from tests.fleet import PATIENCE_S
 from tests.integration.api.manage.gateway_stub import State, management_app
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ async def test_a_change_stands_with_its_entry_or_not_at_all(
     await block_entries(database)
     news = redis.pubsub()
     await news.subscribe("claw:news")
-    await news.get_message(timeout=5)
+    await news.get_message(timeout=PATIENCE_S)
 
     status, answer = await ask(client, method, path, body)
 
@@ -210,7 +211,7 @@ async def test_a_change_stands_with_its_entry_or_not_at_all(
     assert await database.fetchrow(STATE) == before
     assert await redis.exists(f"claw:revoked:{key['id']}") == 0
     await redis.publish("claw:news", b"nothing else")
-    heard = await news.get_message(timeout=5)
+    heard = await news.get_message(timeout=PATIENCE_S)
     assert heard is not None
     assert heard["data"] == b"nothing else"
     await news.aclose()  # type: ignore[no-untyped-call]  # redis-py has no types here

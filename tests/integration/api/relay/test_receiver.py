@@ -16,6 +16,7 @@ from shared.redis.subscription import next_message, subscription
 from shared.relay import CancelReason, Kind, Signal, attempt_key, cancelled_for, decode_signals, encode_frame
 from shared.settings import Settings
 from shared.types import Target
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -51,7 +52,7 @@ async def test_an_attempt_that_starts_after_it_was_aborted_is_cancelled_before_t
             assert not ended
             await redis.publish(relay_channel(API), WORKER + encode_frame(KEY, kind, number, 0, b""))
             while (KEY, Signal.CANCEL, CancelReason.DRAINING) not in said:
-                said |= set(decode_signals((await next_message(pubsub, 10))[1]))
+                said |= set(decode_signals((await next_message(pubsub, PATIENCE_S))[1]))
             said.discard((KEY, Signal.CANCEL, CancelReason.DRAINING))
         error = msgspec.json.encode(cancelled_for(CancelReason.DRAINING).to_info())
         await redis.publish(relay_channel(API), WORKER + encode_frame(KEY, Kind.ERROR, 3, 0, error))

@@ -129,7 +129,7 @@ async def test_what_nobody_waits_for_any_more_is_stopped(
     """After its time, and when its caller is cancelled: the model's server is left, and the log says so."""
     await has_workers(gateway, eventually)
     upstream.hold_at = 0
-    own = OwnRequest(purpose="title", timeout_s=PATIENCE_S if how == "cancelled" else 1.0)
+    own = OwnRequest(purpose="title", timeout_s=PATIENCE_S if how == "cancelled" else 5.0)
     task = asyncio.create_task(chat(gateway.requests, own, HELLO))
     await eventually(lambda: upstream.held == 1)
     if how == "cancelled":

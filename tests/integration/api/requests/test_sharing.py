@@ -16,6 +16,7 @@ from shared.redis import scripts
 from shared.redis.names import job_key, running_key, wake_channel
 from shared.redis.subscription import next_message, subscription
 from shared.types import Target
+from tests.fleet import PATIENCE_S
 from tests.integration.shared.queue.sample_jobs import at, claim, claim_as, draft, put
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ async def test_all_who_could_do_it_are_woken(redis: Redis) -> None:
     channels = {wake_channel("a" * 32), wake_channel("b" * 32)}
     async with subscription(redis, *channels) as listener:
         await put(redis, *hosts())
-        woken = {await next_message(listener, 5) for _ in channels}
+        woken = {await next_message(listener, PATIENCE_S) for _ in channels}
     assert woken == {(wake_channel(name * 32).encode(), name.encode()) for name in ("a", "b")}
 
 

@@ -399,7 +399,7 @@ async def test_who_sends_on_and_on_after_its_answer_is_left(
     monkeypatch: pytest.MonkeyPatch, eventually: Eventually
 ) -> None:
     """What comes is dropped for a while only."""
-    monkeypatch.setattr("api.server.connection.LINGER_S", 0.2)
+    monkeypatch.setattr("api.server.connection.LINGER_S", 2.0)
     async with serving(refuse, is_direct=True) as served:
         reader, writer = await served.connect()
         writer.write(b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: %d\r\n\r\n" % (2 * MIB))

@@ -115,14 +115,13 @@ async def test_ctrl_c_during_the_start_stops_everything(up: Up) -> None:
 
 
 async def test_a_second_ctrl_c_does_not_wait(up: Up) -> None:
-    """A process that ignores its signal would be granted half a minute."""
+    """A process that ignores its signal would be granted more than the test has."""
+    up.environment["CLAW_DRAIN_S"] = "3600"
     (up.folder / "idle.py").write_text("import signal; signal.signal(15, signal.SIG_IGN)\nwhile True: signal.pause()")
     await up.started()
     processes = descendants(up.pid)
     os.kill(up.pid, signal.SIGINT)
     await up.shows("Stopping")
-    started = time.monotonic()
 
     assert await up.stop(signal.SIGINT) == 0
-    assert time.monotonic() - started < 25
     assert running(processes) == set()

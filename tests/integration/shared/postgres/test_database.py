@@ -42,7 +42,7 @@ async def test_a_silent_server_is_unavailable_in_time(silent_url: str) -> None:
 
 async def test_a_slow_statement_is_cut(database_url: str) -> None:
     """And the connection is good again afterwards."""
-    async with Database(database_url, command_timeout_s=0.2) as database:
+    async with Database(database_url, command_timeout_s=2) as database:
         with pytest.raises(DatabaseUnavailable):
             await database.execute("SELECT pg_sleep(60)")
         await database.ping()
@@ -50,7 +50,7 @@ async def test_a_slow_statement_is_cut(database_url: str) -> None:
 
 async def test_a_busy_pool_is_unavailable_in_time(database_url: str) -> None:
     """Nobody waits longer than the bound for a connection."""
-    async with Database(database_url, max_connections=1, acquire_timeout_s=0.2) as database, database.connection():
+    async with Database(database_url, max_connections=1, acquire_timeout_s=2) as database, database.connection():
         with pytest.raises(DatabaseUnavailable):
             await database.ping()
 

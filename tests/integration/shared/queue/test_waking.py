@@ -11,6 +11,7 @@ from shared.queue.placement import PlacementOptions
 from shared.redis import scripts
 from shared.redis.names import idle_key, running_key, wake_channel
 from shared.redis.subscription import next_message, subscription
+from tests.fleet import PATIENCE_S
 from tests.integration.shared.queue.sample_jobs import KEY, at, claim, claim_as, draft, put
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def worker_ids(number: int) -> list[str]:
 
 async def woken(listener: Subscription, queue: str) -> str:
     """Return the worker that was woken for a job in `queue`."""
-    channel, message = await next_message(listener, 5)
+    channel, message = await next_message(listener, PATIENCE_S)
     assert message == queue.encode()
     return channel.decode().removeprefix(wake_channel(""))
 
@@ -52,7 +53,7 @@ async def test_each_job_wakes_one_worker_that_is_idle(redis: Redis) -> None:
         assert await woken(listener, "q") == names[1]
         await put(redis, at("q"))
         assert await redis.publish(wake_channel(names[0]), "last") == 1
-        assert (await next_message(listener, 5))[1] == b"last", "nobody else was woken meanwhile"
+        assert (await next_message(listener, PATIENCE_S))[1] == b"last", "nobody else was woken meanwhile"
 
 
 async def test_one_that_is_gone_is_passed_over(redis: Redis) -> None:

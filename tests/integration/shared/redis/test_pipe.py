@@ -17,6 +17,7 @@ from shared.redis.pipe import LONGEST_BYTES, SHORT, PipedRedis
 from shared.redis.pipelined_connection import MOST_UNANSWERED_BYTES, ConnectionFull, PipelinedConnection
 from shared.redis.subscription import next_message, subscription
 from shared.redis.transfer import transfer
+from tests.fleet import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,10 +48,23 @@ async def other(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa:
     await redis_client.close(client)
 
 
+def waiting_at_most(valkey_url: str, seconds: float) -> Redis:
+    """Return a client that waits so long for an answer."""
+    return redis_client.connect(f"{valkey_url}{'&' if '?' in valkey_url else '?'}socket_timeout={seconds}")
+
+
 @pytest.fixture
 async def hasty(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa: ARG001 -- an emptied Valkey
     """Yield a client that waits no longer than HASTY_S for an answer."""
-    client = redis_client.connect(f"{valkey_url}{'&' if '?' in valkey_url else '?'}socket_timeout={HASTY_S}")
+    client = waiting_at_most(valkey_url, HASTY_S)
+    yield client
+    await redis_client.close(client)
+
+
+@pytest.fixture
+async def patient(valkey_url: str, redis: Redis) -> AsyncIterator[Redis]:  # noqa: ARG001 -- an emptied Valkey
+    """Yield a client that waits as long as a test does."""
+    client = waiting_at_most(valkey_url, PATIENCE_S)
     yield client
     await redis_client.close(client)
 
@@ -192,23 +206,24 @@ async def test_a_process_that_was_stopped_reads_before_it_judges(hasty: Redis, o
     assert await connections(hasty, other) == before
 
 
-async def test_the_url_says_how_long_the_server_may_be_silent(redis: Redis, hasty: Redis, other: Redis) -> None:
+async def test_the_url_says_how_long_the_server_may_be_silent(patient: Redis, hasty: Redis, other: Redis) -> None:
     """Of commands that share a connection, too; who gave it less time does not get the late answer."""
-    assert await echo(hasty, "here") == await echo(redis, "here") == "here"
-    await other.client_pause(int(2 * HASTY_S * 1000))
-    late = asyncio.create_task(echo(redis, "late"))
+    assert await echo(hasty, "here") == await echo(patient, "here") == "here"
+    await other.client_pause(60_000, all=False)
+    late = asyncio.create_task(echo(patient, "late"))
     with pytest.raises(RedisTimeoutError):
         await echo(hasty, "late")
+    await other.client_unpause()
     assert await late == "late"
     assert await echo(hasty, "again") == "again"
 
 
 async def test_what_brings_bodies_has_the_time_that_they_take(hasty: Redis) -> None:
     """Longer than any other command; the connection is lent to others afterwards, with the time that they have."""
-    wait = ("BLPOP", "claw:reply:none", 2 * HASTY_S)
-    assert await transfer(hasty, *wait) is None
+    wait = ("BLPOP", "claw:reply:none")
+    assert await transfer(hasty, *wait, 2 * HASTY_S) is None
     with pytest.raises(RedisTimeoutError):
-        await hasty.execute_command(*wait)  # type: ignore[no-untyped-call]  # redis-py has no types here
+        await hasty.execute_command(*wait, 60)  # type: ignore[no-untyped-call]  # redis-py has no types here
 
 
 async def test_messages_that_came_with_the_confirmation_are_read(redis: Redis) -> None:
@@ -227,7 +242,7 @@ async def test_messages_that_came_with_the_confirmation_are_read(redis: Redis) -
             await publishing
             heard: list[bytes] = []
             while b"9" not in heard:
-                heard.append((await next_message(subscribed, 5))[1])
+                heard.append((await next_message(subscribed, PATIENCE_S))[1])
         assert reached == [1] * 10
         assert [text for text in heard if text != b"early"] == [b"%d" % number for number in range(10)]
 

@@ -18,7 +18,7 @@ from shared.queue.placement import Candidate, PlacementOptions, enqueue
 from shared.redis import client as redis_client
 from shared.redis.subscription import next_message, subscription
 from shared.types import Job, JobDraft, Target
-from tests.fleet import Fleet, chat, ready
+from tests.fleet import PATIENCE_S, Fleet, chat, ready
 from tests.redis_servers import CERTIFICATES, Sentinels, Server, TLSProxy
 from tests.streams import Reader
 from tests.upstreams.numbered import NumberedUpstream, words
@@ -43,7 +43,7 @@ async def serves_everything(redis: Redis) -> None:
     assert await pipeline.execute() == [b"1"]
     async with subscription(redis, "news") as pubsub:
         assert await redis.publish("news", b"hello") == 1
-        assert await next_message(pubsub, 5) == (b"news", b"hello")
+        assert await next_message(pubsub, PATIENCE_S) == (b"news", b"hello")
     ran: asyncio.Queue[Job] = asyncio.Queue()
     worker = QueueWorker(
         redis, QUEUE, slots=lambda: 1, worker_id="00" * 16, longest_s=10, lease_s=5, run=ran.put, may_help=bool
@@ -243,7 +243,7 @@ async def test_a_fleet_on_sentinel_outlives_its_master(
     tmp_path: Path, sentinels: Sentinels, database_url: str, eventually: Eventually
 ) -> None:
     """Streams in flight end whole or with one clear error, in order and nothing twice; then all works as before."""
-    environment = {"CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "1.5"}
+    environment = {"CLAW_HEARTBEAT_S": "0.2", "CLAW_HEARTBEAT_BOUND_S": "4"}
     async with (
         NumberedUpstream(tokens=40) as upstream,
         Fleet(tmp_path, sentinels.url, database_url, {"CLAW_LOCAL_OPENAI_URL": upstream.url, **environment}) as fleet,

@@ -13,6 +13,7 @@ from shared.redis.client import close, connect
 from shared.redis.names import quota_keys
 from shared.types import Usage
 from tests.clock import quota_day_lasts
+from tests.fleet import PATIENCE_S
 from tests.integration.workers.accounts.sample_accounts import (
     MODEL,
     Connections,
@@ -179,7 +180,7 @@ async def test_a_failure_says_whether_another_account_may_serve(redis: Redis) ->
     refused = await fail(accounts, errors.InternalFault("must not be reached"))
     assert isinstance(refused, errors.Throttled)
     assert not refused.retry_here
-    assert 29 < (refused.retry_after_s or 0) <= 30, "the first that comes back"
+    assert 20 < (refused.retry_after_s or 0) <= 30, "the first that comes back"
 
 
 async def test_the_last_attempt_waits_for_a_minutes_quota(redis: Redis, eventually: Eventually) -> None:
@@ -191,7 +192,7 @@ async def test_the_last_attempt_waits_for_a_minutes_quota(redis: Redis, eventual
     await redis.zadd(minute, {entry: at_ms - 59_500})
     due = asyncio.get_running_loop().time() + 30
     waiting = asyncio.create_task(use(accounts, is_last=True, due=due))
-    assert await asyncio.wait_for(waiting, 10) == "a"
+    assert await asyncio.wait_for(waiting, PATIENCE_S) == "a"
     assert await redis.zscore(minute, entry) is None, "the first one had to leave the minute"
     assert await uses(redis, "a") == 1
     del eventually
@@ -221,7 +222,7 @@ async def test_a_waiting_attempt_takes_an_account_that_is_added(redis: Redis, ev
 
     await eventually(refused)
     await accounts.replace([full, account("new")])
-    assert await asyncio.wait_for(waiting, 10) == "new"
+    assert await asyncio.wait_for(waiting, PATIENCE_S) == "new"
 
 
 async def test_an_account_that_is_removed_ends_its_attempts_first(redis: Redis, eventually: Eventually) -> None:
@@ -271,7 +272,7 @@ async def test_who_is_throttled_and_who_is_refused_for_it_hear_the_same_retry_af
     asked = [fail(accounts, errors.Throttled("Limit.", retry_after_s=retry_after_s)) for _ in range(3)]
     refused = [fail(accounts, errors.InternalFault("must not be reached")) for _ in range(3)]
     waits = [error.retry_after_s or 0 for error in [*await asyncio.gather(*asked), *await asyncio.gather(*refused)]]
-    assert (retry_after_s or 2) - 2 < min(waits) <= max(waits) <= (retry_after_s or 5)
+    assert (retry_after_s or 10) - 10 < min(waits) <= max(waits) <= (retry_after_s or 5)
     forced = await fail(accounts, errors.Throttled("Limit."), is_last=True)
     assert 0 < (forced.retry_after_s or 0) <= (retry_after_s or 5)
 

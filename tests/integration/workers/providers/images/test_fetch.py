@@ -198,9 +198,9 @@ async def test_an_image_is_read_up_to_a_limit(announced: bool) -> None:  # noqa:
 async def test_a_server_that_goes_on_forever_is_left_in_time() -> None:
     """The connection is closed, too."""
     names = Names(images=[["127.0.0.1"]])
-    async with _serving() as server, _fetching(names, timeout_s=0.2) as fetcher:
+    async with _serving() as server, _fetching(names, timeout_s=2) as fetcher:
         server.add(200, None, content_type="image/png", content_length="100")
-        assert "within 0.2 s" in await _refusal(fetcher, f"http://images.test:{server.port}/")
+        assert "within 2 s" in await _refusal(fetcher, f"http://images.test:{server.port}/")
         await server.until_left(1)
 
 
