@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.clock import day_lasts
 from tests.fleet import PATIENCE_S, chat, ready
 from tests.upstreams.numbered import NumberedUpstream
 
@@ -38,6 +39,7 @@ async def test_what_runs_at_once_fits_into_the_budget(
     fleet: Fleet, upstream: NumberedUpstream, eventually: Eventually
 ) -> None:
     """The most that each can cost is reserved: its own limit, and without one the longest answer of any model."""
+    await day_lasts()
     upstream.models, upstream.hold_at = [MODEL], 1
     api = await fleet.api()
     await fleet.worker("paid", OPENAI_API_KEY="sk-test", OPENAI_BASE_URL=upstream.url)

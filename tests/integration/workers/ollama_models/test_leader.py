@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 QUEUE = "arq:queue:local:box:11434"
 MODEL = "tiny:1b"
 SIZE = 1_000_000
-SETTINGS = Settings(data_dir=Path("nowhere"), heartbeat_s=0.05, heartbeat_bound_s=1.0, discovery_interval_s=0.1)
+SETTINGS = Settings(data_dir=Path("nowhere"), heartbeat_s=0.05, heartbeat_bound_s=30.0, discovery_interval_s=0.1)
 
 
 @pytest.fixture
