@@ -32,6 +32,7 @@ from shared.redis import client as redis_client
 from tests.fleet import PATIENCE_S
 from tests.memoized import compile_urls_once, read_authorities_once
 from tests.memory_folder import memory_folder
+from tests.own_ports import keep_ports_apart
 from tests.redis_names import undocumented
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let generators draw as many examples as this run has time for."""
+    """Let generators draw as many examples as this run has time for, and workers have ports of their own."""
+    keep_ports_apart()
     settings.load_profile("long" if config.getoption("--long") else "claw")
 
 
