@@ -15,6 +15,7 @@ from cli.up.child import Program, spawn
 from cli.up.embedded.valkey import _binary
 from cli.up.ports import free_port
 from shared.redis.client import UNREACHABLE
+from tests.upstreams.closing import accept_no_more
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -168,7 +169,7 @@ class Proxy:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        await accept_no_more(self._server)
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)

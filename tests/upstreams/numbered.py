@@ -11,6 +11,8 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.upstreams.closing import accept_no_more, hang_up
+
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -83,9 +85,8 @@ class NumberedUpstream:
     ) -> None:
         self.resume.set()
         if self._server is not None:
-            self._server.close()
-        for writer in list(self._writers):
-            writer.close()
+            await accept_no_more(self._server)
+        await hang_up(self._writers)
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.upstreams.anthropic import replies as anthropic_replies
+from tests.upstreams.closing import accept_no_more
 from tests.upstreams.gemini import replies as gemini_replies
 from tests.upstreams.ollama import replies as ollama_replies
 from tests.upstreams.openai import replies as openai_replies
@@ -163,8 +164,8 @@ class ScriptedUpstream:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        self._server.close()
         self._is_over = True
+        await accept_no_more(self._server)
         for connection in list(self._connections):
             connection.transport.abort()
         await self.until(lambda: not self._connections)

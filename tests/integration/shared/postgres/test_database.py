@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from shared.postgres.database import Database, DatabaseIncomplete, DatabaseUnavailable
+from tests.upstreams.closing import accept_no_more, hang_up
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -20,10 +21,9 @@ async def silent_url() -> AsyncIterator[str]:
     """Yield a server that accepts connections and never says a word."""
     connections: list[asyncio.StreamWriter] = []
     server = await asyncio.start_server(lambda _, writer: connections.append(writer), "127.0.0.1", 0)
-    async with server:
-        yield f"postgresql://claw@127.0.0.1:{server.sockets[0].getsockname()[1]}/claw"
-        for writer in connections:
-            writer.close()
+    yield f"postgresql://claw@127.0.0.1:{server.sockets[0].getsockname()[1]}/claw"
+    await accept_no_more(server)
+    await hang_up(connections)
 
 
 async def test_nobody_listening_is_unavailable() -> None:

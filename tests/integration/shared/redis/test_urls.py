@@ -21,6 +21,7 @@ from shared.types import Job, JobDraft, Target
 from tests.fleet import PATIENCE_S, Fleet, chat, ready
 from tests.redis_servers import CERTIFICATES, Sentinels, Server, TLSProxy
 from tests.streams import Reader
+from tests.upstreams.closing import accept_no_more
 from tests.upstreams.numbered import NumberedUpstream, words
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ async def sentinel_that_names(port: int) -> AsyncIterator[int]:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     yield server.sockets[0].getsockname()[1]
-    server.close()
+    await accept_no_more(server)
 
 
 async def test_sentinel_over_tls_asks_and_connects_over_tls(valkey_url: str, tls: TLSProxy) -> None:

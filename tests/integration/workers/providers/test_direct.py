@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.upstreams.closing import accept_no_more
 from workers.providers.http import connection as connection_module
 from workers.providers.http import direct
 from workers.providers.http.connection import Connection
@@ -39,7 +40,7 @@ async def served(
         yield client, port
     finally:
         await client.close()
-        server.close()
+        await accept_no_more(server)
         for writer in writers:
             writer.transport.abort()
 

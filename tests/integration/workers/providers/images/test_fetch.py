@@ -14,6 +14,7 @@ import pytest
 from shared.errors import InvalidRequest
 from shared.openai.messages import ImagePart, ImageUrl, UserMessage
 from tests.parsed import bytes_parsed
+from tests.upstreams.closing import accept_no_more
 from tests.upstreams.scripted import BOUND_S
 from workers.providers.http.paced import PIECE_BYTES
 from workers.providers.images import remote
@@ -92,7 +93,7 @@ async def _serving(**options: Any) -> AsyncIterator[ImageServer]:
     try:
         yield server
     finally:
-        listener.close()
+        await accept_no_more(listener)
 
 
 @asynccontextmanager
